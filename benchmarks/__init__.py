@@ -1,0 +1,1 @@
+"""The benchmark harness and the `bench` command."""

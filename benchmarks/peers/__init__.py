@@ -1,0 +1,1 @@
+"""Other libraries as rivals in the same run."""

@@ -1,0 +1,41 @@
+"""Every error that this package raises on purpose: a sentence saying what was wrong, where, and what to do."""
+
+
+class ZooError(Exception):
+    """Base of all errors; the commands print it as one line and exit with status 1."""
+
+
+class UnknownModel(ZooError):
+    """No model, alias or architecture has this name; the message suggests the nearest ones."""
+
+
+class ManifestError(ZooError):
+    """A manifest breaks the schema; the message is `file:line: field: sentence`."""
+
+
+class BuildError(ZooError):
+    """A description names a component or an argument that does not exist."""
+
+
+class FetchError(ZooError):
+    """No mirror served the file; the message lists what each one said."""
+
+
+class UnsafeCheckpoint(ZooError):
+    """The file asks for something that is not on the allow-list; nothing of it was run."""
+
+
+class CorruptCheckpoint(ZooError):
+    """The file is truncated, inconsistent, or in no known format."""
+
+
+class MismatchedCheckpoint(ZooError):
+    """The tensors do not belong to this architecture; the message names the first differences and guesses why."""
+
+
+class UnreadableImage(ZooError):
+    """The picture is missing or does not decode."""
+
+
+class NotTrainable(ZooError):
+    """This component has no losses yet."""

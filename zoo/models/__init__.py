@@ -1,0 +1,1 @@
+"""The networks, component by component; `build.py` puts them together."""

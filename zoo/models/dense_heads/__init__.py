@@ -1,0 +1,1 @@
+"""Heads that predict at every place of a feature pyramid."""

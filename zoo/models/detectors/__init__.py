@@ -1,0 +1,1 @@
+"""Whole detectors: backbone, neck and heads."""

@@ -1,0 +1,1 @@
+"""Transformers over object queries."""

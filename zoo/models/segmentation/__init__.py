@@ -1,0 +1,1 @@
+"""Dense masks and panoptic segmentation."""

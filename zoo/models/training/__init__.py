@@ -1,0 +1,1 @@
+"""Assigners, samplers, box coders and losses."""

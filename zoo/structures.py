@@ -1,0 +1,96 @@
+"""The value types that cross module borders.
+
+Boxes are xyxy in pixels, float32. Sizes are (height, width). Labels are 0-based.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+
+@dataclass
+class Frame:
+    """Where one picture lies inside a network input, and where results should go.
+
+    size: (h, w) of the picture's content inside the padded input, in input pixels.
+    output_size: (h, w) of the picture that results refer to.
+    scale: (sx, sy), input pixels per output pixel.
+    offset: (x, y) of the content's corner inside the input; non-zero only for centred padding (CornerNet).
+    """
+
+    size: tuple[int, int]
+    output_size: tuple[int, int]
+    scale: tuple[float, float] = (1.0, 1.0)
+    offset: tuple[float, float] = (0.0, 0.0)
+
+    @classmethod
+    def of_input(cls, size: tuple[int, int]) -> Frame:
+        """Results in network-input coordinates."""
+        return cls(size=(int(size[0]), int(size[1])), output_size=(int(size[0]), int(size[1])))
+
+    def to_output(self, boxes: Tensor) -> Tensor:
+        """Boxes (..., 4) from input to output coordinates."""
+        if self.scale == (1.0, 1.0) and self.offset == (0.0, 0.0):
+            return boxes
+        return (boxes - boxes.new_tensor(self.offset * 2)) / boxes.new_tensor(self.scale * 2)
+
+
+@dataclass
+class Sample:
+    """One preprocessed picture.
+
+    image: (3, H, W) float32, normalised and padded.
+    size: (h, w) before padding. scale: (sx, sy) input pixels per original pixel. original_size: (h, w).
+    offset: (x, y) of the content's corner inside `image`.
+    """
+
+    image: Tensor
+    size: tuple[int, int]
+    scale: tuple[float, float]
+    original_size: tuple[int, int]
+    offset: tuple[float, float] = (0.0, 0.0)
+
+    @property
+    def frame(self) -> Frame:
+        """Results in original image coordinates."""
+        return Frame(self.size, self.original_size, self.scale, self.offset)
+
+
+@dataclass
+class Detections:
+    """What was found in one picture, best first.
+
+    boxes: (K, 4) float32 xyxy. scores: (K,) float32, falling. labels: (K,) int64, 0-based.
+    masks: (K, H, W) bool or None. panoptic: (H, W) int64 or None: label + 1000 * instance, void = number of classes.
+    """
+
+    boxes: Tensor
+    scores: Tensor
+    labels: Tensor
+    masks: Tensor | None = None
+    panoptic: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    @classmethod
+    def empty(cls, like: Tensor) -> Detections:
+        """No detections, on the device of `like`."""
+        return cls(like.new_zeros((0, 4)), like.new_zeros((0,)), like.new_zeros((0,), dtype=torch.long))
+
+    def __getitem__(self, index: Tensor | slice) -> Detections:
+        """The detections that `index` selects (a mask, indices or a slice)."""
+        masks = None if self.masks is None else self.masks[index]
+        return Detections(self.boxes[index], self.scores[index], self.labels[index], masks, self.panoptic)
+
+    def to_output(self, frame: Frame) -> Detections:
+        """Boxes moved from input to output coordinates; masks are made in output coordinates already."""
+        return replace(self, boxes=frame.to_output(self.boxes))
+
+    def to(self, device: torch.device | str) -> Detections:
+        """The same detections on another device."""
+        fields = (self.boxes, self.scores, self.labels, self.masks, self.panoptic)
+        return Detections(*(None if t is None else t.to(device) for t in fields))  # type: ignore[arg-type]
