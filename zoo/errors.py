@@ -2,11 +2,21 @@
 
 
 class ZooError(Exception):
-    """Base of all errors; the commands print it as one line and exit with status 1."""
+    """Base of all errors; the commands print it as one line and exit with `exit_code`."""
+
+    exit_code = 1
+
+
+class UsageError(ZooError):
+    """The request itself makes no sense, such as two options that exclude each other."""
+
+    exit_code = 2
 
 
 class UnknownModel(ZooError):
     """No model, alias or architecture has this name; the message suggests the nearest ones."""
+
+    exit_code = 2
 
 
 class ManifestError(ZooError):

@@ -1,0 +1,20 @@
+"""The `bench` command: a list of its subcommands."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from zoo import commandline
+from zoo.commandline import Command
+
+COMMANDS: dict[str, Command] = {}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point of `bench`."""
+    return commandline.main("bench", "Measure accuracy, speed and memory, and report them.", COMMANDS, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""The subcommands of `zoo`, one module each: `configure(parser)` and `run(args)`."""
