@@ -1,1 +1,7 @@
-"""Checkpoint files to tensors, one module per file format, without running anything that a file says."""
+"""Checkpoint file -> tensors, without running anything that the file says. One module per file format."""
+
+from __future__ import annotations
+
+from zoo.checkpoint.reading import Checkpoint, read
+
+__all__ = ["Checkpoint", "read"]

@@ -1,0 +1,63 @@
+"""Refs -> tensors: the only part of reading that needs torch."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, BinaryIO
+
+from zoo.checkpoint.contents import Contents, Span
+from zoo.checkpoint.values import ArrayData, StorageRef, TensorRef
+from zoo.errors import CorruptCheckpoint
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+
+
+def to_numpy(array: ArrayData) -> np.ndarray:
+    """A numpy array on the bytes that the file holds (read-only)."""
+    import numpy as np
+
+    flat = np.frombuffer(array.data, dtype=array.dtype)
+    return flat.reshape(array.shape, order="F" if array.fortran_order else "C")
+
+
+def load_tensors(
+    contents: Contents, refs: Mapping[str, TensorRef | ArrayData], file: BinaryIO
+) -> dict[str, torch.Tensor]:
+    """Read the storages that `refs` use, in the order of the file, and lay the tensors on them.
+
+    Tensors that share a storage in the file share it here. Raises CorruptCheckpoint.
+    """
+    needed = {ref.storage.key: ref.storage for ref in refs.values() if isinstance(ref, TensorRef)}
+    ordered = sorted(needed.values(), key=lambda storage: contents.spans[storage.key].offset)
+    buffers = {storage.key: read_storage(file, storage, contents.spans[storage.key]) for storage in ordered}
+    return {name: lay(ref, buffers) for name, ref in refs.items()}
+
+
+def read_storage(file: BinaryIO, storage: StorageRef, span: Span) -> torch.Tensor:
+    """The bytes of one storage as a flat uint8 tensor, compared with the container's checksum if it has one."""
+    import torch
+
+    buffer = torch.empty(span.nbytes, dtype=torch.uint8)
+    if span.nbytes == 0:
+        return buffer
+    view = memoryview(buffer.numpy())  # type: ignore[arg-type]
+    file.seek(span.offset)
+    if file.readinto(view) != span.nbytes:  # type: ignore[attr-defined]
+        raise CorruptCheckpoint(f"is truncated: the data of storage {storage.key[:40]} end early")
+    if span.crc is not None and zlib.crc32(view) != span.crc:
+        raise CorruptCheckpoint(f"has damaged tensor data: the CRC-32 of storage {storage.key[:40]} is another")
+    return buffer
+
+
+def lay(ref: TensorRef | ArrayData, buffers: Mapping[str, torch.Tensor]) -> torch.Tensor:
+    """One tensor on its storage; `TensorRef`s were proven to stay inside when they were made."""
+    import torch
+
+    if isinstance(ref, ArrayData):
+        return torch.from_numpy(to_numpy(ref).copy())
+    storage = buffers[ref.storage.key].untyped_storage()
+    tensor = torch.empty(0, dtype=getattr(torch, ref.dtype))
+    return tensor.set_(storage, ref.offset, ref.shape, ref.strides)  # type: ignore[call-overload]
