@@ -1,0 +1,1 @@
+"""Box coders: how a network's regression outputs stand for boxes."""

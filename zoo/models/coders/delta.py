@@ -1,0 +1,73 @@
+"""Boxes as shifts and log-scales of other boxes (Girshick et al., R-CNN, 2014, appendix C)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+# exp() of a size delta is limited to this ratio, so that an untrained network cannot overflow.
+MAX_RATIO = abs(math.log(16 / 1000))
+
+
+class DeltaXYWHCoder:
+    """dx, dy in units of the prior's size; dw, dh logarithmic; all normalised by means and standard deviations.
+
+    clip_border: decoded boxes are clipped to the picture. add_ctr_clamp, ctr_clamp: limit the centre's shift to
+    `ctr_clamp` pixels (YOLOF).
+    """
+
+    def __init__(
+        self,
+        target_means: Sequence[float] = (0.0, 0.0, 0.0, 0.0),
+        target_stds: Sequence[float] = (1.0, 1.0, 1.0, 1.0),
+        clip_border: bool = True,
+        add_ctr_clamp: bool = False,
+        ctr_clamp: int = 32,
+    ) -> None:
+        self.means = tuple(target_means)
+        self.stds = tuple(target_stds)
+        self.clip_border = clip_border
+        self.centre_limit = ctr_clamp if add_ctr_clamp else None
+
+    def encode(self, priors: Tensor, boxes: Tensor) -> Tensor:
+        """Deltas (..., 4) that turn `priors` into `boxes`, both (..., 4) xyxy."""
+        centre, size = centre_and_size(priors.float())
+        target_centre, target_size = centre_and_size(boxes.float())
+        deltas = torch.cat([(target_centre - centre) / size, torch.log(target_size / size)], dim=-1)
+        return (deltas - deltas.new_tensor(self.means)) / deltas.new_tensor(self.stds)
+
+    def decode(self, priors: Tensor, deltas: Tensor, size: tuple[int, int] | None = None) -> Tensor:
+        """Boxes from deltas.
+
+        priors: (K, 4) xyxy. deltas: (K, 4), or (K, C * 4) with one box per class. size: (h, w) to clip to.
+        Returns boxes shaped like `deltas`.
+        """
+        shape = deltas.shape
+        deltas = deltas.reshape(len(priors), -1, 4)
+        deltas = deltas * deltas.new_tensor(self.stds) + deltas.new_tensor(self.means)
+        centre, extent = centre_and_size(priors[:, None])
+        shift, log_scale = extent * deltas[..., :2], deltas[..., 2:]
+        if self.centre_limit is None:
+            log_scale = log_scale.clamp(-MAX_RATIO, MAX_RATIO)
+        else:
+            shift = shift.clamp(-self.centre_limit, self.centre_limit)
+            log_scale = log_scale.clamp(max=MAX_RATIO)
+        half = extent * log_scale.exp() * 0.5
+        boxes = torch.cat([centre + shift - half, centre + shift + half], dim=-1)
+        return (clip(boxes, size) if self.clip_border and size is not None else boxes).reshape(shape)
+
+
+def centre_and_size(boxes: Tensor) -> tuple[Tensor, Tensor]:
+    """Centres (..., 2) and sizes (..., 2) of boxes (..., 4) xyxy."""
+    return (boxes[..., :2] + boxes[..., 2:]) * 0.5, boxes[..., 2:] - boxes[..., :2]
+
+
+def clip(boxes: Tensor, size: tuple[int, int]) -> Tensor:
+    """Boxes (..., 4) xyxy limited to a picture of (h, w)."""
+    height, width = size
+    x = boxes[..., 0::2].clamp(0, width)
+    y = boxes[..., 1::2].clamp(0, height)
+    return torch.stack([x[..., 0], y[..., 0], x[..., 1], y[..., 1]], dim=-1)

@@ -1,0 +1,78 @@
+"""What the heads with anchors share: priors, levels and detections from score and delta maps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from torch import Tensor, nn
+
+from zoo.models.build import component
+from zoo.models.dense_heads.selection import Level, class_scores, detect, flatten_map
+from zoo.structures import Detections, Frame
+
+SIGMOID_LOSSES = ("FocalLoss", "QualityFocalLoss", "GHMC", "VarifocalLoss")
+
+
+class AnchorHead(nn.Module):
+    """Base of heads that classify and regress anchors.
+
+    `loss_cls` decides between independent sigmoid scores and a softmax with a background class. A subclass makes its
+    layers and returns per level class logits (N, A * C, H, W) and regression maps (N, A * 4, H, W), optionally quality
+    logits (N, A, H, W).
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        in_channels: int,
+        feat_channels: int = 256,
+        anchor_generator: Mapping[str, Any] | None = None,
+        bbox_coder: Mapping[str, Any] | None = None,
+        loss_cls: Mapping[str, Any] | None = None,
+        loss_bbox: Mapping[str, Any] | None = None,
+        reg_decoded_bbox: bool = False,
+        train_cfg: Mapping[str, Any] | None = None,
+        test_cfg: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        self.num_classes, self.in_channels, self.feat_channels = num_classes, in_channels, feat_channels
+        self.loss_cfg = {"cls": loss_cls, "bbox": loss_bbox}
+        self.reg_decoded_bbox = reg_decoded_bbox
+        self.use_sigmoid = uses_sigmoid(loss_cls)
+        self.cls_out_channels = num_classes if self.use_sigmoid else num_classes + 1
+        self.prior_generator = component(anchor_generator) if anchor_generator else None
+        self.bbox_coder = component(bbox_coder or {"type": "DeltaXYWHBBoxCoder"})
+        self.num_base_priors = self.prior_generator.num_base_priors[0] if self.prior_generator else 1
+        self.train_cfg, self.test_cfg = train_cfg or {}, test_cfg or {}
+
+    def predict(self, outputs: Sequence[Sequence[Tensor]], frames: Sequence[Frame]) -> list[Detections]:
+        """Detections in input coordinates. outputs: what `forward` returned. frames: one per picture."""
+        return [self.predict_one(self.levels(outputs, i), frame) for i, frame in enumerate(frames)]
+
+    def predict_one(self, levels: list[Level], frame: Frame) -> Detections:
+        """One picture's detections."""
+        return detect(levels, partial(self.bbox_coder.decode, size=frame.size), self.test_cfg)
+
+    def levels(self, outputs: Sequence[Sequence[Tensor]], picture: int) -> list[Level]:
+        """One picture's predictions, level by level."""
+        logits, regressions, *quality = outputs
+        sizes = [(x.shape[-2], x.shape[-1]) for x in logits]
+        priors = self.prior_generator.grid_priors(sizes, logits[0].device)
+        return [
+            Level(
+                scores=class_scores(flatten_map(logits[i][picture], self.cls_out_channels), self.use_sigmoid),
+                regression=flatten_map(regressions[i][picture], 4),
+                priors=priors[i],
+                quality=flatten_map(quality[0][i][picture], 1).squeeze(1).sigmoid() if quality else None,
+            )
+            for i in range(len(logits))
+        ]
+
+
+def uses_sigmoid(loss_cls: Mapping[str, Any] | None) -> bool:
+    """Whether a classification loss means one sigmoid per class rather than a softmax with a background class."""
+    if loss_cls is None:
+        return False
+    return bool(loss_cls.get("use_sigmoid", loss_cls.get("type") in SIGMOID_LOSSES))

@@ -1,0 +1,77 @@
+"""RetinaNet's head (Lin et al., Focal Loss for Dense Object Detection, 2017, section 4)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from torch import Tensor, nn
+
+from zoo.models.dense_heads.anchor_head import AnchorHead
+from zoo.models.layers.conv_module import ConvModule
+
+
+def tower(
+    in_channels: int, channels: int, depth: int, norm_cfg: Mapping[str, Any] | None = None, **kwargs: Any
+) -> nn.ModuleList:
+    """`depth` 3x3 convolutions that keep the resolution. Further arguments are those of `ConvModule`."""
+    return nn.ModuleList(
+        ConvModule(in_channels if i == 0 else channels, channels, 3, padding=1, norm_cfg=norm_cfg, **kwargs)
+        for i in range(depth)
+    )
+
+
+def run(layers: Sequence[nn.Module] | nn.ModuleList, x: Tensor) -> Tensor:
+    """`x` through `layers`, one after the other."""
+    for layer in layers:
+        x = layer(x)
+    return x
+
+
+def prior_bias(probability: float = 0.01) -> float:
+    """Logit at which a sigmoid says `probability`: rare objects must not drown the first iterations."""
+    return -math.log((1 - probability) / probability)
+
+
+class RetinaHead(AnchorHead):
+    """Dense classification and box regression over a feature pyramid.
+
+    Two towers of `stacked_convs` 3x3 convolutions are shared by all levels.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        in_channels: int,
+        stacked_convs: int = 4,
+        conv_cfg: Mapping[str, Any] | None = None,
+        norm_cfg: Mapping[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(num_classes, in_channels, **kwargs)
+        options: dict[str, Any] = {"conv_cfg": conv_cfg, "norm_cfg": norm_cfg}
+        self.cls_convs = tower(in_channels, self.feat_channels, stacked_convs, **options)
+        self.reg_convs = tower(in_channels, self.feat_channels, stacked_convs, **options)
+        self.retina_cls = nn.Conv2d(self.feat_channels, self.num_base_priors * self.cls_out_channels, 3, padding=1)
+        self.retina_reg = nn.Conv2d(self.feat_channels, self.num_base_priors * 4, 3, padding=1)
+        self.init_weights()
+
+    def init_weights(self) -> None:
+        """Small weights, and a bias that makes objects rare."""
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.normal_(module.weight, std=0.01)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+        nn.init.constant_(self.retina_cls.bias, prior_bias())
+
+    def forward(self, features: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+        """Score and box maps.
+
+        features: per level (N, C, H, W), finest first.
+        Returns per level: class logits (N, A * C, H, W) and deltas (N, A * 4, H, W) in the box coder's encoding.
+        """
+        logits = [self.retina_cls(run(self.cls_convs, x)) for x in features]
+        deltas = [self.retina_reg(run(self.reg_convs, x)) for x in features]
+        return logits, deltas

@@ -1,0 +1,76 @@
+"""Region proposal network (Ren et al., Faster R-CNN, 2015, section 3.1)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from zoo.models.dense_heads.anchor_head import AnchorHead
+from zoo.models.dense_heads.selection import Level
+from zoo.models.layers.conv_module import ConvModule
+from zoo.models.layers.nms import suppress
+from zoo.structures import Detections, Frame
+
+
+class RPNHead(AnchorHead):
+    """Objectness and boxes of every anchor; its detections are the proposals, label 0.
+
+    num_convs: 3x3 convolutions in front of the predictions.
+    """
+
+    def __init__(self, in_channels: int, num_convs: int = 1, **kwargs: Any) -> None:
+        super().__init__(1, in_channels, **kwargs)
+        channels = self.feat_channels
+        if num_convs > 1:
+            self.rpn_conv: nn.Module = nn.Sequential(
+                *(
+                    ConvModule(in_channels if i == 0 else channels, channels, 3, padding=1, inplace=False)
+                    for i in range(num_convs)
+                )
+            )
+        else:
+            self.rpn_conv = nn.Conv2d(in_channels, channels, 3, padding=1)
+        self.rpn_cls = nn.Conv2d(channels, self.num_base_priors * self.cls_out_channels, 1)
+        self.rpn_reg = nn.Conv2d(channels, self.num_base_priors * 4, 1)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.normal_(module.weight, std=0.01)
+                nn.init.zeros_(module.bias)
+
+    def forward(self, features: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+        """Per level (N, C, H, W): objectness logits (N, A, H, W) and deltas (N, A * 4, H, W)."""
+        hidden = [F.relu(self.rpn_conv(x)) for x in features]
+        return [self.rpn_cls(x) for x in hidden], [self.rpn_reg(x) for x in hidden]
+
+    def predict_one(self, levels: list[Level], frame: Frame) -> Detections:
+        """Proposals: the best `nms_pre` of each level, suppressed within levels."""
+        return propose(levels, self.bbox_coder, frame, self.test_cfg)
+
+
+def propose(levels: Sequence[Level], coder: Any, frame: Frame, cfg: Any) -> Detections:
+    """Class-agnostic proposals of one picture: scores are (P, 1), levels compete only within themselves."""
+    scores, deltas, priors, groups = [], [], [], []
+    for i, level in enumerate(levels):
+        ranked, order = level.scores[:, 0].sort(descending=True)
+        order = order[: cfg["nms_pre"]] if cfg.get("nms_pre", -1) > 0 else order
+        scores.append(ranked[: len(order)])
+        deltas.append(level.regression[order])
+        priors.append(level.priors[order])
+        groups.append(torch.full_like(order, i))
+    boxes = coder.decode(torch.cat(priors), torch.cat(deltas), size=frame.size)
+    return best_proposals(boxes, torch.cat(scores), torch.cat(groups), cfg)
+
+
+def best_proposals(boxes: Tensor, scores: Tensor, groups: Tensor, cfg: Any) -> Detections:
+    """Boxes larger than `min_bbox_size`, suppressed within groups, at most `max_per_img`, all with label 0."""
+    minimum = cfg.get("min_bbox_size", -1)
+    if minimum >= 0:
+        large = ((boxes[:, 2:] - boxes[:, :2]) > minimum).all(dim=1)
+        boxes, scores, groups = boxes[large], scores[large], groups[large]
+    found = suppress(boxes, scores, groups, cfg["nms"], cfg["max_per_img"])
+    found.labels = torch.zeros_like(found.labels)
+    return found

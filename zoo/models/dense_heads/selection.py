@@ -1,0 +1,74 @@
+"""From dense predictions to detections: what all dense heads share after their last convolution."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from zoo.models.layers.nms import suppress
+from zoo.structures import Detections
+
+Decode = Callable[[Tensor, Tensor], Tensor]
+
+
+@dataclass
+class Level:
+    """One picture's predictions at one pyramid level, P = H * W * (priors per cell), row by row.
+
+    scores: (P, C) after activation. regression: (P, D), whatever `decode` expects. priors: (P, 2 or 4).
+    quality: (P,) factor of the scores (centreness, objectness, ...), after activation, or None.
+    """
+
+    scores: Tensor
+    regression: Tensor
+    priors: Tensor
+    quality: Tensor | None = None
+
+
+def flatten_map(x: Tensor, channels: int) -> Tensor:
+    """One picture's map (A * channels, H, W) as (H * W * A, channels)."""
+    return x.permute(1, 2, 0).reshape(-1, channels)
+
+
+def class_scores(logits: Tensor, use_sigmoid: bool) -> Tensor:
+    """Scores (P, C) of the foreground classes; a softmax head's last column is the background."""
+    return logits.sigmoid() if use_sigmoid else logits.softmax(-1)[:, :-1]
+
+
+def above_threshold(scores: Tensor, score_thr: float, nms_pre: int) -> tuple[Tensor, Tensor, Tensor]:
+    """The best `nms_pre` of all (prior, class) pairs above a threshold.
+
+    scores: (P, C). Returns scores, prior indices and labels, each (K,), best first.
+    """
+    index, labels = (scores > score_thr).nonzero(as_tuple=True)
+    kept, order = scores[index, labels].sort(descending=True)
+    if nms_pre > 0:
+        kept, order = kept[:nms_pre], order[:nms_pre]
+    return kept, index[order], labels[order]
+
+
+def select_and_decode(levels: Sequence[Level], decode: Decode, cfg: Mapping[str, Any]) -> tuple[Tensor, Tensor, Tensor]:
+    """Candidates of one picture: per level the best pairs above the threshold, decoded.
+
+    decode: (priors (K, 2 or 4), regression (K, D)) -> boxes (K, 4) xyxy. cfg: `score_thr`, `nms_pre`.
+    Returns boxes (K, 4), scores (K,) times quality, labels (K,), level after level.
+    """
+    boxes, scores, labels = [], [], []
+    for level in levels:
+        kept, index, label = above_threshold(level.scores, cfg["score_thr"], cfg.get("nms_pre", -1))
+        if level.quality is not None:
+            kept = kept * level.quality[index]
+        boxes.append(decode(level.priors[index], level.regression[index]))
+        scores.append(kept)
+        labels.append(label)
+    return torch.cat(boxes), torch.cat(scores), torch.cat(labels)
+
+
+def detect(levels: Sequence[Level], decode: Decode, cfg: Mapping[str, Any]) -> Detections:
+    """Detections of one picture: `select_and_decode`, then NMS within classes (`nms`, `max_per_img` of `cfg`)."""
+    boxes, scores, labels = select_and_decode(levels, decode, cfg)
+    return suppress(boxes, scores, labels, cfg.get("nms"), cfg.get("max_per_img", -1))

@@ -1,0 +1,71 @@
+"""What every detector can do: run on a padded batch, and detect in files or arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from zoo.errors import NotTrainable, UsageError
+from zoo.structures import Detections, Frame, Sample
+
+
+class Detector(nn.Module):
+    """Base of all detectors: a subclass implements `predict`.
+
+    preprocess: from a path or a BGR uint8 array (H, W, 3) to a `Sample`; `zoo.build` and `zoo.load` set it to what the
+    checkpoint was trained for. classes: names of the labels, where known.
+    """
+
+    preprocess: Callable[[Any], Sample] | None = None
+    classes: Sequence[str] | None = None
+
+    def forward(
+        self,
+        images: Tensor,
+        sizes: Sequence[tuple[int, int]] | None = None,
+        proposals: Sequence[Tensor] | None = None,
+    ) -> list[Detections]:
+        """Detections in network-input coordinates, one per picture.
+
+        images: (N, 3, H, W) float, normalised and padded. sizes: (h, w) of each picture before padding, the whole input
+        if not given. proposals: per picture (M, 4) xyxy boxes, for Fast R-CNN only.
+        """
+        sizes = sizes or [(images.shape[2], images.shape[3])] * len(images)
+        frames = [Frame.of_input(size) for size in sizes]
+        return self.predict(images, frames) if proposals is None else self.predict(images, frames, proposals)
+
+    def predict(self, images: Tensor, frames: Sequence[Frame], *args: Any) -> list[Detections]:
+        """Detections in the frames' output coordinates. images: (N, 3, H, W). frames: one per picture."""
+        raise NotImplementedError
+
+    def losses(
+        self, images: Tensor, sizes: Sequence[tuple[int, int]], targets: Sequence[dict[str, Tensor]]
+    ) -> dict[str, Tensor]:
+        """Training losses by name.
+
+        targets: per picture `boxes` (M, 4) xyxy in input coordinates, `labels` (M,), where needed `masks` (M, H, W).
+        Raises NotTrainable where the method's losses are not there.
+        """
+        raise NotTrainable(f"{type(self).__name__} has no losses yet: it detects, but does not train")
+
+    @torch.inference_mode()
+    def detect(self, images: Sequence[str | Path | Any], device: torch.device | str | None = None) -> list[Detections]:
+        """Detections in original image coordinates, on the CPU.
+
+        images: files, or BGR uint8 arrays (H, W, 3); each runs alone, as published accuracies do.
+        device: moves the network there first.
+        """
+        if self.preprocess is None:
+            raise UsageError("this network knows no preprocessing: build it by a model's name, or set .preprocess")
+        if device is not None:
+            self.to(device)
+        home = next(self.parameters())
+        return [self.detect_sample(self.preprocess(image), home) for image in images]
+
+    def detect_sample(self, sample: Sample, home: Tensor) -> Detections:
+        """One preprocessed picture, in original coordinates, on the CPU. home: a tensor of the network's device."""
+        return self.predict(sample.image[None].to(home), [sample.frame])[0].to("cpu")

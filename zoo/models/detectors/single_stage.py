@@ -1,0 +1,65 @@
+"""Detectors that predict boxes directly from a feature pyramid."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from torch import Tensor
+
+from zoo.models.build import component
+from zoo.models.detectors.base import Detector
+from zoo.structures import Detections, Frame
+
+
+class SingleStageDetector(Detector):
+    """Backbone, optional neck and one dense head.
+
+    The head's `forward(features)` returns maps, and its `predict(maps, frames)` detections in input coordinates.
+    """
+
+    def __init__(
+        self,
+        backbone: Mapping[str, Any],
+        bbox_head: Mapping[str, Any],
+        neck: Mapping[str, Any] | None = None,
+        train_cfg: Mapping[str, Any] | None = None,
+        test_cfg: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        self.backbone = component(backbone)
+        self.neck = component(neck) if neck else None
+        self.bbox_head = component(bbox_head, train_cfg=train_cfg, test_cfg=test_cfg)
+
+    def features(self, images: Tensor) -> tuple[Tensor, ...]:
+        """(N, 3, H, W) to the head's feature maps, finest first."""
+        maps = self.backbone(images)
+        return self.neck(maps) if self.neck is not None else maps
+
+    def predict(self, images: Tensor, frames: Sequence[Frame], *args: Any) -> list[Detections]:
+        """Detections in output coordinates."""
+        found = self.bbox_head.predict(self.bbox_head(self.features(images)), frames)
+        return [d.to_output(frame) for d, frame in zip(found, frames)]
+
+
+class YOLOX(SingleStageDetector):
+    """YOLOX trains on pictures of varying size, which matters only to a trainer.
+
+    input_size: (h, w) of training pictures. random_size_range: in multiples of 32. random_size_interval: iterations.
+    """
+
+    def __init__(
+        self,
+        backbone: Mapping[str, Any],
+        bbox_head: Mapping[str, Any],
+        neck: Mapping[str, Any] | None = None,
+        train_cfg: Mapping[str, Any] | None = None,
+        test_cfg: Mapping[str, Any] | None = None,
+        input_size: Sequence[int] = (640, 640),
+        size_multiplier: int = 32,
+        random_size_range: Sequence[int] = (15, 25),
+        random_size_interval: int = 10,
+    ) -> None:
+        super().__init__(backbone, bbox_head, neck, train_cfg, test_cfg)
+        self.input_size, self.size_multiplier = tuple(input_size), size_multiplier
+        self.random_size_range, self.random_size_interval = tuple(random_size_range), random_size_interval

@@ -1,0 +1,97 @@
+"""Detectors that propose regions first and classify them second (Girshick, 2015; Ren et al., 2015)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from torch import Tensor
+
+from zoo.errors import UsageError
+from zoo.models.build import component
+from zoo.models.detectors.base import Detector
+from zoo.structures import Detections, Frame
+
+
+class RPN(Detector):
+    """A region proposal network alone: its detections are the proposals, label 0."""
+
+    def __init__(
+        self,
+        backbone: Mapping[str, Any],
+        rpn_head: Mapping[str, Any],
+        neck: Mapping[str, Any] | None = None,
+        train_cfg: Mapping[str, Any] | None = None,
+        test_cfg: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        self.backbone = component(backbone)
+        self.neck = component(neck) if neck else None
+        self.rpn_head = component(rpn_head, train_cfg=part(train_cfg, "rpn"), test_cfg=part(test_cfg, "rpn"))
+
+    def features(self, images: Tensor) -> tuple[Tensor, ...]:
+        """(N, 3, H, W) to feature maps, finest first."""
+        maps = self.backbone(images)
+        return self.neck(maps) if self.neck is not None else maps
+
+    def predict(self, images: Tensor, frames: Sequence[Frame], *args: Any) -> list[Detections]:
+        """Proposals in output coordinates."""
+        found = self.rpn_head.predict(self.rpn_head(self.features(images)), frames)
+        return [d.to_output(frame) for d, frame in zip(found, frames)]
+
+
+class TwoStageDetector(Detector):
+    """Backbone, neck, region proposal network, and a head on the proposed regions.
+
+    The head's `predict(features, proposals, frames)` returns detections with boxes in input and masks in output
+    coordinates.
+    """
+
+    def __init__(
+        self,
+        backbone: Mapping[str, Any],
+        roi_head: Mapping[str, Any],
+        neck: Mapping[str, Any] | None = None,
+        rpn_head: Mapping[str, Any] | None = None,
+        train_cfg: Mapping[str, Any] | None = None,
+        test_cfg: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        self.backbone = component(backbone)
+        self.neck = component(neck) if neck else None
+        self.rpn_head = None
+        if rpn_head is not None:
+            self.rpn_head = component(rpn_head, train_cfg=part(train_cfg, "rpn"), test_cfg=part(test_cfg, "rpn"))
+        self.roi_head = component(roi_head, train_cfg=part(train_cfg, "rcnn"), test_cfg=part(test_cfg, "rcnn"))
+        self.train_cfg = train_cfg or {}
+
+    def features(self, images: Tensor) -> tuple[Tensor, ...]:
+        """(N, 3, H, W) to feature maps, finest first."""
+        maps = self.backbone(images)
+        return self.neck(maps) if self.neck is not None else maps
+
+    def predict(self, images: Tensor, frames: Sequence[Frame], *args: Any) -> list[Detections]:
+        """Detections in output coordinates."""
+        features = self.features(images)
+        proposals = self.propose(features, frames, *args)
+        found = self.roi_head.predict(features, proposals, frames)
+        return [d.to_output(frame) for d, frame in zip(found, frames)]
+
+    def propose(self, features: tuple[Tensor, ...], frames: Sequence[Frame], *args: Any) -> list[Tensor]:
+        """Proposals per picture, (M, 4) xyxy in input coordinates."""
+        return [d.boxes for d in self.rpn_head.predict(self.rpn_head(features), frames)]
+
+
+class FastRCNN(TwoStageDetector):
+    """The second stage alone: proposals come with the call."""
+
+    def propose(self, features: tuple[Tensor, ...], frames: Sequence[Frame], *args: Any) -> list[Tensor]:
+        """The proposals that the caller gave."""
+        if not args:
+            raise UsageError("Fast R-CNN classifies given regions: call it with proposals=[(M, 4) boxes per picture]")
+        return list(args[0])
+
+
+def part(cfg: Mapping[str, Any] | None, key: str) -> Mapping[str, Any] | None:
+    """One stage's settings, None where there are none."""
+    return cfg.get(key) if cfg else None

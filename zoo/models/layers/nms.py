@@ -1,0 +1,66 @@
+"""Non-maximum suppression."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+from torchvision.ops import nms
+
+from zoo.errors import BuildError
+from zoo.structures import Detections
+
+# From this many boxes on, offsets per class lose float32 precision (MMCV groups by class there): compare in double.
+PRECISE_FROM = 10_000
+
+
+def batched_nms(boxes: Tensor, scores: Tensor, groups: Tensor, cfg: Mapping[str, Any] | None) -> tuple[Tensor, Tensor]:
+    """Suppress within groups (classes or pyramid levels).
+
+    boxes: (K, 4) xyxy. scores: (K,). groups: (K,) integers. cfg: `{type: nms, iou_threshold: 0.5, ...}`; None only
+    sorts. Returns the kept indices, best first, and their scores (which soft-NMS lowers).
+    """
+    if cfg is None or len(boxes) == 0:
+        order = scores.argsort(descending=True)
+        return order, scores[order]
+    options = dict(cfg)
+    kind = options.pop("type", "nms")
+    moved = boxes if options.pop("class_agnostic", False) else separate(boxes, groups)
+    if kind != "nms":
+        raise BuildError(f"there is no suppression of type '{kind}'; known: nms")
+    keep = nms(moved, scores.to(moved.dtype), options["iou_threshold"])[: options.get("max_num", len(boxes))]
+    return keep, scores[keep]
+
+
+def separate(boxes: Tensor, groups: Tensor) -> Tensor:
+    """Boxes (K, 4) moved apart by group, so that boxes of different groups do not overlap."""
+    if len(boxes) >= PRECISE_FROM:
+        boxes = boxes.double()
+    return boxes + (groups.to(boxes) * (boxes.max() + 1))[:, None]
+
+
+def suppress(
+    boxes: Tensor, scores: Tensor, labels: Tensor, cfg: Mapping[str, Any] | None, max_per_img: int = -1
+) -> Detections:
+    """NMS within classes, then the best `max_per_img` (all of them if negative)."""
+    if len(boxes) == 0:
+        return Detections(boxes, scores, labels)
+    keep, kept_scores = batched_nms(boxes, scores, labels, cfg)
+    if max_per_img > 0:
+        keep, kept_scores = keep[:max_per_img], kept_scores[:max_per_img]
+    return Detections(boxes[keep], kept_scores, labels[keep])
+
+
+def multiclass_nms(
+    boxes: Tensor, scores: Tensor, score_thr: float, cfg: Mapping[str, Any] | None, max_per_img: int
+) -> Detections:
+    """Every (box, class) pair above a threshold competes within its class.
+
+    boxes: (K, 4), or (K, C * 4) with one box per class. scores: (K, C), foreground classes only.
+    """
+    index, labels = (scores > score_thr).nonzero(as_tuple=True)
+    per_class = boxes.view(len(boxes), -1, 4)
+    chosen = per_class[index, labels if per_class.shape[1] > 1 else torch.zeros_like(labels)]
+    return suppress(chosen, scores[index, labels], labels, cfg, max_per_img)

@@ -1,0 +1,42 @@
+"""Normalisation layers by their name in a description, with the names that checkpoints give them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from torch import nn
+
+from zoo.errors import BuildError
+
+# Type -> (attribute prefix, class). Synchronised statistics differ in training only, and `zoo train` converts there.
+NORMS: dict[str, tuple[str, Callable[..., nn.Module]]] = {
+    "BN": ("bn", nn.BatchNorm2d),
+    "BN2d": ("bn", nn.BatchNorm2d),
+    "BN1d": ("bn", nn.BatchNorm1d),
+    "SyncBN": ("bn", nn.BatchNorm2d),
+    "MMSyncBN": ("bn", nn.BatchNorm2d),
+    "NaiveSyncBN": ("bn", nn.BatchNorm2d),
+    "GN": ("gn", nn.GroupNorm),
+    "LN": ("ln", nn.LayerNorm),
+    "IN": ("in", nn.InstanceNorm2d),
+}
+
+
+def make_norm(description: Mapping[str, Any], channels: int, postfix: int | str = "") -> tuple[str, nn.Module]:
+    """(attribute name, layer) for `{type: BN, requires_grad: ..., **arguments}` over `channels`.
+
+    The attribute is the type's prefix and `postfix`: `bn1`, `gn`. Raises BuildError for an unknown type.
+    """
+    arguments = dict(description)
+    kind = arguments.pop("type")
+    trainable = arguments.pop("requires_grad", True)
+    if kind not in NORMS:
+        raise BuildError(f"no normalisation layer '{kind}'; known: {', '.join(NORMS)}")
+    prefix, cls = NORMS[kind]
+    if cls is nn.GroupNorm:
+        layer = cls(num_channels=channels, **arguments)
+    else:
+        layer = cls(channels, **arguments)
+    layer.requires_grad_(trainable)
+    return f"{prefix}{postfix}", layer

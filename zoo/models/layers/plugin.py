@@ -1,0 +1,24 @@
+"""Attention blocks that can stand behind a convolution of a residual block."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pkgutil import resolve_name
+from typing import Any
+
+from torch import nn
+
+from zoo.errors import BuildError
+
+# Type -> (attribute name in checkpoints, "module:class").
+PLUGINS: dict[str, tuple[str, str]] = {}
+
+
+def make_plugin(description: Mapping[str, Any], channels: int) -> tuple[str, nn.Module]:
+    """(attribute name, layer) of the plugin `{type: ..., postfix: ..., **arguments}` over `channels`."""
+    arguments = dict(description)
+    kind, postfix = arguments.pop("type"), arguments.pop("postfix", "")
+    if kind not in PLUGINS:
+        raise BuildError(f"there is no plugin of type '{kind}'; known: {', '.join(PLUGINS) or 'none'}")
+    name, home = PLUGINS[kind]
+    return f"{name}{postfix}", resolve_name(home)(in_channels=channels, **arguments)

@@ -1,0 +1,53 @@
+"""YOLOX's neck: a path aggregation network of cross stage partial layers (Ge et al., 2021; Liu et al., 2018)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from zoo.models.layers.conv_module import ConvModule, DepthwiseSeparableConv
+from zoo.models.layers.csp import SWISH, YOLOX_BN, CSPLayer
+
+
+class YOLOXPAFPN(nn.Module):
+    """Top-down, then bottom-up aggregation, then a 1x1 convolution per level to `out_channels`."""
+
+    def __init__(
+        self,
+        in_channels: Sequence[int],
+        out_channels: int,
+        num_csp_blocks: int = 3,
+        use_depthwise: bool = False,
+        upsample_cfg: Mapping[str, Any] | None = None,
+        conv_cfg: Mapping[str, Any] | None = None,
+        norm_cfg: Mapping[str, Any] = YOLOX_BN,
+        act_cfg: Mapping[str, Any] = SWISH,
+    ) -> None:
+        super().__init__()
+        common: dict[str, Any] = {"conv_cfg": conv_cfg, "norm_cfg": norm_cfg, "act_cfg": act_cfg}
+        conv = DepthwiseSeparableConv if use_depthwise else ConvModule
+        self.upsample = nn.Upsample(**(upsample_cfg or {"scale_factor": 2, "mode": "nearest"}))
+        pairs = list(zip(in_channels, in_channels[1:]))  # (finer, coarser)
+        self.reduce_layers = nn.ModuleList(ConvModule(c, f, 1, **common) for f, c in reversed(pairs))
+        self.top_down_blocks = nn.ModuleList(
+            CSPLayer(f * 2, f, num_csp_blocks, False, use_depthwise, **common) for f, _ in reversed(pairs)
+        )
+        self.downsamples = nn.ModuleList(conv(f, f, 3, stride=2, padding=1, **common) for f, _ in pairs)
+        self.bottom_up_blocks = nn.ModuleList(
+            CSPLayer(f * 2, c, num_csp_blocks, False, use_depthwise, **common) for f, c in pairs
+        )
+        self.out_convs = nn.ModuleList(ConvModule(c, out_channels, 1, **common) for c in in_channels)
+
+    def forward(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """Backbone maps (N, C_i, H_i, W_i), finest first, to as many maps (N, out_channels, H_i, W_i)."""
+        reduced, x = [], inputs[-1]
+        for finer, reduce, block in zip(reversed(inputs[:-1]), self.reduce_layers, self.top_down_blocks):
+            reduced.append(reduce(x))
+            x = block(torch.cat([self.upsample(reduced[-1]), finer], dim=1))
+        outputs = [x]
+        for coarser, down, block in zip(reversed(reduced), self.downsamples, self.bottom_up_blocks):
+            outputs.append(block(torch.cat([down(outputs[-1]), coarser], dim=1)))
+        return tuple(conv(y) for conv, y in zip(self.out_convs, outputs))

@@ -1,0 +1,1 @@
+"""Priors: the anchors or points that a dense head predicts from."""

@@ -1,0 +1,30 @@
+"""Points: one per cell of a feature pyramid, for heads without anchors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+from zoo.models.priors.anchors import cell_corners, pair
+
+
+class PointGenerator:
+    """One point per cell, `offset` cells from its top left corner."""
+
+    def __init__(self, strides: Sequence[int | Sequence[int]], offset: float = 0.5) -> None:
+        self.strides = [pair(s) for s in strides]
+        self.offset = offset
+
+    def grid_priors(self, sizes: Sequence[tuple[int, int]], device: torch.device | str = "cpu") -> list[Tensor]:
+        """Per level (H * W, 4): x, y, stride x, stride y in pixels, row by row. sizes: (H, W) of each level."""
+        return [self.level_priors(level, tuple(size), torch.device(device)) for level, size in enumerate(sizes)]
+
+    @lru_cache(maxsize=64)  # noqa: B019  (a generator lives as long as its network)
+    def level_priors(self, level: int, size: tuple[int, int], device: torch.device) -> Tensor:
+        """Points of one level."""
+        stride = torch.tensor(self.strides[level], dtype=torch.float32, device=device)
+        points = cell_corners(size, self.strides[level], device) + stride * self.offset
+        return torch.cat([points, stride.expand_as(points)], dim=-1)

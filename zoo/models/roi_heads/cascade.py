@@ -1,0 +1,92 @@
+"""Cascade R-CNN: box heads in a row, each on the boxes of the one before (Cai and Vasconcelos, 2018)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from zoo.models.build import component
+from zoo.models.roi_heads.extractor import rois_of
+from zoo.models.roi_heads.standard import split
+from zoo.structures import Detections, Frame
+
+
+class CascadeRoIHead(nn.Module):
+    """`num_stages` box heads, and optionally as many mask heads, whose results are averaged.
+
+    Heads and extractors are lists with one description per stage, or one description for all stages.
+    """
+
+    def __init__(
+        self,
+        num_stages: int,
+        bbox_roi_extractor: Any,
+        bbox_head: Any,
+        stage_loss_weights: Sequence[float] = (),
+        mask_roi_extractor: Any = None,
+        mask_head: Any = None,
+        train_cfg: Any = None,
+        test_cfg: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        self.num_stages, self.stage_loss_weights = num_stages, tuple(stage_loss_weights)
+        self.train_cfg, self.test_cfg = train_cfg or [], test_cfg or {}
+        self.bbox_roi_extractor = per_stage(bbox_roi_extractor, num_stages)
+        self.bbox_head = per_stage(bbox_head, num_stages)
+        self.mask_head = per_stage(mask_head, num_stages) if mask_head else None
+        self.mask_roi_extractor = None
+        if mask_head and mask_roi_extractor:
+            self.mask_roi_extractor = per_stage(mask_roi_extractor, num_stages)
+
+    def predict(
+        self, features: Sequence[Tensor], proposals: Sequence[Tensor], frames: Sequence[Frame]
+    ) -> list[Detections]:
+        """Detections per picture, boxes in input and masks in output coordinates.
+
+        features: per level (N, C, H, W). proposals: per picture (M, 4) xyxy.
+        """
+        found = self.predict_boxes(features, proposals, frames)
+        if self.mask_head is not None:
+            self.predict_masks(features, found, frames)
+        return found
+
+    def predict_boxes(
+        self, features: Sequence[Tensor], proposals: Sequence[Tensor], frames: Sequence[Frame]
+    ) -> list[Detections]:
+        """Detections without masks, in input coordinates: the last stage's boxes with the mean logits of all stages."""
+        regions, all_logits = list(proposals), []
+        for stage, head in enumerate(self.bbox_head):
+            counts = [len(r) for r in regions]
+            logits, deltas = (split(x, counts) for x in self.box_outputs(stage, features, rois_of(regions)))
+            all_logits.append(logits)
+            if stage + 1 < self.num_stages:
+                regions = [head.refine(r, c, d, f) for r, c, d, f in zip(regions, logits, deltas, frames)]
+        means = [torch.stack(stages).mean(dim=0) for stages in zip(*all_logits)]
+        head = self.bbox_head[-1]
+        return [head.predict(r, c, d, f, self.test_cfg) for r, c, d, f in zip(regions, means, deltas, frames)]
+
+    def box_outputs(self, stage: int, features: Sequence[Tensor], rois: Tensor) -> tuple[Any, Any]:
+        """A stage's class logits and deltas of regions (M, 5)."""
+        return self.bbox_head[stage](self.bbox_roi_extractor[stage](features, rois))
+
+    def mask_logits(self, features: Sequence[Tensor], rois: Tensor) -> list[Tensor]:
+        """Mask logits (K, num_classes, h, w) of regions (K, 5), stage by stage."""
+        extractors = self.mask_roi_extractor or self.bbox_roi_extractor
+        return [head(extractor(features, rois)) for extractor, head in zip(extractors, self.mask_head)]
+
+    def predict_masks(self, features: Sequence[Tensor], found: list[Detections], frames: Sequence[Frame]) -> None:
+        """Give the detections the mean masks of all stages."""
+        head, labels = self.mask_head[-1], torch.cat([d.labels for d in found])
+        logits = self.mask_logits(features, rois_of([d.boxes for d in found]))
+        masks = torch.stack([head.probabilities(x, labels) for x in logits]).mean(dim=0)
+        for d, part, frame in zip(found, masks.split([len(d) for d in found]), frames):
+            d.masks = head.paste(part, d.boxes, frame, self.test_cfg)
+
+
+def per_stage(description: Any, num_stages: int) -> nn.ModuleList:
+    """One module per stage, of a list of descriptions or of one for all."""
+    descriptions = description if isinstance(description, (list, tuple)) else [description] * num_stages
+    return nn.ModuleList(component(d) for d in descriptions)

@@ -1,0 +1,77 @@
+"""Features of regions of interest."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from zoo.models.roi_heads.roi_layers import make_roi_layer
+
+
+class RoIExtractor(nn.Module):
+    """Base: one pooling layer per level. out_channels: of the features. featmap_strides: pixels per cell and level."""
+
+    def __init__(self, roi_layer: Mapping[str, Any], out_channels: int, featmap_strides: Sequence[int]) -> None:
+        super().__init__()
+        self.out_channels, self.num_inputs = out_channels, len(featmap_strides)
+        self.roi_layers = nn.ModuleList(make_roi_layer(roi_layer, s) for s in featmap_strides)
+
+    @property
+    def output_size(self) -> tuple[int, int]:
+        """(h, w) of a region's features."""
+        return self.roi_layers[0].output_size  # type: ignore[return-value]
+
+
+class SingleRoIExtractor(RoIExtractor):
+    """Each region is pooled from the one level that fits its size (Lin et al., FPN, 2017, equation 1).
+
+    finest_scale: regions up to twice this size (square root of the area, pixels) come from the finest level.
+    """
+
+    def __init__(
+        self,
+        roi_layer: Mapping[str, Any],
+        out_channels: int,
+        featmap_strides: Sequence[int],
+        finest_scale: int = 56,
+    ) -> None:
+        super().__init__(roi_layer, out_channels, featmap_strides)
+        self.finest_scale = finest_scale
+
+    def map_levels(self, rois: Tensor) -> Tensor:
+        """Level index (M,) of regions (M, 5)."""
+        scale = ((rois[:, 3] - rois[:, 1]) * (rois[:, 4] - rois[:, 2])).sqrt()
+        level = (scale / self.finest_scale + 1e-6).log2().floor()
+        return level.clamp(0, self.num_inputs - 1).long()
+
+    def forward(self, features: Sequence[Tensor], rois: Tensor, roi_scale_factor: float | None = None) -> Tensor:
+        """Features (M, out_channels, h, w) of regions.
+
+        features: per level (N, C, H, W), finest first; more levels than strides are ignored. rois: (M, 5) as picture
+        index and xyxy in input pixels. roi_scale_factor: enlarges the regions around their centres.
+        """
+        if self.num_inputs == 1:
+            return self.roi_layers[0](features[0], rois)
+        levels = self.map_levels(rois)
+        if roi_scale_factor is not None:
+            rois = rescale_rois(rois, roi_scale_factor)
+        pooled = features[0].new_zeros(len(rois), self.out_channels, *self.output_size)
+        for i, layer in enumerate(self.roi_layers):
+            index = (levels == i).nonzero().squeeze(1)
+            if len(index):
+                pooled[index] = layer(features[i], rois[index]).to(pooled.dtype)
+        return pooled
+
+
+def rois_of(boxes: Sequence[Tensor]) -> Tensor:
+    """Regions (M, 5), picture index and xyxy, of boxes (M_i, 4) per picture."""
+    return torch.cat([torch.cat([b.new_full((len(b), 1), i), b], dim=1) for i, b in enumerate(boxes)])
+
+
+def rescale_rois(rois: Tensor, factor: float) -> Tensor:
+    """Regions (M, 5) enlarged around their centres."""
+    centre, size = (rois[:, 1:3] + rois[:, 3:5]) * 0.5, (rois[:, 3:5] - rois[:, 1:3]) * factor
+    return torch.cat([rois[:, :1], centre - size * 0.5, centre + size * 0.5], dim=1)

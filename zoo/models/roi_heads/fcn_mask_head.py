@@ -1,0 +1,85 @@
+"""Masks of regions (He et al., Mask R-CNN, 2017)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from zoo.models.layers.conv import make_conv
+from zoo.models.layers.conv_module import ConvModule
+from zoo.models.layers.masks import paste_masks
+from zoo.models.layers.upsample import make_upsample
+from zoo.structures import Frame
+
+DECONV = {"type": "deconv", "scale_factor": 2}
+
+
+class FCNMaskHead(nn.Module):
+    """Convolutions, an upsampling, and one mask per class.
+
+    upsample_cfg: its type may be None for no upsampling. class_agnostic: one mask for all classes.
+    """
+
+    def __init__(
+        self,
+        num_convs: int = 4,
+        in_channels: int = 256,
+        conv_kernel_size: int = 3,
+        conv_out_channels: int = 256,
+        num_classes: int = 80,
+        roi_feat_size: int = 14,
+        class_agnostic: bool = False,
+        upsample_cfg: Mapping[str, Any] = DECONV,
+        conv_cfg: Mapping[str, Any] | None = None,
+        norm_cfg: Mapping[str, Any] | None = None,
+        predictor_cfg: Mapping[str, Any] | None = None,
+        loss_mask: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        self.num_classes, self.class_agnostic, self.roi_feat_size = num_classes, class_agnostic, roi_feat_size
+        self.loss_cfg = {"mask": loss_mask}
+        self.convs = nn.ModuleList(
+            ConvModule(
+                in_channels if i == 0 else conv_out_channels,
+                conv_out_channels,
+                conv_kernel_size,
+                padding=(conv_kernel_size - 1) // 2,
+                conv_cfg=conv_cfg,
+                norm_cfg=norm_cfg,
+            )
+            for i in range(num_convs)
+        )
+        channels = conv_out_channels if num_convs else in_channels
+        self.upsample = None
+        if upsample_cfg["type"] is not None:
+            self.upsample = make_upsample(upsample_cfg, channels, conv_out_channels)
+        self.relu = nn.ReLU(inplace=True) if upsample_cfg["type"] == "deconv" else nn.Identity()
+        channels = conv_out_channels if upsample_cfg["type"] == "deconv" else channels
+        self.conv_logits = make_conv(predictor_cfg, channels, 1 if class_agnostic else num_classes, 1)
+        for layer in (self.upsample, self.conv_logits):
+            if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d)) and layer.bias is not None:
+                nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
+                nn.init.zeros_(layer.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Region features (M, C, h, w) to mask logits (M, num_classes or 1, 2 * h, 2 * w)."""
+        for conv in self.convs:
+            x = conv(x)
+        if self.upsample is not None:
+            x = self.relu(self.upsample(x))
+        return self.conv_logits(x)
+
+    def probabilities(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """The masks (K, h, w) of the given classes (K,)."""
+        index = torch.zeros_like(labels) if self.class_agnostic else labels
+        return logits[torch.arange(len(labels), device=labels.device), index].sigmoid()
+
+    def paste(self, masks: Tensor, boxes: Tensor, frame: Frame, cfg: Mapping[str, Any]) -> Tensor:
+        """Picture masks (K, H, W) bool in output coordinates.
+
+        masks: (K, h, w) probabilities. boxes: (K, 4) xyxy in input coordinates. cfg: `mask_thr_binary`.
+        """
+        return paste_masks(masks, frame.to_output(boxes), frame.output_size, cfg["mask_thr_binary"])

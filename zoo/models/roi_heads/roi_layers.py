@@ -1,0 +1,50 @@
+"""Pooling layers for regions of interest."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pkgutil import resolve_name
+from typing import Any
+
+from torch import Tensor, nn
+from torchvision.ops import roi_align
+
+from zoo.errors import BuildError
+
+ROI_LAYERS = {
+    "RoIAlign": "zoo.models.roi_heads.roi_layers:RoIAlign",
+}
+
+
+def make_roi_layer(description: Mapping[str, Any], stride: int) -> nn.Module:
+    """The pooling layer `{type: ..., output_size: ..., **arguments}` for a level of so many pixels per cell."""
+    arguments = dict(description)
+    kind = arguments.pop("type")
+    if kind not in ROI_LAYERS:
+        raise BuildError(f"there is no RoI layer of type '{kind}'; known: {', '.join(ROI_LAYERS)}")
+    layer: nn.Module = resolve_name(ROI_LAYERS[kind])(spatial_scale=1 / stride, **arguments)
+    return layer
+
+
+class RoIAlign(nn.Module):
+    """Bilinear samples averaged per bin (He et al., Mask R-CNN, 2017).
+
+    sampling_ratio: samples per bin and direction, 0 for as many as cells. aligned: pixel centres at half coordinates.
+    """
+
+    def __init__(
+        self,
+        output_size: int | tuple[int, int],
+        spatial_scale: float = 1.0,
+        sampling_ratio: int = 0,
+        aligned: bool = True,
+    ) -> None:
+        super().__init__()
+        self.output_size = (output_size, output_size) if isinstance(output_size, int) else tuple(output_size)
+        self.spatial_scale, self.sampling_ratio, self.aligned = spatial_scale, sampling_ratio, aligned
+
+    def forward(self, features: Tensor, rois: Tensor) -> Tensor:
+        """(N, C, H, W) and regions (M, 5) to (M, C, h, w)."""
+        return roi_align(
+            features, rois.to(features), self.output_size, self.spatial_scale, self.sampling_ratio, self.aligned
+        )

@@ -1,0 +1,89 @@
+"""The second stage of Faster and Mask R-CNN."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from torch import Tensor, nn
+
+from zoo.models.build import component
+from zoo.models.roi_heads.extractor import rois_of
+from zoo.structures import Detections, Frame
+
+
+class StandardRoIHead(nn.Module):
+    """Box head, and optionally mask head, each on features of its own extractor.
+
+    shared_head: a stage in front of both (C4). Without a mask extractor of its own, the mask head shares the box head's.
+    """
+
+    def __init__(
+        self,
+        bbox_roi_extractor: Mapping[str, Any],
+        bbox_head: Mapping[str, Any],
+        mask_roi_extractor: Mapping[str, Any] | None = None,
+        mask_head: Mapping[str, Any] | None = None,
+        shared_head: Mapping[str, Any] | None = None,
+        train_cfg: Mapping[str, Any] | None = None,
+        test_cfg: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        self.train_cfg, self.test_cfg = train_cfg or {}, test_cfg or {}
+        self.shared_head = component(shared_head) if shared_head else None
+        self.bbox_roi_extractor = component(bbox_roi_extractor)
+        self.bbox_head = component(bbox_head)
+        self.mask_head = component(mask_head) if mask_head else None
+        self.mask_roi_extractor = component(mask_roi_extractor) if mask_head and mask_roi_extractor else None
+
+    def predict(
+        self, features: Sequence[Tensor], proposals: Sequence[Tensor], frames: Sequence[Frame]
+    ) -> list[Detections]:
+        """Detections per picture, boxes in input and masks in output coordinates.
+
+        features: per level (N, C, H, W). proposals: per picture (M, 4) xyxy.
+        """
+        found = self.predict_boxes(features, proposals, frames)
+        if self.mask_head is not None:
+            self.predict_masks(features, found, frames)
+        return found
+
+    def predict_boxes(
+        self, features: Sequence[Tensor], proposals: Sequence[Tensor], frames: Sequence[Frame]
+    ) -> list[Detections]:
+        """Detections without masks, in input coordinates."""
+        counts = [len(p) for p in proposals]
+        logits, deltas = (split(x, counts) for x in self.box_outputs(features, rois_of(proposals)))
+        return [
+            self.bbox_head.predict(p, c, d, frame, self.test_cfg)
+            for p, c, d, frame in zip(proposals, logits, deltas, frames)
+        ]
+
+    def box_outputs(self, features: Sequence[Tensor], rois: Tensor) -> tuple[Any, Any]:
+        """Class logits and deltas of regions (M, 5)."""
+        return self.bbox_head(self.share(self.bbox_roi_extractor(features, rois)))
+
+    def share(self, x: Tensor) -> Tensor:
+        """Region features behind the shared stage, where there is one."""
+        return self.shared_head(x) if self.shared_head is not None else x
+
+    def mask_logits(self, features: Sequence[Tensor], rois: Tensor) -> Tensor:
+        """Mask logits (K, num_classes, h, w) of regions (K, 5)."""
+        extractor = self.mask_roi_extractor or self.bbox_roi_extractor
+        return self.mask_head(self.share(extractor(features, rois)))
+
+    def predict_masks(self, features: Sequence[Tensor], found: list[Detections], frames: Sequence[Frame]) -> None:
+        """Give the detections their masks."""
+        logits = self.mask_logits(features, rois_of([d.boxes for d in found]))
+        for d, part, frame in zip(found, split(logits, [len(d) for d in found]), frames):
+            masks = self.mask_head.probabilities(part, d.labels)
+            d.masks = self.mask_head.paste(masks, d.boxes, frame, self.test_cfg)
+
+
+def split(x: Any, counts: Sequence[int]) -> Sequence[Any]:
+    """Regions' outputs picture by picture; None stays None, a tuple of tensors is split as a whole."""
+    if x is None:
+        return [None] * len(counts)
+    if isinstance(x, (tuple, list)):
+        return list(zip(*(split(part, counts) for part in x)))
+    return x.split(list(counts))
