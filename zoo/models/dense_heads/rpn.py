@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from zoo.models.dense_heads.anchor_head import AnchorHead
 from zoo.models.dense_heads.selection import Level
 from zoo.models.layers.conv_module import ConvModule
-from zoo.models.layers.nms import suppress
+from zoo.models.layers.nms import ranked, suppress
 from zoo.structures import Detections, Frame
 
 
@@ -55,9 +55,9 @@ def propose(levels: Sequence[Level], coder: Any, frame: Frame, cfg: Any) -> Dete
     """Class-agnostic proposals of one picture: scores are (P, 1), levels compete only within themselves."""
     scores, deltas, priors, groups = [], [], [], []
     for i, level in enumerate(levels):
-        ranked, order = level.scores[:, 0].sort(descending=True)
+        kept, order = ranked(level.scores[:, 0])
         order = order[: cfg["nms_pre"]] if cfg.get("nms_pre", -1) > 0 else order
-        scores.append(ranked[: len(order)])
+        scores.append(kept[: len(order)])
         deltas.append(level.regression[order])
         priors.append(level.priors[order])
         groups.append(torch.full_like(order, i))

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from zoo.models.layers.nms import suppress
+from zoo.models.layers.nms import ranked, suppress
 from zoo.structures import Detections
 
 Decode = Callable[[Tensor, Tensor], Tensor]
@@ -45,7 +45,7 @@ def above_threshold(scores: Tensor, score_thr: float, nms_pre: int) -> tuple[Ten
     scores: (P, C). Returns scores, prior indices and labels, each (K,), best first.
     """
     index, labels = (scores > score_thr).nonzero(as_tuple=True)
-    kept, order = scores[index, labels].sort(descending=True)
+    kept, order = ranked(scores[index, labels])
     if nms_pre > 0:
         kept, order = kept[:nms_pre], order[:nms_pre]
     return kept, index[order], labels[order]

@@ -16,6 +16,14 @@ from zoo.structures import Detections
 PRECISE_FROM = 10_000
 
 
+def ranked(scores: Tensor) -> tuple[Tensor, Tensor]:
+    """Scores (K,) from high to low, and their indices.
+
+    Equal scores keep their order: saturated ones are many, and unstable sorting differs between machines.
+    """
+    return scores.sort(descending=True, stable=True)
+
+
 def batched_nms(boxes: Tensor, scores: Tensor, groups: Tensor, cfg: Mapping[str, Any] | None) -> tuple[Tensor, Tensor]:
     """Suppress within groups (classes or pyramid levels).
 
@@ -23,8 +31,8 @@ def batched_nms(boxes: Tensor, scores: Tensor, groups: Tensor, cfg: Mapping[str,
     sorts. Returns the kept indices, best first, and their scores (which soft-NMS lowers).
     """
     if cfg is None or len(boxes) == 0:
-        order = scores.argsort(descending=True)
-        return order, scores[order]
+        kept, order = ranked(scores)
+        return order, kept
     options = dict(cfg)
     kind = options.pop("type", "nms")
     moved = boxes if options.pop("class_agnostic", False) else separate(boxes, groups)

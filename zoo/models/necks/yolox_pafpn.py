@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -30,7 +31,7 @@ class YOLOXPAFPN(nn.Module):
         common: dict[str, Any] = {"conv_cfg": conv_cfg, "norm_cfg": norm_cfg, "act_cfg": act_cfg}
         conv = DepthwiseSeparableConv if use_depthwise else ConvModule
         self.upsample = nn.Upsample(**(upsample_cfg or {"scale_factor": 2, "mode": "nearest"}))
-        pairs = list(zip(in_channels, in_channels[1:]))  # (finer, coarser)
+        pairs = list(pairwise(in_channels))  # (finer, coarser)
         self.reduce_layers = nn.ModuleList(ConvModule(c, f, 1, **common) for f, c in reversed(pairs))
         self.top_down_blocks = nn.ModuleList(
             CSPLayer(f * 2, f, num_csp_blocks, False, use_depthwise, **common) for f, _ in reversed(pairs)

@@ -1,4 +1,4 @@
-"""Anchors: boxes of several scales and shapes around every cell of a feature pyramid (Ren et al., 2015, section 3.1)."""
+"""Anchors: boxes of several scales and shapes around every cell of a pyramid (Ren et al., 2015, section 3.1)."""
 
 from __future__ import annotations
 

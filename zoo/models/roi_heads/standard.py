@@ -15,7 +15,7 @@ from zoo.structures import Detections, Frame
 class StandardRoIHead(nn.Module):
     """Box head, and optionally mask head, each on features of its own extractor.
 
-    shared_head: a stage in front of both (C4). Without a mask extractor of its own, the mask head shares the box head's.
+    shared_head: a stage in front of both (C4). Without an extractor of its own, the mask head uses the box head's.
     """
 
     def __init__(
