@@ -8,7 +8,10 @@ from collections.abc import Sequence
 from zoo import commandline
 from zoo.commandline import Command
 
-COMMANDS: dict[str, Command] = {}
+COMMANDS: dict[str, Command] = {
+    "inference": Command("benchmarks.commands.inference", "measure speed, latency, memory and size"),
+    "results": Command("benchmarks.commands.results", "list, show, export and merge result records"),
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -1,0 +1,49 @@
+"""What detectors are measured on: a folder of pictures, or generated ones."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from zoo.errors import UsageError
+
+SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}
+SIZE = (480, 640)  # the most frequent size in COCO
+
+
+def in_folder(folder: str | Path, limit: int | None = None) -> list[Path]:
+    """Picture files in `folder`, by name. Raises UsageError when there is none."""
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise UsageError(f"{folder} is no folder; --images takes a folder of pictures.")
+    found = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
+    if not found:
+        raise UsageError(f"{folder} has no pictures ({', '.join(sorted(SUFFIXES))}).")
+    return found[:limit]
+
+
+def generated(count: int, size: tuple[int, int] = SIZE) -> list[np.ndarray]:
+    """`count` pictures (h, w, 3), BGR uint8, always the same: a gradient with rectangles, discs and mild noise.
+
+    They cost a detector the same convolutions as a photograph; what post-processing costs depends on what is found.
+    """
+    return [draw(np.random.RandomState(seed), *size) for seed in range(count)]
+
+
+def draw(random: np.random.RandomState, height: int, width: int) -> np.ndarray:
+    """One generated picture."""
+    y, x = np.mgrid[0:height, 0:width]
+    picture = np.stack([x * 255 / width, y * 255 / height, (x + y) * 255 / (width + height)], -1).astype(np.uint8)
+    for i in range(12):
+        centre = (int(random.randint(width)), int(random.randint(height)))
+        extent = random.randint(10, height // 3, 2)
+        colour = tuple(int(c) for c in random.randint(0, 256, 3))
+        if i % 2:
+            cv2.circle(picture, centre, int(extent[0]) // 2, colour, -1)
+        else:
+            corner = (centre[0] + int(extent[0]), centre[1] + int(extent[1]))
+            cv2.rectangle(picture, centre, corner, colour, -1)
+    noise = random.randint(-8, 9, picture.shape)
+    return np.clip(picture + noise, 0, 255).astype(np.uint8)

@@ -1,0 +1,131 @@
+"""Our own protocol, the default: warm up until stable, keep every sample, report the median with its uncertainty.
+
+Pictures are preprocessed and in memory before the clock starts. The warm-up repeats the same few batches, one of each
+input shape, until two laps in a row differ by less than `stable`. Then whole passes over the batches are timed, so that
+every picture weighs the same, call by call, the device synchronised before and after. fps is pictures per second of the
+median call: on a shared machine a mean follows the disturbances, a median the detector.
+
+`compare` times several detectors in turns, call by call and in alternating order, so that a drift of clocks or load
+meets all of them.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+
+from benchmarks.protocols.base import Measurement, Protocol
+from benchmarks.timing import Stopwatch, Timed, median_interval, summary
+from benchmarks.workload import Workload
+
+CALLS_PER_LAP = 5
+MAX_LAPS = 20
+
+
+def measure(
+    workload: Workload,
+    device: torch.device,
+    min_iterations: int,
+    min_seconds: float,
+    max_seconds: float,
+    loaded: int,
+    stable: float,
+) -> Measurement:
+    """fps = batch / median seconds of a call."""
+    timings = interleave({"": workload}, device, min_iterations, min_seconds, max_seconds, loaded, stable)[""]
+    return measurement(timings, workload.batch)
+
+
+def compare(
+    workloads: Mapping[str, Workload], device: torch.device, overrides: Mapping[str, Any] | None = None
+) -> dict[str, Measurement]:
+    """A measurement of each workload, all taken in turns; the first name is the one that the others are compared with.
+
+    `speedup` is the median over pairs of neighbouring calls (seconds of the first / seconds of this one), with its 95%
+    confidence interval.
+    """
+    timings = interleave(workloads, device, **PROTOCOL.parameters(overrides))
+    results = {name: measurement(timings[name], workloads[name].batch) for name in workloads}
+    base = np.array(results[next(iter(results))].samples["latency_s"])
+    for result in results.values():
+        ratios = base / np.array(result.samples["latency_s"])
+        low, high = median_interval(ratios)
+        result.metrics |= {"speedup": float(np.median(ratios)), "speedup_low": low, "speedup_high": high}
+    return results
+
+
+def interleave(
+    workloads: Mapping[str, Workload],
+    device: torch.device,
+    min_iterations: int,
+    min_seconds: float,
+    max_seconds: float,
+    loaded: int,
+    stable: float,
+) -> dict[str, list[Timed]]:
+    """Timings of each workload, batch by batch in turns; sample i of all of them is the same batch."""
+    watch, count = Stopwatch(device), min(loaded, *(len(w) for w in workloads.values()))
+    batches = {name: [w.load(i) for i in range(count)] for name, w in workloads.items()}
+    for name, workload in workloads.items():
+        warm_up(workload, batches[name], watch, stable)
+    timings: dict[str, list[Timed]] = {name: [] for name in workloads}
+    start, done = time.perf_counter(), 0
+    while done < max(min_iterations, 1) or time.perf_counter() - start < min_seconds:
+        for i in range(count):
+            for name in order(list(workloads), done):
+                timings[name].append(watch.time(workloads[name].compute, batches[name][i])[1])
+            done += 1
+        if time.perf_counter() - start > max_seconds:
+            break
+    return timings
+
+
+def order(names: list[str], turn: int) -> list[str]:
+    """A B in even turns, B A in odd ones: none is always the one that runs on a warm cache."""
+    return names if turn % 2 == 0 else names[::-1]
+
+
+def warm_up(workload: Workload, batches: list[Any], watch: Stopwatch, stable: float) -> int:
+    """Repeat the same calls until their time settles; returns the number of laps."""
+    chosen = representatives(batches)
+    calls = chosen * max(1, CALLS_PER_LAP // len(chosen))
+    before = 0.0
+    for lap in range(1, MAX_LAPS + 1):
+        seconds = sum(watch.time(workload.compute, batch)[1].seconds for batch in calls)
+        if abs(seconds - before) <= stable * seconds:
+            return lap
+        before = seconds
+    return MAX_LAPS
+
+
+def representatives(batches: list[Any]) -> list[Any]:
+    """The first batch of each input shape, ten at most; a batch without a shape stands for itself."""
+    shapes: dict[Any, Any] = {}
+    for i, batch in enumerate(batches):
+        images = getattr(batch, "images", None)
+        shapes.setdefault(i if images is None else tuple(images.shape), batch)
+    return list(shapes.values())[:10]
+
+
+def measurement(timings: list[Timed], batch: int) -> Measurement:
+    """Numbers and raw samples."""
+    seconds = [timed.seconds for timed in timings]
+    samples = {"latency_s": seconds}
+    if timings[0].device_seconds is not None:
+        samples["device_s"] = [timed.device_seconds or 0.0 for timed in timings]
+    return Measurement({"fps": batch / float(np.median(seconds)), **summary(seconds)}, samples, len(seconds) * batch)
+
+
+PROTOCOL = Protocol(
+    name="steady",
+    title="Warm-up until stable, median of whole passes, interleaved when comparing",
+    source="benchmarks/protocols/steady.py",
+    timed=("host_to_device", "network", "post_processing", "mask_pasting"),
+    defaults={"min_iterations": 50, "min_seconds": 10.0, "max_seconds": 300.0, "loaded": 64, "stable": 0.05},
+    measure=measure,
+    batch=None,
+)
