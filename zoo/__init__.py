@@ -21,6 +21,10 @@ from zoo.errors import (
     ZooError,
 )
 
+# Eager, unlike the rest: a module of this name exists too, and whoever imports it later would put it in the function's
+# place. It is cheap to import.
+from zoo.fetch import fetch
+
 __version__ = "0.1.0"
 
 # Public name -> the module that defines it; imported on first use.
@@ -28,7 +32,6 @@ _HOME = {
     "Entry": "zoo.manifest",
     "list_models": "zoo.manifest",
     "get": "zoo.manifest",
-    "fetch": "zoo.fetch",
     "build": "zoo.loading",
     "load": "zoo.loading",
     "load_file": "zoo.loading",
@@ -61,7 +64,6 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from zoo.fetch import fetch
     from zoo.loading import build, load, load_file
     from zoo.manifest import Entry, get, list_models
     from zoo.preprocess import preprocessor
@@ -72,5 +74,5 @@ def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module 'zoo' has no attribute '{name}'")
     value = getattr(import_module(_HOME[name]), name)
-    globals()[name] = value  # also wins over the submodule of the same name (zoo.fetch) that the import just bound
+    globals()[name] = value
     return value

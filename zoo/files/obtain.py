@@ -1,0 +1,115 @@
+"""A remote file -> a verified file in the cache: one process downloads, mirrors are asked in turn, every answer is kept.
+
+Trust comes from the digest alone, so any mirror will do.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from zoo.errors import FetchError
+from zoo.files import cache, lock
+from zoo.files.digest import Digest, Expected
+from zoo.files.part import Part
+from zoo.files.remote import RemoteFile, candidates, host
+from zoo.files.transfer import Progress, transfer
+from zoo.files.transport import Refusal
+
+ATTEMPTS = 4
+"""How often one mirror is asked for one file."""
+
+LONGEST_WAIT = 60.0
+"""Seconds that a mirror may ask to wait; one that asks for more is passed over."""
+
+REST = 300.0
+"""Seconds for which a host that could not be reached is not asked again."""
+
+unreachable: dict[str, tuple[float, str]] = {}
+
+
+def obtain(remote: RemoteFile, mirrors: Sequence[str] = (), progress: Progress | None = None) -> Path:
+    """The verified file in the cache, downloaded if need be.
+
+    mirrors: the user's own, asked first. Raises FetchError with one sentence that tells what each mirror said.
+    """
+    path, expected = cache.location(remote), lock.expected(remote)
+    if (digest := cache.known_digest(path)) and not expected.mismatch(digest) and not expected.needs_md5:
+        return path
+    with lock.exclusive(cache.lock_path(remote)) as alone:
+        digest = cache.valid(path, expected)  # another process may have been faster
+        if digest is None:
+            digest = download(remote, expected, part_of(path, alone), mirrors, progress)
+            os.replace(part_of(path, alone).path, path)
+            part_of(path, alone).discard()
+        cache.note(path, digest)
+        lock.record(remote, digest)
+    return path
+
+
+def part_of(path: Path, alone: bool) -> Part:
+    """The unfinished download of a file; without locks every process has its own."""
+    return Part(path.with_name(f"{path.name}{cache.PART}" if alone else f"{path.name}.{os.getpid()}{cache.PART}"))
+
+
+def download(
+    remote: RemoteFile, expected: Expected, part: Part, mirrors: Sequence[str], progress: Progress | None
+) -> Digest:
+    """Ask each mirror in turn. Raises FetchError."""
+    answers: list[str] = []
+    for url in reachable(remote, mirrors, answers):
+        try:
+            return persist(url, part, expected, progress)
+        except Refusal as refusal:
+            if refusal.unreachable:
+                unreachable[host(url)] = (time.monotonic(), str(refusal))
+            answers.append(f"{host(url)} {refusal}")
+    raise FetchError(failure(remote, answers))
+
+
+def reachable(remote: RemoteFile, mirrors: Sequence[str], answers: list[str]) -> list[str]:
+    """The URLs worth trying now; why others are not is added to `answers`. Raises FetchError."""
+    urls = candidates(remote, mirrors)
+    if offline():
+        urls = [url for url in urls if url.startswith("file:")]
+        if not urls:
+            raise FetchError(f"{remote.name} is not in the cache ({cache.cache_dir()}) and ZOO_OFFLINE is set.")
+    result = []
+    for url in urls:
+        since, reason = unreachable.get(host(url), (-REST, ""))
+        if reason and time.monotonic() - since < REST:
+            answers.append(f"{host(url)} {reason}")
+        else:
+            result.append(url)
+    return result
+
+
+def offline() -> bool:
+    """Whether `ZOO_OFFLINE` forbids the network."""
+    return os.environ.get("ZOO_OFFLINE", "") not in ("", "0")
+
+
+def persist(url: str, part: Part, expected: Expected, progress: Progress | None) -> Digest:
+    """Ask one mirror until it serves the file, refuses for good, or has had its attempts. Raises Refusal."""
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            return transfer(url, part, expected, progress)
+        except Refusal as refusal:
+            if refusal.discard:
+                part.discard()
+            if not refusal.again or attempt == ATTEMPTS or refusal.wait > LONGEST_WAIT:
+                raise
+            time.sleep(refusal.wait or 0.25 * 2**attempt)
+    raise AssertionError("unreachable")
+
+
+def failure(remote: RemoteFile, answers: Sequence[str]) -> str:
+    """The one sentence that ends in vain."""
+    if not answers:
+        return f"nothing says where {remote.name} may be had. Name a mirror with --mirror or ZOO_MIRRORS."
+    return (
+        f"no mirror serves {remote.name}: {'; '.join(answers)}. "
+        "Name another mirror, or a folder that holds it, with --mirror or ZOO_MIRRORS."
+    )

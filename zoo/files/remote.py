@@ -1,0 +1,75 @@
+"""A file that may be fetched: where mirrors keep it, and what it must hash to. Knows nothing of manifests."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from urllib.parse import quote, unquote, urlsplit
+
+from zoo.errors import UsageError
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteFile:
+    """A published file.
+
+    path: its place below a mirror's root, and below the cache: relative, with `/`. urls: where it may be had, in the
+    order to try. sha256, md5: the published digest or its first hex digits; None where nothing was published.
+    """
+
+    path: str
+    urls: tuple[str, ...] = ()
+    sha256: str | None = None
+    md5: str | None = None
+    size: int | None = None
+
+    @property
+    def name(self) -> str:
+        """The file name."""
+        return self.path.rsplit("/", 1)[-1]
+
+
+def published(location: str, urls: Sequence[str], sha256: str | None = None, md5: str | None = None) -> RemoteFile:
+    """A file from a manifest's `path`, which is relative to the mirrors or a whole URL (kept under its host's name)."""
+    if "://" in location:
+        parts = urlsplit(location)
+        return RemoteFile(safe_path(f"{parts.netloc}/{unquote(parts.path)}"), tuple(urls) or (location,), sha256, md5)
+    return RemoteFile(safe_path(unquote(location)), tuple(urls), sha256, md5)
+
+
+def safe_path(path: str) -> str:
+    """`path` without empty parts. Raises UsageError for one that would leave the folder it is joined to."""
+    parts = [part for part in path.split("/") if part not in ("", ".")]
+    if not parts or any(part == ".." or "\\" in part or ":" in part or "\0" in part for part in parts):
+        raise UsageError(f"'{path}' is no path below a mirror.")
+    return str(PurePosixPath(*parts))
+
+
+def user_mirrors(given: Sequence[str] = ()) -> list[str]:
+    """The user's own mirrors: `given`, then `ZOO_MIRRORS` (separated by blanks or commas)."""
+    listed = os.environ.get("ZOO_MIRRORS", "").replace(",", " ").split()
+    return [base_url(mirror) for mirror in [*given, *listed]]
+
+
+def base_url(mirror: str) -> str:
+    """A mirror's root as a URL without its last slash; a folder becomes a `file://` URL. Raises UsageError."""
+    scheme = urlsplit(mirror).scheme
+    if scheme in ("http", "https", "file"):
+        return mirror.rstrip("/")
+    if "://" in mirror:
+        raise UsageError(f"the mirror '{mirror}' is neither http(s)://, file:// nor a folder.")
+    return Path(mirror).expanduser().absolute().as_uri()
+
+
+def candidates(remote: RemoteFile, mirrors: Sequence[str] = ()) -> list[str]:
+    """Every URL to try, the user's mirrors first, without repetition."""
+    own = [f"{mirror}/{quote(remote.path)}" for mirror in user_mirrors(mirrors)]
+    return list(dict.fromkeys([*own, *remote.urls]))
+
+
+def host(url: str) -> str:
+    """The host of a URL, or `file://` for a local one: how messages name a mirror."""
+    parts = urlsplit(url)
+    return parts.netloc or f"{parts.scheme}://{parts.path.rsplit('/', 1)[0]}"
