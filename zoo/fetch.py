@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 def fetch(name: str, *, mirrors: Sequence[str] = (), progress: Progress | None = None) -> Path:
     """The verified checkpoint of a model (or alias, or backbone key such as `torchvision://resnet50`), as a local file.
 
-    mirrors: URLs or folders that are asked before the published hosts. progress: called with (bytes so far, bytes in all
-    if known). Raises UnknownModel, and FetchError with what each mirror said.
+    mirrors: URLs or folders that are asked before the published hosts. progress: called with (bytes so far, bytes in
+    all if known). Raises UnknownModel, and FetchError with what each mirror said.
     """
     from zoo.files.obtain import obtain
 
@@ -34,18 +34,32 @@ def fetch_log(name: str, *, mirrors: Sequence[str] = (), progress: Progress | No
     return obtain(log_file(name), mirrors, progress)
 
 
+def cached_path(entry: Entry) -> Path | None:
+    """The model's file if it is in the cache and untouched since it was verified, else None; nothing is hashed."""
+    from zoo.files import cache, lock
+
+    if entry.checkpoint is None:
+        return None
+    if getattr(entry.checkpoint, "file", None) is not None:
+        return entry.checkpoint.file if entry.checkpoint.file.is_file() else None
+    remote = remote_of(entry)
+    digest = cache.known_digest(path := cache.location(remote))
+    return path if digest is not None and lock.expected(remote).mismatch(digest) is None else None
+
+
 def remote_file(name: str) -> RemoteFile:
     """What the manifests say about the file of a model or backbone. Raises UnknownModel, FetchError."""
+    return backbone_file(name) if "://" in name else remote_of(get_entry(name))
+
+
+def remote_of(entry: Entry) -> RemoteFile:
+    """The published file of an entry. Raises FetchError where there is none."""
     from zoo.files.remote import published
 
-    if "://" in name:
-        return backbone_file(name)
-    entry = get_entry(name)
     if entry.checkpoint is None:
         raise FetchError(f"no weights were ever published for {entry.name}.")
-    return published(
-        entry.checkpoint.path, entry.checkpoint.urls, entry.checkpoint.sha256, getattr(entry.checkpoint, "md5", None)
-    )
+    file = entry.checkpoint
+    return published(file.path, file.urls, file.sha256, getattr(file, "md5", None))
 
 
 def local_file(name: str) -> Path | None:

@@ -1,11 +1,11 @@
 """The local cache: files in the published layout below one folder, and for each a note that it was verified.
 
-    CACHE/mmdetection/v2.0/retinanet/.../retinanet_r50_fpn_1x_coco_20200130-c2398f9e.pth      whole and verified, always
-    CACHE/mmdetection/v2.0/retinanet/.../....pth.part, ....pth.part.json                       a download to be resumed
-    CACHE/.zoo/verified/PATH.json       digest, size and time of the file when it was last hashed
-    CACHE/.zoo/locks/PATH.lock          held while a process downloads PATH
-    CACHE/.zoo/tensors/SHA256.safetensors   its tensors, for fast loading
-    CACHE/zoo.lock                      full digests of everything ever verified here
+CACHE/mmdetection/v2.0/retinanet/.../retinanet_r50_fpn_1x_coco_20200130-c2398f9e.pth      whole and verified, always
+CACHE/mmdetection/v2.0/retinanet/.../....pth.part, ....pth.part.json                       a download to be resumed
+CACHE/.zoo/verified/PATH.json       digest, size and time of the file when it was last hashed
+CACHE/.zoo/locks/PATH.lock          held while a process downloads PATH
+CACHE/.zoo/tensors/SHA256.safetensors   its tensors, for fast loading
+CACHE/zoo.lock                      full digests of everything ever verified here
 """
 
 from __future__ import annotations

@@ -63,7 +63,7 @@ def record(remote: RemoteFile, digest: Digest) -> None:
     path = cache_dir() / NAME
     if read(path).get(remote.path) == digest:
         return
-    with exclusive(path.with_name(f".{NAME}.lock")):
+    with exclusive(cache_dir() / ".zoo" / "locks" / f"{NAME}.lock"):
         write(path, {**read(path), remote.path: Digest(digest.sha256, digest.size)})
 
 

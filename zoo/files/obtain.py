@@ -1,6 +1,7 @@
-"""A remote file -> a verified file in the cache: one process downloads, mirrors are asked in turn, every answer is kept.
+"""A remote file -> a verified file in the cache.
 
-Trust comes from the digest alone, so any mirror will do.
+One process downloads; mirrors are asked in turn, and what each one says is kept for the final sentence. Trust comes
+from the digest alone, so any mirror will do.
 """
 
 from __future__ import annotations

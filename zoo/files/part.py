@@ -67,7 +67,7 @@ class Writer:
         self.hasher = hasher
         self.error: OSError | None = None
         self.queue: Queue[bytes | None] = Queue(QUEUED_BLOCKS)
-        self.file = open(path, "ab", buffering=0)  # noqa: SIM115: closed in close()
+        self.file = path.open("ab", buffering=0)
         self.thread = threading.Thread(target=self._work, daemon=True)
         self.thread.start()
 

@@ -93,8 +93,11 @@ def open_http(url: str, offset: int, validator: str | None) -> Iterator[Stream]:
     headers = {"User-Agent": AGENT, "Accept-Encoding": "identity"}
     if offset and validator:
         headers |= {"Range": f"bytes={offset}-", "If-Range": validator}
-    with requests.Session() as session, translated():
-        with session.get(url, headers=headers, stream=True, timeout=(CONNECT_TIMEOUT, read_timeout())) as response:
+    timeout = (CONNECT_TIMEOUT, read_timeout())
+    with requests.Session() as session:
+        with translated():
+            response = session.get(url, headers=headers, stream=True, timeout=timeout)
+        with response:
             check_status(response)
             check_kind(response)
             yield describe(response, offset, validator)
