@@ -19,9 +19,10 @@ PRECISE_FROM = 10_000
 def ranked(scores: Tensor) -> tuple[Tensor, Tensor]:
     """Scores (K,) from high to low, and their indices.
 
-    Equal scores keep their order: saturated ones are many, and unstable sorting differs between machines.
+    Deliberately the plain sort that the reference uses: where scores saturate at 1.0, hundreds are equal, and
+    which of them survive depends on the sorting algorithm.
     """
-    return scores.sort(descending=True, stable=True)
+    return scores.sort(descending=True)
 
 
 def batched_nms(boxes: Tensor, scores: Tensor, groups: Tensor, cfg: Mapping[str, Any] | None) -> tuple[Tensor, Tensor]:
@@ -38,7 +39,10 @@ def batched_nms(boxes: Tensor, scores: Tensor, groups: Tensor, cfg: Mapping[str,
     moved = boxes if options.pop("class_agnostic", False) else separate(boxes, groups)
     if kind != "nms":
         raise BuildError(f"there is no suppression of type '{kind}'; known: nms")
-    keep = nms(moved, scores.to(moved.dtype), options["iou_threshold"])[: options.get("max_num", len(boxes))]
+    kept, order = ranked(scores)
+    keep = order[nms(moved[order], kept.to(moved.dtype), options["iou_threshold"])][
+        : options.get("max_num", len(boxes))
+    ]
     return keep, scores[keep]
 
 
