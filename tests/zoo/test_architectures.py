@@ -1,0 +1,40 @@
+"""The architectures in the manifests are the reference's, to the last number."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+
+from zoo import manifest
+
+DIGESTS = json.loads((Path(__file__).parent / "data" / "architecture_digests.json").read_text())
+
+
+def digest(description: dict) -> str:
+    return hashlib.sha256(json.dumps(description, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def test_every_architecture_of_the_reference_is_there_and_no_other():
+    assert manifest.architecture_names() == sorted(DIGESTS)
+
+
+@pytest.mark.parametrize("name", sorted(DIGESTS))
+def test_merging_gives_exactly_the_description_of_the_reference(name):
+    assert digest(manifest.architecture(name)) == DIGESTS[name]
+
+
+def test_a_description_is_the_callers_own():
+    first = manifest.architecture("retinanet_r101_fpn_1x_coco")
+    first["backbone"]["depth"] = 18
+    assert manifest.architecture("retinanet_r101_fpn_1x_coco")["backbone"]["depth"] == 101
+
+
+def test_a_field_is_traced_to_the_line_that_states_it():
+    place = manifest.where("retinanet_r101_fpn_1x_coco", ["neck", "add_extra_convs"])
+    assert place is not None
+    file, line = place.rsplit(":", 1)
+    assert Path(file).name == "components.yaml"
+    assert "add_extra_convs: on_input" in Path(file).read_text().splitlines()[int(line) - 1]

@@ -1,0 +1,211 @@
+"""All manifest files together: names -> what they say, with base and defaults filled in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from zoo import inherit, schema, yaml_files
+from zoo.entry import Backbone, Checkpoint, Dataset, Entry, Mirror, Paper, Speed, Training
+from zoo.errors import ManifestError
+from zoo.recipes import Normalization, Preprocessing, triple
+
+Field = tuple[str | int, ...]
+
+
+class Stated(NamedTuple):
+    """A named thing as written, and the file that says it."""
+
+    value: Any
+    file: Path
+
+
+class Catalog:
+    """The content of `files`, later ones adding to earlier ones. Raises ManifestError for the first mistake."""
+
+    def __init__(self, files: Sequence[Path]) -> None:
+        self.files = yaml_files.read(files, check=schema.check)
+        self.models = self._section("models")
+        self.normalizations = self._section("normalizations")
+        self.recipes = self._section("preprocessing")
+        self.datasets = self._section("datasets")
+        self.backbones = self._section("backbones")
+        self.architectures = self._section("architectures")
+        self.bases = self._section("components") | self.architectures
+        self._entries: dict[str, Entry] = {}
+        self._resolved: dict[str, Any] = {}
+        self._check_names()
+
+    def _section(self, section: str) -> dict[str, Stated]:
+        found: dict[str, Stated] = {}
+        for file, content in self.files.items():
+            for name, value in content.get(section, {}).items():
+                if name in found:
+                    raise schema.mistake(file, (section, name), f"this name is already taken in {found[name].file}")
+                found[name] = Stated(value, file)
+        return found
+
+    # Names
+
+    @cached_property
+    def aliases(self) -> dict[str, str]:
+        """Alias -> model. Raises ManifestError for an alias that is taken."""
+        found: dict[str, str] = {}
+        for name, (value, file) in self.models.items():
+            for alias in value.get("aliases", ()):
+                if alias in self.models or alias in found:
+                    other = found.get(alias, alias)
+                    raise schema.mistake(file, ("models", name, "aliases"), f"'{alias}' already means {other}")
+                found[alias] = name
+        return found
+
+    def _check_names(self) -> None:
+        known: dict[str, Mapping[str, Any]] = {
+            "architecture": self.architectures,
+            "normalization": self.normalizations | {"none": None},
+            "preprocessing": self.recipes,
+            "dataset": self.datasets,
+        }
+        for name, (value, file) in self.models.items():
+            defaults = self.files[file].get("defaults", {})
+            for field, names in known.items():
+                stated = value.get(field, defaults.get(field, name if field == "architecture" else None))
+                if stated not in names and not (field == "architecture" and field not in value):
+                    where: Field = ("models", name, field) if field in value else ("defaults", field)
+                    problem = f"there is no {field} named '{stated}'" if stated else f"{name} states no {field}"
+                    raise schema.mistake(file, where if stated else ("models", name), problem)
+
+    # Architectures
+
+    def architecture(self, name: str) -> dict[str, Any]:
+        """The complete description. KeyError for an unknown name; ManifestError for a base that cannot be followed."""
+        if name not in self.architectures:
+            raise KeyError(name)
+        return inherit.copy(self._resolve(name, ()))
+
+    def _resolve(self, name: str, users: tuple[str, ...]) -> Any:
+        if name not in self._resolved:
+            value, file = self.bases[name]
+            section = "architectures" if name in self.architectures else "components"
+            if name in users:
+                raise schema.mistake(file, (section, name), f"is its own base: {' -> '.join((*users, name))}")
+            try:
+                self._resolved[name] = inherit.resolve(value, lambda base: self._resolve(base, (*users, name)))
+            except inherit.InheritanceError as error:
+                raise schema.mistake(file, (section, name, *error.path), str(error)) from None
+        return self._resolved[name]
+
+    def where(self, name: str, path: Field) -> tuple[Path, int] | None:
+        """File and line that state the field at `path` of an architecture, or None where nothing states it."""
+        found = inherit.origin(name, path, lambda base: self.bases[base].value)
+        if found is None:
+            return None
+        base, inside = found
+        section = "architectures" if base in self.architectures else "components"
+        file = self.bases[base].file
+        return file, yaml_files.line_of(file, (section, base, *inside))
+
+    # Entries
+
+    def entry(self, name: str) -> Entry:
+        """The model called exactly `name`. KeyError where there is none."""
+        if name not in self._entries:
+            self._entries[name] = self._make_entry(name, *self.models[name])
+        return self._entries[name]
+
+    def _make_entry(self, name: str, stated: Any, file: Path) -> Entry:
+        content = self.files[file]
+        value = inherit.resolve(stated, _no_base, content.get("defaults", {}))
+        architecture = value.get("architecture", name)
+        checkpoint = self._checkpoint(value["checkpoint"], file) if "checkpoint" in value else None
+        paper = value.get("paper", content.get("paper"))
+        return Entry(
+            name=name,
+            aliases=tuple(value.get("aliases", ())),
+            family=value.get("family", content.get("family", file.stem)),
+            architecture=architecture if architecture in self.architectures else None,
+            checkpoint=checkpoint,
+            log_url=self._log_url(value.get("log"), checkpoint),
+            normalization=value["normalization"],
+            preprocessing=value["preprocessing"],
+            dataset=value["dataset"],
+            tasks=tuple(value.get("tasks", ())),
+            metrics=value.get("metrics", {}),
+            training=Training(**value.get("training", {})),
+            speed=tuple(_speed(item) for item in value.get("speed", ())),
+            paper=Paper(**paper) if paper else None,
+            license=value.get("license"),
+            notes=tuple(value.get("notes", ())),
+            origin=value.get("origin", "mmdetection"),
+            config=value.get("config"),
+            superseded=tuple(self._checkpoint(item, file) for item in value.get("superseded", ())),
+            source=file,
+        )
+
+    def _checkpoint(self, value: Mapping[str, Any], file: Path) -> Checkpoint:
+        local = (file.parent / Path(value["file"]).expanduser()).resolve() if "file" in value else None
+        fields = {key: item for key, item in value.items() if key != "file"}
+        return Checkpoint(urls=self.urls(value["path"]) if "path" in value else (), file=local, **fields)
+
+    def _log_url(self, log: str | None, checkpoint: Checkpoint | None) -> str | None:
+        """A bare file name lies beside the checkpoint."""
+        if log is None:
+            return None
+        if "/" not in log and checkpoint is not None:
+            log = f"{checkpoint.path.rsplit('/', 1)[0]}/{log}"
+        return log if "://" in log else self.mirrors[0].url + log
+
+    # Everything else
+
+    @cached_property
+    def mirrors(self) -> tuple[Mirror, ...]:
+        """The hosts in the order in which they are tried; those of later files come first."""
+        stated = [mirror for content in reversed(self.files.values()) for mirror in content.get("mirrors", ())]
+        return tuple(Mirror(**{**m, "lacks": tuple(m.get("lacks", ()))}) for m in stated)
+
+    def urls(self, path: str) -> tuple[str, ...]:
+        """Where a published path may be had, in order."""
+        if "://" in path:
+            return (path,)
+        return tuple(m.url + path for m in self.mirrors if not any(fnmatchcase(path, p) for p in m.lacks))
+
+    def normalization(self, name: str) -> Normalization | None:
+        """None for `none`. KeyError for an unknown name."""
+        if name == "none":
+            return None
+        value = self.normalizations[name].value
+        return Normalization(triple(value["mean"]), triple(value["std"]), value["to_rgb"])
+
+    def preprocessing(self, entry: Entry) -> Preprocessing:
+        """The complete recipe of a model."""
+        value, file = self.recipes[entry.preprocessing]
+        try:
+            return Preprocessing.from_description(value, self.normalization(entry.normalization))
+        except ValueError as error:
+            raise schema.mistake(file, ("preprocessing", entry.preprocessing), str(error)) from None
+
+    def dataset(self, name: str) -> Dataset:
+        """KeyError for an unknown name."""
+        value = self.datasets[name].value
+        tuples = {key: tuple(value[key]) for key in ("classes", "stuff_classes") if key in value}
+        return Dataset(name, **{**value, **tuples})
+
+    def backbone(self, key: str) -> Backbone:
+        """KeyError for an unknown key."""
+        value = self.backbones[key].value
+        return Backbone(key, url=value.get("url"), **{k: v for k, v in value.items() if k != "url"})
+
+
+def _no_base(name: str) -> Any:
+    raise KeyError(name)
+
+
+def _speed(value: Mapping[str, Any]) -> Speed:
+    resolution = value.get("resolution")
+    return Speed(**{**value, "resolution": None if resolution is None else tuple(resolution)})
+
+
+__all__ = ["Catalog", "ManifestError", "Stated"]

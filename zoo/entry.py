@@ -1,0 +1,144 @@
+"""What the zoo knows about one model, as frozen values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Paper:
+    """Where the method was published."""
+
+    title: str
+    url: str
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A file of weights.
+
+    path: below each mirror's root, or a whole URL for a file that lives elsewhere. urls: the mirrors in order.
+    sha256: the whole digest or its published first 8 hex digits; None if nothing was published. md5: likewise for
+    Detectron2, whose file names carry a part of the MD5. file: a local file instead of `path`.
+    """
+
+    path: str = ""
+    urls: tuple[str, ...] = ()
+    sha256: str | None = None
+    md5: str | None = None
+    format: str = "mmdet-v2"
+    file: Path | None = None
+
+    @property
+    def filename(self) -> str:
+        """The last part of the path."""
+        return self.file.name if self.file else self.path.rsplit("/", 1)[-1]
+
+
+@dataclass(frozen=True)
+class Training:
+    """How the weights were made. memory_gb: per GPU, as published. batch_size: over all GPUs.
+
+    backbone: key of the backbone weights that training started from. start: the model that it started from.
+    seconds_per_iteration, images_per_second: the published training speed.
+    """
+
+    schedule: str | None = None
+    epochs: int | None = None
+    iterations: int | None = None
+    memory_gb: float | None = None
+    batch_size: int | None = None
+    hardware: str | None = None
+    data: str | None = None
+    optimizer: str | None = None
+    learning_rate: float | None = None
+    precision: str | None = None
+    backbone: str | None = None
+    start: str | None = None
+    seconds_per_iteration: float | None = None
+    images_per_second: float | None = None
+
+
+@dataclass(frozen=True)
+class Speed:
+    """One published inference speed. resolution: (height, width)."""
+
+    fps: float
+    hardware: str | None = None
+    batch: int = 1
+    precision: str = "fp32"
+    resolution: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One model of the zoo.
+
+    normalization, preprocessing, dataset: names of things in the manifests. metrics: data set and split -> metric ->
+    value, e.g. `{"coco_2017_val": {"box_ap": 37.4}}`, in percent as published. checkpoint: None where the reference
+    has a configuration but published no weights. config: the reference's configuration. source: the manifest file.
+    """
+
+    name: str
+    family: str
+    architecture: str | None
+    checkpoint: Checkpoint | None
+    log_url: str | None
+    normalization: str
+    preprocessing: str
+    dataset: str
+    tasks: tuple[str, ...]
+    metrics: Mapping[str, Mapping[str, float]]
+    training: Training
+    speed: tuple[Speed, ...]
+    paper: Paper | None
+    license: str | None
+    notes: tuple[str, ...]
+    aliases: tuple[str, ...] = ()
+    origin: str = "mmdetection"
+    config: str | None = None
+    superseded: tuple[Checkpoint, ...] = ()
+    source: Path = field(default=Path(), compare=False)
+
+    def metric(self, key: str) -> float | None:
+        """The published value of e.g. `box_ap`, on the first data set that has it."""
+        return next((values[key] for values in self.metrics.values() if key in values), None)
+
+
+@dataclass(frozen=True)
+class Mirror:
+    """A host that serves published files. lacks: glob patterns of paths that are known to be missing there."""
+
+    name: str
+    url: str
+    lacks: tuple[str, ...] = ()
+    note: str | None = None
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A data set that models were trained for. classes: names in label order."""
+
+    name: str
+    title: str
+    classes: tuple[str, ...]
+    url: str | None = None
+    metric: str | None = None
+    splits: Mapping[str, Any] = field(default_factory=dict)
+    stuff_classes: tuple[str, ...] = ()
+    note: str | None = None
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """Weights that training started from. normalization: the convention they expect."""
+
+    key: str
+    url: str | None
+    source: str
+    normalization: str | None = None
+    sha256: str | None = None
+    note: str | None = None

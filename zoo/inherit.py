@@ -1,0 +1,99 @@
+"""`base:` and `without:`: how manifests state only what differs.
+
+A mapping in a manifest starts from another one and is merged over it: mappings merge key by key, everything else
+(numbers, texts, lists, null) replaces what was there.
+
+    base: NAME        start from the component or architecture NAME instead of what the surrounding base has here
+    base: ~           start from nothing: this mapping replaces the inherited one
+    without: [KEYS]   leave these inherited keys out
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+BASE, WITHOUT = "base", "without"
+
+
+class InheritanceError(Exception):
+    """A `base:` or `without:` that cannot be followed; `path` leads to it from where resolving began."""
+
+    def __init__(self, path: tuple[str | int, ...], sentence: str) -> None:
+        super().__init__(sentence)
+        self.path = path
+
+
+def resolve(value: Any, lookup: Callable[[str], Any], inherited: Any = None, path: tuple[str | int, ...] = ()) -> Any:
+    """`value` with every base filled in; nothing of the result is shared with the manifests.
+
+    lookup: name of a base -> its resolved mapping; KeyError where there is none.
+    inherited: the resolved value that the surrounding base has in this place.
+    """
+    if isinstance(value, list):
+        return [resolve(item, lookup, None, (*path, i)) for i, item in enumerate(value)]
+    if not isinstance(value, dict):
+        return value
+    start = _start(value, lookup, inherited, path)
+    merged = {key: copy(start[key]) for key in start if key not in value.get(WITHOUT, ())}
+    for key, item in value.items():
+        if key not in (BASE, WITHOUT):
+            merged[key] = resolve(item, lookup, start.get(key), (*path, key))
+    return merged
+
+
+def _start(
+    value: Mapping[str, Any], lookup: Callable[[str], Any], inherited: Any, path: tuple[str | int, ...]
+) -> Mapping[str, Any]:
+    start = inherited if isinstance(inherited, dict) else {}
+    if BASE in value:
+        try:
+            start = {} if value[BASE] is None else lookup(value[BASE])
+        except KeyError:
+            raise InheritanceError((*path, BASE), f"no component or architecture is named '{value[BASE]}'") from None
+    for key in value.get(WITHOUT, ()):
+        if key not in start:
+            raise InheritanceError((*path, WITHOUT), f"'{key}' is not inherited here, so it cannot be left out")
+    return start
+
+
+def copy(value: Any) -> Any:
+    """`value` with every mapping and list copied."""
+    if isinstance(value, dict):
+        return {key: copy(item) for key, item in value.items()}
+    return [copy(item) for item in value] if isinstance(value, list) else value
+
+
+def bases(value: Any) -> Iterator[str]:
+    """Every name that `value` takes as a base, at any depth."""
+    if isinstance(value, dict) and value.get(BASE) is not None:
+        yield value[BASE]
+    items = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    for item in items:
+        yield from bases(item)
+
+
+def origin(name: str, path: Sequence[str | int], raw: Callable[[str], Any]) -> tuple[str, tuple[str | int, ...]] | None:
+    """Which base states the field at `path` of `name`: (base's name, path inside its raw mapping), or None.
+
+    raw: name of a base -> its mapping as written. A field that is a merged mapping is found at its outermost statement.
+    """
+    return _origin(name, raw(name), tuple(path), (), raw)
+
+
+def _origin(
+    name: str, value: Any, path: tuple[str | int, ...], done: tuple[str | int, ...], raw: Callable[[str], Any]
+) -> tuple[str, tuple[str | int, ...]] | None:
+    if not path:
+        return name, done
+    if isinstance(value, list):
+        index = path[0]
+        if not isinstance(index, int) or index >= len(value):
+            return None
+        return _origin(name, value[index], path[1:], (*done, index), raw)
+    if not isinstance(value, dict):
+        return None
+    found = _origin(name, value[path[0]], path[1:], (*done, path[0]), raw) if path[0] in value else None
+    if found is None and value.get(BASE) is not None:
+        found = _origin(value[BASE], raw(value[BASE]), path, (), raw)
+    return found

@@ -1,0 +1,184 @@
+"""What exists: models, architectures and everything that they refer to, read from the manifest files.
+
+Names come from the files that ship with the package, then from those in `ZOO_MANIFESTS` (separated like `PATH`), then
+from those given to `use`. Nothing here imports torch.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Iterable, Sequence
+from fnmatch import fnmatchcase
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from zoo import yaml_files
+from zoo.catalog import Catalog
+from zoo.entry import Backbone, Checkpoint, Dataset, Entry, Mirror, Paper, Speed, Training
+from zoo.errors import UnknownModel
+from zoo.recipes import Normalization, Preprocessing
+
+__all__ = [
+    "Backbone",
+    "Checkpoint",
+    "Dataset",
+    "Entry",
+    "Mirror",
+    "Paper",
+    "Speed",
+    "Training",
+    "architecture",
+    "architecture_names",
+    "catalog",
+    "dataset",
+    "get",
+    "list_models",
+    "mirrors",
+    "nearest",
+    "preprocessing",
+    "use",
+    "where",
+]
+
+_ENVIRONMENT = "ZOO_MANIFESTS"
+
+
+def use(file: str | os.PathLike[str]) -> None:
+    """Add a manifest file for this process and the processes it starts. Raises ManifestError for a mistake in it."""
+    before = os.environ.get(_ENVIRONMENT)
+    os.environ[_ENVIRONMENT] = os.pathsep.join(filter(None, (before, str(Path(file).absolute()))))
+    try:
+        catalog()
+    except Exception:
+        os.environ[_ENVIRONMENT] = before or ""
+        raise
+
+
+def catalog() -> Catalog:
+    """Everything that the manifests say, read once."""
+    return _catalog(os.environ.get(_ENVIRONMENT, ""))
+
+
+@lru_cache(maxsize=8)
+def _catalog(users: str) -> Catalog:
+    own = [Path(item).expanduser().absolute() for item in users.split(os.pathsep) if item]
+    return Catalog([*yaml_files.builtin_files(), *dict.fromkeys(own)])
+
+
+def list_models(
+    pattern: str = "*",
+    *,
+    family: str | None = None,
+    task: str | None = None,
+    dataset: str | None = None,
+    origin: str | None = None,
+    unpublished: bool = False,
+) -> list[str]:
+    """Names of the models that match a glob and all of the conditions, sorted.
+
+    family, task, dataset, origin: exactly as in the entries, whatever the case. unpublished: also the reference's
+    configurations without weights. Names in the pattern may be aliases.
+    """
+    conditions = {"family": family, "dataset": dataset, "origin": origin}
+    wanted = {key: value.lower() for key, value in conditions.items() if value is not None}
+    names = [name for name in catalog().models if _matches(name, pattern)]
+    if not unpublished:
+        names = [name for name in names if "checkpoint" in catalog().models[name].value]
+    if wanted or task is not None:
+        entries = (catalog().entry(name) for name in names)
+        names = [e.name for e in entries if _meets(e, wanted) and (task is None or _has_task(e, task))]
+    return sorted(names)
+
+
+def _matches(name: str, pattern: str) -> bool:
+    if pattern == "*" or fnmatchcase(name, pattern):
+        return True
+    return any(fnmatchcase(alias, pattern) for alias in catalog().models[name].value.get("aliases", ()))
+
+
+def _meets(entry: Entry, wanted: dict[str, str]) -> bool:
+    return all(getattr(entry, key).lower() == value for key, value in wanted.items())
+
+
+def _has_task(entry: Entry, task: str) -> bool:
+    return task.lower().replace("_", " ").replace("-", " ") in entry.tasks
+
+
+def get(name: str) -> Entry:
+    """The model with this name or alias. Raises UnknownModel, which suggests the nearest names."""
+    known = catalog()
+    exact = name if name in known.models else known.aliases.get(name)
+    if exact is None:
+        raise UnknownModel(f"no model '{name}'.{nearest(name, [*known.models, *known.aliases])}")
+    return known.entry(exact)
+
+
+def architecture_names() -> list[str]:
+    """Every architecture that has a description, sorted."""
+    return sorted(catalog().architectures)
+
+
+def architecture(name: str) -> dict[str, Any]:
+    """The complete description of an architecture, or of a model's (by name or alias), with test_cfg and train_cfg.
+
+    Raises UnknownModel; ManifestError for a model whose architecture is not described.
+    """
+    return catalog().architecture(architecture_name(name))
+
+
+def architecture_name(name: str) -> str:
+    """The architecture's name for the name of an architecture, a model or an alias."""
+    known = catalog()
+    if name in known.architectures:
+        return name
+    if name not in known.models and name not in known.aliases:
+        everything = [*known.models, *known.aliases, *known.architectures]
+        raise UnknownModel(f"no model or architecture '{name}'.{nearest(name, everything)}")
+    entry = get(name)
+    if entry.architecture is None:
+        raise UnknownModel(f"{entry.name} has no description of its network in the manifests, so it cannot be built.")
+    return entry.architecture
+
+
+def where(name: str, path: Sequence[str | int] = ()) -> str | None:
+    """`file:line` that states a field of an architecture, e.g. `where(name, ["neck", "type"])`; None if none does."""
+    found = catalog().where(architecture_name(name), tuple(path))
+    return None if found is None else f"{found[0]}:{found[1]}"
+
+
+def preprocessing(name: str) -> Preprocessing:
+    """The complete recipe for a model, an alias or an architecture. Raises UnknownModel."""
+    known = catalog()
+    if name in known.architectures and name not in known.models:
+        users = (e for e in map(known.entry, known.models) if e.architecture == name)
+        entry = next(users, None)
+        if entry is None:
+            raise UnknownModel(f"no model uses the architecture {name}, so nothing says how its pictures are prepared.")
+        return known.preprocessing(entry)
+    return known.preprocessing(get(name))
+
+
+def dataset(name: str) -> Dataset:
+    """A data set by name. Raises UnknownModel, which suggests the nearest names."""
+    if name not in catalog().datasets:
+        raise UnknownModel(f"no data set '{name}'.{nearest(name, catalog().datasets)}")
+    return catalog().dataset(name)
+
+
+def mirrors() -> tuple[Mirror, ...]:
+    """The hosts of published files, in order."""
+    return catalog().mirrors
+
+
+def normalizations() -> dict[str, Normalization]:
+    """Every named normalization."""
+    known = catalog()
+    return {name: value for name in known.normalizations if (value := known.normalization(name)) is not None}
+
+
+def nearest(name: str, names: Iterable[str]) -> str:
+    """` Nearest: a, b, c.`, or nothing where no name is near."""
+    found = difflib.get_close_matches(name, list(names), n=3, cutoff=0.6)
+    return f" Nearest: {', '.join(found)}." if found else " `zoo list` shows all names."
