@@ -55,14 +55,21 @@ def propose(levels: Sequence[Level], coder: Any, frame: Frame, cfg: Any) -> Dete
     """Class-agnostic proposals of one picture: scores are (P, 1), levels compete only within themselves."""
     scores, deltas, priors, groups = [], [], [], []
     for i, level in enumerate(levels):
-        kept, order = ranked(level.scores[:, 0])
-        order = order[: cfg["nms_pre"]] if cfg.get("nms_pre", -1) > 0 else order
-        scores.append(kept[: len(order)])
-        deltas.append(level.regression[order])
-        priors.append(level.priors[order])
-        groups.append(torch.full_like(order, i))
+        level = best_of_level(level, cfg.get("nms_pre", -1))
+        scores.append(level.scores[:, 0])
+        deltas.append(level.regression)
+        priors.append(level.priors)
+        groups.append(torch.full((len(level.scores),), i, device=level.scores.device))
     boxes = coder.decode(torch.cat(priors), torch.cat(deltas), size=frame.size)
     return best_proposals(boxes, torch.cat(scores), torch.cat(groups), cfg)
+
+
+def best_of_level(level: Level, nms_pre: int) -> Level:
+    """The `nms_pre` best priors of a level, ranked; the level as it is if it has no more than that."""
+    if not 0 < nms_pre < len(level.scores):
+        return level
+    order = ranked(level.scores[:, 0])[1][:nms_pre]
+    return Level(level.scores[order], level.regression[order], level.priors[order])
 
 
 def best_proposals(boxes: Tensor, scores: Tensor, groups: Tensor, cfg: Any) -> Detections:
