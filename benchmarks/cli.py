@@ -9,7 +9,9 @@ from zoo import commandline
 from zoo.commandline import Command
 
 COMMANDS: dict[str, Command] = {
+    "demo": Command("benchmarks.commands.demo", "measure two networks on generated pictures and write a report"),
     "inference": Command("benchmarks.commands.inference", "measure speed, latency, memory and size"),
+    "report": Command("benchmarks.commands.report", "write tables from records: published beside measured"),
     "results": Command("benchmarks.commands.results", "list, show, export and merge result records"),
 }
 

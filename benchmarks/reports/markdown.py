@@ -1,0 +1,63 @@
+"""Tables in GitHub's Markdown."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from benchmarks.reports.table import Cell, Link, Table
+
+# GitHub shows no more than 1 MiB of a job's summary.
+SUMMARY_BYTES = 1024 * 1024
+
+
+def render(tables: Sequence[Table], title: str = "Report", limit: int = SUMMARY_BYTES) -> str:
+    """One document; tables that no longer fit into `limit` bytes are left out, and the end says so."""
+    parts, size, dropped = [f"# {title}\n"], len(title) + 3, []
+    for table in tables:
+        text = section(table)
+        if size + len(text.encode()) > limit - 500:
+            dropped.append(f"{table.title} ({len(table.rows)} rows)")
+            continue
+        parts.append(text)
+        size += len(text.encode())
+    if dropped:
+        parts.append(f"Left out, the document would be too large for GitHub: {', '.join(dropped)}.\n")
+    return "\n".join(parts)
+
+
+def section(table: Table) -> str:
+    """A heading, the note and the table."""
+    shown = [c for c in table.columns if any(table.text(row, c) for row in table.rows)]
+    lines = [f"## {table.title}", ""]
+    if table.note:
+        lines += [table.note, ""]
+    lines += [line(shown), line(["---:" if is_number(table, c) else "---" for c in shown])]
+    lines += [line([cell(table, row, c) for c in shown]) for row in table.rows]
+    return "\n".join(lines) + "\n"
+
+
+def line(cells: Sequence[str]) -> str:
+    """One line of a table."""
+    return f"| {' | '.join(cells)} |"
+
+
+def cell(table: Table, row: Mapping[str, Cell], column: str) -> str:
+    """A cell; a link where it has an address."""
+    text = table.text(row, column).replace("|", "\\|").replace("\n", " ")
+    value = row.get(column)
+    return f"[{text}]({value.url})" if isinstance(value, Link) else text
+
+
+def is_number(table: Table, column: str) -> bool:
+    """Whether all known cells of a column are numbers."""
+    known = [row[column] for row in table.rows if row.get(column) is not None]
+    return bool(known) and all(isinstance(value, (int, float)) for value in known)
+
+
+def write(text: str, path: Path) -> None:
+    """Write a document; the file appears only when it is whole."""
+    part = path.with_name(path.name + ".part")
+    part.write_text(text, encoding="utf-8")
+    os.replace(part, path)

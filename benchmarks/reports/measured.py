@@ -1,0 +1,219 @@
+"""Tables of what was measured, with what was published beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.record import Record
+from benchmarks.reports.table import Cell, Table
+from zoo.errors import UnknownModel
+
+if TYPE_CHECKING:
+    from zoo.manifest import Entry
+
+Lookup = Callable[[str], "Entry | None"]
+SPEED_COLUMNS = (
+    "model",
+    "weights",
+    "protocol",
+    "device",
+    "precision",
+    "batch",
+    "resolution",
+    "fps",
+    "published fps",
+    "published on",
+    "p50 ms",
+    "p99 ms",
+    "memory MiB",
+    "params M",
+    "GFLOPs",
+    "machine",
+)
+MEMORY = ("cuda_allocated_mib", "resident_peak_mib")
+
+
+def find_entry(name: str) -> Entry | None:
+    """What the manifests say about a model; None for a name that is not in them."""
+    from zoo import manifest
+
+    try:
+        return manifest.get(name)
+    except UnknownModel:
+        return None
+
+
+def tables(records: Sequence[Record], lookup: Lookup = find_entry) -> list[Table]:
+    """All tables that have rows: speed, options, accuracy, what did not work, and the machines."""
+    made = [
+        speed(records, lookup),
+        options(records),
+        accuracy(records, lookup),
+        failures(records),
+        machines(records),
+    ]
+    return [table for table in made if table.rows]
+
+
+def speed(records: Sequence[Record], lookup: Lookup) -> Table:
+    """Inference speed and memory of each record, the published speed beside it."""
+    note = (
+        "fps: pictures per second as the protocol defines it; `*` marks a run that departs from the protocol's own "
+        "parameters (the record says where). Timed: host-to-device copy, network, post-processing, mask pasting; not "
+        "timed: reading and resizing pictures, mask encoding. Memory: on a GPU what PyTorch allocated, on a CPU the "
+        "peak resident size of the process. GFLOPs: a multiply-add is two operations. With random weights "
+        "post-processing has other work to do than with trained ones."
+    )
+    rows = [speed_row(record, lookup(record.model)) for record in records if record.ok and record.kind == "inference"]
+    return Table("Inference", SPEED_COLUMNS, number_machines(rows, records), note, {"fps": 2, "params M": 2})
+
+
+def speed_row(record: Record, entry: Entry | None) -> dict[str, Cell]:
+    """One measurement."""
+    m, p = record.metrics, record.parameters
+    published = entry.speed[0] if entry and entry.speed else None
+    return {
+        "model": record.model,
+        "weights": p.get("weights"),
+        "protocol": record.protocol + ("*" if p.get("departs_in") else ""),
+        "device": record.environment.get("device"),
+        "precision": precision(p),
+        "batch": p.get("batch"),
+        "resolution": ", ".join(p.get("resolution", {})),
+        "fps": m.get("fps"),
+        "published fps": published.fps if published else None,
+        "published on": published.hardware if published else None,
+        "p50 ms": m.get("latency_ms_p50"),
+        "p99 ms": m.get("latency_ms_p99"),
+        "memory MiB": next((m[name] for name in MEMORY if name in m), None),
+        "params M": scaled(m.get("parameters"), 1e6),
+        "GFLOPs": scaled(m.get("flops"), 1e9),
+        "machine": machine(record),
+    }
+
+
+def precision(parameters: Mapping[str, Any]) -> str:
+    """fp32, bf16 or fp16, and the other options that were on."""
+    others = [name for name in parameters.get("options", {}) if name != "amp"]
+    return " + ".join([str(parameters.get("precision", "fp32")), *others])
+
+
+def options(records: Sequence[Record]) -> Table:
+    """What each option did to speed and to the detections."""
+    columns = ("model", "option", "speed-up", "95% interval", "detections", "found again", "score difference", "added")
+    note = (
+        "Speed-up: median over pairs of neighbouring calls, plain and with the option, in turns. Found again: share "
+        "of the plain network's detections that have a partner of the same label and IoU of at least 0.5; score "
+        "difference: the largest among them; added: detections without a partner."
+    )
+    rows: list[Mapping[str, Cell]] = [
+        {
+            "model": record.model,
+            "option": name,
+            "speed-up": effect["speedup"],
+            "95% interval": f"{effect['speedup_low']:.2f} to {effect['speedup_high']:.2f}",
+            "detections": effect["detections"],
+            "found again": f"{effect['matched']:.1%}",
+            "score difference": effect["score_difference"],
+            "added": effect["added"],
+        }
+        for record in records
+        for name, effect in record.metrics.get("effects", {}).items()
+    ]
+    return Table("Options", columns, rows, note, {"speed-up": 2, "score difference": 5})
+
+
+def accuracy(records: Sequence[Record], lookup: Lookup) -> Table:
+    """Every metric that was measured, in percent points, against the published one."""
+    columns = ("model", "weights", "dataset", "pictures", "metric", "measured", "published", "difference", "machine")
+    rows = [
+        row
+        for record in records
+        if record.ok and record.kind == "accuracy"
+        for row in accuracy_rows(record, lookup(record.model))
+    ]
+    note = "In percent points. A published number is for the whole of its data set; `pictures` says how many were used."
+    return Table("Accuracy", columns, number_machines(rows, records), note, {"difference": 2})
+
+
+def accuracy_rows(record: Record, entry: Entry | None) -> list[dict[str, Cell]]:
+    """One row per metric that has a published value; all metrics of a model without one."""
+    p = record.parameters
+    where = "_".join(str(p[name]) for name in ("dataset", "split") if p.get(name))
+    published = dict(published_metrics(entry, where))
+    names = [name for name in record.metrics if name in published] or [
+        name for name, value in record.metrics.items() if isinstance(value, float)
+    ]
+    return [
+        {
+            "model": record.model,
+            "weights": p.get("weights", "published" if entry else None),
+            "dataset": where,
+            "pictures": p.get("pictures"),
+            "metric": name,
+            "measured": 100 * record.metrics[name],
+            "published": published.get(name),
+            "difference": 100 * record.metrics[name] - published[name] if name in published else None,
+            "machine": machine(record),
+        }
+        for name in names
+    ]
+
+
+def published_metrics(entry: Entry | None, where: str) -> Mapping[str, float]:
+    """The published numbers for a data set and split; those of the first one when that is not among them."""
+    if entry is None or not entry.metrics:
+        return {}
+    return entry.metrics.get(where) or next(iter(entry.metrics.values()))
+
+
+def failures(records: Sequence[Record]) -> Table:
+    """What gave no measurement, and why."""
+    rows: list[Mapping[str, Cell]] = [
+        {"model": r.model, "kind": r.kind, "status": r.status, "reason": r.reason, "time": r.time[:19]}
+        for r in records
+        if not r.ok
+    ]
+    return Table("Failed or skipped", ("model", "kind", "status", "reason", "time"), rows)
+
+
+def machines(records: Sequence[Record]) -> Table:
+    """What the measurements ran on; the other tables refer to the numbers."""
+    columns = ("machine", "device", "processor", "cores", "threads", "python", "torch", "driver", "commit")
+    rows: dict[str, Mapping[str, Cell]] = {}
+    for record in records:
+        if record.environment:
+            rows.setdefault(machine(record), machine_row(record.environment))
+    return Table("Machines", columns, number_machines([{**row, "machine": key} for key, row in rows.items()], records))
+
+
+def machine_row(environment: Mapping[str, Any]) -> dict[str, Cell]:
+    """One machine."""
+    host, gpu = environment.get("host", {}), environment.get("gpu") or {}
+    return {
+        "device": environment.get("device"),
+        "processor": host.get("cpu"),
+        "cores": host.get("usable_cores"),
+        "threads": environment.get("threads", {}).get("intra_op"),
+        "python": environment.get("python"),
+        "torch": environment.get("libraries", {}).get("torch"),
+        "driver": gpu.get("driver"),
+        "commit": environment.get("commit"),
+    }
+
+
+def machine(record: Record) -> str:
+    """A key that is equal for records of the same environment, as far as the table shows it."""
+    return repr(machine_row(record.environment))
+
+
+def number_machines(rows: list[dict[str, Any]], records: Sequence[Record]) -> list[Mapping[str, Cell]]:
+    """Rows with the machines' keys replaced by 1, 2, ... in order of appearance in the records."""
+    order = {key: number for number, key in enumerate(dict.fromkeys(machine(r) for r in records if r.environment), 1)}
+    return [{**row, "machine": order.get(row["machine"])} for row in rows]
+
+
+def scaled(value: float | None, unit: float) -> float | None:
+    """`value` in a unit; None stays."""
+    return None if value is None else value / unit
