@@ -84,6 +84,12 @@ class Catalog:
         """The complete description. KeyError for an unknown name; ManifestError for a base that cannot be followed."""
         if name not in self.architectures:
             raise KeyError(name)
+        return self.base(name)
+
+    def base(self, name: str) -> dict[str, Any]:
+        """The complete description of a component or architecture. KeyError for an unknown name."""
+        if name not in self.bases:
+            raise KeyError(name)
         return inherit.copy(self._resolve(name, ()))
 
     def _resolve(self, name: str, users: tuple[str, ...]) -> Any:
@@ -121,6 +127,7 @@ class Catalog:
         value = inherit.resolve(stated, _no_base, content.get("defaults", {}))
         architecture = value.get("architecture", name)
         checkpoint = self._checkpoint(value["checkpoint"], file) if "checkpoint" in value else None
+        log = _log_path(value.get("log"), checkpoint)
         paper = value.get("paper", content.get("paper"))
         return Entry(
             name=name,
@@ -128,7 +135,8 @@ class Catalog:
             family=value.get("family", content.get("family", file.stem)),
             architecture=architecture if architecture in self.architectures else None,
             checkpoint=checkpoint,
-            log_url=self._log_url(value.get("log"), checkpoint),
+            log_url=self.original_url(log) if log else None,
+            log_urls=self.urls(log) if log else (),
             normalization=value["normalization"],
             preprocessing=value["preprocessing"],
             dataset=value["dataset"],
@@ -150,14 +158,6 @@ class Catalog:
         fields = {key: item for key, item in value.items() if key != "file"}
         return Checkpoint(urls=self.urls(value["path"]) if "path" in value else (), file=local, **fields)
 
-    def _log_url(self, log: str | None, checkpoint: Checkpoint | None) -> str | None:
-        """A bare file name lies beside the checkpoint."""
-        if log is None:
-            return None
-        if "/" not in log and checkpoint is not None:
-            log = f"{checkpoint.path.rsplit('/', 1)[0]}/{log}"
-        return log if "://" in log else self.mirrors[0].url + log
-
     # Everything else
 
     @cached_property
@@ -171,6 +171,10 @@ class Catalog:
         if "://" in path:
             return (path,)
         return tuple(m.url + path for m in self.mirrors if not any(fnmatchcase(path, p) for p in m.lacks))
+
+    def original_url(self, path: str) -> str:
+        """The published link to a path."""
+        return path if "://" in path else next(m.url for m in self.mirrors if m.original) + path
 
     def normalization(self, name: str) -> Normalization | None:
         """None for `none`. KeyError for an unknown name."""
@@ -197,6 +201,13 @@ class Catalog:
         """KeyError for an unknown key."""
         value = self.backbones[key].value
         return Backbone(key, url=value.get("url"), **{k: v for k, v in value.items() if k != "url"})
+
+
+def _log_path(log: str | None, checkpoint: Checkpoint | None) -> str | None:
+    """A bare file name lies beside the checkpoint."""
+    if log is None or "/" in log or checkpoint is None:
+        return log
+    return f"{checkpoint.path.rsplit('/', 1)[0]}/{log}"
 
 
 def _no_base(name: str) -> Any:

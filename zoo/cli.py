@@ -8,7 +8,11 @@ from collections.abc import Sequence
 from zoo import commandline
 from zoo.commandline import Command
 
-COMMANDS: dict[str, Command] = {}
+COMMANDS: dict[str, Command] = {
+    "list": Command("zoo.commands.list_models", "List models, networks, recipes, data sets, training logs."),
+    "show": Command("zoo.commands.show", "Show everything about one model, network or recipe."),
+    "completion": Command("zoo.commands.completion", "Print a completion script for bash, zsh or fish."),
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -24,6 +24,15 @@ class Command(NamedTuple):
     help: str
 
 
+class _UseManifest(argparse.Action):
+    """Reads a manifest file as soon as its name is seen; names that follow and precede it may be defined there."""
+
+    def __call__(self, parser: object, namespace: object, values: object, option_string: object = None) -> None:
+        from zoo.manifest import use
+
+        use(str(values))
+
+
 def main(program: str, description: str, commands: Mapping[str, Command], argv: Sequence[str] | None = None) -> int:
     """Run one subcommand. Returns the exit status: 0, 1 for a failed operation, 2 for misuse."""
     argv = list(sys.argv[1:] if argv is None else argv)
@@ -61,4 +70,6 @@ def load_command(parser: argparse.ArgumentParser, command: Command) -> None:
     """Import a command's module and let it declare its options on `parser`."""
     module = import_module(command.module)
     module.configure(parser)
+    help_text = "also the models of this manifest file (may be repeated)"
+    parser.add_argument("--manifest", metavar="FILE", action=_UseManifest, default=argparse.SUPPRESS, help=help_text)
     parser.set_defaults(run=module.run)

@@ -79,7 +79,8 @@ class Entry:
 
     normalization, preprocessing, dataset: names of things in the manifests. metrics: data set and split -> metric ->
     value, e.g. `{"coco_2017_val": {"box_ap": 37.4}}`, in percent as published. checkpoint: None where the reference
-    has a configuration but published no weights. config: the reference's configuration. source: the manifest file.
+    has a configuration but published no weights. log_url: as published; log_urls: on every mirror. config: the
+    reference's configuration file. source: the manifest that says all this.
     """
 
     name: str
@@ -87,6 +88,7 @@ class Entry:
     architecture: str | None
     checkpoint: Checkpoint | None
     log_url: str | None
+    log_urls: tuple[str, ...]
     normalization: str
     preprocessing: str
     dataset: str
@@ -110,11 +112,15 @@ class Entry:
 
 @dataclass(frozen=True)
 class Mirror:
-    """A host that serves published files. lacks: glob patterns of paths that are known to be missing there."""
+    """A host that serves published files below `url`, which ends in a slash.
+
+    lacks: glob patterns of paths that are known to be missing there. original: the host of the published links.
+    """
 
     name: str
     url: str
     lacks: tuple[str, ...] = ()
+    original: bool = False
     note: str | None = None
 
 

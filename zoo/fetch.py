@@ -80,15 +80,7 @@ def log_file(name: str) -> RemoteFile:
     if entry.log_url is None:
         raise FetchError(f"no training log was published for {entry.name}.")
     path = urlsplit(entry.log_url).path.lstrip("/")
-    return published(path, log_urls(entry, path))
-
-
-def log_urls(entry: Entry, path: str) -> tuple[str, ...]:
-    """The log on every mirror: as published, and below each host that serves the checkpoint."""
-    from zoo.manifest import mirrors
-
-    assert entry.log_url is not None
-    return tuple(dict.fromkeys([entry.log_url, *(f"{mirror.url.rstrip('/')}/{path}" for mirror in mirrors())]))
+    return published(path, entry.log_urls)
 
 
 def backbone_file(key: str) -> RemoteFile:

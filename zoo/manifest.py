@@ -82,7 +82,7 @@ def list_models(
     configurations without weights. Names in the pattern may be aliases.
     """
     conditions = {"family": family, "dataset": dataset, "origin": origin}
-    wanted = {key: value.lower() for key, value in conditions.items() if value is not None}
+    wanted = {key: normal(key, value) for key, value in conditions.items() if value is not None}
     names = [name for name in catalog().models if _matches(name, pattern)]
     if not unpublished:
         names = [name for name in names if "checkpoint" in catalog().models[name].value]
@@ -103,7 +103,12 @@ def _meets(entry: Entry, wanted: dict[str, str]) -> bool:
 
 
 def _has_task(entry: Entry, task: str) -> bool:
-    return task.lower().replace("_", " ").replace("-", " ") in entry.tasks
+    return normal("task", task) in entry.tasks
+
+
+def normal(field: str, value: str) -> str:
+    """A condition as entries spell it: lower case, and blanks between the words of a task."""
+    return value.lower().replace("_", " ").replace("-", " ") if field == "task" else value.lower()
 
 
 def get(name: str) -> Entry:

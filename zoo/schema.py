@@ -113,7 +113,7 @@ _DATASET = Fields(
     ("title", "classes"),
 )
 _BACKBONE = Fields({"url": TEXT, "source": TEXT, "normalization": TEXT, "sha256": SHA256, "note": TEXT}, ("source",))
-_MIRROR = Fields({"name": NAME, "url": TEXT, "lacks": [TEXT], "note": TEXT}, ("name", "url"))
+_MIRROR = Fields({"name": NAME, "url": TEXT, "lacks": [TEXT], "original": bool, "note": TEXT}, ("name", "url"))
 
 FILE = Fields(
     {
