@@ -24,7 +24,14 @@ class ManifestError(ZooError):
 
 
 class BuildError(ZooError):
-    """A description names a component or an argument that does not exist."""
+    """A description names a component or an argument that does not exist.
+
+    kind, field: the type and the argument that it is about, where known, so that the manifest line can be found.
+    """
+
+    def __init__(self, message: str, kind: str | None = None, field: str | None = None) -> None:
+        super().__init__(message)
+        self.kind, self.field = kind, field
 
 
 class FetchError(ZooError):

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from torch import nn
-
-from zoo.errors import UnknownModel
+from zoo import manifest
+from zoo.errors import BuildError
 from zoo.models.build import build_detector
+from zoo.models.detectors.base import Detector
 
 
-def build(name_or_spec: str | Mapping[str, Any]) -> nn.Module:
+def build(name_or_spec: str | Mapping[str, Any]) -> Detector:
     """A network, freshly initialised, in eval mode.
 
     name_or_spec: the name of a model or of an architecture, or a description `{type: ..., backbone: ...}` (also as
@@ -20,17 +20,15 @@ def build(name_or_spec: str | Mapping[str, Any]) -> nn.Module:
     """
     if not isinstance(name_or_spec, str):
         return build_detector(unwrap(name_or_spec))
-    from zoo import manifest
     from zoo.preprocess import preprocessor
 
+    description = manifest.architecture(name_or_spec)
     try:
-        name = manifest.get(name_or_spec).architecture
-    except UnknownModel:
-        if name_or_spec not in manifest.architecture_names():
-            raise
-        name = name_or_spec
-    model = build_detector(manifest.architecture(name))
+        model = build_detector(description)
+    except BuildError as error:
+        raise BuildError(f"{place(name_or_spec, description, error)}: {error}") from None
     model.preprocess = preprocessor(name_or_spec)
+    model.classes = manifest.dataset(manifest.representative(name_or_spec).dataset).classes
     return model
 
 
@@ -42,17 +40,56 @@ def unwrap(spec: Mapping[str, Any]) -> Mapping[str, Any]:
     return {**beside, **spec["model"]}
 
 
-def load(name: str, device: str = "cpu") -> nn.Module:
+def place(name: str, description: Mapping[str, Any], error: BuildError) -> str:
+    """`file:line` of what an error is about, as exactly as the manifest can tell; the name itself otherwise."""
+    paths = [path for path, part in parts(description) if part.get("type") == error.kind]
+    places = (manifest.where(name, [*path, key]) for path in paths for key in (error.field, "type") if key)
+    return next((found for found in places if found), name)
+
+
+def parts(description: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[tuple[str | int, ...], Any]]:
+    """Every mapping inside a description with its path."""
+    if isinstance(description, Mapping):
+        yield path, description
+        for key, value in description.items():
+            yield from parts(value, (*path, key))
+    elif isinstance(description, (list, tuple)):
+        for index, value in enumerate(description):
+            yield from parts(value, (*path, index))
+
+
+def load(name: str, device: str = "cpu") -> Detector:
     """A published model with its weights: fetched, built, strictly loaded, in eval mode."""
     from zoo.fetch import fetch
 
     return load_file(fetch(name), name, device)
 
 
-def load_file(path: str | Path, name: str | None = None, device: str = "cpu") -> nn.Module:
+def load_file(path: str | Path, name: str | None = None, device: str = "cpu") -> Detector:
     """A checkpoint of the user's own, in eval mode.
 
     name: of a model or architecture; without it, the architecture comes from the config text in the checkpoint.
     Raises UnsafeCheckpoint, CorruptCheckpoint, MismatchedCheckpoint, UnknownModel, BuildError.
     """
-    raise NotImplementedError
+    from zoo.checkpoint import load_into, read
+
+    if name is not None:
+        model = build(name)
+        checkpoint = read(path)
+    else:
+        checkpoint = read(path)
+        model = build_from_meta(checkpoint.meta)
+    load_into(model, checkpoint)
+    return model.to(device).eval()
+
+
+def build_from_meta(meta: Mapping[str, Any]) -> Detector:
+    """The network that a checkpoint's own config text describes, with its test pipeline and class names."""
+    from zoo.checkpoint.config_text import describe
+    from zoo.preprocess import preprocessor
+
+    config = describe(meta)
+    model = build_detector(config.model)
+    model.preprocess = preprocessor(config.preprocessing)
+    model.classes = config.classes
+    return model

@@ -38,6 +38,7 @@ __all__ = [
     "mirrors",
     "nearest",
     "preprocessing",
+    "representative",
     "use",
     "where",
 ]
@@ -155,14 +156,22 @@ def where(name: str, path: Sequence[str | int] = ()) -> str | None:
 
 def preprocessing(name: str) -> Preprocessing:
     """The complete recipe for a model, an alias or an architecture. Raises UnknownModel."""
+    return catalog().preprocessing(representative(name))
+
+
+def representative(name: str) -> Entry:
+    """The model of this name or alias, or the first one that uses the architecture of this name.
+
+    Raises UnknownModel, also for an architecture that no model uses.
+    """
     known = catalog()
-    if name in known.architectures and name not in known.models:
-        users = (e for e in map(known.entry, known.models) if e.architecture == name)
-        entry = next(users, None)
-        if entry is None:
-            raise UnknownModel(f"no model uses the architecture {name}, so nothing says how its pictures are prepared.")
-        return known.preprocessing(entry)
-    return known.preprocessing(get(name))
+    if name not in known.architectures or name in known.models:
+        return get(name)
+    users = (e for e in map(known.entry, known.models) if e.architecture == name)
+    entry = next(users, None)
+    if entry is None:
+        raise UnknownModel(f"no model uses the architecture {name}, so nothing says how its pictures are prepared.")
+    return entry
 
 
 def dataset(name: str) -> Dataset:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from zoo.checkpoint.into import load_into
 from zoo.checkpoint.reading import Checkpoint, read
 
-__all__ = ["Checkpoint", "read"]
+__all__ = ["Checkpoint", "load_into", "read"]

@@ -12,8 +12,6 @@ from difflib import get_close_matches
 from pkgutil import resolve_name
 from typing import Any
 
-from torch import nn
-
 from zoo.errors import BuildError
 
 # Type name in a description -> "module:class" below zoo.models; imported when first built.
@@ -70,10 +68,12 @@ def component(description: Mapping[str, Any], /, **context: Any) -> Any:
     settings.update({k: v for k, v in arguments.items() if k in accepted or not k.startswith(TRAINING_ONLY)})
     unknown = sorted(set(settings) - accepted)
     if unknown:
-        raise BuildError(f"{kind} takes no argument '{unknown[0]}'; it takes {', '.join(sorted(accepted))}")
+        raise BuildError(
+            f"{kind} takes no argument '{unknown[0]}'; it takes {', '.join(sorted(accepted))}", kind, unknown[0]
+        )
     missing = sorted(required(cls) - set(settings))
     if missing:
-        raise BuildError(f"{kind} needs the argument '{missing[0]}'")
+        raise BuildError(f"{kind} needs the argument '{missing[0]}'", kind)
     return cls(**settings)
 
 
@@ -90,7 +90,7 @@ def find(kind: str) -> Any:
     if kind not in COMPONENTS:
         near = get_close_matches(kind, COMPONENTS, n=3)
         hint = f" Nearest: {', '.join(near)}." if near else ""
-        raise BuildError(f"there is no component of type '{kind}' yet.{hint}")
+        raise BuildError(f"there is no component of type '{kind}' yet.{hint}", kind)
     return resolve_name("zoo.models." + COMPONENTS[kind])
 
 
@@ -114,6 +114,6 @@ def signature(cls: Any) -> list[inspect.Parameter]:
     return own
 
 
-def build_detector(description: Mapping[str, Any]) -> nn.Module:
-    """A whole detector, freshly initialised, in eval mode."""
+def build_detector(description: Mapping[str, Any]) -> Any:
+    """A whole detector, freshly initialised, in eval mode. Raises BuildError."""
     return component(description).eval()

@@ -42,7 +42,7 @@ class AnchorHead(nn.Module):
         self.reg_decoded_bbox = reg_decoded_bbox
         self.use_sigmoid = uses_sigmoid(loss_cls)
         self.cls_out_channels = num_classes if self.use_sigmoid else num_classes + 1
-        self.prior_generator = component(anchor_generator) if anchor_generator else None
+        self.prior_generator: Any = component(anchor_generator) if anchor_generator else None
         self.bbox_coder = component(bbox_coder or {"type": "DeltaXYWHBBoxCoder"})
         self.num_base_priors = self.prior_generator.num_base_priors[0] if self.prior_generator else 1
         self.train_cfg, self.test_cfg = train_cfg or {}, test_cfg or {}

@@ -64,7 +64,7 @@ class RetinaHead(AnchorHead):
                 nn.init.normal_(module.weight, std=0.01)
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
-        nn.init.constant_(self.retina_cls.bias, prior_bias())
+        nn.init.constant_(self.retina_cls.bias, prior_bias())  # type: ignore[arg-type]
 
     def forward(self, features: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
         """Score and box maps.

@@ -39,7 +39,7 @@ class RPNHead(AnchorHead):
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.normal_(module.weight, std=0.01)
-                nn.init.zeros_(module.bias)
+                nn.init.zeros_(module.bias)  # type: ignore[arg-type]
 
     def forward(self, features: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
         """Per level (N, C, H, W): objectness logits (N, A, H, W) and deltas (N, A * 4, H, W)."""

@@ -59,7 +59,7 @@ class TwoStageDetector(Detector):
         super().__init__()
         self.backbone = component(backbone)
         self.neck = component(neck) if neck else None
-        self.rpn_head = None
+        self.rpn_head: Any = None
         if rpn_head is not None:
             self.rpn_head = component(rpn_head, train_cfg=part(train_cfg, "rpn"), test_cfg=part(test_cfg, "rpn"))
         self.roi_head = component(roi_head, train_cfg=part(train_cfg, "rcnn"), test_cfg=part(test_cfg, "rcnn"))

@@ -34,9 +34,6 @@ def make_norm(description: Mapping[str, Any], channels: int, postfix: int | str 
     if kind not in NORMS:
         raise BuildError(f"no normalisation layer '{kind}'; known: {', '.join(NORMS)}")
     prefix, cls = NORMS[kind]
-    if cls is nn.GroupNorm:
-        layer = cls(num_channels=channels, **arguments)
-    else:
-        layer = cls(channels, **arguments)
+    layer = cls(num_channels=channels, **arguments) if cls is nn.GroupNorm else cls(channels, **arguments)
     layer.requires_grad_(trainable)
     return f"{prefix}{postfix}", layer

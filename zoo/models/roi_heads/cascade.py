@@ -34,10 +34,10 @@ class CascadeRoIHead(nn.Module):
         super().__init__()
         self.num_stages, self.stage_loss_weights = num_stages, tuple(stage_loss_weights)
         self.train_cfg, self.test_cfg = train_cfg or [], test_cfg or {}
-        self.bbox_roi_extractor = per_stage(bbox_roi_extractor, num_stages)
-        self.bbox_head = per_stage(bbox_head, num_stages)
-        self.mask_head = per_stage(mask_head, num_stages) if mask_head else None
-        self.mask_roi_extractor = None
+        self.bbox_roi_extractor: Any = per_stage(bbox_roi_extractor, num_stages)
+        self.bbox_head: Any = per_stage(bbox_head, num_stages)
+        self.mask_head: Any = per_stage(mask_head, num_stages) if mask_head else None
+        self.mask_roi_extractor: Any = None
         if mask_head and mask_roi_extractor:
             self.mask_roi_extractor = per_stage(mask_roi_extractor, num_stages)
 

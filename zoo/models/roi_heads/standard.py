@@ -33,7 +33,7 @@ class StandardRoIHead(nn.Module):
         self.shared_head = component(shared_head) if shared_head else None
         self.bbox_roi_extractor = component(bbox_roi_extractor)
         self.bbox_head = component(bbox_head)
-        self.mask_head = component(mask_head) if mask_head else None
+        self.mask_head: Any = component(mask_head) if mask_head else None
         self.mask_roi_extractor = component(mask_roi_extractor) if mask_head and mask_roi_extractor else None
 
     def predict(
