@@ -7,10 +7,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from zoo.models.layers.conv_module import ConvModule, DepthwiseSeparableConv
 from zoo.models.layers.csp import SWISH, YOLOX_BN, CSPLayer
+from zoo.models.layers.freezing import freeze, keep_statistics
 
 # Per stage: input channels, output channels, blocks, shortcuts, spatial pyramid pooling.
 ARCHITECTURES = {
@@ -104,10 +104,7 @@ class CSPDarknet(nn.Module):
     def train(self, mode: bool = True) -> CSPDarknet:
         """Training mode, but frozen stages stay frozen and batch norm keeps its statistics where asked."""
         super().train(mode)
-        for name in self.layer_names[: self.frozen_stages + 1]:
-            getattr(self, name).eval().requires_grad_(False)
-        if mode and self.norm_eval:
-            for module in self.modules():
-                if isinstance(module, _BatchNorm):
-                    module.eval()
+        freeze(getattr(self, name) for name in self.layer_names[: self.frozen_stages + 1])
+        if self.norm_eval:
+            keep_statistics(self)
         return self

@@ -3,140 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import partial
+from dataclasses import dataclass, field
 from typing import Any
 
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
+from zoo.errors import BuildError
+from zoo.models.backbones.residual import BN, BasicBlock, Bottleneck, make_stage
 from zoo.models.layers.conv import make_conv
+from zoo.models.layers.freezing import freeze, keep_statistics
 from zoo.models.layers.norm import make_norm
-from zoo.models.layers.plugin import make_plugin
-
-BN = {"type": "BN"}
-
-
-class BasicBlock(nn.Module):
-    """Two 3x3 convolutions and a shortcut."""
-
-    expansion = 1
-
-    def __init__(
-        self,
-        inplanes: int,
-        planes: int,
-        stride: int = 1,
-        dilation: int = 1,
-        downsample: nn.Module | None = None,
-        conv_cfg: Mapping[str, Any] | None = None,
-        norm_cfg: Mapping[str, Any] = BN,
-    ) -> None:
-        super().__init__()
-        self.conv1 = make_conv(
-            conv_cfg, inplanes, planes, 3, stride=stride, padding=dilation, dilation=dilation, bias=False
-        )
-        self.norm1_name, norm1 = make_norm(norm_cfg, planes, 1)
-        self.add_module(self.norm1_name, norm1)
-        self.conv2 = make_conv(conv_cfg, planes, planes, 3, padding=1, bias=False)
-        self.norm2_name, norm2 = make_norm(norm_cfg, planes, 2)
-        self.add_module(self.norm2_name, norm2)
-        self.relu = nn.ReLU(inplace=True)
-        self.downsample = downsample
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, inplanes, H, W) to (N, planes, H / stride, W / stride)."""
-        identity = x if self.downsample is None else self.downsample(x)
-        out = self.relu(getattr(self, self.norm1_name)(self.conv1(x)))
-        out = getattr(self, self.norm2_name)(self.conv2(out))
-        return self.relu(out + identity)
-
-
-class Bottleneck(nn.Module):
-    """1x1, 3x3 and 1x1 convolutions and a shortcut.
-
-    style: "pytorch" strides in the 3x3 convolution, "caffe" in the first 1x1. groups, base_width: ResNeXt's cardinality
-    and width per group. dcn: description of a deformable 3x3 convolution; plugins: `{cfg, position}` of attention
-    blocks after one of the convolutions.
-    """
-
-    expansion = 4
-
-    def __init__(
-        self,
-        inplanes: int,
-        planes: int,
-        stride: int = 1,
-        dilation: int = 1,
-        downsample: nn.Module | None = None,
-        style: str = "pytorch",
-        conv_cfg: Mapping[str, Any] | None = None,
-        norm_cfg: Mapping[str, Any] = BN,
-        dcn: Mapping[str, Any] | None = None,
-        plugins: Sequence[Mapping[str, Any]] = (),
-        groups: int = 1,
-        base_width: int = 4,
-        base_channels: int = 64,
-    ) -> None:
-        super().__init__()
-        width = planes if groups == 1 else int(planes * (base_width / base_channels)) * groups
-        strides = (1, stride) if style == "pytorch" else (stride, 1)
-        self.conv1 = make_conv(conv_cfg, inplanes, width, 1, stride=strides[0], bias=False)
-        self.conv2 = self.make_conv2(width, strides[1], dilation, groups, conv_cfg, dcn)
-        self.conv3 = make_conv(conv_cfg, width, planes * self.expansion, 1, bias=False)
-        self.norm_names = []
-        for i, channels in enumerate((width, width, planes * self.expansion), start=1):
-            name, norm = make_norm(norm_cfg, channels, i)
-            self.add_module(name, norm)
-            self.norm_names.append(name)
-        self.plugin_names: dict[str, list[str]] = {"after_conv1": [], "after_conv2": [], "after_conv3": []}
-        for plugin in plugins:
-            channels = planes * self.expansion if plugin["position"] == "after_conv3" else width
-            name, layer = make_plugin(plugin["cfg"], channels)
-            self.add_module(name, layer)
-            self.plugin_names[plugin["position"]].append(name)
-        self.relu = nn.ReLU(inplace=True)
-        self.downsample = downsample
-
-    def make_conv2(
-        self,
-        width: int,
-        stride: int,
-        dilation: int,
-        groups: int,
-        conv_cfg: Mapping[str, Any] | None,
-        dcn: Mapping[str, Any] | None,
-    ) -> nn.Module:
-        """The 3x3 convolution, deformable if `dcn` says so (and this block's stride allows it)."""
-        dcn = dict(dcn or {})
-        if dcn.pop("fallback_on_stride", False):
-            dcn = {}
-        return make_conv(
-            dcn or conv_cfg,
-            width,
-            width,
-            3,
-            stride=stride,
-            padding=dilation,
-            dilation=dilation,
-            groups=groups,
-            bias=False,
-        )
-
-    def run_plugins(self, x: Tensor, position: str) -> Tensor:
-        """The attention blocks at one position, one after the other."""
-        for name in self.plugin_names[position]:
-            x = getattr(self, name)(x)
-        return x
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, inplanes, H, W) to (N, planes * 4, H / stride, W / stride)."""
-        norm1, norm2, norm3 = (getattr(self, name) for name in self.norm_names)
-        identity = x if self.downsample is None else self.downsample(x)
-        out = self.run_plugins(self.relu(norm1(self.conv1(x))), "after_conv1")
-        out = self.run_plugins(self.relu(norm2(self.conv2(out))), "after_conv2")
-        out = self.run_plugins(norm3(self.conv3(out)), "after_conv3")
-        return self.relu(out + identity)
-
 
 BLOCKS: dict[int, tuple[type[nn.Module], tuple[int, ...]]] = {
     18: (BasicBlock, (2, 2, 2, 2)),
@@ -147,48 +23,34 @@ BLOCKS: dict[int, tuple[type[nn.Module], tuple[int, ...]]] = {
 }
 
 
-def make_stage(
-    block: Any,
-    num_blocks: int,
-    inplanes: int,
-    planes: int,
-    stride: int = 1,
-    avg_down: bool = False,
-    conv_cfg: Mapping[str, Any] | None = None,
-    norm_cfg: Mapping[str, Any] = BN,
-    **kwargs: Any,
-) -> nn.Sequential:
-    """A stage of `num_blocks` blocks, the first of which strides and has a projection as shortcut.
+@dataclass(frozen=True)
+class StagePlan:
+    """A stage of `count` blocks with `planes` channels. options: further arguments of all its blocks, `first`: of the
+    first only."""
 
-    avg_down: average pooling in front of an unstrided projection (ResNet-D; He et al., Bag of Tricks, 2018).
-    Further arguments are the block's.
+    block: Any
+    count: int
+    planes: int
+    options: Mapping[str, Any] = field(default_factory=dict)
+    first: Mapping[str, Any] = field(default_factory=dict)
+
+
+def plan(
+    settings: Mapping[int, tuple[type[nn.Module], tuple[int, ...]]],
+    depth: int,
+    num_stages: int,
+    base_channels: int,
+    **options: Any,
+) -> list[StagePlan]:
+    """The stages that `settings` has for a depth; channels double from stage to stage.
+
+    options: further arguments of bottlenecks. Raises BuildError for an unknown depth.
     """
-    outplanes = planes * block.expansion
-    make_block = partial(block, planes=planes, conv_cfg=conv_cfg, norm_cfg=norm_cfg, **kwargs)
-    downsample = None
-    if stride != 1 or inplanes != outplanes:
-        downsample = make_shortcut(inplanes, outplanes, stride, avg_down, conv_cfg, norm_cfg)
-    blocks = [make_block(inplanes, stride=stride, downsample=downsample)]
-    blocks += [make_block(outplanes) for _ in range(1, num_blocks)]
-    return nn.Sequential(*blocks)
-
-
-def make_shortcut(
-    inplanes: int,
-    outplanes: int,
-    stride: int,
-    avg_down: bool,
-    conv_cfg: Mapping[str, Any] | None,
-    norm_cfg: Mapping[str, Any],
-) -> nn.Sequential:
-    """A 1x1 projection with normalisation."""
-    layers: list[nn.Module] = []
-    if avg_down:
-        layers.append(nn.AvgPool2d(stride, stride, ceil_mode=True, count_include_pad=False))
-        stride = 1
-    layers.append(make_conv(conv_cfg, inplanes, outplanes, 1, stride=stride, bias=False))
-    layers.append(make_norm(norm_cfg, outplanes)[1])
-    return nn.Sequential(*layers)
+    if depth not in settings:
+        raise BuildError(f"there is no residual network of depth {depth}; known: {', '.join(map(str, settings))}")
+    block, counts = settings[depth]
+    options = {"base_channels": base_channels, **options} if issubclass(block, Bottleneck) else {}
+    return [StagePlan(block, count, base_channels * 2**i, options) for i, count in enumerate(counts[:num_stages])]
 
 
 class ResNet(nn.Module):
@@ -196,7 +58,8 @@ class ResNet(nn.Module):
 
     groups, base_width: of ResNeXt. deep_stem: three 3x3 convolutions instead of a 7x7. stage_with_dcn: in which stages
     `dcn` replaces the 3x3 convolutions. plugins: `{cfg, stages, position}`. frozen_stages: so many stages (and the
-    stem, from 0 on) are not trained; norm_eval: batch norm keeps its statistics in training.
+    stem, from 0 on) are not trained; norm_eval: batch norm keeps its statistics in training. stages: the layout of
+    related networks, in place of `depth`, `base_channels`, `groups` and `base_width`.
     """
 
     def __init__(
@@ -222,35 +85,34 @@ class ResNet(nn.Module):
         zero_init_residual: bool = True,
         groups: int = 1,
         base_width: int = 4,
+        stages: Sequence[StagePlan] | None = None,
     ) -> None:
         super().__init__()
-        block, counts = self.blocks(depth)
         self.out_indices, self.frozen_stages, self.norm_eval = tuple(out_indices), frozen_stages, norm_eval
         self.deep_stem = deep_stem
         inplanes = stem_channels or base_channels
         self.make_stem(in_channels, inplanes, conv_cfg, norm_cfg)
-        self.stage_names = [f"layer{i + 1}" for i in range(num_stages)]
-        for i, name in enumerate(self.stage_names):
-            planes = base_channels * 2**i
-            options: dict[str, Any] = {"dilation": dilations[i]}
-            if issubclass(block, Bottleneck):
-                options.update(
-                    style=style,
-                    groups=groups,
-                    base_width=base_width,
-                    base_channels=base_channels,
-                    dcn=dcn if stage_with_dcn[i] else None,
-                    plugins=stage_plugins(plugins, i),
-                )
-            stage = make_stage(block, counts[i], inplanes, planes, strides[i], avg_down, conv_cfg, norm_cfg, **options)
-            self.add_module(name, stage)
-            inplanes = planes * block.expansion
+        stages = stages or plan(BLOCKS, depth, num_stages, base_channels, groups=groups, base_width=base_width)
+        self.stage_names = [f"layer{i + 1}" for i in range(len(stages))]
+        for i, (name, stage) in enumerate(zip(self.stage_names, stages)):
+            options: dict[str, Any] = {"dilation": dilations[i], **stage.options}
+            if issubclass(stage.block, Bottleneck):
+                options.update(style=style, dcn=dcn if stage_with_dcn[i] else None, plugins=stage_plugins(plugins, i))
+            layer = make_stage(
+                stage.block,
+                stage.count,
+                inplanes,
+                stage.planes,
+                strides[i],
+                avg_down,
+                conv_cfg,
+                norm_cfg,
+                stage.first,
+                **options,
+            )
+            self.add_module(name, layer)
+            inplanes = stage.planes * stage.block.expansion
         self.init_weights(zero_init_residual)
-
-    @staticmethod
-    def blocks(depth: int) -> tuple[Any, tuple[int, ...]]:
-        """Block class and blocks per stage."""
-        return BLOCKS[depth]
 
     def make_stem(
         self, in_channels: int, channels: int, conv_cfg: Mapping[str, Any] | None, norm_cfg: Mapping[str, Any]
@@ -295,16 +157,15 @@ class ResNet(nn.Module):
             if zero_init_residual and isinstance(module, (BasicBlock, Bottleneck)):
                 last = module.norm2_name if isinstance(module, BasicBlock) else module.norm_names[-1]
                 nn.init.zeros_(getattr(module, last).weight)
+            if hasattr(module, "start_neutral"):
+                module.start_neutral()  # type: ignore[operator]
 
     def train(self, mode: bool = True) -> ResNet:
         """Training mode, but frozen stages stay frozen and batch norm keeps its statistics where asked."""
         super().train(mode)
-        for module in self.frozen_modules():
-            module.eval().requires_grad_(False)
-        if mode and self.norm_eval:
-            for module in self.modules():
-                if isinstance(module, _BatchNorm):
-                    module.eval()
+        freeze(self.frozen_modules())
+        if self.norm_eval:
+            keep_statistics(self)
         return self
 
     def frozen_modules(self) -> list[nn.Module]:

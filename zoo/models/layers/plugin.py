@@ -11,7 +11,13 @@ from torch import nn
 from zoo.errors import BuildError
 
 # Type -> (attribute name in checkpoints, "module:class").
-PLUGINS: dict[str, tuple[str, str]] = {}
+PLUGINS: dict[str, tuple[str, str]] = {
+    "ContextBlock": ("context_block", "zoo.models.layers.context_block:ContextBlock"),
+    "GeneralizedAttention": (
+        "gen_attention_block",
+        "zoo.models.layers.generalized_attention:GeneralizedAttention",
+    ),
+}
 
 
 def make_plugin(description: Mapping[str, Any], channels: int) -> tuple[str, nn.Module]:

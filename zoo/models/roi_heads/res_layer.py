@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
-from zoo.models.backbones.resnet import BLOCKS, BN, make_stage
+from zoo.models.backbones.residual import BN, make_stage
+from zoo.models.backbones.resnet import BLOCKS
+from zoo.models.layers.freezing import keep_statistics
 
 
 class SharedResLayer(nn.Module):
@@ -43,8 +44,6 @@ class SharedResLayer(nn.Module):
     def train(self, mode: bool = True) -> SharedResLayer:
         """Training mode; batch norm keeps its statistics where asked."""
         super().train(mode)
-        if mode and self.norm_eval:
-            for module in self.modules():
-                if isinstance(module, _BatchNorm):
-                    module.eval()
+        if self.norm_eval:
+            keep_statistics(self)
         return self

@@ -1,0 +1,98 @@
+"""Deformable convolutions (Dai et al., 2017; with modulation: Zhu et al., DCNv2, 2018).
+
+Offsets are pairs (dy, dx) in input pixels, one per deformable group and kernel element; samples are bilinear and zero
+outside the input.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torchvision.ops import deform_conv2d
+
+
+class DeformConv(nn.Conv2d):
+    """A convolution that samples at offsets which the caller gives; `deform_groups` groups of channels move together.
+
+    Further arguments are those of `torch.nn.Conv2d`. deformable_groups: the older name of `deform_groups`.
+    """
+
+    def __init__(
+        self,
+        *args: Any,
+        bias: bool = False,
+        deform_groups: int = 1,
+        deformable_groups: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(*args, bias=bias, **kwargs)  # type: ignore[misc]
+        self.deform_groups = deformable_groups or deform_groups
+
+    def forward(  # type: ignore[override]
+        self, x: Tensor, offset: Tensor, mask: Tensor | None = None
+    ) -> Tensor:
+        """(N, in_channels, H, W) to (N, out_channels, H', W').
+
+        offset: (N, 2 * deform_groups * kh * kw, H', W'), (dy, dx) per kernel element. mask: factors for the samples,
+        (N, deform_groups * kh * kw, H', W').
+        """
+        return deform_conv2d(
+            x,
+            offset,
+            self.weight,
+            self.bias,
+            self.stride,
+            self.padding,
+            self.dilation,
+            mask,  # type: ignore[arg-type]
+        )
+
+
+class DCN(DeformConv):
+    """A deformable convolution that predicts its own offsets."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.conv_offset = companion(self, 2)
+
+    def start_neutral(self) -> None:
+        """Offsets of zero: at first the layer is a plain convolution."""
+        zero(self.conv_offset)
+
+    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
+        """(N, in_channels, H, W) to (N, out_channels, H', W')."""
+        return super().forward(x, self.conv_offset(x))
+
+
+class DCNv2(DeformConv):
+    """A deformable convolution that predicts its own offsets and a factor in (0, 1) for each sample."""
+
+    def __init__(self, *args: Any, bias: bool = True, **kwargs: Any) -> None:
+        super().__init__(*args, bias=bias, **kwargs)
+        self.conv_offset = companion(self, 3)
+
+    def start_neutral(self) -> None:
+        """Offsets of zero and factors of a half: at first the layer is a plain convolution."""
+        zero(self.conv_offset)
+
+    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
+        """(N, in_channels, H, W) to (N, out_channels, H', W')."""
+        first, second, mask = self.conv_offset(x).chunk(3, dim=1)
+        return super().forward(x, torch.cat((first, second), dim=1), mask.sigmoid())
+
+
+def companion(conv: DeformConv, per_element: int) -> nn.Conv2d:
+    """A convolution of zeros with the geometry of `conv` and `per_element` outputs per kernel element."""
+    outputs = per_element * conv.deform_groups * conv.kernel_size[0] * conv.kernel_size[1]
+    geometry: Any = (conv.kernel_size, conv.stride, conv.padding, conv.dilation)
+    offsets = nn.Conv2d(conv.in_channels, outputs, *geometry)
+    zero(offsets)
+    return offsets
+
+
+def zero(conv: nn.Conv2d) -> None:
+    """Weight and bias of zero."""
+    nn.init.zeros_(conv.weight)
+    nn.init.zeros_(conv.bias)  # type: ignore[arg-type]
