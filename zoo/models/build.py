@@ -18,6 +18,8 @@ from zoo.errors import BuildError
 COMPONENTS: dict[str, str] = {
     # detectors
     "CascadeRCNN": "detectors.two_stage:TwoStageDetector",
+    "DETR": "detectors.detr:DETR",
+    "DeformableDETR": "detectors.detr:DETR",
     "FastRCNN": "detectors.two_stage:FastRCNN",
     "FasterRCNN": "detectors.two_stage:TwoStageDetector",
     "MaskRCNN": "detectors.two_stage:TwoStageDetector",
@@ -30,9 +32,12 @@ COMPONENTS: dict[str, str] = {
     "ResNet": "backbones.resnet:ResNet",
     "ResNetV1d": "backbones.resnet:ResNetV1d",
     # necks
+    "ChannelMapper": "necks.channel_mapper:ChannelMapper",
     "FPN": "necks.fpn:FPN",
     "YOLOXPAFPN": "necks.yolox_pafpn:YOLOXPAFPN",
     # dense heads
+    "DETRHead": "queries.detr_head:DETRHead",
+    "DeformableDETRHead": "queries.deformable_detr_head:DeformableDETRHead",
     "RPNHead": "dense_heads.rpn:RPNHead",
     "RetinaHead": "dense_heads.retina:RetinaHead",
     "YOLOXHead": "dense_heads.yolox:YOLOXHead",
@@ -46,6 +51,18 @@ COMPONENTS: dict[str, str] = {
     "Shared4Conv1FCBBoxHead": "roi_heads.convfc_bbox_head:Shared4Conv1FCBBoxHead",
     "SingleRoIExtractor": "roi_heads.extractor:SingleRoIExtractor",
     "StandardRoIHead": "roi_heads.standard:StandardRoIHead",
+    # transformers
+    "BaseTransformerLayer": "queries.layers:TransformerLayer",
+    "DeformableDetrTransformer": "queries.deformable_transformer:DeformableDetrTransformer",
+    "DeformableDetrTransformerDecoder": "queries.deformable_transformer:DeformableDetrTransformerDecoder",
+    "DetrTransformerDecoder": "queries.layers:DetrTransformerDecoder",
+    "DetrTransformerDecoderLayer": "queries.layers:TransformerLayer",
+    "DetrTransformerEncoder": "queries.layers:DetrTransformerEncoder",
+    "FFN": "queries.feedforward:FFN",
+    "MultiScaleDeformableAttention": "queries.deformable_attention:MultiScaleDeformableAttention",
+    "MultiheadAttention": "queries.attention:MultiheadAttention",
+    "SinePositionalEncoding": "queries.positions:SinePositionalEncoding",
+    "Transformer": "queries.detr_transformer:Transformer",
     # box coders and priors
     "AnchorGenerator": "priors.anchors:AnchorGenerator",
     "DeltaXYWHBBoxCoder": "coders.delta:DeltaXYWHCoder",

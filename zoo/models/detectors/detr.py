@@ -1,0 +1,22 @@
+"""Detectors whose head must know what is padding (Carion et al., DETR, 2020; Zhu et al., Deformable DETR, 2021)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor
+
+from zoo.models.detectors.single_stage import SingleStageDetector
+from zoo.models.queries.padding import padding_mask
+from zoo.structures import Detections, Frame
+
+
+class DETR(SingleStageDetector):
+    """Backbone, optional neck, and a transformer over object queries that does not look at padding."""
+
+    def predict(self, images: Tensor, frames: Sequence[Frame], *args: Any) -> list[Detections]:
+        """Detections in output coordinates."""
+        outputs = self.bbox_head(self.features(images), padding_mask(images, frames))
+        found = self.bbox_head.predict(outputs, frames)
+        return [d.to_output(frame) for d, frame in zip(found, frames)]

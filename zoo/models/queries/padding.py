@@ -1,0 +1,33 @@
+"""Which part of a padded batch is picture.
+
+DETR and its descendants attend to every cell, so a batch with pictures of different sizes must say what is padding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from zoo.structures import Frame
+
+
+def padding_mask(images: Tensor, frames: Sequence[Frame]) -> Tensor:
+    """(N, H, W) bool, True on the padding. images: (N, 3, H, W)."""
+    height, width = images.shape[-2:]
+    rows, columns = torch.arange(height, device=images.device), torch.arange(width, device=images.device)
+    sizes = torch.tensor([frame.size for frame in frames], device=images.device)
+    inside = (rows < sizes[:, :1])[:, :, None] & (columns < sizes[:, 1:])[:, None]
+    return ~inside
+
+
+def padding_at(padding: Tensor, like: Tensor) -> Tensor:
+    """The mask (N, H, W) at the resolution of a feature map (N, C, h, w), by the nearest pixel."""
+    return F.interpolate(padding[:, None].float(), size=like.shape[-2:])[:, 0].bool()
+
+
+def tokens(x: Tensor) -> Tensor:
+    """A map (N, C, H, W) as a sequence (N, H * W, C)."""
+    return x.flatten(2).transpose(1, 2)
