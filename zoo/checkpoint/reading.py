@@ -1,4 +1,4 @@
-"""`read`: any checkpoint file -> tensors under the published names, and its metadata."""
+"""`read`: any checkpoint file -> tensors and metadata."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from zoo.checkpoint.contents import Contents
 from zoo.checkpoint.opening import dispatch, opened
 from zoo.checkpoint.selection import select
 from zoo.checkpoint.tensors import load_tensors
@@ -31,10 +32,36 @@ class Checkpoint:
 def read(path: str | Path) -> Checkpoint:
     """Read a checkpoint without running anything that it says.
 
+    A verified file in the cache is read from its fast copy (`tensor_cache`), which the first read makes.
     Raises UnsafeCheckpoint when the file asks for code, CorruptCheckpoint when it is broken or no checkpoint.
     """
+    from zoo.checkpoint import tensor_cache
+
     path = Path(path)
+    copy = tensor_cache.copy_path(path)
+    if (contents := tensor_cache.open_copy(copy)) is not None:
+        return from_copy(path, contents)
+    checkpoint = read_file(path)
+    tensor_cache.keep(checkpoint, copy)
+    return checkpoint
+
+
+def read_file(path: Path) -> Checkpoint:
+    """Read the file itself."""
     with opened(path) as (file, size):
         contents = dispatch(path, file, size)
         refs, meta = select(contents.root)
         return Checkpoint(load_tensors(contents, refs, file), meta, contents.format, path)
+
+
+def from_copy(path: Path, contents: Contents) -> Checkpoint:
+    """The checkpoint at `path` from its fast copy."""
+    from zoo.checkpoint.tensor_cache import in_order
+    from zoo.checkpoint.tensors import map_tensors
+    from zoo.checkpoint.writing import FORMAT
+
+    refs, meta = select(contents.root)
+    tensors = map_tensors(contents, refs)
+    names = in_order(contents) or []
+    assert isinstance(contents.root, dict)
+    return Checkpoint({name: tensors[name] for name in names}, meta, contents.root["__metadata__"][FORMAT], path)

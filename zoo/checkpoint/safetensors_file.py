@@ -1,7 +1,7 @@
 """safetensors: a JSON header and the tensors' bytes (https://github.com/huggingface/safetensors, "Format").
 
-Only the header is read here, into the same structure as the other formats; reading tensors is left to the safetensors
-library, which checks the same things again.
+The header is read into the same structure as that of the other formats, and checked as the format demands: tensors
+inside the file, without gaps or overlaps.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, BinaryIO
 
 from zoo.checkpoint.contents import Contents, Span
-from zoo.checkpoint.values import ArrayData, StorageRef, TensorRef
+from zoo.checkpoint.values import ITEM_SIZES, ArrayData, StorageRef, TensorRef
 from zoo.errors import CorruptCheckpoint
 
 if TYPE_CHECKING:
@@ -61,3 +61,20 @@ def lay(ref: TensorRef | ArrayData, buffers: Mapping[str, torch.Tensor]) -> torc
     storage = buffers[ref.storage.key].untyped_storage()
     tensor = torch.empty(0, dtype=getattr(torch, ref.dtype))
     return tensor.set_(storage, ref.offset, ref.shape, ref.strides)  # type: ignore[call-overload]
+
+
+def map_tensors(contents: Contents, refs: Mapping[str, TensorRef | ArrayData]) -> dict[str, torch.Tensor]:
+    """Lay tensors on a private, copy-on-write mapping of the file: nothing is read until it is used.
+
+    Only for files of our own cache, which are replaced but never changed.
+    """
+    import torch
+
+    storage = torch.UntypedStorage.from_file(str(contents.path), False, contents.path.stat().st_size)
+    result = {}
+    for name, ref in refs.items():
+        assert isinstance(ref, TensorRef)
+        tensor = torch.empty(0, dtype=getattr(torch, ref.dtype))
+        start = contents.spans[ref.storage.key].offset // ITEM_SIZES[ref.dtype]
+        result[name] = tensor.set_(storage, start, ref.shape, ref.strides)  # type: ignore[call-overload, arg-type]
+    return result

@@ -1,0 +1,122 @@
+"""Why a checkpoint does not fit a network, in a sentence: the first differing names, and the likely cause."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+
+Shapes = Mapping[str, Sequence[int]]
+
+LISTED = 3
+"""How many names a message shows of each kind."""
+
+RESNET_STAGE3 = {2: "18", 6: "34 or 50", 23: "101", 36: "152"}
+"""Blocks in the third stage -> depth of a ResNet."""
+
+PREDICTORS = re.compile(
+    r"(\w*_cls|cls_branches\.\d+|cls_embed|conv_logits|multi_level_conv_cls\.\d+|cls_convs\.\d+\.0|convs_pred\.\d+|"
+    r"heatmap_head\.2|fc_reg)\.(weight|bias)$"
+)
+
+
+def differences(found: Shapes, expected: Shapes) -> tuple[list[str], list[str], list[str]]:
+    """Names that the file lacks, that it has too much, and that have another shape."""
+    missing = [name for name in expected if name not in found]
+    surplus = [name for name in found if name not in expected]
+    reshaped = [name for name in expected if name in found and tuple(found[name]) != tuple(expected[name])]
+    return missing, surplus, reshaped
+
+
+def explain(found: Shapes, expected: Shapes, classes: int | None = None) -> str:
+    """The message of a MismatchedCheckpoint, without the file's name. classes: how many the file's meta lists."""
+    missing, surplus, reshaped = differences(found, expected)
+    parts = []
+    if reshaped:
+        shown = [f"{name} is {list(found[name])}, not {list(expected[name])}" for name in reshaped[:LISTED]]
+        parts.append("; ".join(shown) + more(reshaped))
+    if missing:
+        parts.append(f"it lacks {', '.join(missing[:LISTED])}{more(missing)}")
+    if surplus:
+        parts.append(f"the network has no {', '.join(surplus[:LISTED])}{more(surplus)}")
+    return f"{'; '.join(parts)}. {guess(found, expected, classes)}"
+
+
+def more(names: Sequence[str]) -> str:
+    """` and 5 more`, or nothing."""
+    return f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
+
+
+def guess(found: Shapes, expected: Shapes, classes: int | None = None) -> str:
+    """The likely cause, the most specific first."""
+    missing, surplus, reshaped = differences(found, expected)
+    for cause in (wrapped, averaged, other_version, other_depth):
+        if reason := cause(found, expected, missing, surplus):
+            return reason
+    if reason := other_classes(found, expected, missing, surplus, reshaped, classes):
+        return reason
+    shared = len(found.keys() & expected.keys())
+    if shared < len(expected) // 2:
+        return f"They share {shared} of {len(expected)} names: it is a checkpoint of another architecture."
+    return "It seems to be a checkpoint of a variant of this architecture."
+
+
+def wrapped(found: Shapes, expected: Shapes, missing: Sequence[str], surplus: Sequence[str]) -> str | None:
+    """All names behind one prefix that is not the network's."""
+    heads = {name.partition(".")[0] for name in found}
+    inner = [name.partition(".")[2] for name in found]
+    if len(heads) == 1 and any(name in expected for name in inner):
+        return f"All names begin with '{heads.pop()}.': the weights of a wrapped network."
+    return None
+
+
+def averaged(found: Shapes, expected: Shapes, missing: Sequence[str], surplus: Sequence[str]) -> str | None:
+    """Averaged weights beside, or instead of, the plain ones."""
+    if any(name.startswith(("ema_", "ema_model.")) for name in surplus):
+        return "It holds averaged (EMA) weights under names of their own, and not all of the plain ones."
+    return None
+
+
+def other_version(found: Shapes, expected: Shapes, missing: Sequence[str], surplus: Sequence[str]) -> str | None:
+    """Names of MMDetection 3.x, Detectron2 or torchvision that the tables do not lead from."""
+    signs = {
+        "MMDetection 3.x": r"(en|de)coder\.layers\.|query_embedding|.*\.(self|cross)_attn\.attn\.|data_prep",
+        "Detectron2": r"proposal_generator|backbone\.bottom_up|roi_heads\.box_predictor",
+        "torchvision": r"backbone\.body|rpn\.head|head\.classification_head",
+    }
+    for origin, pattern in signs.items():
+        if any(re.match(pattern, name) for name in surplus):
+            return f"Its names are those of {origin}, and of a network that this one is not."
+    return None
+
+
+def other_depth(found: Shapes, expected: Shapes, missing: Sequence[str], surplus: Sequence[str]) -> str | None:
+    """Another number of blocks in a backbone."""
+    theirs, ours = blocks(found), blocks(expected)
+    if not theirs or not ours or theirs == ours:
+        return None
+    if theirs in RESNET_STAGE3 and ours in RESNET_STAGE3:
+        depths = f"a backbone of depth {RESNET_STAGE3[theirs]}, the network one of depth {RESNET_STAGE3[ours]}"
+        return f"It has {depths} ({theirs} and {ours} blocks in the third stage)."
+    return f"The third stage of its backbone has {theirs} blocks, that of the network {ours}: another depth."
+
+
+def blocks(shapes: Shapes) -> int:
+    """How many blocks the third stage of the backbone has; 0 if it has no such stage."""
+    pattern = re.compile(r"backbone\.(?:layer3|stages\.2(?:\.blocks)?|stage4)\.(\d+)\.")
+    return max((int(match[1]) + 1 for name in shapes if (match := pattern.match(name))), default=0)
+
+
+def other_classes(
+    found: Shapes,
+    expected: Shapes,
+    missing: Sequence[str],
+    surplus: Sequence[str],
+    reshaped: Sequence[str],
+    classes: int | None,
+) -> str | None:
+    """Only predictors differ, and only in their number of rows."""
+    rows_only = all(tuple(found[name][1:]) == tuple(expected[name][1:]) for name in reshaped)
+    if missing or surplus or not reshaped or not rows_only or not any(map(PREDICTORS.search, reshaped)):
+        return None
+    said = f" (its metadata lists {classes})" if classes is not None else ""
+    return f"Only the predictors differ: it was trained for another number of classes{said}."

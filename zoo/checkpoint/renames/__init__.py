@@ -1,0 +1,1 @@
+"""Rename tables: data, one YAML file per origin of a checkpoint."""

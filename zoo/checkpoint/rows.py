@@ -1,0 +1,81 @@
+"""Orders of rows that differ between origins: classes and anchors. Each operation is named by the rename tables.
+
+A row is an index of a weight's or bias's first dimension, which is the output of a predictor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+ANCHOR_RATIOS = 3
+"""Aspect ratios per cell in every network of Detectron2's zoo: 0.5, 1, 2."""
+
+UNUSED_COCO = {12, 26, 29, 30, 45, 66, 68, 69, 71, 83}
+"""Numbers between 1 and 90 that no COCO category has."""
+
+COCO_ROWS = [number for number in range(1, 91) if number not in UNUSED_COCO]
+
+
+def anchors(rows: Tensor, shape: Sequence[int]) -> Tensor:
+    """(sizes, ratios, values) -> (ratios, sizes, values), where a cell has several sizes."""
+    count = len(rows)
+    sizes = {3: 1, 12: 1, 15: 5, 60: 5}.get(count, 3)  # RPN with one or five sizes; RetinaNet has three
+    return rows.reshape(sizes, ANCHOR_RATIOS, -1, *rows.shape[1:]).transpose(0, 1).reshape(rows.shape)
+
+
+def coco91(rows: Tensor, shape: Sequence[int]) -> Tensor:
+    """Softmax over 91 numbers, background first -> 80 categories, background last; per anchor."""
+    return pick(rows, shape, [*COCO_ROWS, 0])
+
+
+def coco91_boxes(rows: Tensor, shape: Sequence[int]) -> Tensor:
+    """Four box deltas for each of 91 numbers -> for each of 80 categories."""
+    return pick(rows, shape, COCO_ROWS, width=4)
+
+
+def coco91_foreground(rows: Tensor, shape: Sequence[int]) -> Tensor:
+    """A score or mask for each of 91 numbers -> for each of 80 categories; per anchor."""
+    return pick(rows, shape, COCO_ROWS)
+
+
+def pick(rows: Tensor, shape: Sequence[int], chosen: Sequence[int], width: int = 1) -> Tensor:
+    """Take `chosen` classes out of 91. For another number of classes only the background, class 0, changes place."""
+    groups = shape[0] // (len(chosen) * width) if shape[0] % (len(chosen) * width) == 0 else 0
+    if groups and len(rows) == groups * 91 * width:
+        grouped = rows.reshape(groups, 91, width, *rows.shape[1:])
+        return grouped[:, list(chosen)].reshape(shape[0], *rows.shape[1:])
+    return background_last(rows, shape) if 0 in chosen else without_background(rows, shape, width)
+
+
+def background_last(rows: Tensor, shape: Sequence[int], groups: int = 1) -> Tensor:
+    """Background first -> background last, in each of `groups` equal groups (anchors)."""
+    return rows.reshape(groups, -1, *rows.shape[1:]).roll(-1, 1).reshape(rows.shape)
+
+
+def without_background(rows: Tensor, shape: Sequence[int], width: int = 0) -> Tensor:
+    """Leave out the first class where the file has one class more than the network."""
+    surplus = len(rows) - shape[0]
+    return rows[surplus:] if surplus > 0 and len(rows) % surplus == 0 else rows
+
+
+Operation = Callable[..., Tensor]
+
+OPERATIONS: dict[str, Operation] = {
+    "anchors": anchors,
+    "coco91": coco91,
+    "coco91_boxes": coco91_boxes,
+    "coco91_foreground": coco91_foreground,
+    "background_last": background_last,
+    "without_background": without_background,
+}
+
+
+def apply(operation: str, rows: Tensor, shape: Sequence[int], groups: int = 1) -> Tensor:
+    """Put the rows of one predictor into our order. shape: what the network expects."""
+    with torch.no_grad():
+        if operation == "background_last":
+            return background_last(rows, shape, groups)
+        return OPERATIONS[operation](rows, shape)
