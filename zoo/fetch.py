@@ -40,7 +40,7 @@ def cached_path(entry: Entry) -> Path | None:
 
     if entry.checkpoint is None:
         return None
-    if getattr(entry.checkpoint, "file", None) is not None:
+    if entry.checkpoint.file is not None:
         return entry.checkpoint.file if entry.checkpoint.file.is_file() else None
     remote = remote_of(entry)
     digest = cache.known_digest(path := cache.location(remote))
@@ -59,12 +59,13 @@ def remote_of(entry: Entry) -> RemoteFile:
     if entry.checkpoint is None:
         raise FetchError(f"no weights were ever published for {entry.name}.")
     file = entry.checkpoint
-    return published(file.path, file.urls, file.sha256, getattr(file, "md5", None))
+    return published(file.path, file.urls, file.sha256, file.md5)
 
 
 def local_file(name: str) -> Path | None:
     """The file of a model of the user's own that needs no fetching. Raises FetchError when it is missing."""
-    file = getattr(get_entry(name).checkpoint, "file", None) if "://" not in name else None
+    checkpoint = get_entry(name).checkpoint if "://" not in name else None
+    file = checkpoint.file if checkpoint is not None else None
     if file is not None and not file.is_file():
         raise FetchError(f"{name} is said to be in {file}, which does not exist.")
     return file

@@ -79,7 +79,7 @@ def load_file(path: str | Path, name: str | None = None, device: str = "cpu") ->
     else:
         checkpoint = read(path)
         model = build_from_meta(checkpoint.meta)
-    load_into(model, checkpoint)
+    load_into(model, checkpoint, assign=True)
     return model.to(device).eval()
 
 

@@ -54,9 +54,12 @@ def guess(found: Shapes, expected: Shapes, classes: int | None = None) -> str:
             return reason
     if reason := other_classes(found, expected, missing, surplus, reshaped, classes):
         return reason
-    shared = len(found.keys() & expected.keys())
-    if shared < len(expected) // 2:
-        return f"They share {shared} of {len(expected)} names: it is a checkpoint of another architecture."
+    names = {name for name in expected if not name.endswith(".num_batches_tracked")}
+    shared = len(found.keys() & names)
+    if shared < len(names) // 2:
+        return f"They share {shared} of {len(names)} names: it is a checkpoint of another architecture."
+    if len(reshaped) > shared // 2:
+        return "Most shapes differ: it is a checkpoint of a network of another width."
     return "It seems to be a checkpoint of a variant of this architecture."
 
 
