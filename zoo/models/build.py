@@ -28,12 +28,17 @@ COMPONENTS: dict[str, str] = {
     "YOLOX": "detectors.single_stage:YOLOX",
     # backbones
     "CSPDarknet": "backbones.csp_darknet:CSPDarknet",
+    "HRNet": "backbones.hrnet:HRNet",
+    "RegNet": "backbones.regnet:RegNet",
+    "Res2Net": "backbones.res2net:Res2Net",
+    "ResNeSt": "backbones.resnest:ResNeSt",
     "ResNeXt": "backbones.resnet:ResNet",
     "ResNet": "backbones.resnet:ResNet",
     "ResNetV1d": "backbones.resnet:ResNetV1d",
     # necks
     "ChannelMapper": "necks.channel_mapper:ChannelMapper",
     "FPN": "necks.fpn:FPN",
+    "HRFPN": "necks.hrfpn:HRFPN",
     "YOLOXPAFPN": "necks.yolox_pafpn:YOLOXPAFPN",
     # dense heads
     "DETRHead": "queries.detr_head:DETRHead",
