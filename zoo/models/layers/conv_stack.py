@@ -13,15 +13,15 @@ from zoo.models.layers.norm import make_norm
 
 
 class SimplifiedBasicBlock(nn.Module):
-    """Two 3x3 convolutions and a shortcut, without the last ReLU; normalisation is optional (Vu et al., SCNet, 2020)."""
+    """Two 3x3 convolutions and a shortcut, no ReLU at the end, normalisation optional (Vu et al., SCNet, 2020)."""
 
     def __init__(self, channels: int, conv_cfg: Any = None, norm_cfg: Any = None) -> None:
         super().__init__()
         self.norm_names: list[str] = []
-        for i in (1, 2):
-            conv = make_conv(conv_cfg, channels, channels, 3, padding=1, bias=norm_cfg is None)
-            self.add_module(f"conv{i}", conv)
-            if norm_cfg is not None:
+        self.conv1 = make_conv(conv_cfg, channels, channels, 3, padding=1, bias=norm_cfg is None)
+        self.conv2 = make_conv(conv_cfg, channels, channels, 3, padding=1, bias=norm_cfg is None)
+        if norm_cfg is not None:
+            for i in (1, 2):
                 name, norm = make_norm(norm_cfg, channels, i)
                 self.add_module(name, norm)
                 self.norm_names.append(name)

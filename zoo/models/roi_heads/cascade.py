@@ -41,9 +41,7 @@ class CascadeRoIHead(nn.Module):
         if mask_head and mask_roi_extractor:
             self.mask_roi_extractor = per_stage(mask_roi_extractor, num_stages)
 
-    def predict(
-        self, features: Any, proposals: Sequence[Tensor], frames: Sequence[Frame]
-    ) -> list[Detections]:
+    def predict(self, features: Any, proposals: Sequence[Tensor], frames: Sequence[Frame]) -> list[Detections]:
         """Detections per picture, boxes in input and masks in output coordinates.
 
         features: per level (N, C, H, W); a subclass may hand on more. proposals: per picture (M, 4) xyxy.
@@ -53,9 +51,7 @@ class CascadeRoIHead(nn.Module):
             self.predict_masks(features, found, frames)
         return found
 
-    def predict_boxes(
-        self, features: Any, proposals: Sequence[Tensor], frames: Sequence[Frame]
-    ) -> list[Detections]:
+    def predict_boxes(self, features: Any, proposals: Sequence[Tensor], frames: Sequence[Frame]) -> list[Detections]:
         """Detections without masks, in input coordinates: the last stage's boxes with the mean logits of all stages."""
         regions, all_logits = list(proposals), []
         for stage, head in enumerate(self.bbox_head):

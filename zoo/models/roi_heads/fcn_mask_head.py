@@ -44,9 +44,8 @@ class FCNMaskHead(nn.Module):
         super().__init__()
         self.num_classes, self.class_agnostic, self.roi_feat_size = num_classes, class_agnostic, roi_feat_size
         self.loss_cfg = {"mask": loss_mask}
-        self.convs = conv_stack(
-            num_convs, in_channels, conv_out_channels, conv_kernel_size, conv_to_res, conv_cfg=conv_cfg, norm_cfg=norm_cfg
-        )
+        common: dict[str, Any] = {"conv_cfg": conv_cfg, "norm_cfg": norm_cfg}
+        self.convs = conv_stack(num_convs, in_channels, conv_out_channels, conv_kernel_size, conv_to_res, **common)
         channels = conv_out_channels if num_convs else in_channels
         self.upsample = None
         if upsample_cfg["type"] is not None:
@@ -71,8 +70,12 @@ class FCNMaskHead(nn.Module):
 
     def probabilities(self, logits: Tensor, labels: Tensor) -> Tensor:
         """The masks (K, h, w) of the given classes (K,)."""
+        return self.of_class(logits, labels).sigmoid()
+
+    def of_class(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """The logits (K, ...) of the given classes (K,), out of those of all classes (K, num_classes or 1, ...)."""
         index = torch.zeros_like(labels) if self.class_agnostic else labels
-        return logits[torch.arange(len(labels), device=labels.device), index].sigmoid()
+        return logits[torch.arange(len(labels), device=labels.device), index]
 
     def paste(self, masks: Tensor, boxes: Tensor, frame: Frame, cfg: Mapping[str, Any]) -> Tensor:
         """Picture masks (K, H, W) bool in output coordinates.
@@ -98,8 +101,8 @@ class HTCMaskHead(FCNMaskHead):
     def __init__(self, with_conv_res: bool = True, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         channels = self.conv_logits.in_channels
-        conv_cfg, norm_cfg = kwargs.get("conv_cfg"), kwargs.get("norm_cfg")
-        self.conv_res = ConvModule(channels, channels, 1, conv_cfg=conv_cfg, norm_cfg=norm_cfg) if with_conv_res else None
+        common: dict[str, Any] = {key: kwargs.get(key) for key in ("conv_cfg", "norm_cfg")}
+        self.conv_res = ConvModule(channels, channels, 1, **common) if with_conv_res else None
 
     def forward(self, x: Tensor, previous: Tensor | None = None) -> tuple[Tensor, Tensor]:  # type: ignore[override]
         """Mask logits of regions, and the features for the next stage's head.

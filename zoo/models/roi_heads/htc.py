@@ -43,7 +43,7 @@ class HybridTaskCascadeRoIHead(CascadeRoIHead):
         super().__init__(**kwargs)
         self.interleaved, self.mask_info_flow = interleaved, mask_info_flow
         self.semantic_head = component(semantic_head) if semantic_head else None
-        self.semantic_roi_extractor = component(semantic_roi_extractor) if semantic_head else None
+        self.semantic_roi_extractor = component(semantic_roi_extractor) if semantic_roi_extractor else None
 
     def predict(self, features: Any, proposals: Sequence[Tensor], frames: Sequence[Frame]) -> list[Detections]:
         """Detections per picture, boxes in input and masks in output coordinates."""
@@ -70,5 +70,5 @@ def add_semantic(x: Tensor, extractor: nn.Module | None, scene: Scene, rois: Ten
         return x
     semantic = extractor([scene.semantic], rois)
     if semantic.shape[-2:] != x.shape[-2:]:
-        semantic = F.adaptive_avg_pool2d(semantic, x.shape[-2:])
+        semantic = F.adaptive_avg_pool2d(semantic, list(x.shape[-2:]))
     return x + semantic

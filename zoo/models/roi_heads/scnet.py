@@ -15,7 +15,7 @@ from zoo.structures import Detections, Frame
 
 
 class GlobalContextHead(nn.Module):
-    """Which classes are in the picture, told from the coarsest level; its pooled features are every region's context."""
+    """Which classes are in the picture, from the coarsest level; its pooled features are every region's context."""
 
     def __init__(
         self,
@@ -76,7 +76,7 @@ class SCNetRoIHead(CascadeRoIHead):
         super().__init__(**kwargs)
         self.mask_roi_extractor, self.mask_head = component(mask_roi_extractor), component(mask_head)
         self.semantic_head = component(semantic_head) if semantic_head else None
-        self.semantic_roi_extractor = component(semantic_roi_extractor) if semantic_head else None
+        self.semantic_roi_extractor = component(semantic_roi_extractor) if semantic_roi_extractor else None
         self.feat_relay_head = component(feat_relay_head) if feat_relay_head else None
         self.glbctx_head = component(glbctx_head) if glbctx_head else None
 
