@@ -9,6 +9,7 @@ from zoo import commandline
 from zoo.commandline import Command
 
 COMMANDS: dict[str, Command] = {
+    "accuracy": Command("benchmarks.commands.accuracy", "measure the accuracy of a model on a data set"),
     "demo": Command("benchmarks.commands.demo", "measure two networks on generated pictures and write a report"),
     "inference": Command("benchmarks.commands.inference", "measure speed, latency, memory and size"),
     "report": Command("benchmarks.commands.report", "write tables from records: published beside measured"),

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-from torch import nn
+from typing import TYPE_CHECKING, Any
 
 import zoo
 from zoo.errors import UnknownModel
+
+if TYPE_CHECKING:
+    from zoo.models.detectors.base import Detector
 
 # One single-stage and one two-stage network that a laptop's CPU can run.
 EMBEDDED = ("yolox_tiny_8x8_300e_coco", "faster_rcnn_r50_fpn_1x_coco")
@@ -22,7 +23,7 @@ class Subject:
 
     name: str
     weights: str
-    load: Callable[[], nn.Module]
+    load: Callable[[], Detector]
     facts: dict[str, Any]
 
 
@@ -55,7 +56,7 @@ def by_name(name: str) -> Subject:
 def randomly(name: str) -> Subject:
     """A freshly initialised network, the same at every call."""
 
-    def load() -> nn.Module:
+    def load() -> Detector:
         import torch
 
         torch.manual_seed(0)

@@ -1,1 +1,58 @@
-"""Data sets and their metrics."""
+"""Data sets, each a reader of the native folder layout together with its metric.
+
+    dataset = open_dataset("coco_2017", "data/coco", Request(classes=..., measures=("box", "mask")))
+    dataset.images      -> list of Picture(id, path), in the data set's order
+    dataset.classes, dataset.category_ids -> name and the data set's own number of each label
+    dataset.evaluate({image_id: Found, ...}) -> {"box_ap": 0.374, ...}
+
+`evaluate` looks only at the pictures that it is given, so a part of a data set is evaluated as if it were all of it.
+Numbers are shares from 0 to 1. Every error names the file that was expected.
+`benchmarks.datasets.catalog` lists what there is; each reader's module says which metric it computes and whose.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Protocol
+
+from benchmarks.datasets.found import Found, compact
+from benchmarks.datasets.layout import DatasetError, UnknownDataset
+from benchmarks.datasets.request import ENGINES, PROTOCOLS, Picture, Request
+
+__all__ = [
+    "ENGINES",
+    "PROTOCOLS",
+    "Dataset",
+    "DatasetError",
+    "Found",
+    "Picture",
+    "Request",
+    "UnknownDataset",
+    "compact",
+    "open_dataset",
+]
+
+
+class Dataset(Protocol):
+    """What every reader offers."""
+
+    name: str
+    root: Path
+    classes: tuple[str, ...]
+    category_ids: list[int]
+    images: list[Picture]
+
+    def evaluate(self, found: Mapping[int | str, Found]) -> dict[str, float]:
+        """The data set's metric over the pictures in `found`: numbers by name, 0 to 1."""
+        ...
+
+
+def open_dataset(name: str, root: Path | str, request: Request | None = None) -> Dataset:
+    """The data set called `name` in the folder `root`.
+
+    Raises UnknownDataset, or DatasetError where a file is missing or is not what the layout says.
+    """
+    from benchmarks.datasets.catalog import spec
+
+    return spec(name).open(Path(root), request or Request())

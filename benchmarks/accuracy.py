@@ -1,0 +1,105 @@
+"""Accuracy of a model on a data set: a picture in, detections out, the data set's own metric over all of them."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from tqdm import tqdm
+
+from benchmarks import loader, sharding
+from benchmarks.datasets import Dataset, Found, Picture, compact
+from benchmarks.datasets.coco import coco_results
+from zoo.errors import UsageError
+from zoo.models.detectors.base import Detector
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """What was measured. metrics: numbers by name, 0 to 1. pictures: how many. found: what the metric looked at."""
+
+    metrics: dict[str, float]
+    pictures: int
+    found: Mapping[int | str, Found] = field(repr=False)
+
+
+def measure(
+    model: Detector,
+    dataset: Dataset,
+    *,
+    device: str | torch.device = "cpu",
+    batch_size: int = 1,
+    workers: int = 0,
+    limit: int | None = None,
+    progress: bool | None = None,
+) -> Accuracy | None:
+    """Run `model` over `dataset` and evaluate; under torchrun the processes share the work and rank 0 has the answer.
+
+    model: as `zoo.load` gives it; only its `preprocess` and `predict` are used. limit: the first pictures only.
+    progress: a bar on stderr; None shows it on a terminal. Raises UnreadableImage for a picture that does not decode.
+    """
+    pictures = dataset.images[:limit]
+    if not pictures:
+        raise UsageError(f"{dataset.name} in {dataset.root} has no pictures to evaluate.")
+    with sharding.process_group():
+        groups = sharding.shard(loader.group(pictures, batch_size))
+        mine = collect(model, groups, device, workers, progress)
+        found = sharding.gather(mine, [picture.id for picture in pictures])
+    if found is None:
+        return None
+    return Accuracy(dataset.evaluate(found), len(found), found)
+
+
+def collect(
+    model: Detector,
+    groups: Sequence[Sequence[Picture]],
+    device: str | torch.device,
+    workers: int = 0,
+    progress: bool | None = None,
+) -> dict[int | str, Found]:
+    """What the model finds in each picture, by image id."""
+    if model.preprocess is None:
+        raise UsageError("this network knows no preprocessing: load it by a model's name, or set .preprocess")
+    found: dict[int | str, Found] = {}
+    hide = None if progress is None else not progress
+    with tqdm(total=sum(map(len, groups)), unit="img", disable=hide) as bar, full_precision(), torch.inference_mode():
+        for batch in loader.load(groups, model.preprocess, workers):
+            detections = model.predict(batch.images.to(device), batch.frames)
+            found |= {picture.id: compact(one) for picture, one in zip(batch.pictures, detections)}
+            bar.update(len(batch.pictures))
+    return found
+
+
+@contextmanager
+def full_precision() -> Iterator[None]:
+    """TF32 off: it moves scores by up to 1e-3, published numbers were measured without."""
+    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+    before = matmul.allow_tf32, cudnn.allow_tf32
+    matmul.allow_tf32 = cudnn.allow_tf32 = False
+    try:
+        yield
+    finally:
+        matmul.allow_tf32, cudnn.allow_tf32 = before
+
+
+def write_results(dataset: Dataset, found: Mapping[int | str, Found], path: Path) -> None:
+    """COCO results as JSON, masks as RLE; the file appears only when it is whole."""
+    part = path.with_name(path.name + ".part")
+    part.write_text(json.dumps(coco_results(found, dataset.category_ids)))
+    os.replace(part, path)
+
+
+def compare(published: Mapping[str, float], measured: Mapping[str, float]) -> list[dict[str, Any]]:
+    """Rows of metric, published, measured and difference, in percent points. measured: from 0 to 1."""
+    rows = []
+    for name, value in published.items():
+        if name in measured:
+            points = 100 * measured[name]
+            rows.append({"metric": name, "published": value, "measured": points, "difference": points - value})
+    return rows

@@ -1,0 +1,95 @@
+"""`bench accuracy`: the published mAP, measured again."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from tabulate import tabulate
+
+from benchmarks.datasets.request import ENGINES, PROTOCOLS
+from benchmarks.record import Record
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    add = parser.add_argument
+    add("name", help="a model of the zoo, or a checkpoint file of your own")
+    add("--data", type=Path, metavar="DIR", help="the data set's folder (`bench datasets` shows where it is expected)")
+    add("--dataset", metavar="NAME", help="data set and metric; by default the one that the model was published for")
+    add("--split", metavar="NAME", help="part of the data set; by default the one that results are published for")
+    add("--checkpoint", type=Path, metavar="FILE", help="weights to use in place of the published ones")
+    add("--measure", metavar="LIST", help="what to evaluate: box, mask, panoptic, proposal, separated by commas")
+    add("--protocol", choices=PROTOCOLS, help="how COCO's numbers are read (default: coco; proposals: mmdet-v2)")
+    add("--engine", choices=ENGINES, default="auto", help="what computes COCO's numbers; all agree to the last bit")
+    add("--device", default="cpu", help="where the network runs (%(default)s)")
+    add("--batch-size", type=positive, default=1, metavar="N", help="pictures at once; published numbers are for 1")
+    add("--workers", type=natural, default=0, metavar="N", help="threads that read and preprocess ahead")
+    add("--limit", type=positive, metavar="N", help="only the first N pictures")
+    add("--results-json", type=Path, metavar="OUT", help="also write the detections in COCO's results format")
+    add("--results", type=Path, metavar="FILE", help="result store (default: $ZOO_RESULTS, else results.db)")
+    add("--json", action="store_true", help="print the record as JSON")
+
+
+def natural(text: str) -> int:
+    """A whole number of at least 0."""
+    if not text.isdigit():
+        raise argparse.ArgumentTypeError(f"{text} is not a whole number")
+    return int(text)
+
+
+def positive(text: str) -> int:
+    """A whole number of at least 1."""
+    if natural(text) == 0:
+        raise argparse.ArgumentTypeError("at least 1, not 0")
+    return int(text)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Measure, store and print; under torchrun only rank 0 does the latter two."""
+    from benchmarks import evaluation
+    from benchmarks.results import Store
+
+    record = evaluation.evaluate(args.name, plan_of(args))
+    if record is None:
+        return
+    Store(args.results).append(record)
+    if args.json:
+        print(json.dumps(record.to_dict() | {"comparison": evaluation.comparison(record)}, indent=1))
+    else:
+        print(text(record))
+
+
+def plan_of(args: argparse.Namespace):  # type: ignore[no-untyped-def]  # its type needs torch
+    """The evaluation that the options describe."""
+    from benchmarks.commands.inference import checked_device
+    from benchmarks.evaluation import Plan, parse_measures
+
+    return Plan(
+        data=args.data,
+        dataset=args.dataset,
+        split=args.split,
+        checkpoint=args.checkpoint,
+        measures=tuple(parse_measures(args.measure)) if args.measure else None,
+        protocol=args.protocol,
+        engine=args.engine,
+        device=checked_device(args.device),
+        batch_size=args.batch_size,
+        workers=args.workers,
+        limit=args.limit,
+        results_json=args.results_json,
+    )
+
+
+def text(record: Record) -> str:
+    """The record for people."""
+    from benchmarks import evaluation
+
+    p = record.parameters
+    title = f"{record.model} on {p['dataset']} {p['split']}, {p['pictures']} pictures, protocol {record.protocol}"
+    rows = [(name, "n/a" if value < 0 else f"{value:.3f}") for name, value in record.metrics.items()]
+    parts = [title, tabulate(rows, tablefmt="plain", disable_numparse=True)]
+    if compared := evaluation.comparison(record):
+        parts.append(tabulate(compared, headers="keys", floatfmt=("", ".1f", ".1f", "+.1f")))
+    return "\n\n".join(parts)

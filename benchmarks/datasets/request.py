@@ -1,0 +1,34 @@
+"""What an evaluation asks of a data set, whichever it is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+PROTOCOLS = ("coco", "mmdet-v2")
+ENGINES = ("auto", "pycocotools", "hotcoco")
+
+
+class Picture(NamedTuple):
+    """One picture to run a model on. id: the data set's own, by which results are gathered."""
+
+    id: int | str
+    path: Path
+
+
+@dataclass(frozen=True)
+class Request:
+    """How to read and to evaluate.
+
+    classes: the model's class names by label, or None where only their order is known.
+    measures: which of box, mask, proposal and panoptic the model can be evaluated for.
+    protocol: how COCO's numbers are read, one of PROTOCOLS. engine: what computes them, one of ENGINES.
+    split: which part of the data set; None is the one that results are published for.
+    """
+
+    classes: tuple[str, ...] | None = None
+    measures: tuple[str, ...] = ("box",)
+    protocol: str = "coco"
+    engine: str = "auto"
+    split: str | None = None

@@ -1,0 +1,175 @@
+"""COCO: from the files up, and the two engines against each other."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from benchmarks.datasets import DatasetError, Found, Request, UnknownDataset, coco_metric, compact, open_dataset
+from benchmarks.datasets.coco import coco_results
+from zoo.coco_format import encode_masks
+from zoo.structures import Detections
+
+TINY = Path(__file__).parents[2] / "data" / "coco"
+
+
+def found(rows: list[tuple[int, float, list[float]]]) -> Found:
+    """Rows of (label, score, xyxy) as what a model found."""
+    labels, scores, boxes = zip(*rows)
+    return Found(np.array(boxes, np.float32), np.array(scores, np.float32), np.array(labels, np.int64))
+
+
+def test_labels_follow_the_order_of_the_annotation_file_not_of_the_model() -> None:
+    dataset = open_dataset("coco_2017", TINY, Request(classes=("car", "person")))
+    assert dataset.classes == ("person", "car")
+    assert list(dataset.category_ids) == [1, 7]
+
+
+def test_box_ap_by_hand() -> None:
+    dataset = open_dataset("coco_2017", TINY)
+    pictures = {
+        10: found([(0, 0.9, [8, 8, 48, 38]), (1, 0.8, [60, 20, 110, 70])]),
+        17: found([(0, 0.7, [4, 80, 28, 104]), (2, 0.6, [200, 200, 210, 210])]),
+    }
+    numbers = dataset.evaluate(pictures)
+    # person: 2 of 3 at precision 1, so 67 of 101 recall points; bicycle: all; car: none of 1.
+    assert numbers["box_ap"] == pytest.approx((67 / 101 + 1 + 0) / 3)
+    assert numbers["box_ar_100"] == pytest.approx((2 / 3 + 1 + 0) / 3)
+    assert numbers["box_ap_large"] == -1
+
+
+def test_a_picture_that_is_not_evaluated_costs_nothing() -> None:
+    dataset = open_dataset("coco_2017", TINY)
+    only = {10: found([(0, 0.9, [8, 8, 48, 38]), (1, 0.8, [60, 20, 110, 70])])}
+    assert dataset.evaluate(only)["box_ap"] == pytest.approx(1.0)
+
+
+def test_nothing_found_is_a_zero_in_both_engines() -> None:
+    for engine in ("pycocotools", "hotcoco"):
+        dataset = open_dataset("coco_2017", TINY, Request(measures=("box", "mask", "proposal"), engine=engine))
+        numbers = dataset.evaluate({p.id: compact(Detections.empty(torch.zeros(1))) for p in dataset.images})
+        assert numbers["box_ap"] == numbers["mask_ap"] == numbers["ar_100"] == 0
+
+
+def test_masks_survive_run_length_encoding() -> None:
+    from pycocotools import mask as coco_mask
+
+    generator = torch.Generator().manual_seed(0)
+    masks = torch.rand((20, 13, 17), generator=generator) > torch.linspace(0, 1, 20)[:, None, None]
+    masks[3], masks[4] = False, True
+    masks[5, :, :9] = False
+    for mask, rle in zip(masks, encode_masks(masks)):
+        expected = coco_mask.encode(np.asfortranarray(mask.numpy().astype(np.uint8)))
+        assert rle == {"size": [13, 17], "counts": expected["counts"].decode()}
+
+
+def test_results_carry_the_category_ids_of_the_data_set(tmp_path: Path) -> None:
+    dataset = open_dataset("coco_2017", TINY)
+    rows = coco_results({17: found([(2, 0.5, [1, 2, 4, 6])])}, dataset.category_ids)
+    assert rows == [{"image_id": 17, "category_id": 7, "bbox": [1, 2, 3, 4], "score": 0.5}]
+
+
+@pytest.mark.parametrize("protocol", ["coco", "mmdet-v2"])
+@pytest.mark.parametrize("measure", ["box", "mask", "proposal"])
+def test_engines_agree_to_the_last_bit(measure: str, protocol: str) -> None:
+    for seed in range(12):
+        truth, rows = random_case(np.random.default_rng(seed), measure == "mask")
+        ids = [image["id"] for image in truth["images"]][seed % 2 :]
+        categories = [row["id"] for row in truth["categories"]]
+        numbers = [
+            coco_metric.evaluate(json.loads(json.dumps(truth)), rows, measure, ids, categories, protocol, engine)
+            for engine in ("pycocotools", "hotcoco")
+        ]
+        assert numbers[0] == numbers[1]
+
+
+def test_annotation_id_0_goes_to_the_engine_that_defines_how_it_is_read() -> None:
+    truth, rows = random_case(np.random.default_rng(1), False)
+    truth["annotations"][0]["id"] = 0
+    ids, categories = [i["id"] for i in truth["images"]], [c["id"] for c in truth["categories"]]
+    reference = coco_metric.evaluate(truth, rows, "box", ids, categories, engine="pycocotools")
+    assert coco_metric.evaluate(truth, rows, "box", ids, categories, engine="auto") == reference
+
+
+def random_case(random: np.random.Generator, masks: bool) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Annotations with crowds, empty pictures and empty classes; results near and far from them with tied scores."""
+    height, width = (int(n) for n in random.integers(30, 300, 2))
+    images = [{"id": int(i), "width": width, "height": height, "file_name": f"{i}.jpg"} for i in range(3, 12)]
+    annotations: list[dict[str, Any]] = []
+    rows: list[dict[str, Any]] = []
+    for image in images[:-1]:
+        for _ in range(random.integers(0, 8)):
+            box = random_box(random, height, width)
+            row = {"image_id": image["id"], "category_id": int(random.integers(1, 4)), "bbox": box}
+            crowd, area = int(random.random() < 0.15), float(box[2] * box[3] * random.uniform(0.4, 1))
+            shape = {"segmentation": rectangle(box, height, width)} if masks else {}
+            annotations.append(row | shape | {"id": len(annotations) + 1, "iscrowd": crowd, "area": area})
+            for _ in range(random.integers(0, 4)):
+                moved = [float(np.float32(v + random.normal(0, 0.08) * s)) for v, s in zip(box, box[2:] * 2)]
+                found_box = moved if random.random() < 0.8 else random_box(random, height, width)
+                score = {"score": round(float(random.random()), 1)}
+                shape = {"segmentation": rectangle(found_box, height, width)} if masks else {"bbox": found_box}
+                rows.append({"image_id": image["id"], "category_id": row["category_id"]} | shape | score)
+    categories = [{"id": number, "name": str(number)} for number in (4, 1, 2, 3)]
+    return {"images": images, "annotations": annotations, "categories": categories}, rows
+
+
+def random_box(random: np.random.Generator, height: int, width: int) -> list[float]:
+    """x, y, width, height, somewhere at least partly inside."""
+    w, h = np.exp(random.uniform(np.log(3), np.log(min(height, width)), 2))
+    return [float(v) for v in (random.uniform(-2, width - w * 0.5), random.uniform(-2, height - h * 0.5), w, h)]
+
+
+def rectangle(box: list[float], height: int, width: int) -> dict[str, Any]:
+    """A box as a mask."""
+    x, y, w, h = (max(round(v), 0) for v in box)
+    mask = torch.zeros((1, height, width), dtype=torch.bool)
+    mask[:, y : y + h, x : x + w] = True
+    return encode_masks(mask)[0]
+
+
+def test_a_folder_without_annotations_says_which_file_it_expects(tmp_path: Path) -> None:
+    shutil.copytree(TINY / "val2017", tmp_path / "val2017")
+    expected = r"annotations/instances_val2017\.json does not exist. `bench datasets coco_2017` shows the layout"
+    with pytest.raises(DatasetError, match=expected):
+        open_dataset("coco_2017", tmp_path)
+
+
+def test_a_folder_without_pictures_says_which_folder_it_expects(tmp_path: Path) -> None:
+    shutil.copytree(TINY / "annotations", tmp_path / "annotations")
+    with pytest.raises(DatasetError, match="val2017 does not exist"):
+        open_dataset("coco_2017", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        ("{", "is not valid JSON"),
+        ("[]", "has no 'images'"),
+        ('{"images": [], "annotations": []}', "has no 'categories'"),
+        ('{"images": [{"id": 1}], "annotations": [], "categories": []}', "'images' lacks"),
+    ],
+)
+def test_a_broken_annotation_file_is_named(tmp_path: Path, content: str, complaint: str) -> None:
+    path = tmp_path / "annotations" / "instances_val2017.json"
+    path.parent.mkdir()
+    path.write_text(content)
+    with pytest.raises(DatasetError, match=complaint) as caught:
+        open_dataset("coco_2017", tmp_path)
+    assert str(path) in str(caught.value)
+
+
+def test_a_model_of_other_classes_is_refused() -> None:
+    with pytest.raises(DatasetError, match=r"lacks 1 of the model's 2 classes \(zebra\)"):
+        open_dataset("coco_2017", TINY, Request(classes=("person", "zebra")))
+
+
+def test_an_unknown_data_set_suggests_names() -> None:
+    with pytest.raises(UnknownDataset, match="Nearest: coco_2017"):
+        open_dataset("coco_2071", TINY)

@@ -1,0 +1,57 @@
+"""A detector without a network: it finds rectangles by their colour, so everything around a network can be tested."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from zoo.errors import UnreadableImage
+from zoo.structures import Detections, Frame, Sample
+
+COLOURS = ((230, 30, 30), (30, 200, 30), (40, 40, 230))  # as tests/data/scenes.py paints the classes
+
+
+class ColourDetector(nn.Module):
+    """Boxes, masks and scores of the rectangles in `COLOURS`; pictures come in at double size."""
+
+    classes = ("person", "bicycle", "car")
+
+    def preprocess(self, path: Path) -> Sample:
+        """RGB, twice as large."""
+        image = cv2.imread(str(path))
+        if image is None:
+            raise UnreadableImage(f"{path}: does not decode as a picture")
+        height, width = image.shape[:2]
+        large = cv2.resize(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), (2 * width, 2 * height))
+        tensor = torch.from_numpy(large.transpose(2, 0, 1).astype(np.float32))
+        return Sample(tensor, (2 * height, 2 * width), (2.0, 2.0), (height, width))
+
+    def predict(self, images: Tensor, frames: Sequence[Frame]) -> list[Detections]:
+        """Detections in the frames' output coordinates."""
+        return [self.find(image, frame) for image, frame in zip(images, frames)]
+
+    def find(self, image: Tensor, frame: Frame) -> Detections:
+        """The rectangles of one picture (3, H, W)."""
+        rows = []
+        for label, colour in enumerate(COLOURS):
+            near = ((image - torch.tensor(colour, dtype=torch.float32)[:, None, None]).abs() < 40).all(0)
+            count, _, stats, _ = cv2.connectedComponentsWithStats(near.numpy().astype(np.uint8))
+            rows += [(label, *stats[i]) for i in range(1, count) if stats[i][4] > 50]
+        rows.sort(key=lambda row: -row[5])
+        found = torch.tensor(rows, dtype=torch.float32).reshape(-1, 6)
+        boxes = torch.cat([found[:, 1:3], found[:, 1:3] + found[:, 3:5]], 1)
+        boxes = frame.to_output(boxes)
+        return Detections(boxes, found[:, 5] / 1e5, found[:, 0].long(), fill(boxes, frame.output_size))
+
+
+def fill(boxes: Tensor, size: tuple[int, int]) -> Tensor:
+    """Masks (K, H, W) of whole boxes."""
+    masks = torch.zeros((len(boxes), *size), dtype=torch.bool)
+    for mask, (x1, y1, x2, y2) in zip(masks, boxes.round().int().tolist()):
+        mask[y1:y2, x1:x2] = True
+    return masks

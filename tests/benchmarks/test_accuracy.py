@@ -1,0 +1,145 @@
+"""The evaluation loop: pictures in, numbers out, whatever the batches, workers and processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks import accuracy, cli, evaluation
+from benchmarks.datasets import Request, open_dataset
+from benchmarks.datasets.catalog import spec
+from benchmarks.results import Store
+from benchmarks.subjects import Subject
+from tests.benchmarks.stubs import ColourDetector
+from zoo.errors import UnreadableImage
+
+ROOT = Path(__file__).parents[2]
+TINY = ROOT / "tests" / "data" / "coco"
+
+
+@pytest.fixture
+def stub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Any name loads the stub detector."""
+    chosen = Subject("stub", "stub", ColourDetector, {})
+    monkeypatch.setattr(evaluation, "choose", lambda *_: (chosen, None))
+    monkeypatch.setenv("ZOO_RESULTS", str(tmp_path / "results.db"))
+
+
+def measure(data: Path = TINY, **options: Any) -> accuracy.Accuracy:
+    """The stub's accuracy on the tiny COCO."""
+    dataset = open_dataset("coco_2017", data, Request(ColourDetector.classes, ("box", "mask")))
+    result = accuracy.measure(ColourDetector(), dataset, **options)
+    assert result is not None
+    return result
+
+
+def test_a_detector_that_finds_everything_has_full_ap() -> None:
+    numbers = measure().metrics
+    assert numbers["mask_ap"] == pytest.approx(1)
+    assert numbers["box_ap_50"] == pytest.approx(1)
+
+
+@pytest.mark.parametrize("options", [{"batch_size": 3}, {"workers": 2}, {"batch_size": 2, "workers": 3}])
+def test_batches_and_workers_do_not_change_the_numbers(options: dict[str, Any]) -> None:
+    assert measure(**options).metrics == measure().metrics
+
+
+def test_a_limit_evaluates_the_first_pictures_only() -> None:
+    assert list(measure(limit=2).found) == [10, 17]
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_picture_that_does_not_decode_ends_the_run_by_name(tmp_path: Path, workers: int) -> None:
+    shutil.copytree(TINY, tmp_path / "coco")
+    (tmp_path / "coco" / "val2017" / "000003.jpg").write_bytes(b"no picture")
+    with pytest.raises(UnreadableImage, match=r"000003\.jpg"):
+        measure(tmp_path / "coco", workers=workers)
+
+
+def test_two_processes_give_exactly_the_numbers_of_one(tmp_path: Path) -> None:
+    done = torchrun(tmp_path, "normal")
+    assert done.returncode == 0, done.stderr
+    assert json.loads((tmp_path / "numbers.json").read_text()) == measure(batch_size=3).metrics
+
+
+def test_a_dead_worker_ends_the_run_with_a_sentence(tmp_path: Path) -> None:
+    done = torchrun(tmp_path, "die")
+    assert done.returncode != 0
+    assert "another process of this run has died" in done.stderr
+    assert not (tmp_path / "numbers.json").exists()
+
+
+def torchrun(folder: Path, how: str) -> subprocess.CompletedProcess[str]:
+    """tests/benchmarks/sharded.py in two processes."""
+    script = ROOT / "tests" / "benchmarks" / "sharded.py"
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    command += [str(script), str(folder / "numbers.json"), how]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+
+
+@pytest.mark.usefixtures("stub")
+def test_the_command_prints_a_record(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    out = tmp_path / "results.json"
+    assert cli.main(["accuracy", "stub", "--data", str(TINY), "--json", "--results-json", str(out)]) == 0
+    record = json.loads(capsys.readouterr().out)
+    assert record["metrics"]["box_ap_50"] == pytest.approx(1)
+    assert record["parameters"]["pictures"] == 4
+    assert Store(tmp_path / "results.db").get(record["id"]).metrics == record["metrics"]
+    rows = json.loads(out.read_text())
+    assert {row["category_id"] for row in rows} == {1, 4, 7}
+    assert all(row["segmentation"]["size"] for row in rows)
+
+
+@pytest.mark.usefixtures("stub")
+@pytest.mark.parametrize(
+    ("arguments", "status", "sentence"),
+    [
+        (["--data", "nowhere"], 1, "nowhere is not a folder"),
+        (["--dataset", "cocoa"], 2, "no data set 'cocoa'"),
+        (["--measure", "pose"], 2, "nothing measures 'pose'"),
+        (["--results-json", "nowhere/out.json"], 2, "is not a folder"),
+    ],
+)
+def test_bad_requests_are_one_sentence(
+    arguments: list[str], status: int, sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["accuracy", "stub", "--data", str(TINY), *arguments]) == status
+    captured = capsys.readouterr()
+    assert sentence in captured.err
+    assert captured.err.count("\n") == 1
+    assert captured.out == ""
+    assert Store().count() == 0
+
+
+def test_published_and_measured_are_compared_in_points() -> None:
+    rows = accuracy.compare({"box_ap": 37.4, "pq": 40.0}, {"box_ap": 0.3747})
+    assert len(rows) == 1
+    assert rows[0]["difference"] == pytest.approx(0.07)
+
+
+def test_test_dev_numbers_are_not_compared_with_val() -> None:
+    metrics = {"coco_2017_test_dev": {"box_ap": 43.6}, "coco_2017_val": {"box_ap": 43.0}}
+    assert evaluation.published_for(metrics, spec("coco_2017")) == {"box_ap": 43.0}
+
+
+def test_yolox_nano_on_coco38_gives_the_numbers_of_the_reference(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    shared = next((p / "shared" / "data" for p in ROOT.parents if (p / "shared" / "data").is_dir()), None)
+    if shared is None:
+        pytest.skip("needs ../shared/data: YOLOX-nano's weights and 38 pictures of COCO")
+    monkeypatch.setenv("ZOO_MANIFESTS", str(ROOT / "tests" / "data" / "yolox_nano_0.1.0.yaml"))
+    plan = evaluation.Plan(data=shared / "coco38", checkpoint=shared / "yolox_nano.pth", workers=1)
+    record = evaluation.evaluate("yolox_nano_0.1.0", plan)
+    assert record is not None
+    readme = (shared / "README.md").read_text()
+    row = next(line for line in readme.splitlines() if line.startswith("    0."))
+    assert list(record.metrics.values()) == pytest.approx([float(word) for word in row.split()], abs=5e-4)
