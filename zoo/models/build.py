@@ -72,12 +72,14 @@ COMPONENTS: dict[str, str] = {
 TRAINING_ONLY = ("loss", "train_cfg", "init_cfg", "pretrained", "teacher", "with_cp")
 
 
-def component(description: Mapping[str, Any], /, **context: Any) -> Any:
-    """The object that `description` describes.
+def component(description: Mapping[str, Any] | list[Mapping[str, Any]], /, **context: Any) -> Any:
+    """The object that `description` describes; a list of descriptions is a chain of modules (FPN and what refines it).
 
     context: what the owner hands down (`test_cfg`, `train_cfg`, ...), passed on where the constructor takes it and the
     description does not say otherwise. Raises BuildError for an unknown type or argument, or a missing one.
     """
+    if isinstance(description, (list, tuple)):
+        return nn.Sequential(*(component(link, **context) for link in description))
     kind, arguments = split(description)
     cls = find(kind)
     accepted = parameters(cls)
@@ -94,7 +96,7 @@ def component(description: Mapping[str, Any], /, **context: Any) -> Any:
     return cls(**settings)
 
 
-def split(description: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+def split(description: Any) -> tuple[str, dict[str, Any]]:
     """A description's type and its other settings."""
     if not isinstance(description, Mapping) or "type" not in description:
         raise BuildError(f"a component is described by a mapping with a 'type', not by {description!r:.200}")

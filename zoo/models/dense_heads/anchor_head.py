@@ -12,15 +12,16 @@ from zoo.models.build import component
 from zoo.models.dense_heads.selection import Level, class_scores, detect, flatten_map
 from zoo.structures import Detections, Frame
 
+SIGMOID = {"type": "CrossEntropyLoss", "use_sigmoid": True}
 SIGMOID_LOSSES = ("FocalLoss", "QualityFocalLoss", "GHMC", "VarifocalLoss")
 
 
 class AnchorHead(nn.Module):
-    """Base of heads that classify and regress anchors.
+    """Base of heads that classify and regress priors: anchors, or points (a generator of either kind).
 
     `loss_cls` decides between independent sigmoid scores and a softmax with a background class. A subclass makes its
-    layers and returns per level class logits (N, A * C, H, W) and regression maps (N, A * 4, H, W), optionally quality
-    logits (N, A, H, W).
+    layers and returns per level class logits (N, A * C, H, W) and regression maps (N, A * D, H, W) in the box coder's
+    encoding, optionally quality logits (N, A, H, W).
     """
 
     def __init__(
@@ -30,7 +31,7 @@ class AnchorHead(nn.Module):
         feat_channels: int = 256,
         anchor_generator: Mapping[str, Any] | None = None,
         bbox_coder: Mapping[str, Any] | None = None,
-        loss_cls: Mapping[str, Any] | None = None,
+        loss_cls: Mapping[str, Any] = SIGMOID,
         loss_bbox: Mapping[str, Any] | None = None,
         reg_decoded_bbox: bool = False,
         train_cfg: Mapping[str, Any] | None = None,
@@ -53,7 +54,11 @@ class AnchorHead(nn.Module):
 
     def predict_one(self, levels: list[Level], frame: Frame) -> Detections:
         """One picture's detections."""
-        return detect(levels, partial(self.bbox_coder.decode, size=frame.size), self.test_cfg)
+        return detect(levels, partial(self.decode, size=frame.size), self.test_cfg)
+
+    def decode(self, priors: Tensor, regression: Tensor, size: tuple[int, int]) -> Tensor:
+        """Boxes (K, 4) xyxy from priors (K, 4) and their regression (K, D). size: (h, w) to clip to."""
+        return self.bbox_coder.decode(priors, regression, size=size)
 
     def levels(self, outputs: Sequence[Sequence[Tensor]], picture: int) -> list[Level]:
         """One picture's predictions, level by level."""
@@ -63,7 +68,7 @@ class AnchorHead(nn.Module):
         return [
             Level(
                 scores=class_scores(flatten_map(logits[i][picture], self.cls_out_channels), self.use_sigmoid),
-                regression=flatten_map(regressions[i][picture], 4),
+                regression=flatten_map(regressions[i][picture], regressions[i].shape[1] // self.num_base_priors),
                 priors=priors[i],
                 quality=flatten_map(quality[0][i][picture], 1).squeeze(1).sigmoid() if quality else None,
             )

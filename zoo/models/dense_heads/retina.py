@@ -2,36 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import Tensor, nn
 
 from zoo.models.dense_heads.anchor_head import AnchorHead
-from zoo.models.layers.conv_module import ConvModule
-
-
-def tower(
-    in_channels: int, channels: int, depth: int, norm_cfg: Mapping[str, Any] | None = None, **kwargs: Any
-) -> nn.ModuleList:
-    """`depth` 3x3 convolutions that keep the resolution. Further arguments are those of `ConvModule`."""
-    return nn.ModuleList(
-        ConvModule(in_channels if i == 0 else channels, channels, 3, padding=1, norm_cfg=norm_cfg, **kwargs)
-        for i in range(depth)
-    )
-
-
-def run(layers: Sequence[nn.Module] | nn.ModuleList, x: Tensor) -> Tensor:
-    """`x` through `layers`, one after the other."""
-    for layer in layers:
-        x = layer(x)
-    return x
-
-
-def prior_bias(probability: float = 0.01) -> float:
-    """Logit at which a sigmoid says `probability`: rare objects must not drown the first iterations."""
-    return -math.log((1 - probability) / probability)
+from zoo.models.dense_heads.towers import init_dense, run, tower
 
 
 class RetinaHead(AnchorHead):
@@ -55,16 +32,7 @@ class RetinaHead(AnchorHead):
         self.reg_convs = tower(in_channels, self.feat_channels, stacked_convs, **options)
         self.retina_cls = nn.Conv2d(self.feat_channels, self.num_base_priors * self.cls_out_channels, 3, padding=1)
         self.retina_reg = nn.Conv2d(self.feat_channels, self.num_base_priors * 4, 3, padding=1)
-        self.init_weights()
-
-    def init_weights(self) -> None:
-        """Small weights, and a bias that makes objects rare."""
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.normal_(module.weight, std=0.01)
-                if module.bias is not None:
-                    nn.init.zeros_(module.bias)
-        nn.init.constant_(self.retina_cls.bias, prior_bias())  # type: ignore[arg-type]
+        init_dense(self, self.retina_cls)
 
     def forward(self, features: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
         """Score and box maps.

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from zoo.models.dense_heads.retina import prior_bias
 from zoo.models.dense_heads.selection import Level, flatten_map
+from zoo.models.dense_heads.towers import prior_bias
 from zoo.models.layers.conv_module import ConvModule, DepthwiseSeparableConv
 from zoo.models.layers.csp import SWISH, YOLOX_BN
 from zoo.models.layers.nms import suppress

@@ -18,6 +18,11 @@ class PointGenerator:
         self.strides = [pair(s) for s in strides]
         self.offset = offset
 
+    @property
+    def num_base_priors(self) -> list[int]:
+        """Points per cell, for each level: one."""
+        return [1] * len(self.strides)
+
     def grid_priors(self, sizes: Sequence[tuple[int, int]], device: torch.device | str = "cpu") -> list[Tensor]:
         """Per level (H * W, 4): x, y, stride x, stride y in pixels, row by row. sizes: (H, W) of each level."""
         return [self.level_priors(level, tuple(size), torch.device(device)) for level, size in enumerate(sizes)]

@@ -1,0 +1,76 @@
+"""PAA's head (Kim and Lee, Probabilistic Anchor Assignment with IoU Prediction, 2020)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torchvision.ops import box_iou
+
+from zoo.models.dense_heads.atss import ATSSHead
+from zoo.models.dense_heads.selection import Level
+from zoo.models.layers.nms import multiclass_nms, ranked
+from zoo.structures import Detections, Frame
+
+
+class PAAHead(ATSSHead):
+    """ATSS's layers; the third output is the expected IoU, and detections are voted on by their neighbours.
+
+    topk: anchors per object and level that the mixture is fitted to. score_voting: section 3.3. covariance_type: of the
+    fitted mixture.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        in_channels: int,
+        topk: int = 9,
+        score_voting: bool = True,
+        covariance_type: str = "diag",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(num_classes, in_channels, **kwargs)
+        self.topk, self.score_voting, self.covariance_type = topk, score_voting, covariance_type
+
+    def predict_one(self, levels: list[Level], frame: Frame) -> Detections:
+        """One picture's detections; a score is the geometric mean of class score and expected IoU."""
+        boxes, scores = self.candidates(levels, frame)
+        cfg = self.test_cfg
+        found = multiclass_nms(boxes, scores, cfg["score_thr"], cfg["nms"], cfg["max_per_img"])
+        if self.score_voting and len(found):
+            found = vote(found, boxes, scores, cfg["score_thr"])
+        return found
+
+    def candidates(self, levels: Sequence[Level], frame: Frame) -> tuple[Tensor, Tensor]:
+        """The best `nms_pre` anchors of each level: boxes (K, 4) and scores (K, C)."""
+        boxes, scores = [], []
+        for level in levels:
+            joint = (level.scores * level.quality[:, None]).sqrt()  # type: ignore[index]
+            keep = best_rows(joint, self.test_cfg.get("nms_pre", -1))
+            boxes.append(self.decode(level.priors[keep], level.regression[keep], size=frame.size))
+            scores.append(joint[keep])
+        return torch.cat(boxes), torch.cat(scores)
+
+
+def best_rows(scores: Tensor, count: int) -> Tensor:
+    """Indices of the `count` rows of (P, C) with the highest maxima; of all rows, in order, if there are no more."""
+    if not 0 < count < len(scores):
+        return torch.arange(len(scores), device=scores.device)
+    return ranked(scores.max(dim=1).values)[1][:count]
+
+
+def vote(found: Detections, boxes: Tensor, scores: Tensor, score_thr: float) -> Detections:
+    """Each detection's box becomes the weighted mean of the candidates of its class around it (section 3.3).
+
+    boxes: (K, 4) candidates. scores: (K, C). A candidate weighs exp(-(1 - IoU)^2 / 0.025) times its score; those with
+    an IoU of 0.01 or less do not count.
+    """
+    index, labels = (scores > score_thr).nonzero(as_tuple=True)
+    iou = box_iou(found.boxes, boxes[index]).nan_to_num()  # two empty boxes overlap by 0 / 0
+    weights = (-((1 - iou) ** 2) / 0.025).exp() * scores[index, labels]
+    weights = weights * ((iou > 0.01) & (found.labels[:, None] == labels))
+    total = weights.sum(dim=1, keepdim=True)
+    voted = torch.where(total > 0, weights @ boxes[index] / total, found.boxes)
+    return Detections(voted, found.scores, found.labels)
