@@ -12,19 +12,34 @@ from difflib import get_close_matches
 from pkgutil import resolve_name
 from typing import Any
 
+from torch import nn
+
 from zoo.errors import BuildError
 
 # Type name in a description -> "module:class" below zoo.models; imported when first built.
 COMPONENTS: dict[str, str] = {
     # detectors
+    "ATSS": "detectors.single_stage:SingleStageDetector",
+    "AutoAssign": "detectors.single_stage:SingleStageDetector",
     "CascadeRCNN": "detectors.two_stage:TwoStageDetector",
+    "DDOD": "detectors.single_stage:SingleStageDetector",
     "DETR": "detectors.detr:DETR",
     "DeformableDETR": "detectors.detr:DETR",
+    "FCOS": "detectors.single_stage:SingleStageDetector",
+    "FOVEA": "detectors.single_stage:SingleStageDetector",
+    "FSAF": "detectors.single_stage:SingleStageDetector",
     "FastRCNN": "detectors.two_stage:FastRCNN",
     "FasterRCNN": "detectors.two_stage:TwoStageDetector",
+    "GFL": "detectors.single_stage:SingleStageDetector",
+    "KnowledgeDistillationSingleStageDetector": "detectors.single_stage:SingleStageDetector",
+    "LAD": "detectors.single_stage:SingleStageDetector",
     "MaskRCNN": "detectors.two_stage:TwoStageDetector",
+    "NASFCOS": "detectors.single_stage:SingleStageDetector",
+    "PAA": "detectors.single_stage:SingleStageDetector",
     "RPN": "detectors.two_stage:RPN",
     "RetinaNet": "detectors.single_stage:SingleStageDetector",
+    "SingleStageDetector": "detectors.single_stage:SingleStageDetector",
+    "YOLOF": "detectors.single_stage:SingleStageDetector",
     "YOLOX": "detectors.single_stage:YOLOX",
     # backbones
     "CSPDarknet": "backbones.csp_darknet:CSPDarknet",
@@ -33,13 +48,29 @@ COMPONENTS: dict[str, str] = {
     "ResNetV1d": "backbones.resnet:ResNetV1d",
     # necks
     "ChannelMapper": "necks.channel_mapper:ChannelMapper",
+    "DilatedEncoder": "necks.dilated_encoder:DilatedEncoder",
     "FPN": "necks.fpn:FPN",
     "YOLOXPAFPN": "necks.yolox_pafpn:YOLOXPAFPN",
     # dense heads
+    "ATSSHead": "dense_heads.atss:ATSSHead",
+    "AutoAssignHead": "dense_heads.autoassign:AutoAssignHead",
+    "DDODHead": "dense_heads.ddod:DDODHead",
     "DETRHead": "queries.detr_head:DETRHead",
     "DeformableDETRHead": "queries.deformable_detr_head:DeformableDETRHead",
+    "FCOSHead": "dense_heads.fcos:FCOSHead",
+    "FSAFHead": "dense_heads.fsaf:FSAFHead",
+    "FoveaHead": "dense_heads.fovea:FoveaHead",
+    "FreeAnchorRetinaHead": "dense_heads.retina:RetinaHead",
+    "GFLHead": "dense_heads.gfl:GFLHead",
+    "LADHead": "dense_heads.paa:PAAHead",
+    "LDHead": "dense_heads.gfl:GFLHead",
+    "NASFCOSHead": "dense_heads.fcos:NASFCOSHead",
+    "PAAHead": "dense_heads.paa:PAAHead",
+    "PISARetinaHead": "dense_heads.retina:RetinaHead",
     "RPNHead": "dense_heads.rpn:RPNHead",
     "RetinaHead": "dense_heads.retina:RetinaHead",
+    "RetinaSepBNHead": "dense_heads.retina_sepbn:RetinaSepBNHead",
+    "YOLOFHead": "dense_heads.yolof:YOLOFHead",
     "YOLOXHead": "dense_heads.yolox:YOLOXHead",
     # heads on regions of interest
     "BBoxHead": "roi_heads.bbox_head:BBoxHead",
@@ -66,6 +97,8 @@ COMPONENTS: dict[str, str] = {
     # box coders and priors
     "AnchorGenerator": "priors.anchors:AnchorGenerator",
     "DeltaXYWHBBoxCoder": "coders.delta:DeltaXYWHCoder",
+    "DistancePointBBoxCoder": "coders.distance:DistancePointCoder",
+    "TBLRBBoxCoder": "coders.tblr:TBLRCoder",
 }
 
 # Settings that only training or initialisation needs: dropped for a component that does not take them.

@@ -16,9 +16,7 @@ class FSAFHead(RetinaHead):
     score_threshold: of the accuracy that training reports.
     """
 
-    def __init__(
-        self, num_classes: int, in_channels: int, score_threshold: float | None = None, **kwargs: Any
-    ) -> None:
+    def __init__(self, num_classes: int, in_channels: int, score_threshold: float | None = None, **kwargs: Any) -> None:
         super().__init__(num_classes, in_channels, **kwargs)
         self.score_threshold = score_threshold
         self.relu = nn.ReLU(inplace=True)

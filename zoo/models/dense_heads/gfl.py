@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from zoo.models.coders.delta import centre_and_size
 from zoo.models.dense_heads.anchor_head import AnchorHead
 from zoo.models.dense_heads.atss import GN
+from zoo.models.dense_heads.fcos import DISTANCE
 from zoo.models.dense_heads.towers import init_dense, over_levels, run, tower
 from zoo.models.layers.scale import Scale
 from zoo.structures import Detections, Frame
@@ -19,13 +20,15 @@ from zoo.structures import Detections, Frame
 class Integral(nn.Module):
     """Expected value of a distribution over 0, 1, ..., reg_max (equation 6)."""
 
+    project: Tensor
+
     def __init__(self, reg_max: int) -> None:
         super().__init__()
         self.register_buffer("project", torch.linspace(0, reg_max, reg_max + 1))
 
     def forward(self, logits: Tensor) -> Tensor:
         """Logits (..., reg_max + 1) to expected values (...)."""
-        return logits.softmax(dim=-1) @ self.project.to(logits.dtype)
+        return (logits.softmax(dim=-1) * self.project).sum(dim=-1)
 
 
 class GFLHead(AnchorHead):
@@ -41,11 +44,13 @@ class GFLHead(AnchorHead):
         stacked_convs: int = 4,
         conv_cfg: Mapping[str, Any] | None = None,
         norm_cfg: Mapping[str, Any] | None = GN,
-        bbox_coder: Mapping[str, Any] | None = None,
+        bbox_coder: Mapping[str, Any] = DISTANCE,
         reg_max: int = 16,
         **kwargs: Any,
     ) -> None:
-        super().__init__(num_classes, in_channels, bbox_coder=bbox_coder or {"type": "DistancePointBBoxCoder"}, **kwargs)
+        super().__init__(
+            num_classes, in_channels, bbox_coder=bbox_coder or {"type": "DistancePointBBoxCoder"}, **kwargs
+        )
         channels = self.feat_channels
         self.reg_max = reg_max
         self.cls_convs = tower(in_channels, channels, stacked_convs, norm_cfg, conv_cfg)
