@@ -11,6 +11,13 @@ from zoo.commandline import Command
 COMMANDS: dict[str, Command] = {
     "list": Command("zoo.commands.list_models", "List models, networks, recipes, data sets, training logs."),
     "show": Command("zoo.commands.show", "Show everything about one model, network or recipe."),
+    "fetch": Command("zoo.commands.fetch", "Download checkpoints, training logs or backbones, verified."),
+    "cache": Command("zoo.commands.cache", "List, verify and prune the local cache."),
+    "lock": Command("zoo.commands.lock", "Write full hashes into a lock file that a team commits."),
+    "mirror": Command("zoo.commands.mirror", "Make a folder of verified files for any static server."),
+    "mirrors": Command("zoo.commands.mirrors", "List mirrors, and check what each still serves."),
+    "inspect": Command("zoo.commands.inspect", "Show what a checkpoint file holds, running nothing of it."),
+    "convert": Command("zoo.commands.convert", "Write a checkpoint as safetensors."),
     "completion": Command("zoo.commands.completion", "Print a completion script for bash, zsh or fish."),
 }
 

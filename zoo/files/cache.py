@@ -19,7 +19,6 @@ from pathlib import Path
 from zoo.errors import FetchError
 from zoo.files import digest as digests
 from zoo.files.digest import Digest, Expected
-from zoo.files.lock import NAME as LOCK_NAME
 from zoo.files.lock import replace_text
 from zoo.files.remote import RemoteFile
 from zoo.paths import cache_dir
@@ -102,13 +101,13 @@ class Cached:
 
 
 def files() -> Iterator[Cached]:
-    """Everything in the published layout, and unfinished downloads, sorted."""
+    """Everything in the published layout, which has only folders at its root, and unfinished downloads; sorted."""
     root = cache_dir()
     for folder, folders, names in os.walk(root):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(names):
             path = Path(folder, name)
-            if not name.startswith(".") and not name.endswith(f"{PART}.json") and path != root / LOCK_NAME:
+            if folder != str(root) and not name.startswith(".") and not name.endswith(f"{PART}.json"):
                 yield describe(path)
 
 
@@ -138,3 +137,17 @@ def remove(path: Path) -> int:
         if companion is not None:
             companion.unlink(missing_ok=True)
     return size
+
+
+def idle_locks() -> list[Path]:
+    """Lock files that no process holds."""
+    from filelock import FileLock, Timeout
+
+    idle = []
+    for path in sorted((cache_dir() / PRIVATE / "locks").rglob("*.lock")):
+        try:
+            with FileLock(path, timeout=0):
+                idle.append(path)
+        except (Timeout, OSError, NotImplementedError):
+            continue
+    return idle

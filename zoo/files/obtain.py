@@ -15,7 +15,7 @@ from zoo.errors import FetchError
 from zoo.files import cache, lock
 from zoo.files.digest import Digest, Expected
 from zoo.files.part import Part
-from zoo.files.remote import RemoteFile, candidates, host
+from zoo.files.remote import RemoteFile, candidates
 from zoo.files.transfer import Progress, transfer
 from zoo.files.transport import Refusal
 
@@ -59,31 +59,31 @@ def download(
     remote: RemoteFile, expected: Expected, part: Part, mirrors: Sequence[str], progress: Progress | None
 ) -> Digest:
     """Ask each mirror in turn. Raises FetchError."""
-    answers: list[str] = []
-    for url in reachable(remote, mirrors, answers):
+    answers: dict[tuple[str, str], None] = {}  # (mirror, what it said), once each, in order
+    for url, mirror in reachable(remote, mirrors, answers).items():
         try:
             return persist(url, part, expected, progress)
         except Refusal as refusal:
             if refusal.unreachable:
-                unreachable[host(url)] = (time.monotonic(), str(refusal))
-            answers.append(f"{host(url)} {refusal}")
-    raise FetchError(failure(remote, answers))
+                unreachable[mirror] = (time.monotonic(), str(refusal))
+            answers[mirror, str(refusal)] = None
+    raise FetchError(failure(remote, [f"{mirror} {said}" for mirror, said in answers]))
 
 
-def reachable(remote: RemoteFile, mirrors: Sequence[str], answers: list[str]) -> list[str]:
-    """The URLs worth trying now; why others are not is added to `answers`. Raises FetchError."""
+def reachable(remote: RemoteFile, mirrors: Sequence[str], answers: dict[tuple[str, str], None]) -> dict[str, str]:
+    """The URLs worth trying now, each with its mirror; why others are not is added to `answers`. Raises FetchError."""
     urls = candidates(remote, mirrors)
     if offline():
-        urls = [url for url in urls if url.startswith("file:")]
+        urls = {url: mirror for url, mirror in urls.items() if url.startswith("file:")}
         if not urls:
             raise FetchError(f"{remote.name} is not in the cache ({cache.cache_dir()}) and ZOO_OFFLINE is set.")
-    result = []
-    for url in urls:
-        since, reason = unreachable.get(host(url), (-REST, ""))
+    result = {}
+    for url, mirror in urls.items():
+        since, reason = unreachable.get(mirror, (-REST, ""))
         if reason and time.monotonic() - since < REST:
-            answers.append(f"{host(url)} {reason}")
+            answers[mirror, reason] = None
         else:
-            result.append(url)
+            result[url] = mirror
     return result
 
 

@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import quote, urlsplit
 
 from zoo.errors import UsageError
 
@@ -16,7 +16,8 @@ class RemoteFile:
     """A published file.
 
     path: its place below a mirror's root, and below the cache: relative, with `/`. urls: where it may be had, in the
-    order to try. sha256, md5: the published digest or its first hex digits; None where nothing was published.
+    order to try. sha256, md5: the published digest or its first hex digits; None where nothing was published. also:
+    other paths under which a user's own mirror may have it.
     """
 
     path: str
@@ -24,19 +25,12 @@ class RemoteFile:
     sha256: str | None = None
     md5: str | None = None
     size: int | None = None
+    also: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
         """The file name."""
         return self.path.rsplit("/", 1)[-1]
-
-
-def published(location: str, urls: Sequence[str], sha256: str | None = None, md5: str | None = None) -> RemoteFile:
-    """A file from a manifest's `path`, which is relative to the mirrors or a whole URL (kept under its host's name)."""
-    if "://" in location:
-        parts = urlsplit(location)
-        return RemoteFile(safe_path(f"{parts.netloc}/{unquote(parts.path)}"), tuple(urls) or (location,), sha256, md5)
-    return RemoteFile(safe_path(unquote(location)), tuple(urls), sha256, md5)
 
 
 def safe_path(path: str) -> str:
@@ -63,13 +57,13 @@ def base_url(mirror: str) -> str:
     return Path(mirror).expanduser().absolute().as_uri()
 
 
-def candidates(remote: RemoteFile, mirrors: Sequence[str] = ()) -> list[str]:
-    """Every URL to try, the user's mirrors first, without repetition."""
-    own = [f"{mirror}/{quote(remote.path)}" for mirror in user_mirrors(mirrors)]
-    return list(dict.fromkeys([*own, *remote.urls]))
+def candidates(remote: RemoteFile, mirrors: Sequence[str] = ()) -> dict[str, str]:
+    """Every URL to try, in order, the user's mirrors first -> how messages call the mirror."""
+    paths = (remote.path, *remote.also)
+    own = {f"{mirror}/{quote(path)}": label(mirror) for mirror in user_mirrors(mirrors) for path in paths}
+    return own | {url: label(url) for url in remote.urls if url not in own}
 
 
-def host(url: str) -> str:
-    """The host of a URL, or `file://` for a local one: how messages name a mirror."""
-    parts = urlsplit(url)
-    return parts.netloc or f"{parts.scheme}://{parts.path.rsplit('/', 1)[0]}"
+def label(url: str) -> str:
+    """The host of a URL, or a local one as it is."""
+    return urlsplit(url).netloc or url

@@ -1,0 +1,71 @@
+"""A mirror of one's own: verified files in the published layout, and an index, for any static server or bucket.
+
+    DIR/mmdetection/v2.0/retinanet/.../retinanet_r50_fpn_1x_coco_20200130-c2398f9e.pth
+    DIR/index.json      {"schema": 1, "files": {path: {"sha256": ..., "size": ...}}}, as in zoo.lock
+
+Files arrive whole or not at all, and a second run copies only what is missing or was changed.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+
+from zoo.errors import FetchError
+from zoo.files import digest as digests
+from zoo.files import lock
+from zoo.files.digest import Digest
+from zoo.files.remote import RemoteFile
+from zoo.files.transfer import check_space
+
+INDEX = "index.json"
+
+
+def present(folder: Path, remote: RemoteFile) -> bool:
+    """Whether the mirror has a file: listed as the expected one, with the listed size (`verify` hashes it)."""
+    digest = lock.read(folder / INDEX).get(remote.path)
+    target = folder / remote.path
+    if digest is None or not target.is_file() or target.stat().st_size != digest.size:
+        return False
+    return lock.expected(remote).needs_md5 or lock.expected(remote).mismatch(digest) is None
+
+
+def add(folder: Path, remote: RemoteFile, source: Path) -> None:
+    """Copy a verified file into the mirror, and list it. Raises FetchError."""
+    target = folder / remote.path
+    digest = copy(source, target)
+    if problem := lock.expected(remote).mismatch(digest):
+        target.unlink()
+        raise FetchError(f"{source} {problem}; `zoo cache verify` finds such files.")
+    with lock.exclusive(folder / f".{INDEX}.lock"):
+        lock.write(folder / INDEX, {**lock.read(folder / INDEX), remote.path: digest})
+
+
+def copy(source: Path, target: Path) -> Digest:
+    """Copy a file, whole or not at all; returns the digest of what was written. Raises FetchError."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    check_space(target.parent, source.stat().st_size)
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    try:
+        shutil.copyfile(source, temporary)
+        digest = digests.of_file(temporary, with_md5=True)
+        os.replace(temporary, target)
+        return digest
+    except OSError as error:
+        raise FetchError(f"cannot write {target}: {error.strerror or error}.") from None
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def verify(folder: Path, paths: Iterable[str] | None = None) -> dict[str, str]:
+    """Path -> what is wrong with it, for every file of the index (or those of `paths`) that is not as it tells."""
+    index = lock.read(folder / INDEX)
+    wrong = {}
+    for path in index if paths is None else paths:
+        if not (folder / path).is_file():
+            wrong[path] = "is missing"
+        elif digests.of_file(folder / path).sha256 != index[path].sha256:
+            wrong[path] = "has another SHA-256 than the index tells"
+    return wrong
