@@ -43,13 +43,21 @@ COMPONENTS: dict[str, str] = {
     "YOLOX": "detectors.single_stage:YOLOX",
     # backbones
     "CSPDarknet": "backbones.csp_darknet:CSPDarknet",
+    "HRNet": "backbones.hrnet:HRNet",
+    "PyramidVisionTransformer": "backbones.pvt:PyramidVisionTransformer",
+    "PyramidVisionTransformerV2": "backbones.pvt:PyramidVisionTransformerV2",
+    "RegNet": "backbones.regnet:RegNet",
+    "Res2Net": "backbones.res2net:Res2Net",
+    "ResNeSt": "backbones.resnest:ResNeSt",
     "ResNeXt": "backbones.resnet:ResNet",
     "ResNet": "backbones.resnet:ResNet",
     "ResNetV1d": "backbones.resnet:ResNetV1d",
+    "SwinTransformer": "backbones.swin:SwinTransformer",
     # necks
     "ChannelMapper": "necks.channel_mapper:ChannelMapper",
     "DilatedEncoder": "necks.dilated_encoder:DilatedEncoder",
     "FPN": "necks.fpn:FPN",
+    "HRFPN": "necks.hrfpn:HRFPN",
     "YOLOXPAFPN": "necks.yolox_pafpn:YOLOXPAFPN",
     # dense heads
     "ATSSHead": "dense_heads.atss:ATSSHead",
@@ -102,7 +110,7 @@ COMPONENTS: dict[str, str] = {
 }
 
 # Settings that only training or initialisation needs: dropped for a component that does not take them.
-TRAINING_ONLY = ("loss", "train_cfg", "init_cfg", "pretrained", "teacher", "with_cp")
+TRAINING_ONLY = ("loss", "train_cfg", "init_cfg", "pretrained", "convert_weights", "teacher", "with_cp")
 
 
 def component(description: Mapping[str, Any] | list[Mapping[str, Any]], /, **context: Any) -> Any:
