@@ -24,10 +24,12 @@ class Stated(NamedTuple):
 
 
 class Catalog:
-    """The content of `files`, later ones adding to earlier ones. Raises ManifestError for the first mistake."""
+    """The files of the package and the user's `own`, which add to them. Raises ManifestError for the first mistake."""
 
-    def __init__(self, files: Sequence[Path]) -> None:
-        self.files = yaml_files.read(files, check=schema.check)
+    def __init__(self, own: Sequence[Path] = ()) -> None:
+        self.files = yaml_files.read_cached(yaml_files.builtin_files(), schema.check)
+        self.files |= yaml_files.read(own, schema.check)
+        self.own = frozenset(own)
         self.models = self._section("models")
         self.normalizations = self._section("normalizations")
         self.recipes = self._section("preprocessing")
@@ -38,6 +40,8 @@ class Catalog:
         self._entries: dict[str, Entry] = {}
         self._resolved: dict[str, Any] = {}
         self._check_names()
+        for file in own:
+            self._check_bases(file)
 
     def _section(self, section: str) -> dict[str, Stated]:
         found: dict[str, Stated] = {}
@@ -77,6 +81,16 @@ class Catalog:
                     where: Field = ("models", name, field) if field in value else ("defaults", field)
                     problem = f"there is no {field} named '{stated}'" if stated else f"{name} states no {field}"
                     raise schema.mistake(file, where if stated else ("models", name), problem)
+
+        self.aliases  # noqa: B018  raises where one is taken
+
+    def _check_bases(self, file: Path) -> None:
+        """Everything that a user's file describes can be filled in."""
+        for section in ("components", "architectures"):
+            for name in self.files[file].get(section, ()):
+                self._resolve(name, ())
+        for name in self.files[file].get("models", ()):
+            self.preprocessing(self.entry(name))
 
     # Architectures
 
@@ -127,6 +141,8 @@ class Catalog:
         value = inherit.resolve(stated, _no_base, content.get("defaults", {}))
         architecture = value.get("architecture", name)
         checkpoint = self._checkpoint(value["checkpoint"], file) if "checkpoint" in value else None
+        origin = value.get("origin", "mmdetection" if file not in self.own else "user")
+        config = f"configs/{value.get('family', content.get('family'))}/{name}.py" if origin == "mmdetection" else None
         log = _log_path(value.get("log"), checkpoint)
         paper = value.get("paper", content.get("paper"))
         return Entry(
@@ -147,8 +163,8 @@ class Catalog:
             paper=Paper(**paper) if paper else None,
             license=value.get("license"),
             notes=tuple(value.get("notes", ())),
-            origin=value.get("origin", "mmdetection"),
-            config=value.get("config"),
+            origin=origin,
+            config=value.get("config", config),
             superseded=tuple(self._checkpoint(item, file) for item in value.get("superseded", ())),
             source=file,
         )
@@ -204,8 +220,8 @@ class Catalog:
 
 
 def _log_path(log: str | None, checkpoint: Checkpoint | None) -> str | None:
-    """A bare file name lies beside the checkpoint."""
-    if log is None or "/" in log or checkpoint is None:
+    """A bare file name lies beside the published checkpoint."""
+    if log is None or "/" in log or checkpoint is None or not checkpoint.path:
         return log
     return f"{checkpoint.path.rsplit('/', 1)[0]}/{log}"
 

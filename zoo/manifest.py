@@ -14,7 +14,6 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from zoo import yaml_files
 from zoo.catalog import Catalog
 from zoo.entry import Backbone, Checkpoint, Dataset, Entry, Mirror, Paper, Speed, Training
 from zoo.errors import UnknownModel
@@ -65,7 +64,7 @@ def catalog() -> Catalog:
 @lru_cache(maxsize=8)
 def _catalog(users: str) -> Catalog:
     own = [Path(item).expanduser().absolute() for item in users.split(os.pathsep) if item]
-    return Catalog([*yaml_files.builtin_files(), *dict.fromkeys(own)])
+    return Catalog(list(dict.fromkeys(own)))
 
 
 def list_models(

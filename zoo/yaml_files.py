@@ -34,15 +34,21 @@ def builtin_files() -> list[Path]:
 
 
 def read(files: Sequence[Path], check: Callable[[Path, Any], None]) -> dict[Path, Any]:
-    """The parsed and checked content of each file, from the cache where nothing has changed."""
+    """The parsed and checked content of each file."""
+    content = {path: parse(path) for path in files}
+    for path, value in content.items():
+        check(path, value)
+    return content
+
+
+def read_cached(files: Sequence[Path], check: Callable[[Path, Any], None]) -> dict[Path, Any]:
+    """The same, from the cache where nothing has changed."""
     stamps = {str(path): _stamp(path) for path in (*files, *_CODE)}
     key = hashlib.sha256("\0".join(stamps).encode()).hexdigest()[:16]
     cache = cache_dir() / f"manifests-{key}.json"
     content = _read_cache(cache, stamps)
     if content is None:
-        content = {str(path): parse(path) for path in files}
-        for path in files:
-            check(path, content[str(path)])
+        content = {str(path): value for path, value in read(files, check).items()}
         _write_cache(cache, {"format": _CACHE_FORMAT, "stamps": stamps, "content": content})
     return {Path(path): value for path, value in content.items()}
 

@@ -42,6 +42,10 @@ class BasicBlock(nn.Module):
         self.relu = nn.ReLU(inplace=True)
         self.downsample = downsample
 
+    def zero_last_norm(self) -> None:
+        """Start as the identity."""
+        nn.init.zeros_(getattr(self, self.norm2_name).weight)
+
     def forward(self, x: Tensor) -> Tensor:
         """(N, inplanes, H, W) to (N, planes, H / stride, W / stride)."""
         identity = x if self.downsample is None else self.downsample(x)
@@ -127,6 +131,10 @@ class Bottleneck(nn.Module):
     def middle(self, x: Tensor) -> Tensor:
         """The 3x3 convolution, normalised and rectified: (N, width, H, W) to (N, width, H / stride, W / stride)."""
         return self.relu(getattr(self, self.norm_names[1])(self.conv2(x)))
+
+    def zero_last_norm(self) -> None:
+        """Start as the identity."""
+        nn.init.zeros_(getattr(self, self.norm_names[-1]).weight)
 
     def run_plugins(self, x: Tensor, position: str) -> Tensor:
         """The attention blocks at one position, one after the other."""

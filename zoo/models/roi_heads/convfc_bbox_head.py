@@ -54,13 +54,16 @@ class ConvFCBBoxHead(RegionHead):
 
     def forward(self, x: Tensor) -> tuple[Tensor | None, Tensor | None]:
         """Region features (M, C, h, w) to class logits (M, num_classes + 1) and deltas (M, 4 or 4 * num_classes)."""
-        for conv in self.shared_convs:
-            x = conv(x)
-        if len(self.shared_fcs):
-            x = self.run_fcs(self.shared_fcs, self.flatten(x))
+        x = self.run_shared(x)
         return self.run_predictors(
             self.run_branch(self.cls_convs, self.cls_fcs, x), self.run_branch(self.reg_convs, self.reg_fcs, x)
         )
+
+    def run_shared(self, x: Tensor) -> Tensor:
+        """Region features (M, C, h, w) behind the shared layers: (M, D) if linear ones are among them."""
+        for conv in self.shared_convs:
+            x = conv(x)
+        return self.run_fcs(self.shared_fcs, self.flatten(x)) if len(self.shared_fcs) else x
 
     def run_branch(self, convs: nn.ModuleList, fcs: nn.ModuleList, x: Tensor) -> Tensor:
         """A branch's features (M, D)."""
