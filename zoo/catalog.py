@@ -141,7 +141,7 @@ class Catalog:
         value = inherit.resolve(stated, _no_base, content.get("defaults", {}))
         architecture = value.get("architecture", name)
         checkpoint = self._checkpoint(value["checkpoint"], file) if "checkpoint" in value else None
-        origin = value.get("origin", "mmdetection" if file not in self.own else "user")
+        origin = self.origin(name)
         config = f"configs/{value.get('family', content.get('family'))}/{name}.py" if origin == "mmdetection" else None
         log = _log_path(value.get("log"), checkpoint)
         paper = value.get("paper", content.get("paper"))
@@ -168,6 +168,12 @@ class Catalog:
             superseded=tuple(self._checkpoint(item, file) for item in value.get("superseded", ())),
             source=file,
         )
+
+    def origin(self, name: str) -> str:
+        """Whose model it is: as stated, else MMDetection's in the package's files and the user's in others."""
+        value, file = self.models[name]
+        stated = {**self.files[file].get("defaults", {}), **value}
+        return stated.get("origin", "user" if file in self.own else "mmdetection")
 
     def _checkpoint(self, value: Mapping[str, Any], file: Path) -> Checkpoint:
         local = (file.parent / Path(value["file"]).expanduser()).resolve() if "file" in value else None

@@ -43,6 +43,7 @@ __all__ = [
 ]
 
 _ENVIRONMENT = "ZOO_MANIFESTS"
+_AT_HOME = ("mmdetection", "user")
 
 
 def use(file: str | os.PathLike[str]) -> None:
@@ -79,13 +80,16 @@ def list_models(
     """Names of the models that match a glob and all of the conditions, sorted.
 
     family, task, dataset, origin: exactly as in the entries, whatever the case. unpublished: also the reference's
-    configurations without weights. Names in the pattern may be aliases.
+    configurations without weights. The pattern may match aliases. Other projects' models (Detectron2's) are listed when
+    the pattern, the family or the origin asks for them: `detectron2/*`.
     """
     conditions = {"family": family, "dataset": dataset, "origin": origin}
     wanted = {key: normal(key, value) for key, value in conditions.items() if value is not None}
     names = [name for name in catalog().models if _matches(name, pattern)]
     if not unpublished:
         names = [name for name in names if "checkpoint" in catalog().models[name].value]
+    if pattern == "*" and family is None and origin is None:
+        names = [name for name in names if catalog().origin(name) in _AT_HOME]
     if wanted or task is not None:
         entries = (catalog().entry(name) for name in names)
         names = [e.name for e in entries if _meets(e, wanted) and (task is None or _has_task(e, task))]

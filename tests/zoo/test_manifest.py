@@ -91,6 +91,14 @@ def test_an_unknown_name_suggests_the_nearest():
         zoo.get("faster_rcnn_r51")
 
 
+def test_detectron2s_models_are_listed_when_asked_for():
+    assert len(manifest.list_models("detectron2/*")) == 61  # files; the tables repeat three of them
+    assert manifest.list_models(origin="detectron2") == manifest.list_models(family="detectron2")
+    assert not any(name.startswith("detectron2/") for name in manifest.list_models())
+    entry = manifest.get("COCO-Detection/faster_rcnn_R_50_FPN_1x")  # its name in Detectron2's own zoo
+    assert entry.checkpoint.md5 == "b275ba" and entry.metric("box_ap") == 37.9 and entry.license == "CC-BY-SA-3.0"
+
+
 # The traps of the published tables: metrics are corrected, and a note says so.
 
 
