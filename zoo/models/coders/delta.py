@@ -46,7 +46,7 @@ class DeltaXYWHCoder:
         Returns boxes shaped like `deltas`.
         """
         shape = deltas.shape
-        deltas = deltas.reshape(len(priors), -1, 4)
+        deltas = deltas.reshape(len(priors), shape[-1] // 4, 4)  # -1 would be ambiguous for no priors
         deltas = deltas * deltas.new_tensor(self.stds) + deltas.new_tensor(self.means)
         centre, extent = centre_and_size(priors[:, None])
         shift, log_scale = extent * deltas[..., :2], deltas[..., 2:]
