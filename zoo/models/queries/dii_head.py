@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from zoo.models.build import component
 from zoo.models.dense_heads.anchor_head import uses_sigmoid
-from zoo.models.dense_heads.retina import prior_bias, run
+from zoo.models.dense_heads.towers import prior_bias, run
 from zoo.models.layers.norm import make_norm
 from zoo.models.queries.attention import MultiheadAttention
 from zoo.models.queries.feedforward import FFN, RELU
@@ -52,8 +52,8 @@ class DIIHead(RegionHead):
         self.ffn = FFN(in_channels, feedforward_channels, num_ffn_fcs, ffn_act_cfg, dropout)
         self.ffn_norm = make_norm(LN, in_channels)[1]
         self.cls_fcs, self.reg_fcs = hidden(num_cls_fcs, in_channels), hidden(num_reg_fcs, in_channels)
-        self.fc_cls = nn.Linear(in_channels, self.num_classes if self.use_sigmoid else self.num_classes + 1)
-        self.fc_reg = nn.Linear(in_channels, 4)
+        self.fc_cls: Any = nn.Linear(in_channels, self.num_classes if self.use_sigmoid else self.num_classes + 1)
+        self.fc_reg: Any = nn.Linear(in_channels, 4)
         init_transformer(self)
         if self.use_sigmoid:
             nn.init.constant_(self.fc_cls.bias, prior_bias())

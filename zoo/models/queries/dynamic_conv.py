@@ -42,7 +42,7 @@ class DynamicConv(nn.Module):
             self.fc_norm = make_norm(norm_cfg, out_channels)[1]
 
     def forward(self, queries: Tensor, regions: Tensor) -> Tensor:
-        """queries: (M, C). regions: (M, C, h, w). Returns (M, out_channels), or (M, h * w, out_channels) unprojected."""
+        """queries (M, C) and regions (M, C, h, w) to (M, out_channels), or unprojected (M, h * w, out_channels)."""
         weights = self.dynamic_layer(queries).split([a * b for a, b in self.shapes], dim=1)
         x = regions.flatten(2).transpose(1, 2)
         for weight, shape, norm in zip(weights, self.shapes, (self.norm_in, self.norm_out)):

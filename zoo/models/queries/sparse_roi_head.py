@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from zoo.models.layers.nms import ranked
 from zoo.models.roi_heads.cascade import CascadeRoIHead
 from zoo.models.roi_heads.extractor import rois_of
 from zoo.structures import Detections, Frame
@@ -62,9 +61,8 @@ class SparseRoIHead(CascadeRoIHead):
 
     def best(self, scores: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Scores, query indices and labels of the best `max_per_img` pairs. scores: (Q, num_classes)."""
-        kept, order = ranked(scores.flatten())
-        order = order[: self.test_cfg["max_per_img"]]
-        return kept[: len(order)], order // scores.shape[1], order % scores.shape[1]
+        kept, order = scores.flatten().topk(min(self.test_cfg["max_per_img"], scores.numel()))
+        return kept, order // scores.shape[1], order % scores.shape[1]
 
     def add_masks(
         self,
