@@ -10,6 +10,7 @@ from zoo.commandline import Command
 
 COMMANDS: dict[str, Command] = {
     "accuracy": Command("benchmarks.commands.accuracy", "measure the accuracy of a model on a data set"),
+    "completion": Command("benchmarks.commands.completion", "print a completion script for bash, zsh or fish"),
     "demo": Command("benchmarks.commands.demo", "measure two networks on generated pictures and write a report"),
     "inference": Command("benchmarks.commands.inference", "measure speed, latency, memory and size"),
     "parity": Command("benchmarks.commands.parity", "compare networks with recorded results of the reference"),

@@ -85,6 +85,11 @@ def test_a_sample_says_where_the_picture_is():
     assert sample.scale == pytest.approx((6.665, 6.67))
 
 
+def test_a_picture_that_resizing_leaves_nothing_of_is_refused():
+    with pytest.raises(UnreadableImage, match="1 x 5000 pixels is too narrow"):
+        preprocessor("faster_rcnn_r50")(picture(5000, 1))
+
+
 # Values
 
 
