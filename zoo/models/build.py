@@ -39,6 +39,7 @@ COMPONENTS: dict[str, str] = {
     "MaskScoringRCNN": "detectors.two_stage:TwoStageDetector",
     "NASFCOS": "detectors.single_stage:SingleStageDetector",
     "PAA": "detectors.single_stage:SingleStageDetector",
+    "PanopticFPN": "detectors.panoptic_fpn:PanopticFPN",
     "PointRend": "detectors.two_stage:TwoStageDetector",
     "QueryInst": "detectors.sparse_rcnn:SparseRCNN",
     "RPN": "detectors.two_stage:RPN",
@@ -113,6 +114,7 @@ COMPONENTS: dict[str, str] = {
     "PISARoIHead": "roi_heads.standard:StandardRoIHead",
     "PointRendRoIHead": "roi_heads.point_rend:PointRendRoIHead",
     "ResLayer": "roi_heads.res_layer:SharedResLayer",
+    "SABLHead": "roi_heads.sabl_head:SABLHead",
     "SCNetBBoxHead": "roi_heads.convfc_bbox_head:ConvFCBBoxHead",
     "SCNetMaskHead": "roi_heads.fcn_mask_head:SCNetMaskHead",
     "SCNetRoIHead": "roi_heads.scnet:SCNetRoIHead",
@@ -135,8 +137,12 @@ COMPONENTS: dict[str, str] = {
     "MultiheadAttention": "queries.attention:MultiheadAttention",
     "SinePositionalEncoding": "queries.positions:SinePositionalEncoding",
     "Transformer": "queries.detr_transformer:Transformer",
+    # segmentation
+    "HeuristicFusionHead": "segmentation.heuristic_fusion:HeuristicFusionHead",
+    "PanopticFPNHead": "segmentation.panoptic_fpn_head:PanopticFPNHead",
     # box coders and priors
     "AnchorGenerator": "priors.anchors:AnchorGenerator",
+    "BucketingBBoxCoder": "coders.bucketing:BucketingBBoxCoder",
     "DeltaXYWHBBoxCoder": "coders.delta:DeltaXYWHCoder",
     "DistancePointBBoxCoder": "coders.distance:DistancePointCoder",
     "TBLRBBoxCoder": "coders.tblr:TBLRCoder",

@@ -12,7 +12,7 @@ from zoo.models.backbones.resnet import BN, Bottleneck
 from zoo.models.layers.conv_module import ConvModule
 from zoo.models.layers.conv_stack import run
 from zoo.models.roi_heads.bbox_head import RegionHead
-from zoo.models.roi_heads.convfc_bbox_head import fc_stack
+from zoo.models.roi_heads.convfc_bbox_head import fc_stack, run_fcs
 from zoo.models.roi_heads.standard import StandardRoIHead
 
 
@@ -60,9 +60,7 @@ class DoubleConvFCBBoxHead(RegionHead):
 
         x_cls, x_reg: features (M, C, h, w) of the regions and of the enlarged regions.
         """
-        x_cls = x_cls.flatten(1)
-        for layer in self.fc_branch:
-            x_cls = F.relu(layer(x_cls))
+        x_cls = run_fcs(self.fc_branch, x_cls.flatten(1))
         x_reg = self.avg_pool(run(self.conv_branch, self.res_block(x_reg)))
         return self.run_predictors(x_cls, x_reg.flatten(1))
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from zoo.errors import BuildError
+from zoo.models.coders.bucketing import rescaled
 from zoo.models.layers.plugin import make_plugin
 from zoo.models.roi_heads.roi_layers import make_roi_layer
 
@@ -121,5 +122,4 @@ def rois_of(boxes: Sequence[Tensor]) -> Tensor:
 
 def rescale_rois(rois: Tensor, factor: float) -> Tensor:
     """Regions (M, 5) enlarged around their centres."""
-    centre, size = (rois[:, 1:3] + rois[:, 3:5]) * 0.5, (rois[:, 3:5] - rois[:, 1:3]) * factor
-    return torch.cat([rois[:, :1], centre - size * 0.5, centre + size * 0.5], dim=1)
+    return torch.cat([rois[:, :1], rescaled(rois[:, 1:], factor)], dim=1)

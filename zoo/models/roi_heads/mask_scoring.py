@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zoo.models.build import component
-from zoo.models.roi_heads.convfc_bbox_head import fc_stack
+from zoo.models.roi_heads.convfc_bbox_head import fc_stack, run_fcs
 from zoo.models.roi_heads.extractor import rois_of
 from zoo.models.roi_heads.standard import StandardRoIHead
 from zoo.structures import Detections, Frame
@@ -65,7 +66,6 @@ class MaskIoUHead(nn.Module):
         self.fcs, channels = fc_stack(num_fcs, conv_out_channels * (roi_feat_size // 2) ** 2, fc_out_channels)
         self.fc_mask_iou = nn.Linear(channels, num_classes)
         self.max_pool = nn.MaxPool2d(2, 2)
-        self.relu = nn.ReLU()
         nn.init.normal_(self.fc_mask_iou.weight, std=0.01)
 
     def forward(self, x: Tensor, masks: Tensor) -> Tensor:
@@ -75,8 +75,5 @@ class MaskIoUHead(nn.Module):
         """
         x = torch.cat([x, self.max_pool(masks[:, None])], dim=1)
         for layer in self.convs:
-            x = self.relu(layer(x))
-        x = x.flatten(1)
-        for layer in self.fcs:
-            x = self.relu(layer(x))
-        return self.fc_mask_iou(x)
+            x = F.relu(layer(x))
+        return self.fc_mask_iou(run_fcs(self.fcs, x.flatten(1)))

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from zoo.models.build import component
 from zoo.models.layers.conv_module import RELU, ConvModule
 from zoo.models.layers.points import sample_points, sample_regions
-from zoo.models.roi_heads.convfc_bbox_head import fc_stack
+from zoo.models.roi_heads.convfc_bbox_head import fc_stack, run_fcs
 from zoo.models.roi_heads.extractor import rois_of
 from zoo.models.roi_heads.fcn_mask_head import FCNMaskHead
 from zoo.models.roi_heads.standard import StandardRoIHead, split
@@ -149,6 +149,4 @@ class CoarseMaskHead(FCNMaskHead):
     def run_predictor(self, x: Tensor) -> Tensor:
         """Region features (M, C, h, w) to mask logits (M, num_classes, h / factor, w / factor)."""
         x = (self.downsample_conv(x) if self.downsample_conv is not None else x).flatten(1)
-        for layer in self.fcs:
-            x = F.relu(layer(x))
-        return self.fc_logits(x).view(-1, self.num_classes, self.mask_size, self.mask_size)
+        return self.fc_logits(run_fcs(self.fcs, x)).view(-1, self.num_classes, self.mask_size, self.mask_size)
