@@ -16,6 +16,7 @@ _NO_EFFECT = {
     "LoadImageFromFile",
     "LoadImageFromNDArray",
     "LoadImageFromWebcam",
+    "LoadPanopticAnnotations",
     "LoadProposals",
     "PackDetInputs",
     "RandomFlip",
