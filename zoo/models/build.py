@@ -51,7 +51,11 @@ COMPONENTS: dict[str, str] = {
     "YOLOX": "detectors.single_stage:YOLOX",
     # backbones
     "CSPDarknet": "backbones.csp_darknet:CSPDarknet",
+    "Darknet": "backbones.darknet:Darknet",
+    "EfficientNet": "backbones.efficientnet:EfficientNet",
     "HRNet": "backbones.hrnet:HRNet",
+    "HourglassNet": "backbones.hourglass:HourglassNet",
+    "MobileNetV2": "backbones.mobilenet_v2:MobileNetV2",
     "PyramidVisionTransformer": "backbones.pvt:PyramidVisionTransformer",
     "PyramidVisionTransformerV2": "backbones.pvt:PyramidVisionTransformerV2",
     "RegNet": "backbones.regnet:RegNet",
@@ -60,7 +64,9 @@ COMPONENTS: dict[str, str] = {
     "ResNeXt": "backbones.resnet:ResNet",
     "ResNet": "backbones.resnet:ResNet",
     "ResNetV1d": "backbones.resnet:ResNetV1d",
+    "SSDVGG": "backbones.ssd_vgg:SSDVGG",
     "SwinTransformer": "backbones.swin:SwinTransformer",
+    "mmcls.ConvNeXt": "backbones.convnext:ConvNeXt",
     # necks
     "ChannelMapper": "necks.channel_mapper:ChannelMapper",
     "DilatedEncoder": "necks.dilated_encoder:DilatedEncoder",
