@@ -17,6 +17,7 @@ from typing import Any
 from zoo.errors import ManifestError
 from zoo.paths import cache_dir
 
+OTHER_FILES = ("reference_comparison.yaml",)  # facts for a report, without models
 _CACHE_FORMAT = 1
 _CODE = [
     Path(__file__).resolve().with_name(name) for name in ("schema.py", "yaml_files.py")
@@ -27,7 +28,7 @@ def builtin_files() -> list[Path]:
     """The manifests that come with this package: `zoo/manifests` when installed, `manifests` in a source tree."""
     package = Path(__file__).resolve().parent
     for folder in (package / "manifests", package.parent / "manifests"):
-        files = sorted(folder.glob("*.yaml"))
+        files = sorted(path for path in folder.glob("*.yaml") if path.name not in OTHER_FILES)
         if files:
             return files
     raise ManifestError(f"{package / 'manifests'}: no manifest files; the installation is incomplete, install again")
