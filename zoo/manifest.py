@@ -18,6 +18,7 @@ from zoo.catalog import Catalog
 from zoo.entry import Backbone, Checkpoint, Dataset, Entry, Mirror, Paper, Speed, Training
 from zoo.errors import UnknownModel
 from zoo.recipes import Normalization, Preprocessing
+from zoo.schema import VERSION
 
 __all__ = [
     "Backbone",
@@ -39,6 +40,7 @@ __all__ = [
     "preprocessing",
     "representative",
     "use",
+    "version",
     "where",
 ]
 
@@ -175,6 +177,24 @@ def representative(name: str) -> Entry:
     if entry is None:
         raise UnknownModel(f"no model uses the architecture {name}, so nothing says how its pictures are prepared.")
     return entry
+
+
+def version(name: str) -> str:
+    """Which state of the manifests a measurement of this model or architecture used: schema version and a digest.
+
+    The digest covers what decides results (checkpoint, network, recipe), not aliases, notes or published figures.
+    """
+    import hashlib
+    import json
+
+    from zoo.describe import plain
+
+    entry = get(name) if name in catalog().models or name in catalog().aliases else None
+    weights = plain(entry.checkpoint) if entry and entry.checkpoint else {}
+    identity = {key: weights.get(key) for key in ("path", "sha256", "md5")}
+    network = None if entry and entry.architecture is None else architecture(name)
+    text = json.dumps([identity, network, plain(preprocessing(name))], sort_keys=True)
+    return f"{VERSION}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
 
 
 def dataset(name: str) -> Dataset:

@@ -141,6 +141,38 @@ def test_normalization_follows_the_configuration_and_not_the_backbone():
     assert manifest.get("yolox_s_8x8_300e_coco").normalization == "none"
 
 
+# Versions
+
+
+def test_the_version_changes_with_what_decides_results_only(tmp_path, monkeypatch):
+    own = (
+        "schema: 1\narchitectures:\n  mine: {base: ssd300_coco}\nmodels:\n  mine:\n    checkpoint: {file: a.pth}\n"
+        "    dataset: coco_2017\n    normalization: ssd\n    preprocessing: stretch_300x300\n"
+    )
+
+    def version(text):
+        path = tmp_path / "own.yaml"
+        path.write_text(text)
+        monkeypatch.setenv("ZOO_MANIFESTS", str(path))
+        manifest._catalog.cache_clear()
+        return manifest.version("mine")
+
+    first = version(own)
+    assert first.startswith("1-") and version(own + "    notes: [slow]\n") == first
+    assert (
+        len(
+            {
+                first,
+                version(own.replace("coco}", "coco, backbone: {depth: 19}}")),
+                version(own.replace("300x", "512x").replace("x300", "x512")),
+            }
+        )
+        == 3
+    )
+    monkeypatch.undo()
+    manifest._catalog.cache_clear()
+
+
 # Mirrors
 
 
