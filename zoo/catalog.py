@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 
 from zoo import inherit, schema, yaml_files
 from zoo.entry import Backbone, Checkpoint, Dataset, Entry, Mirror, Paper, Speed, Training
-from zoo.errors import ManifestError
 from zoo.recipes import Normalization, Preprocessing, triple
 
 Field = tuple[str | int, ...]
@@ -239,6 +238,3 @@ def _no_base(name: str) -> Any:
 def _speed(value: Mapping[str, Any]) -> Speed:
     resolution = value.get("resolution")
     return Speed(**{**value, "resolution": None if resolution is None else tuple(resolution)})
-
-
-__all__ = ["Catalog", "ManifestError", "Stated"]

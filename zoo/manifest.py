@@ -19,6 +19,7 @@ from zoo.entry import Backbone, Checkpoint, Dataset, Entry, Mirror, Paper, Speed
 from zoo.errors import UnknownModel
 from zoo.recipes import Normalization, Preprocessing
 from zoo.schema import VERSION
+from zoo.yaml_files import builtin_files
 
 __all__ = [
     "Backbone",
@@ -67,7 +68,7 @@ def catalog() -> Catalog:
 @lru_cache(maxsize=8)
 def _catalog(users: str) -> Catalog:
     own = [Path(item).expanduser().absolute() for item in users.split(os.pathsep) if item]
-    return Catalog(list(dict.fromkeys(own)))
+    return Catalog([file for file in dict.fromkeys(own) if file not in builtin_files()])
 
 
 def list_models(

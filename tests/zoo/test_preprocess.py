@@ -153,6 +153,27 @@ def test_a_v3_configuration_normalizes_and_pads_in_the_model():
     assert Preprocessing.from_config(pipeline, model) == manifest.preprocessing("faster_rcnn_r50")
 
 
+def test_v3_means_width_and_height_by_a_size_and_all_channels_by_a_number():
+    pad = {"type": "Pad", "size": (640, 480), "pad_val": {"img": 114}}
+    assert Preprocessing.from_config([pad]).steps == (Pad(size=(640, 480), value=(114.0, 0.0, 0.0)),)
+    v3 = Preprocessing.from_config([pad, {"type": "PackDetInputs"}])
+    assert v3.steps == (Pad(size=(480, 640), value=(114.0, 114.0, 114.0)),)
+
+
+@pytest.mark.parametrize(
+    ("transform", "word"),
+    [
+        ({"type": "Resize", "scale": (10, 10), "interpolation": "lanczos"}, "lanczos"),
+        ({"type": "Resize", "img_scale": [(10, 10), (20, 20)]}, "several scales"),
+        ({"type": "Resize", "keep_ratio": True}, "no scale"),
+        ({"type": "LoadImageFromFile", "channel_order": "rgb"}, "BGR"),
+    ],
+)
+def test_what_would_change_pixels_unnoticed_is_refused(transform, word):
+    with pytest.raises(ValueError, match=word):
+        Preprocessing.from_config([transform])
+
+
 def test_an_unknown_transform_is_named():
     with pytest.raises(ValueError, match="'Posterize'"):
         Preprocessing.from_config([{"type": "Posterize"}])
