@@ -35,15 +35,17 @@ class Catalog:
         self.datasets = self._section("datasets")
         self.backbones = self._section("backbones")
         self.architectures = self._section("architectures")
-        self.bases = self._section("components") | self.architectures
+        self.bases = self._section("components", taken=self.architectures)
         self._entries: dict[str, Entry] = {}
         self._resolved: dict[str, Any] = {}
+        self.aliases = self._alias_table()
         self._check_names()
         for file in own:
             self._check_bases(file)
 
-    def _section(self, section: str) -> dict[str, Stated]:
-        found: dict[str, Stated] = {}
+    def _section(self, section: str, taken: Mapping[str, Stated] | None = None) -> dict[str, Stated]:
+        """Everything that the files say in a section, added to what is `taken`; a name may be used once only."""
+        found: dict[str, Stated] = dict(taken or {})
         for file, content in self.files.items():
             for name, value in content.get(section, {}).items():
                 if name in found:
@@ -53,8 +55,7 @@ class Catalog:
 
     # Names
 
-    @cached_property
-    def aliases(self) -> dict[str, str]:
+    def _alias_table(self) -> dict[str, str]:
         """Alias -> model. Raises ManifestError for an alias that is taken."""
         found: dict[str, str] = {}
         for name, (value, file) in self.models.items():
@@ -80,8 +81,6 @@ class Catalog:
                     where: Field = ("models", name, field) if field in value else ("defaults", field)
                     problem = f"there is no {field} named '{stated}'" if stated else f"{name} states no {field}"
                     raise schema.mistake(file, where if stated else ("models", name), problem)
-
-        self.aliases  # noqa: B018  raises where one is taken
 
     def _check_bases(self, file: Path) -> None:
         """Everything that a user's file describes can be filled in."""

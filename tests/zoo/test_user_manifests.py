@@ -100,6 +100,7 @@ MISTAKES = [
     ("{file: weights/yolox_nano.pth}", "{format: mmdet-v2}", 14, "needs one of path, file"),
     ("    dataset: coco_2017\n", "", 12, "states no dataset"),
     ("models:\n  yolox_nano_0.1:", "models:\n  ssd300_coco:", 12, "already taken in"),
+    ("architectures:\n  yolox_nano_0.1:", "components:\n  ssd300_coco:", 10, "already taken in"),
     (OWN, "- a list", 1, "the file: must be a mapping"),
     (OWN, "", 1, "the file: must be a mapping, not empty"),
 ]
