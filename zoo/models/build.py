@@ -47,11 +47,14 @@ COMPONENTS: dict[str, str] = {
     "SCNet": "detectors.two_stage:TwoStageDetector",
     "SingleStageDetector": "detectors.single_stage:SingleStageDetector",
     "SparseRCNN": "detectors.sparse_rcnn:SparseRCNN",
+    "TridentFasterRCNN": "detectors.trident:TridentFasterRCNN",
     "YOLOF": "detectors.single_stage:SingleStageDetector",
     "YOLOX": "detectors.single_stage:YOLOX",
     # backbones
     "CSPDarknet": "backbones.csp_darknet:CSPDarknet",
     "Darknet": "backbones.darknet:Darknet",
+    "DetectoRS_ResNeXt": "backbones.detectors_resnet:DetectoRSResNet",
+    "DetectoRS_ResNet": "backbones.detectors_resnet:DetectoRSResNet",
     "EfficientNet": "backbones.efficientnet:EfficientNet",
     "HRNet": "backbones.hrnet:HRNet",
     "HourglassNet": "backbones.hourglass:HourglassNet",
@@ -66,12 +69,15 @@ COMPONENTS: dict[str, str] = {
     "ResNetV1d": "backbones.resnet:ResNetV1d",
     "SSDVGG": "backbones.ssd_vgg:SSDVGG",
     "SwinTransformer": "backbones.swin:SwinTransformer",
+    "TridentResNet": "backbones.trident_resnet:TridentResNet",
     "mmcls.ConvNeXt": "backbones.convnext:ConvNeXt",
     # necks
     "ChannelMapper": "necks.channel_mapper:ChannelMapper",
     "DilatedEncoder": "necks.dilated_encoder:DilatedEncoder",
     "FPN": "necks.fpn:FPN",
     "HRFPN": "necks.hrfpn:HRFPN",
+    "PAFPN": "necks.pafpn:PAFPN",
+    "RFP": "necks.rfp:RFP",
     "YOLOXPAFPN": "necks.yolox_pafpn:YOLOXPAFPN",
     # dense heads
     "ATSSHead": "dense_heads.atss:ATSSHead",
@@ -130,6 +136,7 @@ COMPONENTS: dict[str, str] = {
     "SingleRoIExtractor": "roi_heads.extractor:SingleRoIExtractor",
     "SparseRoIHead": "queries.sparse_roi_head:SparseRoIHead",
     "StandardRoIHead": "roi_heads.standard:StandardRoIHead",
+    "TridentRoIHead": "roi_heads.trident:TridentRoIHead",
     # transformers
     "BaseTransformerLayer": "queries.layers:TransformerLayer",
     "DeformableDetrTransformer": "queries.deformable_transformer:DeformableDetrTransformer",

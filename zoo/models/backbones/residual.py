@@ -58,8 +58,8 @@ class Bottleneck(nn.Module):
     """1x1, 3x3 and 1x1 convolutions and a shortcut.
 
     style: "pytorch" strides in the 3x3 convolution, "caffe" in the first 1x1. groups, base_width: ResNeXt's cardinality
-    and width per group. dcn: description of a deformable 3x3 convolution; plugins: `{cfg, position}` of attention
-    blocks after one of the convolutions.
+    and width per group. dcn: description of another 3x3 convolution, such as a deformable one; plugins: `{cfg,
+    position}` of attention blocks after one of the convolutions.
     """
 
     expansion = 4

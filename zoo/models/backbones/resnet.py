@@ -100,9 +100,10 @@ class ResNet(nn.Module):
         stages = stages or plan(BLOCKS, depth, num_stages, base_channels, groups=groups, base_width=base_width)
         self.stage_names = [f"layer{i + 1}" for i in range(len(stages))]
         for i, (name, stage) in enumerate(zip(self.stage_names, stages)):
-            options: dict[str, Any] = {"dilation": dilations[i], **stage.options}
+            options: dict[str, Any] = {"dilation": dilations[i]}
             if issubclass(stage.block, Bottleneck):
                 options.update(style=style, dcn=dcn if stage_with_dcn[i] else None, plugins=stage_plugins(plugins, i))
+            options.update(stage.options)
             layer = make_stage(
                 stage.block,
                 stage.count,

@@ -20,6 +20,7 @@ CONVS = {
     "DCN": "zoo.models.layers.deform_conv:DCN",
     "DCNv2": "zoo.models.layers.deform_conv:DCNv2",
     "SAC": "zoo.models.layers.switchable_atrous:SAC",
+    "Trident": "zoo.models.layers.trident_conv:TridentConv",
 }
 
 
