@@ -72,6 +72,7 @@ COMPONENTS: dict[str, str] = {
     "TridentResNet": "backbones.trident_resnet:TridentResNet",
     "mmcls.ConvNeXt": "backbones.convnext:ConvNeXt",
     # necks
+    "BFP": "necks.bfp:BFP",
     "ChannelMapper": "necks.channel_mapper:ChannelMapper",
     "DilatedEncoder": "necks.dilated_encoder:DilatedEncoder",
     "FPN": "necks.fpn:FPN",
@@ -82,6 +83,7 @@ COMPONENTS: dict[str, str] = {
     # dense heads
     "ATSSHead": "dense_heads.atss:ATSSHead",
     "AutoAssignHead": "dense_heads.autoassign:AutoAssignHead",
+    "CascadeRPNHead": "dense_heads.cascade_rpn:CascadeRPNHead",
     "DDODHead": "dense_heads.ddod:DDODHead",
     "DETRHead": "queries.detr_head:DETRHead",
     "DeformableDETRHead": "queries.deformable_detr_head:DeformableDETRHead",
@@ -90,6 +92,8 @@ COMPONENTS: dict[str, str] = {
     "FSAFHead": "dense_heads.fsaf:FSAFHead",
     "FoveaHead": "dense_heads.fovea:FoveaHead",
     "FreeAnchorRetinaHead": "dense_heads.retina:RetinaHead",
+    "GARPNHead": "dense_heads.guided_anchor:GARPNHead",
+    "GARetinaHead": "dense_heads.guided_anchor:GARetinaHead",
     "GFLHead": "dense_heads.gfl:GFLHead",
     "LADHead": "dense_heads.paa:PAAHead",
     "LDHead": "dense_heads.gfl:GFLHead",
@@ -99,6 +103,7 @@ COMPONENTS: dict[str, str] = {
     "RPNHead": "dense_heads.rpn:RPNHead",
     "RetinaHead": "dense_heads.retina:RetinaHead",
     "RetinaSepBNHead": "dense_heads.retina_sepbn:RetinaSepBNHead",
+    "StageCascadeRPNHead": "dense_heads.cascade_rpn:StageCascadeRPNHead",
     "YOLOFHead": "dense_heads.yolof:YOLOFHead",
     "YOLOXHead": "dense_heads.yolox:YOLOXHead",
     # heads on regions of interest
