@@ -63,7 +63,7 @@ def evaluate(name: str, plan: Plan | None = None, progress: bool | None = None) 
     root = Path(plan.data or chosen.root)
     chosen.require_root(root)  # before a large file is loaded
     model = subject.load().to(plan.device).eval()
-    request = request_of(plan, model, entry)
+    request = request_of(plan, model, entry, chosen)
     opened = open_dataset(chosen.name, root, request)
     result = accuracy.measure(
         model,
@@ -87,7 +87,6 @@ def evaluate(name: str, plan: Plan | None = None, progress: bool | None = None) 
         metrics=result.metrics,
         environment=environment.describe(plan.device),
         checkpoint=subject.facts.get("checkpoint"),
-        manifest=subject.facts.get("manifest"),
     )
 
 
@@ -122,10 +121,10 @@ def existing(path: Path) -> Path:
     return path
 
 
-def request_of(plan: Plan, model: Detector, entry: zoo.Entry | None) -> Request:
-    """What to ask of the data set: for a model of the zoo what its tasks say, for a file boxes and masks."""
+def request_of(plan: Plan, model: Detector, entry: zoo.Entry | None, chosen: Spec) -> Request:
+    """What to ask of the data set: what the model's tasks say, without an entry what its heads are good for."""
     published = [TASK_MEASURES[task] for task in entry.tasks if task in TASK_MEASURES] if entry else guess(model)
-    measures = plan.measures or tuple(published)
+    measures = plan.measures or tuple(m for m in published if m in chosen.measures)
     names = getattr(model, "classes", None)
     classes = tuple(names) if names and measures != ("proposal",) else None
     # Recall at 1000 proposals, which is what is published, exists in MMDetection's reading only.

@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.datasets.layout import DatasetError, UnknownDataset
 from benchmarks.datasets.request import Request
+from zoo.errors import UsageError
 
 if TYPE_CHECKING:
     from benchmarks.datasets import Dataset
+
+SHOWN = 5  # problems of one kind that a check lists
 
 
 @dataclass(frozen=True)
@@ -21,7 +24,7 @@ class Spec:
 
     root: the folder it is expected in, unless one is given. split: the part that results are published for, and
     published: the manifests' name for it.
-    layout: path below the root -> what is there; `{split}` stands for the split.
+    layout: path below the root -> what is there; `{split}` stands for the split. measures: what it can evaluate.
     reader: `module:class` below benchmarks.datasets; files: its further arguments, with `{split}` likewise.
     """
 
@@ -32,12 +35,16 @@ class Spec:
     split: str
     published: str
     layout: dict[str, str]
+    measures: tuple[str, ...]
     reader: str
     files: dict[str, Any] = field(default_factory=dict)
 
     def open(self, root: Path, request: Request) -> Dataset:
         """The data set in `root`. Raises DatasetError."""
         self.require_root(root)
+        unknown = [measure for measure in request.measures if measure not in self.measures]
+        if unknown:
+            raise UsageError(f"{self.name} cannot evaluate '{unknown[0]}', only {', '.join(self.measures)}.")
         module, _, reader = self.reader.partition(":")
         make = getattr(import_module(f"benchmarks.datasets.{module}"), reader)
         return make(self.name, root, request, **self.with_split(self.files, request.split))
@@ -58,23 +65,215 @@ def fill(value: Any, split: str) -> Any:
     return value.replace("{split}", split) if isinstance(value, str) else value
 
 
-def coco_style(name: str, title: str, root: str, split: str, annotations: str, pictures: str) -> Spec:
-    """A data set in COCO's layout with COCO's metric."""
-    layout = {annotations: "images, annotations and categories in COCO's format", pictures: "the pictures"}
-    files = {"annotations": annotations, "pictures": pictures.rstrip("/") or "."}
-    metric = "COCO box and mask AP, proposal recall"
-    return Spec(name, title, metric, root, split, f"{name}_{split}", layout, "coco:CocoDataset", files)
+COCO_MEASURES = ("box", "mask", "proposal")
+COCO_ANNOTATIONS = "images, annotations and categories in COCO's format"
 
+
+def coco_style(name: str, title: str, root: str, split: str, annotations: str, pictures: str, **files: Any) -> Spec:
+    """A data set in COCO's layout with COCO's metric."""
+    layout = {annotations: COCO_ANNOTATIONS, f"{pictures}/": "the pictures"}
+    files |= {"annotations": annotations, "pictures": pictures}
+    metric = "COCO box and mask AP, proposal recall"
+    return Spec(name, title, metric, root, split, f"{name}_{split}", layout, COCO_MEASURES, "coco:CocoDataset", files)
+
+
+def coco_2017(name: str, title: str) -> Spec:
+    """COCO 2017, for models of all or some of its classes."""
+    return coco_style(name, title, "data/coco", "val", "annotations/instances_{split}2017.json", "{split}2017")
+
+
+def lvis(version: str, pictures: str) -> Spec:
+    """A version of LVIS."""
+    annotations = f"annotations/lvis_{version}_{{split}}.json"
+    layout = {annotations: "LVIS's annotations", "{split}2017/": "COCO's pictures"}
+    if version == "v1":
+        layout["train2017/"] = "COCO's pictures; some of LVIS's validation pictures are there"
+    files = {"annotations": annotations, "pictures": pictures}
+    metric = "LVIS box and mask AP: all, rare, common, frequent"
+    name = f"lvis_{version}"
+    return Spec(
+        name,
+        f"LVIS {version}",
+        metric,
+        f"data/{name}",
+        "val",
+        f"{name}_val",
+        layout,
+        ("box", "mask"),
+        "lvis:LvisDataset",
+        files,
+    )
+
+
+def open_images(name: str, title: str, reader: str, layout: dict[str, str], **files: str) -> Spec:
+    """A version of Open Images."""
+    metric = "mAP at IoU 0.5 with class hierarchy, groups and image-level labels"
+    return Spec(
+        name,
+        title,
+        metric,
+        "data/OpenImages",
+        "validation",
+        f"{name}_val",
+        layout,
+        ("box",),
+        f"open_images:{reader}",
+        files,
+    )
+
+
+def voc(name: str, title: str, folder: str, split: str) -> Spec:
+    """A year of Pascal VOC."""
+    layout = {
+        f"{folder}/ImageSets/Main/{{split}}.txt": "names of the split's pictures",
+        f"{folder}/Annotations/": "an XML file for each picture",
+        f"{folder}/JPEGImages/": "the pictures",
+    }
+    files = {"folder": folder, "split": "{split}"}
+    metric = "mAP at IoU 0.5, by 11 points for 2007 and by area"
+    published = f"{folder.lower().replace('voc', 'voc_')}_{split}"
+    return Spec(name, title, metric, "data/VOCdevkit", split, published, layout, ("box",), "voc:VocDataset", files)
+
+
+COCO_PANOPTIC = Spec(
+    "coco_2017_panoptic",
+    "COCO 2017 panoptic",
+    "panoptic, segmentation and recognition quality of all, things and stuff; box and mask AP of things",
+    "data/coco",
+    "val",
+    "coco_2017_val",
+    {
+        "annotations/panoptic_{split}2017.json": "COCO's panoptic annotations",
+        "annotations/panoptic_{split}2017/": "their PNG files",
+        "annotations/instances_{split}2017.json": "the instances, for box and mask AP",
+        "{split}2017/": "the pictures",
+    },
+    ("panoptic", "box", "mask"),
+    "panoptic:CocoPanoptic",
+    {
+        "annotations": "annotations/panoptic_{split}2017.json",
+        "segments": "annotations/panoptic_{split}2017",
+        "pictures": "{split}2017",
+        "instances": "annotations/instances_{split}2017.json",
+    },
+)
+
+CITYSCAPES = Spec(
+    "cityscapes",
+    "Cityscapes",
+    "COCO box and mask AP, Cityscapes instance AP",
+    "data/cityscapes",
+    "val",
+    "cityscapes_val",
+    {
+        "leftImg8bit/{split}/CITY/*_leftImg8bit.png": "the pictures",
+        "gtFine/{split}/CITY/*_gtFine_instanceIds.png": "the instances",
+    },
+    ("box", "mask"),
+    "cityscapes:Cityscapes",
+    {"pictures": "leftImg8bit/{split}", "truth": "gtFine/{split}"},
+)
+
+WIDER_FACE = Spec(
+    "wider_face",
+    "WIDER FACE",
+    "AP of easy, medium and hard faces at IoU 0.5",
+    "data/WIDERFace",
+    "val",
+    "wider_face_val",
+    {
+        "WIDER_{split}/images/EVENT/*.jpg": "the pictures",
+        "eval_tools/ground_truth/wider_face_val.mat": "all faces",
+        "eval_tools/ground_truth/wider_{easy,medium,hard}_val.mat": "which of them belong to a subset",
+    },
+    ("box",),
+    "wider_face:WiderFace",
+    {"truth": "eval_tools/ground_truth", "pictures": "WIDER_{split}/images"},
+)
+
+OPEN_IMAGES_V6 = open_images(
+    "openimages_v6",
+    "Open Images v6",
+    "OpenImagesV6",
+    {
+        "annotations/class-descriptions-boxable.csv": "the classes, in label order",
+        "annotations/bbox_labels_600_hierarchy.json": "which class lies above which",
+        "annotations/{split}-annotations-bbox.csv": "the boxes",
+        "annotations/{split}-annotations-human-imagelabels-boxable.csv": "labels that people looked for",
+        "OpenImages/{split}/": "the pictures",
+    },
+    classes="annotations/class-descriptions-boxable.csv",
+    hierarchy="annotations/bbox_labels_600_hierarchy.json",
+    boxes="annotations/{split}-annotations-bbox.csv",
+    labels="annotations/{split}-annotations-human-imagelabels-boxable.csv",
+    pictures="OpenImages/{split}",
+)
+
+OPEN_IMAGES_CHALLENGE = open_images(
+    "openimages_challenge_2019",
+    "Open Images Challenge 2019",
+    "OpenImagesChallenge",
+    {
+        "challenge2019/cls-label-description.csv": "the classes",
+        "challenge2019/class_label_tree.np": "which class lies above which, a NumPy array",
+        "challenge2019/challenge-2019-{split}-detection-bbox.txt": "the boxes",
+        "challenge2019/challenge-2019-{split}-detection-human-imagelabels.csv": "labels that people looked for",
+        "OpenImages/{split}/": "the pictures",
+    },
+    classes="challenge2019/cls-label-description.csv",
+    hierarchy="challenge2019/class_label_tree.np",
+    boxes="challenge2019/challenge-2019-{split}-detection-bbox.txt",
+    labels="challenge2019/challenge-2019-{split}-detection-human-imagelabels.csv",
+    pictures="OpenImages",
+)
+
+# Pictures of Objects365 v2 that are annotated but are not part of its download.
+OBJECTS365_ABSENT = (
+    "patch16/objects365_v2_00908726.jpg",
+    "patch6/objects365_v1_00320532.jpg",
+    "patch6/objects365_v1_00320534.jpg",
+)
 
 SPECS = [
+    coco_2017("coco_2017", "COCO 2017, or a data set of yours in its layout"),
+    coco_2017("coco_2017_person", "COCO 2017, for models of persons"),
+    coco_2017("coco_2017_person_bicycle_car", "COCO 2017, for models of persons, bicycles and cars"),
+    COCO_PANOPTIC,
+    lvis("v1", "."),
+    lvis("v0.5", "{split}2017"),
     coco_style(
-        "coco_2017",
-        "COCO 2017 (and any data set in its layout)",
-        "data/coco",
+        "objects365_v1",
+        "Objects365 v1",
+        "data/Objects365/Obj365_v1",
         "val",
-        "annotations/instances_{split}2017.json",
-        "{split}2017/",
+        "annotations/objects365_{split}.json",
+        "{split}",
+        sort=True,
     ),
+    coco_style(
+        "objects365_v2",
+        "Objects365 v2",
+        "data/Objects365/Obj365_v2",
+        "val",
+        "annotations/zhiyuan_objv2_{split}.json",
+        "{split}",
+        name_parts=2,
+        absent=OBJECTS365_ABSENT,
+    ),
+    coco_style(
+        "deepfashion_inshop",
+        "DeepFashion In-shop",
+        "data/DeepFashion/In-shop",
+        "gallery",
+        "annotations/DeepFashion_segmentation_{split}.json",
+        "Img",
+    ),
+    voc("voc_0712", "Pascal VOC 2007, for models trained on 2007 and 2012", "VOC2007", "test"),
+    voc("voc_2012", "Pascal VOC 2012", "VOC2012", "val"),
+    CITYSCAPES,
+    OPEN_IMAGES_V6,
+    OPEN_IMAGES_CHALLENGE,
+    WIDER_FACE,
 ]
 
 DATASETS = {spec.name: spec for spec in SPECS}
@@ -86,3 +285,19 @@ def spec(name: str) -> Spec:
         return DATASETS[name]
     near = difflib.get_close_matches(name, DATASETS, n=3, cutoff=0.4) or list(DATASETS)
     raise UnknownDataset(f"no data set '{name}'. Nearest: {', '.join(near)}; `bench datasets` lists all.")
+
+
+def check(one: Spec, root: Path, split: str | None = None) -> dict[str, Any]:
+    """Whether `root` holds the data set: name, root, numbers of pictures and classes, problems (sentences)."""
+    found: dict[str, Any] = {"name": one.name, "root": str(root), "pictures": 0, "classes": 0, "problems": []}
+    try:
+        opened = one.open(root, Request(measures=one.measures, split=split))
+    except DatasetError as error:
+        return found | {"problems": [str(error)]}
+    absent = [picture.path for picture in opened.images if not picture.path.is_file()]
+    problems = [f"{path} does not exist." for path in absent[:SHOWN]]
+    if len(absent) > SHOWN:
+        problems.append(f"{len(absent)} of {len(opened.images)} pictures do not exist, these are the first.")
+    if not opened.images:
+        problems.append("The annotations list no pictures.")
+    return found | {"pictures": len(opened.images), "classes": len(opened.classes), "problems": problems}

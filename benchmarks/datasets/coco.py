@@ -19,18 +19,36 @@ from zoo.coco_format import to_results
 class CocoDataset:
     """A COCO annotation file and its pictures.
 
-    annotations, pictures: where the two lie below `root`.
+    annotations, pictures: where the two lie below `root`. name_parts: how many parts of a picture's file name, from the
+    end, lead to it below `pictures`; None for all. absent: such names that are annotated but not in the download.
+    sort: take the categories by id; the order in the file is not the same in all of the data set's files.
     """
 
-    def __init__(self, name: str, root: Path, request: Request, annotations: str, pictures: str) -> None:
+    def __init__(
+        self,
+        name: str,
+        root: Path,
+        request: Request,
+        annotations: str,
+        pictures: str,
+        *,
+        name_parts: int | None = None,
+        absent: Sequence[str] = (),
+        sort: bool = False,
+    ) -> None:
         self.name, self.root, self.request = name, root, request
         path = root / annotations
         self.truth = normalised(read_json(path, name, ("images", "annotations", "categories")), path)
+        if "mask" in request.measures:
+            require_masks(self.truth, path)
+        if sort:
+            self.truth["categories"].sort(key=lambda row: row["id"])
         self.category_ids = match_categories(self.truth["categories"], request.classes, path)
-        names = {row["id"]: row["name"] for row in self.truth["categories"]}
-        self.classes = tuple(names[i] for i in self.category_ids)
+        titles = {row["id"]: row["name"] for row in self.truth["categories"]}
+        self.classes = tuple(titles[i] for i in self.category_ids)
         folder = require_folder(root / pictures, name)
-        self.images = [Picture(row["id"], folder / row["file_name"]) for row in self.truth["images"]]
+        names = {row["id"]: last_parts(row["file_name"], name_parts) for row in self.truth["images"]}
+        self.images = [Picture(i, folder / file_name) for i, file_name in names.items() if file_name not in absent]
 
     def evaluate(self, found: Mapping[int | str, Found]) -> dict[str, float]:
         """COCO's numbers for each measure of the request, over the pictures in `found`."""
@@ -70,6 +88,19 @@ def normalised(truth: dict[str, Any], path: Path) -> dict[str, Any]:
         row.setdefault("iscrowd", 0)
         row.setdefault("area", row["bbox"][2] * row["bbox"][3])
     return truth
+
+
+def require_masks(truth: dict[str, Any], path: Path) -> None:
+    """Raise DatasetError where mask AP cannot be had: it needs masks, and for outlines the pictures' sizes."""
+    if not all("segmentation" in row for row in truth["annotations"]):
+        raise DatasetError(f"{path}: an annotation lacks 'segmentation', so there is no mask AP; use --measure box.")
+    if not all({"height", "width"} <= row.keys() for row in truth["images"]):
+        raise DatasetError(f"{path}: an entry of 'images' lacks 'height' or 'width', which mask AP needs.")
+
+
+def last_parts(file_name: str, count: int | None) -> str:
+    """The last `count` parts of a path, all of it for None."""
+    return file_name if count is None else "/".join(file_name.split("/")[-count:])
 
 
 def match_categories(categories: Sequence[dict[str, Any]], classes: Sequence[str] | None, path: Path) -> list[int]:

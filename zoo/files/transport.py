@@ -205,11 +205,9 @@ class Body:
     """The undecoded body of a response."""
 
     def __init__(self, response: Response) -> None:
-        raw = response.raw
-        raw.enforce_content_length = False  # `transfer` counts, and can tell how much is missing
-        self.read_some = raw.read1 if hasattr(raw, "read1") else raw.read  # urllib3 1.x waits for the whole count
+        self.raw = response.raw
 
     def read(self, count: int, /) -> bytes:
-        """What has arrived, up to `count` bytes; empty at the end. Raises Refusal when the connection breaks."""
+        """Up to `count` bytes; empty at the end. Raises Refusal when the connection breaks."""
         with translated():
-            return self.read_some(count, decode_content=False)
+            return self.raw.read(count, decode_content=False)

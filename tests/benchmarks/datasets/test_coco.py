@@ -173,3 +173,15 @@ def test_a_model_of_other_classes_is_refused() -> None:
 def test_an_unknown_data_set_suggests_names() -> None:
     with pytest.raises(UnknownDataset, match="Nearest: coco_2017"):
         open_dataset("coco_2071", TINY)
+
+
+def test_annotations_without_masks_have_no_mask_ap(tmp_path: Path) -> None:
+    shutil.copytree(TINY, tmp_path / "coco")
+    path = tmp_path / "coco" / "annotations" / "instances_val2017.json"
+    truth = json.loads(path.read_text())
+    for row in truth["annotations"]:
+        del row["segmentation"]
+    path.write_text(json.dumps(truth))
+    assert open_dataset("coco_2017", tmp_path / "coco").classes == ("person", "bicycle", "car")
+    with pytest.raises(DatasetError, match="lacks 'segmentation'"):
+        open_dataset("coco_2017", tmp_path / "coco", Request(measures=("box", "mask")))

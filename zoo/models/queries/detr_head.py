@@ -13,6 +13,7 @@ from torchvision.ops import box_convert
 from zoo.models.build import component
 from zoo.models.coders.delta import clip
 from zoo.models.dense_heads.anchor_head import uses_sigmoid
+from zoo.models.layers.nms import ranked
 from zoo.models.queries.feedforward import FFN
 from zoo.models.queries.padding import padding_at
 from zoo.structures import Detections, Frame
@@ -62,17 +63,19 @@ class QueryHead(nn.Module):
 
     def predict_one(self, logits: Tensor, boxes: Tensor, frame: Frame) -> Detections:
         """One picture's best `max_per_img` queries. logits: (Q, C). boxes: (Q, 4) cxcywh as shares of the picture."""
-        limit = min(self.test_cfg.get("max_per_img", self.num_query), logits.shape[0])
+        limit = self.test_cfg.get("max_per_img", self.num_query)
         if self.use_sigmoid:
-            scores, order = logits.sigmoid().flatten().topk(limit)
+            scores, order = ranked(logits.sigmoid().flatten())
+            order = order[:limit]
             labels, index = order % self.num_classes, order // self.num_classes
         else:
             best, classes = logits.softmax(-1)[:, :-1].max(-1)
-            scores, index = best.topk(limit)
+            scores, order = ranked(best)
+            index = order[:limit]
             labels = classes[index]
         height, width = frame.size
         found = box_convert(boxes[index], "cxcywh", "xyxy") * boxes.new_tensor([width, height, width, height])
-        return Detections(clip(found, frame.size), scores, labels)
+        return Detections(clip(found, frame.size), scores[:limit], labels)
 
 
 class DETRHead(QueryHead):

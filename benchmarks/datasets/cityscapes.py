@@ -1,0 +1,101 @@
+"""Cityscapes in its own layout: COCO's box and mask AP, as MMDetection publishes them, and its own instance AP."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from benchmarks.datasets import cityscapes_metric, coco_metric
+from benchmarks.datasets.coco import coco_results, match_categories
+from benchmarks.datasets.found import Found
+from benchmarks.datasets.layout import DatasetError, require_folder
+from benchmarks.datasets.request import Picture, Request
+from zoo.coco_format import encode_masks
+
+# The labels that have instances and are evaluated, by Cityscapes' own numbers.
+CATEGORIES = {
+    24: "person",
+    25: "rider",
+    26: "car",
+    27: "truck",
+    28: "bus",
+    31: "train",
+    32: "motorcycle",
+    33: "bicycle",
+}
+PICTURE, TRUTH = "_leftImg8bit.png", "_gtFine_instanceIds.png"
+
+
+class Cityscapes:
+    """One split. pictures, truth: its folders of cities below `root`."""
+
+    def __init__(self, name: str, root: Path, request: Request, pictures: str, truth: str) -> None:
+        self.name, self.root, self.request = name, root, request
+        folder, self.truth = require_folder(root / pictures, name), require_folder(root / truth, name)
+        categories = [{"id": number, "name": title} for number, title in CATEGORIES.items()]
+        self.category_ids = match_categories(categories, request.classes, root)
+        self.classes = tuple(CATEGORIES[number] for number in self.category_ids)
+        paths = sorted(folder.glob(f"*/*{PICTURE}"))
+        self.images = [Picture(path.name.removesuffix(PICTURE), path) for path in paths]
+        if not self.images:
+            raise DatasetError(f"{folder} has no */*{PICTURE}. `bench datasets {name}` shows the layout.")
+
+    def evaluate(self, found: Mapping[int | str, Found]) -> dict[str, float]:
+        """box_ap, ..., mask_ap, ... as COCO computes them; with masks also instance_ap and instance_ap_50."""
+        numbers: dict[str, float] = {}
+        truth, rows = self.coco_truth(list(found)), coco_results(found, self.category_ids)
+        for measure in self.request.measures:
+            numbers |= coco_metric.evaluate(
+                truth, rows, measure, list(found), self.category_ids, self.request.protocol, "pycocotools"
+            )
+        if "mask" in self.request.measures:
+            numbers |= cityscapes_metric.evaluate(found, self.instances, self.category_ids)
+        return numbers
+
+    def instances(self, image_id: int | str) -> NDArray[np.int32]:
+        """(H, W): label * 1000 + number for an instance, the label alone for groups and everything else."""
+        path = self.truth / str(image_id).split("_")[0] / f"{image_id}{TRUTH}"
+        image = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+        if image is None:
+            raise DatasetError(f"{path} is missing or does not decode. `bench datasets {self.name}` shows the layout.")
+        return image.astype(np.int32)
+
+    def coco_truth(self, image_ids: list[int | str]) -> dict[str, Any]:
+        """The pictures' instances as a COCO document; groups are crowds."""
+        annotations: list[dict[str, Any]] = []
+        images: list[dict[str, Any]] = []
+        for image_id in image_ids:
+            ids = self.instances(image_id)
+            images.append({"id": image_id, "height": ids.shape[0], "width": ids.shape[1]})
+            annotations += [row | {"image_id": image_id} for row in annotate(ids)]
+        numbered = [row | {"id": number} for number, row in enumerate(annotations, 1)]
+        categories = [{"id": i, "name": CATEGORIES[i]} for i in self.category_ids]
+        return {"images": images, "annotations": numbered, "categories": categories}
+
+
+def annotate(ids: NDArray[np.int32]) -> list[dict[str, Any]]:
+    """The instances and groups in a map of ids (H, W) as COCO annotations."""
+    present = [int(i) for i in np.unique(ids) if (i // 1000 if i >= 1000 else i) in CATEGORIES]
+    masks = encode_masks(torch.from_numpy(np.stack([ids == i for i in present]))) if present else []
+    return [
+        {
+            "category_id": i // 1000 if i >= 1000 else i,
+            "iscrowd": int(i < 1000),
+            "area": int((ids == i).sum()),
+            "bbox": bounds(ids == i),
+            "segmentation": mask,
+        }
+        for i, mask in zip(present, masks)
+    ]
+
+
+def bounds(mask: NDArray[np.bool_]) -> list[int]:
+    """x, y, width, height of a mask (H, W) that is not empty."""
+    columns, rows = np.flatnonzero(mask.any(0)), np.flatnonzero(mask.any(1))
+    return [int(columns[0]), int(rows[0]), int(np.ptp(columns)) + 1, int(np.ptp(rows)) + 1]

@@ -1,0 +1,126 @@
+"""Cityscapes' instance-level AP (Cordts et al., 2016, section 4.2), as cityscapesScripts computes it.
+
+Mean over IoU thresholds 0.5, 0.55, ..., 0.95 and classes. An overlap has to exceed the threshold; instances below 100
+pixels, groups and unlabelled regions neither have to be found nor count against what lies on them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+from pycocotools import mask as coco_mask
+
+from benchmarks.datasets.found import Found
+
+THRESHOLDS = tuple(np.arange(0.5, 1.0, 0.05))
+SMALLEST = 100  # pixels
+# Labels that are not evaluated (Cityscapes' `ignoreInEval`), by number.
+UNLABELLED = (-1, 0, 1, 2, 3, 4, 5, 6, 9, 10, 14, 15, 16, 18, 29, 30)
+
+Ids = NDArray[np.int32]
+
+
+@dataclass
+class Segment:
+    """One found mask with what lies under it. shared: pixels in common with each region of its class, by id."""
+
+    score: float
+    pixels: int
+    excused: int
+    shared: dict[int, int]
+
+
+@dataclass
+class Curve:
+    """Matches of a class at a threshold over all pictures."""
+
+    scores: list[float] = field(default_factory=list)
+    hits: list[bool] = field(default_factory=list)
+    missed: int = 0
+    instances: int = 0
+
+
+def evaluate(
+    found: Mapping[int | str, Found], instances: Callable[[int | str], Ids], category_ids: Sequence[int]
+) -> dict[str, float]:
+    """instance_ap and instance_ap_50; -1 where no class has an instance. instances: ids (H, W) of a picture."""
+    curves = {(category, t): Curve() for category in category_ids for t in range(len(THRESHOLDS))}
+    for image_id, one in found.items():
+        ids = instances(image_id)
+        regions = dict(zip(*(values.tolist() for values in np.unique(ids, return_counts=True))))
+        for label, category in enumerate(category_ids):
+            mine = {i: n for i, n in regions.items() if category in (i, i // 1000)}
+            segments = segments_of(one, label, ids, mine)
+            for t, threshold in enumerate(THRESHOLDS):
+                add_picture(curves[category, t], segments, mine, threshold)
+    table = np.array([[average_precision(curves[c, t]) for t in range(len(THRESHOLDS))] for c in category_ids])
+    known = table[~np.isnan(table[:, 0])]
+    return {
+        "instance_ap": float(known.mean()) if len(known) else -1.0,
+        "instance_ap_50": float(known[:, 0].mean()) if len(known) else -1.0,
+    }
+
+
+def segments_of(one: Found, label: int, ids: Ids, regions: Mapping[int, int]) -> list[Segment]:
+    """The masks found for a label, with their overlaps. regions: pixels of the class's regions, by id."""
+    segments = []
+    for k in np.flatnonzero(one.labels == label):
+        mask = coco_mask.decode((one.masks or [])[k]).astype(bool)
+        under = ids[mask]
+        if not len(under):
+            continue
+        values, sizes = np.unique(under, return_counts=True)
+        below = dict(zip(values.tolist(), sizes.tolist()))
+        unlabelled = sum(n for i, n in below.items() if i in UNLABELLED)
+        shared = {i: below[i] for i in regions if i in below}
+        segments.append(Segment(float(one.scores[k]), len(under), unlabelled, shared))
+    return segments
+
+
+def add_picture(curve: Curve, segments: Sequence[Segment], regions: Mapping[int, int], threshold: float) -> None:
+    """Match one picture's masks with its instances. regions: pixels of each region of the class, by id."""
+    wanted = [i for i, pixels in regions.items() if i >= 1000 and pixels >= SMALLEST]
+    curve.instances += len(wanted)
+    for i in wanted:
+        scores = sorted((s.score for s in segments if overlap(s, i, regions) > threshold), reverse=True)
+        curve.missed += not scores
+        curve.scores += scores  # the best one is the match, the others are superfluous
+        curve.hits += [k == 0 for k in range(len(scores))]
+    for segment in segments:
+        if any(overlap(segment, i, regions) > threshold for i in segment.shared):
+            continue
+        excused = segment.excused
+        for i, n in segment.shared.items():
+            excused += n * ((i < 1000) + (regions[i] < SMALLEST))
+        if excused / segment.pixels <= threshold:
+            curve.scores.append(segment.score)
+            curve.hits.append(False)
+
+
+def overlap(segment: Segment, region: int, regions: Mapping[int, int]) -> float:
+    """Intersection over union of a mask and a region."""
+    shared = segment.shared.get(region, 0)
+    return shared / (segment.pixels + regions[region] - shared)
+
+
+def average_precision(curve: Curve) -> float:
+    """Area under precision over recall, by the central differences that cityscapesScripts takes; NaN without instances.
+
+    At each distinct score there is a point of the curve; the last one has precision 1 and recall 0.
+    """
+    if not curve.instances:
+        return float("nan")
+    if not curve.scores:
+        return 0.0
+    scores, hits = np.array(curve.scores), np.array(curve.hits)
+    order = np.argsort(scores, kind="stable")
+    starts = np.unique(scores[order], return_index=True)[1]
+    before = np.concatenate([[0], np.cumsum(hits[order])])
+    hit = before[-1] - before[starts]
+    precision = np.append(hit / (len(hits) - starts), 1.0)
+    recall = np.append(hit / max(before[-1] + curve.missed, 1), 0.0)
+    steps = np.convolve(np.concatenate([recall[:1], recall, [0.0]]), [-0.5, 0, 0.5], "valid")
+    return float(precision @ steps)

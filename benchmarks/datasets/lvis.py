@@ -1,0 +1,90 @@
+"""LVIS v0.5 and v1: COCO's pictures with long-tailed classes, annotated per picture for some of the classes only.
+
+The metric (Gupta et al., 2019, section 3.4) is the LVIS API's: a detection of a class that was not looked for in a
+picture does not count, at most 300 detections per picture count, and there is an AP for rare, common and frequent
+classes. hotcoco computes it; its numbers equal those of lvis 0.5.3, which itself does not run with NumPy 2.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import hotcoco
+
+from benchmarks.datasets.coco import coco_results
+from benchmarks.datasets.found import Found
+from benchmarks.datasets.layout import DatasetError, read_json, require_folder
+from benchmarks.datasets.request import Picture, Request
+
+NAMES = {
+    "AP": "ap",
+    "AP50": "ap_50",
+    "AP75": "ap_75",
+    "APr": "ap_rare",
+    "APc": "ap_common",
+    "APf": "ap_frequent",
+    "APs": "ap_small",
+    "APm": "ap_medium",
+    "APl": "ap_large",
+    "AR@300": "ar_300",
+}
+KEYS = ("images", "annotations", "categories")
+
+
+class LvisDataset:
+    """An LVIS annotation file and COCO's folders of pictures.
+
+    annotations, pictures: where the two lie below `root`.
+    """
+
+    def __init__(self, name: str, root: Path, request: Request, annotations: str, pictures: str) -> None:
+        self.name, self.root, self.request = name, root, request
+        path = root / annotations
+        self.truth = read_json(path, name, KEYS)
+        categories = self.truth["categories"]
+        if request.classes is not None and len(request.classes) != len(categories):
+            raise DatasetError(f"{path} has {len(categories)} classes, the model knows {len(request.classes)}.")
+        self.category_ids = [row["id"] for row in categories]
+        self.classes = tuple(row["name"] for row in categories)
+        folder = require_folder(root / pictures, name)
+        self.images = [Picture(row["id"], folder / file_name(row, path)) for row in self.truth["images"]]
+
+    def evaluate(self, found: Mapping[int | str, Found]) -> dict[str, float]:
+        """box_ap, ..., mask_ap, ... as the LVIS API computes them; -1 where there is nothing to find."""
+        rows = coco_results(found, self.category_ids)
+        truth = self.truth | {"images": [row for row in self.truth["images"] if row["id"] in found]}
+        truth["annotations"] = [row for row in self.truth["annotations"] if row["image_id"] in found]
+        numbers: dict[str, float] = {}
+        for measure in self.request.measures:
+            numbers |= evaluate(truth, rows, measure)
+        return numbers
+
+
+def evaluate(truth: dict[str, Any], rows: list[dict[str, Any]], measure: str) -> dict[str, float]:
+    """LVIS's numbers by name. truth: an LVIS document. rows: COCO results. measure: box or mask."""
+    kind, other = ("segm", "bbox") if measure == "mask" else ("bbox", "segmentation")
+    rows = [{key: value for key, value in row.items() if key != other} for row in rows]
+    with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        coco = hotcoco.COCO(truth)
+        evaluator = hotcoco.LVISeval(coco, coco.loadRes(rows), kind)
+        evaluator.run()
+        results = evaluator.get_results()
+    return {f"{measure}_{name}": float(results[key]) for key, name in NAMES.items()}
+
+
+def file_name(image: Mapping[str, Any], path: Path) -> str:
+    """Where a picture lies: `val2017/000000000139.jpg` in v1, `000000000139.jpg` in v0.5.
+
+    v1 has the picture's address only; v0.5 names COCO 2014's file, whose last 16 characters are COCO 2017's.
+    """
+    if "file_name" in image:
+        return image["file_name"][-16:] if image["file_name"].startswith("COCO") else image["file_name"]
+    if "coco_url" in image:
+        return "/".join(image["coco_url"].split("/")[-2:])
+    raise DatasetError(f"{path}: image {image.get('id')} has neither 'coco_url' nor 'file_name'.")

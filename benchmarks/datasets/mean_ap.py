@@ -1,0 +1,93 @@
+"""Mean average precision at one IoU threshold, as Pascal VOC defined it (Everingham et al., 2010, section 4.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.floating]
+Bools = NDArray[np.bool_]
+
+
+class Ranked(NamedTuple):
+    """Detections of one class: scores (K,), hits (K,) and misses (K,); one that is neither does not count.
+
+    positives: how many objects there were to find.
+    """
+
+    scores: Floats
+    hits: Bools
+    misses: Bools
+    positives: int
+
+
+def overlaps(boxes: Floats, others: Floats, extent: float = 0.0, over: str = "union") -> Floats:
+    """Intersection of (N, 4) with (M, 4) xyxy boxes over their union, or over the first one's area: (N, M).
+
+    extent: 1 where coordinates mean whole pixels, so that a box from 3 to 3 is one pixel wide; 0 where they mean edges.
+    """
+    first, second = boxes.astype(np.float32)[:, None], others.astype(np.float32)[None]
+    corner = np.maximum(first[..., :2], second[..., :2])
+    sides = np.maximum(np.minimum(first[..., 2:], second[..., 2:]) - corner + extent, 0)
+    shared = sides.prod(-1)
+    areas = [(b[..., 2:] - b[..., :2] + extent).prod(-1) for b in (first, second)]
+    total = areas[0] + areas[1] - shared if over == "union" else np.broadcast_to(areas[0], shared.shape)
+    return shared / np.maximum(total, 1e-6)
+
+
+def match(shared: Floats, scores: Floats, ignored: Bools, threshold: float = 0.5) -> tuple[Bools, Bools]:
+    """(hits, misses) of one picture's detections of a class.
+
+    shared: (K, M) overlaps with the objects. Each detection, best score first, goes to the object that it overlaps
+    most, and is a miss if that one has been found already. Detections of an `ignored` object (M,) count for nothing.
+    """
+    hits, misses = np.zeros(len(scores), bool), np.ones(len(scores), bool)
+    if not shared.shape[1]:
+        return hits, misses
+    best, taken = shared.argmax(1), np.zeros(shared.shape[1], bool)
+    for k in np.argsort(-scores, kind="stable"):
+        target = best[k]
+        if shared[k, target] < threshold:
+            continue
+        hits[k] = not ignored[target] and not taken[target]
+        misses[k] = not ignored[target] and taken[target]
+        taken[target] = True
+    return hits, misses
+
+
+def join(parts: Iterable[Ranked]) -> Ranked:
+    """The same class over several pictures."""
+    listed = list(parts)
+    if not listed:
+        return Ranked(np.zeros(0), np.zeros(0, bool), np.zeros(0, bool), 0)
+    scores, hits, misses = (np.concatenate([part[i] for part in listed]) for i in range(3))
+    return Ranked(scores, hits, misses, sum(part.positives for part in listed))
+
+
+def average_precision(ranked: Ranked, eleven_points: bool = False) -> float:
+    """Area under the precision-recall curve made falling, or the mean of its value at recalls 0, 0.1, ..., 1."""
+    order = np.argsort(-ranked.scores, kind="stable")
+    hits, misses = np.cumsum(ranked.hits[order]), np.cumsum(ranked.misses[order])
+    recall = hits / max(ranked.positives, 1)
+    precision = hits / np.maximum(hits + misses, 1)
+    if eleven_points:
+        levels = np.arange(0, 1 + 1e-3, 0.1)
+        return float(np.mean([precision[recall >= level].max(initial=0) for level in levels]))
+    return area(recall, precision)
+
+
+def area(recall: Floats, precision: Floats) -> float:
+    """Area under precision over rising recall, with precision made falling first."""
+    recall = np.concatenate([[0.0], recall, [1.0]])
+    precision = np.concatenate([[0.0], precision, [0.0]])
+    falling = np.maximum.accumulate(precision[::-1])[::-1]
+    return float(np.sum(np.diff(recall) * falling[1:]))
+
+
+def mean(values: Iterable[float]) -> float:
+    """The mean over classes; -1 without any."""
+    listed = list(values)
+    return float(np.mean(listed)) if listed else -1.0

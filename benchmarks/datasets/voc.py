@@ -1,0 +1,84 @@
+"""Pascal VOC in its own layout, with its mAP at IoU 0.5: 11 points for 2007, the area under the curve since 2010.
+
+Coordinates mean whole pixels and begin at 1 in the files; objects marked as difficult count for nothing.
+"""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from benchmarks.datasets.found import Found
+from benchmarks.datasets.layout import DatasetError, read_text, require_folder
+from benchmarks.datasets.mean_ap import Ranked, average_precision, join, match, mean, overlaps
+from benchmarks.datasets.request import Picture, Request
+from zoo import manifest
+
+
+class Objects(NamedTuple):
+    """What is in a picture: boxes (M, 4) xyxy from 0, labels (M,), difficult (M,)."""
+
+    boxes: np.ndarray
+    labels: np.ndarray
+    difficult: np.ndarray
+
+
+class VocDataset:
+    """One year of Pascal VOC. folder: that year's folder below `root`. split: a list in ImageSets/Main."""
+
+    def __init__(self, name: str, root: Path, request: Request, folder: str, split: str) -> None:
+        self.name, self.root, self.folder = name, root, root / folder
+        self.eleven_points = folder == "VOC2007"
+        self.classes = request.classes or manifest.dataset("voc_0712").classes
+        self.category_ids = list(range(1, len(self.classes) + 1))
+        listed = read_text(self.folder / "ImageSets" / "Main" / f"{split}.txt", name).split("\n")
+        pictures = require_folder(self.folder / "JPEGImages", name)
+        require_folder(self.folder / "Annotations", name)
+        ids = [line.split()[0] for line in listed if line.strip()]
+        self.images = [Picture(i, pictures / f"{i}.jpg") for i in ids]
+
+    def evaluate(self, found: Mapping[int | str, Found]) -> dict[str, float]:
+        """map_50 by the year's own rule, and map_50_11_points and map_50_area by either."""
+        truth = {i: read_objects(self.folder / "Annotations" / f"{i}.xml", self.classes, self.name) for i in found}
+        ranked = [rank(found, truth, label) for label in range(len(self.classes))]
+        present = [one for one in ranked if one.positives]
+        points = mean(average_precision(one, eleven_points=True) for one in present)
+        area = mean(average_precision(one) for one in present)
+        return {
+            "map_50": points if self.eleven_points else area,
+            "map_50_11_points": points,
+            "map_50_area": area,
+        }
+
+
+def rank(found: Mapping[int | str, Found], truth: Mapping[int | str, Objects], label: int) -> Ranked:
+    """All detections of a class as hits and misses."""
+    parts = []
+    for image_id, one in found.items():
+        objects, mine = truth[image_id], one.labels == label
+        theirs = objects.labels == label
+        shared = overlaps(one.boxes[mine], objects.boxes[theirs], extent=1.0)
+        difficult = objects.difficult[theirs]
+        scores = one.scores[mine]
+        parts.append(Ranked(scores, *match(shared, scores, difficult), int((~difficult).sum())))
+    return join(parts)
+
+
+def read_objects(path: Path, classes: tuple[str, ...], dataset: str) -> Objects:
+    """The objects of known classes in an annotation file."""
+    try:
+        nodes = ElementTree.fromstring(read_text(path, dataset)).findall("object")
+        known = [node for node in nodes if node.findtext("name") in classes]
+        boxes = [[int(float(node.findtext(f"bndbox/{side}", ""))) - 1 for side in SIDES] for node in known]
+        labels = [classes.index(node.findtext("name", "")) for node in known]
+        difficult = [int(node.findtext("difficult") or 0) != 0 for node in known]
+    except (ElementTree.ParseError, ValueError) as error:
+        raise DatasetError(f"{path} is not an annotation file of Pascal VOC: {error}.") from error
+    return Objects(np.array(boxes, np.float32).reshape(-1, 4), np.array(labels, int), np.array(difficult, bool))
+
+
+SIDES = ("xmin", "ymin", "xmax", "ymax")

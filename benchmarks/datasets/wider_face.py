@@ -1,0 +1,115 @@
+"""WIDER FACE (Yang et al., 2016) with its own evaluation: AP of the easy, medium and hard faces at IoU 0.5.
+
+The rules are those of the data set's `eval_tools`: scores are stretched to 0 to 1 over all pictures; a thousand
+thresholds give the curve; faces outside the subset are ignored, and so are detections that overlap them most.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.io import loadmat
+from scipy.io.matlab import MatReadError
+
+from benchmarks.datasets.found import Found
+from benchmarks.datasets.layout import DatasetError, require_file, require_folder
+from benchmarks.datasets.mean_ap import Bools, Floats, area, overlaps
+from benchmarks.datasets.request import Picture, Request
+
+SUBSETS = ("easy", "medium", "hard")
+THRESHOLDS = 1000
+
+
+class WiderFace:
+    """The validation part. truth: folder of eval_tools' .mat files; pictures: folder of the events' folders."""
+
+    def __init__(self, name: str, root: Path, request: Request, truth: str, pictures: str) -> None:
+        self.name, self.root = name, root
+        self.classes: tuple[str, ...] = ("face",)
+        self.category_ids = [1]
+        if request.classes is not None and len(request.classes) != 1:
+            raise DatasetError(f"WIDER FACE has 1 class, the model knows {len(request.classes)}.")
+        listed = read_mat(root / truth / "wider_face_val.mat", ("event_list", "file_list", "face_bbx_list"), name)
+        folder = require_folder(root / pictures, name)
+        files = [(str(event[0]), str(file[0])) for event, file in pairs(listed, "event_list", "file_list")]
+        self.images = [Picture(f"{event}/{file}", folder / event / f"{file}.jpg") for event, file in files]
+        ids = [picture.id for picture in self.images]
+        self.faces = dict(zip(ids, (corners(boxes) for _, boxes in pairs(listed, "event_list", "face_bbx_list"))))
+        self.counted: dict[str, dict[int | str, Bools]] = {}
+        for subset in SUBSETS:
+            chosen = read_mat(root / truth / f"wider_{subset}_val.mat", ("gt_list",), name) | {
+                "events": listed["event_list"]
+            }
+            rows = (rows for _, rows in pairs(chosen, "events", "gt_list"))
+            self.counted[subset] = {i: mask(r, len(self.faces[i])) for i, r in zip(ids, rows)}
+
+    def evaluate(self, found: Mapping[int | str, Found]) -> dict[str, float]:
+        """ap_easy, ap_medium, ap_hard."""
+        scores = stretched({i: one.scores.astype(np.float64) for i, one in found.items()})
+        numbers = {}
+        for subset in SUBSETS:
+            curve, positives = np.zeros((THRESHOLDS, 2)), 0
+            for image_id, one in found.items():
+                counted = self.counted[subset][image_id]
+                curve += picture_curve(one.boxes, scores[image_id], self.faces[image_id], counted)
+                positives += int(counted.sum())
+            precision = curve[:, 1] / np.maximum(curve[:, 0], 1)
+            numbers[f"ap_{subset}"] = area(curve[:, 1] / max(positives, 1), precision)
+        return numbers
+
+
+def picture_curve(boxes: Floats, scores: Floats, faces: Floats, counted: Bools) -> Floats:
+    """(1000, 2): how many detections and how many found faces there are above each falling threshold.
+
+    boxes: (K, 4), scores: (K,) falling, faces: (M, 4), counted: (M,), whether a face belongs to the subset.
+    """
+    if not len(boxes) or not len(faces):
+        return np.zeros((THRESHOLDS, 2))
+    shared = overlaps(boxes, faces, extent=1.0)
+    best, near = shared.argmax(1), shared.max(1) >= 0.5
+    first = np.zeros(len(boxes), bool)
+    wanted = near & counted[best]
+    first[[np.flatnonzero(wanted & (best == face))[0] for face in np.unique(best[wanted])]] = True
+    running = np.stack([np.cumsum(~(near & ~counted[best])), np.cumsum(first)], 1)
+    levels = 1 - np.arange(1, THRESHOLDS + 1) / THRESHOLDS
+    above = (scores[None] >= levels[:, None]).sum(1)
+    return np.concatenate([np.zeros((1, 2)), running])[above]
+
+
+def stretched(scores: Mapping[int | str, Floats]) -> dict[int | str, Floats]:
+    """Scores moved to 0 to 1 over all pictures."""
+    everything = np.concatenate([*scores.values(), np.zeros(0)])
+    if not len(everything):
+        return dict(scores)
+    low, spread = everything.min(), np.ptp(everything) or 1.0
+    return {i: (values - low) / spread for i, values in scores.items()}
+
+
+def read_mat(path: Path, keys: tuple[str, ...], dataset: str) -> dict[str, Any]:
+    """Variables of a MATLAB file."""
+    try:
+        content = loadmat(str(require_file(path, dataset)))
+        return {key: content[key] for key in keys}
+    except (MatReadError, ValueError, NotImplementedError, KeyError, TypeError) as error:
+        raise DatasetError(f"{path} is not a MATLAB file of WIDER FACE's eval_tools: {error}.") from error
+
+
+def pairs(listed: Mapping[str, Any], events: str, values: str) -> list[tuple[Any, Any]]:
+    """(event, value) for every picture: both are cells of cells, one for each event, one for each picture in it."""
+    return [(event[0], value[0]) for event, cell in zip(listed[events], listed[values]) for value in cell[0]]
+
+
+def corners(boxes: Floats) -> Floats:
+    """x, y, width, height -> xyxy, in eval_tools' convention (x + width)."""
+    boxes = np.asarray(boxes, np.float64).reshape(-1, 4)
+    return np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], 1)
+
+
+def mask(rows: Any, count: int) -> Bools:
+    """Which of `count` faces are in a subset. rows: their numbers, from 1."""
+    chosen = np.zeros(count, bool)
+    chosen[np.asarray(rows, int).reshape(-1) - 1] = True
+    return chosen

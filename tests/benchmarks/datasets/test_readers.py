@@ -1,0 +1,251 @@
+"""Every data set from the files up: what is in the tiny folders, found completely and in part, with the APs by hand."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from benchmarks import cli
+from benchmarks.datasets import Dataset, DatasetError, Found, Request, compact, open_dataset
+from benchmarks.datasets.catalog import DATASETS, check, spec
+from tests.data.scenes import SCENES, Scene
+from zoo import manifest
+from zoo.errors import UsageError
+from zoo.structures import Detections
+
+DATA = Path(__file__).parents[2] / "data"
+FOLDERS = {
+    "coco_2017": "coco",
+    "coco_2017_panoptic": "coco_panoptic",
+    "lvis_v1": "lvis_v1",
+    "voc_0712": "VOCdevkit",
+    "cityscapes": "cityscapes",
+    "openimages_v6": "openimages_v6",
+    "openimages_challenge_2019": "openimages_challenge_2019",
+    "wider_face": "wider_face",
+}
+CITY_CLASSES = ("person", "bicycle", "car")
+
+
+def detections(scene: Scene, skip: Sequence[int] = (), labels: Sequence[int] = (0, 1, 2)) -> Detections:
+    """A scene's things as a perfect model would find them, except those numbered in `skip`; labels: by class."""
+    things = [thing for number, thing in enumerate(scene.things) if number not in skip]
+    width, height = scene.size
+    masks = torch.zeros((len(things), height, width), dtype=torch.bool)
+    panoptic = torch.full((height, width), 3)
+    for number, (mask, thing) in enumerate(zip(masks, things), 1):
+        x, y, w, h = thing.box
+        mask[y : y + h, x : x + w] = True
+        panoptic[mask] = thing.label + (1000 * number if thing.label < 2 else 0)
+    boxes = torch.tensor([[x, y, x + w, y + h] for _, (x, y, w, h), _ in things], dtype=torch.float32).reshape(-1, 4)
+    scores = 0.9 - 0.1 * torch.arange(len(things), dtype=torch.float32)
+    return Detections(boxes, scores, torch.tensor([labels[t.label] for t in things]).long(), masks, panoptic)
+
+
+def perfect(dataset: Dataset, labels: Sequence[int] = (0, 1, 2), skip: Sequence[int] = ()) -> dict[int | str, Found]:
+    """Everything in every picture, except the things numbered in `skip`."""
+    scenes = ((p.id, next(scene for scene in SCENES if scene.name in p.path.name)) for p in dataset.images)
+    return {image_id: compact(detections(scene, skip, labels)) for image_id, scene in scenes}
+
+
+def tiny(name: str, **request: object) -> Dataset:
+    """A tiny data set."""
+    return open_dataset(name, DATA / FOLDERS[name], Request(**request))  # type: ignore[arg-type]
+
+
+def test_lvis_finds_pictures_in_both_folders_of_coco_and_ignores_what_was_not_looked_for() -> None:
+    dataset = tiny("lvis_v1", measures=("box", "mask"))
+    found = perfect(dataset)
+    assert {p.path.parent.name for p in dataset.images} == {"train2017", "val2017"}
+    extra = Found(np.array([[0, 0, 9, 9]], np.float32), np.array([1.0], np.float32), np.array([1]))
+    numbers = dataset.evaluate(found)
+    assert numbers["box_ap"] == numbers["mask_ap"] == pytest.approx(1)
+    # In the picture with id 3 nobody looked for class 1, so a detection there is not wrong.
+    assert dataset.evaluate(found | {3: extra})["box_ap_common"] == pytest.approx(1)
+
+
+def test_voc_counts_from_1_ignores_difficult_objects_and_has_both_rules() -> None:
+    labels = (14, 1, 6)
+    dataset = tiny("voc_0712")
+    assert dataset.evaluate(perfect(dataset, labels))["map_50"] == pytest.approx(1)
+    numbers = dataset.evaluate(perfect(dataset, labels, skip=[1]))
+    # Missed: a bicycle of two and a person of three; the car in the last picture is difficult and does not count.
+    assert numbers["map_50_area"] == pytest.approx((2 / 3 + 1 / 2 + 1) / 3)
+    assert numbers["map_50_11_points"] == pytest.approx((7 / 11 + 6 / 11 + 1) / 3)
+    assert numbers["map_50"] == numbers["map_50_11_points"]
+
+
+def test_cityscapes_gives_coco_ap_and_its_own_and_takes_groups_for_crowds() -> None:
+    dataset = tiny("cityscapes", classes=CITY_CLASSES, measures=("box", "mask"))
+    assert list(dataset.category_ids) == [24, 26, 33]  # in Cityscapes' order, not the model's
+    numbers = dataset.evaluate(perfect(dataset, labels=(0, 2, 1)))
+    assert numbers["box_ap"] == numbers["mask_ap"] == numbers["instance_ap"] == pytest.approx(1)
+    missed = dataset.evaluate(perfect(dataset, labels=(0, 2, 1), skip=[0]))
+    # Missed: a person of three, one car of one (the other is a group) and a bicycle of two.
+    assert missed["instance_ap_50"] == pytest.approx((2 / 3 + 0 + 1 / 2) / 3)
+
+
+@pytest.mark.parametrize("name", ["openimages_v6", "openimages_challenge_2019"])
+def test_open_images_has_a_hierarchy_groups_and_verified_labels(name: str) -> None:
+    dataset = tiny(name)
+    assert dataset.classes == ("Person", "Bicycle", "Car", "Vehicle")
+    assert dataset.evaluate(perfect(dataset)) == {"map_50": pytest.approx(1)}
+    half = perfect(dataset, skip=[1])
+    # Person 2 of 3; bicycle 1 of 2; car 1 of 2 (the group is missed); so vehicle 2 of 4, two of each kind.
+    assert dataset.evaluate(half)["map_50"] == pytest.approx((2 / 3 + 1 / 2 + 1 / 2 + 2 / 4) / 4)
+    wrong = half["000001"]
+    car = Found(wrong.boxes, wrong.scores + 0.5, np.array([2]))
+    # A car where people said that there is none is wrong, as a car and as a vehicle ...
+    assert dataset.evaluate(half | {"000001": car})["map_50"] < 0.5
+    person = half["000004"]
+    unknown = Found(person.boxes, person.scores, np.array([0]))
+    # ... a person where nobody looked for one counts for nothing, only the bicycle and with it a vehicle is missed.
+    expected = (2 / 3 + 0 + 1 / 2 + 1 / 4) / 4
+    assert dataset.evaluate(half | {"000004": unknown})["map_50"] == pytest.approx(expected)
+
+
+def test_wider_face_ignores_faces_outside_the_subset() -> None:
+    dataset = tiny("wider_face")
+    found = perfect(dataset, labels=(0, 0, 0))
+    assert dataset.evaluate(found) == {f"ap_{subset}": pytest.approx(1) for subset in ("easy", "medium", "hard")}
+    # The first thing of each picture: two persons, so one easy face of three is missing; medium has five, hard seven.
+    numbers = dataset.evaluate(perfect(dataset, labels=(0, 0, 0), skip=[1]))
+    assert numbers["ap_easy"] == pytest.approx(2 / 3)
+    assert numbers["ap_medium"] == pytest.approx(3 / 5)
+    assert numbers["ap_hard"] == pytest.approx(4 / 7)
+
+
+def test_panoptic_quality_by_hand() -> None:
+    dataset = tiny("coco_2017_panoptic", measures=("panoptic", "box", "mask"))
+    everything = dataset.evaluate(perfect(dataset))
+    assert everything["pq"] == everything["pq_things"] == everything["pq_stuff"] == pytest.approx(1)
+    assert everything["mask_ap"] == pytest.approx(1)
+    numbers = dataset.evaluate(perfect(dataset, skip=[1]))
+    # Persons: 2 found, 1 missed; bicycles: 1 and 1; stuff: 1 and 1. PQ = found / (found + missed / 2).
+    assert numbers["pq_things"] == pytest.approx((2 / 2.5 + 1 / 1.5) / 2)
+    assert numbers["pq_stuff"] == pytest.approx(1 / 1.5)
+    assert numbers["sq"] == pytest.approx(1)
+
+
+def test_panoptic_quality_is_that_of_another_implementation(tmp_path: Path) -> None:
+    from hotcoco.panoptic import pq_compute
+
+    dataset = tiny("coco_2017_panoptic", measures=("panoptic",))
+    truth = json.loads((DATA / "coco_panoptic" / "annotations" / "panoptic_val2017.json").read_text())
+    random, annotations, found = np.random.default_rng(0), [], {}
+    for row in truth["annotations"]:
+        scene = next(s for s in SCENES if s.name == row["file_name"][:6])
+        one = detections(scene)
+        assert one.panoptic is not None
+        one.panoptic = one.panoptic.roll(tuple(random.integers(-6, 7, 2).tolist()), (0, 1))
+        one.panoptic[: random.integers(1, 30)] = 3
+        found[row["image_id"]] = compact(one)
+        ids = np.where(one.panoptic.numpy() == 3, 0, one.panoptic.numpy() + 1)
+        Image.fromarray(np.stack([ids % 256, ids // 256, ids * 0], -1).astype(np.uint8)).save(
+            tmp_path / row["file_name"]
+        )
+        segments = [{"id": int(i), "category_id": 3 * ((int(i) - 1) % 1000) + 1} for i in np.unique(ids) if i]
+        annotations.append(row | {"segments_info": segments})
+    (tmp_path / "found.json").write_text(json.dumps({"annotations": annotations}))
+    gt = DATA / "coco_panoptic" / "annotations" / "panoptic_val2017"
+    expected = pq_compute(f"{gt}.json", str(tmp_path / "found.json"), gt_folder=str(gt), pred_folder=str(tmp_path))
+    numbers = dataset.evaluate(found)
+    for suffix, group in (("", "All"), ("_things", "Things"), ("_stuff", "Stuff")):
+        assert [numbers[f"{name}{suffix}"] for name in ("pq", "sq", "rq")] == pytest.approx(
+            [expected[group][name] for name in ("pq", "sq", "rq")]
+        )
+
+
+@pytest.mark.parametrize("name", FOLDERS)
+def test_every_missing_file_is_named(name: str, tmp_path: Path) -> None:
+    """Whichever file or folder of the layout is taken away, the check says so and names it."""
+    one = spec(name)
+    for path in one.with_split(one.layout):
+        if "*" in path or "CITY" in path:
+            continue
+        root = tmp_path / path.replace("/", "_")
+        shutil.copytree(DATA / FOLDERS[name], root)
+        for expanded in ("easy", "medium", "hard"):
+            gone = root / path.replace("{easy,medium,hard}", expanded).rstrip("/")
+        if gone.is_dir():
+            shutil.rmtree(gone)
+        else:
+            gone.unlink()
+        problems = check(one, root)["problems"]
+        assert any(gone.name in problem for problem in problems), path
+
+
+@pytest.mark.parametrize("name", FOLDERS)
+def test_the_tiny_folders_are_complete(name: str) -> None:
+    assert check(spec(name), DATA / FOLDERS[name])["problems"] == []
+
+
+def test_objects365_finds_pictures_by_the_end_of_their_names(tmp_path: Path) -> None:
+    truth = json.loads((DATA / "coco" / "annotations" / "instances_val2017.json").read_text())
+    truth["categories"].reverse()
+    for image in truth["images"]:
+        image["file_name"] = f"images/v2/patch1/{image['file_name']}"
+    truth["images"][0]["file_name"] = "images/v1/patch6/objects365_v1_00320532.jpg"
+    (tmp_path / "annotations").mkdir()
+    for name in ("zhiyuan_objv2_val.json", "objects365_val.json"):
+        (tmp_path / "annotations" / name).write_text(json.dumps(truth))
+    shutil.copytree(DATA / "coco" / "val2017", tmp_path / "val" / "patch1")
+    second = check(spec("objects365_v2"), tmp_path)
+    assert second == second | {"pictures": 3, "problems": []}
+    assert open_dataset("objects365_v1", tmp_path).classes == ("person", "bicycle", "car")
+
+
+@pytest.mark.parametrize(
+    ("name", "file", "content"),
+    [
+        ("voc_0712", "VOC2007/Annotations/000001.xml", "<annotation>"),
+        ("openimages_v6", "annotations/validation-annotations-bbox.csv", "ImageID,LabelName\n1,/m/car"),
+        ("openimages_v6", "annotations/bbox_labels_600_hierarchy.json", "{"),
+        ("openimages_challenge_2019", "challenge2019/challenge-2019-validation-detection-bbox.txt", "a.jpg\n0\n7\n"),
+        ("openimages_challenge_2019", "challenge2019/class_label_tree.np", "no array"),
+        ("wider_face", "eval_tools/ground_truth/wider_easy_val.mat", "no mat"),
+        ("cityscapes", "gtFine/val/aachen/aachen_000001_000019_gtFine_instanceIds.png", "no picture"),
+        ("coco_2017_panoptic", "annotations/panoptic_val2017/000001.png", "no picture"),
+        ("lvis_v1", "annotations/lvis_v1_val.json", '{"images": []}'),
+    ],
+)
+def test_a_broken_file_is_one_sentence_with_its_name(name: str, file: str, content: str, tmp_path: Path) -> None:
+    root = tmp_path / "data"
+    shutil.copytree(DATA / FOLDERS[name], root)
+    (root / file).write_text(content)
+    measures = ("panoptic",) if "panoptic" in name else ("box",)
+    with pytest.raises(DatasetError, match=Path(file).name):
+        dataset = open_dataset(name, root, Request(measures=measures))
+        dataset.evaluate(perfect(dataset))
+
+
+def test_every_data_set_of_the_manifests_can_be_evaluated() -> None:
+    assert set(manifest.catalog().datasets) <= set(DATASETS)
+
+
+def test_every_published_number_belongs_to_a_data_set_and_split_that_we_evaluate() -> None:
+    entries = [manifest.get(name) for name in manifest.list_models()]
+    apart = [e.name for e in entries if e.metrics and spec(e.dataset).published not in e.metrics]
+    assert apart == []
+
+
+def test_a_measure_that_a_data_set_does_not_have_is_refused() -> None:
+    with pytest.raises(UsageError, match="voc_0712 cannot evaluate 'mask', only box"):
+        tiny("voc_0712", measures=("mask",))
+
+
+def test_bench_datasets_lists_describes_and_checks(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["datasets", "--json"]) == 0
+    assert [row["name"] for row in json.loads(capsys.readouterr().out)] == list(DATASETS)
+    assert cli.main(["datasets", "voc_0712"]) == 0
+    assert "VOC2007/ImageSets/Main/test.txt" in capsys.readouterr().out
+    assert cli.main(["datasets", "coco_2017", "--check", str(DATA / "coco")]) == 0
+    assert cli.main(["datasets", "coco_2017", "--check", str(DATA / "lvis_v1"), "--json"]) == 1
+    assert cli.main(["datasets", "nothing"]) == 2
