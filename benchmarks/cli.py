@@ -10,9 +10,11 @@ from zoo.commandline import Command
 
 COMMANDS: dict[str, Command] = {
     "accuracy": Command("benchmarks.commands.accuracy", "measure the accuracy of a model on a data set"),
+    "completion": Command("benchmarks.commands.completion", "print a completion script for bash, zsh or fish"),
     "datasets": Command("benchmarks.commands.datasets", "list data sets and their layouts, check a folder"),
     "demo": Command("benchmarks.commands.demo", "measure two networks on generated pictures and write a report"),
     "inference": Command("benchmarks.commands.inference", "measure speed, latency, memory and size"),
+    "parity": Command("benchmarks.commands.parity", "compare networks with recorded results of the reference"),
     "report": Command("benchmarks.commands.report", "write tables from records: published beside measured"),
     "results": Command("benchmarks.commands.results", "list, show, export and merge result records"),
 }

@@ -87,6 +87,7 @@ def evaluate(name: str, plan: Plan | None = None, progress: bool | None = None) 
         metrics=result.metrics,
         environment=environment.describe(plan.device),
         checkpoint=subject.facts.get("checkpoint"),
+        manifest=subject.facts.get("manifest"),
     )
 
 

@@ -25,7 +25,7 @@ from benchmarks.workload import DetectorWorkload, Picture
 
 # The comparison of an option with the plain network is a side show: fewer calls than the measurement itself.
 EFFECT_BATCHES = 4
-EFFECT = {"min_iterations": 12, "min_seconds": 0.0, "max_seconds": 60.0}
+EFFECT = {"min_iterations": 12, "min_seconds": 0.0, "max_seconds": 60.0, "warmup_seconds": 20.0}
 
 
 @dataclass(frozen=True)

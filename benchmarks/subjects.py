@@ -40,21 +40,23 @@ def choose(names: Sequence[str], checkpoint: str | Path | None = None, random_we
 
 def by_name(name: str) -> Subject:
     """A model with its published weights; an architecture that is no model, or has no weights, with random ones."""
+    from zoo.manifest import architecture_names, version
+
     try:
         entry = zoo.get(name)
     except UnknownModel:
-        from zoo.manifest import architecture_names
-
         if name not in architecture_names():
             raise
         return randomly(name)
     if entry.checkpoint is None:
         return randomly(entry.name)
-    return Subject(entry.name, "published", lambda: zoo.load(entry.name), {"checkpoint": entry.checkpoint.sha256})
+    facts = {"checkpoint": entry.checkpoint.sha256, "manifest": version(entry.name)}
+    return Subject(entry.name, "published", lambda: zoo.load(entry.name), facts)
 
 
 def randomly(name: str) -> Subject:
     """A freshly initialised network, the same at every call."""
+    from zoo.manifest import version
 
     def load() -> Detector:
         import torch
@@ -62,7 +64,7 @@ def randomly(name: str) -> Subject:
         torch.manual_seed(0)
         return zoo.build(name)
 
-    return Subject(name, "random", load, {})
+    return Subject(name, "random", load, {"manifest": version(name)})
 
 
 def of_file(path: Path, name: str | None) -> Subject:

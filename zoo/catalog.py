@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 
 from zoo import inherit, schema, yaml_files
 from zoo.entry import Backbone, Checkpoint, Dataset, Entry, Mirror, Paper, Speed, Training
-from zoo.errors import ManifestError
 from zoo.recipes import Normalization, Preprocessing, triple
 
 Field = tuple[str | int, ...]
@@ -24,23 +23,29 @@ class Stated(NamedTuple):
 
 
 class Catalog:
-    """The content of `files`, later ones adding to earlier ones. Raises ManifestError for the first mistake."""
+    """The files of the package and the user's `own`, which add to them. Raises ManifestError for the first mistake."""
 
-    def __init__(self, files: Sequence[Path]) -> None:
-        self.files = yaml_files.read(files, check=schema.check)
+    def __init__(self, own: Sequence[Path] = ()) -> None:
+        self.files = yaml_files.read_cached(yaml_files.builtin_files(), schema.check)
+        self.files |= yaml_files.read(own, schema.check)
+        self.own = frozenset(own)
         self.models = self._section("models")
         self.normalizations = self._section("normalizations")
         self.recipes = self._section("preprocessing")
         self.datasets = self._section("datasets")
         self.backbones = self._section("backbones")
         self.architectures = self._section("architectures")
-        self.bases = self._section("components") | self.architectures
+        self.bases = self._section("components", taken=self.architectures)
         self._entries: dict[str, Entry] = {}
         self._resolved: dict[str, Any] = {}
+        self.aliases = self._alias_table()
         self._check_names()
+        for file in own:
+            self._check_bases(file)
 
-    def _section(self, section: str) -> dict[str, Stated]:
-        found: dict[str, Stated] = {}
+    def _section(self, section: str, taken: Mapping[str, Stated] | None = None) -> dict[str, Stated]:
+        """Everything that the files say in a section, added to what is `taken`; a name may be used once only."""
+        found: dict[str, Stated] = dict(taken or {})
         for file, content in self.files.items():
             for name, value in content.get(section, {}).items():
                 if name in found:
@@ -50,8 +55,7 @@ class Catalog:
 
     # Names
 
-    @cached_property
-    def aliases(self) -> dict[str, str]:
+    def _alias_table(self) -> dict[str, str]:
         """Alias -> model. Raises ManifestError for an alias that is taken."""
         found: dict[str, str] = {}
         for name, (value, file) in self.models.items():
@@ -77,6 +81,14 @@ class Catalog:
                     where: Field = ("models", name, field) if field in value else ("defaults", field)
                     problem = f"there is no {field} named '{stated}'" if stated else f"{name} states no {field}"
                     raise schema.mistake(file, where if stated else ("models", name), problem)
+
+    def _check_bases(self, file: Path) -> None:
+        """Everything that a user's file describes can be filled in."""
+        for section in ("components", "architectures"):
+            for name in self.files[file].get(section, ()):
+                self._resolve(name, ())
+        for name in self.files[file].get("models", ()):
+            self.preprocessing(self.entry(name))
 
     # Architectures
 
@@ -127,6 +139,8 @@ class Catalog:
         value = inherit.resolve(stated, _no_base, content.get("defaults", {}))
         architecture = value.get("architecture", name)
         checkpoint = self._checkpoint(value["checkpoint"], file) if "checkpoint" in value else None
+        origin = self.origin(name)
+        config = f"configs/{value.get('family', content.get('family'))}/{name}.py" if origin == "mmdetection" else None
         log = _log_path(value.get("log"), checkpoint)
         paper = value.get("paper", content.get("paper"))
         return Entry(
@@ -147,11 +161,17 @@ class Catalog:
             paper=Paper(**paper) if paper else None,
             license=value.get("license"),
             notes=tuple(value.get("notes", ())),
-            origin=value.get("origin", "mmdetection"),
-            config=value.get("config"),
+            origin=origin,
+            config=value.get("config", config),
             superseded=tuple(self._checkpoint(item, file) for item in value.get("superseded", ())),
             source=file,
         )
+
+    def origin(self, name: str) -> str:
+        """Whose model it is: as stated, else MMDetection's in the package's files and the user's in others."""
+        value, file = self.models[name]
+        stated = {**self.files[file].get("defaults", {}), **value}
+        return stated.get("origin", "user" if file in self.own else "mmdetection")
 
     def _checkpoint(self, value: Mapping[str, Any], file: Path) -> Checkpoint:
         local = (file.parent / Path(value["file"]).expanduser()).resolve() if "file" in value else None
@@ -204,8 +224,8 @@ class Catalog:
 
 
 def _log_path(log: str | None, checkpoint: Checkpoint | None) -> str | None:
-    """A bare file name lies beside the checkpoint."""
-    if log is None or "/" in log or checkpoint is None:
+    """A bare file name lies beside the published checkpoint."""
+    if log is None or "/" in log or checkpoint is None or not checkpoint.path:
         return log
     return f"{checkpoint.path.rsplit('/', 1)[0]}/{log}"
 
@@ -217,6 +237,3 @@ def _no_base(name: str) -> Any:
 def _speed(value: Mapping[str, Any]) -> Speed:
     resolution = value.get("resolution")
     return Speed(**{**value, "resolution": None if resolution is None else tuple(resolution)})
-
-
-__all__ = ["Catalog", "ManifestError", "Stated"]

@@ -10,7 +10,7 @@ A mapping in a manifest starts from another one and is merged over it: mappings 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 BASE, WITHOUT = "base", "without"
@@ -35,7 +35,8 @@ def resolve(value: Any, lookup: Callable[[str], Any], inherited: Any = None, pat
     if not isinstance(value, dict):
         return value
     start = _start(value, lookup, inherited, path)
-    merged = {key: copy(start[key]) for key in start if key not in value.get(WITHOUT, ())}
+    left_out = value.get(WITHOUT, ())
+    merged = {key: copy(start[key]) for key in start if key not in left_out}
     for key, item in value.items():
         if key not in (BASE, WITHOUT):
             merged[key] = resolve(item, lookup, start.get(key), (*path, key))
@@ -46,6 +47,10 @@ def _start(
     value: Mapping[str, Any], lookup: Callable[[str], Any], inherited: Any, path: tuple[str | int, ...]
 ) -> Mapping[str, Any]:
     start = inherited if isinstance(inherited, dict) else {}
+    if not isinstance(value.get(BASE), (str, type(None))):
+        raise InheritanceError((*path, BASE), "must be a name, or ~ to start from nothing")
+    if not isinstance(value.get(WITHOUT, []), list):
+        raise InheritanceError((*path, WITHOUT), "must be a list of keys")
     if BASE in value:
         try:
             start = {} if value[BASE] is None else lookup(value[BASE])
@@ -62,15 +67,6 @@ def copy(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: copy(item) for key, item in value.items()}
     return [copy(item) for item in value] if isinstance(value, list) else value
-
-
-def bases(value: Any) -> Iterator[str]:
-    """Every name that `value` takes as a base, at any depth."""
-    if isinstance(value, dict) and value.get(BASE) is not None:
-        yield value[BASE]
-    items = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    for item in items:
-        yield from bases(item)
 
 
 def origin(name: str, path: Sequence[str | int], raw: Callable[[str], Any]) -> tuple[str, tuple[str | int, ...]] | None:

@@ -14,11 +14,12 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from zoo import yaml_files
 from zoo.catalog import Catalog
 from zoo.entry import Backbone, Checkpoint, Dataset, Entry, Mirror, Paper, Speed, Training
 from zoo.errors import UnknownModel
 from zoo.recipes import Normalization, Preprocessing
+from zoo.schema import VERSION
+from zoo.yaml_files import builtin_files
 
 __all__ = [
     "Backbone",
@@ -40,10 +41,12 @@ __all__ = [
     "preprocessing",
     "representative",
     "use",
+    "version",
     "where",
 ]
 
 _ENVIRONMENT = "ZOO_MANIFESTS"
+_AT_HOME = ("mmdetection", "user")
 
 
 def use(file: str | os.PathLike[str]) -> None:
@@ -65,7 +68,7 @@ def catalog() -> Catalog:
 @lru_cache(maxsize=8)
 def _catalog(users: str) -> Catalog:
     own = [Path(item).expanduser().absolute() for item in users.split(os.pathsep) if item]
-    return Catalog([*yaml_files.builtin_files(), *dict.fromkeys(own)])
+    return Catalog([file for file in dict.fromkeys(own) if file not in builtin_files()])
 
 
 def list_models(
@@ -80,13 +83,16 @@ def list_models(
     """Names of the models that match a glob and all of the conditions, sorted.
 
     family, task, dataset, origin: exactly as in the entries, whatever the case. unpublished: also the reference's
-    configurations without weights. Names in the pattern may be aliases.
+    configurations without weights. The pattern may match aliases. Other projects' models (Detectron2's) are listed when
+    the pattern, the family or the origin asks for them: `detectron2/*`.
     """
     conditions = {"family": family, "dataset": dataset, "origin": origin}
     wanted = {key: normal(key, value) for key, value in conditions.items() if value is not None}
     names = [name for name in catalog().models if _matches(name, pattern)]
     if not unpublished:
         names = [name for name in names if "checkpoint" in catalog().models[name].value]
+    if pattern == "*" and family is None and origin is None:
+        names = [name for name in names if catalog().origin(name) in _AT_HOME]
     if wanted or task is not None:
         entries = (catalog().entry(name) for name in names)
         names = [e.name for e in entries if _meets(e, wanted) and (task is None or _has_task(e, task))]
@@ -172,6 +178,24 @@ def representative(name: str) -> Entry:
     if entry is None:
         raise UnknownModel(f"no model uses the architecture {name}, so nothing says how its pictures are prepared.")
     return entry
+
+
+def version(name: str) -> str:
+    """Which state of the manifests a measurement of this model or architecture used: schema version and a digest.
+
+    The digest covers what decides results (checkpoint, network, recipe), not aliases, notes or published figures.
+    """
+    import hashlib
+    import json
+
+    from zoo.describe import plain
+
+    entry = get(name) if name in catalog().models or name in catalog().aliases else None
+    weights = plain(entry.checkpoint) if entry and entry.checkpoint else {}
+    identity = {key: weights.get(key) for key in ("path", "sha256", "md5")}
+    network = None if entry and entry.architecture is None else architecture(name)
+    text = json.dumps([identity, network, plain(preprocessing(name))], sort_keys=True)
+    return f"{VERSION}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
 
 
 def dataset(name: str) -> Dataset:

@@ -93,6 +93,8 @@ def _apply_step(step: Step, state: _State) -> _State:
 def _resize(step: Resize, state: _State) -> _State:
     height, width = state.image.shape[:2]
     new_width, new_height = resized_size(step, width, height)
+    if not new_width or not new_height:
+        raise UnreadableImage(f"a picture of {width} x {height} pixels is too narrow: resizing leaves nothing of it")
     image = _interpolate(state.image, (new_width, new_height), step.backend)
     return replace(state, image=image, size=(new_height, new_width), scale=(new_width / width, new_height / height))
 

@@ -26,22 +26,30 @@ class Names(NamedTuple):
 
 
 class Fields(NamedTuple):
-    """A mapping with these keys only; `needed` ones must be there."""
+    """A mapping with these keys only; all of `needed` must be there, and one of `one_of`."""
 
     fields: dict[str, Any]
     needed: tuple[str, ...] = ()
+    one_of: tuple[str, ...] = ()
 
 
 class Either(NamedTuple):
-    """One of several shapes."""
+    """A text that matches, or a mapping."""
 
-    shapes: tuple[Any, ...]
-    meaning: str
+    text: Text
+    mapping: Fields
+
+
+class Several(NamedTuple):
+    """A list of `value`, this long."""
+
+    value: Any
+    length: int
 
 
 ANY = object()  # an architecture's own vocabulary
 NUMBER, NAME, TEXT = float, Text(r"\S+", "a name without spaces"), str
-TRIPLE = Either(([NUMBER],), "three numbers")
+PAIR, TRIPLE = Several(int, 2), Several(NUMBER, 3)
 SHA256 = Text(r"[0-9a-f]{8}|[0-9a-f]{64}", "8 or 64 lower-case hex digits in quotes")
 
 _PAPER = Fields({"title": TEXT, "url": TEXT}, ("title", "url"))
@@ -54,7 +62,8 @@ _CHECKPOINT = Fields(
         "format": Text(
             r"mmdet-v1|mmdet-v2|mmdet-v3|detectron2|torchvision", "mmdet-v1, -v2, -v3, detectron2 or torchvision"
         ),
-    }
+    },
+    one_of=("path", "file"),
 )
 _TRAINING = Fields(
     {
@@ -74,7 +83,7 @@ _TRAINING = Fields(
         "images_per_second": NUMBER,
     }
 )
-_SPEED = Fields({"fps": NUMBER, "hardware": TEXT, "batch": int, "precision": TEXT, "resolution": [int]}, ("fps",))
+_SPEED = Fields({"fps": NUMBER, "hardware": TEXT, "batch": int, "precision": TEXT, "resolution": PAIR}, ("fps",))
 _MODEL_FIELDS = {
     "aliases": [NAME],
     "architecture": NAME,
@@ -95,10 +104,16 @@ _MODEL_FIELDS = {
     "tasks": [TEXT],
     "training": _TRAINING,
 }
-_NORMALIZATION = Fields(
-    {"mean": [NUMBER], "std": [NUMBER], "to_rgb": bool, "description": TEXT}, ("mean", "std", "to_rgb")
+_NORMALIZATION = Fields({"mean": TRIPLE, "std": TRIPLE, "to_rgb": bool, "description": TEXT}, ("mean", "std", "to_rgb"))
+_RESIZE = Fields(
+    {"scale": PAIR, "factor": NUMBER, "keep_ratio": bool, "backend": Text(r"opencv|pillow", "opencv or pillow")}
 )
-_STEP = Either((Text("normalize", ""), Names(Names(ANY))), "`normalize` or one step with its options")
+_PAD = Fields({"divisor": int, "size": PAIR, "square": bool, "value": ANY})
+_CENTER_PAD = Fields({"bits": int, "add": int, "divisor": int, "value": TRIPLE})
+_STEP = Either(
+    Text("normalize", "`normalize` or one step with its options"),
+    Fields({"resize": _RESIZE, "pad": _PAD, "center_pad": _CENTER_PAD}),
+)
 _RECIPE = Fields({"steps": [_STEP], "flip": bool, "proposals": int, "float32": bool, "description": TEXT}, ("steps",))
 _DATASET = Fields(
     {
@@ -162,9 +177,12 @@ def problems(value: Any, shape: Any, field: tuple[str | int, ...] = ()) -> Itera
         yield from _list_problems(value, shape[0], field)
     elif isinstance(shape, (Names, Fields)):
         yield from _mapping_problems(value, shape, field)
+    elif isinstance(shape, Several):
+        yield from _list_problems(value, shape.value, field)
+        if isinstance(value, list) and len(value) != shape.length:
+            yield field, f"must have {shape.length} numbers, not {len(value)}"
     elif isinstance(shape, Either):
-        if all(any(problems(value, option)) for option in shape.shapes):
-            yield field, f"must be {shape.meaning}, not {_shown(value)}"
+        yield from problems(value, shape.mapping if isinstance(value, dict) else shape.text, field)
     elif isinstance(shape, Text):
         if not isinstance(value, str) or not re.fullmatch(shape.pattern, value):
             yield field, f"must be {shape.meaning}, not {_shown(value)}"
@@ -190,6 +208,8 @@ def _mapping_problems(
         for key in shape.needed:
             if key not in value:
                 yield field, f"'{key}' is missing"
+        if shape.one_of and not set(shape.one_of) & set(value):
+            yield field, f"needs one of {', '.join(shape.one_of)}"
     for key, item in value.items():
         if not isinstance(key, str):
             yield (*field, str(key)), f"a key must be text, so write '{key}' in quotes"

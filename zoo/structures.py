@@ -65,6 +65,7 @@ class Detections:
 
     boxes: (K, 4) float32 xyxy. scores: (K,) float32, falling. labels: (K,) int64, 0-based.
     masks: (K, H, W) bool or None. panoptic: (H, W) int64 or None: label + 1000 * instance, void = number of classes.
+    mask_scores: (K,) float32 or None: what mask AP ranks by, where that differs from `scores` (Mask Scoring R-CNN).
     """
 
     boxes: Tensor
@@ -72,6 +73,7 @@ class Detections:
     labels: Tensor
     masks: Tensor | None = None
     panoptic: Tensor | None = None
+    mask_scores: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.scores)
@@ -83,8 +85,8 @@ class Detections:
 
     def __getitem__(self, index: Tensor | slice) -> Detections:
         """The detections that `index` selects (a mask, indices or a slice)."""
-        masks = None if self.masks is None else self.masks[index]
-        return Detections(self.boxes[index], self.scores[index], self.labels[index], masks, self.panoptic)
+        masks, mask_scores = (None if t is None else t[index] for t in (self.masks, self.mask_scores))
+        return Detections(self.boxes[index], self.scores[index], self.labels[index], masks, self.panoptic, mask_scores)
 
     def to_output(self, frame: Frame) -> Detections:
         """Boxes moved from input to output coordinates; masks are made in output coordinates already."""
@@ -92,5 +94,5 @@ class Detections:
 
     def to(self, device: torch.device | str) -> Detections:
         """The same detections on another device."""
-        fields = (self.boxes, self.scores, self.labels, self.masks, self.panoptic)
+        fields = (self.boxes, self.scores, self.labels, self.masks, self.panoptic, self.mask_scores)
         return Detections(*(None if t is None else t.to(device) for t in fields))  # type: ignore[arg-type]

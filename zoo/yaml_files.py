@@ -17,6 +17,7 @@ from typing import Any
 from zoo.errors import ManifestError
 from zoo.paths import cache_dir
 
+OTHER_FILES = ("reference_comparison.yaml",)  # facts for a report, without models
 _CACHE_FORMAT = 1
 _CODE = [
     Path(__file__).resolve().with_name(name) for name in ("schema.py", "yaml_files.py")
@@ -27,22 +28,28 @@ def builtin_files() -> list[Path]:
     """The manifests that come with this package: `zoo/manifests` when installed, `manifests` in a source tree."""
     package = Path(__file__).resolve().parent
     for folder in (package / "manifests", package.parent / "manifests"):
-        files = sorted(folder.glob("*.yaml"))
+        files = sorted(path for path in folder.glob("*.yaml") if path.name not in OTHER_FILES)
         if files:
             return files
     raise ManifestError(f"{package / 'manifests'}: no manifest files; the installation is incomplete, install again")
 
 
 def read(files: Sequence[Path], check: Callable[[Path, Any], None]) -> dict[Path, Any]:
-    """The parsed and checked content of each file, from the cache where nothing has changed."""
+    """The parsed and checked content of each file."""
+    content = {path: parse(path) for path in files}
+    for path, value in content.items():
+        check(path, value)
+    return content
+
+
+def read_cached(files: Sequence[Path], check: Callable[[Path, Any], None]) -> dict[Path, Any]:
+    """The same, from the cache where nothing has changed."""
     stamps = {str(path): _stamp(path) for path in (*files, *_CODE)}
     key = hashlib.sha256("\0".join(stamps).encode()).hexdigest()[:16]
     cache = cache_dir() / f"manifests-{key}.json"
     content = _read_cache(cache, stamps)
     if content is None:
-        content = {str(path): parse(path) for path in files}
-        for path in files:
-            check(path, content[str(path)])
+        content = {str(path): value for path, value in read(files, check).items()}
         _write_cache(cache, {"format": _CACHE_FORMAT, "stamps": stamps, "content": content})
     return {Path(path): value for path, value in content.items()}
 

@@ -1,9 +1,10 @@
 """Our own protocol, the default: warm up until stable, keep every sample, report the median with its uncertainty.
 
 Pictures are preprocessed and in memory before the clock starts. The warm-up repeats the same few batches, one of each
-input shape, until two laps in a row differ by less than `stable`. Then whole passes over the batches are timed, so that
-every picture weighs the same, call by call, the device synchronised before and after. fps is pictures per second of the
-median call: on a shared machine a mean follows the disturbances, a median the detector.
+input shape, until two laps in a row differ by less than `stable`, or `warmup_seconds` have passed. Then whole passes
+over the batches are timed, so that every picture weighs the same, call by call, the device synchronised before and
+after. fps is pictures per second of the median call: on a shared machine a mean follows the disturbances, a median the
+detector.
 
 `compare` times several detectors in turns, call by call and in alternating order, so that a drift of clocks or load
 meets all of them.
@@ -22,9 +23,6 @@ from benchmarks.protocols.base import Measurement, Protocol
 from benchmarks.timing import Stopwatch, Timed, median_interval, summary
 from benchmarks.workload import Workload
 
-CALLS_PER_LAP = 5
-MAX_LAPS = 20
-
 
 def measure(
     workload: Workload,
@@ -34,10 +32,12 @@ def measure(
     max_seconds: float,
     loaded: int,
     stable: float,
+    lap_calls: int,
+    warmup_seconds: float,
 ) -> Measurement:
     """fps = batch / median seconds of a call."""
-    timings = interleave({"": workload}, device, min_iterations, min_seconds, max_seconds, loaded, stable)[""]
-    return measurement(timings, workload.batch)
+    parameters = (min_iterations, min_seconds, max_seconds, loaded, stable, lap_calls, warmup_seconds)
+    return measurement(interleave({"": workload}, device, *parameters)[""], workload.batch)
 
 
 def compare(
@@ -66,12 +66,14 @@ def interleave(
     max_seconds: float,
     loaded: int,
     stable: float,
+    lap_calls: int,
+    warmup_seconds: float,
 ) -> dict[str, list[Timed]]:
     """Timings of each workload, batch by batch in turns; sample i of all of them is the same batch."""
     watch, count = Stopwatch(device), min(loaded, *(len(w) for w in workloads.values()))
     batches = {name: [w.load(i) for i in range(count)] for name, w in workloads.items()}
     for name, workload in workloads.items():
-        warm_up(workload, batches[name], watch, stable)
+        warm_up(workload, batches[name], watch, stable, lap_calls, warmup_seconds)
     timings: dict[str, list[Timed]] = {name: [] for name in workloads}
     start, done = time.perf_counter(), 0
     while done < max(min_iterations, 1) or time.perf_counter() - start < min_seconds:
@@ -89,17 +91,19 @@ def order(names: list[str], turn: int) -> list[str]:
     return names if turn % 2 == 0 else names[::-1]
 
 
-def warm_up(workload: Workload, batches: list[Any], watch: Stopwatch, stable: float) -> int:
-    """Repeat the same calls until their time settles; returns the number of laps."""
+def warm_up(
+    workload: Workload, batches: list[Any], watch: Stopwatch, stable: float, lap_calls: int, warmup_seconds: float
+) -> None:
+    """Repeat the same calls, at least `lap_calls` a lap, until their time settles, or the time for it is up."""
     chosen = representatives(batches)
-    calls = chosen * max(1, CALLS_PER_LAP // len(chosen))
-    before = 0.0
-    for lap in range(1, MAX_LAPS + 1):
+    calls = chosen * max(1, lap_calls // len(chosen))
+    before, total = 0.0, 0.0
+    while True:
         seconds = sum(watch.time(workload.compute, batch)[1].seconds for batch in calls)
-        if abs(seconds - before) <= stable * seconds:
-            return lap
+        total += seconds
+        if abs(seconds - before) <= stable * seconds or total > warmup_seconds:
+            return
         before = seconds
-    return MAX_LAPS
 
 
 def representatives(batches: list[Any]) -> list[Any]:
@@ -125,7 +129,15 @@ PROTOCOL = Protocol(
     title="Warm-up until stable, median of whole passes, interleaved when comparing",
     source="benchmarks/protocols/steady.py",
     timed=("host_to_device", "network", "post_processing", "mask_pasting"),
-    defaults={"min_iterations": 50, "min_seconds": 10.0, "max_seconds": 300.0, "loaded": 64, "stable": 0.05},
+    defaults={
+        "min_iterations": 50,
+        "min_seconds": 10.0,
+        "max_seconds": 300.0,
+        "loaded": 64,
+        "stable": 0.05,
+        "lap_calls": 5,
+        "warmup_seconds": 60.0,
+    },
     measure=measure,
     batch=None,
 )

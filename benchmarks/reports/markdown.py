@@ -29,7 +29,7 @@ def render(tables: Sequence[Table], title: str = "Report", limit: int = SUMMARY_
 
 def section(table: Table) -> str:
     """A heading, the note and the table."""
-    shown = [c for c in table.columns if any(table.text(row, c) for row in table.rows)]
+    shown = table.shown()
     lines = [f"## {table.title}", ""]
     if table.note:
         lines += [table.note, ""]

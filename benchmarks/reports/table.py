@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -22,13 +22,19 @@ class Table:
     """rows: column -> cell; None or a missing cell is "not known", never 0.
 
     note: what a reader must know to trust the numbers. digits: decimals of a column's numbers, one if not given.
+    always: columns to show even if nothing is known in them; other empty columns may be left out.
     """
 
     title: str
     columns: tuple[str, ...]
-    rows: list[Mapping[str, Cell]]
+    rows: Sequence[Mapping[str, Cell]]
     note: str = ""
     digits: Mapping[str, int] = field(default_factory=dict)
+    always: tuple[str, ...] = ()
+
+    def shown(self) -> list[str]:
+        """The columns that have something to show."""
+        return [c for c in self.columns if c in self.always or any(self.text(row, c) for row in self.rows)]
 
     def text(self, row: Mapping[str, Cell], column: str) -> str:
         """A cell as text; empty where nothing is known."""

@@ -68,6 +68,11 @@ INERT_STANDARD = {
     "types.SimpleNamespace",
     "uuid.UUID",
 }
+INERT_STANDARD |= {
+    f"{module}.{kind}"
+    for module in ("builtins", "__builtin__")
+    for kind in ("bool", "complex", "dict", "float", "int", "long", "range", "slice", "str", "unicode")
+}
 
 # Modules of Python 2, and third-party ones, whose functions run code or read other pickles.
 REFUSED_MODULES = {
@@ -116,7 +121,7 @@ def find_global(module: str, name: str) -> Global:
     if full in BUILDERS:
         return Global(full, BUILDERS[full])
     root = module.partition(".")[0]
-    if root in REFUSED_MODULES or (root in sys.stdlib_module_names and full not in INERT_STANDARD):
+    if full not in INERT_STANDARD and (root in REFUSED_MODULES or root in sys.stdlib_module_names):
         raise UnsafeCheckpoint(f"names {full}, which is not on the allow-list")
     return Global(full)
 
@@ -162,6 +167,16 @@ class ArrayBuilder:
         self.array = ArrayData(dtype.name, check_shape(shape), bool(fortran_order), data)
         if len(data) != ITEM_SIZES[dtype.name] * _product(self.array.shape):
             raise CorruptCheckpoint(f"holds a numpy array of shape {self.array.shape} with {len(data)} bytes")
+
+
+def array_from_buffer(data: object, dtype: object, shape: object, order: object = "C", *_: object) -> ArrayData:
+    """`numpy.core.numeric._frombuffer`, which is how protocol 5 writes arrays."""
+    if not isinstance(data, (bytes, bytearray)) or not isinstance(dtype, DtypeData) or order not in ("C", "F"):
+        raise CorruptCheckpoint("holds a numpy array without plain data")
+    array = ArrayData(dtype.name, check_shape(shape), order == "F", bytes(data))
+    if len(data) != ITEM_SIZES[dtype.name] * _product(array.shape):
+        raise CorruptCheckpoint(f"holds a numpy array of shape {array.shape} with {len(data)} bytes")
+    return array
 
 
 def check_shape(shape: object) -> tuple[int, ...]:
@@ -273,6 +288,11 @@ def encode(text: object, encoding: object = "latin1") -> bytes:
     return text.encode("latin-1")
 
 
+def byte_string(text: object = b"", encoding: object = "latin-1") -> bytes:
+    """`bytes` and `bytearray`, as older protocols write them."""
+    return text if isinstance(text, bytes) else encode(text, encoding)
+
+
 def attribute(owner: object, name: object) -> Inert:
     """`builtins.getattr`, as mmengine's history buffers use it: the attribute of an inert name is an inert name."""
     third_party = (isinstance(owner, Global) and owner.build is None) or isinstance(owner, Inert)
@@ -282,8 +302,8 @@ def attribute(owner: object, name: object) -> Inert:
 
 
 def collect(kind: Callable[..., object], items: object = ()) -> object:
-    """`set`, `frozenset`, `list`, `tuple` and `bytearray` of what the file lists."""
-    if not isinstance(items, (list, tuple, bytes)):
+    """`set`, `frozenset`, `list` and `tuple` of what the file lists."""
+    if not isinstance(items, (list, tuple)):
         raise CorruptCheckpoint("holds a collection made of something else than a list")
     return kind(check_key(item) for item in items) if kind in (set, frozenset) else kind(items)
 
@@ -307,7 +327,7 @@ def device(*arguments: object) -> str:
 
 TENSOR_BUILDERS = (rebuild_tensor, rebuild_tensor_v3)
 
-COLLECTIONS: tuple[Callable[..., object], ...] = (set, frozenset, list, tuple, bytearray)
+COLLECTIONS: tuple[Callable[..., object], ...] = (set, frozenset, list, tuple)
 
 BUILDERS: dict[str, Callable[..., object]] = {
     "collections.OrderedDict": ordered_dict,
@@ -326,12 +346,15 @@ BUILDERS: dict[str, Callable[..., object]] = {
     "numpy._core.multiarray.scalar": scalar,
     "numpy.core.multiarray._reconstruct": ArrayBuilder,
     "numpy._core.multiarray._reconstruct": ArrayBuilder,
+    "numpy.core.numeric._frombuffer": array_from_buffer,
+    "numpy._core.numeric._frombuffer": array_from_buffer,
     "_codecs.encode": encode,
     "builtins.getattr": attribute,
     "copyreg._reconstructor": reconstruct,
     "copy_reg._reconstructor": reconstruct,
 }
 for _module in ("builtins", "__builtin__"):
+    BUILDERS |= {f"{_module}.{kind}": byte_string for kind in ("bytes", "bytearray")}
     BUILDERS |= {f"{_module}.{kind.__name__}": partial(collect, kind) for kind in COLLECTIONS}  # type: ignore[attr-defined]
     # Python 2 and 3 name the base of every class, which `_reconstructor` mentions and nothing calls.
     BUILDERS[f"{_module}.object"] = lambda *_: Inert("object")

@@ -21,7 +21,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     texts = {
         "list": "the files in the cache, with size and state",
         "verify": "hash every file again and compare it with what was published and recorded",
-        "prune": "delete unfinished downloads, locks and fast copies; with GLOB, also the files that it matches",
+        "prune": "delete unfinished downloads and fast copies; with GLOB, also the files that it matches",
         "path": "the folder of the cache, or the path of one model's file in it",
     }
     for name, text in texts.items():
@@ -87,7 +87,7 @@ def prune(args: argparse.Namespace) -> int:
     from zoo.files import cache
 
     chosen = matching(args.pattern) if args.pattern or args.all else [f for f in matching(None) if f.state == "part"]
-    paths = [file.path for file in chosen] + ([] if args.pattern else cache.derived() + cache.idle_locks())
+    paths = [file.path for file in chosen] + ([] if args.pattern else cache.derived())
     freed = 0
     for target in paths:
         freed += target.stat().st_size if args.dry_run else cache.remove(target)

@@ -1,23 +1,17 @@
-"""`zoo completion`: scripts for shells."""
+"""`zoo completion`: scripts for shells; `source <(zoo completion bash)` switches one on."""
 
 from __future__ import annotations
 
 import argparse
 
 from zoo import completion
+from zoo.completion import configure
 
-
-def configure(parser: argparse.ArgumentParser) -> None:
-    """Declare the options."""
-    parser.add_argument("shell", choices=[*completion.SHELLS, "names"], help="a shell, or `names` for all model names")
+__all__ = ["configure", "run"]
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the script; `source <(zoo completion bash)` switches it on."""
-    if args.shell == "names":
-        print("\n".join(completion.names()))
-        return 0
+    """Print the script for a shell, or all model names."""
     from zoo.cli import COMMANDS
 
-    print(completion.script(args.shell, "zoo", COMMANDS), end="")
-    return 0
+    return completion.run(args.shell, "zoo", COMMANDS)

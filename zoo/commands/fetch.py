@@ -7,6 +7,7 @@ import json
 import os
 import sys
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from zoo import manifest, published
@@ -57,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
     if args.dry_run:
         return show_plan(batch.plan(remotes), args.json)
     outcomes = batch.obtain_all(
-        remotes, jobs=args.jobs, mirrors=args.mirror, progress=bars(), done=None if args.json else report
+        remotes, jobs=args.jobs, mirrors=args.mirror, progress=bars(), done=partial(report, quiet=args.json)
     )
     own = [path for name in names if (path := own_file(name, args)) is not None]
     if args.json:
@@ -154,11 +155,11 @@ def bars() -> Callable[[RemoteFile], Progress]:
     return start
 
 
-def report(outcome: Outcome) -> None:
-    """The path on stdout, or the reason on stderr, as soon as a file is done."""
+def report(outcome: Outcome, quiet: bool) -> None:
+    """The path on stdout, unless `quiet`, or the reason on stderr, as soon as a file is done."""
     if outcome.error:
         print(f"zoo: {outcome.error}", file=sys.stderr)
-    else:
+    elif not quiet:
         print(outcome.path, flush=True)
 
 

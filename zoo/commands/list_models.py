@@ -58,6 +58,8 @@ def run(args: argparse.Namespace) -> int:
 
 def check_names(args: argparse.Namespace) -> None:
     """A family, task, data set or origin that no model has is a mistake, not an empty list."""
+    if not any((args.family, args.task, args.dataset, args.origin)):
+        return
     entries = [manifest.get(name) for name in manifest.list_models(unpublished=True)]
     known = {
         "family": {entry.family for entry in entries},

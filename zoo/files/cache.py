@@ -137,17 +137,3 @@ def remove(path: Path) -> int:
         if companion is not None:
             companion.unlink(missing_ok=True)
     return size
-
-
-def idle_locks() -> list[Path]:
-    """Lock files that no process holds."""
-    from filelock import FileLock, Timeout
-
-    idle = []
-    for path in sorted((cache_dir() / PRIVATE / "locks").rglob("*.lock")):
-        try:
-            with FileLock(path, timeout=0):
-                idle.append(path)
-        except (Timeout, OSError, NotImplementedError):
-            continue
-    return idle

@@ -12,7 +12,7 @@ from zoo.files.digest import Digest, Expected
 from zoo.files.part import Part, Writer
 from zoo.files.transport import Refusal, Stream, open_stream, read_timeout
 
-BLOCK = 1 << 18
+BLOCK = 1 << 20
 SPARE = 64 * 2**20
 """Bytes that a download leaves free on the disk."""
 

@@ -205,9 +205,11 @@ class Body:
     """The undecoded body of a response."""
 
     def __init__(self, response: Response) -> None:
-        self.raw = response.raw
+        raw = response.raw
+        raw.enforce_content_length = False  # `transfer` counts, and can tell how much is missing
+        self.read_some = raw.read1 if hasattr(raw, "read1") else raw.read  # urllib3 1.x waits for the whole count
 
     def read(self, count: int, /) -> bytes:
-        """Up to `count` bytes; empty at the end. Raises Refusal when the connection breaks."""
+        """What has arrived, up to `count` bytes; empty at the end. Raises Refusal when the connection breaks."""
         with translated():
-            return self.raw.read(count, decode_content=False)
+            return self.read_some(count, decode_content=False)

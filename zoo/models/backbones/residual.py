@@ -42,6 +42,10 @@ class BasicBlock(nn.Module):
         self.relu = nn.ReLU(inplace=True)
         self.downsample = downsample
 
+    def zero_last_norm(self) -> None:
+        """Start as the identity."""
+        nn.init.zeros_(getattr(self, self.norm2_name).weight)
+
     def forward(self, x: Tensor) -> Tensor:
         """(N, inplanes, H, W) to (N, planes, H / stride, W / stride)."""
         identity = x if self.downsample is None else self.downsample(x)
@@ -54,8 +58,8 @@ class Bottleneck(nn.Module):
     """1x1, 3x3 and 1x1 convolutions and a shortcut.
 
     style: "pytorch" strides in the 3x3 convolution, "caffe" in the first 1x1. groups, base_width: ResNeXt's cardinality
-    and width per group. dcn: description of a deformable 3x3 convolution; plugins: `{cfg, position}` of attention
-    blocks after one of the convolutions.
+    and width per group. dcn: description of another 3x3 convolution, such as a deformable one; plugins: `{cfg,
+    position}` of attention blocks after one of the convolutions.
     """
 
     expansion = 4
@@ -127,6 +131,10 @@ class Bottleneck(nn.Module):
     def middle(self, x: Tensor) -> Tensor:
         """The 3x3 convolution, normalised and rectified: (N, width, H, W) to (N, width, H / stride, W / stride)."""
         return self.relu(getattr(self, self.norm_names[1])(self.conv2(x)))
+
+    def zero_last_norm(self) -> None:
+        """Start as the identity."""
+        nn.init.zeros_(getattr(self, self.norm_names[-1]).weight)
 
     def run_plugins(self, x: Tensor, position: str) -> Tensor:
         """The attention blocks at one position, one after the other."""

@@ -40,17 +40,22 @@ def plan(
     depth: int,
     num_stages: int,
     base_channels: int,
+    first: Mapping[str, Any] | None = None,
     **options: Any,
 ) -> list[StagePlan]:
     """The stages that `settings` has for a depth; channels double from stage to stage.
 
-    options: further arguments of bottlenecks. Raises BuildError for an unknown depth.
+    first: arguments of each stage's first block. options: further arguments of bottlenecks. Raises BuildError for an
+    unknown depth.
     """
     if depth not in settings:
         raise BuildError(f"there is no residual network of depth {depth}; known: {', '.join(map(str, settings))}")
     block, counts = settings[depth]
     options = {"base_channels": base_channels, **options} if issubclass(block, Bottleneck) else {}
-    return [StagePlan(block, count, base_channels * 2**i, options) for i, count in enumerate(counts[:num_stages])]
+    return [
+        StagePlan(block, count, base_channels * 2**i, options, first or {})
+        for i, count in enumerate(counts[:num_stages])
+    ]
 
 
 class ResNet(nn.Module):
@@ -95,9 +100,10 @@ class ResNet(nn.Module):
         stages = stages or plan(BLOCKS, depth, num_stages, base_channels, groups=groups, base_width=base_width)
         self.stage_names = [f"layer{i + 1}" for i in range(len(stages))]
         for i, (name, stage) in enumerate(zip(self.stage_names, stages)):
-            options: dict[str, Any] = {"dilation": dilations[i], **stage.options}
+            options: dict[str, Any] = {"dilation": dilations[i]}
             if issubclass(stage.block, Bottleneck):
                 options.update(style=style, dcn=dcn if stage_with_dcn[i] else None, plugins=stage_plugins(plugins, i))
+            options.update(stage.options)
             layer = make_stage(
                 stage.block,
                 stage.count,
@@ -155,8 +161,7 @@ class ResNet(nn.Module):
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
             if zero_init_residual and isinstance(module, (BasicBlock, Bottleneck)):
-                last = module.norm2_name if isinstance(module, BasicBlock) else module.norm_names[-1]
-                nn.init.zeros_(getattr(module, last).weight)
+                module.zero_last_norm()
             if hasattr(module, "start_neutral"):
                 module.start_neutral()  # type: ignore[operator]
 

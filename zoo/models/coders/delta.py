@@ -39,22 +39,24 @@ class DeltaXYWHCoder:
         deltas = torch.cat([(target_centre - centre) / size, torch.log(target_size / size)], dim=-1)
         return (deltas - deltas.new_tensor(self.means)) / deltas.new_tensor(self.stds)
 
-    def decode(self, priors: Tensor, deltas: Tensor, size: tuple[int, int] | None = None) -> Tensor:
+    def decode(
+        self, priors: Tensor, deltas: Tensor, size: tuple[int, int] | None = None, max_log_scale: float = MAX_RATIO
+    ) -> Tensor:
         """Boxes from deltas.
 
         priors: (K, 4) xyxy. deltas: (K, 4), or (K, C * 4) with one box per class. size: (h, w) to clip to.
-        Returns boxes shaped like `deltas`.
+        max_log_scale: limit of the logarithm of a side's change. Returns boxes shaped like `deltas`.
         """
         shape = deltas.shape
-        deltas = deltas.reshape(len(priors), -1, 4)
+        deltas = deltas.reshape(len(priors), shape[-1] // 4, 4)  # -1 would be ambiguous for no priors
         deltas = deltas * deltas.new_tensor(self.stds) + deltas.new_tensor(self.means)
         centre, extent = centre_and_size(priors[:, None])
         shift, log_scale = extent * deltas[..., :2], deltas[..., 2:]
         if self.centre_limit is None:
-            log_scale = log_scale.clamp(-MAX_RATIO, MAX_RATIO)
+            log_scale = log_scale.clamp(-max_log_scale, max_log_scale)
         else:
             shift = shift.clamp(-self.centre_limit, self.centre_limit)
-            log_scale = log_scale.clamp(max=MAX_RATIO)
+            log_scale = log_scale.clamp(max=max_log_scale)
         half = extent * log_scale.exp() * 0.5
         boxes = torch.cat([centre + shift - half, centre + shift + half], dim=-1)
         return (clip(boxes, size) if self.clip_border and size is not None else boxes).reshape(shape)

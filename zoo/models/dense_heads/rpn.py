@@ -74,10 +74,15 @@ def best_of_level(level: Level, nms_pre: int) -> Level:
 
 def best_proposals(boxes: Tensor, scores: Tensor, groups: Tensor, cfg: Any) -> Detections:
     """Boxes larger than `min_bbox_size`, suppressed within groups, at most `max_per_img`, all with label 0."""
-    minimum = cfg.get("min_bbox_size", -1)
-    if minimum >= 0:
-        large = ((boxes[:, 2:] - boxes[:, :2]) > minimum).all(dim=1)
-        boxes, scores, groups = boxes[large], scores[large], groups[large]
+    large = larger_than(boxes, cfg.get("min_bbox_size", -1))
+    boxes, scores, groups = boxes[large], scores[large], groups[large]
     found = suppress(boxes, scores, groups, cfg["nms"], cfg["max_per_img"])
     found.labels = torch.zeros_like(found.labels)
     return found
+
+
+def larger_than(boxes: Tensor, minimum: float) -> Tensor:
+    """Which boxes (K, 4) are wider and higher than `minimum` pixels, (K,) bool; all of them if it is negative."""
+    if minimum < 0:
+        return torch.ones_like(boxes[:, 0], dtype=torch.bool)
+    return ((boxes[:, 2:] - boxes[:, :2]) > minimum).all(dim=1)

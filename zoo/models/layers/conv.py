@@ -14,11 +14,13 @@ CONVS = {
     "Conv": "torch.nn:Conv2d",
     "Conv2d": "torch.nn:Conv2d",
     "Conv1d": "torch.nn:Conv1d",
+    "Conv2dAdaptivePadding": "zoo.models.layers.same_padding:SamePaddingConv",
     "ConvAWS": "zoo.models.layers.weight_standardization:ConvAWS",
     "ConvWS": "zoo.models.layers.weight_standardization:ConvWS",
     "DCN": "zoo.models.layers.deform_conv:DCN",
     "DCNv2": "zoo.models.layers.deform_conv:DCNv2",
     "SAC": "zoo.models.layers.switchable_atrous:SAC",
+    "Trident": "zoo.models.layers.trident_conv:TridentConv",
 }
 
 

@@ -91,6 +91,9 @@ class GeneralizedAttention(nn.Module):
         across = self.position_features(self.appr_geom_fc_x, size[1], key_size[1], query)
         down = self.position_features(self.appr_geom_fc_y, size[0], key_size[0], query)
         energy_x = torch.einsum("nhyxc,xkhc->nhyxk", query, across)
+        # Networks without the position term (GRoIE) were trained with rows and columns of the query swapped here; this
+        # needs square maps.
+        query = query if self.position else query.transpose(2, 3)
         energy_y = torch.einsum("nhyxc,ykhc->nhyxk", query, down)
         return (energy_x[..., None, :] + energy_y[..., :, None]).flatten(4).flatten(2, 3)
 

@@ -66,13 +66,20 @@ def suppress(
 
 
 def multiclass_nms(
-    boxes: Tensor, scores: Tensor, score_thr: float, cfg: Mapping[str, Any] | None, max_per_img: int
+    boxes: Tensor,
+    scores: Tensor,
+    score_thr: float,
+    cfg: Mapping[str, Any] | None,
+    max_per_img: int,
+    factors: Tensor | None = None,
 ) -> Detections:
     """Every (box, class) pair above a threshold competes within its class.
 
-    boxes: (K, 4), or (K, C * 4) with one box per class. scores: (K, C), foreground classes only.
+    boxes: (K, 4), or (K, C * 4) with one box per class. scores: (K, C), foreground classes only. factors: (K,), of the
+    scores; applied after the threshold.
     """
     index, labels = (scores > score_thr).nonzero(as_tuple=True)
-    per_class = boxes.view(len(boxes), -1, 4)
+    per_class = boxes.view(len(boxes), boxes.shape[1] // 4, 4)
     chosen = per_class[index, labels if per_class.shape[1] > 1 else torch.zeros_like(labels)]
-    return suppress(chosen, scores[index, labels], labels, cfg, max_per_img)
+    scores = scores[index, labels] if factors is None else scores[index, labels] * factors[index]
+    return suppress(chosen, scores, labels, cfg, max_per_img)

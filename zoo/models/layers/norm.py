@@ -5,9 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from torch import nn
+import torch.nn.functional as F
+from torch import Tensor, nn
 
 from zoo.errors import BuildError
+
+
+class LayerNorm2d(nn.LayerNorm):
+    """Layer normalisation over the channels of each pixel of (N, C, H, W)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) to the same."""
+        x = F.layer_norm(x.permute(0, 2, 3, 1), self.normalized_shape, self.weight, self.bias, self.eps)
+        return x.permute(0, 3, 1, 2)
+
 
 # Type -> (attribute prefix, class). Synchronised statistics differ in training only, and `zoo train` converts there.
 NORMS: dict[str, tuple[str, Callable[..., nn.Module]]] = {
@@ -19,6 +30,7 @@ NORMS: dict[str, tuple[str, Callable[..., nn.Module]]] = {
     "NaiveSyncBN": ("bn", nn.BatchNorm2d),
     "GN": ("gn", nn.GroupNorm),
     "LN": ("ln", nn.LayerNorm),
+    "LN2d": ("ln", LayerNorm2d),
     "IN": ("in", nn.InstanceNorm2d),
 }
 

@@ -12,11 +12,13 @@ from zoo.errors import BuildError
 
 # Type -> (attribute name in checkpoints, "module:class").
 PLUGINS: dict[str, tuple[str, str]] = {
+    "ConvModule": ("conv_block", "zoo.models.layers.conv_module:ConvModule"),
     "ContextBlock": ("context_block", "zoo.models.layers.context_block:ContextBlock"),
     "GeneralizedAttention": (
         "gen_attention_block",
         "zoo.models.layers.generalized_attention:GeneralizedAttention",
     ),
+    "NonLocal2d": ("nonlocal_block", "zoo.models.layers.non_local:NonLocal2d"),
 }
 
 

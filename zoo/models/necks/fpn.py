@@ -71,8 +71,12 @@ class FPN(nn.Module):
         laterals = [conv(x) for conv, x in zip(self.lateral_convs, inputs[self.start : self.end])]
         for i in range(len(laterals) - 1, 0, -1):
             laterals[i - 1] = laterals[i - 1] + self.upsample(laterals[i], laterals[i - 1])
-        outputs = [conv(x) for conv, x in zip(self.fpn_convs, laterals)]
+        outputs = self.outputs(laterals)
         return tuple(outputs + self.extra_levels(inputs, laterals, outputs))
+
+    def outputs(self, laterals: list[Tensor]) -> list[Tensor]:
+        """Maps of the levels that have inputs, finest first."""
+        return [conv(x) for conv, x in zip(self.fpn_convs, laterals)]
 
     def upsample(self, x: Tensor, like: Tensor) -> Tensor:
         """`x` at the resolution of `like`."""

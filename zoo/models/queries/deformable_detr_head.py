@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from zoo.models.dense_heads.retina import prior_bias
+from zoo.models.dense_heads.towers import prior_bias
 from zoo.models.queries.deformable_transformer import moved
 from zoo.models.queries.detr_head import QueryHead
 from zoo.models.queries.padding import padding_at

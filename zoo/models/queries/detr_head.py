@@ -13,7 +13,6 @@ from torchvision.ops import box_convert
 from zoo.models.build import component
 from zoo.models.coders.delta import clip
 from zoo.models.dense_heads.anchor_head import uses_sigmoid
-from zoo.models.layers.nms import ranked
 from zoo.models.queries.feedforward import FFN
 from zoo.models.queries.padding import padding_at
 from zoo.structures import Detections, Frame
@@ -63,19 +62,17 @@ class QueryHead(nn.Module):
 
     def predict_one(self, logits: Tensor, boxes: Tensor, frame: Frame) -> Detections:
         """One picture's best `max_per_img` queries. logits: (Q, C). boxes: (Q, 4) cxcywh as shares of the picture."""
-        limit = self.test_cfg.get("max_per_img", self.num_query)
+        limit = min(self.test_cfg.get("max_per_img", self.num_query), logits.shape[0])
         if self.use_sigmoid:
-            scores, order = ranked(logits.sigmoid().flatten())
-            order = order[:limit]
+            scores, order = logits.sigmoid().flatten().topk(limit)
             labels, index = order % self.num_classes, order // self.num_classes
         else:
             best, classes = logits.softmax(-1)[:, :-1].max(-1)
-            scores, order = ranked(best)
-            index = order[:limit]
+            scores, index = best.topk(limit)
             labels = classes[index]
         height, width = frame.size
         found = box_convert(boxes[index], "cxcywh", "xyxy") * boxes.new_tensor([width, height, width, height])
-        return Detections(clip(found, frame.size), scores[:limit], labels)
+        return Detections(clip(found, frame.size), scores, labels)
 
 
 class DETRHead(QueryHead):

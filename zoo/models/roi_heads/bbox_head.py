@@ -81,7 +81,11 @@ class RegionHead(nn.Module):
         """The regions (M, 4) of a cascade's next stage: each moved by the deltas of its best foreground class."""
         if not self.reg_class_agnostic:
             best = self.scores(logits)[:, :-1].argmax(dim=1)
-            deltas = deltas.view(len(deltas), -1, 4).gather(1, best.view(-1, 1, 1).expand(-1, 1, 4)).squeeze(1)
+            deltas = (
+                deltas.view(len(deltas), deltas.shape[1] // 4, 4)
+                .gather(1, best.view(-1, 1, 1).expand(-1, 1, 4))
+                .squeeze(1)
+            )
         return self.bbox_coder.decode(regions, deltas, size=frame.size)
 
 

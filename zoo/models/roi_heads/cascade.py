@@ -41,21 +41,17 @@ class CascadeRoIHead(nn.Module):
         if mask_head and mask_roi_extractor:
             self.mask_roi_extractor = per_stage(mask_roi_extractor, num_stages)
 
-    def predict(
-        self, features: Sequence[Tensor], proposals: Sequence[Tensor], frames: Sequence[Frame]
-    ) -> list[Detections]:
+    def predict(self, features: Any, proposals: Sequence[Tensor], frames: Sequence[Frame]) -> list[Detections]:
         """Detections per picture, boxes in input and masks in output coordinates.
 
-        features: per level (N, C, H, W). proposals: per picture (M, 4) xyxy.
+        features: per level (N, C, H, W); a subclass may hand on more. proposals: per picture (M, 4) xyxy.
         """
         found = self.predict_boxes(features, proposals, frames)
         if self.mask_head is not None:
             self.predict_masks(features, found, frames)
         return found
 
-    def predict_boxes(
-        self, features: Sequence[Tensor], proposals: Sequence[Tensor], frames: Sequence[Frame]
-    ) -> list[Detections]:
+    def predict_boxes(self, features: Any, proposals: Sequence[Tensor], frames: Sequence[Frame]) -> list[Detections]:
         """Detections without masks, in input coordinates: the last stage's boxes with the mean logits of all stages."""
         regions, all_logits = list(proposals), []
         for stage, head in enumerate(self.bbox_head):
@@ -68,18 +64,27 @@ class CascadeRoIHead(nn.Module):
         head = self.bbox_head[-1]
         return [head.predict(r, c, d, f, self.test_cfg) for r, c, d, f in zip(regions, means, deltas, frames)]
 
-    def box_outputs(self, stage: int, features: Sequence[Tensor], rois: Tensor) -> tuple[Any, Any]:
+    def box_outputs(self, stage: int, features: Any, rois: Tensor) -> tuple[Any, Any]:
         """A stage's class logits and deltas of regions (M, 5)."""
-        return self.bbox_head[stage](self.bbox_roi_extractor[stage](features, rois))
+        return self.bbox_head[stage](self.region_features(self.bbox_roi_extractor[stage], features, rois))
 
-    def mask_logits(self, features: Sequence[Tensor], rois: Tensor) -> list[Tensor]:
+    def region_features(self, extractor: nn.Module, features: Any, rois: Tensor) -> Tensor:
+        """What a head sees of regions (M, 5): (M, C, h, w)."""
+        return extractor(features, rois)
+
+    def mask_logits(self, features: Any, rois: Tensor) -> list[Tensor]:
         """Mask logits (K, num_classes, h, w) of regions (K, 5), stage by stage."""
         extractors = self.mask_roi_extractor or self.bbox_roi_extractor
-        return [head(extractor(features, rois)) for extractor, head in zip(extractors, self.mask_head)]
+        return [head(self.region_features(e, features, rois)) for e, head in zip(extractors, self.mask_head)]
 
-    def predict_masks(self, features: Sequence[Tensor], found: list[Detections], frames: Sequence[Frame]) -> None:
+    @property
+    def final_mask_head(self) -> Any:
+        """The mask head that pastes the results."""
+        return self.mask_head[-1]
+
+    def predict_masks(self, features: Any, found: list[Detections], frames: Sequence[Frame]) -> None:
         """Give the detections the mean masks of all stages."""
-        head, labels = self.mask_head[-1], torch.cat([d.labels for d in found])
+        head, labels = self.final_mask_head, torch.cat([d.labels for d in found])
         logits = self.mask_logits(features, rois_of([d.boxes for d in found]))
         masks = torch.stack([head.probabilities(x, labels) for x in logits]).mean(dim=0)
         for d, part, frame in zip(found, masks.split([len(d) for d in found]), frames):

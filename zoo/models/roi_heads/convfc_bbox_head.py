@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zoo.models.layers.conv_module import ConvModule
@@ -49,30 +50,26 @@ class ConvFCBBoxHead(RegionHead):
         flat = num_shared_fcs > 0
         self.cls_convs, self.cls_fcs, cls_channels = branch(num_cls_convs, num_cls_fcs, channels, flat)
         self.reg_convs, self.reg_fcs, reg_channels = branch(num_reg_convs, num_reg_fcs, channels, flat)
-        self.relu = nn.ReLU(inplace=True)
         self.add_predictors(cls_channels, reg_channels)
 
     def forward(self, x: Tensor) -> tuple[Tensor | None, Tensor | None]:
         """Region features (M, C, h, w) to class logits (M, num_classes + 1) and deltas (M, 4 or 4 * num_classes)."""
-        for conv in self.shared_convs:
-            x = conv(x)
-        if len(self.shared_fcs):
-            x = self.run_fcs(self.shared_fcs, self.flatten(x))
+        x = self.run_shared(x)
         return self.run_predictors(
             self.run_branch(self.cls_convs, self.cls_fcs, x), self.run_branch(self.reg_convs, self.reg_fcs, x)
         )
+
+    def run_shared(self, x: Tensor) -> Tensor:
+        """Region features (M, C, h, w) behind the shared layers: (M, D) if linear ones are among them."""
+        for conv in self.shared_convs:
+            x = conv(x)
+        return run_fcs(self.shared_fcs, self.flatten(x)) if len(self.shared_fcs) else x
 
     def run_branch(self, convs: nn.ModuleList, fcs: nn.ModuleList, x: Tensor) -> Tensor:
         """A branch's features (M, D)."""
         for conv in convs:
             x = conv(x)
-        return self.run_fcs(fcs, self.flatten(x))
-
-    def run_fcs(self, fcs: nn.ModuleList, x: Tensor) -> Tensor:
-        """Linear layers with ReLU."""
-        for fc in fcs:
-            x = self.relu(fc(x))
-        return x
+        return run_fcs(fcs, self.flatten(x))
 
     def flatten(self, x: Tensor) -> Tensor:
         """Maps (M, C, h, w), averaged where the head says so, as (M, D); flat features unchanged."""
@@ -95,6 +92,13 @@ def fc_stack(depth: int, channels: int, out_channels: int) -> tuple[nn.ModuleLis
     for layer in layers:
         nn.init.xavier_uniform_(layer.weight)  # type: ignore[arg-type]
     return layers, out_channels if depth else channels
+
+
+def run_fcs(layers: nn.ModuleList, x: Tensor) -> Tensor:
+    """Linear layers with ReLU."""
+    for layer in layers:
+        x = F.relu(layer(x), inplace=True)
+    return x
 
 
 class Shared2FCBBoxHead(ConvFCBBoxHead):

@@ -8,6 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from zoo.errors import BuildError
+from zoo.models.coders.bucketing import rescaled
+from zoo.models.layers.plugin import make_plugin
 from zoo.models.roi_heads.roi_layers import make_roi_layer
 
 
@@ -17,6 +20,7 @@ class RoIExtractor(nn.Module):
     def __init__(self, roi_layer: Mapping[str, Any], out_channels: int, featmap_strides: Sequence[int]) -> None:
         super().__init__()
         self.out_channels, self.num_inputs = out_channels, len(featmap_strides)
+        self.featmap_strides = tuple(featmap_strides)
         self.roi_layers = nn.ModuleList(make_roi_layer(roi_layer, s) for s in featmap_strides)
 
     @property
@@ -66,6 +70,51 @@ class SingleRoIExtractor(RoIExtractor):
         return pooled
 
 
+class GenericRoIExtractor(RoIExtractor):
+    """Each region is pooled from all levels (Rossi et al., GRoIE, 2020).
+
+    aggregation: "sum" or "concat" of the levels. pre_cfg, post_cfg: plugins on each level's features and on the result.
+    """
+
+    def __init__(
+        self,
+        roi_layer: Mapping[str, Any],
+        out_channels: int,
+        featmap_strides: Sequence[int],
+        aggregation: str = "sum",
+        pre_cfg: Mapping[str, Any] | None = None,
+        post_cfg: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__(roi_layer, out_channels, featmap_strides)
+        if aggregation not in ("sum", "concat"):
+            raise BuildError(f"a region's levels are aggregated by sum or concat, not by '{aggregation}'")
+        self.aggregation = aggregation
+        self.post_module = plugin(post_cfg) if post_cfg else None
+        self.pre_module = plugin(pre_cfg) if pre_cfg else None
+
+    def forward(self, features: Sequence[Tensor], rois: Tensor, roi_scale_factor: float | None = None) -> Tensor:
+        """Features (M, out_channels, h, w) of regions.
+
+        features: per level (N, C, H, W), finest first; more levels than strides are ignored. rois: (M, 5) as picture
+        index and xyxy in input pixels. roi_scale_factor: enlarges the regions around their centres.
+        """
+        if self.num_inputs == 1:
+            return self.roi_layers[0](features[0], rois)
+        if roi_scale_factor is not None:
+            rois = rescale_rois(rois, roi_scale_factor)
+        pooled = [layer(x, rois) for layer, x in zip(self.roi_layers, features)]
+        if self.pre_module is not None:
+            pooled = [self.pre_module(x) for x in pooled]
+        total = torch.cat(pooled, dim=1) if self.aggregation == "concat" else torch.stack(pooled).sum(dim=0)
+        return total if self.post_module is None else self.post_module(total)
+
+
+def plugin(description: Mapping[str, Any]) -> nn.Module:
+    """The plugin `{type: ..., in_channels: ..., **arguments}`."""
+    arguments = dict(description)
+    return make_plugin(arguments, arguments.pop("in_channels"))[1]
+
+
 def rois_of(boxes: Sequence[Tensor]) -> Tensor:
     """Regions (M, 5), picture index and xyxy, of boxes (M_i, 4) per picture."""
     return torch.cat([torch.cat([b.new_full((len(b), 1), i), b], dim=1) for i, b in enumerate(boxes)])
@@ -73,5 +122,4 @@ def rois_of(boxes: Sequence[Tensor]) -> Tensor:
 
 def rescale_rois(rois: Tensor, factor: float) -> Tensor:
     """Regions (M, 5) enlarged around their centres."""
-    centre, size = (rois[:, 1:3] + rois[:, 3:5]) * 0.5, (rois[:, 3:5] - rois[:, 1:3]) * factor
-    return torch.cat([rois[:, :1], centre - size * 0.5, centre + size * 0.5], dim=1)
+    return torch.cat([rois[:, :1], rescaled(rois[:, 1:], factor)], dim=1)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from zoo.models.layers.conv import make_conv
 from zoo.models.layers.conv_module import ConvModule
+from zoo.models.layers.conv_stack import conv_stack, run
 from zoo.models.layers.masks import paste_masks
 from zoo.models.layers.upsample import make_upsample
 from zoo.structures import Frame
@@ -21,6 +22,7 @@ class FCNMaskHead(nn.Module):
     """Convolutions, an upsampling, and one mask per class.
 
     upsample_cfg: its type may be None for no upsampling. class_agnostic: one mask for all classes.
+    conv_to_res: residual blocks of two convolutions each (SCNet).
     """
 
     def __init__(
@@ -36,22 +38,14 @@ class FCNMaskHead(nn.Module):
         conv_cfg: Mapping[str, Any] | None = None,
         norm_cfg: Mapping[str, Any] | None = None,
         predictor_cfg: Mapping[str, Any] | None = None,
+        conv_to_res: bool = False,
         loss_mask: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
         self.num_classes, self.class_agnostic, self.roi_feat_size = num_classes, class_agnostic, roi_feat_size
         self.loss_cfg = {"mask": loss_mask}
-        self.convs = nn.ModuleList(
-            ConvModule(
-                in_channels if i == 0 else conv_out_channels,
-                conv_out_channels,
-                conv_kernel_size,
-                padding=(conv_kernel_size - 1) // 2,
-                conv_cfg=conv_cfg,
-                norm_cfg=norm_cfg,
-            )
-            for i in range(num_convs)
-        )
+        common: dict[str, Any] = {"conv_cfg": conv_cfg, "norm_cfg": norm_cfg}
+        self.convs = conv_stack(num_convs, in_channels, conv_out_channels, conv_kernel_size, conv_to_res, **common)
         channels = conv_out_channels if num_convs else in_channels
         self.upsample = None
         if upsample_cfg["type"] is not None:
@@ -66,16 +60,22 @@ class FCNMaskHead(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Region features (M, C, h, w) to mask logits (M, num_classes or 1, 2 * h, 2 * w)."""
-        for conv in self.convs:
-            x = conv(x)
+        return self.run_predictor(run(self.convs, x))
+
+    def run_predictor(self, x: Tensor) -> Tensor:
+        """What the convolutions made of the regions, to mask logits."""
         if self.upsample is not None:
             x = self.relu(self.upsample(x))
         return self.conv_logits(x)
 
     def probabilities(self, logits: Tensor, labels: Tensor) -> Tensor:
         """The masks (K, h, w) of the given classes (K,)."""
+        return self.of_class(logits, labels).sigmoid()
+
+    def of_class(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """The logits (K, ...) of the given classes (K,), out of those of all classes (K, num_classes or 1, ...)."""
         index = torch.zeros_like(labels) if self.class_agnostic else labels
-        return logits[torch.arange(len(labels), device=labels.device), index].sigmoid()
+        return logits[torch.arange(len(labels), device=labels.device), index]
 
     def paste(self, masks: Tensor, boxes: Tensor, frame: Frame, cfg: Mapping[str, Any]) -> Tensor:
         """Picture masks (K, H, W) bool in output coordinates.
@@ -83,3 +83,33 @@ class FCNMaskHead(nn.Module):
         masks: (K, h, w) probabilities. boxes: (K, 4) xyxy in input coordinates. cfg: `mask_thr_binary`.
         """
         return paste_masks(masks, frame.to_output(boxes), frame.output_size, cfg["mask_thr_binary"])
+
+
+class SCNetMaskHead(FCNMaskHead):
+    """A mask head of residual blocks (Vu et al., SCNet, 2020)."""
+
+    def __init__(self, conv_to_res: bool = True, **kwargs: Any) -> None:
+        super().__init__(conv_to_res=conv_to_res, **kwargs)
+
+
+class HTCMaskHead(FCNMaskHead):
+    """A mask head that also sees the one before it (Chen et al., Hybrid Task Cascade, 2019, section 3.2).
+
+    with_conv_res: whether there is one before it; its features come through a 1x1 convolution.
+    """
+
+    def __init__(self, with_conv_res: bool = True, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        channels = self.conv_logits.in_channels
+        common: dict[str, Any] = {key: kwargs.get(key) for key in ("conv_cfg", "norm_cfg")}
+        self.conv_res = ConvModule(channels, channels, 1, **common) if with_conv_res else None
+
+    def forward(self, x: Tensor, previous: Tensor | None = None) -> tuple[Tensor, Tensor]:  # type: ignore[override]
+        """Mask logits of regions, and the features for the next stage's head.
+
+        x: region features (M, C, h, w). previous: features that the previous stage's head returned.
+        """
+        if previous is not None and self.conv_res is not None:
+            x = x + self.conv_res(previous)
+        x = run(self.convs, x)
+        return self.run_predictor(x), x

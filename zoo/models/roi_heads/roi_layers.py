@@ -10,9 +10,12 @@ from torch import Tensor, nn
 from torchvision.ops import roi_align
 
 from zoo.errors import BuildError
+from zoo.models.layers.points import cell_centres, sample_regions
+from zoo.models.priors.anchors import pair
 
 ROI_LAYERS = {
     "RoIAlign": "zoo.models.roi_heads.roi_layers:RoIAlign",
+    "SimpleRoIAlign": "zoo.models.roi_heads.roi_layers:SimpleRoIAlign",
 }
 
 
@@ -40,7 +43,7 @@ class RoIAlign(nn.Module):
         aligned: bool = True,
     ) -> None:
         super().__init__()
-        self.output_size = (output_size, output_size) if isinstance(output_size, int) else tuple(output_size)
+        self.output_size = pair(output_size)
         self.spatial_scale, self.sampling_ratio, self.aligned = spatial_scale, sampling_ratio, aligned
 
     def forward(self, features: Tensor, rois: Tensor) -> Tensor:
@@ -48,3 +51,18 @@ class RoIAlign(nn.Module):
         return roi_align(
             features, rois.to(features), self.output_size, self.spatial_scale, self.sampling_ratio, self.aligned
         )
+
+
+class SimpleRoIAlign(nn.Module):
+    """One bilinear sample at each bin's centre (Kirillov et al., PointRend, 2019)."""
+
+    def __init__(self, output_size: int | tuple[int, int], spatial_scale: float = 1.0, aligned: bool = True) -> None:
+        super().__init__()
+        self.output_size = pair(output_size)
+        self.spatial_scale, self.aligned = spatial_scale, aligned
+
+    def forward(self, features: Tensor, rois: Tensor) -> Tensor:
+        """(N, C, H, W) and regions (M, 5) to (M, C, h, w)."""
+        points = cell_centres(self.output_size, rois.device).expand(len(rois), -1, 2)
+        samples = sample_regions(features, rois, points, 1 / self.spatial_scale, self.aligned)
+        return samples.view(len(rois), -1, *self.output_size)

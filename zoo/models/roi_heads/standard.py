@@ -69,8 +69,12 @@ class StandardRoIHead(nn.Module):
 
     def mask_logits(self, features: Sequence[Tensor], rois: Tensor) -> Tensor:
         """Mask logits (K, num_classes, h, w) of regions (K, 5)."""
+        return self.mask_head(self.mask_features(features, rois))
+
+    def mask_features(self, features: Sequence[Tensor], rois: Tensor) -> Tensor:
+        """What the mask head sees of regions (K, 5)."""
         extractor = self.mask_roi_extractor or self.bbox_roi_extractor
-        return self.mask_head(self.share(extractor(features, rois)))
+        return self.share(extractor(features, rois))
 
     def predict_masks(self, features: Sequence[Tensor], found: list[Detections], frames: Sequence[Frame]) -> None:
         """Give the detections their masks."""

@@ -1,0 +1,17 @@
+"""`bench completion`: scripts for shells; `source <(bench completion bash)` switches one on."""
+
+from __future__ import annotations
+
+import argparse
+
+from zoo import completion
+from zoo.completion import configure
+
+__all__ = ["configure", "run"]
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the script for a shell, or all model names."""
+    from benchmarks.cli import COMMANDS
+
+    return completion.run(args.shell, "bench", COMMANDS)

@@ -1,0 +1,164 @@
+"""The benchmark tables of MMDetection's zoo page, published columns with this machine's measurements beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.record import Record
+from benchmarks.reports.table import Cell, Link, Table
+
+FILE = "reference_comparison.yaml"
+MEASURED = ("measured", "measured with", "ratio")
+HERE = "`measured` is this machine's, `ratio` is measured over published MMDetection. Empty: not measured here."
+
+
+def read_facts(folder: Path | None = None) -> dict[str, Any]:
+    """The published tables, from the manifests."""
+    import yaml
+
+    from zoo.yaml_files import builtin_files
+
+    return yaml.safe_load(((folder or builtin_files()[0].parent) / FILE).read_text(encoding="utf-8"))
+
+
+def tables(facts: Mapping[str, Any], records: Sequence[Record]) -> list[Table]:
+    """All tables of the page, in its order."""
+    pairs = facts["comparison_with_detectron2"]
+    return [
+        settings(facts["settings"]),
+        throughput(facts["training_throughput"], records),
+        accuracy(pairs, records),
+        training_speed(pairs, records),
+        inference_speed(pairs, records),
+        training_memory(pairs, records),
+        detectron2_zoo(pairs),
+    ]
+
+
+def settings(facts: Mapping[str, str]) -> Table:
+    """Under which conditions the published numbers were measured."""
+    rows = [{"setting": name, "value": value} for name, value in facts.items()]
+    return Table("Published settings", ("setting", "value"), rows)
+
+
+def throughput(facts: Mapping[str, Any], records: Sequence[Record]) -> Table:
+    """Training throughput of seven frameworks; ours is measured in MMDetection's row, rivals in their own."""
+    rows = []
+    for row in facts["rows"]:
+        ours = row["implementation"] == facts["ours"]
+        found = newest(records, "training", facts["models"]) if ours else None
+        value = found.metrics.get("images_per_second") if found else None
+        cells: dict[str, Cell] = {
+            "implementation": Link(row["implementation"], row["url"]),
+            "published": float(row["published"]),
+            "Detectron2's page": float(row["detectron2_docs"]),
+        }
+        rows.append(cells | measured(value, row["published"], found))
+    columns = ("implementation", "published", "Detectron2's page", *MEASURED)
+    note = f"In {facts['unit']}. {facts['note']} {HERE}"
+    return Table(facts["title"], columns, rows, note, {"published": 0, "Detectron2's page": 0, "ratio": 2}, MEASURED)
+
+
+def accuracy(pairs: Sequence[Mapping[str, Any]], records: Sequence[Record]) -> Table:
+    """Box and mask AP of models that both trained under the same settings."""
+    rows = []
+    for pair in pairs:
+        found = newest(records, "accuracy", pair["models"][:1])
+        for metric, published in pair["accuracy"]["mmdetection"].items():
+            value = found.metrics.get(metric) if found else None
+            cells: dict[str, Cell] = {
+                "type": pair["type"],
+                "schedule": pair["schedule"],
+                "metric": metric,
+                "Detectron2": pair["accuracy"]["detectron2"][metric],
+                "MMDetection": published,
+                "model": pair["models"][0],
+            }
+            rows.append(cells | measured(None if value is None else 100 * value, published, found))
+    columns = ("type", "schedule", "metric", "Detectron2", "MMDetection", *MEASURED, "model")
+    return Table("Accuracy", columns, rows, f"COCO 2017 val, percent points. {HERE}", {"ratio": 3}, MEASURED)
+
+
+def training_speed(pairs: Sequence[Mapping[str, Any]], records: Sequence[Record]) -> Table:
+    """Seconds per iteration."""
+    rows = []
+    for pair in pairs:
+        published, found = pair["training_speed"], newest(records, "training", pair["models"])
+        value = found.metrics.get("seconds_per_iteration") if found else None
+        rows.append(both(pair, published) | measured(value, published["mmdetection"], found))
+    note = f"Seconds per iteration, lower is better; published with 16 pictures on 8 GPUs. {HERE}"
+    digits = {"Detectron2": 3, "MMDetection": 3, "measured": 3, "ratio": 2}
+    return Table("Training speed", ("type", "Detectron2", "MMDetection", *MEASURED), rows, note, digits, MEASURED)
+
+
+def inference_speed(pairs: Sequence[Mapping[str, Any]], records: Sequence[Record]) -> Table:
+    """Pictures per second; a rival that was measured in the same run stands beside ours."""
+    rows = []
+    for pair in pairs:
+        published, found = pair["inference_speed"], newest(records, "inference", pair["models"])
+        rival = newest(records, "compare", pair["models"], "detectron2")
+        cells = both(pair, published) | {"Detectron2's zoo": published["detectron2_official"]}
+        cells |= measured(found.metrics.get("fps") if found else None, published["mmdetection"], found)
+        rows.append(cells | {"Detectron2 measured": rival.metrics.get("fps") if rival else None})
+    note = f"Pictures per second on one GPU, without data loading; Mask R-CNN without mask encoding. {HERE}"
+    columns = ("type", "Detectron2", "Detectron2's zoo", "MMDetection", *MEASURED, "Detectron2 measured")
+    digits = {"measured": 2, "ratio": 2, "Detectron2 measured": 2}
+    return Table("Inference speed", columns, rows, note, digits, (*MEASURED, "Detectron2 measured"))
+
+
+def training_memory(pairs: Sequence[Mapping[str, Any]], records: Sequence[Record]) -> Table:
+    """What tensors took on the GPU, in GB."""
+    rows = []
+    for pair in pairs:
+        published, found = pair["training_memory"], newest(records, "training", pair["models"])
+        mib = found.metrics.get("cuda_allocated_mib") if found else None
+        gigabytes = None if mib is None else mib * 2**20 / 1e9
+        rows.append(both(pair, published) | measured(gigabytes, published["mmdetection"], found))
+    note = f"GB allocated by PyTorch (the page names no unit), two pictures per GPU. {HERE}"
+    columns = ("type", "Detectron2", "MMDetection", *MEASURED)
+    return Table("Training memory", columns, rows, note, {"ratio": 2}, MEASURED)
+
+
+def detectron2_zoo(pairs: Sequence[Mapping[str, Any]]) -> Table:
+    """The rows of Detectron2's own zoo that the page compares with, then and now."""
+    entries = [(pair, pair[key]) for pair in pairs for key in ("detectron2_zoo", "detectron2_zoo_now") if key in pair]
+    columns = ("type", *dict.fromkeys(name for _, entry in entries for name in entry))
+    rows = [{"type": pair["type"], **entry} for pair, entry in entries]
+    note = "Its training speed and memory equal the page's columns digit for digit; RetinaNet was trained anew since."
+    digits = {"train_s_per_iter": 3, "inference_s_per_image": 3}
+    return Table("Detectron2's own zoo", columns, rows, note, digits)
+
+
+def both(pair: Mapping[str, Any], published: Mapping[str, float]) -> dict[str, Cell]:
+    """The columns that most tables begin with."""
+    return {
+        "type": pair["type"],
+        "Detectron2": published["detectron2"],
+        "MMDetection": published["mmdetection"],
+    }
+
+
+def measured(value: float | None, published: float, record: Record | None) -> dict[str, Cell]:
+    """This machine's columns; all empty without a measurement."""
+    if value is None or record is None:
+        return dict.fromkeys(MEASURED)
+    parts = [record.environment.get("device"), record.protocol, record.parameters.get("weights")]
+    text = ", ".join(str(part) for part in parts if part)
+    return {"measured": float(value), "measured with": text, "ratio": value / published}
+
+
+def newest(records: Sequence[Record], kind: str, models: Sequence[str], peer: str | None = None) -> Record | None:
+    """The newest measurement of the most preferred model in float32 and without options; of a rival if one is named."""
+    for model in models:
+        found = [r for r in records if r.ok and r.kind == kind and r.model == model and plain(r, peer)]
+        if found:
+            return max(found, key=lambda record: record.time)
+    return None
+
+
+def plain(record: Record, peer: str | None) -> bool:
+    """Whether the record is of this implementation (None: ours), as it is."""
+    p = record.parameters
+    return p.get("peer") == peer and not p.get("options") and p.get("precision", "fp32") == "fp32"

@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+import pytest
+
+from benchmarks import cli
+from benchmarks.record import Record, failed
+from benchmarks.reports import comparison
+
+FASTER = "faster_rcnn_r50_caffe_fpn_1x_coco"
+
+
+@pytest.fixture(scope="module")
+def facts():
+    return comparison.read_facts()
+
+
+def cells(facts, records, title: str, column: str) -> dict[str, str]:
+    """First column -> cell of one column."""
+    table = next(t for t in comparison.tables(facts, records) if t.title == title)
+    return {table.text(row, table.columns[0]): table.text(row, column) for row in table.rows}
+
+
+def record(kind: str, metrics: dict, **parameters) -> Record:
+    return Record(
+        model=FASTER,
+        kind=kind,
+        protocol="mmdet-v2",
+        parameters=parameters,
+        metrics=metrics,
+        environment={"device": "V100"},
+    )
+
+
+def test_all_tables_of_the_page_are_there_with_their_published_numbers(facts):
+    assert cells(facts, [], "Training speed of seven frameworks", "published")["simpledet"] == "39"
+    assert len(cells(facts, [], "Training speed of seven frameworks", "published")) == 7
+    assert cells(facts, [], "Training speed", "MMDetection") == {
+        "Faster R-CNN": "0.216",
+        "Mask R-CNN": "0.265",
+        "Retinanet": "0.205",
+    }
+    assert cells(facts, [], "Inference speed", "Detectron2's zoo")["Retinanet"] == "18.2"
+    assert cells(facts, [], "Training memory", "Detectron2")["Retinanet"] == "3.9"
+    accuracy = next(t for t in comparison.tables(facts, []) if t.title == "Accuracy")
+    assert [(row["Detectron2"], row["MMDetection"]) for row in accuracy.rows] == [
+        (37.9, 38.0),
+        (38.6, 38.8),
+        (35.2, 35.4),
+        (36.5, 37.0),
+    ]
+
+
+def test_without_records_the_measured_columns_are_there_and_empty(facts):
+    for table in comparison.tables(facts, [])[1:-1]:
+        assert set(comparison.MEASURED) <= set(table.shown())
+        assert all(row.get("measured") is None and row.get("ratio") is None for row in table.rows)
+
+
+def test_a_measurement_stands_beside_with_its_ratio(facts):
+    records = [
+        record("inference", {"fps": 33.3}, weights="published"),
+        record("training", {"seconds_per_iteration": 0.108}),
+    ]
+    assert cells(facts, records, "Inference speed", "measured")["Faster R-CNN"] == "33.30"
+    assert cells(facts, records, "Inference speed", "ratio")["Faster R-CNN"] == "1.50"
+    assert cells(facts, records, "Inference speed", "measured with")["Faster R-CNN"] == "V100, mmdet-v2, published"
+    assert cells(facts, records, "Training speed", "ratio")["Faster R-CNN"] == "0.50"
+    assert cells(facts, records, "Inference speed", "measured")["Retinanet"] == ""
+
+
+def test_only_plain_float32_runs_of_ours_count_as_ours(facts):
+    records = [
+        record("inference", {"fps": 99.0}, options={"amp": "bf16"}, precision="bf16"),
+        record("inference", {"fps": 98.0}, peer="detectron2"),
+        failed(FASTER, "inference", "out of memory"),
+    ]
+    assert cells(facts, records, "Inference speed", "measured")["Faster R-CNN"] == ""
+    rival = record("compare", {"fps": 20.0}, peer="detectron2")
+    assert cells(facts, [*records, rival], "Inference speed", "Detectron2 measured")["Faster R-CNN"] == "20.00"
+
+
+def test_memory_is_in_the_pages_unit(facts):
+    records = [record("training", {"cuda_allocated_mib": 3814.7})]
+    assert cells(facts, records, "Training memory", "measured")["Faster R-CNN"] == "4.0"
+
+
+def test_the_models_of_the_page_exist(facts):
+    from zoo import manifest
+
+    names = [name for pair in facts["comparison_with_detectron2"] for name in pair["models"]]
+    for name in [*names, *facts["training_throughput"]["models"]]:
+        assert manifest.get(name).name == name
+
+
+def test_the_command_needs_no_records(tmp_path, capsys):
+    assert cli.main(["report", "--comparison", "--results", str(tmp_path / "none.db")]) == 0
+    assert capsys.readouterr().out.count("\n## ") == 7

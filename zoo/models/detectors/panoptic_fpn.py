@@ -1,0 +1,49 @@
+"""Panoptic FPN: Mask R-CNN and semantic segmentation on one pyramid (Kirillov et al., 2019)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from zoo.models.build import component
+from zoo.models.detectors.two_stage import TwoStageDetector
+from zoo.structures import Detections, Frame
+
+
+class PanopticFPN(TwoStageDetector):
+    """Detections, fused with the semantic segmentation into a panoptic map.
+
+    test_cfg: its part `panoptic` says which detections there are, and how both are fused.
+    """
+
+    def __init__(
+        self,
+        semantic_head: Mapping[str, Any],
+        panoptic_fusion_head: Mapping[str, Any],
+        test_cfg: Mapping[str, Any],
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(test_cfg={**test_cfg, "rcnn": test_cfg["panoptic"]}, **kwargs)
+        self.semantic_head = component(semantic_head)
+        self.panoptic_fusion_head = component(panoptic_fusion_head, test_cfg=test_cfg["panoptic"])
+
+    def predict(self, images: Tensor, frames: Sequence[Frame], *args: Any) -> list[Detections]:
+        """Detections with masks and a panoptic map, in output coordinates."""
+        features = self.features(images)
+        found = self.roi_head.predict(features, self.propose(features, frames, *args), frames)
+        logits = F.interpolate(
+            self.semantic_head(features), size=images.shape[-2:], mode="bilinear", align_corners=False
+        )
+        for d, x, frame in zip(found, logits, frames):
+            d.panoptic = self.panoptic_fusion_head(d.masks, d.labels, in_output(x, frame))
+        return [d.to_output(frame) for d, frame in zip(found, frames)]
+
+
+def in_output(logits: Tensor, frame: Frame) -> Tensor:
+    """Logits (C, H, W) of a padded input, cut to the picture and resized to the output: (C, h, w)."""
+    height, width = frame.size
+    inside = logits[None, :, :height, :width]
+    return F.interpolate(inside, size=frame.output_size, mode="bilinear", align_corners=False)[0]

@@ -1,0 +1,26 @@
+"""A convolution evaluated at some positions only (Wang et al., Guided Anchoring, 2019, section 3.4)."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class MaskedConv2d(nn.Conv2d):
+    """A convolution of stride and dilation 1 whose output is zero, without bias, where a mask says no.
+
+    Without a mask it is a plain convolution.
+    """
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:  # type: ignore[override]
+        """(N, in_channels, H, W) to (N, out_channels, H', W'). mask: (N, H', W') bool."""
+        if mask is None:
+            return super().forward(x)
+        picture, row, column = mask.nonzero(as_tuple=True)
+        height, width = self.kernel_size
+        pad_y, pad_x = (int(p) for p in self.padding)
+        windows = F.pad(x, (pad_x, pad_x, pad_y, pad_y)).unfold(2, height, 1).unfold(3, width, 1)
+        chosen = windows.permute(0, 2, 3, 1, 4, 5)[picture, row, column].flatten(1)
+        out = x.new_zeros(*mask.shape, self.out_channels)
+        out[picture, row, column] = F.linear(chosen, self.weight.flatten(1), self.bias)
+        return out.permute(0, 3, 1, 2)

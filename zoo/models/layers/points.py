@@ -1,0 +1,41 @@
+"""Features at points of a map (Kirillov et al., PointRend, 2019)."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def sample_points(features: Tensor, points: Tensor, align_corners: bool = False) -> Tensor:
+    """Bilinear samples (N, C, P), zero outside.
+
+    features: (N, C, H, W). points: (N, P, 2) as x, y from 0 to 1 over the map.
+    """
+    grid = points[:, :, None] * 2 - 1
+    return F.grid_sample(features, grid.to(features), align_corners=align_corners)[..., 0]
+
+
+def sample_regions(features: Tensor, rois: Tensor, points: Tensor, stride: float, aligned: bool = True) -> Tensor:
+    """Samples (M, C, P) at points of regions.
+
+    features: (N, C, H, W) of `stride` pixels per cell. rois: (M, 5) as picture index and xyxy in pixels.
+    points: (M, P, 2) as x, y from 0 to 1 over the region.
+    """
+    height, width = features.shape[-2:]
+    pixels = points * (rois[:, None, 3:] - rois[:, None, 1:3]) + rois[:, None, 1:3]
+    relative = pixels / (pixels.new_tensor([width, height]) * stride)
+    samples = features.new_zeros(len(rois), features.shape[1], points.shape[1])
+    for i in range(len(features)):
+        index = (rois[:, 0] == i).nonzero().squeeze(1)
+        if len(index):
+            found = sample_points(features[i : i + 1], relative[index].view(1, -1, 2), not aligned)
+            samples[index] = found.view(features.shape[1], len(index), -1).transpose(0, 1)
+    return samples
+
+
+def cell_centres(size: tuple[int, int], device: torch.device | str) -> Tensor:
+    """Centres (h * w, 2), as x, y from 0 to 1, of the cells of a grid of (h, w), row by row."""
+    y = (torch.arange(size[0], device=device) + 0.5) / size[0]
+    x = (torch.arange(size[1], device=device) + 0.5) / size[1]
+    return torch.stack([x.repeat(size[0]), y.repeat_interleave(size[1])], dim=-1)

@@ -1,0 +1,29 @@
+"""Squeeze and excitation (Hu et al., 2017)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor, nn
+
+from zoo.models.layers.conv_module import RELU, ConvModule
+
+SIGMOID = {"type": "Sigmoid"}
+
+
+class SELayer(nn.Module):
+    """Scales each channel by a factor in (0, 1) that depends on all channels' means.
+
+    ratio: of the channels to the hidden ones.
+    """
+
+    def __init__(self, channels: int, ratio: float = 16, act_cfg: Mapping[str, Any] = RELU) -> None:
+        super().__init__()
+        hidden = int(channels / ratio)
+        self.conv1 = ConvModule(channels, hidden, 1, act_cfg=act_cfg)
+        self.conv2 = ConvModule(hidden, channels, 1, act_cfg=SIGMOID)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, channels, H, W) to the same."""
+        return x * self.conv2(self.conv1(x.mean(dim=(2, 3), keepdim=True)))

@@ -1,0 +1,74 @@
+"""Hybrid Task Cascade: boxes and masks refined together, with a view of the whole scene (Chen et al., 2019)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from zoo.models.build import component
+from zoo.models.roi_heads.cascade import CascadeRoIHead
+from zoo.structures import Detections, Frame
+
+
+@dataclass
+class Scene:
+    """What the regions of a batch see.
+
+    levels: of the pyramid, each (N, C, H, W). semantic: (N, C, H, W) or None. context: (N, C, 1, 1) or None.
+    """
+
+    levels: Sequence[Tensor]
+    semantic: Tensor | None = None
+    context: Tensor | None = None
+
+
+class HybridTaskCascadeRoIHead(CascadeRoIHead):
+    """A cascade whose mask heads hand their features on, with semantic features added to every region's.
+
+    mask_info_flow: each mask head sees the one before it. interleaved: masks are trained on the refined boxes.
+    """
+
+    def __init__(
+        self,
+        semantic_roi_extractor: Mapping[str, Any] | None = None,
+        semantic_head: Mapping[str, Any] | None = None,
+        interleaved: bool = True,
+        mask_info_flow: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.interleaved, self.mask_info_flow = interleaved, mask_info_flow
+        self.semantic_head = component(semantic_head) if semantic_head else None
+        self.semantic_roi_extractor = component(semantic_roi_extractor) if semantic_roi_extractor else None
+
+    def predict(self, features: Any, proposals: Sequence[Tensor], frames: Sequence[Frame]) -> list[Detections]:
+        """Detections per picture, boxes in input and masks in output coordinates."""
+        semantic = self.semantic_head(features)[1] if self.semantic_head is not None else None
+        return super().predict(Scene(features, semantic), proposals, frames)
+
+    def region_features(self, extractor: nn.Module, features: Scene, rois: Tensor) -> Tensor:
+        """Pyramid features of regions (M, 5), with the semantic ones added: (M, C, h, w)."""
+        return add_semantic(extractor(features.levels, rois), self.semantic_roi_extractor, features, rois)
+
+    def mask_logits(self, features: Scene, rois: Tensor) -> list[Tensor]:
+        """Mask logits (K, num_classes, h, w) of regions (K, 5), stage by stage."""
+        x, previous, all_logits = self.region_features(self.mask_roi_extractor[-1], features, rois), None, []
+        for head in self.mask_head:
+            logits, hidden = head(x, previous)
+            previous = hidden if self.mask_info_flow else None
+            all_logits.append(logits)
+        return all_logits
+
+
+def add_semantic(x: Tensor, extractor: nn.Module | None, scene: Scene, rois: Tensor) -> Tensor:
+    """Region features (M, C, h, w) plus the semantic features of the same regions, where there are any."""
+    if extractor is None or scene.semantic is None:
+        return x
+    semantic = extractor([scene.semantic], rois)
+    if semantic.shape[-2:] != x.shape[-2:]:
+        semantic = F.adaptive_avg_pool2d(semantic, (x.shape[-2], x.shape[-1]))
+    return x + semantic
