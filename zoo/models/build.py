@@ -45,6 +45,8 @@ COMPONENTS: dict[str, str] = {
     "RPN": "detectors.two_stage:RPN",
     "RetinaNet": "detectors.single_stage:SingleStageDetector",
     "SCNet": "detectors.two_stage:TwoStageDetector",
+    "SOLO": "detectors.solo:SOLO",
+    "SOLOv2": "detectors.solo:SOLO",
     "SingleStageDetector": "detectors.single_stage:SingleStageDetector",
     "SparseRCNN": "detectors.sparse_rcnn:SparseRCNN",
     "TridentFasterRCNN": "detectors.trident:TridentFasterRCNN",
@@ -142,6 +144,11 @@ COMPONENTS: dict[str, str] = {
     "SparseRoIHead": "queries.sparse_roi_head:SparseRoIHead",
     "StandardRoIHead": "roi_heads.standard:StandardRoIHead",
     "TridentRoIHead": "roi_heads.trident:TridentRoIHead",
+    # mask and panoptic heads
+    "DecoupledSOLOHead": "segmentation.decoupled_solo_head:DecoupledSOLOHead",
+    "DecoupledSOLOLightHead": "segmentation.decoupled_solo_head:DecoupledSOLOLightHead",
+    "SOLOHead": "segmentation.solo_head:SOLOHead",
+    "SOLOV2Head": "segmentation.solov2_head:SOLOV2Head",
     # transformers
     "BaseTransformerLayer": "queries.layers:TransformerLayer",
     "DeformableDetrTransformer": "queries.deformable_transformer:DeformableDetrTransformer",

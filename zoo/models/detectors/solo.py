@@ -1,0 +1,38 @@
+"""Detectors of masks without boxes (Wang et al., SOLO and SOLOv2, 2020)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from torch import Tensor
+
+from zoo.models.build import component
+from zoo.models.detectors.base import Detector
+from zoo.structures import Detections, Frame
+
+
+class SOLO(Detector):
+    """Backbone, neck and a head that predicts masks per grid cell."""
+
+    def __init__(
+        self,
+        backbone: Mapping[str, Any],
+        mask_head: Mapping[str, Any],
+        neck: Mapping[str, Any] | None = None,
+        train_cfg: Mapping[str, Any] | None = None,
+        test_cfg: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        self.backbone = component(backbone)
+        self.neck = component(neck) if neck else None
+        self.mask_head = component(mask_head, train_cfg=train_cfg, test_cfg=test_cfg)
+
+    def features(self, images: Tensor) -> tuple[Tensor, ...]:
+        """(N, 3, H, W) to feature maps, finest first."""
+        maps = self.backbone(images)
+        return self.neck(maps) if self.neck is not None else maps
+
+    def predict(self, images: Tensor, frames: Sequence[Frame], *args: Any) -> list[Detections]:
+        """Detections with masks in output coordinates; their boxes are zero."""
+        return self.mask_head.predict(self.mask_head(self.features(images)), frames)
