@@ -158,6 +158,19 @@ COCO_PANOPTIC = Spec(
     },
 )
 
+COCO_KEYPOINTS = Spec(
+    "coco_2017_keypoints",
+    "COCO 2017 persons with keypoints",
+    "COCO box AP of persons (keypoints are not evaluated)",
+    "data/coco",
+    "val",
+    "coco_2017_val",
+    {"annotations/person_keypoints_{split}2017.json": COCO_ANNOTATIONS, "{split}2017/": "the pictures"},
+    ("box",),
+    "coco:CocoDataset",
+    {"annotations": "annotations/person_keypoints_{split}2017.json", "pictures": "{split}2017"},
+)
+
 CITYSCAPES = Spec(
     "cityscapes",
     "Cityscapes",
@@ -238,6 +251,7 @@ SPECS = [
     coco_2017("coco_2017", "COCO 2017, or a data set of yours in its layout"),
     coco_2017("coco_2017_person", "COCO 2017, for models of persons"),
     coco_2017("coco_2017_person_bicycle_car", "COCO 2017, for models of persons, bicycles and cars"),
+    COCO_KEYPOINTS,
     COCO_PANOPTIC,
     lvis("v1", "."),
     lvis("v0.5", "{split}2017"),
