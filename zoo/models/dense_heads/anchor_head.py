@@ -60,15 +60,22 @@ class AnchorHead(nn.Module):
         """Boxes (K, 4) xyxy from priors (K, 4) and their regression (K, D). size: (h, w) to clip to."""
         return self.bbox_coder.decode(priors, regression, size=size)
 
+    def activate(self, logits: Tensor) -> Tensor:
+        """Scores (P, C) of the foreground classes from class logits (P, C, or C + 1 for a softmax)."""
+        return class_scores(logits, self.use_sigmoid)
+
     def levels(self, outputs: Sequence[Sequence[Tensor]], picture: int) -> list[Level]:
         """One picture's predictions, level by level."""
         logits, regressions, *quality = outputs
         sizes = [(x.shape[-2], x.shape[-1]) for x in logits]
-        priors = self.prior_generator.grid_priors(sizes, logits[0].device)
+        priors, per_cell = (
+            self.prior_generator.grid_priors(sizes, logits[0].device),
+            self.prior_generator.num_base_priors,
+        )
         return [
             Level(
-                scores=class_scores(flatten_map(logits[i][picture], self.cls_out_channels), self.use_sigmoid),
-                regression=flatten_map(regressions[i][picture], regressions[i].shape[1] // self.num_base_priors),
+                scores=self.activate(flatten_map(logits[i][picture], self.cls_out_channels)),
+                regression=flatten_map(regressions[i][picture], regressions[i].shape[1] // per_cell[i]),
                 priors=priors[i],
                 quality=flatten_map(quality[0][i][picture], 1).squeeze(1).sigmoid() if quality else None,
             )

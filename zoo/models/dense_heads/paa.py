@@ -7,11 +7,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torchvision.ops import box_iou
 
 from zoo.models.dense_heads.atss import ATSSHead
-from zoo.models.dense_heads.selection import Level
-from zoo.models.layers.nms import multiclass_nms, ranked
+from zoo.models.dense_heads.selection import Level, best_rows
+from zoo.models.layers.boxes import pairwise_iou
+from zoo.models.layers.nms import multiclass_nms
 from zoo.structures import Detections, Frame
 
 
@@ -54,13 +54,6 @@ class PAAHead(ATSSHead):
         return torch.cat(boxes), torch.cat(scores)
 
 
-def best_rows(scores: Tensor, count: int) -> Tensor:
-    """Indices of the `count` rows of (P, C) with the highest maxima; of all rows, in order, if there are no more."""
-    if not 0 < count < len(scores):
-        return torch.arange(len(scores), device=scores.device)
-    return ranked(scores.max(dim=1).values)[1][:count]
-
-
 def vote(found: Detections, boxes: Tensor, scores: Tensor, score_thr: float) -> Detections:
     """Each detection's box becomes the weighted mean of the candidates of its class around it (section 3.3).
 
@@ -68,7 +61,7 @@ def vote(found: Detections, boxes: Tensor, scores: Tensor, score_thr: float) -> 
     an IoU of 0.01 or less do not count.
     """
     index, labels = (scores > score_thr).nonzero(as_tuple=True)
-    iou = box_iou(found.boxes, boxes[index]).nan_to_num()  # two empty boxes overlap by 0 / 0
+    iou = pairwise_iou(found.boxes, boxes[index])
     weights = (-((1 - iou) ** 2) / 0.025).exp() * scores[index, labels]
     weights = weights * ((iou > 0.01) & (found.labels[:, None] == labels))
     total = weights.sum(dim=1, keepdim=True)

@@ -51,6 +51,13 @@ def above_threshold(scores: Tensor, score_thr: float, nms_pre: int) -> tuple[Ten
     return kept, index[order], labels[order]
 
 
+def best_rows(scores: Tensor, count: int) -> Tensor:
+    """Indices of the `count` rows of (P, C) with the highest maxima; of all rows, in order, if there are no more."""
+    if not 0 < count < len(scores):
+        return torch.arange(len(scores), device=scores.device)
+    return ranked(scores.max(dim=1).values)[1][:count]
+
+
 def select_and_decode(levels: Sequence[Level], decode: Decode, cfg: Mapping[str, Any]) -> tuple[Tensor, Tensor, Tensor]:
     """Candidates of one picture: per level the best pairs above the threshold, decoded.
 

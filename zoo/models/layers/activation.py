@@ -18,6 +18,7 @@ ACTIVATIONS: dict[str, Callable[..., nn.Module]] = {
     "GELU": nn.GELU,
     "Sigmoid": nn.Sigmoid,
     "Tanh": nn.Tanh,
+    "HSigmoid": nn.Hardsigmoid,
     "HSwish": nn.Hardswish,
 }
 WITHOUT_INPLACE = ("GELU", "Sigmoid", "Tanh")

@@ -17,6 +17,7 @@ CONVS = {
     "Conv2dAdaptivePadding": "zoo.models.layers.same_padding:SamePaddingConv",
     "ConvAWS": "zoo.models.layers.weight_standardization:ConvAWS",
     "ConvWS": "zoo.models.layers.weight_standardization:ConvWS",
+    "deconv": "torch.nn:ConvTranspose2d",
     "DCN": "zoo.models.layers.deform_conv:DCN",
     "DCNv2": "zoo.models.layers.deform_conv:DCNv2",
     "SAC": "zoo.models.layers.switchable_atrous:SAC",

@@ -42,7 +42,15 @@ class ConvModule(nn.Module):
         self.order = tuple(order)
         with_bias = norm_cfg is None if bias == "auto" else bool(bias)
         self.conv = make_conv(
-            conv_cfg, in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias=with_bias
+            conv_cfg,
+            in_channels,
+            out_channels,
+            kernel_size,
+            stride=stride,
+            padding=padding,
+            dilation=dilation,
+            groups=groups,
+            bias=with_bias,
         )
         self.norm_name: str | None = None
         if norm_cfg is not None:

@@ -96,3 +96,13 @@ def zero(conv: nn.Conv2d) -> None:
     """Weight and bias of zero."""
     nn.init.zeros_(conv.weight)
     nn.init.zeros_(conv.bias)  # type: ignore[arg-type]
+
+
+def kernel_elements(kernel_size: int, like: Tensor) -> Tensor:
+    """Where the elements of a square kernel are: (1, 2 * k * k, 1, 1), dy and dx from its centre, row by row.
+
+    An offset that is to reach a given point is that point less the element's own place.
+    """
+    reach = (kernel_size - 1) // 2
+    line = torch.arange(-reach, reach + 1, device=like.device, dtype=like.dtype)
+    return torch.stack(torch.meshgrid(line, line, indexing="ij"), dim=-1).view(1, -1, 1, 1)

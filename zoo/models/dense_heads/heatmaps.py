@@ -1,0 +1,36 @@
+"""Peaks of heatmaps (Law and Deng, CornerNet, 2018; Zhou et al., Objects as Points, 2019)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch.nn.functional as F
+from torch import Tensor
+
+
+@dataclass
+class Peaks:
+    """The best peaks of one picture, best first, K of them.
+
+    scores: (K,). labels: (K,). places: (K,), cells counted row by row. x, y: (K,) float, in cells.
+    """
+
+    scores: Tensor
+    labels: Tensor
+    places: Tensor
+    x: Tensor
+    y: Tensor
+
+    def read(self, values: Tensor) -> Tensor:
+        """What a map (C, H, W) says at the peaks: (K, C)."""
+        return values.flatten(1)[:, self.places].T
+
+
+def find_peaks(heat: Tensor, count: int, kernel: int = 3) -> Peaks:
+    """The `count` best local maxima of all classes. heat: (C, H, W). kernel: side of the neighbourhood, odd."""
+    highest = F.max_pool2d(heat[None], kernel, stride=1, padding=(kernel - 1) // 2)[0]
+    peaks = heat * (highest == heat)
+    scores, index = peaks.flatten().topk(min(count, peaks.numel()))
+    width, cells = heat.shape[2], heat.shape[1] * heat.shape[2]
+    places = index % cells
+    return Peaks(scores, index // cells, places, (places % width).float(), (places // width).float())
