@@ -61,6 +61,6 @@ class SSDHead(AnchorHead):
         return nn.Sequential(*layers)
 
     def forward(self, features: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
-        """Per level (N, C_i, H, W): class logits (N, A_i * (C + 1), H, W), background last, and deltas (N, A_i * 4, ...)."""
+        """Per level (N, C_i, H, W): class logits (N, A_i * (C + 1), H, W), deltas (N, A_i * 4, H, W)."""
         logits = [conv(x) for conv, x in zip(self.cls_convs, features)]
         return logits, [conv(x) for conv, x in zip(self.reg_convs, features)]

@@ -1,21 +1,62 @@
-"""Detectors that find boxes as keypoints in heatmaps."""
+"""Detectors that find boxes as keypoints in heatmaps, whose cells are exact fractions of the padded input."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from zoo.models.detectors.single_stage import SingleStageDetector
-from zoo.structures import Detections, Frame
+from zoo.structures import Detections, Frame, Sample
 
 
-class CenterNet(SingleStageDetector):
-    """Backbone, neck and a head on heatmaps, whose cells are exact fractions of the padded input."""
+class KeypointDetector(SingleStageDetector):
+    """CenterNet (Zhou et al., 2019): backbone, neck and a head on heatmaps."""
 
     def predict(self, images: Tensor, frames: Sequence[Frame], *args: Any) -> list[Detections]:
         """Detections in output coordinates."""
-        outputs = self.bbox_head(self.features(images))
-        found = self.bbox_head.predict(outputs, frames, (images.shape[2], images.shape[3]))
+        found = self.bbox_head.predict(self.bbox_head(self.features(images)), frames, input_size(images))
         return [d.to_output(frame) for d, frame in zip(found, frames)]
+
+
+class CornerNet(KeypointDetector):
+    """CornerNet (Law and Deng, 2018) and CentripetalNet (Dong et al., 2020), with an hourglass network as backbone.
+
+    flip_test: `detect` looks at each picture and its mirror image, as the published accuracies do.
+    """
+
+    flip_test = True
+
+    def detect_sample(self, sample: Sample, home: Tensor) -> Detections:
+        """One preprocessed picture, in original coordinates, on the CPU."""
+        if not self.flip_test:
+            return super().detect_sample(sample, home)
+        image, frame = sample.image[None].to(home), sample.frame
+        images = torch.cat([image, image.flip(3)])
+        plain, mirrored = self.bbox_head.pairs(self.bbox_head(self.features(images)), [frame] * 2, input_size(images))
+        mirrored = replace(mirrored, boxes=mirror(mirrored.boxes, frame))
+        both = Detections(*(torch.cat(p) for p in zip(fields(plain), fields(mirrored))))
+        return self.bbox_head.suppress(both).to_output(frame).to("cpu")
+
+
+def input_size(images: Tensor) -> tuple[int, int]:
+    """(h, w) of a padded batch."""
+    return images.shape[2], images.shape[3]
+
+
+def fields(found: Detections) -> tuple[Tensor, Tensor, Tensor]:
+    """Boxes, scores and labels."""
+    return found.boxes, found.scores, found.labels
+
+
+def mirror(boxes: Tensor, frame: Frame) -> Tensor:
+    """Boxes (K, 4) of a mirrored input, in coordinates of the input itself.
+
+    The picture is mirrored within its frame, whose left margin is taken to be the mirrored one's, too.
+    """
+    total = frame.size[1] + 2 * frame.offset[0]
+    x1, y1, x2, y2 = boxes.unbind(dim=1)
+    return torch.stack([total - x2, y1, total - x1, y2], dim=1)

@@ -10,6 +10,7 @@ from torch import Tensor
 from torchvision.ops import nms
 
 from zoo.errors import BuildError
+from zoo.models.layers.soft_nms import soft_nms
 from zoo.structures import Detections
 
 # From this many boxes on, offsets per class lose float32 precision (MMCV groups by class there): compare in double.
@@ -36,13 +37,15 @@ def batched_nms(boxes: Tensor, scores: Tensor, groups: Tensor, cfg: Mapping[str,
         return order, kept
     options = dict(cfg)
     kind = options.pop("type", "nms")
-    moved = boxes if options.pop("class_agnostic", False) else separate(boxes, groups)
+    agnostic, most = options.pop("class_agnostic", False), options.pop("max_num", len(boxes))
+    if kind == "soft_nms":
+        keep, kept = soft_nms(boxes, scores, torch.zeros_like(groups) if agnostic else groups, **options)
+        return keep[:most], kept[:most]
     if kind != "nms":
-        raise BuildError(f"there is no suppression of type '{kind}'; known: nms")
+        raise BuildError(f"there is no suppression of type '{kind}'; known: nms, soft_nms")
+    moved = boxes if agnostic else separate(boxes, groups)
     kept, order = ranked(scores)
-    keep = order[nms(moved[order], kept.to(moved.dtype), options["iou_threshold"])][
-        : options.get("max_num", len(boxes))
-    ]
+    keep = order[nms(moved[order], kept.to(moved.dtype), options["iou_threshold"])][:most]
     return keep, scores[keep]
 
 

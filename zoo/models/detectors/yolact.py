@@ -1,0 +1,43 @@
+"""YOLACT (Bolya et al., Real-time Instance Segmentation, 2019)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from torch import Tensor
+
+from zoo.models.build import component
+from zoo.models.detectors.single_stage import SingleStageDetector
+from zoo.structures import Detections, Frame
+
+
+class YOLACT(SingleStageDetector):
+    """Boxes with mask coefficients, and prototypes for the whole picture; a mask is their combination.
+
+    segm_head is needed in training only.
+    """
+
+    def __init__(
+        self,
+        backbone: Mapping[str, Any],
+        bbox_head: Mapping[str, Any],
+        mask_head: Mapping[str, Any],
+        segm_head: Mapping[str, Any],
+        neck: Mapping[str, Any] | None = None,
+        train_cfg: Mapping[str, Any] | None = None,
+        test_cfg: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__(backbone, bbox_head, neck, train_cfg, test_cfg)
+        self.segm_head, self.mask_head = component(segm_head), component(mask_head)
+
+    def predict(self, images: Tensor, frames: Sequence[Frame], *args: Any) -> list[Detections]:
+        """Detections with masks, in output coordinates."""
+        features = self.features(images)
+        found = self.bbox_head.predict_with_coefficients(self.bbox_head(features), frames)
+        prototypes = self.mask_head(features[0])
+        return [
+            replace(d.to_output(frame), masks=self.mask_head.masks(maps, coefficients, d.boxes, frame))
+            for (d, coefficients), maps, frame in zip(found, prototypes, frames)
+        ]
