@@ -9,7 +9,10 @@ from zoo.models.coders.delta import DeltaXYWHCoder
 
 
 class LegacyDeltaXYWHCoder(DeltaXYWHCoder):
-    """Sizes are one pixel larger than the difference of the coordinates; decoded boxes end at the last pixel."""
+    """Sizes are one pixel larger than the difference of the coordinates.
+
+    Decoded boxes stay half a pixel larger on every side, as MMDetection 2.x evaluates the old checkpoints.
+    """
 
     def encode(self, priors: Tensor, boxes: Tensor) -> Tensor:
         """Deltas (..., 4) that turn `priors` into `boxes`, both (..., 4) xyxy."""

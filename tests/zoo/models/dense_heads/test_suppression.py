@@ -1,0 +1,57 @@
+"""Suppression rules of single heads against obvious loops."""
+
+from __future__ import annotations
+
+import torch
+from torchvision.ops import box_iou
+
+from zoo.models.dense_heads.paa import vote
+from zoo.models.dense_heads.yolact import fast_nms
+from zoo.structures import Detections
+
+
+def scene(count: int = 50, classes: int = 4):
+    generator = torch.Generator().manual_seed(0)
+    corner = torch.rand(count, 2, generator=generator) * 50
+    boxes = torch.cat([corner, corner + 5 + torch.rand(count, 2, generator=generator) * 40], dim=1)
+    return boxes, torch.rand(count, classes, generator=generator)
+
+
+def test_fast_nms_drops_what_any_better_box_of_the_class_overlaps():
+    boxes, scores = scene()
+    expected = []
+    for label in range(scores.shape[1]):
+        order = scores[:, label].argsort(descending=True)[:20].tolist()
+        for rank, i in enumerate(order):
+            better = boxes[order[:rank]]
+            overlapped = rank > 0 and box_iou(boxes[i : i + 1], better).max() > 0.5
+            if not overlapped and scores[i, label] > 0.3:
+                expected.append((scores[i, label].item(), label, i))
+    found, index = fast_nms(boxes, scores, score_thr=0.3, iou_thr=0.5, top_k=20, max_num=15)
+    assert len(expected) > 15
+    assert (
+        list(zip(found.scores.tolist(), found.labels.tolist(), index.tolist())) == sorted(expected, reverse=True)[:15]
+    )
+    torch.testing.assert_close(found.boxes, boxes[index])
+
+
+def test_fast_nms_of_nothing_above_the_threshold_is_empty():
+    boxes, scores = scene()
+    found, index = fast_nms(boxes, scores, score_thr=2.0, iou_thr=0.5, top_k=20)
+    assert len(found) == len(index) == 0
+
+
+def test_a_voted_box_is_the_weighted_mean_of_the_candidates_around_it():
+    boxes, scores = scene()
+    labels = scores.argmax(dim=1)[:10]
+    found = Detections(boxes[:10], scores[torch.arange(10), labels], labels)
+    voted = vote(found, boxes, scores, score_thr=0.2)
+    for box, label, result in zip(found.boxes, found.labels.tolist(), voted.boxes):
+        total, weight = torch.zeros(4), 0.0
+        for candidate, score in zip(boxes, scores[:, label].tolist()):
+            iou = box_iou(box[None], candidate[None]).item()
+            if score > 0.2 and iou > 0.01:
+                w = torch.tensor(-((1 - iou) ** 2) / 0.025).exp().item() * score
+                total, weight = total + w * candidate, weight + w
+        torch.testing.assert_close(result, total / weight, rtol=1e-4, atol=1e-3)
+    assert (voted.labels == found.labels).all()

@@ -1,0 +1,26 @@
+"""Corner pooling against its definition."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from zoo.models.layers.corner_pool import corner_pool
+
+
+@pytest.mark.parametrize(
+    ("direction", "rows", "columns"),
+    [
+        ("top", lambda y: slice(y, None), lambda x: slice(x, x + 1)),
+        ("bottom", lambda y: slice(0, y + 1), lambda x: slice(x, x + 1)),
+        ("left", lambda y: slice(y, y + 1), lambda x: slice(x, None)),
+        ("right", lambda y: slice(y, y + 1), lambda x: slice(0, x + 1)),
+    ],
+)
+def test_each_cell_is_the_maximum_of_what_lies_before_it(direction, rows, columns):
+    x = torch.randn(2, 3, 5, 6)
+    pooled = corner_pool(x, direction)
+    for i in range(5):
+        for j in range(6):
+            expected = x[:, :, rows(i), columns(j)].amax(dim=(2, 3))
+            torch.testing.assert_close(pooled[:, :, i, j], expected)
