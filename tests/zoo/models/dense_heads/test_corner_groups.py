@@ -49,9 +49,10 @@ def test_corners_with_near_tags_make_a_box():
 
 def test_corners_whose_centres_meet_in_the_central_region_make_a_box():
     """Section 3.2 of CentripetalNet, word for word."""
-    parts = [corners(2), corners(3)]
-    tl = Corners(**parts[0], centres=parts[0]["places"] + torch.rand(40, 2) * 40)
-    br = Corners(**parts[1], centres=parts[1]["places"] - torch.rand(40, 2) * 40)
+    generator = torch.Generator().manual_seed(2)
+    tl, br = (
+        Corners(**corners(i, count=120), centres=40 + torch.rand(120, 2, generator=generator) * 20) for i in (2, 3)
+    )
 
     def matches(i: int, j: int, box: tuple) -> bool:
         x1, y1, x2, y2 = box
