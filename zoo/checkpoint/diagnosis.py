@@ -13,6 +13,9 @@ LISTED = 3
 RESNET_STAGE3 = {2: "18", 6: "34 or 50", 23: "101", 36: "152"}
 """Blocks in the third stage -> depth of a ResNet."""
 
+THIRD_STAGE = (r"layer3", r"stages\.2\.blocks", r"stages\.2")
+"""What backbones call it: ResNets, Swin Transformers, ConvNeXts."""
+
 PREDICTORS = re.compile(
     r"(\w*_cls|cls_branches\.\d+|cls_embed|conv_logits|multi_level_conv_cls\.\d+|cls_convs\.\d+\.0|convs_pred\.\d+|"
     r"heatmap_head\.2|fc_reg)\.(weight|bias)$"
@@ -94,8 +97,9 @@ def other_version(found: Shapes, expected: Shapes, missing: Sequence[str], surpl
 
 def other_depth(found: Shapes, expected: Shapes, missing: Sequence[str], surplus: Sequence[str]) -> str | None:
     """Another number of blocks in a backbone."""
-    theirs, ours = blocks(found), blocks(expected)
-    if not theirs or not ours or theirs == ours:
+    pairs = [(blocks(found, stage), blocks(expected, stage)) for stage in THIRD_STAGE]
+    theirs, ours = next((pair for pair in pairs if all(pair)), (0, 0))
+    if theirs == ours:
         return None
     if theirs in RESNET_STAGE3 and ours in RESNET_STAGE3:
         depths = f"a backbone of depth {RESNET_STAGE3[theirs]}, the network one of depth {RESNET_STAGE3[ours]}"
@@ -103,9 +107,9 @@ def other_depth(found: Shapes, expected: Shapes, missing: Sequence[str], surplus
     return f"The third stage of its backbone has {theirs} blocks, that of the network {ours}: another depth."
 
 
-def blocks(shapes: Shapes) -> int:
-    """How many blocks the third stage of the backbone has; 0 if it has no such stage."""
-    pattern = re.compile(r"backbone\.(?:layer3|stages\.2(?:\.blocks)?|stage4)\.(\d+)\.")
+def blocks(shapes: Shapes, stage: str) -> int:
+    """How many blocks a stage of the backbone has; 0 if it has no such stage."""
+    pattern = re.compile(rf"backbone\.{stage}\.(\d+)\.")
     return max((int(match[1]) + 1 for name in shapes if (match := pattern.match(name))), default=0)
 
 

@@ -77,6 +77,8 @@ def check_entry(info: zipfile.ZipInfo, seen: dict[str, Span]) -> None:
 
 def data_span(file: BinaryIO, info: zipfile.ZipInfo, size: int) -> Span:
     """Where an entry's bytes are, behind its local header (whose extra field pads them to 64 bytes)."""
+    if not 0 <= info.header_offset < size:
+        raise CorruptCheckpoint("is a zip archive whose directory points outside it; it may be truncated")
     file.seek(info.header_offset)
     raw = file.read(LOCAL_HEADER.size)
     if len(raw) < LOCAL_HEADER.size or raw[:4] != b"PK\x03\x04":

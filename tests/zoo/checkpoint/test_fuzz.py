@@ -91,7 +91,8 @@ SEEDS["pickle"] = pickle.dumps({"model": {"a": torch.zeros(3).numpy()}, "x": {1:
 @pytest.fixture(scope="module", autouse=True)
 def warm(tmp_path_factory):
     """Modules and text encodings that reading imports are imported before anything is watched."""
-    b"".decode("raw-unicode-escape")
+    for encoding in ("raw-unicode-escape", "cp437"):
+        b"x".decode(encoding)
     for data in SEEDS.values():
         file = io.BytesIO(data)
         contents = dispatch(tmp_path_factory.mktemp("x") / "x.pkl", file, len(data))
