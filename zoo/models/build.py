@@ -203,6 +203,27 @@ COMPONENTS: dict[str, str] = {
     "TBLRBBoxCoder": "coders.tblr:TBLRCoder",
     "YOLOAnchorGenerator": "priors.anchors:YOLOAnchorGenerator",
     "YOLOBBoxCoder": "coders.yolo:YOLOCoder",
+    # training: assigners and samplers
+    "ATSSAssigner": "training.assigners.atss:ATSSAssigner",
+    "MaxIoUAssigner": "training.assigners.max_iou:MaxIoUAssigner",
+    "OHEMSampler": "training.samplers.ohem:OHEMSampler",
+    "PseudoSampler": "training.samplers.random:PseudoSampler",
+    "RandomSampler": "training.samplers.random:RandomSampler",
+    "SimOTAAssigner": "training.assigners.sim_ota:SimOTAAssigner",
+    # training: losses
+    "BalancedL1Loss": "training.losses.regression:BalancedL1Loss",
+    "BoundedIoULoss": "training.losses.iou:BoundedIoULoss",
+    "CIoULoss": "training.losses.iou:CIoULoss",
+    "CrossEntropyLoss": "training.losses.cross_entropy:CrossEntropyLoss",
+    "DIoULoss": "training.losses.iou:DIoULoss",
+    "DistributionFocalLoss": "training.losses.focal:DistributionFocalLoss",
+    "FocalLoss": "training.losses.focal:FocalLoss",
+    "GIoULoss": "training.losses.iou:GIoULoss",
+    "IoULoss": "training.losses.iou:IoULoss",
+    "L1Loss": "training.losses.regression:L1Loss",
+    "MSELoss": "training.losses.regression:MSELoss",
+    "QualityFocalLoss": "training.losses.focal:QualityFocalLoss",
+    "SmoothL1Loss": "training.losses.regression:SmoothL1Loss",
 }
 
 # Settings that only training or initialisation needs: dropped for a component that does not take them.

@@ -10,6 +10,8 @@ from torch import Tensor, nn
 
 from zoo.models.build import component
 from zoo.models.dense_heads.selection import Level, class_scores, detect, flatten_map
+from zoo.models.training.anchors import anchor_losses
+from zoo.models.training.targets import Truth
 from zoo.structures import Detections, Frame
 
 SIGMOID = {"type": "CrossEntropyLoss", "use_sigmoid": True}
@@ -52,6 +54,16 @@ class AnchorHead(nn.Module):
         """Detections in input coordinates. outputs: what `forward` returned. frames: one per picture."""
         return [self.predict_one(self.levels(outputs, i), frame) for i, frame in enumerate(frames)]
 
+    def priors(self, maps: Sequence[Tensor]) -> list[Tensor]:
+        """Anchors (P, 4) of each level. maps: any maps (N, ..., H, W) of these levels."""
+        return self.prior_generator.grid_priors([(x.shape[-2], x.shape[-1]) for x in maps], maps[0].device)
+
+    def losses(
+        self, outputs: Sequence[Sequence[Tensor]], frames: Sequence[Frame], truths: Sequence[Truth]
+    ) -> dict[str, Tensor]:
+        """Training losses by name. outputs: what `forward` returned. truths: the objects of each picture."""
+        return anchor_losses(self, outputs, frames, truths)
+
     def predict_one(self, levels: list[Level], frame: Frame) -> Detections:
         """One picture's detections."""
         return detect(levels, partial(self.decode, size=frame.size), self.test_cfg)
@@ -67,11 +79,7 @@ class AnchorHead(nn.Module):
     def levels(self, outputs: Sequence[Sequence[Tensor]], picture: int) -> list[Level]:
         """One picture's predictions, level by level."""
         logits, regressions, *quality = outputs
-        sizes = [(x.shape[-2], x.shape[-1]) for x in logits]
-        priors, per_cell = (
-            self.prior_generator.grid_priors(sizes, logits[0].device),
-            self.prior_generator.num_base_priors,
-        )
+        priors, per_cell = self.priors(logits), self.prior_generator.num_base_priors
         return [
             Level(
                 scores=self.activate(flatten_map(logits[i][picture], self.cls_out_channels)),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ from zoo.models.dense_heads.anchor_head import AnchorHead
 from zoo.models.dense_heads.selection import Level
 from zoo.models.layers.conv_module import ConvModule
 from zoo.models.layers.nms import ranked, suppress
+from zoo.models.training.targets import Truth
 from zoo.structures import Detections, Frame
 
 
@@ -46,9 +48,25 @@ class RPNHead(AnchorHead):
         hidden = [F.relu(self.rpn_conv(x)) for x in features]
         return [self.rpn_cls(x) for x in hidden], [self.rpn_reg(x) for x in hidden]
 
-    def predict_one(self, levels: list[Level], frame: Frame) -> Detections:
-        """Proposals: the best `nms_pre` of each level, suppressed within levels."""
-        return propose(levels, self.bbox_coder, frame, self.test_cfg)
+    def predict(
+        self,
+        outputs: Sequence[Sequence[Tensor]],
+        frames: Sequence[Frame],
+        cfg: Mapping[str, Any] | None = None,
+    ) -> list[Detections]:
+        """Proposals in input coordinates: the best `nms_pre` of each level, suppressed within levels.
+
+        outputs: what `forward` returned. frames: one per picture. cfg: instead of the head's `test_cfg`.
+        """
+        cfg = cfg or self.test_cfg
+        return [propose(self.levels(outputs, i), self.bbox_coder, frame, cfg) for i, frame in enumerate(frames)]
+
+    def losses(
+        self, outputs: Sequence[Sequence[Tensor]], frames: Sequence[Frame], truths: Sequence[Truth]
+    ) -> dict[str, Tensor]:
+        """`loss_rpn_cls` and `loss_rpn_bbox`: every object is of the one class that there is."""
+        objects = [replace(truth, labels=torch.zeros_like(truth.labels)) for truth in truths]
+        return {name.replace("loss", "loss_rpn"): x for name, x in super().losses(outputs, frames, objects).items()}
 
 
 def propose(levels: Sequence[Level], coder: Any, frame: Frame, cfg: Any) -> Detections:

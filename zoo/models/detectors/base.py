@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from zoo.errors import NotTrainable, UsageError
+from zoo.models.training.targets import Truth, truths
 from zoo.structures import Detections, Frame, Sample
 
 
@@ -43,13 +44,26 @@ class Detector(nn.Module):
         raise NotImplementedError
 
     def losses(
-        self, images: Tensor, sizes: Sequence[tuple[int, int]], targets: Sequence[dict[str, Tensor]]
+        self,
+        images: Tensor,
+        sizes: Sequence[tuple[int, int]],
+        targets: Sequence[dict[str, Tensor]],
+        proposals: Sequence[Tensor] | None = None,
     ) -> dict[str, Tensor]:
-        """Training losses by name.
+        """Training losses by name; their sum is what a trainer minimises.
 
-        targets: per picture `boxes` (M, 4) xyxy in input coordinates, `labels` (M,), where needed `masks` (M, H, W).
-        Raises NotTrainable where the method's losses are not there.
+        images: (N, 3, H, W) float, normalised and padded. sizes: (h, w) of each picture before padding.
+        targets: per picture `boxes` (M, 4) xyxy in input coordinates, `labels` (M,), where needed `masks` (M, H, W) of
+        bool; optionally `ignored` (I, 4), boxes of crowds. proposals: per picture (M, 4) xyxy boxes, for Fast R-CNN
+        only. Raises NotTrainable where the method's losses are not there.
         """
+        frames = [Frame.of_input(size) for size in sizes]
+        if proposals is not None:
+            targets = [{**target, "proposals": boxes} for target, boxes in zip(targets, proposals)]
+        return self.compute_losses(images, frames, truths(targets, images.device))
+
+    def compute_losses(self, images: Tensor, frames: Sequence[Frame], truths: Sequence[Truth]) -> dict[str, Tensor]:
+        """What `losses` returns, from targets in their own type."""
         raise NotTrainable(f"{type(self).__name__} has no losses yet: it detects, but does not train")
 
     @torch.inference_mode()

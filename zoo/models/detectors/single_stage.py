@@ -7,8 +7,10 @@ from typing import Any
 
 from torch import Tensor
 
+from zoo.errors import NotTrainable
 from zoo.models.build import component
 from zoo.models.detectors.base import Detector
+from zoo.models.training.targets import Truth
 from zoo.structures import Detections, Frame
 
 
@@ -40,6 +42,12 @@ class SingleStageDetector(Detector):
         """Detections in output coordinates."""
         found = self.bbox_head.predict(self.bbox_head(self.features(images)), frames)
         return [d.to_output(frame) for d, frame in zip(found, frames)]
+
+    def compute_losses(self, images: Tensor, frames: Sequence[Frame], truths: Sequence[Truth]) -> dict[str, Tensor]:
+        """The head's losses."""
+        if not hasattr(self.bbox_head, "losses"):
+            raise NotTrainable(f"{type(self.bbox_head).__name__} has no losses yet: it detects, but does not train")
+        return self.bbox_head.losses(self.bbox_head(self.features(images)), frames, truths)
 
 
 class YOLOX(SingleStageDetector):

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
 
-from zoo.errors import UsageError
+from zoo.errors import NotTrainable, UsageError
 from zoo.models.build import component
 from zoo.models.detectors.base import Detector
+from zoo.models.training.targets import Truth
 from zoo.structures import Detections, Frame
 
 
@@ -38,6 +40,10 @@ class RPN(Detector):
         """Proposals in output coordinates."""
         found = self.rpn_head.predict(self.rpn_head(self.features(images)), frames)
         return [d.to_output(frame) for d, frame in zip(found, frames)]
+
+    def compute_losses(self, images: Tensor, frames: Sequence[Frame], truths: Sequence[Truth]) -> dict[str, Tensor]:
+        """The head's losses."""
+        return self.rpn_head.losses(self.rpn_head(self.features(images)), frames, truths)
 
 
 class TwoStageDetector(Detector):
@@ -81,6 +87,25 @@ class TwoStageDetector(Detector):
         """Proposals per picture, (M, 4) xyxy in input coordinates."""
         return [d.boxes for d in self.rpn_head.predict(self.rpn_head(features), frames)]
 
+    def compute_losses(self, images: Tensor, frames: Sequence[Frame], truths: Sequence[Truth]) -> dict[str, Tensor]:
+        """Losses of both stages; the second learns from the proposals that the first makes on the way."""
+        if not hasattr(self.roi_head, "losses"):
+            raise NotTrainable(f"{type(self.roi_head).__name__} has no losses yet: it detects, but does not train")
+        features = self.features(images)
+        losses, proposals = self.first_stage_losses(features, frames, truths)
+        return {**losses, **self.roi_head.losses(features, proposals, frames, truths)}
+
+    def first_stage_losses(
+        self, features: tuple[Tensor, ...], frames: Sequence[Frame], truths: Sequence[Truth]
+    ) -> tuple[dict[str, Tensor], list[Tensor]]:
+        """The region proposal network's losses, and its proposals per picture, (M, 4) xyxy without gradients."""
+        outputs = self.rpn_head(features)
+        losses = self.rpn_head.losses(outputs, frames, truths)
+        with torch.no_grad():
+            cfg = self.train_cfg.get("rpn_proposal", self.rpn_head.test_cfg)
+            found = self.rpn_head.predict([[x.detach() for x in part] for part in outputs], frames, cfg)
+        return losses, [d.boxes for d in found]
+
 
 class FastRCNN(TwoStageDetector):
     """The second stage alone: proposals come with the call."""
@@ -88,8 +113,21 @@ class FastRCNN(TwoStageDetector):
     def propose(self, features: tuple[Tensor, ...], frames: Sequence[Frame], *args: Any) -> list[Tensor]:
         """The proposals that the caller gave."""
         if not args:
-            raise UsageError("Fast R-CNN classifies given regions: call it with proposals=[(M, 4) boxes per picture]")
+            given(None)
         return list(args[0])
+
+    def first_stage_losses(
+        self, features: tuple[Tensor, ...], frames: Sequence[Frame], truths: Sequence[Truth]
+    ) -> tuple[dict[str, Tensor], list[Tensor]]:
+        """No losses, and the proposals that came with the targets."""
+        return {}, [given(truth.proposals) for truth in truths]
+
+
+def given(proposals: Tensor | None) -> Tensor:
+    """Proposals that a caller must give."""
+    if proposals is None:
+        raise UsageError("Fast R-CNN classifies given regions: call it with proposals=[(M, 4) boxes per picture]")
+    return proposals
 
 
 def part(cfg: Mapping[str, Any] | None, key: str) -> Mapping[str, Any] | None:

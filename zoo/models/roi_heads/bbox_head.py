@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from zoo.models.build import component
@@ -77,10 +78,17 @@ class RegionHead(nn.Module):
         scores, boxes = self.scores(logits)[:, :-1], self.boxes(regions, deltas, frame)
         return multiclass_nms(boxes, scores, cfg["score_thr"], cfg["nms"], cfg["max_per_img"])
 
-    def refine(self, regions: Tensor, logits: Tensor, deltas: Tensor, frame: Frame) -> Tensor:
-        """The regions (M, 4) of a cascade's next stage: each moved by the deltas of its best foreground class."""
+    def refine(
+        self, regions: Tensor, logits: Tensor, deltas: Tensor, frame: Frame, labels: Tensor | None = None
+    ) -> Tensor:
+        """The regions (M, 4) of a cascade's next stage: each moved by the deltas of its best foreground class.
+
+        labels: (M,), in training the class of an object's region; background regions still follow their best class.
+        """
         if not self.reg_class_agnostic:
             best = self.scores(logits)[:, :-1].argmax(dim=1)
+            if labels is not None:
+                best = torch.where(labels == self.num_classes, best, labels)
             deltas = (
                 deltas.view(len(deltas), deltas.shape[1] // 4, 4)
                 .gather(1, best.view(-1, 1, 1).expand(-1, 1, 4))

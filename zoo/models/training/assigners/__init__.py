@@ -1,0 +1,1 @@
+"""Assigners: which prior or region stands for which object."""

@@ -1,0 +1,68 @@
+"""What training knows about a picture, and how it is matched with priors and regions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+BACKGROUND, IGNORED = -1, -2
+
+
+@dataclass
+class Truth:
+    """The objects of one picture.
+
+    boxes: (M, 4) xyxy in input coordinates. labels: (M,). masks: (M, H, W) or None. ignored: (I, 4) boxes of crowds,
+    in which nothing counts as background. proposals: (R, 4), for Fast R-CNN only.
+    """
+
+    boxes: Tensor
+    labels: Tensor
+    masks: Tensor | None = None
+    ignored: Tensor | None = None
+    proposals: Tensor | None = None
+
+    @classmethod
+    def of(cls, target: Mapping[str, Tensor], device: torch.device) -> Truth:
+        """From what a caller of `losses` gives: `boxes`, `labels`, and the others where there are any."""
+        parts = {key: value.to(device) for key, value in target.items()}
+        return cls(parts.pop("boxes").float(), parts.pop("labels").long(), **parts)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+def truths(targets: Sequence[Mapping[str, Tensor]], device: torch.device) -> list[Truth]:
+    """One `Truth` per picture."""
+    return [Truth.of(target, device) for target in targets]
+
+
+@dataclass
+class Assignment:
+    """For each of P priors: the index of its object, BACKGROUND or IGNORED, and its overlap with that object."""
+
+    index: Tensor
+    overlaps: Tensor
+
+
+@dataclass
+class Samples:
+    """The priors or regions of one picture that are learnt from.
+
+    boxes: (P, 4), all candidates; ground truth boxes come first where they take part. positive, negative: indices into
+    them. matched: for each positive, the index of its object. is_truth: (P,) whether a candidate is a ground truth box.
+    """
+
+    boxes: Tensor
+    positive: Tensor
+    negative: Tensor
+    matched: Tensor
+    is_truth: Tensor
+
+    @property
+    def regions(self) -> Tensor:
+        """The sampled boxes, positives first."""
+        return torch.cat([self.boxes[self.positive], self.boxes[self.negative]])
