@@ -10,8 +10,6 @@ from torch import Tensor, nn
 
 from zoo.models.build import component
 from zoo.models.dense_heads.selection import Level, class_scores, detect, flatten_map
-from zoo.models.training.anchors import anchor_losses
-from zoo.models.training.targets import Truth
 from zoo.structures import Detections, Frame
 
 SIGMOID = {"type": "CrossEntropyLoss", "use_sigmoid": True}
@@ -57,12 +55,6 @@ class AnchorHead(nn.Module):
     def priors(self, maps: Sequence[Tensor]) -> list[Tensor]:
         """Anchors (P, 4) of each level. maps: any maps (N, ..., H, W) of these levels."""
         return self.prior_generator.grid_priors([(x.shape[-2], x.shape[-1]) for x in maps], maps[0].device)
-
-    def losses(
-        self, outputs: Sequence[Sequence[Tensor]], frames: Sequence[Frame], truths: Sequence[Truth]
-    ) -> dict[str, Tensor]:
-        """Training losses by name. outputs: what `forward` returned. truths: the objects of each picture."""
-        return anchor_losses(self, outputs, frames, truths)
 
     def predict_one(self, levels: list[Level], frame: Frame) -> Detections:
         """One picture's detections."""

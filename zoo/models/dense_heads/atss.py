@@ -29,9 +29,11 @@ class ATSSHead(AnchorHead):
         conv_cfg: Mapping[str, Any] | None = None,
         norm_cfg: Mapping[str, Any] | None = GN,
         reg_decoded_bbox: bool = True,
+        loss_centerness: Mapping[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(num_classes, in_channels, reg_decoded_bbox=reg_decoded_bbox, **kwargs)
+        self.loss_cfg["centerness"] = loss_centerness
         channels, anchors = self.feat_channels, self.num_base_priors
         self.cls_convs = tower(in_channels, channels, stacked_convs, norm_cfg, conv_cfg)
         self.reg_convs = tower(in_channels, channels, stacked_convs, norm_cfg, conv_cfg)

@@ -47,9 +47,11 @@ class FCOSHead(AnchorHead):
         centerness_on_reg: bool = False,
         loss_cls: Mapping[str, Any] = FOCAL,
         bbox_coder: Mapping[str, Any] = DISTANCE,
+        loss_centerness: Mapping[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(num_classes, in_channels, loss_cls=loss_cls, bbox_coder=bbox_coder, **kwargs)
+        self.loss_cfg["centerness"] = loss_centerness
         self.regress_ranges, self.center_sampling = tuple(regress_ranges), center_sampling
         self.center_sample_radius = center_sample_radius
         self.norm_on_bbox, self.centerness_on_reg = norm_on_bbox, centerness_on_reg

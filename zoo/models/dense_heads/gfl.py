@@ -46,6 +46,7 @@ class GFLHead(AnchorHead):
         norm_cfg: Mapping[str, Any] | None = GN,
         bbox_coder: Mapping[str, Any] = DISTANCE,
         reg_max: int = 16,
+        loss_dfl: Mapping[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(
@@ -53,6 +54,7 @@ class GFLHead(AnchorHead):
         )
         channels = self.feat_channels
         self.reg_max = reg_max
+        self.loss_cfg["dfl"] = loss_dfl or {"type": "DistributionFocalLoss", "loss_weight": 0.25}
         self.cls_convs = tower(in_channels, channels, stacked_convs, norm_cfg, conv_cfg)
         self.reg_convs = tower(in_channels, channels, stacked_convs, norm_cfg, conv_cfg)
         self.gfl_cls = nn.Conv2d(channels, self.cls_out_channels, 3, padding=1)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -14,7 +13,6 @@ from zoo.models.dense_heads.anchor_head import AnchorHead
 from zoo.models.dense_heads.selection import Level
 from zoo.models.layers.conv_module import ConvModule
 from zoo.models.layers.nms import ranked, suppress
-from zoo.models.training.targets import Truth
 from zoo.structures import Detections, Frame
 
 
@@ -60,13 +58,6 @@ class RPNHead(AnchorHead):
         """
         cfg = cfg or self.test_cfg
         return [propose(self.levels(outputs, i), self.bbox_coder, frame, cfg) for i, frame in enumerate(frames)]
-
-    def losses(
-        self, outputs: Sequence[Sequence[Tensor]], frames: Sequence[Frame], truths: Sequence[Truth]
-    ) -> dict[str, Tensor]:
-        """`loss_rpn_cls` and `loss_rpn_bbox`: every object is of the one class that there is."""
-        objects = [replace(truth, labels=torch.zeros_like(truth.labels)) for truth in truths]
-        return {name.replace("loss", "loss_rpn"): x for name, x in super().losses(outputs, frames, objects).items()}
 
 
 def propose(levels: Sequence[Level], coder: Any, frame: Frame, cfg: Any) -> Detections:

@@ -38,6 +38,7 @@ class YOLOXHead(nn.Module):
     ) -> None:
         super().__init__()
         self.num_classes = num_classes
+        self.use_l1 = False  # set by a trainer for its last epochs, without strong augmentation
         self.train_cfg, self.test_cfg = train_cfg or {}, test_cfg or {}
         self.prior_generator = PointGenerator(strides, offset=0)
         conv = DepthwiseSeparableConv if use_depthwise else ConvModule

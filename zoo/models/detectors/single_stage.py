@@ -7,9 +7,9 @@ from typing import Any
 
 from torch import Tensor
 
-from zoo.errors import NotTrainable
 from zoo.models.build import component
 from zoo.models.detectors.base import Detector
+from zoo.models.training.methods import losses_of
 from zoo.models.training.targets import Truth
 from zoo.structures import Detections, Frame
 
@@ -45,9 +45,8 @@ class SingleStageDetector(Detector):
 
     def compute_losses(self, images: Tensor, frames: Sequence[Frame], truths: Sequence[Truth]) -> dict[str, Tensor]:
         """The head's losses."""
-        if not hasattr(self.bbox_head, "losses"):
-            raise NotTrainable(f"{type(self.bbox_head).__name__} has no losses yet: it detects, but does not train")
-        return self.bbox_head.losses(self.bbox_head(self.features(images)), frames, truths)
+        compute = losses_of(self.bbox_head)
+        return compute(self.bbox_head, self.bbox_head(self.features(images)), frames, truths)
 
 
 class YOLOX(SingleStageDetector):

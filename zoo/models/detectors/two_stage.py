@@ -8,9 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from zoo.errors import NotTrainable, UsageError
+from zoo.errors import UsageError
 from zoo.models.build import component
 from zoo.models.detectors.base import Detector
+from zoo.models.training.methods import losses_of
 from zoo.models.training.targets import Truth
 from zoo.structures import Detections, Frame
 
@@ -43,7 +44,8 @@ class RPN(Detector):
 
     def compute_losses(self, images: Tensor, frames: Sequence[Frame], truths: Sequence[Truth]) -> dict[str, Tensor]:
         """The head's losses."""
-        return self.rpn_head.losses(self.rpn_head(self.features(images)), frames, truths)
+        compute = losses_of(self.rpn_head)
+        return compute(self.rpn_head, self.rpn_head(self.features(images)), frames, truths)
 
 
 class TwoStageDetector(Detector):
@@ -89,18 +91,17 @@ class TwoStageDetector(Detector):
 
     def compute_losses(self, images: Tensor, frames: Sequence[Frame], truths: Sequence[Truth]) -> dict[str, Tensor]:
         """Losses of both stages; the second learns from the proposals that the first makes on the way."""
-        if not hasattr(self.roi_head, "losses"):
-            raise NotTrainable(f"{type(self.roi_head).__name__} has no losses yet: it detects, but does not train")
+        compute = losses_of(self.roi_head)
         features = self.features(images)
         losses, proposals = self.first_stage_losses(features, frames, truths)
-        return {**losses, **self.roi_head.losses(features, proposals, frames, truths)}
+        return {**losses, **compute(self.roi_head, features, proposals, frames, truths)}
 
     def first_stage_losses(
         self, features: tuple[Tensor, ...], frames: Sequence[Frame], truths: Sequence[Truth]
     ) -> tuple[dict[str, Tensor], list[Tensor]]:
         """The region proposal network's losses, and its proposals per picture, (M, 4) xyxy without gradients."""
         outputs = self.rpn_head(features)
-        losses = self.rpn_head.losses(outputs, frames, truths)
+        losses = losses_of(self.rpn_head)(self.rpn_head, outputs, frames, truths)
         with torch.no_grad():
             cfg = self.train_cfg.get("rpn_proposal", self.rpn_head.test_cfg)
             found = self.rpn_head.predict([[x.detach() for x in part] for part in outputs], frames, cfg)

@@ -81,8 +81,9 @@ class AnchorGenerator:
     @lru_cache(maxsize=64)  # noqa: B019  (a generator lives as long as its network)
     def level_priors(self, level: int, size: tuple[int, int], device: torch.device) -> Tensor:
         """Anchors of one level; kept, because pictures of one size follow each other."""
-        shifts = cell_corners(size, self.strides[level], device)
-        return (self.base_anchors[level].to(device) + shifts.repeat(1, 2)[:, None]).view(-1, 4)
+        with torch.inference_mode(False):  # what is kept may be used in training later
+            shifts = cell_corners(size, self.strides[level], device)
+            return (self.base_anchors[level].to(device) + shifts.repeat(1, 2)[:, None]).view(-1, 4)
 
 
 class LegacyAnchorGenerator(AnchorGenerator):

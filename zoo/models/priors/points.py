@@ -30,6 +30,7 @@ class PointGenerator:
     @lru_cache(maxsize=64)  # noqa: B019  (a generator lives as long as its network)
     def level_priors(self, level: int, size: tuple[int, int], device: torch.device) -> Tensor:
         """Points of one level."""
-        stride = torch.tensor(self.strides[level], dtype=torch.float32, device=device)
-        points = cell_corners(size, self.strides[level], device) + stride * self.offset
-        return torch.cat([points, stride.expand_as(points)], dim=-1)
+        with torch.inference_mode(False):  # what is kept may be used in training later
+            stride = torch.tensor(self.strides[level], dtype=torch.float32, device=device)
+            points = cell_corners(size, self.strides[level], device) + stride * self.offset
+            return torch.cat([points, stride.expand_as(points)], dim=-1)

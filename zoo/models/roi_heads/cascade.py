@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import partial
 from typing import Any
 
 import torch
@@ -12,8 +11,6 @@ from torch import Tensor, nn
 from zoo.models.build import component
 from zoo.models.roi_heads.extractor import rois_of
 from zoo.models.roi_heads.standard import split
-from zoo.models.training.regions import box_losses, box_targets, mask_losses, mask_targets, sample_regions
-from zoo.models.training.targets import Samples, Truth
 from zoo.structures import Detections, Frame
 
 
@@ -92,84 +89,6 @@ class CascadeRoIHead(nn.Module):
         masks = torch.stack([head.probabilities(x, labels) for x in logits]).mean(dim=0)
         for d, part, frame in zip(found, masks.split([len(d) for d in found]), frames):
             d.masks = head.paste(part, d.boxes, frame, self.test_cfg)
-
-    def losses(
-        self,
-        features: Sequence[Tensor],
-        proposals: Sequence[Tensor],
-        frames: Sequence[Frame],
-        truths: Sequence[Truth],
-    ) -> dict[str, Tensor]:
-        """Training losses by name, `s0.` to `s2.` for the stages, each times the weight of its stage.
-
-        features: per level (N, C, H, W). proposals: per picture (R, 4) xyxy. truths: the objects of each picture.
-        """
-        regions, losses = list(proposals), {}
-        for stage, weight in enumerate(self.stage_loss_weights):
-            own, regions = self.stage_losses(stage, features, regions, frames, truths)
-            losses.update({f"s{stage}.{name}": value * weight for name, value in own.items()})
-        return losses
-
-    def stage_losses(
-        self,
-        stage: int,
-        features: Sequence[Tensor],
-        regions: Sequence[Tensor],
-        frames: Sequence[Frame],
-        truths: Sequence[Truth],
-    ) -> tuple[dict[str, Tensor], list[Tensor]]:
-        """One stage's losses, and the regions of the next one."""
-        head, cfg = self.bbox_head[stage], self.train_cfg[stage]
-        samples = sample_regions(regions, truths, cfg, partial(self.hardness, stage, features))
-        rois = rois_of([s.regions for s in samples])
-        logits, deltas = self.box_outputs(stage, features, rois)
-        labels, weights, boxes = box_targets(head, samples, truths, cfg)
-        losses = box_losses(head, logits, deltas, rois, labels, weights, boxes)
-        if self.mask_head is not None:
-            losses.update(self.mask_losses(stage, features, samples, truths))
-        return losses, self.next_regions(stage, samples, logits.detach(), deltas.detach(), labels, frames)
-
-    @torch.no_grad()
-    def next_regions(
-        self,
-        stage: int,
-        samples: Sequence[Samples],
-        logits: Tensor,
-        deltas: Tensor,
-        labels: Tensor,
-        frames: Sequence[Frame],
-    ) -> list[Tensor]:
-        """The sampled regions moved by their deltas; the objects' own boxes are added anew by the next stage."""
-        if stage + 1 == self.num_stages:
-            return []
-        counts = [len(s.positive) + len(s.negative) for s in samples]
-        parts = zip(samples, *(x.split(counts) for x in (logits, deltas, labels)), frames)
-        moved = []
-        for s, c, d, own, frame in parts:
-            keep = torch.cat([~s.is_truth[s.positive], s.is_truth.new_ones(len(s.negative))])
-            moved.append(self.bbox_head[stage].refine(s.regions, c, d, frame, own)[keep])
-        return moved
-
-    @torch.no_grad()
-    def hardness(
-        self, stage: int, features: Sequence[Tensor], picture: int, boxes: Tensor, labels: Tensor | None
-    ) -> Tensor:
-        """Classification losses (K,) of regions (K, 4) under labels (K,), None for background."""
-        rois = torch.cat([boxes.new_full((len(boxes), 1), picture), boxes], dim=1)
-        logits, _ = self.box_outputs(stage, features, rois)
-        if labels is None:
-            labels = torch.full((len(boxes),), self.bbox_head[stage].num_classes, device=boxes.device)
-        return component(self.bbox_head[stage].loss_cfg["cls"])(logits, labels, reduction="none")
-
-    def mask_losses(
-        self, stage: int, features: Sequence[Tensor], samples: Sequence[Samples], truths: Sequence[Truth]
-    ) -> dict[str, Tensor]:
-        """One stage's `loss_mask` of the positive regions."""
-        extractor = (self.mask_roi_extractor or self.bbox_roi_extractor)[stage]
-        logits = self.mask_head[stage](extractor(features, rois_of([s.boxes[s.positive] for s in samples])))
-        labels = torch.cat([truth.labels[s.matched] for s, truth in zip(samples, truths)])
-        targets = mask_targets(samples, truths, self.train_cfg[stage]["mask_size"])
-        return mask_losses(self.mask_head[stage], logits, targets, labels)
 
 
 def per_stage(description: Any, num_stages: int) -> nn.ModuleList:

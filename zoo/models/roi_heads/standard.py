@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import partial
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from zoo.models.build import component
 from zoo.models.roi_heads.extractor import rois_of
-from zoo.models.training.regions import box_losses, box_targets, mask_losses, mask_targets, sample_regions
-from zoo.models.training.targets import Samples, Truth
 from zoo.structures import Detections, Frame
 
 
@@ -86,45 +82,6 @@ class StandardRoIHead(nn.Module):
         for d, part, frame in zip(found, split(logits, [len(d) for d in found]), frames):
             masks = self.mask_head.probabilities(part, d.labels)
             d.masks = self.mask_head.paste(masks, d.boxes, frame, self.test_cfg)
-
-    def losses(
-        self,
-        features: Sequence[Tensor],
-        proposals: Sequence[Tensor],
-        frames: Sequence[Frame],
-        truths: Sequence[Truth],
-    ) -> dict[str, Tensor]:
-        """Training losses by name.
-
-        features: per level (N, C, H, W). proposals: per picture (R, 4) xyxy. truths: the objects of each picture.
-        """
-        samples = sample_regions(proposals, truths, self.train_cfg, partial(self.hardness, features))
-        rois = rois_of([s.regions for s in samples])
-        logits, deltas = self.box_outputs(features, rois)
-        losses = box_losses(
-            self.bbox_head, logits, deltas, rois, *box_targets(self.bbox_head, samples, truths, self.train_cfg)
-        )
-        if self.mask_head is not None:
-            losses.update(self.mask_losses(features, samples, truths))
-        return losses
-
-    @torch.no_grad()
-    def hardness(self, features: Sequence[Tensor], picture: int, boxes: Tensor, labels: Tensor | None) -> Tensor:
-        """Classification losses (K,) of regions (K, 4) under labels (K,), None for background."""
-        rois = torch.cat([boxes.new_full((len(boxes), 1), picture), boxes], dim=1)
-        logits, _ = self.box_outputs(features, rois)
-        if labels is None:
-            labels = torch.full((len(boxes),), self.bbox_head.num_classes, device=boxes.device)
-        return component(self.bbox_head.loss_cfg["cls"])(logits, labels, reduction="none")
-
-    def mask_losses(
-        self, features: Sequence[Tensor], samples: Sequence[Samples], truths: Sequence[Truth]
-    ) -> dict[str, Tensor]:
-        """`loss_mask` of the positive regions."""
-        logits = self.mask_logits(features, rois_of([s.boxes[s.positive] for s in samples]))
-        labels = torch.cat([truth.labels[s.matched] for s, truth in zip(samples, truths)])
-        targets = mask_targets(samples, truths, self.train_cfg["mask_size"])
-        return mask_losses(self.mask_head, logits, targets, labels)
 
 
 def split(x: Any, counts: Sequence[int]) -> Sequence[Any]:

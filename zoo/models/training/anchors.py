@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -120,12 +120,15 @@ class AnchorMatching:
 
 
 def anchor_targets(
-    head: Any, maps: Sequence[Tensor], frames: Sequence[Frame], truths: Sequence[Truth]
+    head: Any, maps: Sequence[Tensor], frames: Sequence[Frame], truths: Sequence[Truth], absolute: bool
 ) -> tuple[AnchorTargets, list[Tensor]]:
-    """Targets of a batch for an `AnchorHead`, and its anchors level by level. maps: class logits (N, C, H, W)."""
+    """Targets of a batch for an `AnchorHead`, and its anchors level by level.
+
+    maps: class logits (N, C, H, W). absolute: the boxes are targets themselves, not their encoding.
+    """
     matching = AnchorMatching(head.train_cfg, head.loss_cfg["cls"], head.num_classes)
     levels, sizes = head.priors(maps), [(x.shape[-2], x.shape[-1]) for x in maps]
-    encode = (lambda anchors, boxes: boxes) if head.reg_decoded_bbox else head.bbox_coder.encode
+    encode = (lambda anchors, boxes: boxes) if absolute else head.bbox_coder.encode
     return matching.targets(levels, sizes, head.prior_generator.strides, frames, truths, encode), levels
 
 
@@ -133,7 +136,7 @@ def anchor_losses(
     head: Any, outputs: Sequence[Sequence[Tensor]], frames: Sequence[Frame], truths: Sequence[Truth]
 ) -> dict[str, Tensor]:
     """`loss_cls` and `loss_bbox` of an `AnchorHead`; outputs: what its `forward` returned."""
-    targets, levels = anchor_targets(head, outputs[0], frames, truths)
+    targets, levels = anchor_targets(head, outputs[0], frames, truths, head.reg_decoded_bbox)
     logits, deltas = flatten(outputs[0], head.cls_out_channels), flatten(outputs[1], 4)
     if head.reg_decoded_bbox:
         anchors = torch.cat(levels).repeat(len(logits), 1)
@@ -148,6 +151,15 @@ def anchor_losses(
             deltas.reshape(-1, 4), targets.boxes.view(-1, 4), targets.box_weights.view(-1, 4), targets.average
         ),
     }
+
+
+def rpn_losses(
+    head: Any, outputs: Sequence[Sequence[Tensor]], frames: Sequence[Frame], truths: Sequence[Truth]
+) -> dict[str, Tensor]:
+    """`loss_rpn_cls` and `loss_rpn_bbox`: every object is of the one class that there is."""
+    objects = [replace(truth, labels=torch.zeros_like(truth.labels)) for truth in truths]
+    losses = anchor_losses(head, outputs, frames, objects)
+    return {name.replace("loss", "loss_rpn"): value for name, value in losses.items()}
 
 
 def flatten(maps: Sequence[Tensor], channels: int) -> Tensor:

@@ -1,0 +1,38 @@
+"""Which heads can be trained, and how.
+
+The table is by exact class: a head that inherits another's layers does not inherit its losses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pkgutil import resolve_name
+from typing import Any
+
+from torch import Tensor, nn
+
+from zoo.errors import NotTrainable
+
+# Class of a head -> "module:function" below zoo.models.training. Dense heads: (head, outputs, frames, truths) to losses;
+# heads on regions: (head, features, proposals, frames, truths) to losses.
+LOSSES = {
+    "ATSSHead": "atss:atss_losses",
+    "CascadeRoIHead": "cascade_roi:cascade_losses",
+    "FCOSHead": "fcos:fcos_losses",
+    "GFLHead": "gfl:gfl_losses",
+    "RPNHead": "anchors:rpn_losses",
+    "RetinaHead": "anchors:anchor_losses",
+    "RetinaSepBNHead": "anchors:anchor_losses",
+    "SSDHead": "ssd:ssd_losses",
+    "StandardRoIHead": "standard_roi:standard_losses",
+    "YOLOXHead": "yolox:yolox_losses",
+}
+
+
+def losses_of(head: nn.Module) -> Callable[..., dict[str, Tensor]]:
+    """The function that computes a head's losses. Raises NotTrainable for a head without one."""
+    kind = type(head).__name__
+    if kind not in LOSSES:
+        raise NotTrainable(f"{kind} has no losses yet: it detects, but does not train")
+    function: Any = resolve_name("zoo.models.training." + LOSSES[kind])
+    return function
