@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from zoo.errors import NotTrainable
 
-# Class of a head -> "module:function" below zoo.models.training. Dense heads: (head, outputs, frames, truths) to losses;
-# heads on regions: (head, features, proposals, frames, truths) to losses.
+# Class of a head -> "module:function" below zoo.models.training. Dense heads: (head, outputs, frames, truths) -> dict;
+# heads on regions: (head, features, proposals, frames, truths) -> dict.
 LOSSES = {
     "ATSSHead": "atss:atss_losses",
     "CascadeRoIHead": "cascade_roi:cascade_losses",
