@@ -162,6 +162,7 @@ class ResNet(nn.Module):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
             if zero_init_residual and isinstance(module, (BasicBlock, Bottleneck)):
                 module.zero_last_norm()
+        for module in self.modules():  # only now, since convolutions inside were initialised above
             if hasattr(module, "start_neutral"):
                 module.start_neutral()  # type: ignore[operator]
 
