@@ -18,6 +18,7 @@ COMMANDS: dict[str, Command] = {
     "mirrors": Command("zoo.commands.mirrors", "List mirrors, and check what each still serves."),
     "inspect": Command("zoo.commands.inspect", "Show what a checkpoint file holds, running nothing of it."),
     "convert": Command("zoo.commands.convert", "Write a checkpoint as safetensors."),
+    "detect": Command("zoo.commands.detect", "Run a model on pictures: boxes, drawings, COCO results."),
     "completion": Command("zoo.commands.completion", "Print a completion script for bash, zsh or fish."),
 }
 

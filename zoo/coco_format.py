@@ -49,10 +49,12 @@ def to_results(
     labels: NDArray[np.int64],
     masks: Sequence[RLE] | None = None,
     category_ids: Sequence[int] | None = None,
+    mask_scores: NDArray[np.float32] | None = None,
 ) -> list[dict[str, Any]]:
     """One picture's detections as COCO results, in the given order.
 
     boxes: (K, 4) xyxy. category_ids: the data set's category for each label; by default the label itself, from 0.
+    mask_scores: (K,) where masks have scores of their own; a further field `mask_score` of the rows.
     """
     corners = boxes.astype(np.float64)
     corners[:, 2:] -= corners[:, :2]
@@ -63,4 +65,18 @@ def to_results(
     ]
     for row, mask in zip(rows, masks or ()):
         row["segmentation"] = mask
+    if mask_scores is not None:
+        for row, score in zip(rows, mask_scores.tolist()):
+            row["mask_score"] = score
     return rows
+
+
+# COCO numbers its 80 classes from 1 to 90, leaving these out.
+_UNUSED = (12, 26, 29, 30, 45, 66, 68, 69, 71, 83)
+
+
+def category_ids(classes: Sequence[str]) -> list[int]:
+    """The category id of each label: COCO's own for COCO's 80 classes, from 1 for any other."""
+    if len(classes) == 80 and tuple(classes[:2]) == ("person", "bicycle") and classes[79] == "toothbrush":
+        return [number for number in range(1, 91) if number not in _UNUSED]
+    return list(range(1, len(classes) + 1))

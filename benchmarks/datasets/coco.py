@@ -72,7 +72,7 @@ def coco_results(found: Mapping[int | str, Found], category_ids: Sequence[int]) 
     return [
         row
         for image_id, one in found.items()
-        for row in to_results(image_id, one.boxes, one.scores, one.labels, one.masks, category_ids)
+        for row in to_results(image_id, one.boxes, one.scores, one.labels, one.masks, category_ids, one.mask_scores)
     ]
 
 

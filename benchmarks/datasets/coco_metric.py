@@ -46,7 +46,7 @@ def evaluate(
     measure: "box" (box IoU), "mask" (mask IoU) or "proposal" (box IoU, classes ignored, recalls only).
     """
     kind = IOU_TYPE[measure]
-    rows = [{k: v for k, v in row.items() if k != ("bbox" if kind == "segm" else "segmentation")} for row in results]
+    rows = rows_for(results, kind)
     library = engine_module(engine, truth)
     # Both libraries print their progress on stdout, which is for data here.
     with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
@@ -56,6 +56,20 @@ def evaluate(
     if measure == "proposal":
         return {name: value for name, value in named.items() if name.startswith("ar_")}
     return named
+
+
+def rows_for(results: list[dict[str, Any]], kind: str) -> list[dict[str, Any]]:
+    """Results with only what `kind` is about: boxes with their score, or masks with theirs ("segm").
+
+    A box beside a mask would decide whether the detection is small, medium or large.
+    """
+    if kind == "bbox":
+        return [{k: v for k, v in row.items() if k not in ("segmentation", "mask_score")} for row in results]
+    return [
+        {k: v for k, v in row.items() if k not in ("bbox", "mask_score")}
+        | {"score": row.get("mask_score", row["score"])}
+        for row in results
+    ]
 
 
 def run_engine(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from zoo.coco_format import RLE, encode_masks
 from zoo.structures import Detections
@@ -17,6 +18,7 @@ class Found:
     """Detections of one picture, best first, in the picture's own pixels.
 
     boxes: (K, 4) float32 xyxy. scores: (K,) float32. labels: (K,) int64, 0-based. masks: K RLEs or None.
+    mask_scores: (K,) float32 or None: what mask AP ranks by, where that differs from `scores`.
     packed_panoptic: the panoptic map of `Detections`, compressed, with its (h, w); None where there is none.
     """
 
@@ -25,6 +27,7 @@ class Found:
     labels: NDArray[np.int64]
     masks: list[RLE] | None = None
     packed_panoptic: tuple[bytes, tuple[int, int]] | None = None
+    mask_scores: NDArray[np.float32] | None = None
 
     @property
     def panoptic(self) -> NDArray[np.int32] | None:
@@ -37,11 +40,17 @@ class Found:
 
 def compact(detections: Detections) -> Found:
     """Detections on any device -> what is kept of them."""
-    masks = None if detections.masks is None else encode_masks(detections.masks)
-    boxes, scores, labels = (t.cpu().numpy() for t in (detections.boxes, detections.scores, detections.labels))
-    found = Found(boxes.astype(np.float32), scores.astype(np.float32), labels.astype(np.int64), masks)
-    if detections.panoptic is None:
-        return found
-    panoptic = detections.panoptic.cpu().numpy().astype(np.int32)
-    packed = zlib.compress(np.ascontiguousarray(panoptic).tobytes(), level=1)
-    return Found(found.boxes, found.scores, found.labels, masks, (packed, (panoptic.shape[0], panoptic.shape[1])))
+    return Found(
+        boxes=detections.boxes.cpu().numpy().astype(np.float32),
+        scores=detections.scores.cpu().numpy().astype(np.float32),
+        labels=detections.labels.cpu().numpy().astype(np.int64),
+        masks=None if detections.masks is None else encode_masks(detections.masks),
+        packed_panoptic=None if detections.panoptic is None else pack(detections.panoptic),
+        mask_scores=None if detections.mask_scores is None else detections.mask_scores.cpu().numpy(),
+    )
+
+
+def pack(panoptic: Tensor) -> tuple[bytes, tuple[int, int]]:
+    """A map (H, W), compressed, and its size."""
+    values = panoptic.cpu().numpy().astype(np.int32)
+    return zlib.compress(np.ascontiguousarray(values).tobytes(), level=1), (values.shape[0], values.shape[1])

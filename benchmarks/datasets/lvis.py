@@ -17,6 +17,7 @@ from typing import Any
 import hotcoco
 
 from benchmarks.datasets.coco import coco_results
+from benchmarks.datasets.coco_metric import IOU_TYPE, rows_for
 from benchmarks.datasets.found import Found
 from benchmarks.datasets.layout import DatasetError, read_json, require_folder
 from benchmarks.datasets.request import Picture, Request
@@ -67,8 +68,8 @@ class LvisDataset:
 
 def evaluate(truth: dict[str, Any], rows: list[dict[str, Any]], measure: str) -> dict[str, float]:
     """LVIS's numbers by name. truth: an LVIS document. rows: COCO results. measure: box or mask."""
-    kind, other = ("segm", "bbox") if measure == "mask" else ("bbox", "segmentation")
-    rows = [{key: value for key, value in row.items() if key != other} for row in rows]
+    kind = IOU_TYPE[measure]
+    rows = rows_for(rows, kind)
     with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         coco = hotcoco.COCO(truth)

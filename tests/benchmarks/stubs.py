@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from zoo.errors import UnreadableImage
+from zoo.preprocess import read_image
 from zoo.structures import Detections, Frame, Sample
 
 COLOURS = ((230, 30, 30), (30, 200, 30), (40, 40, 230))  # as tests/data/scenes.py paints the classes
@@ -21,11 +21,9 @@ class ColourDetector(nn.Module):
 
     classes = ("person", "bicycle", "car")
 
-    def preprocess(self, path: Path) -> Sample:
+    def preprocess(self, picture: Path | np.ndarray) -> Sample:
         """RGB, twice as large."""
-        image = cv2.imread(str(path))
-        if image is None:
-            raise UnreadableImage(f"{path}: does not decode as a picture")
+        image = read_image(picture)
         height, width = image.shape[:2]
         large = cv2.resize(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), (2 * width, 2 * height))
         tensor = torch.from_numpy(large.transpose(2, 0, 1).astype(np.float32))

@@ -69,6 +69,20 @@ def test_masks_survive_run_length_encoding() -> None:
         assert rle == {"size": [13, 17], "counts": expected["counts"].decode()}
 
 
+def test_masks_are_ranked_by_their_own_scores_where_they_have_some() -> None:
+    dataset = open_dataset("coco_2017", TINY, Request(measures=("box", "mask")))
+    width, height = 120, 80
+    masks = torch.zeros((2, height, width), dtype=torch.bool)
+    masks[0, 8:38, 8:48] = True
+    boxes = torch.tensor([[8.0, 8, 48, 38], [0, 0, 5, 5]])
+    one = Detections(boxes, torch.tensor([0.9, 0.8]), torch.zeros(2).long(), masks)
+    one.mask_scores = torch.tensor([0.1, 0.8])
+    numbers = dataset.evaluate({10: compact(one)})
+    # Persons: the box comes first in the ranking, its mask second after a wrong one; bicycles: none of 1.
+    assert numbers["box_ap"] == pytest.approx(1 / 2)
+    assert numbers["mask_ap"] == pytest.approx(1 / 4)
+
+
 def test_results_carry_the_category_ids_of_the_data_set(tmp_path: Path) -> None:
     dataset = open_dataset("coco_2017", TINY)
     rows = coco_results({17: found([(2, 0.5, [1, 2, 4, 6])])}, dataset.category_ids)

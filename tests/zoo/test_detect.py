@@ -1,0 +1,90 @@
+"""`zoo detect` from the command line, with a detector without a network."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+import zoo
+from tests.benchmarks.stubs import ColourDetector
+from zoo import cli, pictures
+from zoo.coco_format import category_ids
+from zoo.models.detectors.base import Detector
+
+VAL = Path(__file__).parents[1] / "data" / "coco" / "val2017"
+
+
+class Stub(ColourDetector, Detector):
+    """Takes arrays, as detectors do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.home = nn.Parameter(torch.zeros(1))
+
+
+@pytest.fixture(autouse=True)
+def stub(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(zoo, "load", lambda *_: Stub())
+
+
+def test_a_folder_gives_coco_results_and_drawings(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "out" / "deep"
+    assert cli.main(["detect", "stub", str(VAL), "--out", str(out), "--json", "--score-thr", "0.01"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert {row["image_id"] for row in rows} == {1, 2, 4}
+    assert {(row["category"], row["category_id"]) for row in rows} == {("person", 1), ("bicycle", 2), ("car", 3)}
+    assert all(len(row["bbox"]) == 4 and row["segmentation"]["counts"] for row in rows)
+    assert sorted(path.name for path in out.iterdir()) == sorted(path.name for path in VAL.iterdir())
+
+
+def test_bad_pictures_are_reported_and_the_rest_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "broken.jpg").write_bytes(b"no picture")
+    good = str(VAL / "000001.jpg")
+    status = cli.main(["detect", "stub", str(tmp_path / "broken.jpg"), "missing.jpg", good, "--score-thr", "0"])
+    captured = capsys.readouterr()
+    assert status == 1
+    assert "broken.jpg: does not decode" in captured.err
+    assert "missing.jpg: there is no such file" in captured.err
+    assert captured.out.count(good) == 2
+
+
+def test_the_threshold_holds_for_results_too(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["detect", "stub", str(VAL), "--json", "--score-thr", "0.99"]) == 0
+    assert json.loads(capsys.readouterr().out) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "sentence"),
+    [
+        (["nothing.pth"], 1, "nothing.pth does not exist"),
+        (["stub", "--device", "warp"], 2, "--device warp cannot be used"),
+    ],
+)
+def test_bad_requests_are_one_sentence(
+    arguments: list[str], status: int, sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["detect", *arguments[:1], str(VAL), *arguments[1:]]) == status
+    captured = capsys.readouterr()
+    assert sentence in captured.err
+    assert captured.err.count("\n") == 1
+
+
+def test_patterns_are_expanded_where_no_shell_did_it() -> None:
+    assert [path.name for path in pictures.find(str(VAL / "00000[12].jpg"))] == ["000001.jpg", "000002.jpg"]
+
+
+def test_drawings_of_equal_names_do_not_overwrite_each_other() -> None:
+    paths = [Path("a/x.jpg"), Path("b/x.jpg"), Path("c/x.tif")]
+    assert list(pictures.output_names(paths).values()) == ["x.jpg", "x_2.jpg", "x.png"]
+
+
+def test_cocos_classes_have_cocos_numbers() -> None:
+    from zoo.manifest import dataset
+
+    ids = category_ids(dataset("coco_2017").classes)
+    assert len(ids) == 80
+    assert (ids[0], ids[11], ids[79]) == (1, 13, 90)
