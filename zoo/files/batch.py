@@ -11,7 +11,7 @@ from pathlib import Path
 from zoo.errors import FetchError, ZooError
 from zoo.files import cache, lock, survey
 from zoo.files.obtain import obtain
-from zoo.files.remote import RemoteFile
+from zoo.files.remote import RemoteFile, user_mirrors
 from zoo.files.transfer import Progress, check_space
 from zoo.paths import cache_dir
 
@@ -64,9 +64,10 @@ def obtain_all(
     """Fetch files, `jobs` at a time; returns an outcome for each, in order.
 
     progress: makes the callback for one file. done: called with each outcome as it comes. Raises FetchError at once if
-    the disk cannot hold what is to come as far as its size is known.
+    the disk cannot hold what is to come as far as its size is known; UsageError for a mirror that is none.
     """
     wanted = unique(remotes)
+    user_mirrors(mirrors)  # a mistake in them is no failure of a file
     check_space(cache_dir(), sum(item.size or 0 for item in plan(wanted) if not item.cached))
     stop = threading.Event()
     with ThreadPoolExecutor(max(1, jobs)) as pool:
