@@ -11,6 +11,7 @@ from zoo.commandline import Command
 COMMANDS: dict[str, Command] = {
     "accuracy": Command("benchmarks.commands.accuracy", "measure the accuracy of a model on a data set"),
     "completion": Command("benchmarks.commands.completion", "print a completion script for bash, zsh or fish"),
+    "compare": Command("benchmarks.commands.compare", "measure other implementations of a detector in the same run"),
     "datasets": Command("benchmarks.commands.datasets", "list data sets and their layouts, check a folder"),
     "demo": Command("benchmarks.commands.demo", "measure two networks on generated pictures and write a report"),
     "inference": Command("benchmarks.commands.inference", "measure speed, latency, memory and size"),

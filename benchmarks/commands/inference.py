@@ -150,11 +150,11 @@ def effect_line(model: str, name: str, effect: dict[str, float]) -> str:
     )
 
 
-def key_value(text: str) -> tuple[str, str]:
+def key_value(text: str, option: str = "--set") -> tuple[str, str]:
     """('a', '1') from 'a=1'."""
     key, equals, value = text.partition("=")
     if not equals:
-        raise UsageError(f"--set takes KEY=VALUE, not '{text}'.")
+        raise UsageError(f"{option} takes KEY=VALUE, not '{text}'.")
     return key, value
 
 

@@ -1,0 +1,76 @@
+"""Who has the same detector under which name, and what they published about its speed."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass
+
+from zoo import manifest
+from zoo.errors import UnknownModel, UsageError
+
+PEERS = ("torchvision", "detectron2", "mmdet")
+# A model of ours -> torchvision's builder of the same network.
+TORCHVISION = {
+    "faster_rcnn_r50_fpn_1x_coco": "fasterrcnn_resnet50_fpn",
+    "mask_rcnn_r50_fpn_1x_coco": "maskrcnn_resnet50_fpn",
+    "retinanet_r50_fpn_1x_coco": "retinanet_resnet50_fpn",
+    "ssd300_coco": "ssd300_vgg16",
+}
+
+
+@dataclass(frozen=True)
+class Published:
+    """A speed that somebody published. source: who and where."""
+
+    fps: float
+    hardware: str
+    source: str
+
+
+def counterpart(name: str, peer: str) -> str:
+    """What `peer` calls the model or architecture `name`. Raises UsageError where it has no such detector."""
+    if peer not in PEERS:
+        raise UsageError(f"No rival '{peer}'. There are: {', '.join(PEERS)}.")
+    if peer == "mmdet":
+        return configuration(name)
+    if peer == "detectron2":
+        return (in_detectron2(name).config or "").removeprefix("configs/").removesuffix(".yaml")
+    architecture = manifest.architecture_name(name)
+    same = [builder for model, builder in TORCHVISION.items() if manifest.architecture_name(model) == architecture]
+    if not same:
+        raise UsageError(f"torchvision has no counterpart of {name}.")
+    return same[0]
+
+
+def in_detectron2(name: str) -> manifest.Entry:
+    """The entry of Detectron2's zoo with the same network; its ResNets are in caffe style, whatever ours is."""
+    same = {manifest.architecture_name(name)}
+    with suppress(UnknownModel):
+        same.add(manifest.architecture_name(name.replace("_r50_fpn", "_r50_caffe_fpn")))
+    for found in map(manifest.get, manifest.list_models(origin="detectron2")):
+        if found.architecture in same and (found.name == name or not name.startswith("detectron2/")):
+            return found
+    raise UsageError(f"Detectron2 has no counterpart of {name}.")
+
+
+def configuration(name: str) -> str:
+    """The reference's configuration file of a model or architecture."""
+    config = manifest.representative(name).config
+    if config is None:
+        raise UsageError(f"the manifests name no configuration of MMDetection for {name}.")
+    return config
+
+
+def published(name: str, peer: str) -> Published | None:
+    """The speed that `peer` published for its counterpart of `name`; None where it published none."""
+    if peer == "mmdet":
+        entry = manifest.representative(name)
+        source = f"MMDetection's zoo, {entry.name}"
+    elif peer == "detectron2":
+        entry = in_detectron2(name)
+        source = f"Detectron2's zoo, {entry.name.removeprefix('detectron2/')}"
+    else:
+        return None
+    if not entry.speed:
+        return None
+    return Published(entry.speed[0].fps, entry.speed[0].hardware or "hardware not stated", source)

@@ -1,0 +1,92 @@
+"""The worker's side of the contract. Runs in the rival's environment: Python 3.8, standard library and torch.
+
+One JSON object per line. Requests have an `op`; answers are objects, `{"error": sentence}` when something went wrong.
+
+    open     config, weights (path or null), device, threads -> implementation, version, commit, python, torch,
+             parameters
+    load     index, path -> shape: [H, W] of the network's input. Reads and preprocesses; the worker keeps the result.
+    compute  index -> seconds: of one call on what `load` kept, device synchronised before and after
+    detect   index -> boxes, scores, labels (0-based), in the picture's own coordinates
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+
+
+def serve(open_detector):
+    """Answer requests until the input ends. `open_detector(request)` returns an object with load, compute, detect."""
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # whatever the libraries print goes to stderr
+    state: dict = {}
+    for line in sys.stdin:
+        try:
+            answer = handle(json.loads(line), state, open_detector)
+        except Exception as error:  # the other side decides what a failure means
+            answer = {"error": f"{type(error).__name__}: {error}"}
+        answers.write(json.dumps(answer) + "\n")
+        answers.flush()
+
+
+def handle(request, state, open_detector):
+    """One request."""
+    if request["op"] == "open":
+        import torch
+
+        if request.get("threads"):
+            torch.set_num_threads(request["threads"])
+        state["detector"], state["inputs"] = open_detector(request), {}
+        return describe(state["detector"])
+    detector, inputs = state["detector"], state["inputs"]
+    if request["op"] == "load":
+        inputs[request["index"]], shape = detector.load(request["path"])
+        return {"shape": list(shape)}
+    if request["op"] == "compute":
+        return {"seconds": timed(detector.compute, inputs[request["index"]])}
+    if request["op"] == "detect":
+        boxes, scores, labels = detector.rows(detector.compute(inputs[request["index"]]))
+        return {"boxes": boxes, "scores": scores, "labels": labels}
+    raise ValueError("no operation " + request["op"])
+
+
+def timed(function, argument):
+    """Seconds of one call, the device idle before and after."""
+    import torch
+
+    wait = torch.cuda.synchronize if torch.cuda.is_available() else (lambda: None)
+    with torch.no_grad():
+        wait()
+        start = time.perf_counter()
+        function(argument)
+        wait()
+        return time.perf_counter() - start
+
+
+def describe(detector):
+    """What the worker runs."""
+    import torch
+
+    return {
+        "implementation": detector.implementation,
+        "version": detector.module.__version__,
+        "commit": commit(os.path.dirname(os.path.dirname(os.path.abspath(detector.module.__file__)))),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "parameters": sum(p.numel() for p in detector.model.parameters()),
+    }
+
+
+def commit(folder):
+    """Commit of a source checkout, None for an installed package."""
+    if not os.path.exists(os.path.join(folder, ".git")):
+        return None
+    command = ["git", "-C", folder, "rev-parse", "--short=12", "HEAD"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return None
