@@ -108,6 +108,8 @@ def resized_size(step: Resize, width: int, height: int) -> tuple[int, int]:
     if not step.keep_ratio:
         return scale
     ratio = min(max(scale) / max(height, width), min(scale) / min(height, width))
+    if step.backend == "tensor":  # torchvision rounds down
+        return int(width * ratio), int(height * ratio)
     return int(width * ratio + 0.5), int(height * ratio + 0.5)
 
 
@@ -116,6 +118,10 @@ def _interpolate(image: np.ndarray, size: tuple[int, int], backend: str) -> np.n
         from PIL import Image
 
         return np.array(Image.fromarray(image).resize(size, Image.Resampling.BILINEAR))
+    if backend == "tensor":
+        planes = torch.from_numpy(image.astype(np.float32).transpose(2, 0, 1))[None]
+        resized = torch.nn.functional.interpolate(planes, size[::-1], mode="bilinear", align_corners=False)
+        return np.ascontiguousarray(resized[0].numpy().transpose(1, 2, 0))
     return cv2.resize(image, size, interpolation=cv2.INTER_LINEAR)
 
 

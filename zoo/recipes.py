@@ -31,7 +31,8 @@ class Resize:
     """Resize to `scale` (width, height), or by `factor`.
 
     keep_ratio: the longer side gets at most max(scale), the shorter at most min(scale), both rounded half up;
-    otherwise exactly (width, height). backend: `opencv` (bilinear) or `pillow` (bilinear with antialiasing).
+    otherwise exactly (width, height). backend: `opencv` (bilinear), `pillow` (bilinear with antialiasing)
+    or `tensor` (PyTorch's bilinear on float32, sides rounded down, as torchvision).
     """
 
     scale: tuple[int, int] | None = None

@@ -106,7 +106,12 @@ _MODEL_FIELDS = {
 }
 _NORMALIZATION = Fields({"mean": TRIPLE, "std": TRIPLE, "to_rgb": bool, "description": TEXT}, ("mean", "std", "to_rgb"))
 _RESIZE = Fields(
-    {"scale": PAIR, "factor": NUMBER, "keep_ratio": bool, "backend": Text(r"opencv|pillow", "opencv or pillow")}
+    {
+        "scale": PAIR,
+        "factor": NUMBER,
+        "keep_ratio": bool,
+        "backend": Text(r"opencv|pillow|tensor", "opencv, pillow or tensor"),
+    }
 )
 _PAD = Fields({"divisor": int, "size": PAIR, "square": bool, "value": ANY})
 _CENTER_PAD = Fields({"bits": int, "add": int, "divisor": int, "value": TRIPLE})

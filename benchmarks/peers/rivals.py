@@ -36,6 +36,8 @@ def counterpart(name: str, peer: str) -> str:
     if peer == "detectron2":
         return (in_detectron2(name).config or "").removeprefix("configs/").removesuffix(".yaml")
     architecture = manifest.architecture_name(name)
+    if architecture.startswith("torchvision/"):
+        return architecture.removeprefix("torchvision/")
     same = [builder for model, builder in TORCHVISION.items() if manifest.architecture_name(model) == architecture]
     if not same:
         raise UsageError(f"torchvision has no counterpart of {name}.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -14,9 +15,18 @@ from torchvision.models.detection.roi_heads import paste_masks_in_image
 from zoo.checkpoint.rows import COCO_ROWS
 from zoo.structures import Detections, Frame, Sample
 
-# torchvision's 91 COCO numbers -> our 80 labels; numbers that no category has keep out of the way at 80 and above.
+# torchvision's 91 COCO numbers -> our 80 labels; numbers that no category has keep out of the way at 80.
 LABELS = torch.full((91,), 80)
 LABELS[torch.tensor(COCO_ROWS)] = torch.arange(80)
+# Biases of 91 scores, or of 91 for each anchor.
+PREDICTORS = (
+    "cls_score.bias",
+    "classification_head.cls_logits.bias",
+    *(f"classification_head.module_list.{level}.bias" for level in range(6)),
+)
+SILENT = -30.0
+# Standard deviation of a random predictor's outputs, by a part of its name.
+GAINS = {"bbox": 0.2, "regression_head.module_list": 0.2, "cls_score": 2.0, "cls_logits": 1.0}
 
 
 class Inputs(nn.Module):
@@ -50,6 +60,10 @@ class TorchvisionDetector(nn.Module):
         super().__init__()
         builder = getattr(torchvision.models.detection, name)
         self.network = builder(weights=None, weights_backbone=None).eval()
+        randomize(self.network)
+        for module in self.network.backbone.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.eps = 0.0  # as torchvision itself does for its COCO_V1 weights
         self.network.transform = Inputs()
         self.preprocess = preprocess
 
@@ -57,6 +71,24 @@ class TorchvisionDetector(nn.Module):
         """images: (N, 3, H, W). Detections in the frames' output coordinates, labels as ours."""
         self.network.transform.images, self.network.transform.frames = images, frames
         return [converted(found) for found in self.network(list(images))]
+
+
+def randomize(network: nn.Module) -> None:
+    """Random weights that find something, with scores far enough apart to be ranked.
+
+    torchvision's own let activations grow a hundredfold in the backbone and start all scores at the background's.
+    Numbers that no category has are kept from winning, since our networks do not have them.
+    """
+    for name, value in network.named_parameters():
+        if name == "backbone.body.conv1.weight":
+            value.data.mul_(0.02)
+        elif ("roi_heads." in name or name.startswith("head.")) and value.ndim > 1:
+            gain = next((gain for part, gain in GAINS.items() if part in name), math.sqrt(2))
+            nn.init.normal_(value, std=gain / math.sqrt(value[0].numel()))
+        elif name.endswith(PREDICTORS):
+            alone = name.endswith("cls_logits.bias")  # each number is scored alone, the background's too
+            unused = [number for number in range(91) if number not in COCO_ROWS and (number or alone)]
+            value.data.view(-1, 91)[:, unused] = SILENT
 
 
 def converted(found: dict[str, Tensor]) -> Detections:

@@ -193,6 +193,7 @@ COMPONENTS: dict[str, str] = {
     "PanopticFPNHead": "segmentation.panoptic_fpn_head:PanopticFPNHead",
     # box coders and priors
     "AnchorGenerator": "priors.anchors:AnchorGenerator",
+    "WholePixelAnchorGenerator": "priors.whole_pixel_anchors:WholePixelAnchorGenerator",
     "BucketingBBoxCoder": "coders.bucketing:BucketingBBoxCoder",
     "DeltaXYWHBBoxCoder": "coders.delta:DeltaXYWHCoder",
     "DistancePointBBoxCoder": "coders.distance:DistancePointCoder",

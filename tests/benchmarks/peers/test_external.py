@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from benchmarks import compare, pictures
+from benchmarks.compare import Request
+from benchmarks.inference import Setting
+from benchmarks.peers import external, rivals
+from benchmarks.peers.external import ExternalWorkload, PeerError
+from zoo.errors import UsageError
+
+WORKER = """
+import sys
+sys.path.insert(0, {workers!r})
+import torch
+from serve import serve
+import json as module_with_a_version
+module_with_a_version.__version__ = "1.2.3"
+
+class Detector:
+    implementation, module = "rival", module_with_a_version
+    def __init__(self, request):
+        if request["config"] == "missing":
+            raise FileNotFoundError("no such configuration")
+        print("libraries talk a lot")
+        self.model = torch.nn.Linear(3, 1)
+    def load(self, path):
+        return open(path, "rb").read(), (800, 1216)
+    def compute(self, picture):
+        if not picture.startswith(b"\\x89PNG"):
+            sys.exit("this is the end")
+        return [[1.0, 2.0, 3.0, 4.0]]
+    def rows(self, found):
+        return found, [0.5], [7]
+
+serve(Detector)
+"""
+
+
+@pytest.fixture
+def script(tmp_path) -> Path:
+    path = tmp_path / "rival_worker.py"
+    path.write_text(WORKER.format(workers=str(external.WORKERS)))
+    return path
+
+
+def start(script: Path, files: list[Path], config: str = "config") -> ExternalWorkload:
+    return ExternalWorkload("rival", sys.executable, config, files, script=script)
+
+
+def test_a_rival_in_another_process_times_itself_and_tells_what_it_found(script, tmp_path):
+    (file,) = compare.as_files(pictures.generated(1, (64, 64)), tmp_path)
+    rival = start(script, [file])
+    try:
+        assert rival.facts["version"] == "1.2.3" and rival.facts["parameters"] == 4
+        batch = rival.load(0)
+        assert 0 < rival.time(batch)[1].seconds < 1
+        (found,) = rival.compute(batch)
+        assert found.boxes.tolist() == [[1, 2, 3, 4]] and found.labels.tolist() == [7]
+    finally:
+        rival.close()
+    assert rival.process.poll() == 0
+
+
+def test_an_error_of_the_rival_is_one_sentence(script, tmp_path):
+    with pytest.raises(PeerError, match="rival: FileNotFoundError: no such configuration"):
+        start(script, [], "missing")
+    with pytest.raises(PeerError, match="cannot be started"):
+        ExternalWorkload("rival", str(tmp_path / "nopython"), "config", [], script=script)
+
+
+def test_a_rival_that_dies_leaves_its_last_words(script, tmp_path):
+    file = tmp_path / "picture.png"
+    file.write_text("no picture")
+    rival = start(script, [file])
+    rival.load(0)
+    with pytest.raises(PeerError, match=r"ended: this is the end"):
+        rival.time(0)
+
+
+def test_counterparts_are_found_by_the_network_that_they_are():
+    assert rivals.counterpart("faster_rcnn_r50", "torchvision") == "fasterrcnn_resnet50_fpn"
+    assert rivals.counterpart("torchvision/maskrcnn_resnet50_fpn", "torchvision") == "maskrcnn_resnet50_fpn"
+    assert rivals.counterpart("retinanet_r50_fpn_1x_coco", "detectron2") == "COCO-Detection/retinanet_R_50_FPN_1x"
+    assert rivals.counterpart("detr_r50_8x2_150e_coco", "mmdet") == "configs/detr/detr_r50_8x2_150e_coco.py"
+    with pytest.raises(UsageError, match="torchvision has no counterpart of detr"):
+        rivals.counterpart("detr_r50_8x2_150e_coco", "torchvision")
+    with pytest.raises(UsageError, match="No rival 'keras'"):
+        rivals.counterpart("detr_r50_8x2_150e_coco", "keras")
+
+
+def test_an_absent_rival_shows_what_it_published_with_the_hardware():
+    number = rivals.published("faster_rcnn_r50_fpn_1x_coco", "detectron2")
+    assert number is not None and number.fps == pytest.approx(26.3, abs=0.1) and number.hardware == "V100"
+    request = Request("faster_rcnn_r50_fpn_1x_coco", ["detectron2"], [])
+    record = compare.absence(request, "detectron2", "not measured")
+    assert record.status == "skipped" and record.parameters["published"]["fps"] == number.fps
+
+
+def test_ours_and_a_rival_are_measured_in_turns(monkeypatch, script):
+    small = {"min_iterations": 2, "min_seconds": 0, "lap_calls": 1, "warmup_seconds": 0}
+    monkeypatch.setattr(external, "WORKERS", script.parent)
+    (script.parent / "detectron2_worker.py").write_text(script.read_text())
+    monkeypatch.setattr(compare, "networks", lambda request: (stub(), None, "random"))
+    request = Request(
+        "faster_rcnn_r50_fpn_1x_coco",
+        ["detectron2", "mmdet"],
+        pictures.generated(2, (64, 64)),
+        {"detectron2": sys.executable},
+        setting=Setting(overrides=small),
+    )
+    ours, rival, absent = compare.run(request)
+    assert (ours.parameters["peer"], rival.parameters["peer"]) == (None, "detectron2")
+    assert len(ours.samples["latency_s"]) == len(rival.samples["latency_s"]) == 2
+    assert ours.metrics["speedup"] == 1 and rival.metrics["speedup"] > 0
+    assert rival.metrics["matched"] == 0 and ours.metrics["matched"] == 1
+    assert absent.status == "skipped" and "--python mmdet=PATH" in absent.reason
+
+
+def stub():
+    from tests.benchmarks.stub import StubDetector
+
+    torch.manual_seed(0)
+    return StubDetector()
