@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from zoo import inherit, schema, yaml_files
-from zoo.entry import Backbone, Checkpoint, Dataset, Entry, Mirror, Paper, Speed, Training
+from zoo.entry import Backbone, Checkpoint, Dataset, Entry, Mirror, Paper, ReceptiveFields, Speed, Training
 from zoo.recipes import Normalization, Preprocessing, triple
 
 Field = tuple[str | int, ...]
@@ -34,6 +34,7 @@ class Catalog:
         self.recipes = self._section("preprocessing")
         self.datasets = self._section("datasets")
         self.backbones = self._section("backbones")
+        self.searches = self._section("receptive_fields")
         self.architectures = self._section("architectures")
         self.bases = self._section("components", taken=self.architectures)
         self._entries: dict[str, Entry] = {}
@@ -74,6 +75,10 @@ class Catalog:
             "dataset": self.datasets,
         }
         for name, (value, file) in self.models.items():
+            search = value.get("receptive_fields", {}).get("search")
+            if search is not None and search not in self.searches:
+                place = ("models", name, "receptive_fields", "search")
+                raise schema.mistake(file, place, f"no file has receptive_fields '{search}'")
             defaults = self.files[file].get("defaults", {})
             for field, names in known.items():
                 stated = value.get(field, defaults.get(field, name if field == "architecture" else None))
@@ -163,9 +168,18 @@ class Catalog:
             notes=tuple(value.get("notes", ())),
             origin=origin,
             config=value.get("config", config),
+            receptive_fields=self._receptive_fields(**value["receptive_fields"])
+            if "receptive_fields" in value
+            else None,
             superseded=tuple(self._checkpoint(item, file) for item in value.get("superseded", ())),
             source=file,
         )
+
+    def _receptive_fields(self, search: str | None = None, branches: int = 1) -> ReceptiveFields | None:
+        if search is None:
+            return None
+        found = self.searches[search].value
+        return ReceptiveFields(found["dilations"], tuple(found.get("skip", ())), branches)
 
     def origin(self, name: str) -> str:
         """Whose model it is: as stated, else MMDetection's in the package's files and the user's in others."""

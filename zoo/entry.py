@@ -74,6 +74,19 @@ class Speed:
 
 
 @dataclass(frozen=True)
+class ReceptiveFields:
+    """Dilations that a search found, which the published weights need on top of the architecture (RF-Next).
+
+    dilations: of convolutions by name, 1 for others. skip: convolutions whose name contains one of these texts keep
+    theirs. branches: 2 where weights are for two dilations around the searched one.
+    """
+
+    dilations: Mapping[str, int]
+    skip: tuple[str, ...] = ()
+    branches: int = 1
+
+
+@dataclass(frozen=True)
 class Entry:
     """One model of the zoo.
 
@@ -103,6 +116,7 @@ class Entry:
     origin: str = "mmdetection"
     config: str | None = None
     superseded: tuple[Checkpoint, ...] = ()
+    receptive_fields: ReceptiveFields | None = None
     source: Path = field(default=Path(), compare=False)
 
     def metric(self, key: str) -> float | None:

@@ -75,12 +75,23 @@ def load_file(path: str | Path, name: str | None = None, device: str = "cpu") ->
 
     if name is not None:
         model = build(name)
+        set_receptive_fields(model, name)
         checkpoint = read(path)
     else:
         checkpoint = read(path)
         model = build_from_meta(checkpoint.meta)
     load_into(model, checkpoint, assign=True)
     return model.to(device).eval()
+
+
+def set_receptive_fields(model: Detector, name: str) -> None:
+    """The dilations that a model's published weights need on top of its architecture, where there are any."""
+    from zoo.models.receptive_fields import dilate
+
+    known = manifest.catalog()
+    fields = manifest.get(name).receptive_fields if name in known.models or name in known.aliases else None
+    if fields is not None:
+        dilate(model, fields.dilations, fields.skip, fields.branches)
 
 
 def build_from_meta(meta: Mapping[str, Any]) -> Detector:

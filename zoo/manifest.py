@@ -194,7 +194,8 @@ def version(name: str) -> str:
     weights = plain(entry.checkpoint) if entry and entry.checkpoint else {}
     identity = {key: weights.get(key) for key in ("path", "sha256", "md5")}
     network = None if entry and entry.architecture is None else architecture(name)
-    text = json.dumps([identity, network, plain(preprocessing(name))], sort_keys=True)
+    searched = [plain(entry.receptive_fields)] if entry and entry.receptive_fields else []
+    text = json.dumps([identity, network, plain(preprocessing(name)), *searched], sort_keys=True)
     return f"{VERSION}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
 
 

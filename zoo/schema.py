@@ -99,6 +99,7 @@ _MODEL_FIELDS = {
     "origin": NAME,
     "paper": _PAPER,
     "preprocessing": NAME,
+    "receptive_fields": Fields({"search": NAME, "branches": int}, ("search", "branches")),
     "speed": [_SPEED],
     "superseded": [_CHECKPOINT],
     "tasks": [TEXT],
@@ -150,6 +151,7 @@ FILE = Fields(
         "datasets": Names(_DATASET),
         "backbones": Names(_BACKBONE),
         "mirrors": [_MIRROR],
+        "receptive_fields": Names(Fields({"skip": [TEXT], "dilations": Names(int)}, ("dilations",))),
     },
     ("schema",),
 )
