@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks.datasets import cityscapes_metric, coco_metric
-from benchmarks.datasets.coco import coco_results, match_categories
+from benchmarks.datasets.coco import match_categories, results_for
 from benchmarks.datasets.found import Found
 from benchmarks.datasets.layout import DatasetError, require_folder
 from benchmarks.datasets.request import Picture, Request
@@ -49,10 +49,11 @@ class Cityscapes:
     def evaluate(self, found: Mapping[int | str, Found]) -> dict[str, float]:
         """box_ap, ..., mask_ap, ... as COCO computes them; with masks also instance_ap and instance_ap_50."""
         numbers: dict[str, float] = {}
-        truth, rows = self.coco_truth(list(found)), coco_results(found, self.category_ids)
+        truth = self.coco_truth(list(found))
         for measure in self.request.measures:
+            results = results_for(measure, found, self.category_ids)
             numbers |= coco_metric.evaluate(
-                truth, rows, measure, list(found), self.category_ids, self.request.protocol, "pycocotools"
+                truth, results, measure, list(found), self.category_ids, self.request.protocol, self.request.engine
             )
         if "mask" in self.request.measures:
             numbers |= cityscapes_metric.evaluate(found, self.instances, self.category_ids)

@@ -66,7 +66,7 @@ def evaluate(
 
 def segments_of(one: Found, label: int, ids: Ids, regions: Mapping[int, int]) -> list[Segment]:
     """The masks found for a label, with their overlaps. regions: pixels of the class's regions, by id."""
-    segments, scores = [], one.scores if one.mask_scores is None else one.mask_scores
+    segments = []
     for k in np.flatnonzero(one.labels == label):
         mask = coco_mask.decode((one.masks or [])[k]).astype(bool)
         under = ids[mask]
@@ -76,7 +76,7 @@ def segments_of(one: Found, label: int, ids: Ids, regions: Mapping[int, int]) ->
         below = dict(zip(values.tolist(), sizes.tolist()))
         unlabelled = sum(n for i, n in below.items() if i in UNLABELLED)
         shared = {i: below[i] for i in regions if i in below}
-        segments.append(Segment(float(scores[k]), len(under), unlabelled, shared))
+        segments.append(Segment(float(one.ranking[k]), len(under), unlabelled, shared))
     return segments
 
 

@@ -17,7 +17,14 @@ from collections.abc import Sequence
 from types import ModuleType
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from zoo.errors import UsageError
+
+# COCO results: rows with a box or, for masks, a mask only (a box beside it would decide how large the detection is); or
+# (N, 7) float64 of image id, x, y, width, height, score and category id, which takes a tenth of the memory.
+Results = list[dict[str, Any]] | NDArray[np.float64]
 
 MAX_DETECTIONS = {"coco": (1, 10, 100), "mmdet-v2": (100, 300, 1000)}
 IOU_TYPE = {"box": "bbox", "proposal": "bbox", "mask": "segm"}
@@ -33,7 +40,7 @@ def metric_names(measure: str, protocol: str) -> list[str]:
 
 def evaluate(
     truth: dict[str, Any],
-    results: list[dict[str, Any]],
+    results: Results,
     measure: str,
     image_ids: Sequence[int | str],
     category_ids: Sequence[int],
@@ -42,40 +49,25 @@ def evaluate(
 ) -> dict[str, float]:
     """The twelve numbers, 0 to 1, by name; -1 where the annotations have nothing to find (no large object, say).
 
-    truth: a COCO annotation document. results: COCO results. Only `image_ids` and `category_ids` count.
+    truth: a COCO annotation document. results: as `Results` says. Only `image_ids` and `category_ids` count.
     measure: "box" (box IoU), "mask" (mask IoU) or "proposal" (box IoU, classes ignored, recalls only).
     """
     kind = IOU_TYPE[measure]
-    rows = rows_for(results, kind)
     library = engine_module(engine, truth)
     # Both libraries print their progress on stdout, which is for data here.
     with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        stats = run_engine(library, truth, rows, kind, measure, image_ids, category_ids, MAX_DETECTIONS[protocol])
+        stats = run_engine(library, truth, results, kind, measure, image_ids, category_ids, MAX_DETECTIONS[protocol])
     named = dict(zip(metric_names(measure, protocol), (float(value) for value in stats)))
     if measure == "proposal":
         return {name: value for name, value in named.items() if name.startswith("ar_")}
     return named
 
 
-def rows_for(results: list[dict[str, Any]], kind: str) -> list[dict[str, Any]]:
-    """Results with only what `kind` is about: boxes with their score, or masks with theirs ("segm").
-
-    A box beside a mask would decide whether the detection is small, medium or large.
-    """
-    if kind == "bbox":
-        return [{k: v for k, v in row.items() if k not in ("segmentation", "mask_score")} for row in results]
-    return [
-        {k: v for k, v in row.items() if k not in ("bbox", "mask_score")}
-        | {"score": row.get("mask_score", row["score"])}
-        for row in results
-    ]
-
-
 def run_engine(
     library: ModuleType,
     truth: dict[str, Any],
-    rows: list[dict[str, Any]],
+    results: Results,
     kind: str,
     measure: str,
     image_ids: Sequence[int | str],
@@ -83,7 +75,7 @@ def run_engine(
     max_detections: Sequence[int],
 ) -> Sequence[float]:
     """COCO's `stats`, computed by pycocotools or by a library with the same names."""
-    evaluator = library.COCOeval(*index(library, truth, rows), kind)
+    evaluator = library.COCOeval(*index(library, truth, results), kind)
     evaluator.params.imgIds = sorted(image_ids)
     evaluator.params.catIds = list(category_ids)
     evaluator.params.maxDets = list(max_detections)
@@ -94,16 +86,16 @@ def run_engine(
     return evaluator.stats
 
 
-def index(library: ModuleType, truth: dict[str, Any], rows: list[dict[str, Any]]) -> tuple[Any, Any]:
+def index(library: ModuleType, truth: dict[str, Any], results: Results) -> tuple[Any, Any]:
     """Annotations and results as the library's COCO objects."""
     if library.__name__ == "hotcoco":
         coco = library.COCO(truth)
-        return coco, coco.loadRes(rows)
+        return coco, coco.loadRes(results)
     coco = library.COCO()
     coco.dataset = truth
     coco.createIndex()
-    if rows:
-        return coco, coco.loadRes(rows)
+    if len(results):
+        return coco, coco.loadRes(results)
     nothing = library.COCO()  # loadRes looks at the first result to tell boxes from masks
     nothing.dataset = {"images": truth["images"], "categories": truth["categories"], "annotations": []}
     nothing.createIndex()

@@ -30,6 +30,11 @@ class Found:
     mask_scores: NDArray[np.float32] | None = None
 
     @property
+    def ranking(self) -> NDArray[np.float32]:
+        """(K,) what mask AP ranks by."""
+        return self.scores if self.mask_scores is None else self.mask_scores
+
+    @property
     def panoptic(self) -> NDArray[np.int32] | None:
         """(H, W): label + 1000 * instance; the number of classes where nothing was found. None without panoptic."""
         if self.packed_panoptic is None:

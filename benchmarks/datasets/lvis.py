@@ -16,8 +16,8 @@ from typing import Any
 
 import hotcoco
 
-from benchmarks.datasets.coco import coco_results
-from benchmarks.datasets.coco_metric import IOU_TYPE, rows_for
+from benchmarks.datasets.coco import results_for
+from benchmarks.datasets.coco_metric import IOU_TYPE, Results
 from benchmarks.datasets.found import Found
 from benchmarks.datasets.layout import DatasetError, read_json, require_folder
 from benchmarks.datasets.request import Picture, Request
@@ -57,26 +57,23 @@ class LvisDataset:
 
     def evaluate(self, found: Mapping[int | str, Found]) -> dict[str, float]:
         """box_ap, ..., mask_ap, ... as the LVIS API computes them; -1 where there is nothing to find."""
-        rows = coco_results(found, self.category_ids)
         truth = self.truth | {"images": [row for row in self.truth["images"] if row["id"] in found]}
         truth["annotations"] = [row for row in self.truth["annotations"] if row["image_id"] in found]
         numbers: dict[str, float] = {}
         for measure in self.request.measures:
-            numbers |= evaluate(truth, rows, measure)
+            numbers |= evaluate(truth, results_for(measure, found, self.category_ids), measure)
         return numbers
 
 
-def evaluate(truth: dict[str, Any], rows: list[dict[str, Any]], measure: str) -> dict[str, float]:
-    """LVIS's numbers by name. truth: an LVIS document. rows: COCO results. measure: box or mask."""
-    kind = IOU_TYPE[measure]
-    rows = rows_for(rows, kind)
+def evaluate(truth: dict[str, Any], results: Results, measure: str) -> dict[str, float]:
+    """LVIS's numbers by name. truth: an LVIS document. results: as for COCO. measure: box or mask."""
     with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         coco = hotcoco.COCO(truth)
-        evaluator = hotcoco.LVISeval(coco, coco.loadRes(rows), kind)
+        evaluator = hotcoco.LVISeval(coco, coco.loadRes(results), IOU_TYPE[measure])
         evaluator.run()
-        results = evaluator.get_results()
-    return {f"{measure}_{name}": float(results[key]) for key, name in NAMES.items()}
+        numbers = evaluator.get_results()
+    return {f"{measure}_{name}": float(numbers[key]) for key, name in NAMES.items()}
 
 
 def file_name(image: Mapping[str, Any], path: Path) -> str:
