@@ -1,0 +1,87 @@
+"""From queries' classes and masks to panoptic maps and instances (Cheng et al., MaskFormer, 2021, section 3.4)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from zoo.models.layers.nms import ranked
+from zoo.models.segmentation.heuristic_fusion import INSTANCE_OFFSET
+from zoo.structures import Detections
+
+
+class MaskFormerFusionHead(nn.Module):
+    """Panoptic maps, instances, or both.
+
+    test_cfg: `panoptic_on`, `instance_on`; for panoptic maps `object_mask_thr` of a query's score, `iou_thr` of its
+    visible share, `filter_low_score` for pixels that its own mask excludes; for instances `max_per_image`.
+    """
+
+    def __init__(
+        self,
+        num_things_classes: int = 80,
+        num_stuff_classes: int = 53,
+        test_cfg: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        self.num_things_classes, self.num_classes = num_things_classes, num_things_classes + num_stuff_classes
+        self.test_cfg = test_cfg or {}
+
+    def forward(self, logits: Tensor, masks: Tensor) -> Detections:
+        """One picture's result. logits: (Q, num_classes + 1). masks: (Q, H, W) logits in output coordinates."""
+        found = Detections.empty(masks)
+        if self.test_cfg.get("instance_on", False):
+            found = self.instances(logits, masks)
+        if self.test_cfg.get("panoptic_on", True):
+            found.panoptic = self.panoptic(logits, masks)
+        return found
+
+    def panoptic(self, logits: Tensor, masks: Tensor) -> Tensor:
+        """Panoptic map (H, W) int64: label + 1000 * instance, void = number of classes."""
+        scores, labels = logits.softmax(-1).max(-1)
+        kept = (labels != self.num_classes) & (scores > self.test_cfg.get("object_mask_thr", 0.8))
+        scores, labels, masks = scores[kept], labels[kept], masks[kept].sigmoid()
+        if len(labels) == 0:
+            return torch.full(masks.shape[1:], self.num_classes, dtype=torch.long, device=masks.device)
+        owner = (scores[:, None, None] * masks).argmax(dim=0)
+        inside = masks >= 0.5
+        visible = torch.bincount(owner.flatten(), minlength=len(labels)).double()
+        whole = inside.sum(dim=(1, 2)).double()
+        valid = (visible > 0) & (whole > 0) & (visible / whole >= self.test_cfg.get("iou_thr", 0.8))
+        things = valid & (labels < self.num_things_classes)
+        ids = torch.where(valid, labels + INSTANCE_OFFSET * things * things.cumsum(dim=0), self.num_classes)
+        if not self.test_cfg.get("filter_low_score", False):
+            return ids[owner]
+        return torch.where(inside.gather(0, owner[None])[0], ids[owner], self.num_classes)
+
+    def instances(self, logits: Tensor, masks: Tensor) -> Detections:
+        """The best pairs of query and thing class; scores are class times mean mask probability."""
+        scores = logits.softmax(-1)[:, :-1].flatten()
+        scores, order = scores.topk(min(self.test_cfg.get("max_per_image", 100), len(scores)))
+        labels, query = order % self.num_classes, order // self.num_classes
+        things = labels < self.num_things_classes
+        scores, labels, chosen = scores[things], labels[things], masks[query[things]]
+        inside = chosen > 0
+        scores = scores * ((chosen.sigmoid() * inside).sum((1, 2)) / (inside.sum((1, 2)) + 1e-6))
+        scores, order = ranked(scores)
+        return Detections(mask_boxes(inside[order]), scores, labels[order], inside[order])
+
+
+def mask_boxes(masks: Tensor) -> Tensor:
+    """Tight boxes (K, 4) xyxy, float32, of masks (K, H, W) bool; zeros for an empty mask."""
+    columns, rows = masks.any(dim=1), masks.any(dim=2)
+    edges = [first(columns), first(rows), last(columns), last(rows)]
+    return torch.stack(edges, dim=1).float() * columns.any(dim=1, keepdim=True)
+
+
+def first(line: Tensor) -> Tensor:
+    """Index (K,) of the first True of (K, L)."""
+    return line.int().argmax(dim=1)
+
+
+def last(line: Tensor) -> Tensor:
+    """Index (K,) behind the last True of (K, L)."""
+    return line.shape[1] - line.flip(1).int().argmax(dim=1)
