@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,6 +19,7 @@ from benchmarks.inference import Setting
 from benchmarks.options import Options
 from benchmarks.peers import rivals
 from benchmarks.peers.external import ExternalWorkload, PeerError
+from benchmarks.peers.rivals import NoCounterpart
 from benchmarks.protocols import steady
 from benchmarks.record import Record, skipped
 from benchmarks.workload import DetectorWorkload, Picture, Workload
@@ -51,11 +52,12 @@ class Contestant:
 def run(request: Request) -> list[Record]:
     """A record for our network, for ours with options if any are on, and for each rival.
 
-    A rival that is not to be had gives a skipped record with what it published. Raises UsageError for an unknown rival
-    or one without this detector.
+    A rival that is not to be had, or has no such detector, gives a skipped record with what it published. Raises
+    UsageError for an unknown rival.
     """
     for peer in request.against:
-        rivals.counterpart(request.name, peer)
+        with suppress(NoCounterpart):
+            rivals.counterpart(request.name, peer)
     with ExitStack() as stack:
         stack.enter_context(inference.thread_count(request.setting.threads))
         contestants, absent = gather(request, stack)
@@ -82,7 +84,7 @@ def gather(request: Request, stack: ExitStack) -> tuple[dict[str, Contestant], d
                 contestants[peer] = torchvision_rival(request, theirs, weights)
             else:
                 contestants[peer] = stack.enter_context(external_rival(request, peer))
-        except PeerError as error:
+        except (PeerError, NoCounterpart) as error:
             absent[peer] = str(error)
     return contestants, absent
 
@@ -97,7 +99,8 @@ def networks(request: Request) -> tuple[Any, Any, str]:
     if "torchvision" in request.against:
         from benchmarks.peers.torchvision import TorchvisionDetector
 
-        theirs = TorchvisionDetector(rivals.counterpart(request.name, "torchvision"), ours.preprocess)
+        with suppress(NoCounterpart):
+            theirs = TorchvisionDetector(rivals.counterpart(request.name, "torchvision"), ours.preprocess)
     if request.weights is not None:
         if theirs is not None:
             theirs.network.load_state_dict(torch.load(request.weights, weights_only=True))
@@ -128,11 +131,12 @@ def torchvision_rival(request: Request, model: Any, weights: str) -> Contestant:
     """torchvision's detector on our network's inputs."""
     import torchvision
 
+    builder = rivals.counterpart(request.name, "torchvision")
     device = torch.device(request.setting.device)
     facts = {
         "version": torchvision.__version__,
         "commit": getattr(torchvision.version, "git_version", None),
-        "command": f"torchvision.models.detection.{rivals.counterpart(request.name, 'torchvision')}()",
+        "command": f"torchvision.models.detection.{builder}()",
         "weights": weights,
         "differences": "same inputs; its own anchors, RoI align and post-processing",
     }

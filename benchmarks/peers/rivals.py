@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from zoo import manifest
-from zoo.errors import UnknownModel, UsageError
+from zoo.errors import UnknownModel, UsageError, ZooError
 
 PEERS = ("torchvision", "detectron2", "mmdet")
 # A model of ours -> torchvision's builder of the same network.
@@ -16,6 +16,10 @@ TORCHVISION = {
     "retinanet_r50_fpn_1x_coco": "retinanet_resnet50_fpn",
     "ssd300_coco": "ssd300_vgg16",
 }
+
+
+class NoCounterpart(ZooError):
+    """The rival has no such detector."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +32,7 @@ class Published:
 
 
 def counterpart(name: str, peer: str) -> str:
-    """What `peer` calls the model or architecture `name`. Raises UsageError where it has no such detector."""
+    """What `peer` calls a model or architecture. Raises UsageError: no such rival; NoCounterpart: not this detector."""
     if peer not in PEERS:
         raise UsageError(f"No rival '{peer}'. There are: {', '.join(PEERS)}.")
     if peer == "mmdet":
@@ -40,7 +44,7 @@ def counterpart(name: str, peer: str) -> str:
         return architecture.removeprefix("torchvision/")
     same = [builder for model, builder in TORCHVISION.items() if manifest.architecture_name(model) == architecture]
     if not same:
-        raise UsageError(f"torchvision has no counterpart of {name}.")
+        raise NoCounterpart(f"torchvision has no counterpart of {name}.")
     return same[0]
 
 
@@ -52,14 +56,14 @@ def in_detectron2(name: str) -> manifest.Entry:
     for found in map(manifest.get, manifest.list_models(origin="detectron2")):
         if found.architecture in same and (found.name == name or not name.startswith("detectron2/")):
             return found
-    raise UsageError(f"Detectron2 has no counterpart of {name}.")
+    raise NoCounterpart(f"Detectron2 has no counterpart of {name}.")
 
 
 def configuration(name: str) -> str:
     """The reference's configuration file of a model or architecture."""
     config = manifest.representative(name).config
     if config is None:
-        raise UsageError(f"the manifests name no configuration of MMDetection for {name}.")
+        raise NoCounterpart(f"the manifests name no configuration of MMDetection for {name}.")
     return config
 
 
@@ -69,7 +73,10 @@ def published(name: str, peer: str) -> Published | None:
         entry = manifest.representative(name)
         source = f"MMDetection's zoo, {entry.name}"
     elif peer == "detectron2":
-        entry = in_detectron2(name)
+        try:
+            entry = in_detectron2(name)
+        except NoCounterpart:
+            return None
         source = f"Detectron2's zoo, {entry.name.removeprefix('detectron2/')}"
     else:
         return None

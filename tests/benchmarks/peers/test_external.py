@@ -87,7 +87,7 @@ def test_counterparts_are_found_by_the_network_that_they_are():
     assert rivals.counterpart("torchvision/maskrcnn_resnet50_fpn", "torchvision") == "maskrcnn_resnet50_fpn"
     assert rivals.counterpart("retinanet_r50_fpn_1x_coco", "detectron2") == "COCO-Detection/retinanet_R_50_FPN_1x"
     assert rivals.counterpart("detr_r50_8x2_150e_coco", "mmdet") == "configs/detr/detr_r50_8x2_150e_coco.py"
-    with pytest.raises(UsageError, match="torchvision has no counterpart of detr"):
+    with pytest.raises(rivals.NoCounterpart, match="torchvision has no counterpart of detr"):
         rivals.counterpart("detr_r50_8x2_150e_coco", "torchvision")
     with pytest.raises(UsageError, match="No rival 'keras'"):
         rivals.counterpart("detr_r50_8x2_150e_coco", "keras")

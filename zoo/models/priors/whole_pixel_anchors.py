@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
 
 from zoo.models.priors.anchors import AnchorGenerator
 
@@ -17,11 +16,6 @@ class WholePixelAnchorGenerator(AnchorGenerator):
     """
 
     def __init__(self, strides: Sequence[int], ratios: Sequence[float], sizes: Sequence[Sequence[float]]) -> None:
-        self.sizes = [torch.tensor(list(level), dtype=torch.float32) for level in sizes]
-        super().__init__(strides, ratios, scales=[1.0])
-
-    def cell_anchors(self, level: int) -> Tensor:
-        """Anchors (A, 4) xyxy of the first cell of a level."""
-        tall = self.ratios.sqrt()
-        heights, widths = ((side[:, None] * self.sizes[level]).flatten() for side in (tall, 1 / tall))
-        return (torch.stack([-widths, -heights, widths, heights], dim=-1) / 2).round()
+        super().__init__(strides, ratios, scales=[1.0], base_sizes=[1.0] * len(strides))
+        self.scales = [torch.tensor(level).float() for level in sizes]
+        self.base_anchors = [self.cell_anchors(level).round() for level in range(len(sizes))]
