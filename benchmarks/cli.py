@@ -10,6 +10,8 @@ from zoo.commandline import Command
 
 COMMANDS: dict[str, Command] = {
     "accuracy": Command("benchmarks.commands.accuracy", "measure the accuracy of a model on a data set"),
+    "baseline": Command("benchmarks.commands.baseline", "write what later measurements are compared with"),
+    "check": Command("benchmarks.commands.check", "fail when accuracy, size or speed is worse than a baseline"),
     "completion": Command("benchmarks.commands.completion", "print a completion script for bash, zsh or fish"),
     "compare": Command("benchmarks.commands.compare", "measure other implementations of a detector in the same run"),
     "datasets": Command("benchmarks.commands.datasets", "list data sets and their layouts, check a folder"),

@@ -4,7 +4,8 @@ Pictures are preprocessed and in memory before the clock starts. The warm-up rep
 input shape, until two laps in a row differ by less than `stable`, or `warmup_seconds` have passed. Then whole passes
 over the batches are timed, so that every picture weighs the same, call by call, the device synchronised before and
 after. fps is pictures per second of the median call: on a shared machine a mean follows the disturbances, a median the
-detector.
+detector. After each call a fixed calibration workload is timed as well (`calibration_s`), so that regression checks can
+tell a slow detector from a slow machine.
 
 `compare` times several detectors in turns, call by call and in alternating order, so that a drift of clocks or load
 meets all of them.
@@ -19,6 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from benchmarks.calibration import SAMPLES, Calibration
 from benchmarks.protocols.base import Measurement, Protocol
 from benchmarks.timing import Stopwatch, Timed, median_interval, summary
 from benchmarks.workload import Workload
@@ -34,10 +36,18 @@ def measure(
     stable: float,
     lap_calls: int,
     warmup_seconds: float,
+    calibrate: bool,
 ) -> Measurement:
     """fps = batch / median seconds of a call."""
     parameters = (min_iterations, min_seconds, max_seconds, loaded, stable, lap_calls, warmup_seconds)
-    return measurement(interleave({"": workload}, device, *parameters)[""], workload.batch)
+    workloads: dict[str, Workload] = {"detector": workload}
+    if calibrate:
+        workloads["calibration"] = Calibration(device)
+    timings = interleave(workloads, device, *parameters)
+    result = measurement(timings["detector"], workload.batch)
+    if calibrate:
+        result.samples[SAMPLES] = [timed.seconds for timed in timings["calibration"]]
+    return result
 
 
 def compare(
@@ -48,7 +58,8 @@ def compare(
     `speedup` is the median over pairs of neighbouring calls (seconds of the first / seconds of this one), with its 95%
     confidence interval.
     """
-    timings = interleave(workloads, device, **PROTOCOL.parameters(overrides))
+    parameters = {k: v for k, v in PROTOCOL.parameters(overrides).items() if k != "calibrate"}
+    timings = interleave(workloads, device, **parameters)
     results = {name: measurement(timings[name], workloads[name].batch) for name in workloads}
     base = np.array(results[next(iter(results))].samples["latency_s"])
     for result in results.values():
@@ -70,8 +81,8 @@ def interleave(
     warmup_seconds: float,
 ) -> dict[str, list[Timed]]:
     """Timings of each workload, batch by batch in turns; sample i of all of them is the same batch."""
-    watch, count = Stopwatch(device), min(loaded, *(len(w) for w in workloads.values()))
-    batches = {name: [w.load(i) for i in range(count)] for name, w in workloads.items()}
+    watch, count = Stopwatch(device), min(loaded, max(len(w) for w in workloads.values()))
+    batches = {name: [w.load(i % len(w)) for i in range(count)] for name, w in workloads.items()}
     for name, workload in workloads.items():
         warm_up(workload, batches[name], watch, stable, lap_calls, warmup_seconds)
     timings: dict[str, list[Timed]] = {name: [] for name in workloads}
@@ -143,6 +154,7 @@ PROTOCOL = Protocol(
         "stable": 0.05,
         "lap_calls": 5,
         "warmup_seconds": 60.0,
+        "calibrate": True,
     },
     measure=measure,
     batch=None,

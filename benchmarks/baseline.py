@@ -1,0 +1,138 @@
+"""What a measurement is compared with later: the part of a record that matters, in a file that is pleasant to commit.
+
+A baseline is JSON: `schema`, `tolerances`, and one entry per model, kind, protocol and parameters, with metrics and,
+for speeds, how long each call took in units of the calibration workload that ran beside it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.calibration import SAMPLES
+from benchmarks.record import Record
+from zoo.errors import ZooError
+
+SCHEMA = 1
+# Parameters that say what was measured; the others say how long or where.
+DECIDING = ("batch", "precision", "options", "resolution", "pictures", "weights", "dataset", "data", "protocol")
+# So many relative times are kept, evenly chosen from the sorted ones: enough for a rank test, few enough to commit.
+KEPT = 100
+
+
+class BaselineError(ZooError):
+    """A baseline file is missing or is not one."""
+
+
+@dataclass(frozen=True)
+class Tolerances:
+    """How much may change.
+
+    accuracy: absolute, in the metric's own unit. time: factor of the median relative time on the machine of the
+    baseline; other_machine: factor on another one. significance: largest p value of the rank test that counts.
+    """
+
+    accuracy: float = 0.0
+    time: float = 1.08
+    other_machine: float = 1.5
+    significance: float = 0.001
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One measurement to compare with.
+
+    times: seconds of a call divided by those of the calibration beside it, sorted; empty for accuracies.
+    machine: of the measurement, to know whether times are of the same one.
+    """
+
+    model: str
+    kind: str
+    protocol: str
+    parameters: Mapping[str, Any]
+    metrics: Mapping[str, float]
+    times: Sequence[float] = ()
+    machine: str = ""
+
+    @property
+    def key(self) -> str:
+        """What identifies the measurement: model, kind, protocol and the deciding parameters."""
+        return json.dumps([self.model, self.kind, self.protocol, self.parameters], sort_keys=True)
+
+    @property
+    def title(self) -> str:
+        """For people."""
+        return " ".join(filter(None, (self.model, self.kind, self.protocol)))
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """Entries and how much they may change."""
+
+    entries: Sequence[Entry]
+    tolerances: Tolerances = field(default_factory=Tolerances)
+
+
+def entry_of(record: Record) -> Entry:
+    """The part of a record that is compared."""
+    return Entry(
+        model=record.model,
+        kind=record.kind,
+        protocol=record.protocol,
+        parameters={k: v for k, v in record.parameters.items() if k in DECIDING},
+        metrics={k: v for k, v in record.metrics.items() if isinstance(v, (int, float)) and not isinstance(v, bool)},
+        times=relative_times(record.samples),
+        machine=machine_of(record),
+    )
+
+
+def relative_times(samples: Mapping[str, Sequence[float]]) -> list[float]:
+    """Sorted times in units of the calibration beside them; none without one."""
+    seconds, unit = samples.get("latency_s", []), samples.get(SAMPLES, [])
+    if not len(seconds) or len(seconds) != len(unit):
+        return []
+    ratios = np.sort(np.asarray(seconds) / np.asarray(unit))
+    chosen = ratios[np.linspace(0, len(ratios) - 1, min(len(ratios), KEPT)).round().astype(int)]
+    return [float(f"{value:.5g}") for value in chosen]
+
+
+def machine_of(record: Record) -> str:
+    """Device and vector units: what decides relative times."""
+    host = record.environment.get("host") or {}
+    return f"{record.environment.get('device', '')} {host.get('vector_units', '')}".strip()
+
+
+def make(records: Iterable[Record], tolerances: Tolerances | None = None) -> Baseline:
+    """A baseline of the successful records, the newest of each measurement."""
+    newest = {entry.key: entry for entry in (entry_of(r) for r in sorted(records, key=lambda r: r.time) if r.ok)}
+    return Baseline(list(newest.values()), tolerances or Tolerances())
+
+
+def write(baseline: Baseline, path: Path) -> None:
+    """Write a baseline file; it appears only when it is whole."""
+    part = path.with_name(path.name + ".part")
+    text = json.dumps({"schema": SCHEMA, **asdict(baseline)}, indent=1, sort_keys=True)
+    part.write_text(text + "\n", encoding="utf-8")
+    os.replace(part, path)
+
+
+def read(path: Path) -> Baseline:
+    """Read a baseline file. Raises BaselineError."""
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise BaselineError(f"{path} cannot be read ({error.strerror}). `bench baseline` writes one.") from None
+    except ValueError as error:
+        raise BaselineError(f"{path} is not JSON ({error}).") from None
+    try:
+        if data["schema"] != SCHEMA:
+            raise BaselineError(f"{path} has schema {data['schema']}, this program knows {SCHEMA}.")
+        return Baseline([Entry(**entry) for entry in data["entries"]], Tolerances(**data["tolerances"]))
+    except (KeyError, TypeError) as error:
+        raise BaselineError(f"{path} is not a baseline ({error}).") from None

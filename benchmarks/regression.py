@@ -1,0 +1,110 @@
+"""Has anything become worse? Records against a committed baseline.
+
+Accuracies must agree within a stated tolerance; parameters, operations and allocated bytes exactly; times must pass a
+rank test on raw samples (Mann-Whitney) and a factor, both on times relative to a calibration workload that ran between
+the calls. A measurement that is missing or failed is a failure, never a pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.stats import mannwhitneyu
+
+from benchmarks.baseline import Baseline, Entry, Tolerances, entry_of
+from benchmarks.record import Record
+
+EXACT = ("parameters", "flops", "cuda_allocated_mib")
+FAILURES = ("regression", "changed", "missing", "failed")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One quantity of one measurement, then and now.
+
+    verdict: same, improved, regression, changed (an exact quantity differs), missing (no record), failed (the record
+    says so), or unknown (nothing to compare with).
+    """
+
+    measurement: str
+    quantity: str
+    verdict: str
+    then: float | None = None
+    now: float | None = None
+    detail: str = ""
+
+    @property
+    def fails(self) -> bool:
+        """Whether CI should."""
+        return self.verdict in FAILURES
+
+
+def check(baseline: Baseline, records: Iterable[Record]) -> list[Finding]:
+    """Compare the newest record of each measurement in the baseline. records: in any order."""
+    done: dict[str, Record] = {}
+    failures: dict[tuple[str, str], Record] = {}
+    for record in sorted(records, key=lambda r: r.time):
+        if record.ok:
+            done[entry_of(record).key] = record
+        else:  # a failed record may know little of its parameters, so it stands for all of them
+            failures[record.model, record.kind] = record
+    return [
+        finding
+        for entry in baseline.entries
+        for finding in check_entry(
+            entry, done.get(entry.key), failures.get((entry.model, entry.kind)), baseline.tolerances
+        )
+    ]
+
+
+def check_entry(entry: Entry, record: Record | None, failure: Record | None, tolerances: Tolerances) -> list[Finding]:
+    """All findings of one measurement: its newest record, unless a newer one failed."""
+    if failure is not None and (record is None or failure.time > record.time):
+        return [Finding(entry.title, "status", "failed", detail=f"{failure.status}: {failure.reason}")]
+    if record is None:
+        return [Finding(entry.title, "status", "missing", detail="no record of this measurement")]
+    now = entry_of(record)
+    found = [exact(entry, now, name) for name in EXACT if name in entry.metrics]
+    if entry.kind == "accuracy":
+        found += [accuracy(entry, now, name, tolerances) for name in entry.metrics if name not in EXACT]
+    if entry.times:
+        found.append(time(entry, now, tolerances))
+    return found
+
+
+def exact(then: Entry, now: Entry, name: str) -> Finding:
+    """A quantity that must not change at all."""
+    a, b = then.metrics[name], now.metrics.get(name)
+    return Finding(then.title, name, "same" if a == b else "missing" if b is None else "changed", a, b)
+
+
+def accuracy(then: Entry, now: Entry, name: str, tolerances: Tolerances) -> Finding:
+    """A metric of which more is better."""
+    a, b = then.metrics[name], now.metrics.get(name)
+    if b is None:
+        return Finding(then.title, name, "missing", a, b)
+    verdict = "same" if abs(b - a) <= tolerances.accuracy else "improved" if b > a else "regression"
+    return Finding(then.title, name, verdict, a, b, f"tolerance {tolerances.accuracy:g}")
+
+
+def time(then: Entry, now: Entry, tolerances: Tolerances) -> Finding:
+    """Relative times: the medians differ by more than a factor, and the ranks say that it is no accident."""
+    if not now.times:
+        return Finding(then.title, "relative time", "missing", detail="the record has no calibrated samples")
+    a, b = float(np.median(then.times)), float(np.median(now.times))
+    factor = tolerances.time if then.machine == now.machine else tolerances.other_machine
+    slower, faster = p_value(now.times, then.times), p_value(then.times, now.times)
+    verdict = "same"
+    if b > a * factor and slower < tolerances.significance:
+        verdict = "regression"
+    elif a > b * factor and faster < tolerances.significance:
+        verdict = "improved"
+    detail = f"factor {b / a:.3f}, limit {factor:g}, p {min(slower, faster):.1e}"
+    return Finding(then.title, "relative time", verdict, a, b, detail)
+
+
+def p_value(larger: Sequence[float], smaller: Sequence[float]) -> float:
+    """How likely the first sample is that much larger by accident (one-sided Mann-Whitney U test)."""
+    return float(mannwhitneyu(larger, smaller, alternative="greater").pvalue)

@@ -1,0 +1,66 @@
+"""Findings of a regression check as a table, JSON, JUnit XML and a job summary."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+from xml.etree import ElementTree
+
+from benchmarks.regression import Finding
+from benchmarks.tables import format_table
+
+
+def rows(findings: Sequence[Finding]) -> list[dict[str, object]]:
+    """One row per finding."""
+    return [
+        {
+            "measurement": f.measurement,
+            "quantity": f.quantity,
+            "then": number(f.then),
+            "now": number(f.now),
+            "verdict": f.verdict,
+            "detail": f.detail,
+        }
+        for f in findings
+    ]
+
+
+def number(value: float | None) -> str:
+    """A number in six digits; nothing for none."""
+    return "" if value is None else f"{value:.6g}"
+
+
+def table(findings: Sequence[Finding], style: str = "simple") -> str:
+    """A table for people, what fails first."""
+    return format_table(rows(sorted(findings, key=lambda f: not f.fails)), style)
+
+
+def verdict(findings: Sequence[Finding]) -> str:
+    """One sentence."""
+    bad = sum(f.fails for f in findings)
+    better = sum(f.verdict == "improved" for f in findings)
+    return f"{len(findings)} quantities compared: {bad} failed, {better} improved."
+
+
+def as_json(findings: Sequence[Finding]) -> dict[str, Any]:
+    """Plain data."""
+    return {"passed": not any(f.fails for f in findings), "findings": [asdict(f) for f in findings]}
+
+
+def junit(findings: Sequence[Finding]) -> str:
+    """JUnit XML: a test case per finding."""
+    failures = sum(f.fails for f in findings)
+    suite = ElementTree.Element("testsuite", name="bench check", tests=str(len(findings)), failures=str(failures))
+    for f in findings:
+        case = ElementTree.SubElement(suite, "testcase", classname=f.measurement, name=f.quantity)
+        if f.fails:
+            message = f"{f.verdict}: {number(f.then)} -> {number(f.now)} {f.detail}"
+            ElementTree.SubElement(case, "failure", message=message)
+    ElementTree.indent(suite)
+    return ElementTree.tostring(suite, encoding="unicode", xml_declaration=True) + "\n"
+
+
+def summary(findings: Sequence[Finding]) -> str:
+    """Markdown for a GitHub job summary."""
+    return f"### bench check\n\n{verdict(findings)}\n\n{table(findings, 'github')}\n"

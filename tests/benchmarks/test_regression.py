@@ -1,0 +1,135 @@
+"""Regression checks: what fails, what passes, and that nothing passes by being absent."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+
+from benchmarks import baseline, cli, regression
+from benchmarks.baseline import Tolerances
+from benchmarks.calibration import SAMPLES
+from benchmarks.record import Record, failed
+from benchmarks.reports import findings as output
+from benchmarks.results import Store
+
+HOST = {"device": "CPU A", "host": {"vector_units": "AVX2"}}
+
+
+def speed(factor: float = 1.0, load: float = 1.0, seed: int = 0, time: str = "2026-01-01T00:00:00", **values) -> Record:
+    """A record of a detector `factor` times as slow as usual, on a machine slowed down `load` times."""
+    rng = np.random.default_rng(seed)
+    busy = load * (1 + rng.exponential(0.1, 200))
+    samples = {
+        "latency_s": list(0.1 * factor * busy * rng.normal(1, 0.02, 200)),
+        SAMPLES: list(0.02 * busy * rng.normal(1, 0.02, 200)),
+    }
+    metrics = {"fps": 10 / factor, "parameters": 1000, "flops": 5000}
+    return Record("net", "inference", "steady", {"batch": 1}, metrics, samples, HOST, time=time, **values)
+
+
+def accuracy(ap: float, **values) -> Record:
+    return Record("net", "accuracy", "coco", {"dataset": "coco_2017"}, {"box_ap": ap}, environment=HOST, **values)
+
+
+def verdicts(before: list[Record], after: list[Record], **tolerances) -> dict[str, str]:
+    made = baseline.make(before, Tolerances(**tolerances))
+    return {f.quantity: f.verdict for f in regression.check(made, after)}
+
+
+@pytest.mark.parametrize("load", [1.0, 2.5])
+def test_a_busy_machine_is_no_regression(load):
+    assert verdicts([speed()], [speed(load=load, seed=1)])["relative time"] == "same"
+
+
+def test_a_slowdown_of_15_percent_is_caught_on_a_busy_machine():
+    assert verdicts([speed()], [speed(1.15, load=2.0, seed=1)])["relative time"] == "regression"
+
+
+def test_a_faster_detector_is_reported_and_does_not_fail():
+    findings = regression.check(baseline.make([speed()]), [speed(0.8, seed=1)])
+    assert [f.verdict for f in findings if f.quantity == "relative time"] == ["improved"]
+    assert not any(f.fails for f in findings)
+
+
+def test_another_machine_has_a_wider_limit():
+    elsewhere = replace(speed(1.3, seed=1), environment={"device": "CPU B"})
+    assert verdicts([speed()], [elsewhere])["relative time"] == "same"
+    assert verdicts([speed()], [speed(1.3, seed=1)])["relative time"] == "regression"
+
+
+def test_a_drop_of_a_tenth_of_a_point_is_caught():
+    assert verdicts([accuracy(0.374)], [accuracy(0.373)])["box_ap"] == "regression"
+    assert verdicts([accuracy(0.374)], [accuracy(0.373)], accuracy=0.002)["box_ap"] == "same"
+    assert verdicts([accuracy(0.374)], [accuracy(0.380)])["box_ap"] == "improved"
+
+
+def test_parameters_must_be_exactly_the_same():
+    other = replace(speed(seed=1), metrics={"parameters": 999, "flops": 5000})
+    assert verdicts([speed()], [other])["parameters"] == "changed"
+
+
+def test_a_missing_record_fails():
+    assert verdicts([speed()], []) == {"status": "missing"}
+
+
+def test_a_missing_metric_fails():
+    assert verdicts([accuracy(0.3)], [replace(accuracy(0.3), metrics={})])["box_ap"] == "missing"
+
+
+def test_records_without_calibration_do_not_pass_for_measured_ones():
+    bare = replace(speed(seed=1), samples={"latency_s": [0.1] * 20})
+    assert verdicts([speed()], [bare])["relative time"] == "missing"
+
+
+def test_a_run_that_failed_after_a_good_one_fails():
+    broken = failed("net", "inference", "out of memory", time="2026-02-01T00:00:00")
+    assert verdicts([speed()], [speed(seed=1), broken]) == {"status": "failed"}
+
+
+def test_a_good_run_after_a_failed_one_counts():
+    broken = failed("net", "inference", "out of memory", time="2025-02-01T00:00:00")
+    assert "failed" not in verdicts([speed()], [broken, speed(seed=1)]).values()
+
+
+def test_a_baseline_survives_its_file(tmp_path):
+    made = baseline.make([speed(), accuracy(0.3)], Tolerances(accuracy=0.5))
+    baseline.write(made, tmp_path / "baseline.json")
+    assert baseline.read(tmp_path / "baseline.json") == made
+
+
+def test_the_commands_write_check_and_exit(tmp_path, capsys):
+    store = tmp_path / "results.db"
+    Store(store).append(accuracy(0.374))
+    file, junit, summary = (str(tmp_path / name) for name in ("baseline.json", "junit.xml", "summary.md"))
+    assert cli.main(["baseline", file, "--results", str(store)]) == 0
+    assert cli.main(["check", file, "--results", str(store)]) == 0
+    Store(store).append(accuracy(0.3, time="2999-01-01T00:00:00"))
+    capsys.readouterr()
+    options = ["--junit", junit, "--summary", summary, "--json"]
+    assert cli.main(["check", file, "--results", str(store), *options]) == 1
+    assert json.loads(capsys.readouterr().out)["passed"] is False
+    assert ElementTree.parse(junit).getroot().get("failures") == "1"
+    assert "regression" in (tmp_path / "summary.md").read_text()
+
+
+@pytest.mark.parametrize("text", [None, "{", "{}", '{"schema": 99, "entries": [], "tolerances": {}}'])
+def test_a_file_that_is_no_baseline_is_one_sentence(tmp_path, capsys, text):
+    file = tmp_path / "baseline.json"
+    if text is not None:
+        file.write_text(text)
+    assert cli.main(["check", str(file)]) == 1
+    assert capsys.readouterr().err.startswith(f"bench: {file}")
+
+
+def test_nothing_to_make_a_baseline_of_is_misuse(tmp_path, capsys):
+    assert cli.main(["baseline", str(tmp_path / "b.json"), "--results", str(tmp_path / "none.db")]) == 2
+    assert not (tmp_path / "b.json").exists()
+
+
+def test_the_table_starts_with_what_failed():
+    found = regression.check(baseline.make([accuracy(0.3), speed()]), [accuracy(0.2)])
+    assert "missing" in output.table(found).splitlines()[2] or "regression" in output.table(found).splitlines()[2]
