@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from zoo.errors import NotTrainable, UsageError
+from zoo.models.build import component
 from zoo.models.training.targets import Truth, truths
 from zoo.structures import Detections, Frame, Sample
 
 
 class Detector(nn.Module):
-    """Base of all detectors: a subclass implements `predict`.
+    """Base of all detectors: a backbone and an optional neck; a subclass adds its heads and implements `predict`.
 
     preprocess: from a path or a BGR uint8 array (H, W, 3) to a `Sample`; `zoo.build` and `zoo.load` set it to what the
     checkpoint was trained for. classes: names of the labels, where known.
@@ -23,6 +24,16 @@ class Detector(nn.Module):
 
     preprocess: Callable[[Any], Sample] | None = None
     classes: Sequence[str] | None = None
+
+    def __init__(self, backbone: Mapping[str, Any], neck: Mapping[str, Any] | None = None) -> None:
+        super().__init__()
+        self.backbone = component(backbone)
+        self.neck = component(neck) if neck else None
+
+    def features(self, images: Tensor) -> tuple[Tensor, ...]:
+        """(N, 3, H, W) to the heads' feature maps, finest first."""
+        maps = self.backbone(images)
+        return self.neck(maps) if self.neck is not None else maps
 
     def forward(
         self,

@@ -27,16 +27,9 @@ class MaskFormer(Detector):
         train_cfg: Mapping[str, Any] | None = None,
         test_cfg: Mapping[str, Any] | None = None,
     ) -> None:
-        super().__init__()
-        self.backbone = component(backbone)
-        self.neck = component(neck) if neck else None
+        super().__init__(backbone, neck)
         self.panoptic_head = component(panoptic_head, train_cfg=train_cfg, test_cfg=test_cfg)
         self.panoptic_fusion_head = component(panoptic_fusion_head, test_cfg=test_cfg)
-
-    def features(self, images: Tensor) -> tuple[Tensor, ...]:
-        """(N, 3, H, W) to feature maps, finest first."""
-        maps = self.backbone(images)
-        return self.neck(maps) if self.neck is not None else maps
 
     def predict(self, images: Tensor, frames: Sequence[Frame], *args: Any) -> list[Detections]:
         """Panoptic maps, or detections with masks, or both, in output coordinates."""

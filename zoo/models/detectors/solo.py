@@ -23,15 +23,8 @@ class SOLO(Detector):
         train_cfg: Mapping[str, Any] | None = None,
         test_cfg: Mapping[str, Any] | None = None,
     ) -> None:
-        super().__init__()
-        self.backbone = component(backbone)
-        self.neck = component(neck) if neck else None
+        super().__init__(backbone, neck)
         self.mask_head = component(mask_head, train_cfg=train_cfg, test_cfg=test_cfg)
-
-    def features(self, images: Tensor) -> tuple[Tensor, ...]:
-        """(N, 3, H, W) to feature maps, finest first."""
-        maps = self.backbone(images)
-        return self.neck(maps) if self.neck is not None else maps
 
     def predict(self, images: Tensor, frames: Sequence[Frame], *args: Any) -> list[Detections]:
         """Detections with masks in output coordinates; their boxes are zero."""

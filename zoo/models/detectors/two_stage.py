@@ -27,15 +27,8 @@ class RPN(Detector):
         train_cfg: Mapping[str, Any] | None = None,
         test_cfg: Mapping[str, Any] | None = None,
     ) -> None:
-        super().__init__()
-        self.backbone = component(backbone)
-        self.neck = component(neck) if neck else None
+        super().__init__(backbone, neck)
         self.rpn_head = component(rpn_head, train_cfg=part(train_cfg, "rpn"), test_cfg=part(test_cfg, "rpn"))
-
-    def features(self, images: Tensor) -> tuple[Tensor, ...]:
-        """(N, 3, H, W) to feature maps, finest first."""
-        maps = self.backbone(images)
-        return self.neck(maps) if self.neck is not None else maps
 
     def predict(self, images: Tensor, frames: Sequence[Frame], *args: Any) -> list[Detections]:
         """Proposals in output coordinates."""
@@ -64,19 +57,12 @@ class TwoStageDetector(Detector):
         train_cfg: Mapping[str, Any] | None = None,
         test_cfg: Mapping[str, Any] | None = None,
     ) -> None:
-        super().__init__()
-        self.backbone = component(backbone)
-        self.neck = component(neck) if neck else None
+        super().__init__(backbone, neck)
         self.rpn_head: Any = None
         if rpn_head is not None:
             self.rpn_head = component(rpn_head, train_cfg=part(train_cfg, "rpn"), test_cfg=part(test_cfg, "rpn"))
         self.roi_head = component(roi_head, train_cfg=part(train_cfg, "rcnn"), test_cfg=part(test_cfg, "rcnn"))
         self.train_cfg = train_cfg or {}
-
-    def features(self, images: Tensor) -> tuple[Tensor, ...]:
-        """(N, 3, H, W) to feature maps, finest first."""
-        maps = self.backbone(images)
-        return self.neck(maps) if self.neck is not None else maps
 
     def predict(self, images: Tensor, frames: Sequence[Frame], *args: Any) -> list[Detections]:
         """Detections in output coordinates."""
