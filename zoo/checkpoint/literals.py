@@ -1,8 +1,8 @@
 """Configuration text -> plain data. The text is parsed, never executed.
 
-Understood are assignments of literals, `dict(...)` calls, names that were assigned before, and sums of numbers, texts
-and lists. Whatever else a file does (imports, functions, conditions) leaves an `Unknown`, which is an error only for
-who needs that value.
+Understood are assignments of literals, `dict(...)` calls, names that were assigned before, sums of numbers, texts and
+lists, and lists that repeat something. Whatever else a file does (imports, functions, conditions) leaves an `Unknown`,
+which is an error only for who needs that value.
 """
 
 from __future__ import annotations
@@ -18,6 +18,12 @@ from zoo.errors import CorruptCheckpoint
 MAX_TEXT = 4 * 2**20
 MAX_LENGTH = 1_000_000
 """Elements of a list, or letters of a text, that a sum may make."""
+
+MAX_REPEATS = 1000
+"""Turns of a list comprehension."""
+
+MAX_WORK = 200_000
+"""Turns times the parts of what is repeated; a comprehension inside another is not understood."""
 
 MAX_NUMBER = 2.0**64
 
@@ -218,6 +224,30 @@ def subscript(node: ast.Subscript, values: Mapping[str, object]) -> object:
     return missing
 
 
+def comprehension(node: ast.ListComp, values: Mapping[str, object]) -> object:
+    """`[... for name in range(6)]` and over a list, as configurations repeat a stage."""
+    loop = node.generators[0]
+    if len(node.generators) > 1 or loop.ifs or not isinstance(loop.target, ast.Name):
+        return None
+    items = repeated(loop.iter, values)
+    parts = list(ast.walk(node.elt))
+    if items is None or len(items) > MAX_REPEATS or len(items) * len(parts) > MAX_WORK:
+        return None
+    if any(isinstance(part, ast.ListComp) for part in parts):
+        return None
+    return [evaluate(node.elt, {**values, loop.target.id: item}) for item in items]
+
+
+def repeated(node: ast.expr, values: Mapping[str, object]) -> list[object] | None:
+    """What a loop runs over: `range(...)` of numbers, or a list."""
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "range":
+        bounds = [bound for argument in node.args if isinstance(bound := evaluate(argument, values), int)]
+        plain = len(bounds) == len(node.args) and 1 <= len(bounds) <= 3 and not node.keywords and 0 not in bounds[2:]
+        return list(range(*bounds)[: MAX_REPEATS + 1]) if plain else None
+    found = evaluate(node, values)
+    return found if isinstance(found, list) else None
+
+
 EVALUATORS: dict[type[ast.expr], Callable[..., object]] = {
     ast.Constant: constant,
     ast.Name: name,
@@ -228,5 +258,6 @@ EVALUATORS: dict[type[ast.expr], Callable[..., object]] = {
     ast.Call: call,
     ast.UnaryOp: unary,
     ast.BinOp: binary,
+    ast.ListComp: comprehension,
     ast.Subscript: subscript,
 }

@@ -13,7 +13,7 @@ from zoo.checkpoint.allowed import Global
 from zoo.checkpoint.values import ArrayData, Inert, TensorRef
 from zoo.errors import CorruptCheckpoint, UnsafeCheckpoint
 
-WRAPPERS = ("state_dict", "model", "model_state", "model_state_dict", "ema_state_dict", "params")
+WRAPPERS = ("state_dict", "model", "model_state", "model_state_dict", "ema_state_dict", "params", "blobs")
 """Keys under which files keep their weights, the most specific first."""
 
 MAX_LISTED = 65536

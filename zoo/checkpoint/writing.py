@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from threading import get_ident
 from typing import TYPE_CHECKING
 
 from zoo.checkpoint.reading import Checkpoint, read
@@ -39,7 +40,7 @@ def save(checkpoint: Checkpoint, target: Path) -> None:
         NAMES: json.dumps(list(checkpoint.state_dict)),
         META: json.dumps(to_json(checkpoint.meta)),
     }
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.{get_ident()}.tmp")
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
         save_file(separate(checkpoint.state_dict), temporary, texts)

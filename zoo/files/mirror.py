@@ -16,7 +16,7 @@ from pathlib import Path
 from zoo.errors import FetchError
 from zoo.files import digest as digests
 from zoo.files import lock
-from zoo.files.digest import Digest
+from zoo.files.digest import Digest, Expected
 from zoo.files.remote import RemoteFile
 from zoo.files.transfer import check_space
 
@@ -34,23 +34,21 @@ def present(folder: Path, remote: RemoteFile) -> bool:
 
 def add(folder: Path, remote: RemoteFile, source: Path) -> None:
     """Copy a verified file into the mirror, and list it. Raises FetchError."""
-    target = folder / remote.path
-    digest = copy(source, target)
-    if problem := lock.expected(remote).mismatch(digest):
-        target.unlink()
-        raise FetchError(f"{source} {problem}; `zoo cache verify` finds such files.")
     with lock.exclusive(folder / f".{INDEX}.lock"):
+        digest = copy(source, folder / remote.path, lock.expected(remote))
         lock.write(folder / INDEX, {**lock.read(folder / INDEX), remote.path: digest})
 
 
-def copy(source: Path, target: Path) -> Digest:
-    """Copy a file, whole or not at all; returns the digest of what was written. Raises FetchError."""
+def copy(source: Path, target: Path, expected: Expected) -> Digest:
+    """Copy a file, whole, as expected, or not at all; returns the digest of what was written. Raises FetchError."""
     target.parent.mkdir(parents=True, exist_ok=True)
     check_space(target.parent, source.stat().st_size)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    temporary = target.with_name(f".{target.name}.tmp")  # of this process alone, which holds the mirror's lock
     try:
         shutil.copyfile(source, temporary)
         digest = digests.of_file(temporary, with_md5=True)
+        if problem := expected.mismatch(digest):
+            raise FetchError(f"{source} {problem}; `zoo cache verify` finds such files.")
         os.replace(temporary, target)
         return digest
     except OSError as error:

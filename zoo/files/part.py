@@ -38,6 +38,14 @@ class Part:
             pass
         return 0, None
 
+    def is_complete(self, url: str) -> bool:
+        """Whether all bytes of `url` are here, as far as its size was told: only the last step was missing."""
+        try:
+            facts = json.loads(self.note.read_text())
+            return facts["url"] == url and facts["total"] == self.path.stat().st_size
+        except (OSError, ValueError, KeyError, TypeError):
+            return False
+
     def discard(self) -> None:
         """Forget everything."""
         self.note.unlink(missing_ok=True)

@@ -65,5 +65,5 @@ def candidates(remote: RemoteFile, mirrors: Sequence[str] = ()) -> dict[str, str
 
 
 def label(url: str) -> str:
-    """The host of a URL, or a local one as it is."""
-    return urlsplit(url).netloc or url
+    """The host of a URL, without a password, or a local one as it is."""
+    return urlsplit(url).netloc.rpartition("@")[2] or url

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from zoo.errors import FetchError
+from zoo.errors import FetchError, UsageError
 from zoo.files.lock import replace_text
 from zoo.files.obtain import offline
 from zoo.files.remote import RemoteFile, label
@@ -98,6 +98,8 @@ def survey(
     """
     if offline():
         raise FetchError("mirrors cannot be checked while ZOO_OFFLINE is set.")
+    if rate <= 0:
+        raise UsageError(f"a rate of {rate:g} requests per second would never end.")
     wanted = list(dict.fromkeys(urls))
     answers = load_answers()
     due = [url for url in wanted if url not in answers or time.time() - answers[url].checked > max_age]

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from zoo.errors import FetchError
+from zoo.files import digest as digests
 from zoo.files.digest import Digest, Expected
 from zoo.files.part import Part, Writer
 from zoo.files.transport import Refusal, Stream, open_stream, read_timeout
@@ -28,12 +29,16 @@ def transfer(url: str, part: Part, expected: Expected, progress: Progress | None
 
     Returns its digest. Raises Refusal when the mirror is at fault, FetchError when this machine is.
     """
+    if part.is_complete(url):
+        if expected.mismatch(digest := digests.of_file(part.path, expected.needs_md5)) is None:
+            return digest
+        part.discard()
     offset, validator = part.resumable(url)
     with open_stream(url, offset, validator) as stream:
         check_size(stream, expected)
         check_space(part.path.parent, (stream.total or 0) - stream.start)
         with disk_errors(part.path), part.writer(url, stream, expected.needs_md5) as writer:
-            count = pump(stream, writer, expected, progress)
+            count = pump(stream, writer, expected, part.path.parent, progress)
     with disk_errors(part.path):
         digest = writer.digest()
     if stream.total is not None and count < stream.total:
@@ -61,16 +66,19 @@ def check_space(folder: Path, needed: int) -> None:
         )
 
 
-def pump(stream: Stream, writer: Writer, expected: Expected, progress: Progress | None) -> int:
-    """Move all bytes; returns the size of the part afterwards. Raises Refusal."""
+def pump(stream: Stream, writer: Writer, expected: Expected, folder: Path, progress: Progress | None) -> int:
+    """Move all bytes; returns the size of the part afterwards. Raises Refusal, and FetchError for a full disk."""
     count, limit = stream.start, expected.size
-    pace = Pace(count)
+    pace, checked = Pace(count), count
     while block := stream.reader.read(BLOCK):
         if count == 0:
             check_start(block)
         writer.write(block)
         count += len(block)
         pace.check(count)
+        if stream.total is None and count - checked > SPARE // 2:  # a body without an end must not fill the disk
+            check_space(folder, SPARE // 2)
+            checked = count
         if limit is not None and count > limit:
             raise Refusal(f"sends more than the {limit:,} bytes that are expected {expected.source}", discard=True)
         if progress is not None:

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
+from zoo.errors import UsageError
+
 if TYPE_CHECKING:
     from requests import Response
 
@@ -58,7 +60,13 @@ class Stream:
 
 def read_timeout() -> float:
     """Seconds without a byte after which a server counts as hanging: `ZOO_TIMEOUT`, else 30."""
-    return float(os.environ.get("ZOO_TIMEOUT", "30"))
+    text = os.environ.get("ZOO_TIMEOUT") or "30"
+    try:
+        if (seconds := float(text)) > 0:
+            return seconds
+    except ValueError:
+        pass
+    raise UsageError(f"ZOO_TIMEOUT is '{text}', which is no number of seconds.")
 
 
 @contextmanager

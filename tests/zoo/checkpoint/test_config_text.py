@@ -219,3 +219,30 @@ def test_lists_that_double_are_stopped():
 def test_what_is_missing_is_said_in_a_sentence(meta, sentence):
     with pytest.raises(BuildError, match=sentence):
         describe(meta)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("x = [dict(a=1) for _ in range(3)]", [{"a": 1}] * 3),
+        ("x = [8 / n for n in [1, 2]]", [8.0, 4.0]),
+        ("n = 2\nx = [i for i in range(n)]", [0, 1]),
+    ],
+)
+def test_lists_that_repeat_something(text, value):
+    assert parse(text)["x"] == value
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "x = [1 for _ in range(10 ** 9)]",
+        "x = [1 for _ in range(5) if True]",
+        "x = [[1 for _ in range(1000)] for _ in range(1000)]",
+        "x = [1 for a in range(3) for b in range(3)]",
+        "x = [1 for _ in range(1, 5, 0)]",
+        "x = [_ for _ in range(2.5)]",
+    ],
+)
+def test_repetitions_that_could_take_long_stay_unknown(text):
+    assert isinstance(parse(text)["x"], Unknown)

@@ -54,6 +54,9 @@ class Server(ThreadingHTTPServer):
         self.behaviours: dict[str, list[Behaviour]] = {}
         self.requests: list[tuple[str, str, dict[str, str]]] = []
 
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Clients that go away are what is tested here."""
+
     def url(self, path: str = "/file.pth") -> str:
         return f"http://127.0.0.1:{self.server_port}{path}"
 

@@ -133,6 +133,46 @@ def test_a_part_that_was_damaged_on_disk_is_thrown_away(remote, server, cache, w
     assert obtain(remote).read_bytes() == CONTENT
 
 
+def test_a_download_that_lacked_only_its_last_step_asks_no_server(remote, server, cache):
+    path = obtain(remote)
+    os.replace(path, part := path.with_name("file.pth.part"))
+    facts = {"url": server.url(), "validator": ETAG, "total": len(CONTENT)}
+    part.with_name("file.pth.part.json").write_text(json.dumps(facts))
+    server.requests.clear()
+    assert obtain(remote).read_bytes() == CONTENT and server.requests == []
+    assert parts(cache) == ["file.pth"]
+
+
+def test_a_body_without_an_end_does_not_fill_the_disk(remote, server, waits, monkeypatch):
+    def endless(handler):
+        handler.send_response(200)
+        handler.send_header("Connection", "close")
+        handler.end_headers()
+        while True:
+            handler.wfile.write(bytes(100_000))
+
+    server.behaviours["/file.pth"] = [endless]
+    monkeypatch.setattr(transfer, "SPARE", 1_000_000)
+    usage = iter([10**9] + [100_000] * 10)
+    monkeypatch.setattr(transfer.shutil, "disk_usage", lambda _: type("Usage", (), {"free": next(usage)}))
+    with pytest.raises(FetchError, match="MiB are needed"):
+        obtain(remote)
+
+
+def test_a_password_in_a_mirrors_address_is_not_told(remote, server, waits):
+    server.behaviours["/secret"] = [status(404)]
+    url = server.url("/secret").replace("http://", "http://user:password@")
+    with pytest.raises(FetchError) as error:
+        obtain(RemoteFile(remote.path, (url,), remote.sha256))
+    assert "password" not in str(error.value)
+
+
+def test_a_timeout_that_is_no_number_is_a_sentence(remote, monkeypatch):
+    monkeypatch.setenv("ZOO_TIMEOUT", "soon")
+    with pytest.raises(UsageError, match="soon"):
+        obtain(remote)
+
+
 def test_a_range_that_the_server_cannot_satisfy_starts_over(remote, server, waits):
     server.behaviours["/file.pth"] = [cut(100_000), status(416), whole]
     assert obtain(remote).read_bytes() == CONTENT
