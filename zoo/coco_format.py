@@ -17,23 +17,42 @@ RLE = dict[str, Any]  # {"size": [h, w], "counts": str}
 
 
 def encode_masks(masks: Tensor) -> list[RLE]:
-    """Masks (K, H, W) bool as COCO RLE; only the columns between a mask's first and last are looked at."""
-    height, width = (int(n) for n in masks.shape[1:])
-    occupied = masks.any(dim=1).cpu().numpy()
-    return [encode_columns(mask, columns, height, width) for mask, columns in zip(masks, occupied)]
+    """Masks (K, H, W) bool as COCO RLE; of each mask only its bounding box is looked at."""
+    arrays = masks.cpu().numpy()
+    return [encode(mask, columns) for mask, columns in zip(arrays, arrays.any(axis=1))]
 
 
-def encode_columns(mask: Tensor, occupied: NDArray[np.bool_], height: int, width: int) -> RLE:
+def encode(mask: NDArray[np.bool_], occupied: NDArray[np.bool_]) -> RLE:
     """One mask (H, W) as RLE; occupied: (W,), whether a column has any pixel of it."""
+    height, width = mask.shape
     columns = np.flatnonzero(occupied)
     if not len(columns):
         return compress([height * width], height, width)
-    first, last = int(columns[0]), int(columns[-1]) + 1
-    pixels = mask[:, first:last].t().contiguous().cpu().numpy().reshape(-1)
-    padded = np.concatenate([[False], pixels, [False]])
-    edges = np.flatnonzero(padded[1:] != padded[:-1]) + first * height
-    runs = np.diff(np.concatenate([[0], edges, [height * width]]))
-    return compress(runs.tolist() if runs[-1] else runs[:-1].tolist(), height, width)
+    left, right = columns[0], columns[-1] + 1
+    rows = np.flatnonzero(mask[:, left:right].any(axis=1))
+    top, bottom = rows[0], rows[-1] + 1
+    edges = edges_by_column(mask[top:bottom, left:right])
+    places = (edges[:, 0] + left) * height + edges[:, 1] + top
+    return compress(run_lengths(places, height * width), height, width)
+
+
+def edges_by_column(mask: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """(column, row) where a mask (H, W) begins and ends, in turns; at the end of each column it ends."""
+    padded = np.zeros((mask.shape[1], mask.shape[0] + 1), bool)
+    padded[:, :-1] = mask.T
+    flat = padded.reshape(-1)
+    changes = np.flatnonzero(flat[1:] != flat[:-1]) + 1
+    if flat[0]:
+        changes = np.concatenate([[0], changes])
+    return np.stack(np.divmod(changes, padded.shape[1]), axis=1)
+
+
+def run_lengths(places: NDArray[np.int64], total: int) -> list[int]:
+    """Lengths of the runs between `places`, from 0 to `total`; a run that goes on in the next column is one."""
+    goes_on = np.flatnonzero(places[1:-1:2] == places[2::2])
+    places = np.delete(places, np.concatenate([2 * goes_on + 1, 2 * goes_on + 2]))
+    runs = np.diff(np.concatenate([[0], places, [total]]))
+    return runs.tolist() if runs[-1] else runs[:-1].tolist()
 
 
 def compress(runs: list[int], height: int, width: int) -> RLE:

@@ -64,6 +64,8 @@ def test_masks_survive_run_length_encoding() -> None:
     masks = torch.rand((20, 13, 17), generator=generator) > torch.linspace(0, 1, 20)[:, None, None]
     masks[3], masks[4] = False, True
     masks[5, :, :9] = False
+    masks[6], masks[6, :, 4:9] = False, True
+    masks[7], masks[7, 5:, 4], masks[7, :, 5], masks[7, :3, 6] = False, True, True, True
     for mask, rle in zip(masks, encode_masks(masks)):
         expected = coco_mask.encode(np.asfortranarray(mask.numpy().astype(np.uint8)))
         assert rle == {"size": [13, 17], "counts": expected["counts"].decode()}
