@@ -15,6 +15,8 @@ from zoo.structures import Detections
 
 # From this many boxes on, offsets per class lose float32 precision (MMCV groups by class there): compare in double.
 PRECISE_FROM = 10_000
+# So many of the best boxes are compared first; mostly enough survive, and the others need not be looked at.
+FIRST = 4096
 
 
 def ranked(scores: Tensor) -> tuple[Tensor, Tensor]:
@@ -26,18 +28,21 @@ def ranked(scores: Tensor) -> tuple[Tensor, Tensor]:
     return scores.sort(descending=True)
 
 
-def batched_nms(boxes: Tensor, scores: Tensor, groups: Tensor, cfg: Mapping[str, Any] | None) -> tuple[Tensor, Tensor]:
-    """Suppress within groups (classes or pyramid levels).
+def batched_nms(
+    boxes: Tensor, scores: Tensor, groups: Tensor, cfg: Mapping[str, Any] | None, count: int = -1
+) -> tuple[Tensor, Tensor]:
+    """Suppress within groups (classes or pyramid levels), and keep the best `count` (all of them if not positive).
 
     boxes: (K, 4) xyxy. scores: (K,). groups: (K,) integers. cfg: `{type: nms, iou_threshold: 0.5, ...}`; None only
     sorts. Returns the kept indices, best first, and their scores (which soft-NMS lowers).
     """
+    options = dict(cfg or {})
+    kind = options.pop("type", "nms")
+    most = min(options.pop("max_num", len(boxes)), count if count > 0 else len(boxes))
     if cfg is None or len(boxes) == 0:
         kept, order = ranked(scores)
-        return order, kept
-    options = dict(cfg)
-    kind = options.pop("type", "nms")
-    agnostic, most = options.pop("class_agnostic", False), options.pop("max_num", len(boxes))
+        return order[:most], kept[:most]
+    agnostic = options.pop("class_agnostic", False)
     if kind == "soft_nms":
         keep, kept = soft_nms(boxes, scores, torch.zeros_like(groups) if agnostic else groups, **options)
         return keep[:most], kept[:most]
@@ -45,8 +50,21 @@ def batched_nms(boxes: Tensor, scores: Tensor, groups: Tensor, cfg: Mapping[str,
         raise BuildError(f"there is no suppression of type '{kind}'; known: nms, soft_nms")
     moved = boxes if agnostic else separate(boxes, groups)
     kept, order = ranked(scores)
-    keep = order[nms(moved[order], kept.to(moved.dtype), options["iou_threshold"])][:most]
+    keep = order[first_survivors(moved[order], kept.to(moved.dtype), options["iou_threshold"], most)]
     return keep, scores[keep]
+
+
+def first_survivors(boxes: Tensor, scores: Tensor, iou_threshold: float, count: int) -> Tensor:
+    """Indices of the first `count` boxes that survive. boxes: (K, 4) xyxy, best first. scores: (K,), falling.
+
+    A box's fate depends on better boxes only, so growing prefixes of the list are enough.
+    """
+    length = FIRST
+    keep = nms(boxes[:length], scores[:length], iou_threshold)
+    while len(keep) < count and length < len(boxes):
+        length *= 4
+        keep = nms(boxes[:length], scores[:length], iou_threshold)
+    return keep[:count]
 
 
 def separate(boxes: Tensor, groups: Tensor) -> Tensor:
@@ -62,9 +80,7 @@ def suppress(
     """NMS within classes, then the best `max_per_img` (all of them if negative)."""
     if len(boxes) == 0:
         return Detections(boxes, scores, labels)
-    keep, kept_scores = batched_nms(boxes, scores, labels, cfg)
-    if max_per_img > 0:
-        keep, kept_scores = keep[:max_per_img], kept_scores[:max_per_img]
+    keep, kept_scores = batched_nms(boxes, scores, labels, cfg, max_per_img)
     return Detections(boxes[keep], kept_scores, labels[keep])
 
 
