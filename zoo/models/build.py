@@ -88,7 +88,9 @@ COMPONENTS: dict[str, str] = {
     "ChannelMapper": "necks.channel_mapper:ChannelMapper",
     "DilatedEncoder": "necks.dilated_encoder:DilatedEncoder",
     "DyHead": "necks.dyhead:DyHead",
+    "FPG": "necks.fpg:FPG",
     "FPN": "necks.fpn:FPN",
+    "FPN_CARAFE": "necks.fpn_carafe:FPN_CARAFE",
     "HRFPN": "necks.hrfpn:HRFPN",
     "NASFCOS_FPN": "necks.nasfcos_fpn:NASFCOS_FPN",
     "NASFPN": "necks.nas_fpn:NASFPN",
@@ -200,7 +202,6 @@ COMPONENTS: dict[str, str] = {
     "TransformerEncoderPixelDecoder": "segmentation.pixel_decoder:TransformerEncoderPixelDecoder",
     # box coders and priors
     "AnchorGenerator": "priors.anchors:AnchorGenerator",
-    "WholePixelAnchorGenerator": "priors.whole_pixel_anchors:WholePixelAnchorGenerator",
     "BucketingBBoxCoder": "coders.bucketing:BucketingBBoxCoder",
     "DeltaXYWHBBoxCoder": "coders.delta:DeltaXYWHCoder",
     "DistancePointBBoxCoder": "coders.distance:DistancePointCoder",
@@ -209,6 +210,7 @@ COMPONENTS: dict[str, str] = {
     "LegacySSDAnchorGenerator": "priors.anchors:LegacySSDAnchorGenerator",
     "SSDAnchorGenerator": "priors.anchors:SSDAnchorGenerator",
     "TBLRBBoxCoder": "coders.tblr:TBLRCoder",
+    "WholePixelAnchorGenerator": "priors.whole_pixel_anchors:WholePixelAnchorGenerator",
     "YOLOAnchorGenerator": "priors.anchors:YOLOAnchorGenerator",
     "YOLOBBoxCoder": "coders.yolo:YOLOCoder",
     # training: assigners and samplers

@@ -14,6 +14,7 @@ CONVS = {
     "Conv": "torch.nn:Conv2d",
     "Conv2d": "torch.nn:Conv2d",
     "Conv1d": "torch.nn:Conv1d",
+    "NormedConv2d": "zoo.models.layers.normed:NormedConv2d",
     "Conv2dAdaptivePadding": "zoo.models.layers.same_padding:SamePaddingConv",
     "ConvAWS": "zoo.models.layers.weight_standardization:ConvAWS",
     "ConvWS": "zoo.models.layers.weight_standardization:ConvWS",

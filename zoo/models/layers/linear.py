@@ -8,8 +8,9 @@ from typing import Any
 from torch import nn
 
 from zoo.errors import BuildError
+from zoo.models.layers.normed import NormedLinear
 
-LINEARS: dict[str, Callable[..., nn.Module]] = {"Linear": nn.Linear}
+LINEARS: dict[str, Callable[..., nn.Module]] = {"Linear": nn.Linear, "NormedLinear": NormedLinear}
 
 
 def make_linear(description: Mapping[str, Any] | None, in_features: int, out_features: int) -> Any:

@@ -43,12 +43,15 @@ class RegionHead(nn.Module):
         self.predictor_cfg = {"cls": cls_predictor_cfg, "reg": reg_predictor_cfg}
         self.loss_cfg = {"cls": loss_cls, "bbox": loss_bbox}
         self.bbox_coder = component(bbox_coder)
+        # Seesaw loss learns "is it an object" apart from the class, as two more logits instead of a background class.
+        self.with_objectness = (loss_cls or {}).get("type") == "SeesawLoss"
 
     def add_predictors(self, cls_channels: int, reg_channels: int) -> None:
         """Make `fc_cls` and `fc_reg` for inputs of so many channels."""
         boxes = 1 if self.reg_class_agnostic else self.num_classes
         cls, reg = self.predictor_cfg["cls"], self.predictor_cfg["reg"]
-        self.fc_cls = make_linear(cls, cls_channels, self.num_classes + 1) if self.with_cls else None
+        num_logits = self.num_classes + (2 if self.with_objectness else 1)
+        self.fc_cls = make_linear(cls, cls_channels, num_logits) if self.with_cls else None
         self.fc_reg = make_linear(reg, reg_channels, 4 * boxes) if self.with_reg else None
         for layer, std in ((self.fc_cls, 0.01), (self.fc_reg, 0.001)):
             if layer is not None:
@@ -62,8 +65,11 @@ class RegionHead(nn.Module):
         )
 
     def scores(self, logits: Tensor) -> Tensor:
-        """Class logits (M, num_classes + 1) to scores (M, num_classes + 1), the background last."""
-        return logits.softmax(-1)
+        """Class logits (M, num_classes + 1 or 2) to scores (M, num_classes + 1), the background last."""
+        if not self.with_objectness:
+            return logits.softmax(-1)
+        is_object, background = logits[:, -2:].softmax(-1).split(1, dim=1)
+        return torch.cat([logits[:, :-2].softmax(-1) * is_object, background], dim=1)
 
     def boxes(self, regions: Tensor, deltas: Tensor | None, frame: Frame) -> Tensor:
         """Boxes (M, 4 or 4 * num_classes) from regions (M, 4) xyxy; the clipped regions without deltas."""

@@ -14,6 +14,8 @@ from zoo.models.layers.points import cell_centres, sample_regions
 from zoo.models.priors.anchors import pair
 
 ROI_LAYERS = {
+    "DeformRoIPoolPack": "zoo.models.roi_heads.deform_roi_pool:DeformRoIPoolPack",
+    "ModulatedDeformRoIPoolPack": "zoo.models.roi_heads.deform_roi_pool:ModulatedDeformRoIPoolPack",
     "RoIAlign": "zoo.models.roi_heads.roi_layers:RoIAlign",
     "SimpleRoIAlign": "zoo.models.roi_heads.roi_layers:SimpleRoIAlign",
 }
