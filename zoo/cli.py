@@ -10,6 +10,8 @@ from zoo.commandline import Command
 
 COMMANDS: dict[str, Command] = {
     "list": Command("zoo.commands.list_models", "List models, networks, recipes, data sets, training logs."),
+    # Reads measurements, so it lives with the harness; imported, like all of them, only when used.
+    "recommend": Command("benchmarks.commands.recommend", "the Pareto-best models under constraints"),
     "show": Command("zoo.commands.show", "Show everything about one model, network or recipe."),
     "fetch": Command("zoo.commands.fetch", "Download checkpoints, training logs or backbones, verified."),
     "cache": Command("zoo.commands.cache", "List, verify and prune the local cache."),

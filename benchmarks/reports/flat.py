@@ -1,0 +1,60 @@
+"""Records and manifests as CSV and JSON, for other programs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from benchmarks.record import Record
+from benchmarks.reports.table import Link, Table
+
+FIELDS = ("id", "time", "model", "kind", "protocol", "status", "reason", "checkpoint", "manifest")
+
+
+def records_csv(records: Sequence[Record]) -> str:
+    """One line per record; parameters, metrics and environment as columns such as `metrics.fps`."""
+    return pd.DataFrame([flat(record) for record in records]).to_csv(index=False)
+
+
+def flat(record: Record) -> dict[str, Any]:
+    """A record without nesting and without raw samples."""
+    data = record.to_dict()
+    row = {name: data[name] for name in FIELDS}
+    for part in ("metrics", "parameters", "environment"):
+        row |= flatten(data[part], part)
+    return row
+
+
+def flatten(data: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+    """Nested mappings as `prefix.key`; lists as JSON."""
+    row: dict[str, Any] = {}
+    for key, value in data.items():
+        name = f"{prefix}.{key}"
+        if isinstance(value, Mapping):
+            row |= flatten(value, name)
+        else:
+            row[name] = json.dumps(value) if isinstance(value, list) else value
+    return row
+
+
+def tables_csv(tables: Sequence[Table]) -> str:
+    """All tables as one, each row with its table's title; links as addresses."""
+    rows = [{"table": t.title, **{c: address(r.get(c)) for c in t.columns}} for t in tables for r in t.rows]
+    return pd.DataFrame(rows).to_csv(index=False)
+
+
+def tables_json(tables: Sequence[Table]) -> str:
+    """Tables with their notes and rows."""
+    data = [
+        {"title": t.title, "note": t.note, "rows": [{c: address(r.get(c)) for c in t.columns} for r in t.rows]}
+        for t in tables
+    ]
+    return json.dumps(data, indent=1) + "\n"
+
+
+def address(cell: Any) -> Any:
+    """A link's address; anything else as it is."""
+    return cell.url if isinstance(cell, Link) else cell
