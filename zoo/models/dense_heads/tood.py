@@ -8,7 +8,6 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torchvision.ops import deform_conv2d
 
 from zoo.models.coders.delta import centre_and_size
 from zoo.models.coders.distance import DistancePointCoder
@@ -16,6 +15,7 @@ from zoo.models.dense_heads.anchor_head import AnchorHead
 from zoo.models.dense_heads.atss import GN
 from zoo.models.dense_heads.towers import init_dense, over_levels, prior_bias, tower
 from zoo.models.layers.conv_module import ConvModule
+from zoo.models.layers.deform_conv import deform_conv2d
 from zoo.models.layers.scale import Scale
 from zoo.structures import Detections, Frame
 

@@ -10,7 +10,32 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torchvision.ops import deform_conv2d
+from torchvision import ops
+
+Geometry = Any  # a number for both axes, or one for each
+
+
+def deform_conv2d(
+    x: Tensor,
+    offset: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Geometry = 1,
+    padding: Geometry = 0,
+    dilation: Geometry = 1,
+    mask: Tensor | None = None,
+) -> Tensor:
+    """`torchvision.ops.deform_conv2d` for every number format.
+
+    Its kernels know neither bfloat16 nor mixed formats, such as autocast's: those are computed in float32, since
+    offsets need more digits than they have. The result has the format of `x`.
+    """
+    given = [x, offset, weight, bias, mask]
+    formats = {t.dtype for t in given if t is not None}
+    if len(formats) > 1 or torch.bfloat16 in formats:
+        x, offset, weight, bias, mask = (None if t is None else t.float() for t in given)  # type: ignore[assignment]
+    out = ops.deform_conv2d(x, offset, weight, bias, stride, padding, dilation, mask)  # type: ignore[arg-type]
+    return out.to(given[0].dtype)  # type: ignore[union-attr]
 
 
 class DeformConv(nn.Conv2d):

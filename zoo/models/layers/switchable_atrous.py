@@ -6,8 +6,8 @@ from typing import Any
 
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torchvision.ops import deform_conv2d
 
+from zoo.models.layers.deform_conv import deform_conv2d
 from zoo.models.layers.weight_standardization import ConvAWS
 
 ATROUS_FACTOR = 3

@@ -220,3 +220,12 @@ def test_feedback_of_zero_weight_leaves_the_pyramid_as_it_is():
     want = super(type(neck), neck).forward(maps)
     for have, level in zip(neck([image, *maps]), want):
         assert torch.allclose(have, level, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["resnet18", "convnext"])
+@torch.no_grad()
+def test_a_backbone_is_one_graph_to_the_compiler(built, name):
+    x = torch.randn(1, 3, 96, 128)
+    compiled = torch.compile(built[name], backend="eager", fullgraph=True)
+    for have, want in zip(compiled(x), built[name](x)):
+        assert torch.allclose(have, want, atol=1e-5)

@@ -65,3 +65,13 @@ def test_a_picture_smaller_than_the_kernel_works():
 def test_both_spellings_of_the_groups_mean_the_same():
     old, new = (make_conv({"type": "DCNv2", key: 4}, 8, 8, 3) for key in ("deformable_groups", "deform_groups"))
     assert old.conv_offset.weight.shape == new.conv_offset.weight.shape == (4 * 27, 8, 3, 3)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@torch.no_grad()
+def test_low_precision_works_whole_and_mixed(dtype):
+    conv, x = DCNv2(4, 4, 3, padding=1), torch.randn(1, 4, 9, 9)
+    want = conv(x)
+    with torch.autocast("cpu", dtype):
+        assert torch.allclose(conv(x).float(), want, atol=0.1)
+    assert torch.allclose(conv.to(dtype)(x.to(dtype)).float(), want, atol=0.1)
