@@ -18,6 +18,7 @@ from benchmarks.datasets import Dataset, Found, Picture, compact
 from benchmarks.datasets.coco import coco_results
 from zoo.errors import UsageError
 from zoo.models.detectors.base import Detector
+from zoo.structures import Detections
 
 
 @dataclass(frozen=True)
@@ -67,13 +68,23 @@ def collect(
     if model.preprocess is None:
         raise UsageError("this network knows no preprocessing: load it by a model's name, or set .preprocess")
     found: dict[int | str, Found] = {}
-    hide = None if progress is None else not progress
+    hide = True if sharding.world()[0] else (None if progress is None else not progress)
     with tqdm(total=sum(map(len, groups)), unit="img", disable=hide) as bar, full_precision(), torch.inference_mode():
         for batch in loader.load(groups, model.preprocess, workers):
-            detections = model.predict(batch.images.to(device), batch.frames)
+            detections = detect(model, batch, torch.device(device))
             found |= {picture.id: compact(one) for picture, one in zip(batch.pictures, detections)}
             bar.update(len(batch.pictures))
     return found
+
+
+def detect(model: Detector, batch: loader.Batch, device: torch.device) -> list[Detections]:
+    """What is in a batch's pictures, in their own pixels.
+
+    A picture alone goes the way of `model.detect`, with whatever its published accuracy was measured with.
+    """
+    if len(batch.samples) == 1:
+        return [model.detect_sample(batch.samples[0], torch.empty(0, device=device))]
+    return model.predict(batch.padded().to(device), [sample.frame for sample in batch.samples])
 
 
 @contextmanager

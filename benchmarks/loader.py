@@ -15,20 +15,27 @@ from typing import NamedTuple
 from torch import Tensor
 
 from benchmarks.datasets.request import Picture
-from zoo.structures import Frame, Sample
+from zoo.structures import Sample
 
 Preprocess = Callable[[Path], Sample]
 
 
 class Batch(NamedTuple):
-    """pictures: N of them. images: (N, 3, H, W), each padded with zeros on the right and below to the largest.
-
-    frames: where each picture's content lies in `images`; models must ignore the rest; published are numbers for N = 1.
-    """
+    """N pictures and what became of them."""
 
     pictures: Sequence[Picture]
-    images: Tensor
-    frames: list[Frame]
+    samples: list[Sample]
+
+    def padded(self) -> Tensor:
+        """(N, 3, H, W): the samples, each padded with zeros on the right and below to the largest.
+
+        Models must ignore the padding, as the samples' frames tell; published numbers are for N = 1.
+        """
+        height, width = (max(sample.image.shape[side] for sample in self.samples) for side in (1, 2))
+        images = self.samples[0].image.new_zeros((len(self.samples), 3, height, width))
+        for canvas, sample in zip(images, self.samples):
+            canvas[:, : sample.image.shape[1], : sample.image.shape[2]] = sample.image
+        return images
 
 
 def group(pictures: Sequence[Picture], batch_size: int) -> list[Sequence[Picture]]:
@@ -58,10 +65,5 @@ def load(groups: Sequence[Sequence[Picture]], preprocess: Preprocess, workers: i
 
 
 def prepare(pictures: Sequence[Picture], preprocess: Preprocess) -> Batch:
-    """Pictures of different sizes as one batch."""
-    samples = [preprocess(picture.path) for picture in pictures]
-    height, width = (max(sample.image.shape[side] for sample in samples) for side in (1, 2))
-    images = samples[0].image.new_zeros((len(samples), 3, height, width))
-    for canvas, sample in zip(images, samples):
-        canvas[:, : sample.image.shape[1], : sample.image.shape[2]] = sample.image
-    return Batch(pictures, images, [sample.frame for sample in samples])
+    """One batch. Raises UnreadableImage."""
+    return Batch(pictures, [preprocess(picture.path) for picture in pictures])

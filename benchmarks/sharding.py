@@ -73,6 +73,12 @@ def died(detail: str) -> WorkerDied:
     return WorkerDied(f"rank {rank} of {size}: another process of this run has died ({reason}). Nothing was recorded.")
 
 
+def own_device(device: str) -> str:
+    """This process's part of `device`: "cuda" means one GPU for each process of a machine."""
+    local = os.environ.get("LOCAL_RANK")
+    return f"cuda:{local}" if device == "cuda" and local is not None else device
+
+
 def shard(items: Sequence[T]) -> list[T]:
     """This process's share of `items`: every n-th one."""
     rank, size = world()

@@ -19,7 +19,7 @@ RLE = dict[str, Any]  # {"size": [h, w], "counts": str}
 def encode_masks(masks: Tensor) -> list[RLE]:
     """Masks (K, H, W) bool as COCO RLE; of each mask only its bounding box is looked at."""
     arrays = masks.cpu().numpy()
-    return [encode(mask, columns) for mask, columns in zip(arrays, arrays.any(axis=1))]
+    return [encode(mask, columns) for mask, columns in zip(arrays, np.asarray(arrays.any(axis=1)))]
 
 
 def encode(mask: NDArray[np.bool_], occupied: NDArray[np.bool_]) -> RLE:

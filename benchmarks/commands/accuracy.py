@@ -65,6 +65,7 @@ def plan_of(args: argparse.Namespace):  # type: ignore[no-untyped-def]  # its ty
     """The evaluation that the options describe."""
     from benchmarks.commands.inference import checked_device
     from benchmarks.evaluation import Plan, parse_measures
+    from benchmarks.sharding import own_device
 
     return Plan(
         data=args.data,
@@ -74,7 +75,7 @@ def plan_of(args: argparse.Namespace):  # type: ignore[no-untyped-def]  # its ty
         measures=tuple(parse_measures(args.measure)) if args.measure else None,
         protocol=args.protocol,
         engine=args.engine,
-        device=checked_device(args.device),
+        device=checked_device(own_device(args.device)),
         batch_size=args.batch_size,
         workers=args.workers,
         limit=args.limit,

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.datasets import coco_metric
+from benchmarks.datasets import coco_metric, proposal_recall
 from benchmarks.datasets.coco_metric import Results
 from benchmarks.datasets.found import Found
 from benchmarks.datasets.layout import DatasetError, read_json, require_folder
@@ -66,6 +66,8 @@ class CocoDataset:
                 self.request.protocol,
                 self.request.engine,
             )
+        if "proposal" in self.request.measures and self.request.protocol == "mmdet-v2":
+            numbers |= proposal_recall.evaluate(self.truth, found)
         return numbers
 
 

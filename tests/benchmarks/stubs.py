@@ -4,22 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from zoo.models.detectors.base import Detector
 from zoo.preprocess import read_image
 from zoo.structures import Detections, Frame, Sample
 
 COLOURS = ((230, 30, 30), (30, 200, 30), (40, 40, 230))  # as tests/data/scenes.py paints the classes
 
 
-class ColourDetector(nn.Module):
+class ColourDetector(Detector):
     """Boxes, masks and scores of the rectangles in `COLOURS`; pictures come in at double size."""
 
     classes = ("person", "bicycle", "car")
+
+    def __init__(self) -> None:
+        nn.Module.__init__(self)  # there is no backbone
 
     def preprocess(self, picture: Path | np.ndarray) -> Sample:
         """RGB, twice as large."""
@@ -29,7 +34,7 @@ class ColourDetector(nn.Module):
         tensor = torch.from_numpy(large.transpose(2, 0, 1).astype(np.float32))
         return Sample(tensor, (2 * height, 2 * width), (2.0, 2.0), (height, width))
 
-    def predict(self, images: Tensor, frames: Sequence[Frame]) -> list[Detections]:
+    def predict(self, images: Tensor, frames: Sequence[Frame], *args: Any) -> list[Detections]:
         """Detections in the frames' output coordinates."""
         return [self.find(image, frame) for image, frame in zip(images, frames)]
 

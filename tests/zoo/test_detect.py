@@ -13,13 +13,12 @@ import zoo
 from tests.benchmarks.stubs import ColourDetector
 from zoo import cli, pictures
 from zoo.coco_format import category_ids
-from zoo.models.detectors.base import Detector
 
 VAL = Path(__file__).parents[1] / "data" / "coco" / "val2017"
 
 
-class Stub(ColourDetector, Detector):
-    """Takes arrays, as detectors do."""
+class Stub(ColourDetector):
+    """Has a parameter, whose device is the detector's."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.datasets import cityscapes_metric, lvis, open_images, voc, wider_face
+from benchmarks.datasets import cityscapes_metric, lvis, open_images, proposal_recall, voc, wider_face
 from benchmarks.datasets.cityscapes import CATEGORIES
 from benchmarks.datasets.found import Found
 from benchmarks.datasets.mean_ap import area, average_precision, join, mean
@@ -95,3 +95,14 @@ def test_wider_face_ap_is_that_of_eval_tools() -> None:
     positives = sum(sum(picture["counted"]) for picture in case["pictures"])
     found_ap = area(curve[:, 1] / positives, curve[:, 1] / np.maximum(curve[:, 0], 1))
     assert found_ap == pytest.approx(case["numbers"]["ap"], abs=1e-12)
+
+
+def test_greedy_recall_of_proposals_is_that_of_mmdetection(monkeypatch: pytest.MonkeyPatch) -> None:
+    case = RECORDED["proposal_recall"]
+    monkeypatch.setattr(proposal_recall, "LIMITS", case["limits"])
+    found = {}
+    for image_id, rows in case["boxes"].items():
+        scores = np.linspace(1, 0, len(rows)).astype(np.float32)
+        found[int(image_id)] = Found(boxes(rows), scores, np.zeros(len(rows), np.int64))
+    numbers = proposal_recall.evaluate(case["truth"], found)
+    assert list(numbers.values()) == pytest.approx(case["numbers"], abs=1e-12)
