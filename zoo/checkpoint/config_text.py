@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from zoo.checkpoint.config_older import upgrade
 from zoo.checkpoint.config_v3 import is_v3, to_v2
 from zoo.checkpoint.literals import Unknown, evaluate_text
 from zoo.errors import BuildError, CorruptCheckpoint
@@ -82,7 +83,7 @@ def describe(meta: Mapping[str, Any]) -> Described:
         preprocessing = Preprocessing.from_config(pipeline, normalizing)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise BuildError(f"the checkpoint's configuration: {error}") from None
-    model = to_v2(model) if is_v3(config) else model
+    model = to_v2(model) if is_v3(config) else upgrade(model)
     return Described(model, pipeline, preprocessing, class_names(meta, config))
 
 

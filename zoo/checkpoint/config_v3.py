@@ -21,6 +21,12 @@ EARLY = {
 }
 """Names of the release candidates of 3.0."""
 
+ARGUMENTS = {
+    "CTResNetNeck": {"in_channels": "in_channel"},
+    "CenterNetHead": {"in_channels": "in_channel", "feat_channels": "feat_channel"},
+}
+"""Type -> arguments that 2.x calls differently."""
+
 IGNORED = {"data_preprocessor", "init_cfg", "pretrained", "_scope_", "batch_augments", "use_syncbn"}
 """Keys that say nothing about the network at test time."""
 
@@ -39,7 +45,17 @@ def to_v2(model: Mapping[str, Any]) -> dict[str, Any]:
         return detr(current(plain))
     if plain.get("type") in ("MaskFormer", "Mask2Former"):
         plain["panoptic_head"] = panoptic_head(current(plain["panoptic_head"]))
+    if plain.get("type") == "YOLACT" and "segm_head" not in plain:
+        return yolact(plain)
     return plain
+
+
+def yolact(model: Mapping[str, Any]) -> dict[str, Any]:
+    """YOLACT: the semantic branch, which only training uses, is a head of its own in 2.x."""
+    mask_head = {key: item for key, item in model["mask_head"].items() if key not in ("with_seg_branch", "loss_segm")}
+    segm_head = {"type": "YOLACTSegmHead", "num_classes": mask_head["num_classes"], "in_channels": 256}
+    present = model["mask_head"].get("with_seg_branch", True)
+    return {**model, "mask_head": mask_head, "segm_head": segm_head if present else None}
 
 
 def current(part: Mapping[str, Any]) -> dict[str, Any]:
@@ -53,6 +69,8 @@ def rename(value: Any) -> Any:
         result = {key: rename(item) for key, item in value.items() if key not in IGNORED}
         if isinstance(result.get("type"), str):
             result["type"] = short(result["type"])
+            renamed = ARGUMENTS.get(result["type"], {})
+            result = {renamed.get(key, key): item for key, item in result.items()}
         return result
     return [rename(item) for item in value] if isinstance(value, (list, tuple)) else value
 

@@ -246,3 +246,72 @@ def test_lists_that_repeat_something(text, value):
 )
 def test_repetitions_that_could_take_long_stay_unknown(text):
     assert isinstance(parse(text)["x"], Unknown)
+
+
+def test_descriptions_of_older_versions_are_brought_up_to_date():
+    old = """
+model = dict(
+    type='SingleStageDetector',
+    backbone=dict(type='SSDVGG', input_size=300, depth=16, with_last_pool=False, ceil_mode=True,
+                  out_indices=(3, 4), out_feature_indices=(22, 34), l2_norm_scale=20),
+    neck=None,
+    bbox_head=dict(type='SSDHead', in_channels=(512, 1024, 512, 256, 256, 256), num_classes=80))
+test_cfg = dict(nms=dict(type='nms', iou_thr=0.45), min_bbox_size=0, score_thr=0.02, max_per_img=200)
+"""
+    model = describe({"config": old + PIPELINE_V2}).model
+    assert "input_size" not in model["backbone"] and "l2_norm_scale" not in model["backbone"]
+    assert model["neck"]["level_strides"] == [2, 2, 1, 1] and model["neck"]["out_channels"][0] == 512
+    assert model["test_cfg"]["nms"] == {"type": "nms", "iou_threshold": 0.45}
+
+
+def test_settings_of_old_proposals_are_brought_up_to_date():
+    old = """
+model = dict(
+    type='FasterRCNN',
+    neck=dict(type='FPN', add_extra_convs=True, extra_convs_on_inputs=False),
+    backbone=dict(type='ResNet', dcn=dict(type='DCNv2', deformable_groups=1)),
+    roi_head=dict(bbox_roi_extractor=dict(roi_layer=dict(type='RoIAlign', out_size=7, sample_num=0))))
+test_cfg = dict(rpn=dict(nms_across_levels=False, nms_pre=1000, nms_post=1000, max_num=1000, nms_thr=0.7,
+                         min_bbox_size=0),
+                rcnn=dict(score_thr=0.05, nms=dict(type='nms', iou_thr=0.5), max_per_img=100))
+"""
+    model = describe({"config": old + PIPELINE_V2}).model
+    assert model["test_cfg"]["rpn"] == {
+        "nms_pre": 1000,
+        "min_bbox_size": 0,
+        "nms": {"type": "nms", "iou_threshold": 0.7},
+        "max_per_img": 1000,
+    }
+    assert model["test_cfg"]["rcnn"]["nms"] == {"type": "nms", "iou_threshold": 0.5}
+    assert model["neck"] == {"type": "FPN", "add_extra_convs": "on_output"}
+    assert model["backbone"]["dcn"] == {"type": "DCNv2", "deform_groups": 1}
+    layer = model["roi_head"]["bbox_roi_extractor"]["roi_layer"]
+    assert layer == {"type": "RoIAlign", "output_size": 7, "sampling_ratio": 0}
+
+
+def test_detr_described_by_numbers_is_the_same_network():
+    from tests.zoo.checkpoint.naming import shapes
+
+    old = """
+model = dict(
+    type='DETR',
+    backbone=dict(type='ResNet', depth=50, num_stages=4, out_indices=(3, ), norm_cfg=dict(type='BN'), style='pytorch'),
+    bbox_head=dict(
+        type='DETRHead', num_classes=80, in_channels=2048, num_query=100,
+        transformer=dict(type='Transformer', embed_dims=256, num_heads=8, num_encoder_layers=6, num_decoder_layers=6,
+                         feedforward_channels=2048, dropout=0.1, return_intermediate_dec=True),
+        positional_encoding=dict(type='SinePositionalEncoding', num_feats=128, normalize=True)))
+test_cfg = dict(max_per_img=100)
+"""
+    assert {k: tuple(s) for k, s in built(old + PIPELINE_V2).items()} == shapes("detr_r50_8x2_150e_coco")
+
+
+def test_arguments_that_version_3_renamed():
+    text = DETR_V3.replace("type='DETR',", "type='CenterNet',").replace("type='ChannelMapper'", "type='CTResNetNeck'")
+    assert describe({"cfg": text}).model["neck"]["in_channel"] == [2048]
+
+
+def test_yolact_of_version_3_gets_its_training_head_back():
+    text = DETR_V3.replace("type='DETR',", "type='YOLACT', mask_head=dict(num_classes=3, with_seg_branch=True),")
+    model = describe({"cfg": text}).model
+    assert model["segm_head"]["num_classes"] == 3 and model["mask_head"] == {"num_classes": 3}
