@@ -60,13 +60,12 @@ def evaluate(name: str, plan: Plan | None = None, progress: bool | None = None) 
     check_output(plan.results_json)
     subject, entry = choose(name, plan.checkpoint)
     chosen = spec(plan.dataset or (entry.dataset if entry else DEFAULT_DATASET))
-    root = Path(plan.data or chosen.root)
-    chosen.require_root(root)  # before a large file is loaded
-    model = subject.load().to(plan.device).eval()
-    request = request_of(plan, model, entry, chosen)
-    opened = open_dataset(chosen.name, root, request)
+    # What is published about a model says what to ask, so that a wrong folder is noticed before a download.
+    model = None if entry else subject.load()
+    request = request_of(plan, chosen, *(known(entry) if entry else guess(model)))  # type: ignore[arg-type]
+    opened = open_dataset(chosen.name, Path(plan.data or chosen.root), request)
     result = accuracy.measure(
-        model,
+        (model or subject.load()).to(plan.device).eval(),
         opened,
         device=plan.device,
         batch_size=plan.batch_size,
@@ -78,12 +77,11 @@ def evaluate(name: str, plan: Plan | None = None, progress: bool | None = None) 
         return None
     if plan.results_json is not None:
         accuracy.write_results(opened, result.found, plan.results_json)
-    parameters = describe(plan, chosen, request, result) | {"weights": subject.weights}
     return Record(
         model=subject.name,
         kind="accuracy",
-        protocol=request.protocol,
-        parameters=parameters,
+        protocol=request.protocol if chosen.protocols else chosen.reader.partition(":")[0],
+        parameters=describe(plan, chosen, request, result) | {"weights": subject.weights},
         metrics=result.metrics,
         environment=environment.describe(plan.device),
         checkpoint=subject.facts.get("checkpoint"),
@@ -122,23 +120,32 @@ def existing(path: Path) -> Path:
     return path
 
 
-def request_of(plan: Plan, model: Detector, entry: zoo.Entry | None, chosen: Spec) -> Request:
-    """What to ask of the data set: what the model's tasks say, without an entry what its heads are good for."""
-    published = [TASK_MEASURES[task] for task in entry.tasks if task in TASK_MEASURES] if entry else guess(model)
-    measures = plan.measures or tuple(m for m in published if m in chosen.measures)
-    names = getattr(model, "classes", None)
-    classes = tuple(names) if names and measures != ("proposal",) else None
-    # Recall at 1000 proposals, which is what is published, exists in MMDetection's reading only.
-    protocol = plan.protocol or ("mmdet-v2" if "proposal" in measures else "coco")
-    return Request(classes, measures, protocol, plan.engine, plan.split)
+def known(entry: zoo.Entry) -> tuple[list[str], Sequence[str]]:
+    """What a model of the zoo is evaluated for, and its class names."""
+    from zoo.manifest import dataset
+
+    return [TASK_MEASURES[task] for task in entry.tasks if task in TASK_MEASURES], dataset(entry.dataset).classes
 
 
-def guess(model: Detector) -> list[str]:
-    """What a network without an entry can be evaluated for, by its heads."""
+def guess(model: Detector) -> tuple[list[str], Sequence[str] | None]:
+    """The same for a network without an entry, by its heads."""
     names = {name.split(".")[-1] for name, _ in model.named_modules()}
     if "rpn_head" in names and "roi_head" not in names:
-        return ["proposal"]
-    return ["box", "mask"] if "mask_head" in names else ["box"]
+        return ["proposal"], None
+    return ["box", "mask"] if "mask_head" in names else ["box"], model.classes
+
+
+def request_of(plan: Plan, chosen: Spec, measures: Sequence[str], classes: Sequence[str] | None) -> Request:
+    """What to ask of a data set. measures, classes: what the model can be evaluated for, and its class names."""
+    asked = plan.measures or tuple(measure for measure in measures if measure in chosen.measures)
+    if not asked:
+        raise UsageError(f"{chosen.name} has no metric for {' and '.join(measures)}, only for {chosen.measures[0]}.")
+    if plan.protocol is not None and not chosen.protocols:
+        raise UsageError(f"--protocol says how to read COCO's numbers; {chosen.name} has a metric of its own.")
+    # Recall at 1000 proposals, which is what is published, exists in MMDetection's reading only.
+    protocol = plan.protocol or ("mmdet-v2" if "proposal" in asked else "coco")
+    names = None if classes is None or asked == ("proposal",) else tuple(classes)
+    return Request(names, asked, protocol, plan.engine, plan.split)
 
 
 def describe(plan: Plan, chosen: Spec, request: Request, result: accuracy.Accuracy) -> dict[str, Any]:
@@ -157,11 +164,12 @@ def describe(plan: Plan, chosen: Spec, request: Request, result: accuracy.Accura
 
 
 def comparison(record: Record) -> list[dict[str, Any]]:
-    """Published beside measured, for a model of the zoo with its published weights."""
-    if record.parameters["weights"] != "published" or record.parameters["limit"] is not None:
+    """Published beside measured, for a model of the zoo; the record says which weights and how many pictures."""
+    try:
+        entry = zoo.get(record.model)
+    except UnknownModel:
         return []
-    published = published_for(zoo.get(record.model).metrics, spec(record.parameters["dataset"]))
-    return accuracy.compare(published, record.metrics)
+    return accuracy.compare(published_for(entry.metrics, spec(record.parameters["dataset"])), record.metrics)
 
 
 def published_for(metrics: Mapping[str, Mapping[str, float]], chosen: Spec) -> Mapping[str, float]:

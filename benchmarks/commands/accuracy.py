@@ -88,7 +88,8 @@ def text(record: Record) -> str:
     from benchmarks import evaluation
 
     p = record.parameters
-    title = f"{record.model} on {p['dataset']} {p['split']}, {p['pictures']} pictures, protocol {record.protocol}"
+    weights = f"{p['weights']} weights" if p["weights"] == "published" else p["weights"]
+    title = f"{record.model} ({weights}) on {p['dataset']} {p['split']}, {p['pictures']} pictures, {record.protocol}"
     rows = [(name, "n/a" if value < 0 else f"{value:.3f}") for name, value in record.metrics.items()]
     parts = [title, tabulate(rows, tablefmt="plain", disable_numparse=True)]
     if compared := evaluation.comparison(record):

@@ -39,6 +39,11 @@ class Spec:
     reader: str
     files: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def protocols(self) -> bool:
+        """Whether COCO's numbers are among its metrics, which can be read in two ways."""
+        return self.reader.partition(":")[0] in ("coco", "panoptic", "cityscapes")
+
     def open(self, root: Path, request: Request) -> Dataset:
         """The data set in `root`. Raises DatasetError."""
         self.require_root(root)

@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
+import zoo
 from benchmarks import accuracy, cli, evaluation
-from benchmarks.datasets import Request, open_dataset
+from benchmarks.datasets import DatasetError, Request, open_dataset
 from benchmarks.datasets.catalog import spec
 from benchmarks.results import Store
 from benchmarks.subjects import Subject
@@ -105,6 +106,8 @@ def test_the_command_prints_a_record(capsys: pytest.CaptureFixture[str], tmp_pat
         (["--data", "nowhere"], 1, "nowhere is not a folder"),
         (["--dataset", "cocoa"], 2, "no data set 'cocoa'"),
         (["--measure", "pose"], 2, "nothing measures 'pose'"),
+        (["--dataset", "voc_0712", "--protocol", "coco"], 2, "voc_0712 has a metric of its own"),
+        (["--measure", "panoptic"], 2, "coco_2017 cannot evaluate 'panoptic'"),
         (["--results-json", "nowhere/out.json"], 2, "is not a folder"),
     ],
 )
@@ -117,6 +120,31 @@ def test_bad_requests_are_one_sentence(
     assert captured.err.count("\n") == 1
     assert captured.out == ""
     assert Store().count() == 0
+
+
+def test_a_wrong_folder_is_noticed_before_anything_is_downloaded(tmp_path: Path) -> None:
+    def fail(*_: object) -> Any:
+        raise AssertionError("must not be loaded")
+
+    model = zoo.get("faster_rcnn_r50")
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        pytest.raises(DatasetError, match=r"instances_val2017\.json does not exist"),
+    ):
+        patch.setattr(evaluation, "choose", lambda *_: (Subject(model.name, "published", fail, {}), model))
+        evaluation.evaluate(model.name, evaluation.Plan(data=tmp_path))
+
+
+def test_proposals_are_read_as_published(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    model = zoo.get("rpn_r50_fpn_1x_coco")
+    monkeypatch.setattr(evaluation, "choose", lambda *_: (Subject(model.name, "x", ColourDetector, {}), model))
+    monkeypatch.setattr(ColourDetector, "classes", None)
+    record = evaluation.evaluate(model.name, evaluation.Plan(data=TINY))
+    assert record is not None
+    assert record.protocol == "mmdet-v2"
+    assert record.metrics["ar_1000"] == pytest.approx(0.9667, abs=1e-3)
+    assert record.metrics["greedy_ar_1000"] > 0.9
+    assert [row["metric"] for row in evaluation.comparison(record)] == ["ar_1000"]
 
 
 def test_published_and_measured_are_compared_in_points() -> None:
