@@ -149,4 +149,4 @@ class CoarseMaskHead(FCNMaskHead):
     def run_predictor(self, x: Tensor) -> Tensor:
         """Region features (M, C, h, w) to mask logits (M, num_classes, h / factor, w / factor)."""
         x = (self.downsample_conv(x) if self.downsample_conv is not None else x).flatten(1)
-        return self.fc_logits(run_fcs(self.fcs, x)).view(-1, self.num_classes, self.mask_size, self.mask_size)
+        return self.fc_logits(run_fcs(self.fcs, x)).view(len(x), self.num_classes, self.mask_size, self.mask_size)

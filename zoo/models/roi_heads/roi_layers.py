@@ -67,4 +67,4 @@ class SimpleRoIAlign(nn.Module):
         """(N, C, H, W) and regions (M, 5) to (M, C, h, w)."""
         points = cell_centres(self.output_size, rois.device).expand(len(rois), -1, 2)
         samples = sample_regions(features, rois, points, 1 / self.spatial_scale, self.aligned)
-        return samples.view(len(rois), -1, *self.output_size)
+        return samples.view(len(rois), features.shape[1], *self.output_size)
