@@ -10,6 +10,7 @@ from zoo.errors import FetchError
 
 if TYPE_CHECKING:
     from zoo.entry import Entry
+    from zoo.files.remote import RemoteFile
     from zoo.files.transfer import Progress
 
 
@@ -17,9 +18,8 @@ def fetch(name: str, *, mirrors: Sequence[str] = (), progress: Progress | None =
     """The verified checkpoint of a model (or alias, or backbone key such as `torchvision://resnet50`), as a local file.
 
     mirrors: URLs or folders that are asked before the published hosts. progress: called with (bytes so far, bytes in
-    all if known). Raises UnknownModel, and FetchError with what each mirror said.
+    all if known); a bar on the terminal by default. Raises UnknownModel, and FetchError with what each mirror said.
     """
-    from zoo.files.obtain import obtain
     from zoo.manifest import get
     from zoo.published import backbone_file, model_file
 
@@ -31,11 +31,18 @@ def fetch(name: str, *, mirrors: Sequence[str] = (), progress: Progress | None =
 
 def fetch_log(name: str, *, mirrors: Sequence[str] = (), progress: Progress | None = None) -> Path:
     """The training log of a model. Logs were published without a hash: the first download is trusted, then locked."""
-    from zoo.files.obtain import obtain
     from zoo.manifest import get
     from zoo.published import log_file
 
     return obtain(log_file(get(name)), mirrors, progress)
+
+
+def obtain(remote: RemoteFile, mirrors: Sequence[str], progress: Progress | None) -> Path:
+    """The verified file in the cache, with a progress bar unless there is something better."""
+    from zoo.files import obtain as files
+    from zoo.files.progress import bar
+
+    return files.obtain(remote, mirrors, progress or bar(remote))
 
 
 def cached_path(entry: Entry) -> Path | None:

@@ -16,7 +16,6 @@ from zoo.errors import UsageError, ZooError
 if TYPE_CHECKING:
     from zoo.files.batch import Outcome, Plan
     from zoo.files.remote import RemoteFile
-    from zoo.files.transfer import Progress
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -51,6 +50,7 @@ def add_mirror_option(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Fetch, print the local paths, and say on stderr what failed."""
     from zoo.files import batch
+    from zoo.files.progress import bar
 
     if args.offline:
         os.environ["ZOO_OFFLINE"] = "1"
@@ -58,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
     if args.dry_run:
         return show_plan(batch.plan(remotes), args.json)
     outcomes = batch.obtain_all(
-        remotes, jobs=args.jobs, mirrors=args.mirror, progress=bars(), done=partial(report, quiet=args.json)
+        remotes, jobs=args.jobs, mirrors=args.mirror, progress=bar, done=partial(report, quiet=args.json)
     )
     own = [path for name in names if (path := own_file(name, args)) is not None]
     if args.json:
@@ -132,27 +132,6 @@ def own_file(name: str, args: argparse.Namespace) -> str | None:
         return None
     path = local_file(manifest.get(name))
     return None if path is None else str(path)
-
-
-def bars() -> Callable[[RemoteFile], Progress]:
-    """One progress bar per download, on a terminal only."""
-    from tqdm import tqdm
-
-    def start(remote: RemoteFile) -> Progress:
-        bar: list[tqdm] = []
-
-        def show(count: int, total: int | None) -> None:
-            if not bar:
-                bar.append(
-                    tqdm(total=total, unit="B", unit_scale=True, desc=remote.name[:40], leave=False, disable=None)
-                )
-            bar[0].update(count - bar[0].n)
-            if count == total:
-                bar[0].close()
-
-        return show
-
-    return start
 
 
 def report(outcome: Outcome, quiet: bool) -> None:

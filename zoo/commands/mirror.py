@@ -6,11 +6,12 @@ import argparse
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from zoo.commands import fetch
 
 if TYPE_CHECKING:
+    from zoo.files.batch import Outcome
     from zoo.files.remote import RemoteFile
 
 
@@ -23,7 +24,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Fetch what is missing and copy it; status 1 if something failed."""
-    from zoo.files import batch
+    from zoo.files import batch, mirror
+    from zoo.files.progress import bar
 
     if args.verify:
         return verify(args.folder, args.json)
@@ -32,28 +34,34 @@ def run(args: argparse.Namespace) -> int:
     _, remotes = fetch.wanted(args)
     if args.dry_run:
         return fetch.show_plan(batch.plan(remotes), args.json)
-    rows = []
-    for remote in batch.unique(remotes):
-        rows.append(mirrored(args, remote))
-        if not args.json:
-            print(f"{rows[-1]['status']:8}  {remote.path}", flush=True)
-        if rows[-1]["status"] == "failed":
-            print(f"zoo: {rows[-1]['error']}", file=sys.stderr)
+    rows = [row(remote, "present") for remote in batch.unique(remotes) if mirror.present(args.folder, remote)]
+    missing = [remote for remote in batch.unique(remotes) if not mirror.present(args.folder, remote)]
+    for line in rows:
+        tell(line, args.json)
+
+    def add(outcome: Outcome) -> None:
+        if outcome.path is not None:
+            mirror.add(args.folder, outcome.remote, outcome.path)
+        rows.append(row(outcome.remote, "failed" if outcome.error else "added", outcome.error))
+        tell(rows[-1], args.json)
+
+    batch.obtain_all(missing, jobs=args.jobs, mirrors=args.mirror, progress=bar, done=add)
     if args.json:
         print(json.dumps(rows, indent=1))
     return int(any(item["status"] == "failed" for item in rows))
 
 
-def mirrored(args: argparse.Namespace, remote: RemoteFile) -> dict[str, object]:
-    """Bring one file into the mirror, by way of the cache."""
-    from zoo.files import batch, mirror
+def row(remote: RemoteFile, status: str, error: str | None = None) -> dict[str, Any]:
+    """One file of the result. status: `present`, `added` or `failed`."""
+    return {"file": remote.path, "status": status, "error": error}
 
-    if mirror.present(args.folder, remote):
-        return {"file": remote.path, "status": "present", "error": None}
-    outcome = batch.obtain_all([remote], mirrors=args.mirror, progress=fetch.bars())[0]
-    if outcome.path is not None:
-        mirror.add(args.folder, remote, outcome.path)
-    return {"file": remote.path, "status": "failed" if outcome.error else "added", "error": outcome.error}
+
+def tell(line: dict[str, Any], quiet: bool) -> None:
+    """One line on stdout, unless `quiet`; the reason of a failure on stderr."""
+    if not quiet:
+        print(f"{line['status']:8}  {line['file']}", flush=True)
+    if line["error"]:
+        print(f"zoo: {line['error']}", file=sys.stderr)
 
 
 def verify(folder: Path, as_json: bool) -> int:

@@ -42,10 +42,9 @@ def add(folder: Path, remote: RemoteFile, source: Path) -> None:
 def copy(source: Path, target: Path, expected: Expected) -> Digest:
     """Copy a file, whole, as expected, or not at all; returns the digest of what was written. Raises FetchError."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    check_space(target.parent, source.stat().st_size)
     temporary = target.with_name(f".{target.name}.tmp")  # of this process alone, which holds the mirror's lock
     try:
-        shutil.copyfile(source, temporary)
+        link_or_copy(source, temporary)
         digest = digests.of_file(temporary, with_md5=True)
         if problem := expected.mismatch(digest):
             raise FetchError(f"{source} {problem}; `zoo cache verify` finds such files.")
@@ -55,6 +54,16 @@ def copy(source: Path, target: Path, expected: Expected) -> Digest:
         raise FetchError(f"cannot write {target}: {error.strerror or error}.") from None
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def link_or_copy(source: Path, target: Path) -> None:
+    """A second name for the file where the disk is the same, so that it takes no space twice; else a copy."""
+    target.unlink(missing_ok=True)
+    try:
+        os.link(source, target)
+    except OSError:
+        check_space(target.parent, source.stat().st_size)
+        shutil.copyfile(source, target)
 
 
 def verify(folder: Path, paths: Iterable[str] | None = None) -> dict[str, str]:
