@@ -93,8 +93,8 @@ REFUSED_MODULES = {
     "setuptools",
     "urllib2",
 }
-# Within these, only what BUILDERS lists may be called; their other names are inert as long as nothing calls them. So are
-# the states of random number generators, which some training code keeps.
+# Within these, only what BUILDERS lists may be called; their other names are inert as long as nothing calls them. So
+# are the states of random number generators, which some training code keeps.
 GUARDED_MODULES = {"numpy", "torch"}
 INERT_CALLS = ("numpy.random.",)
 
