@@ -20,6 +20,7 @@ COMMANDS: dict[str, Command] = {
     "parity": Command("benchmarks.commands.parity", "compare networks with recorded results of the reference"),
     "report": Command("benchmarks.commands.report", "write tables from records: published beside measured"),
     "results": Command("benchmarks.commands.results", "list, show, export and merge result records"),
+    "sweep": Command("benchmarks.commands.sweep", "run a benchmark over many models, resumably"),
 }
 
 
