@@ -21,6 +21,7 @@ COMMANDS: dict[str, Command] = {
     "inspect": Command("zoo.commands.inspect", "Show what a checkpoint file holds, running nothing of it."),
     "convert": Command("zoo.commands.convert", "Write a checkpoint as safetensors."),
     "detect": Command("zoo.commands.detect", "Run a model on pictures: boxes, drawings, COCO results."),
+    "train": Command("zoo.commands.train", "Train or fine-tune a detector on a folder in COCO's format."),
     "completion": Command("zoo.commands.completion", "Print a completion script for bash, zsh or fish."),
 }
 

@@ -84,7 +84,7 @@ def _apply_step(step: Step, state: _State) -> _State:
     if isinstance(step, Resize):
         return _resize(step, state)
     if isinstance(step, Pad):
-        return replace(state, image=_pad(step, state.image))
+        return replace(state, image=pad(step, state.image))
     if isinstance(step, CenterPad):
         return _center_pad(step, state)
     return replace(state, image=normalize(state.image, step.normalization))
@@ -140,7 +140,8 @@ def normalize(image: np.ndarray, normalization: Normalization) -> np.ndarray:
     return out
 
 
-def _pad(step: Pad, image: np.ndarray) -> np.ndarray:
+def pad(step: Pad, image: np.ndarray) -> np.ndarray:
+    """(H, W, 3) padded on the right and at the bottom."""
     height, width = image.shape[:2]
     target_height, target_width = _padded_size(step, height, width)
     down, right = max(target_height - height, 0), max(target_width - width, 0)

@@ -1,0 +1,116 @@
+"""A data set in COCO's format, as training reads it (https://cocodataset.org/#format-data)."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pycocotools import mask as coco_mask
+
+from zoo.augment.annotated import Annotated
+from zoo.errors import ZooError
+from zoo.preprocess import read_image
+
+LEAST_SIDE = 32  # the reference trains on no smaller picture
+
+
+class DataError(ZooError):
+    """The data set's folder or annotations are not what training needs."""
+
+
+class CocoFolder:
+    """Pictures with objects of an annotation file.
+
+    annotations: a file such as `annotations/instances_train2017.json`. pictures: the folder of its file names.
+    Pictures without objects, or with a side below 32 pixels, are left out; so are boxes without area.
+    classes: names in the annotations' order, which is the order of labels. sizes: (h, w) of each picture.
+    """
+
+    def __init__(self, annotations: Path, pictures: Path, masks: bool = False) -> None:
+        document = _read(annotations)
+        self.annotations, self.pictures, self.masks = annotations, pictures, masks
+        self.classes = tuple(row["name"] for row in document["categories"])
+        self.labels = {row["id"]: label for label, row in enumerate(document["categories"])}
+        rows = defaultdict(list)
+        for row in document["annotations"]:
+            if row["category_id"] in self.labels and _has_area(row):
+                rows[row["image_id"]].append(row)
+        large = [image for image in document["images"] if min(image["width"], image["height"]) >= LEAST_SIDE]
+        self.images = [i for i in large if any(not row.get("iscrowd") for row in rows[i["id"]])]
+        self.rows = {image["id"]: rows[image["id"]] for image in self.images}
+        self.sizes = [(image["height"], image["width"]) for image in self.images]
+        self._check()
+
+    def _check(self) -> None:
+        if not self.images:
+            raise DataError(f"{self.annotations} has no picture with an object, so there is nothing to train on.")
+        if not self.pictures.is_dir():
+            raise DataError(f"{self.pictures} is not a folder; it should hold the pictures of {self.annotations}.")
+        if self.masks and not all("segmentation" in row for rows in self.rows.values() for row in rows):
+            raise DataError(f"{self.annotations}: an annotation lacks 'segmentation', which this network needs.")
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> Annotated:
+        """The picture and its objects. Raises UnreadableImage."""
+        image = self.images[index]
+        pixels = read_image(self.pictures / image["file_name"])
+        rows = [row for row in self.rows[image["id"]] if not row.get("iscrowd")]
+        crowds = [row for row in self.rows[image["id"]] if row.get("iscrowd")]
+        labels = np.array([self.labels[row["category_id"]] for row in rows], np.int64)
+        masks = np.stack([decode(row["segmentation"], image) for row in rows]) if self.masks else None
+        return Annotated(pixels, _boxes(rows), labels, masks, _boxes(crowds)).clipped()
+
+
+def find(folder: Path, split: str = "train") -> tuple[Path, Path]:
+    """(annotation file, folder of pictures) of a split, in COCO's layout with or without the year.
+
+    Raises DataError naming what was looked for.
+    """
+    names = [f"{split}2017", split]
+    files = [folder / "annotations" / f"instances_{name}.json" for name in names]
+    file = next((file for file in files if file.is_file()), None)
+    if file is None:
+        raise DataError(f"neither {files[0]} nor {files[1]} exists; give the two with --annotations and --pictures.")
+    places = [folder / name for name in names] + [folder / "images" / name for name in names]
+    return file, next((place for place in places if place.is_dir()), folder)
+
+
+def decode(segmentation: Any, image: dict[str, Any]) -> NDArray[np.uint8]:
+    """(H, W) of 0 and 1 from polygons or run lengths, which may be compressed."""
+    height, width = image["height"], image["width"]
+    if isinstance(segmentation, list):
+        rle = coco_mask.merge(coco_mask.frPyObjects(segmentation, height, width))
+    elif isinstance(segmentation["counts"], list):
+        rle = coco_mask.frPyObjects(segmentation, height, width)
+    else:
+        rle = segmentation
+    decoded: NDArray[np.uint8] = coco_mask.decode(rle)
+    return decoded
+
+
+def _boxes(rows: list[dict[str, Any]]) -> NDArray[np.float32]:
+    corners = np.array([row["bbox"] for row in rows], np.float32).reshape(-1, 4)
+    corners[:, 2:] += corners[:, :2]
+    return corners
+
+
+def _has_area(row: dict[str, Any]) -> bool:
+    width, height = row["bbox"][2:]
+    return bool(width >= 1 and height >= 1 and row.get("area", 1) > 0)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} cannot be read as JSON: {error}.") from None
+    absent = [key for key in ("images", "annotations", "categories") if key not in document]
+    if absent:
+        raise DataError(f"{path} has no '{absent[0]}': it is not an annotation file in COCO's format.")
+    return document

@@ -1,0 +1,96 @@
+"""Several processes under torchrun (DistributedDataParallel), or just one."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+SYNCHRONISED = ("SyncBN", "MMSyncBN", "NaiveSyncBN")
+
+
+class Place(NamedTuple):
+    """This process among `world`; device: its own."""
+
+    rank: int
+    world: int
+    device: torch.device
+
+    @property
+    def first(self) -> bool:
+        """Whether this process writes and speaks."""
+        return self.rank == 0
+
+
+def join(device: str = "cpu") -> Place:
+    """Join the processes that torchrun started; without it, stay alone. A GPU is taken by local rank."""
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    rank, local = int(os.environ.get("RANK", "0")), int(os.environ.get("LOCAL_RANK", "0"))
+    chosen = torch.device(f"cuda:{local}" if device == "cuda" and world > 1 else device)
+    if chosen.type == "cuda":
+        torch.cuda.set_device(chosen)
+    if world > 1 and not dist.is_initialized():
+        dist.init_process_group("nccl" if chosen.type == "cuda" else "gloo")
+    return Place(rank, world, chosen)
+
+
+def leave() -> None:
+    """Part from the other processes, if there are any."""
+    if dist.is_initialized():
+        dist.destroy_process_group()
+
+
+class Losses(nn.Module):
+    """A network whose forward computes its losses, which is what DistributedDataParallel must see."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, *arguments: Any) -> dict[str, Tensor]:
+        """`network.losses` of the same arguments."""
+        losses: dict[str, Tensor] = self.network.losses(*arguments)  # type: ignore[operator]
+        return losses
+
+
+def spread(network: nn.Module, place: Place) -> nn.Module:
+    """The network's losses, with gradients averaged over all processes where there are several."""
+    losses = Losses(network)
+    if place.world == 1:
+        return losses
+    ids = [place.device.index] if place.device.type == "cuda" else None
+    # A batch without objects leaves a head unused; the reference's own runs cannot have that, a user's data can.
+    return nn.parallel.DistributedDataParallel(losses, device_ids=ids, find_unused_parameters=True)
+
+
+def synchronise_norms(network: nn.Module, description: Mapping[str, Any], place: Place) -> None:
+    """Make batch norm share its statistics in the parts whose description says SyncBN; in place."""
+    if place.world == 1:
+        return
+    parts = [name for name, part in description.items() if isinstance(part, Mapping) and says_synchronised(part)]
+    if parts and place.device.type != "cuda":
+        print("zoo: SyncBN needs GPUs; each process keeps statistics of its own.", file=sys.stderr)
+        return
+    for name in parts:
+        setattr(network, name, nn.SyncBatchNorm.convert_sync_batchnorm(getattr(network, name)))
+
+
+def says_synchronised(part: Any) -> bool:
+    """Whether any norm in a description is a synchronised one."""
+    if isinstance(part, Mapping):
+        return part.get("type") in SYNCHRONISED or any(says_synchronised(value) for value in part.values())
+    return isinstance(part, list) and any(says_synchronised(value) for value in part)
+
+
+def gathered(value: Any, place: Place) -> list[Any]:
+    """The value of every process, on each."""
+    if place.world == 1:
+        return [value]
+    values: list[Any] = [None] * place.world
+    dist.all_gather_object(values, value)
+    return values

@@ -1,0 +1,79 @@
+"""Optimiser and learning rate."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+
+from zoo.errors import UsageError
+from zoo.training.recipe import Recipe
+
+STEPS = (2 / 3, 11 / 12)  # of the epochs: after 8 and 11 of 12, after 16 and 22 of 24
+
+
+def make_optimizer(model: nn.Module, recipe: Recipe, batch: int) -> Optimizer:
+    """The recipe's optimiser for steps of `batch` pictures, with one group for each kind of parameter."""
+    rate = recipe.learning_rate * batch / recipe.batch
+    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+    for in_backbone, decays, parameter in trained(model):
+        groups.setdefault((in_backbone, decays or not recipe.plain_weights), []).append(parameter)
+    settings: list[dict[str, Any]] = [
+        {
+            "params": parameters,
+            "lr": rate * (recipe.backbone_rate if in_backbone else 1),
+            "weight_decay": recipe.weight_decay if decays else 0.0,
+        }
+        for (in_backbone, decays), parameters in groups.items()
+    ]
+    if recipe.optimizer == "SGD":
+        return torch.optim.SGD(settings, lr=rate, momentum=recipe.momentum, nesterov=recipe.nesterov)
+    if recipe.optimizer == "AdamW":
+        return torch.optim.AdamW(settings, lr=rate)
+    raise UsageError(f"no optimiser '{recipe.optimizer}': there are SGD and AdamW.")
+
+
+def trained(model: nn.Module) -> Iterator[tuple[bool, bool, nn.Parameter]]:
+    """(in the backbone, weight of a convolution or linear layer, parameter) for each one that is not frozen."""
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            yield name.startswith("backbone."), parameter.ndim > 1, parameter
+
+
+def make_scheduler(optimizer: Optimizer, recipe: Recipe, per_epoch: int) -> LambdaLR:
+    """Learning rates by iteration, of which an epoch has `per_epoch`."""
+    return LambdaLR(optimizer, rate_factor(recipe, per_epoch))
+
+
+def rate_factor(recipe: Recipe, per_epoch: int) -> Callable[[int], float]:
+    """Iteration (from 0) -> factor of the learning rate."""
+    warmup = min(recipe.warmup, recipe.epochs * per_epoch // 4)
+
+    def factor(iteration: int) -> float:
+        later = decayed(recipe, iteration, per_epoch, warmup)
+        if iteration >= warmup:
+            return later
+        start = recipe.warmup_ratio
+        return later * (start + (1 - start) * (iteration / warmup) ** recipe.warmup_power)
+
+    return factor
+
+
+def decayed(recipe: Recipe, iteration: int, per_epoch: int, warmup: int) -> float:
+    """The factor without warm-up. Raises UsageError for an unknown decay."""
+    if recipe.decay == "constant":
+        return 1.0
+    if recipe.decay == "step":
+        epoch = iteration // per_epoch
+        return 0.1 ** sum(epoch >= round(part * recipe.epochs) for part in STEPS)
+    if recipe.decay == "cosine":
+        plain = recipe.augmentation.plain_epochs if recipe.augmentation.mosaic else 0
+        end = (recipe.epochs - plain) * per_epoch
+        progress = min(max(iteration - warmup, 0) / max(end - warmup, 1), 1.0)
+        return recipe.last_rate + (1 - recipe.last_rate) * (1 + math.cos(math.pi * progress)) / 2
+    raise UsageError(f"no decay '{recipe.decay}': there are step, cosine and constant.")

@@ -1,0 +1,78 @@
+"""In which order pictures are trained on: a pure function of seed and epoch, so that a resumed run goes on exactly."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.random import Generator, default_rng
+
+
+class Key(NamedTuple):
+    """One picture of a run, by its number in the data set: what its random augmentation depends on."""
+
+    epoch: int
+    number: int
+
+
+def generator(seed: int, key: Key) -> Generator:
+    """The random numbers of one picture in one epoch, whichever process or thread prepares it."""
+    return default_rng((seed, key.epoch, key.number))
+
+
+class Batches:
+    """Batches of one epoch for one of `world` processes.
+
+    Upright and wide pictures come in batches of their own, which saves padding (the reference's GroupSampler); a group
+    is filled up to whole batches for every process with pictures from its beginning. skip: so many batches are
+    done already.
+    """
+
+    def __init__(
+        self,
+        sizes: Sequence[tuple[int, int]],
+        batch: int,
+        seed: int,
+        epoch: int,
+        rank: int = 0,
+        world: int = 1,
+        skip: int = 0,
+    ) -> None:
+        random = default_rng((seed, epoch))
+        upright = np.array([height > width for height, width in sizes])
+        groups = [np.flatnonzero(upright), np.flatnonzero(~upright)]
+        rows = [whole_batches(random.permutation(group), batch * world) for group in groups if len(group)]
+        together = random.permutation(np.concatenate(rows))
+        self.rows = together[skip:, rank * batch : (rank + 1) * batch]
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __iter__(self) -> Iterator[list[Key]]:
+        for row in self.rows:
+            yield [Key(self.epoch, int(index)) for index in row]
+
+
+def whole_batches(indices: np.ndarray, size: int) -> np.ndarray:
+    """(N,) as (batches, size); the last batch is filled up from the beginning."""
+    count = -(-len(indices) // size)
+    return np.resize(indices, (count, size))
+
+
+def multiscale_size(network: Any, seed: int, iteration: int) -> tuple[int, int] | None:
+    """(h, w) that a network which trains on varying sizes (YOLOX) wants its batches to have in this iteration.
+
+    The sides are `random_size_range` times `size_multiplier`, drawn anew every `random_size_interval` iterations after
+    the first ones, which are left as they are. None where there is nothing to change.
+    """
+    interval = getattr(network, "random_size_interval", None)
+    if interval is None or iteration < interval:
+        return None
+    random = default_rng((seed, 1, iteration // interval))
+    low, high = network.random_size_range
+    factor = int(random.integers(low, high + 1))
+    height, width = network.input_size
+    unit = network.size_multiplier
+    return unit * factor, unit * int(factor * width / height)

@@ -1,0 +1,86 @@
+"""How to train, by default as the reference trains the family; every part may be chosen otherwise."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from zoo.entry import Training
+from zoo.training.pipeline import Augmentation
+
+SCHEDULES = {"1x": 12, "2x": 24, "3x": 36, "20e": 20, "300e": 300}  # epochs
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """optimizer: SGD or AdamW. learning_rate: for `batch` pictures in an optimiser step, scaled in proportion.
+
+    plain_weights: no weight decay for biases and normalisation. backbone_rate: factor of the backbone's learning rate.
+    decay: step (a tenth after 2/3 and after 11/12 of the epochs), cosine (YOLOX's), or constant. warmup: iterations;
+    warmup_ratio: where the linear (or, with warmup_power 2, quadratic) warm-up begins. clip: greatest gradient norm.
+    ema: momentum of the average of weights, None for none. last_rate: cosine's end, as a part of the learning rate.
+    """
+
+    optimizer: str = "SGD"
+    learning_rate: float = 0.02
+    batch: int = 16
+    momentum: float = 0.9
+    nesterov: bool = False
+    weight_decay: float = 0.0001
+    plain_weights: bool = False
+    backbone_rate: float = 1.0
+    epochs: int = 12
+    decay: str = "step"
+    warmup: int = 500
+    warmup_ratio: float = 0.001
+    warmup_power: int = 1
+    last_rate: float = 0.05
+    clip: float | None = None
+    ema: float | None = None
+    augmentation: Augmentation = field(default_factory=Augmentation)
+
+
+TRANSFORMER = Recipe(
+    optimizer="AdamW", learning_rate=1e-4, backbone_rate=0.1, clip=0.1, warmup=0, epochs=50, decay="step"
+)
+
+# The reference's settings where they are not the common ones, by the detector's type.
+BY_TYPE: dict[str, Recipe] = {
+    "YOLOX": Recipe(
+        learning_rate=0.01,
+        batch=64,
+        nesterov=True,
+        weight_decay=5e-4,
+        plain_weights=True,
+        epochs=300,
+        decay="cosine",
+        warmup_power=2,
+        warmup_ratio=0.0,
+        ema=0.0001,
+        augmentation=Augmentation(mosaic=True, mixup=True),
+    ),
+    "DETR": TRANSFORMER,
+    "DeformableDETR": replace(TRANSFORMER, learning_rate=2e-4),
+    "SparseRCNN": replace(TRANSFORMER, learning_rate=2.5e-5, backbone_rate=1.0, clip=1.0, warmup=1000, epochs=12),
+    "FCOS": Recipe(learning_rate=0.01, clip=35.0, warmup_ratio=1 / 3),
+    "SOLO": Recipe(learning_rate=0.01, warmup_ratio=1 / 3),
+    "SOLOv2": Recipe(learning_rate=0.01, clip=35.0, warmup_ratio=1 / 3),
+    "SingleStageDetector": Recipe(
+        learning_rate=0.002, batch=64, weight_decay=5e-4, epochs=24, augmentation=Augmentation(photometric=True)
+    ),
+}
+
+
+def default(description: Mapping[str, Any], published: Training | None = None) -> Recipe:
+    """The recipe of a detector's type, with what the manifest says of this model."""
+    recipe = BY_TYPE.get(description["type"], Recipe())
+    if published is None:
+        return recipe
+    stated: dict[str, Any] = {
+        "optimizer": published.optimizer if published.optimizer in ("SGD", "AdamW") else None,
+        "learning_rate": published.learning_rate,
+        "batch": published.batch_size,
+        "epochs": published.epochs,
+    }
+    return replace(recipe, **{key: value for key, value in stated.items() if value is not None})

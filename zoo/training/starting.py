@@ -1,0 +1,73 @@
+"""Where training starts: a published detector, a published backbone, a file, or nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from zoo.checkpoint import load_into, read
+from zoo.errors import MismatchedCheckpoint
+from zoo.loading import build
+from zoo.models.detectors.base import Detector
+
+
+def with_classes(description: Mapping[str, Any], before: int, count: int) -> dict[str, Any]:
+    """The description for `count` classes: every `num_classes` that is `before` (those of other things stay)."""
+
+    def changed(value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return {k: count if k == "num_classes" and v == before else changed(v) for k, v in value.items()}
+        return [changed(item) for item in value] if isinstance(value, list) else value
+
+    result: dict[str, Any] = changed(description)
+    return result
+
+
+def unfrozen(description: Mapping[str, Any]) -> dict[str, Any]:
+    """The description for a backbone that starts from random numbers, of which nothing can be kept as it is."""
+    changes = {"frozen_stages": -1, "norm_eval": False}
+    backbone = {key: changes.get(key, value) for key, value in description["backbone"].items()}
+    if backbone["type"].startswith("Res"):  # their defaults freeze
+        backbone |= changes
+    if isinstance(norm := backbone.get("norm_cfg"), Mapping) and "requires_grad" in norm:
+        backbone["norm_cfg"] = {**norm, "requires_grad": True}
+    return {**description, "backbone": backbone}
+
+
+def from_detector(network: Detector, path: Path, description: Mapping[str, Any]) -> list[str]:
+    """Take a checkpoint of `description` over, except tensors whose shape depends on the classes.
+
+    Returns the names of those. Raises MismatchedCheckpoint for a checkpoint of another architecture.
+    """
+    other = build(description)
+    load_into(other, read(path), assign=True)
+    return take(network, other.state_dict())
+
+
+def take(network: nn.Module, state: Mapping[str, Tensor]) -> list[str]:
+    """Copy the tensors whose shapes fit; names of the others."""
+    own = network.state_dict()
+    fitting = {name: value for name, value in state.items() if value.shape == own[name].shape}
+    network.load_state_dict(fitting, strict=False)
+    return sorted(own.keys() - fitting.keys())
+
+
+def from_backbone(network: Detector, path: Path) -> None:
+    """Load a backbone's weights: names as in the network, with or without `backbone.` before them.
+
+    What belongs to a classifier only is left out. Raises MismatchedCheckpoint where the backbone is not covered.
+    """
+    backbone: Any = network.backbone
+    own = backbone.state_dict()
+    found = {name.removeprefix("backbone."): tensor for name, tensor in read(path).state_dict.items()}
+    absent = [name for name in own if name not in found and not name.endswith("num_batches_tracked")]
+    wrong = [name for name in own if name in found and found[name].shape != own[name].shape]
+    if absent or wrong:
+        raise MismatchedCheckpoint(
+            f"{path} is not a checkpoint of this backbone: {len(absent)} tensors are missing and {len(wrong)} have "
+            f"another shape, the first is {(absent + wrong)[0]}."
+        )
+    backbone.load_state_dict({name: found.get(name, own[name]) for name in own})
