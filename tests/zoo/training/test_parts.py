@@ -1,0 +1,177 @@
+"""The parts of the trainer against their definitions."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import zoo
+from zoo import manifest
+from zoo.checkpoint import read
+from zoo.checkpoint.config_text import describe
+from zoo.recipes import Preprocessing
+from zoo.training import distributed, recipe, starting
+from zoo.training.coco_folder import CocoFolder, DataError, find
+from zoo.training.ema import WeightAverage
+from zoo.training.optimizing import make_optimizer, rate_factor
+from zoo.training.order import Batches, Key
+from zoo.training.pipeline import Augmentation, TrainingSet, collate
+from zoo.training.publishing import make_meta, publish
+from zoo.training.publishing import test_pipeline as written
+from zoo.training.recipe import Recipe
+
+
+def test_every_picture_comes_once_an_epoch_in_batches_of_one_orientation() -> None:
+    sizes = [(3, 4)] * 10 + [(4, 3)] * 6
+    epoch = [key.number for batch in Batches(sizes, 2, seed=1, epoch=0) for key in batch]
+    assert sorted(epoch) == list(range(16))
+    assert all(len({sizes[k.number] for k in batch}) == 1 for batch in Batches(sizes, 2, 1, 0))
+    assert epoch != [key.number for batch in Batches(sizes, 2, seed=1, epoch=1) for key in batch]
+
+
+def test_processes_share_an_epoch_and_a_resumed_one_goes_on() -> None:
+    sizes = [(3, 4)] * 12
+    shares = [[k.number for b in Batches(sizes, 2, 0, 5, rank, 3) for k in b] for rank in range(3)]
+    assert sorted(n for share in shares for n in share) == list(range(12))
+    assert list(Batches(sizes, 2, 0, 5, 1, 3, skip=1)) == list(Batches(sizes, 2, 0, 5, 1, 3))[1:]
+
+
+def test_a_picture_is_prepared_the_same_whoever_does_it(shapes: Path) -> None:
+    folder = CocoFolder(*find(shapes), masks=True)
+    data = TrainingSet(
+        folder, manifest.preprocessing("demo_yolox"), Augmentation(mosaic=True, mixup=True, plain_epochs=1), 7, 3
+    )
+    np.random.seed(0)
+    first = data[Key(1, 4)]
+    np.random.seed(1)
+    second = data[Key(1, 4)]
+    assert torch.equal(first.image, second.image)
+    assert not torch.equal(first.image, data[Key(0, 4)].image)
+    assert first.image.shape == (3, 160, 160)
+
+
+def test_without_augmentation_training_sees_what_testing_sees(shapes: Path) -> None:
+    folder = CocoFolder(*find(shapes), masks=True)
+    data = TrainingSet(folder, manifest.preprocessing("demo_atss"), Augmentation(flip=0))
+    samples = [data[Key(0, number)] for number in (0, 1)]
+    expected = zoo.preprocessor("demo_atss")(folder.pictures / folder.images[0]["file_name"])
+    assert torch.equal(samples[0].image, expected.image)
+    assert samples[0].size == expected.size
+    batch = collate(samples)
+    assert batch.targets[0]["masks"].shape[1:] == batch.images.shape[2:]
+    for box, mask in zip(batch.targets[0]["boxes"], batch.targets[0]["masks"]):
+        y, x = mask.nonzero(as_tuple=True)
+        around = torch.stack([x.min(), y.min(), x.max() + 1, y.max() + 1])
+        assert (around - box).abs().max() <= 1
+
+
+def test_the_learning_rate_warms_up_and_falls_after_two_thirds_and_eleven_twelfths() -> None:
+    factor = rate_factor(Recipe(epochs=12, warmup=500, warmup_ratio=0.001), per_epoch=1000)
+    assert factor(0) == pytest.approx(0.001)
+    assert factor(250) == pytest.approx(0.5005)
+    assert [factor(i) for i in (500, 7999)] == [1, 1]
+    assert [factor(i) for i in (8000, 10999, 11000)] == pytest.approx([0.1, 0.1, 0.01])
+    assert rate_factor(Recipe(epochs=24), 10)(16 * 10) == pytest.approx(0.1)
+
+
+def test_yolox_ends_on_a_constant_twentieth() -> None:
+    settings = replace(recipe.BY_TYPE["YOLOX"], epochs=300, warmup=500)
+    factor = rate_factor(settings, per_epoch=100)
+    assert factor(50) < factor(200) < factor(499) < factor(500) == pytest.approx(1)
+    middle = (500 + 28500) // 2
+    assert factor(middle) == pytest.approx(0.05 + 0.95 * 0.5)
+    assert factor(28500) == factor(29999) == pytest.approx(0.05)
+
+
+def test_the_average_follows_its_formula() -> None:
+    network = nn.Linear(1, 1, bias=False)
+    nn.init.constant_(network.weight, 0.0)
+    average, expected = WeightAverage(network, 0.01, ramp=10), 0.0
+    for step in range(5):
+        nn.init.constant_(network.weight, step + 1.0)
+        average.update(network)
+        momentum = (1 - 0.01) * math.exp(-(1 + step) / 10) + 0.01
+        expected += momentum * (step + 1 - expected)
+    assert average.module.weight.item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_learning_rate_is_in_proportion_to_the_pictures_of_a_step() -> None:
+    model = zoo.build("demo_yolox")
+    settings = Recipe(learning_rate=0.02, batch=16, plain_weights=True, backbone_rate=0.1)
+    groups = make_optimizer(model, settings, batch=8).param_groups
+    assert {round(g["lr"], 6) for g in groups} == {0.01, 0.001}
+    assert all(p.ndim <= 1 for g in groups if g["weight_decay"] == 0 for p in g["params"])
+    assert sum(len(g["params"]) for g in groups) == len(list(model.parameters()))
+
+
+def recipes() -> list[str]:
+    known = manifest.catalog()
+    return sorted({known.entry(name).preprocessing: name for name in known.models}.values())
+
+
+@pytest.mark.parametrize("name", recipes())
+def test_every_recipe_survives_being_written_as_a_test_pipeline(name: str) -> None:
+    own = manifest.preprocessing(name)
+    assert Preprocessing.from_config(written(own)) == own
+
+
+def test_a_published_file_describes_itself(tmp_path: Path) -> None:
+    own, description = manifest.preprocessing("demo_mask_rcnn"), manifest.architecture("demo_mask_rcnn")
+    model = zoo.build("demo_mask_rcnn")
+    path = publish(model, make_meta(description, own, ["a", "b", "c", "d"], epoch=1), tmp_path, "mine")
+    from hashlib import sha256
+
+    assert path.name == f"mine-{sha256(path.read_bytes()).hexdigest()[:8]}.pth"
+    assert [file.name for file in tmp_path.iterdir()] == [path.name]
+    described = describe(read(path).meta)
+    assert described.model == description
+    assert described.preprocessing == own
+    loaded = zoo.load_file(path)
+    assert loaded.classes == ("a", "b", "c", "d")
+    image = torch.zeros(1, 3, 96, 96)
+    model.eval()
+    with torch.inference_mode():
+        first, second = model(image)[0], loaded(image)[0]
+    assert torch.equal(first.scores, second.scores)
+
+
+def test_fine_tuning_takes_everything_over_but_the_classes(tmp_path: Path) -> None:
+    description = manifest.architecture("demo_mask_rcnn")
+    source = zoo.build(description)
+    path = publish(source, {}, tmp_path, "source")
+    target = zoo.build(starting.with_classes(description, 4, 2))
+    left = starting.from_detector(target, path, description)
+    assert {name.rsplit(".", 2)[-2] for name in left} == {"fc_cls", "fc_reg", "conv_logits"}
+    own, published = target.state_dict(), source.state_dict()
+    assert all(torch.equal(own[name], published[name]) for name in own if name not in left)
+
+
+def test_a_backbone_of_another_network_is_refused(tmp_path: Path) -> None:
+    atss, yolox = zoo.build("demo_atss"), zoo.build("demo_yolox")
+    path = publish(atss.backbone, {}, tmp_path, "backbone")  # type: ignore[arg-type]
+    starting.from_backbone(zoo.build("demo_mask_rcnn"), path)
+    with pytest.raises(zoo.errors.MismatchedCheckpoint, match="not a checkpoint of this backbone"):
+        starting.from_backbone(yolox, path)
+
+
+def test_nothing_stays_frozen_when_training_starts_from_scratch() -> None:
+    description = starting.unfrozen(manifest.architecture("retinanet_r18_fpn_1x_coco"))
+    model = zoo.build(description).train()
+    assert all(p.requires_grad for p in model.parameters())
+    assert all(m.training for m in model.modules())
+
+
+def test_only_parts_that_say_so_synchronise_their_statistics() -> None:
+    assert distributed.says_synchronised({"norm_cfg": {"type": "SyncBN"}})
+    assert not distributed.says_synchronised({"norm_cfg": {"type": "BN"}, "stages": [{"type": "GN"}]})
+
+
+def test_a_folder_without_annotations_is_said_to_be_one(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="instances_train2017"):
+        find(tmp_path)

@@ -1,0 +1,90 @@
+"""A run that is killed and resumed goes on with the same numbers."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import zoo
+from zoo import manifest
+from zoo.errors import UsageError
+from zoo.train import Plan, Recipe, Run, train
+from zoo.training import distributed, recipe
+from zoo.training.coco_folder import find
+
+OPTIONS = "--start scratch --epochs 3 --batch-size 4 --lr 0.01 --warmup 2 --log-every 1 --seed 3"
+
+
+def plan(name: str, shapes: Path, out: Path, settings: Recipe, **changes: Any) -> Plan:
+    annotations, pictures = find(shapes)
+    plan = Plan(name, annotations, pictures, out, "scratch", settings, batch=4, seed=3, log_every=1)
+    return replace(plan, **changes)
+
+
+def of(name: str, **changes: Any) -> Recipe:
+    own = recipe.default(manifest.architecture(name), manifest.get(name).training)
+    return replace(own, **{"epochs": 3, "learning_rate": 0.01, "batch": 4, "warmup": 2, **changes})
+
+
+def losses_in(log: Path) -> list[dict[str, float]]:
+    rows = [json.loads(line) for line in log.read_text().splitlines()]
+    return [{k: v for k, v in row.items() if "time" not in k} for row in rows if row.get("mode") == "train"]
+
+
+def test_a_killed_run_resumes_with_the_same_losses(shapes: Path, tmp_path: Path) -> None:
+    """Mask R-CNN, whose samplers draw from torch's random numbers."""
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    published = train(plan("demo_mask_rcnn", shapes, whole, of("demo_mask_rcnn")))
+    command = [sys.executable, "-m", "zoo.cli", "train", "demo_mask_rcnn", "--data", str(shapes), "--out", str(killed)]
+    process = subprocess.Popen([*command, *OPTIONS.split()])
+    deadline = time.monotonic() + 240
+    while not (killed / "log.json").exists() or len(losses_in(killed / "log.json")) < 4:
+        assert process.poll() is None, "the run ended by itself"
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    assert not list(killed.glob("demo_mask_rcnn-*.pth"))
+    resumed = train(plan("demo_mask_rcnn", shapes, killed, of("demo_mask_rcnn"), resume=True))
+    assert losses_in(killed / "log.json") == losses_in(whole / "log.json")
+    assert len(losses_in(whole / "log.json")) == 9
+    assert published is not None
+    assert resumed is not None
+    first, second = (zoo.load_file(path).state_dict() for path in (published, resumed))
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_averages_and_mosaics_resume_in_the_middle_of_an_epoch(shapes: Path, tmp_path: Path) -> None:
+    settings = of("demo_yolox")
+    settings = replace(settings, augmentation=replace(settings.augmentation, plain_epochs=1), clip=1.0)
+    chosen = plan("demo_yolox", shapes, tmp_path, settings, accumulate=1, precision="bf16")
+    place = distributed.join()
+    run = Run.of(chosen, place)
+    whole = []
+    for step in run.steps():
+        whole.append(step.losses)
+        if step.iteration == 4:
+            run.save()
+    assert "loss_l1" in whole[-1]
+    assert "loss_l1" not in whole[0]
+    again = Run.of(replace(chosen, resume=True), place)
+    assert [step.losses for step in again.steps()] == whole[4:]
+    first, second = run.result.state_dict(), again.result.state_dict()
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_a_run_goes_on_only_as_it_began(shapes: Path, tmp_path: Path) -> None:
+    run = Run.of(plan("demo_atss", shapes, tmp_path, of("demo_atss")), distributed.join())
+    run.save()
+    other = plan("demo_atss", shapes, tmp_path, of("demo_atss"), resume=True, accumulate=3)
+    with pytest.raises(UsageError, match="was made with accumulate 1, not 3"):
+        Run.of(other, distributed.join())
