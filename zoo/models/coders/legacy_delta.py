@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from zoo.models.coders.delta import DeltaXYWHCoder
+from zoo.models.coders.delta import MAX_RATIO, DeltaXYWHCoder
 
 
 class LegacyDeltaXYWHCoder(DeltaXYWHCoder):
@@ -18,10 +18,12 @@ class LegacyDeltaXYWHCoder(DeltaXYWHCoder):
         """Deltas (..., 4) that turn `priors` into `boxes`, both (..., 4) xyxy."""
         return super().encode(grown(priors), grown(boxes))
 
-    def decode(self, priors: Tensor, deltas: Tensor, size: tuple[int, int] | None = None) -> Tensor:
+    def decode(
+        self, priors: Tensor, deltas: Tensor, size: tuple[int, int] | None = None, max_log_scale: float = MAX_RATIO
+    ) -> Tensor:
         """Boxes shaped like `deltas` from priors (K, 4) and deltas (K, 4 or C * 4). size: (h, w) to clip to."""
         limits = None if size is None else (size[0] - 1, size[1] - 1)
-        return super().decode(grown(priors), deltas, limits)
+        return super().decode(grown(priors), deltas, limits, max_log_scale)
 
 
 def grown(boxes: Tensor) -> Tensor:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
 from zoo.errors import BuildError
+
+T = TypeVar("T", int, float)
 
 
 class AnchorGenerator:
@@ -165,6 +168,6 @@ def cell_corners(size: tuple[int, int], stride: tuple[float, float], device: tor
     return torch.stack([x.flatten(), y.flatten()], dim=-1)
 
 
-def pair(value: float | Sequence[float]) -> tuple[float, float]:
+def pair(value: T | Sequence[T]) -> tuple[T, T]:
     """A stride as (x, y)."""
-    return (value, value) if isinstance(value, (int, float)) else (value[0], value[1])
+    return (value[0], value[1]) if isinstance(value, Sequence) else (value, value)

@@ -69,8 +69,14 @@ class AnchorMatching:
         labels, label_weights, boxes, box_weights, samples = zip(*per_picture)
         positives = sum(max(len(s.positive), 1) for s in samples)
         negatives = sum(max(len(s.negative), 1) for s in samples)
-        stacked = (torch.stack(x) for x in (labels, label_weights, boxes, box_weights))
-        return AnchorTargets(*stacked, positives, positives + negatives if self.sampling else positives)
+        return AnchorTargets(
+            torch.stack(labels),
+            torch.stack(label_weights),
+            torch.stack(boxes),
+            torch.stack(box_weights),
+            positives,
+            positives + negatives if self.sampling else positives,
+        )
 
     def inside(self, levels: Sequence[Tensor], sizes: Sequence[tuple[int, int]], strides: Any, frame: Frame) -> Tensor:
         """Which anchors (P,) start inside the padded picture and do not cross its border by too much."""

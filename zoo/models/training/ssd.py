@@ -26,7 +26,8 @@ def ssd_losses(
         deltas = torch.stack([head.bbox_coder.decode(anchors, x) for x in deltas])
     entropy = F.cross_entropy(logits.transpose(1, 2), targets.labels, reduction="none") * targets.label_weights
     ratio = head.train_cfg["neg_pos_ratio"]
-    loss_cls = sum(mined(x, labels < head.num_classes, ratio) for x, labels in zip(entropy, targets.labels))
+    mined_losses = [mined(x, labels < head.num_classes, ratio) for x, labels in zip(entropy, targets.labels)]
+    loss_cls = torch.stack(mined_losses).sum()
     loss_bbox = SmoothL1Loss(beta=head.train_cfg["smoothl1_beta"])
     return {
         "loss_cls": loss_cls / targets.average,
