@@ -79,9 +79,15 @@ TORCHVISION = {
 }
 
 
+def of_torchvision(name):
+    """Names and shapes of a torchvision network."""
+    with torch.device("meta"):
+        return getattr(detection, name)(weights=None, weights_backbone=None).state_dict()
+
+
 @pytest.mark.parametrize("theirs", TORCHVISION)
 def test_names_of_torchvision(theirs):
-    state = getattr(detection, theirs)(weights=None, weights_backbone=None).state_dict()
+    state = of_torchvision(theirs)
     adapted = fits(state, TORCHVISION[theirs])
     if theirs.startswith("fcos"):
         assert adapted["bbox_head.scales.0.scale"] == 1
@@ -89,7 +95,7 @@ def test_names_of_torchvision(theirs):
 
 def test_retinanet_of_torchvision_differs_only_where_p6_begins():
     name = "retinanet_r50_caffe_fpn_1x_coco"
-    state = detection.retinanet_resnet50_fpn(weights=None, weights_backbone=None).state_dict()
+    state = of_torchvision("retinanet_resnet50_fpn")
     adapted, _ = adapt(state, shapes(name))
     wrong = [key for key, shape in shapes(name).items() if tuple(adapted[key].shape) != shape]
     assert wrong == ["neck.fpn_convs.3.conv.weight"] and adapted.keys() == shapes(name).keys()
@@ -97,7 +103,7 @@ def test_retinanet_of_torchvision_differs_only_where_p6_begins():
 
 def test_older_torchvision_files_without_nested_convolutions():
     name = "faster_rcnn_r50_fpn_1x_coco"
-    state = detection.fasterrcnn_resnet50_fpn(weights=None, weights_backbone=None).state_dict()
+    state = of_torchvision("fasterrcnn_resnet50_fpn")
     old = {
         key.replace("_blocks.0.0.", "_blocks.0.").replace("rpn.head.conv.0.0", "rpn.head.conv"): v
         for key, v in state.items()

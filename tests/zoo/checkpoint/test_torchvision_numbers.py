@@ -1,0 +1,87 @@
+"""A torchvision network and ours with its weights compute the same, up to the order of classes."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torchvision.models import detection
+
+import zoo
+from zoo import manifest
+from zoo.checkpoint import Checkpoint, load_into
+from zoo.checkpoint.rows import COCO_ROWS
+
+
+@pytest.fixture(autouse=True)
+def quiet():
+    torch.manual_seed(0)
+    with torch.no_grad():
+        yield
+
+
+def theirs(name):
+    """A network with weights of a size that neither vanish nor explode; its own initialisation would take longer."""
+    with torch.device("meta"):
+        network = getattr(detection, name)(weights=None, weights_backbone=None).eval()
+    network.to_empty(device="cpu")
+    for key, tensor in network.state_dict().items():
+        if tensor.dim() > 1:
+            tensor.normal_(std=tensor[0].numel() ** -0.5)
+        else:
+            tensor.fill_(1 if key.endswith(("weight", "running_var")) else 0)
+    return network
+
+
+def ours(description, source):
+    network = zoo.build(description)
+    assert load_into(network, Checkpoint(source.state_dict())) == ["torchvision"]
+    return network
+
+
+def close(left, right):
+    torch.testing.assert_close(left, right, rtol=1e-4, atol=1e-4)
+
+
+def flat(levels, width):
+    """(N, A * width, H, W) per level -> (N, all anchors, width)."""
+    return torch.cat([level.permute(0, 2, 3, 1).reshape(len(level), -1, width) for level in levels], 1)
+
+
+def test_mask_rcnn():
+    source = theirs("maskrcnn_resnet50_fpn")
+    network = ours("mask_rcnn_r50_fpn_1x_coco", source)
+    image, pooled, masks = torch.randn(1, 3, 64, 96), torch.randn(2, 256, 7, 7), torch.randn(2, 256, 14, 14)
+    levels = network.neck(network.backbone(image))
+    for left, right in zip(levels, source.backbone(image).values()):
+        close(left, right)
+    for left, right in zip(network.rpn_head(levels), source.rpn.head(list(levels))):
+        close(list(left), list(right))
+    scores, boxes = source.roi_heads.box_predictor(source.roi_heads.box_head(pooled))
+    found = network.roi_head.bbox_head(pooled)
+    close(found[0], scores[:, [*COCO_ROWS, 0]])
+    close(found[1], boxes.reshape(2, 91, 4)[:, COCO_ROWS].reshape(2, -1))
+    logits = source.roi_heads.mask_predictor(source.roi_heads.mask_head(masks))
+    close(network.roi_head.mask_head(masks), logits[:, COCO_ROWS])
+
+
+def test_retinanet():
+    source = theirs("retinanet_resnet50_fpn")
+    description = manifest.architecture("retinanet_r50_fpn_1x_coco")
+    description["neck"] |= {"add_extra_convs": "on_output", "relu_before_extra_convs": True}
+    network = ours(description, source)
+    image = torch.randn(1, 3, 64, 96)
+    levels = network.neck(network.backbone(image))
+    expected = source.head(list(source.backbone(image).values()))
+    logits, deltas = network.bbox_head(levels)[:2]
+    close(flat(logits, 80), expected["cls_logits"][..., COCO_ROWS])
+    close(flat(deltas, 4), expected["bbox_regression"])
+
+
+def test_ssd():
+    source = theirs("ssd300_vgg16")
+    network = ours("ssd300_coco", source)
+    image = torch.randn(1, 3, 300, 300)
+    expected = source.head(list(source.backbone(image).values()))
+    logits, deltas = network.bbox_head(network.neck(network.backbone(image)))[:2]
+    close(flat(logits, 81), expected["cls_logits"][..., [*COCO_ROWS, 0]])
+    close(flat(deltas, 4), expected["bbox_regression"])
