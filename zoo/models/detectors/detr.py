@@ -9,6 +9,8 @@ from torch import Tensor
 
 from zoo.models.detectors.single_stage import SingleStageDetector
 from zoo.models.queries.padding import padding_mask
+from zoo.models.training.methods import losses_of
+from zoo.models.training.targets import Truth
 from zoo.structures import Detections, Frame
 
 
@@ -17,6 +19,13 @@ class DETR(SingleStageDetector):
 
     def predict(self, images: Tensor, frames: Sequence[Frame], *args: Any) -> list[Detections]:
         """Detections in output coordinates."""
-        outputs = self.bbox_head(self.features(images), padding_mask(images, frames))
-        found = self.bbox_head.predict(outputs, frames)
+        found = self.bbox_head.predict(self.outputs(images, frames), frames)
         return [d.to_output(frame) for d, frame in zip(found, frames)]
+
+    def outputs(self, images: Tensor, frames: Sequence[Frame]) -> Any:
+        """What the head's `forward` returns."""
+        return self.bbox_head(self.features(images), padding_mask(images, frames))
+
+    def compute_losses(self, images: Tensor, frames: Sequence[Frame], truths: Sequence[Truth]) -> dict[str, Tensor]:
+        """The head's losses."""
+        return losses_of(self.bbox_head)(self.bbox_head, self.outputs(images, frames), frames, truths)

@@ -8,6 +8,8 @@ from typing import Any
 from torch import Tensor
 
 from zoo.models.detectors.two_stage import TwoStageDetector
+from zoo.models.training.methods import losses_of
+from zoo.models.training.targets import Truth
 from zoo.structures import Detections, Frame
 
 
@@ -19,3 +21,8 @@ class SparseRCNN(TwoStageDetector):
         boxes, queries = self.rpn_head(frames)
         found = self.roi_head.predict(self.features(images), boxes, queries, frames)
         return [d.to_output(frame) for d, frame in zip(found, frames)]
+
+    def compute_losses(self, images: Tensor, frames: Sequence[Frame], truths: Sequence[Truth]) -> dict[str, Tensor]:
+        """Losses of all stages."""
+        boxes, queries = self.rpn_head(frames)
+        return losses_of(self.roi_head)(self.roi_head, self.features(images), boxes, queries, frames, truths)
