@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from zoo.models.detectors.single_stage import SingleStageDetector
+from zoo.models.layers.precision import full_precision
 from zoo.structures import Detections, Frame, Sample
 
 
@@ -18,7 +19,8 @@ class KeypointDetector(SingleStageDetector):
 
     def predict(self, images: Tensor, frames: Sequence[Frame], *args: Any) -> list[Detections]:
         """Detections in output coordinates."""
-        found = self.bbox_head.predict(self.bbox_head(self.features(images)), frames, input_size(images))
+        outputs = full_precision(self.bbox_head(self.features(images)))
+        found = self.bbox_head.predict(outputs, frames, input_size(images))
         return [d.to_output(frame) for d, frame in zip(found, frames)]
 
 
@@ -36,7 +38,8 @@ class CornerNet(KeypointDetector):
             return super().detect_sample(sample, home)
         image, frame = sample.image[None].to(home), sample.frame
         images = torch.cat([image, image.flip(3)])
-        plain, mirrored = self.bbox_head.pairs(self.bbox_head(self.features(images)), [frame] * 2, input_size(images))
+        outputs = full_precision(self.bbox_head(self.features(images)))
+        plain, mirrored = self.bbox_head.pairs(outputs, [frame] * 2, input_size(images))
         mirrored = replace(mirrored, boxes=mirror(mirrored.boxes, frame))
         both = Detections(*(torch.cat(p) for p in zip(fields(plain), fields(mirrored))))
         return self.bbox_head.suppress(both).to_output(frame).to("cpu")

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from zoo.models.build import component
 from zoo.models.detectors.base import Detector
+from zoo.models.layers.precision import full_precision
 from zoo.models.training.methods import losses_of
 from zoo.models.training.targets import Truth
 from zoo.structures import Detections, Frame
@@ -33,7 +34,7 @@ class SingleStageDetector(Detector):
 
     def predict(self, images: Tensor, frames: Sequence[Frame], *args: Any) -> list[Detections]:
         """Detections in output coordinates."""
-        found = self.bbox_head.predict(self.bbox_head(self.features(images)), frames)
+        found = self.bbox_head.predict(full_precision(self.bbox_head(self.features(images))), frames)
         return [d.to_output(frame) for d, frame in zip(found, frames)]
 
     def compute_losses(self, images: Tensor, frames: Sequence[Frame], truths: Sequence[Truth]) -> dict[str, Tensor]:

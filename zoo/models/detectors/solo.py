@@ -9,6 +9,7 @@ from torch import Tensor
 
 from zoo.models.build import component
 from zoo.models.detectors.base import Detector
+from zoo.models.layers.precision import full_precision
 from zoo.models.training.methods import losses_of
 from zoo.models.training.targets import Truth
 from zoo.structures import Detections, Frame
@@ -30,7 +31,7 @@ class SOLO(Detector):
 
     def predict(self, images: Tensor, frames: Sequence[Frame], *args: Any) -> list[Detections]:
         """Detections with masks in output coordinates; their boxes are zero."""
-        return self.mask_head.predict(self.mask_head(self.features(images)), frames)
+        return self.mask_head.predict(full_precision(self.mask_head(self.features(images))), frames)
 
     def compute_losses(self, images: Tensor, frames: Sequence[Frame], truths: Sequence[Truth]) -> dict[str, Tensor]:
         """The head's losses."""

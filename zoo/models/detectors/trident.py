@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from zoo.models.detectors.two_stage import TwoStageDetector
+from zoo.models.training.targets import Truth
 from zoo.structures import Detections, Frame
 
 
@@ -22,3 +23,8 @@ class TridentFasterRCNN(TwoStageDetector):
         found = self.roi_head.predict(features, proposals, repeated)
         found = [d.to_output(frame) for d, frame in zip(found, repeated)]
         return [self.roi_head.merge(found[i :: len(frames)]) for i in range(len(frames))]
+
+    def compute_losses(self, images: Tensor, frames: Sequence[Frame], truths: Sequence[Truth]) -> dict[str, Tensor]:
+        """Losses of both stages over all branches, each of which learns from every picture."""
+        count = self.backbone.active_branches
+        return super().compute_losses(images, list(frames) * count, list(truths) * count)

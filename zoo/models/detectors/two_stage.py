@@ -11,6 +11,7 @@ from torch import Tensor
 from zoo.errors import UsageError
 from zoo.models.build import component
 from zoo.models.detectors.base import Detector
+from zoo.models.layers.precision import full_precision
 from zoo.models.training.methods import losses_of
 from zoo.models.training.targets import Truth
 from zoo.structures import Detections, Frame
@@ -32,7 +33,7 @@ class RPN(Detector):
 
     def predict(self, images: Tensor, frames: Sequence[Frame], *args: Any) -> list[Detections]:
         """Proposals in output coordinates."""
-        found = self.rpn_head.predict(self.rpn_head(self.features(images)), frames)
+        found = self.rpn_head.predict(full_precision(self.rpn_head(self.features(images))), frames)
         return [d.to_output(frame) for d, frame in zip(found, frames)]
 
     def compute_losses(self, images: Tensor, frames: Sequence[Frame], truths: Sequence[Truth]) -> dict[str, Tensor]:
@@ -73,7 +74,7 @@ class TwoStageDetector(Detector):
 
     def propose(self, features: tuple[Tensor, ...], frames: Sequence[Frame], *args: Any) -> list[Tensor]:
         """Proposals per picture, (M, 4) xyxy in input coordinates."""
-        return [d.boxes for d in self.rpn_head.predict(self.rpn_head(features), frames)]
+        return [d.boxes for d in self.rpn_head.predict(full_precision(self.rpn_head(features)), frames)]
 
     def compute_losses(self, images: Tensor, frames: Sequence[Frame], truths: Sequence[Truth]) -> dict[str, Tensor]:
         """Losses of both stages; the second learns from the proposals that the first makes on the way."""

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from zoo.models.build import component
 from zoo.models.detectors.single_stage import SingleStageDetector
+from zoo.models.layers.precision import full_precision
 from zoo.structures import Detections, Frame
 
 
@@ -35,8 +36,8 @@ class YOLACT(SingleStageDetector):
     def predict(self, images: Tensor, frames: Sequence[Frame], *args: Any) -> list[Detections]:
         """Detections with masks, in output coordinates."""
         features = self.features(images)
-        found = self.bbox_head.predict_with_coefficients(self.bbox_head(features), frames)
-        prototypes = self.mask_head(features[0])
+        found = self.bbox_head.predict_with_coefficients(full_precision(self.bbox_head(features)), frames)
+        prototypes = full_precision(self.mask_head(features[0]))
         return [
             replace(d.to_output(frame), masks=self.mask_head.masks(maps, coefficients, d.boxes, frame))
             for (d, coefficients), maps, frame in zip(found, prototypes, frames)

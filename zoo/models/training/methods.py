@@ -32,6 +32,7 @@ LOSSES = {
     "SOLOV2Head": "solo:solov2_losses",
     "SparseRoIHead": "sparse_rcnn:sparse_losses",
     "StandardRoIHead": "standard_roi:standard_losses",
+    "TridentRoIHead": "standard_roi:standard_losses",
     "YOLOXHead": "yolox:yolox_losses",
 }
 
