@@ -14,6 +14,7 @@ from benchmarks.inference import Setting
 from benchmarks.peers.rivals import PEERS
 from benchmarks.protocols import steady
 from benchmarks.record import Record
+from benchmarks.reports.rivals import implementation
 from benchmarks.results import Store
 from benchmarks.tables import format_table
 from zoo.errors import UsageError
@@ -76,13 +77,6 @@ def show(records: Sequence[Record]) -> None:
         said = [f"{name} {facts[name]}" for name in ("commit", "command", "differences") if facts.get(name)]
         if said:
             print(f"{implementation(record)}: {'; '.join(said)}")
-
-
-def implementation(record: Record) -> str:
-    """Who it is, with the options that are on."""
-    chosen = record.parameters.get("options")
-    ours = f"ours + {', '.join(chosen)}" if chosen else "ours"
-    return record.parameters["peer"] or ours
 
 
 def row(record: Record) -> dict[str, object]:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.record import Record
+from benchmarks.reports import rivals
 from benchmarks.reports.table import Cell, Table
 from zoo.errors import UnknownModel
 
@@ -45,10 +46,11 @@ def find_entry(name: str) -> Entry | None:
 
 
 def tables(records: Sequence[Record], lookup: Lookup = find_entry) -> list[Table]:
-    """All tables that have rows: speed, options, accuracy, what did not work, and the machines."""
+    """All tables that have rows: speed, options, rivals, accuracy, what did not work, and the machines."""
     made = [
         speed(records, lookup),
         options(records),
+        rivals.table(records),
         accuracy(records, lookup),
         failures(records),
         machines(records),
@@ -173,7 +175,7 @@ def failures(records: Sequence[Record]) -> Table:
     rows: list[Mapping[str, Cell]] = [
         {"model": r.model, "kind": r.kind, "status": r.status, "reason": r.reason, "time": r.time[:19]}
         for r in records
-        if not r.ok
+        if not r.ok and r.kind != "compare"  # a rival that is absent has a row among the rivals
     ]
     return Table("Failed or skipped", ("model", "kind", "status", "reason", "time"), rows)
 

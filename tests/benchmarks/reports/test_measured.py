@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from benchmarks import cli
-from benchmarks.record import Record, failed
+from benchmarks.record import Record, failed, skipped
 from benchmarks.reports import markdown, measured
 from benchmarks.reports.table import Link, Table
 from benchmarks.results import Store
@@ -120,3 +120,20 @@ def test_the_command_writes_the_same_text_twice(tmp_path, capsys, monkeypatch):
 def test_no_records_is_one_sentence(tmp_path, capsys):
     assert cli.main(["report", "--results", str(tmp_path / "none.db")]) == 2
     assert "has no records to report" in capsys.readouterr().err
+
+
+def test_rivals_stand_below_ours_and_an_absent_one_shows_what_it_published():
+    numbers = {"fps": 2.0, "latency_ms_p50": 500.0, "speedup": 0.8, "speedup_low": 0.7, "speedup_high": 0.9}
+    numbers |= {"matched": 1.0, "detections": 100, "score_difference": 0.001}
+    ours = Record(model="known", kind="compare", parameters={"peer": None, "options": {"amp": "bf16"}}, metrics=numbers)
+    rival = Record(
+        model="known", kind="compare", parameters={"peer": "torchvision", "commit": "a" * 40}, metrics=numbers
+    )
+    published = {"fps": 26.3, "hardware": "V100", "source": "its zoo"}
+    absent = skipped("known", "compare", "not there", parameters={"peer": "detectron2", "published": published})
+    tables = {table.title: table for table in measured.tables([ours, rival, absent], lookup)}
+    (table,) = tables.values()
+    assert row_of(table, "implementation") == ["ours + amp", "torchvision", "detectron2"]
+    assert row_of(table, "against ours") == ["0.80", "0.80", ""]
+    assert row_of(table, "published fps") == ["", "", "26.3"] and row_of(table, "published on")[2] == "V100"
+    assert row_of(table, "commit")[1] == "a" * 12

@@ -1,0 +1,76 @@
+"""The table of other implementations that were measured in the same run as ours."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from benchmarks.record import Record
+from benchmarks.reports.table import Cell, Table
+
+COLUMNS = (
+    "model",
+    "implementation",
+    "version",
+    "commit",
+    "command",
+    "weights",
+    "fps",
+    "p50 ms",
+    "against ours",
+    "95% interval",
+    "found again",
+    "score difference",
+    "published fps",
+    "published on",
+    "remark",
+)
+NOTE = (
+    "All implementations of a model ran in turns, batch by batch, on the same pictures, by the protocol `steady`. "
+    "Against ours: seconds of ours over seconds of this one, the median over pairs of neighbouring calls, above 1 is faster. "
+    "Found again: share of our detections that it finds too (same label, IoU of at least 0.5); score difference: the "
+    "largest among them. A published number was measured elsewhere, on the hardware beside it."
+)
+
+
+def table(records: Sequence[Record]) -> Table:
+    """One row per implementation, ours before its rivals."""
+    rows = [row(record) for record in records if record.kind == "compare"]
+    digits = {"fps": 3, "against ours": 2, "score difference": 5}
+    return Table("Other implementations in the same run", COLUMNS, rows, NOTE, digits)
+
+
+def row(record: Record) -> Mapping[str, Cell]:
+    """One implementation; one that did not run has only what it published and why."""
+    p, m = record.parameters, record.metrics
+    number = p.get("published") or {}
+    cells: dict[str, Cell] = {
+        "model": record.model,
+        "implementation": implementation(record),
+        "version": p.get("version"),
+        "commit": (p.get("commit") or "")[:12],
+        "command": p.get("command"),
+        "weights": p.get("weights"),
+        "published fps": number.get("fps"),
+        "published on": number.get("hardware"),
+        "remark": record.reason or p.get("differences"),
+    }
+    return cells | (measured(m) if record.ok else {})
+
+
+def measured(metrics: Mapping[str, float]) -> dict[str, Cell]:
+    """The numbers of this run."""
+    return {
+        "fps": metrics["fps"],
+        "p50 ms": metrics["latency_ms_p50"],
+        "against ours": metrics["speedup"],
+        "95% interval": f"{metrics['speedup_low']:.2f} to {metrics['speedup_high']:.2f}",
+        "found again": f"{metrics['matched']:.1%} of {metrics['detections']:.0f}",
+        "score difference": metrics["score_difference"],
+    }
+
+
+def implementation(record: Record) -> str:
+    """Who it is, with the options that are on."""
+    chosen = record.parameters.get("options")
+    ours = f"ours + {', '.join(chosen)}" if chosen else "ours"
+    return record.parameters.get("peer") or ours
