@@ -94,7 +94,7 @@ def local(jobs: int = 1, device: str = "cpu", fetch: bool = True, runner: Runner
 def pooled(rows: Sequence[Row], limits: Limits, jobs: int, fetch: bool, runner: Runner) -> Iterator[tuple[Row, Record]]:
     """Rows as they end. While some run, the files of the next ones are fetched."""
     with ThreadPoolExecutor(jobs) as workers, ThreadPoolExecutor(1) as fetcher:
-        waiting, running = list(rows), {}
+        waiting, running = list(rows), dict[Any, Row]()
         for row in waiting[:AHEAD] if fetch else ():
             fetcher.submit(fetch_quietly, row.model)
         try:
