@@ -17,6 +17,7 @@ COMMANDS: dict[str, Command] = {
     "datasets": Command("benchmarks.commands.datasets", "list data sets and their layouts, check a folder"),
     "demo": Command("benchmarks.commands.demo", "measure two networks on generated pictures and write a report"),
     "inference": Command("benchmarks.commands.inference", "measure speed, latency, memory and size"),
+    "logs": Command("benchmarks.commands.logs", "summarise and plot training logs of this or other projects"),
     "parity": Command("benchmarks.commands.parity", "compare networks with recorded results of the reference"),
     "report": Command("benchmarks.commands.report", "write tables from records: published beside measured"),
     "results": Command("benchmarks.commands.results", "list, show, export and merge result records"),

@@ -48,7 +48,7 @@ class Journal:
         """A line about the steps since the last one."""
         last, steps = self.pending[-1], self.pending
         row: dict[str, Any] = {"mode": "train", "epoch": last.epoch + 1, "iter": self.inside(last)}
-        row |= {"lr": last.learning_rate, "memory": peak_mib(device), "data_time": fmean(s.data_seconds for s in steps)}
+        row |= {"lr": last.learning_rate, **peak_memory(device), "data_time": fmean(s.data_seconds for s in steps)}
         row |= {name: fmean(s.losses[name] for s in steps if name in s.losses) for name in last.losses}
         self.append(row | {"time": fmean(s.seconds for s in steps)})
         self.pending = []
@@ -68,6 +68,6 @@ class Journal:
             file.write(json.dumps(row) + "\n")
 
 
-def peak_mib(device: torch.device) -> int:
-    """The most memory that tensors held on a GPU, 0 on a CPU."""
-    return int(torch.cuda.max_memory_allocated(device) / 2**20) if device.type == "cuda" else 0
+def peak_memory(device: torch.device) -> dict[str, int]:
+    """`memory`: the most MiB that tensors held on a GPU. Nothing on a CPU, where that is not counted."""
+    return {"memory": int(torch.cuda.max_memory_allocated(device) / 2**20)} if device.type == "cuda" else {}
