@@ -135,7 +135,7 @@ def objects(path: Path) -> Iterable[dict[str, Any]]:
 
 
 def mmdetection(rows: Sequence[dict[str, Any]], name: str) -> Log:
-    """MMDetection's rows: `mode` tells training from evaluation; version 3 has none, and counts evaluations by `step`."""
+    """MMDetection's rows: `mode` tells training from evaluation (3.x has none, and counts evaluations by `step`)."""
     lines: dict[tuple[int, int], Line] = {}
     found: dict[int, Evaluation] = {}
     epoch = 0
