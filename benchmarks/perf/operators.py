@@ -25,6 +25,7 @@ from zoo.models.layers.masked_conv import MaskedConv2d
 from zoo.models.layers.nms import batched_nms
 from zoo.models.layers.soft_nms import soft_nms
 from zoo.models.queries.deformable_attention import sample_levels
+from zoo.models.roi_heads.deform_roi_pool import deform_roi_pool
 
 Way = Callable[[], Tensor]
 
@@ -107,6 +108,26 @@ def masked_convolution() -> tuple[Way, Way]:
     return lambda: conv(x, mask), lambda: conv(x) * mask[:, None]
 
 
+def deformable_pooling() -> tuple[Way, Way]:
+    """7 x 7 bins of 500 regions, 64 channels, 4 samples each; simple: one region at a time."""
+    x, (boxes, _, _) = torch.randn(1, 64, 160, 160), scene(500)
+    rois = torch.cat([torch.zeros(500, 1), boxes.clamp(max=600)], dim=1)
+    offsets = torch.randn(500, 2, 7, 7) * 0.1
+    sample = torch.stack(torch.meshgrid(torch.arange(14), torch.arange(14), indexing="xy"), dim=-1) / 14 + 1 / 28
+
+    def simple() -> Tensor:
+        pooled = []
+        for (_, *box), offset in zip(rois, offsets):
+            corner, size = torch.stack(box[:2]) / 4, torch.stack([box[2] - box[0], box[3] - box[1]]) / 4
+            moved = offset.repeat_interleave(2, dim=1).repeat_interleave(2, dim=2).permute(1, 2, 0) * 0.1
+            grid = (corner + (sample + moved) * size) / 80 - 1
+            samples = F.grid_sample(x, grid[None], align_corners=False, padding_mode="border")
+            pooled.append(F.avg_pool2d(samples, 2)[0])
+        return torch.stack(pooled)
+
+    return lambda: deform_roi_pool(x, rois, offsets, (7, 7), 0.25, sampling_ratio=2), simple
+
+
 def deformable_attention() -> tuple[Way, Way]:
     """100 queries, 8 heads, 4 points in each of 4 maps; simple: one head, map and point at a time."""
     shapes = [(64, 80), (32, 40), (16, 20), (8, 10)]
@@ -143,6 +164,7 @@ OPERATORS: dict[str, Callable[[], tuple[Way, Way]]] = {
     "NMS, the best 100": limited_suppression,
     "CARAFE": reassembly,
     "masked convolution": masked_convolution,
+    "deformable RoI pooling": deformable_pooling,
     "multi-scale deformable attention": deformable_attention,
 }
 
