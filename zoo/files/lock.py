@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +21,7 @@ from zoo.paths import cache_dir
 
 NAME = "zoo.lock"
 SCHEMA = 1
+WHOLE = re.compile("[0-9a-f]{64}")
 
 
 def team_file() -> Path | None:
@@ -36,11 +38,18 @@ def read(path: Path) -> dict[str, Digest]:
         content = json.loads(path.read_text())
         if content["schema"] != SCHEMA:
             raise UsageError(f"{path} has schema {content['schema']}; this version reads schema {SCHEMA}.")
-        return {name: Digest(facts["sha256"], facts["size"]) for name, facts in content["files"].items()}
-    except FileNotFoundError:
+        return {name: checked(facts["sha256"], facts["size"]) for name, facts in content["files"].items()}
+    except (FileNotFoundError, NotADirectoryError):
         return {}
     except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
         raise UsageError(f"{path} is no lock file ({type(error).__name__}: {error}).") from None
+
+
+def checked(sha256: object, size: object) -> Digest:
+    """A whole digest. Raises ValueError for a shortened one, which would lock nothing."""
+    if not isinstance(sha256, str) or not WHOLE.fullmatch(sha256) or type(size) is not int:
+        raise ValueError(f"{sha256!r} is no whole SHA-256 or {size!r} no size")
+    return Digest(sha256, size)
 
 
 def write(path: Path, files: Mapping[str, Digest]) -> None:
@@ -82,13 +91,14 @@ def replace_text(path: Path, text: str) -> None:
 def exclusive(path: Path) -> Iterator[bool]:
     """Hold a lock between processes and threads, released by the system when its holder dies.
 
-    Yields False on file systems without locks: two downloads of one file may then both run, each into its own part.
+    Yields False where there can be no lock, on some file systems and in folders that may only be read: two downloads of
+    one file may then both run, each into its own part.
     """
     from filelock import FileLock
 
-    path.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(path)
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         lock.acquire()
     except (NotImplementedError, OSError):
         yield False

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from zoo.errors import FetchError
@@ -16,7 +17,7 @@ from zoo.files import cache, lock
 from zoo.files.digest import Digest, Expected
 from zoo.files.part import Part
 from zoo.files.remote import RemoteFile, candidates
-from zoo.files.transfer import Progress, transfer
+from zoo.files.transfer import Progress, disk_errors, transfer
 from zoo.files.transport import Refusal
 
 ATTEMPTS = 4
@@ -41,13 +42,23 @@ def obtain(remote: RemoteFile, mirrors: Sequence[str] = (), progress: Progress |
         return path
     with lock.exclusive(cache.lock_path(remote)) as alone:
         digest = cache.valid(path, expected)  # another process may have been faster
-        if digest is None:
-            digest = download(remote, expected, part_of(path, alone), mirrors, progress)
-            os.replace(part_of(path, alone).path, path)
-            part_of(path, alone).discard()
-        cache.note(path, digest)
-        lock.record(remote, digest)
+        if digest is not None:
+            with suppress(OSError):  # a cache that may only be read is of use too
+                remember(remote, path, digest)
+            return path
+        part = part_of(path, alone)
+        digest = download(remote, expected, part, mirrors, progress)
+        with disk_errors(path):
+            os.replace(part.path, path)
+            part.discard()
+            remember(remote, path, digest)
     return path
+
+
+def remember(remote: RemoteFile, path: Path, digest: Digest) -> None:
+    """Note that the file is verified, and lock it to its whole digest."""
+    cache.note(path, digest)
+    lock.record(remote, digest)
 
 
 def part_of(path: Path, alone: bool) -> Part:

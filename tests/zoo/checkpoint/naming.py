@@ -37,7 +37,12 @@ def minus(offset, text):
     return lambda found: text.format(*[found[1], int(found[1]) + offset])
 
 
+def semantic(suffix):
+    return lambda found: f"sem_seg_head.p{int(found[1]) + 2}.{2 * int(found[2])}.{suffix}".rstrip(".")
+
+
 V3 = [
+    (r"^segm_head", "mask_head.segm_branch"),
     (r"^bbox_head\.transformer\.level_embeds", "level_embed"),
     (r"^bbox_head\.transformer\.enc_output_norm", "memory_trans_norm"),
     (r"^bbox_head\.transformer\.enc_output", "memory_trans_fc"),
@@ -72,17 +77,25 @@ def detectron2(name):
         (r"^backbone\.bn1", f"{prefix}stem.conv1.norm"),
         (r"^backbone\.layer(\d)", minus(1, prefix + "res{1}")),
         (r"^roi_head\.shared_head\.layer4", "roi_heads.res5"),
-        (r"(res\d\..*)\.bn(\d)\.", r"\1.conv\2.norm."),
+        (r"(res\d\..*)\.[bg]n(\d)\.", r"\1.conv\2.norm."),
+        (r"^backbone\.gn1", f"{prefix}stem.conv1.norm"),
+        (r"^(neck\..*)\.gn\.", r"\1.norm."),
         (r"downsample\.0", "shortcut"),
         (r"downsample\.1", "shortcut.norm"),
         (r"^neck\.fpn_convs\.([34])\.conv", minus(3, "backbone.top_block.p{1}")),
-        (r"^neck\.lateral_convs\.(\d)\.conv", minus(offset, "backbone.fpn_lateral{1}")),
-        (r"^neck\.fpn_convs\.(\d)\.conv", minus(offset, "backbone.fpn_output{1}")),
+        (r"^neck\.lateral_convs\.(\d)(?:\.conv)?", minus(offset, "backbone.fpn_lateral{1}")),
+        (r"^neck\.fpn_convs\.(\d)(?:\.conv)?", minus(offset, "backbone.fpn_output{1}")),
         (r"^rpn_head\.rpn_conv", "proposal_generator.rpn_head.conv"),
         (r"^rpn_head\.rpn_cls", "proposal_generator.rpn_head.objectness_logits"),
         (r"^rpn_head\.rpn_reg", "proposal_generator.rpn_head.anchor_deltas"),
         (r"^roi_head\.bbox_head\.(\d\.)?shared_fcs\.0", r"roi_heads.box_head.\1fc1"),
         (r"^roi_head\.bbox_head\.(\d\.)?shared_fcs\.1", r"roi_heads.box_head.\1fc2"),
+        (r"^roi_head\.bbox_head\.shared_convs\.(\d)\.gn", minus(1, "roi_heads.box_head.conv{1}.norm")),
+        (r"^roi_head\.bbox_head\.shared_convs\.(\d)\.conv", minus(1, "roi_heads.box_head.conv{1}")),
+        (r"^roi_head\.mask_head\.convs\.(\d)\.gn", minus(1, "roi_heads.mask_head.mask_fcn{1}.norm")),
+        (r"^semantic_head\.conv_upsample_layers\.(\d)\.conv\.(\d)\.gn", semantic("norm.")),
+        (r"^semantic_head\.conv_upsample_layers\.(\d)\.conv\.(\d)\.conv", semantic("")),
+        (r"^semantic_head\.conv_logits", "sem_seg_head.predictor"),
         (r"^roi_head\.bbox_head\.(\d\.)?fc_cls", r"roi_heads.box_predictor.\1cls_score"),
         (r"^roi_head\.bbox_head\.(\d\.)?fc_reg", r"roi_heads.box_predictor.\1bbox_pred"),
         (r"^roi_head\.mask_head\.\d\.", "roi_head.mask_head."),

@@ -26,7 +26,7 @@ def test_published_names_pass_untouched(name):
     assert used == [] and all(adapted[key] is value for key, value in state.items())
 
 
-QUERIES = [name for name in naming.recorded() if "detr" in name or "former" in name]
+QUERIES = [name for name in naming.recorded() if "detr" in name or "former" in name or "yolact" in name]
 
 
 @pytest.mark.parametrize("name", QUERIES)
@@ -51,6 +51,8 @@ DETECTRON2 = [
     "cascade_mask_rcnn_r50_caffe_fpn_1x_coco",
     "rpn_r50_caffe_c4_1x_coco",
     "rpn_r50_fpn_1x_coco",
+    "panoptic_fpn_r50_fpn_1x_coco",
+    "mask_rcnn_r50_fpn_gn-all_2x_coco",
 ]
 
 
@@ -125,6 +127,17 @@ def test_torchvisions_91_numbers_become_80_categories_with_the_background_last()
 def test_torchvision_fine_tuned_on_other_classes_only_moves_the_background():
     assert rows.coco91(torch.tensor([0.0, 1, 2]), (3,)).tolist() == [1, 2, 0]
     assert rows.coco91_boxes(torch.arange(12.0), (8,)).tolist() == list(range(4, 12))
+
+
+def test_cascades_of_mmdetection_1():
+    fits(naming.v1_two_stage("cascade_mask_rcnn_r50_fpn_1x_coco_v1"), "cascade_mask_rcnn_r50_fpn_1x_coco_v1")
+
+
+def test_things_of_detectron2s_semantic_branch_become_the_last_class():
+    name = "panoptic_fpn_r50_fpn_1x_coco"
+    state = naming.detectron2(name)
+    state["sem_seg_head.predictor.bias"] = torch.arange(54.0)
+    assert fits(state, name)["semantic_head.conv_logits.bias"].tolist() == [*range(1, 54), 0]
 
 
 def test_two_stage_detectors_of_mmdetection_1():

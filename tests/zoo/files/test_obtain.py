@@ -229,6 +229,15 @@ def test_a_teams_lock_wins(remote, tmp_path, monkeypatch):
         obtain(remote)
 
 
+@pytest.mark.parametrize(
+    "text", ["", "[]", '{"schema": 2, "files": {}}', '{"schema": 1, "files": {"a": {"sha256": "", "size": 1}}}']
+)
+def test_a_broken_lock_file_locks_nothing_and_says_so(text, remote, tmp_path):
+    (tmp_path / "zoo.lock").write_text(text)
+    with pytest.raises(UsageError, match=r"zoo\.lock"):
+        obtain(remote)
+
+
 def test_a_locked_size_refuses_before_downloading(remote, tmp_path, server):
     facts = {"sha256": SHA256, "size": 5}
     (tmp_path / "zoo.lock").write_text(json.dumps({"schema": 1, "files": {remote.path: facts}}))
@@ -245,6 +254,24 @@ def test_a_full_disk_is_noticed_before_the_download(remote, cache, monkeypatch):
 
 class _Usage:
     free = 1000
+
+
+def test_a_cache_that_cannot_be_written_is_a_sentence(remote, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("not a folder")
+    monkeypatch.setenv("ZOO_CACHE", str(tmp_path / "file"))
+    with pytest.raises(FetchError, match="cannot write"):
+        obtain(remote)
+
+
+def test_a_cache_that_may_only_be_read_is_of_use(remote, cache, server, monkeypatch):
+    (cache / "models").mkdir(parents=True)
+    (cache / "models" / "file.pth").write_bytes(CONTENT)
+
+    def refuse(*_):
+        raise PermissionError("read-only")
+
+    monkeypatch.setattr("zoo.files.cache.replace_text", refuse)
+    assert obtain(remote).read_bytes() == CONTENT and server.requests == []
 
 
 def test_an_md5_prefix_is_checked_where_it_is_all_that_was_published(server, waits):
