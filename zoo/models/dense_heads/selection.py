@@ -64,15 +64,14 @@ def select_and_decode(levels: Sequence[Level], decode: Decode, cfg: Mapping[str,
     decode: (priors (K, 2 or 4), regression (K, D)) -> boxes (K, 4) xyxy. cfg: `score_thr`, `nms_pre`.
     Returns boxes (K, 4), scores (K,) times quality, labels (K,), level after level.
     """
-    boxes, scores, labels = [], [], []
+    priors, regressions, scores, labels = [], [], [], []
     for level in levels:
         kept, index, label = above_threshold(level.scores, cfg["score_thr"], cfg.get("nms_pre", -1))
-        if level.quality is not None:
-            kept = kept * level.quality[index]
-        boxes.append(decode(level.priors[index], level.regression[index]))
-        scores.append(kept)
+        priors.append(level.priors[index])
+        regressions.append(level.regression[index])
+        scores.append(kept if level.quality is None else kept * level.quality[index])
         labels.append(label)
-    return torch.cat(boxes), torch.cat(scores), torch.cat(labels)
+    return decode(torch.cat(priors), torch.cat(regressions)), torch.cat(scores), torch.cat(labels)
 
 
 def detect(levels: Sequence[Level], decode: Decode, cfg: Mapping[str, Any]) -> Detections:
