@@ -84,3 +84,7 @@ class GFLHead(AnchorHead):
     def decode(self, priors: Tensor, regression: Tensor, size: tuple[int, int]) -> Tensor:
         """Boxes (K, 4) from anchors (K, 4) and distances (K, 4) in pixels."""
         return self.bbox_coder.decode(centre_and_size(priors)[0], regression, size=size)
+
+
+class LDHead(GFLHead):
+    """GFL that learns its distributions from a teacher (Zheng et al., Localization Distillation, 2022)."""

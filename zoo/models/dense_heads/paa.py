@@ -54,6 +54,10 @@ class PAAHead(ATSSHead):
         return torch.cat(boxes), torch.cat(scores)
 
 
+class LADHead(PAAHead):
+    """PAA whose training takes the assignment from a teacher (Nguyen et al., Label Assignment Distillation, 2022)."""
+
+
 def vote(found: Detections, boxes: Tensor, scores: Tensor, score_thr: float) -> Detections:
     """Each detection's box becomes the weighted mean of the candidates of its class around it (section 3.3).
 

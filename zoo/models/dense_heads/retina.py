@@ -43,3 +43,28 @@ class RetinaHead(AnchorHead):
         logits = [self.retina_cls(run(self.cls_convs, x)) for x in features]
         deltas = [self.retina_reg(run(self.reg_convs, x)) for x in features]
         return logits, deltas
+
+
+class FreeAnchorRetinaHead(RetinaHead):
+    """RetinaNet whose training chooses an object's anchor by likelihood (Zhang et al., FreeAnchor, 2019).
+
+    pre_anchor_topk: anchors in an object's bag. bbox_thr: IoU from which on a box counts as the object. gamma, alpha:
+    of the focal loss.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        in_channels: int,
+        pre_anchor_topk: int = 50,
+        bbox_thr: float = 0.6,
+        gamma: float = 2.0,
+        alpha: float = 0.5,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(num_classes, in_channels, **kwargs)
+        self.pre_anchor_topk, self.bbox_thr, self.gamma, self.alpha = pre_anchor_topk, bbox_thr, gamma, alpha
+
+
+class PISARetinaHead(RetinaHead):
+    """RetinaNet whose training weighs samples by their importance (Cao et al., Prime Sample Attention, 2020)."""

@@ -64,3 +64,7 @@ class SSDHead(AnchorHead):
         """Per level (N, C_i, H, W): class logits (N, A_i * (C + 1), H, W), deltas (N, A_i * 4, H, W)."""
         logits = [conv(x) for conv, x in zip(self.cls_convs, features)]
         return logits, [conv(x) for conv, x in zip(self.reg_convs, features)]
+
+
+class PISASSDHead(SSDHead):
+    """SSD whose training weighs samples by their importance (Cao et al., Prime Sample Attention, 2020)."""
