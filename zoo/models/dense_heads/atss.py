@@ -50,7 +50,7 @@ class ATSSHead(AnchorHead):
         init_dense(self, self.atss_cls)
 
     def forward(self, features: Sequence[Tensor]) -> tuple[list[Tensor], ...]:
-        """Per level (N, C, H, W): class logits (N, A * C, H, W), deltas (N, A * 4, H, W), quality (N, A, H, W), a logit."""
+        """Per level (N, C, H, W): logits (N, A * C, H, W), deltas (N, A * 4, H, W), quality logits (N, A, H, W)."""
         return over_levels(self.forward_level, features, self.scales)
 
     def forward_level(self, x: Tensor, scale: nn.Module) -> tuple[Tensor, Tensor, Tensor]:
