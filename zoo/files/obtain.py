@@ -16,7 +16,7 @@ from zoo.errors import FetchError
 from zoo.files import cache, lock
 from zoo.files.digest import Digest, Expected
 from zoo.files.part import Part
-from zoo.files.remote import RemoteFile, candidates
+from zoo.files.remote import RemoteFile, candidates, label, user_mirrors
 from zoo.files.transfer import Progress, disk_errors, transfer
 from zoo.files.transport import Refusal
 
@@ -71,12 +71,18 @@ def download(
 ) -> Digest:
     """Ask each mirror in turn. Raises FetchError."""
     answers: dict[tuple[str, str], None] = {}  # (mirror, what it said), once each, in order
+    own = {label(mirror) for mirror in user_mirrors(mirrors)}  # may keep the file under several paths
+    silent: set[str] = set()
     for url, mirror in reachable(remote, mirrors, answers).items():
+        if mirror in silent:
+            continue
         try:
             return persist(url, part, expected, progress)
         except Refusal as refusal:
             if refusal.unreachable:
                 unreachable[mirror] = (time.monotonic(), str(refusal))
+            if mirror in own and (refusal.unreachable or refusal.stalled or refusal.again):
+                silent.add(mirror)  # it would not do better for another path
             answers[mirror, str(refusal)] = None
     raise FetchError(failure(remote, [f"{mirror} {said}" for mirror, said in answers]))
 
@@ -106,12 +112,14 @@ def offline() -> bool:
 def persist(url: str, part: Part, expected: Expected, progress: Progress | None) -> Digest:
     """Ask one mirror until it serves the file, refuses for good, or has had its attempts. Raises Refusal."""
     for attempt in range(1, ATTEMPTS + 1):
+        before = part.size()
         try:
             return transfer(url, part, expected, progress)
         except Refusal as refusal:
             if refusal.discard:
                 part.discard()
-            if not refusal.again or attempt == ATTEMPTS or refusal.wait > LONGEST_WAIT:
+            again = refusal.again or (refusal.stalled and part.size() > before)
+            if not again or attempt == ATTEMPTS or refusal.wait > LONGEST_WAIT:
                 raise
             time.sleep(refusal.wait or 0.25 * 2**attempt)
     raise AssertionError("unreachable")

@@ -46,6 +46,10 @@ class Part:
         except (OSError, ValueError, KeyError, TypeError):
             return False
 
+    def size(self) -> int:
+        """Bytes so far."""
+        return self.path.stat().st_size if self.path.exists() else 0
+
     def discard(self) -> None:
         """Forget everything."""
         self.note.unlink(missing_ok=True)

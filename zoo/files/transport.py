@@ -26,17 +26,26 @@ class Refusal(Exception):
     """Why a mirror did not serve a file, as part of a sentence.
 
     again: asking this mirror once more may help. wait: seconds that it asked to wait first. discard: what was kept for
-    resuming is of no use. unreachable: the host itself, not this file, is the problem.
+    resuming is of no use. unreachable: the host itself, not this file, is the problem. stalled: it fell silent, which
+    is worth another attempt only if something came before.
     """
 
     def __init__(
-        self, reason: str, *, again: bool = False, wait: float = 0, discard: bool = False, unreachable: bool = False
+        self,
+        reason: str,
+        *,
+        again: bool = False,
+        wait: float = 0,
+        discard: bool = False,
+        unreachable: bool = False,
+        stalled: bool = False,
     ) -> None:
         super().__init__(reason)
         self.again = again
         self.wait = wait
         self.discard = discard
         self.unreachable = unreachable
+        self.stalled = stalled
 
 
 class Reader(Protocol):
@@ -126,11 +135,11 @@ def translated() -> Iterator[None]:
 def explain(error: Exception) -> Refusal:
     """What went wrong on the network, in a few words."""
     text = repr(error)
+    if "Read timed out" in text or "ReadTimeout" in text:
+        return Refusal(f"sent nothing for {read_timeout():g} seconds", stalled=True)
     phrases = {
         "NameResolutionError": ("its name does not resolve", True),
         "ConnectTimeout": (f"did not answer within {CONNECT_TIMEOUT:g} seconds", True),
-        "Read timed out": (f"sent nothing for {read_timeout():g} seconds", False),
-        "ReadTimeout": (f"sent nothing for {read_timeout():g} seconds", False),
         "SSL": ("its certificate was not accepted", True),
         "Proxy": ("the proxy refused the connection", True),
         "refused": ("refused the connection", True),

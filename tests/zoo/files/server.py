@@ -135,6 +135,16 @@ def hangs(handler: Handler) -> None:
     time.sleep(5)
 
 
+def stalls(count: int) -> Behaviour:
+    """`count` bytes of what was asked for, then silence."""
+
+    def behaviour(handler: Handler) -> None:
+        cut(count)(handler)
+        time.sleep(2)
+
+    return behaviour
+
+
 def slow(pause: float, block: int = 4096) -> Behaviour:
     """The file with pauses, ranges honoured."""
 

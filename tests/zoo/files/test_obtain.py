@@ -10,7 +10,7 @@ import os
 import pytest
 
 from tests.zoo.files.conftest import CONTENT, SHA256
-from tests.zoo.files.server import ETAG, body, cut, hangs, ignores_ranges, status, whole
+from tests.zoo.files.server import ETAG, body, cut, hangs, ignores_ranges, stalls, status, whole
 from zoo.errors import FetchError, UsageError
 from zoo.files import cache as cached
 from zoo.files import lock, transfer
@@ -102,6 +102,19 @@ def test_a_broken_connection_is_continued_where_it_broke(remote, server, waits):
     assert obtain(remote).read_bytes() == CONTENT
     assert [headers.get("Range") for headers in server.gets()] == [None, "bytes=100000-", "bytes=300000-"]
     assert server.gets()[1]["If-Range"] == ETAG
+
+
+def test_a_server_that_falls_silent_midway_is_asked_for_the_rest(remote, server, waits):
+    server.behaviours["/file.pth"] = [stalls(100_000), whole]
+    assert obtain(remote).read_bytes() == CONTENT
+    assert [headers.get("Range") for headers in server.gets()] == [None, "bytes=100000-"]
+
+
+def test_a_mirror_that_fails_is_not_asked_for_other_paths(server, waits):
+    server.behaviours["/models/file.pth"] = [status(500)]
+    with pytest.raises(FetchError, match="500"):
+        obtain(RemoteFile("models/file.pth", also=("file.pth",)), mirrors=[server.url("")])
+    assert {path for _, path, _ in server.requests} == {"/models/file.pth"}
 
 
 def test_a_part_of_an_earlier_run_is_continued(remote, server, waits):
