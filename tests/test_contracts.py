@@ -61,8 +61,6 @@ def test_nothing_imports_from_its_right(left, right):
 
 @pytest.mark.parametrize("statement", ["import zoo", "import zoo.cli", "import zoo; zoo.list_models()"])
 def test_looking_around_never_imports_torch(statement):
-    if "list_models" in statement:
-        pytest.importorskip("zoo.manifest")
     code = f"import sys\n{statement}\nassert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT, timeout=60)
 
@@ -87,7 +85,6 @@ def plain_signature(function) -> str:
 
 @pytest.mark.parametrize("name", SIGNATURES)
 def test_public_functions_have_the_promised_arguments(name):
-    pytest.importorskip("zoo.manifest")
     assert plain_signature(getattr(zoo, name)).startswith(SIGNATURES[name].removesuffix(")"))
 
 
@@ -96,7 +93,7 @@ def test_detectors_have_the_promised_methods():
 
     assert plain_signature(Detector.detect) == "(self, images, device=None)"
     assert plain_signature(Detector.forward) == "(self, images, sizes=None, proposals=None)"
-    assert plain_signature(Detector.losses) == "(self, images, sizes, targets)"
+    assert plain_signature(Detector.losses).startswith("(self, images, sizes, targets")
 
 
 def test_value_types_have_the_promised_fields():
@@ -105,7 +102,6 @@ def test_value_types_have_the_promised_fields():
 
 
 def test_an_entry_has_the_promised_fields():
-    pytest.importorskip("zoo.manifest")
     promised = "name aliases family architecture checkpoint log_url normalization preprocessing dataset tasks metrics"
     promised += " training speed paper notes"
     assert set(promised.split()) <= {f.name for f in fields(zoo.Entry)}
