@@ -22,6 +22,7 @@ COMMANDS: dict[str, Command] = {
     "report": Command("benchmarks.commands.report", "write tables from records: published beside measured"),
     "results": Command("benchmarks.commands.results", "list, show, export and merge result records"),
     "sweep": Command("benchmarks.commands.sweep", "run a benchmark over many models, resumably"),
+    "training": Command("benchmarks.commands.training", "measure training speed and memory"),
 }
 
 

@@ -1,0 +1,37 @@
+"""Run by torchrun in test_distributed.py: `two_processes.py DATA OUT`: train, save, resume; write what happened."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+from zoo import manifest
+from zoo.train import Plan, Run
+from zoo.training import distributed, recipe
+from zoo.training.coco_folder import find
+
+
+def main(data: str, out: str) -> None:
+    place = distributed.join()
+    own = recipe.default(manifest.architecture("demo_mask_rcnn"), manifest.get("demo_mask_rcnn").training)
+    settings = replace(own, epochs=1, warmup=0, learning_rate=0.01, batch=4)
+    plan = Plan("demo_mask_rcnn", *find(Path(data)), Path(out), "scratch", settings, batch=1, accumulate=2)
+    run = Run.of(plan, place)
+    losses = []
+    for step in run.steps():
+        losses.append(step.losses["loss"])
+        if step.iteration == 1:
+            run.save()
+    again = Run.of(replace(plan, resume=True), place)
+    resumed = [step.losses["loss"] for step in again.steps()]
+    weights = float(sum(p.double().abs().sum() for p in run.network.parameters()))
+    found = distributed.gathered({"losses": losses, "resumed": resumed, "weights": weights}, place)
+    if place.first:
+        (Path(out) / "found.json").write_text(json.dumps(found))
+    distributed.leave()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
