@@ -47,11 +47,12 @@ def narrow(value: Any) -> Any:
     return NARROW.get(value, value) if type(value) is int else value
 
 
-def build(name: str) -> nn.Module:
-    """The narrow network; few proposals, and its scores are far from uniform."""
+def build(name: str) -> Any:
+    """The narrow network; few proposals, and scores that are far from uniform."""
     torch.manual_seed(0)
     description = narrow(dict(manifest.architecture(name)))
     description["test_cfg"]["rpn"].update(nms_pre=100, max_per_img=40)
+    description["test_cfg"].get("panoptic", {})["score_thr"] = 0.2
     model = zoo.build(description)
     for module in model.roi_head.modules():
         if isinstance(module, nn.Linear):
@@ -72,6 +73,22 @@ def test_two_pictures_at_once_are_detected_like_one_by_one(name: str) -> None:
             assert found.masks.shape == (len(found), *size)
         if found.panoptic is not None:
             assert found.panoptic.shape == size
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+@torch.inference_mode()
+def test_results_come_in_the_pictures_own_size(name: str) -> None:
+    model, images = build(name), torch.randn(1, 3, HEIGHT, WIDTH)
+    (inside,) = model(images, [(100, 150)])
+    (found,) = model.predict(images, [Frame((100, 150), (200, 450), (1 / 3, 0.5))])
+    if found.panoptic is not None:
+        assert found.panoptic.shape == (200, 450)
+    torch.testing.assert_close(found.scores, inside.scores)
+    torch.testing.assert_close(found.boxes, inside.boxes * torch.tensor([3.0, 2, 3, 2]))
+    if found.masks is not None:
+        assert found.masks.shape == (len(found), 200, 450)
+        area, expected = found.masks.sum(dim=(1, 2)), inside.masks.sum(dim=(1, 2)) * 6
+        assert ((area - expected).abs() <= 0.2 * expected + 60).float().mean() > 0.8
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)

@@ -8,8 +8,10 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor
 
+from zoo.errors import NotTrainable
 from zoo.models.build import component
 from zoo.models.detectors.two_stage import TwoStageDetector
+from zoo.models.training.targets import Truth
 from zoo.structures import Detections, Frame
 
 
@@ -40,6 +42,10 @@ class PanopticFPN(TwoStageDetector):
         for d, x, frame in zip(found, logits, frames):
             d.panoptic = self.panoptic_fusion_head(d.masks, d.labels, in_output(x, frame))
         return [d.to_output(frame) for d, frame in zip(found, frames)]
+
+    def compute_losses(self, images: Tensor, frames: Sequence[Frame], truths: Sequence[Truth]) -> dict[str, Tensor]:
+        """Raises NotTrainable: the semantic segmentation has no loss yet, and detecting alone is Mask R-CNN."""
+        raise NotTrainable("PanopticFPN has no losses yet: it detects, but does not train")
 
 
 def in_output(logits: Tensor, frame: Frame) -> Tensor:

@@ -6,14 +6,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from zoo.models.layers.precision import at_least_float32
+
 
 def sample_points(features: Tensor, points: Tensor, align_corners: bool = False) -> Tensor:
     """Bilinear samples (N, C, P), zero outside.
 
     features: (N, C, H, W). points: (N, P, 2) as x, y from 0 to 1 over the map.
     """
-    grid = points[:, :, None] * 2 - 1
-    return F.grid_sample(features, grid.to(features), align_corners=align_corners)[..., 0]
+    precise = at_least_float32(features)
+    grid = points[:, :, None].to(precise) * 2 - 1
+    return F.grid_sample(precise, grid, align_corners=align_corners)[..., 0].to(features)
 
 
 def sample_regions(features: Tensor, rois: Tensor, points: Tensor, stride: float, aligned: bool = True) -> Tensor:

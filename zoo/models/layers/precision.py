@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from torch import Tensor
 
 
 def full_precision(outputs: Any) -> Any:
@@ -19,3 +20,8 @@ def full_precision(outputs: Any) -> Any:
     if type(outputs) in (list, tuple):
         return type(outputs)(full_precision(value) for value in outputs)
     return outputs
+
+
+def at_least_float32(x: Tensor) -> Tensor:
+    """`x`, in float32 if it is of half precision: that cannot say where in a large map a point or region lies."""
+    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x

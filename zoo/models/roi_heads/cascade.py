@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from zoo.models.build import component
+from zoo.models.layers.precision import full_precision
 from zoo.models.roi_heads.extractor import rois_of
 from zoo.models.roi_heads.standard import split
 from zoo.structures import Detections, Frame
@@ -56,7 +57,8 @@ class CascadeRoIHead(nn.Module):
         regions, all_logits = list(proposals), []
         for stage, head in enumerate(self.bbox_head):
             counts = [len(r) for r in regions]
-            logits, deltas = (split(x, counts) for x in self.box_outputs(stage, features, rois_of(regions)))
+            outputs = full_precision(self.box_outputs(stage, features, rois_of(regions)))
+            logits, deltas = (split(x, counts) for x in outputs)
             all_logits.append(logits)
             if stage + 1 < self.num_stages:
                 regions = [head.refine(r, c, d, f) for r, c, d, f in zip(regions, logits, deltas, frames)]

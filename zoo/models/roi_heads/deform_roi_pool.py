@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torchvision.ops import roi_align
 
+from zoo.models.layers.precision import at_least_float32
 from zoo.models.priors.anchors import pair
 
 
@@ -24,9 +25,11 @@ def deform_roi_pool(
     (M, 2, h, w) as x and y, in `gamma` times the region's size. sampling_ratio: samples per bin and direction, 0 for as
     many as cells.
     """
-    bins = moved_bins(rois, offsets * gamma, output_size, spatial_scale).flatten(1, 2).flatten(0, 1)
-    pictures = rois[:, :1].repeat_interleave(output_size[0] * output_size[1], dim=0)
-    pooled = roi_align(features, torch.cat([pictures, bins], dim=1).to(features), 1, 1.0, sampling_ratio, aligned=True)
+    precise = at_least_float32(features)
+    bins = moved_bins(rois.to(precise), offsets.to(precise) * gamma, output_size, spatial_scale)
+    bins = bins.flatten(1, 2).flatten(0, 1)
+    pictures = rois[:, :1].repeat_interleave(output_size[0] * output_size[1], dim=0).to(bins)
+    pooled = roi_align(precise, torch.cat([pictures, bins], dim=1), 1, 1.0, sampling_ratio, aligned=True).to(features)
     return pooled.view(len(rois), *output_size, features.shape[1]).permute(0, 3, 1, 2)
 
 
@@ -91,8 +94,8 @@ class DeformRoIPoolPack(nn.Module):
 
     def rigid(self, features: Tensor, rois: Tensor) -> Tensor:
         """Features (M, C * h * w) of the unmoved bins."""
-        rois, args = rois.to(features), (self.output_size, self.spatial_scale, self.sampling_ratio)
-        return roi_align(features, rois, *args, aligned=True).flatten(1)
+        precise, args = at_least_float32(features), (self.output_size, self.spatial_scale, self.sampling_ratio)
+        return roi_align(precise, rois.to(precise), *args, aligned=True).flatten(1).to(features)
 
     def pool(self, features: Tensor, rois: Tensor, rigid: Tensor) -> Tensor:
         """Features (M, C, h, w) of the moved bins."""

@@ -11,6 +11,7 @@ from torchvision.ops import roi_align
 
 from zoo.errors import BuildError
 from zoo.models.layers.points import cell_centres, sample_regions
+from zoo.models.layers.precision import at_least_float32
 from zoo.models.priors.anchors import pair
 
 ROI_LAYERS = {
@@ -50,9 +51,8 @@ class RoIAlign(nn.Module):
 
     def forward(self, features: Tensor, rois: Tensor) -> Tensor:
         """(N, C, H, W) and regions (M, 5) to (M, C, h, w)."""
-        return roi_align(
-            features, rois.to(features), self.output_size, self.spatial_scale, self.sampling_ratio, self.aligned
-        )
+        precise, args = at_least_float32(features), (self.output_size, self.spatial_scale, self.sampling_ratio)
+        return roi_align(precise, rois.to(precise), *args, self.aligned).to(features)
 
 
 class SimpleRoIAlign(nn.Module):

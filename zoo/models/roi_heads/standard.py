@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from zoo.models.build import component
+from zoo.models.layers.precision import full_precision
 from zoo.models.roi_heads.extractor import rois_of
 from zoo.structures import Detections, Frame
 
@@ -53,7 +54,8 @@ class StandardRoIHead(nn.Module):
     ) -> list[Detections]:
         """Detections without masks, in input coordinates."""
         counts = [len(p) for p in proposals]
-        logits, deltas = (split(x, counts) for x in self.box_outputs(features, rois_of(proposals)))
+        outputs = full_precision(self.box_outputs(features, rois_of(proposals)))
+        logits, deltas = (split(x, counts) for x in outputs)
         return [
             self.bbox_head.predict(p, c, d, frame, self.test_cfg)
             for p, c, d, frame in zip(proposals, logits, deltas, frames)
@@ -82,6 +84,14 @@ class StandardRoIHead(nn.Module):
         for d, part, frame in zip(found, split(logits, [len(d) for d in found]), frames):
             masks = self.mask_head.probabilities(part, d.labels)
             d.masks = self.mask_head.paste(masks, d.boxes, frame, self.test_cfg)
+
+
+class DynamicRoIHead(StandardRoIHead):
+    """Dynamic R-CNN (Zhang et al., 2020) differs in training: its IoU threshold and loss follow the proposals."""
+
+
+class PISARoIHead(StandardRoIHead):
+    """PISA (Cao et al., 2019) differs in training: samples are weighted by how important they are."""
 
 
 def split(x: Any, counts: Sequence[int]) -> Sequence[Any]:

@@ -22,6 +22,7 @@ LOSSES = {
     "DecoupledSOLOLightHead": "solo:decoupled_losses",
     "DETRHead": "detr:detr_losses",
     "DeformableDETRHead": "detr:detr_losses",
+    "DoubleHeadRoIHead": "standard_roi:standard_losses",
     "FCOSHead": "fcos:fcos_losses",
     "GFLHead": "gfl:gfl_losses",
     "RPNHead": "anchors:rpn_losses",

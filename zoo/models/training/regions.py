@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torchvision.ops import roi_align
 
+from zoo.errors import NotTrainable
 from zoo.models.build import component
 from zoo.models.training.targets import Samples, Truth
 
@@ -30,7 +31,12 @@ def sample_regions(
 def box_targets(
     head: Any, samples: Sequence[Samples], truths: Sequence[Truth], cfg: Mapping[str, Any]
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Labels (K,), label weights (K,) and boxes (K, 4) of all sampled regions, the positives of a picture first."""
+    """Labels (K,), label weights (K,) and boxes (K, 4) of all sampled regions, the positives of a picture first.
+
+    Raises NotTrainable for a head that does not learn its boxes by one loss on deltas.
+    """
+    if "bbox" not in head.loss_cfg:
+        raise NotTrainable(f"{type(head).__name__} has no losses yet: it detects, but does not train")
     labels, weights, boxes = [], [], []
     for s, truth in zip(samples, truths):
         positives, negatives = len(s.positive), len(s.negative)
