@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from zoo.checkpoint.allowed import storage_type
+from zoo.checkpoint.rebuild import storage_type
 from zoo.checkpoint.values import StorageRef
 from zoo.errors import CorruptCheckpoint
 

@@ -31,7 +31,9 @@ def open_legacy(path: Path, file: BinaryIO, size: int) -> Contents:
     storages: dict[str, StorageRef] = {}
     root = read_pickle(file, size, lambda identity: torch_storage(identity, storages))
     keys = read_pickle(file, size)
-    if not isinstance(keys, list) or sorted(map(str, keys)) != sorted(storages):
+    if not isinstance(keys, list) or not all(isinstance(key, (str, int)) for key in keys):
+        raise CorruptCheckpoint("lists its storages in an unknown way")
+    if sorted(map(str, keys)) != sorted(storages):
         raise CorruptCheckpoint("lists other storages than its tensors use")
     return Contents(path, "torch (legacy)", root, locate(file, size, [storages[str(key)] for key in keys]))
 

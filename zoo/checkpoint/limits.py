@@ -18,6 +18,9 @@ MAX_DEPTH = 100
 MAX_NODES = 20_000_000
 """Values in the whole structure, shared parts counted each time they are reached."""
 
+MAX_LINE = 256 * 2**20
+"""Bytes of one line of protocol 0."""
+
 MAX_INTEGER_BYTES = 128
 MAX_HEADER_BYTES = 100 * 2**20
 """JSON header of a safetensors file; the format's own limit."""

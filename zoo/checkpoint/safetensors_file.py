@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from zoo.checkpoint import limits
-from zoo.checkpoint.allowed import check_shape
 from zoo.checkpoint.contents import Contents, Span
+from zoo.checkpoint.rebuild import check_shape
 from zoo.checkpoint.values import ITEM_SIZES, StorageRef, TensorRef
 from zoo.errors import CorruptCheckpoint
 

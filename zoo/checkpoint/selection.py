@@ -9,8 +9,7 @@ from __future__ import annotations
 import json
 from typing import cast
 
-from zoo.checkpoint.allowed import Global
-from zoo.checkpoint.values import ArrayData, Inert, TensorRef
+from zoo.checkpoint.values import ArrayData, Global, Inert, TensorRef
 from zoo.errors import CorruptCheckpoint, UnsafeCheckpoint
 
 WRAPPERS = ("state_dict", "model", "model_state", "model_state_dict", "ema_state_dict", "params", "blobs")

@@ -6,6 +6,7 @@ nor numpy, so a file can be inspected without them.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from math import prod
 
@@ -93,3 +94,11 @@ class Inert:
 
     def __repr__(self) -> str:
         return f"<inert {self.name}>"
+
+
+@dataclass(eq=False, slots=True)
+class Global:
+    """A name that the file mentioned, as `module.name`. build: our function that answers for it, if one does."""
+
+    name: str
+    build: Callable[..., object] | None = None

@@ -301,6 +301,8 @@ BOMBS = {
     "nested dictionaries": b"}" + b"N}" * 50_000 + b"s" * 50_000 + b".",
     "a list that contains itself": b"]q\x00h\x00a.",
     "a billion laughs": b"]q\x00" + b"".join(laugh(n) for n in range(1, 30)) + b".",
+    "a type whose text explodes": b"]q\x00" + b"".join(laugh(n) for n in range(1, 30)) + b"\x85cnumpy\ndtype\nq\xf0"
+    b"0h\xf0h\x1d\x85R.",
     "endless instructions": b"N0" * 5_000_000 + b"N.",
     "a huge string length": b"\x8d" + struct.pack("<Q", 2**62) + b"x",
     "a negative length": b"\x8b" + struct.pack("<i", -5) + b"x.",
