@@ -48,7 +48,7 @@ class DeltaXYWHCoder:
         max_log_scale: limit of the logarithm of a side's change. Returns boxes shaped like `deltas`.
         """
         shape = deltas.shape
-        deltas = deltas.reshape(len(priors), shape[-1] // 4, 4)  # -1 would be ambiguous for no priors
+        deltas = deltas.reshape(-1, shape[-1] // 4, 4)
         deltas = deltas * deltas.new_tensor(self.stds) + deltas.new_tensor(self.means)
         centre, extent = centre_and_size(priors[:, None])
         shift, log_scale = extent * deltas[..., :2], deltas[..., 2:]
@@ -70,6 +70,6 @@ def centre_and_size(boxes: Tensor) -> tuple[Tensor, Tensor]:
 def clip(boxes: Tensor, size: tuple[int, int]) -> Tensor:
     """Boxes (..., 4) xyxy limited to a picture of (h, w)."""
     height, width = size
-    x = boxes[..., 0::2].clamp(0, width)
-    y = boxes[..., 1::2].clamp(0, height)
+    x = boxes[..., 0::2].clamp(min=0).clamp(max=width)  # in two steps: an exported graph's sizes are tensors
+    y = boxes[..., 1::2].clamp(min=0).clamp(max=height)
     return torch.stack([x[..., 0], y[..., 0], x[..., 1], y[..., 1]], dim=-1)

@@ -68,14 +68,14 @@ def propose(levels: Sequence[Level], coder: Any, frame: Frame, cfg: Any) -> Dete
         scores.append(level.scores[:, 0])
         deltas.append(level.regression)
         priors.append(level.priors)
-        groups.append(torch.full((len(level.scores),), i, device=level.scores.device))
+        groups.append(torch.full_like(level.scores[:, 0], i, dtype=torch.long))
     boxes = coder.decode(torch.cat(priors), torch.cat(deltas), size=frame.size)
     return best_proposals(boxes, torch.cat(scores), torch.cat(groups), cfg)
 
 
 def best_of_level(level: Level, nms_pre: int) -> Level:
     """The `nms_pre` best priors of a level, ranked; the level as it is if it has no more than that."""
-    if not 0 < nms_pre < len(level.scores):
+    if not (torch.jit.is_tracing() and nms_pre > 0) and not 0 < nms_pre < len(level.scores):
         return level
     order = ranked(level.scores[:, 0])[1][:nms_pre]
     return Level(level.scores[order], level.regression[order], level.priors[order])

@@ -38,6 +38,8 @@ def batched_nms(
     """
     options = dict(cfg or {})
     kind = options.pop("type", "nms")
+    if torch.jit.is_tracing() and kind == "nms" and cfg is not None:
+        return traced_nms(boxes, scores, groups, options, count)
     most = min(options.pop("max_num", len(boxes)), count if count > 0 else len(boxes))
     if cfg is None or len(boxes) == 0:
         kept, order = ranked(scores)
@@ -51,6 +53,19 @@ def batched_nms(
     moved = boxes if agnostic else separate(boxes, groups)
     kept, order = ranked(scores)
     keep = order[first_survivors(moved[order], kept.to(moved.dtype), options["iou_threshold"], most)]
+    return keep, scores[keep]
+
+
+def traced_nms(
+    boxes: Tensor, scores: Tensor, groups: Tensor, options: Mapping[str, Any], count: int
+) -> tuple[Tensor, Tensor]:
+    """`batched_nms` for an exported graph: no step depends on how many boxes the example has, or whether it has any."""
+    if not options.get("class_agnostic", False):
+        beyond = torch.cat([boxes.flatten(), boxes.new_zeros(1)]).max() + 1
+        boxes = boxes + (groups.to(boxes) * beyond)[:, None]
+    keep = nms(boxes, scores, options["iou_threshold"])
+    limits = [limit for limit in (options.get("max_num", -1), count) if limit > 0]
+    keep = keep[: min(limits)] if limits else keep
     return keep, scores[keep]
 
 
@@ -78,7 +93,7 @@ def suppress(
     boxes: Tensor, scores: Tensor, labels: Tensor, cfg: Mapping[str, Any] | None, max_per_img: int = -1
 ) -> Detections:
     """NMS within classes, then the best `max_per_img` (all of them if negative)."""
-    if len(boxes) == 0:
+    if len(boxes) == 0 and not torch.jit.is_tracing():
         return Detections(boxes, scores, labels)
     keep, kept_scores = batched_nms(boxes, scores, labels, cfg, max_per_img)
     return Detections(boxes[keep], kept_scores, labels[keep])
@@ -98,7 +113,7 @@ def multiclass_nms(
     scores; applied after the threshold.
     """
     index, labels = (scores > score_thr).nonzero(as_tuple=True)
-    per_class = boxes.view(len(boxes), boxes.shape[1] // 4, 4)
+    per_class = boxes.view(-1, boxes.shape[1] // 4, 4)
     chosen = per_class[index, labels if per_class.shape[1] > 1 else torch.zeros_like(labels)]
     scores = scores[index, labels] if factors is None else scores[index, labels] * factors[index]
     return suppress(chosen, scores, labels, cfg, max_per_img)

@@ -96,7 +96,7 @@ class RegionHead(nn.Module):
             if labels is not None:
                 best = torch.where(labels == self.num_classes, best, labels)
             deltas = (
-                deltas.view(len(deltas), deltas.shape[1] // 4, 4)
+                deltas.view(-1, deltas.shape[1] // 4, 4)
                 .gather(1, best.view(-1, 1, 1).expand(-1, 1, 4))
                 .squeeze(1)
             )

@@ -62,10 +62,10 @@ class SingleRoIExtractor(RoIExtractor):
         levels = self.map_levels(rois)
         if roi_scale_factor is not None:
             rois = rescale_rois(rois, roi_scale_factor)
-        pooled = features[0].new_zeros(len(rois), self.out_channels, *self.output_size)
+        pooled = features[0].new_zeros(rois.shape[0], self.out_channels, *self.output_size)
         for i, layer in enumerate(self.roi_layers):
             index = (levels == i).nonzero().squeeze(1)
-            if len(index):
+            if len(index) or torch.jit.is_tracing():  # other pictures have regions where the example has none
                 pooled[index] = layer(features[i], rois[index]).to(pooled.dtype)
         return pooled
 
@@ -117,7 +117,7 @@ def plugin(description: Mapping[str, Any]) -> nn.Module:
 
 def rois_of(boxes: Sequence[Tensor]) -> Tensor:
     """Regions (M, 5), picture index and xyxy, of boxes (M_i, 4) per picture."""
-    return torch.cat([torch.cat([b.new_full((len(b), 1), i), b], dim=1) for i, b in enumerate(boxes)])
+    return torch.cat([torch.cat([torch.full_like(b[:, :1], i), b], dim=1) for i, b in enumerate(boxes)])
 
 
 def rescale_rois(rois: Tensor, factor: float) -> Tensor:

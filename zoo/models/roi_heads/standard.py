@@ -98,6 +98,8 @@ def split(x: Any, counts: Sequence[int]) -> Sequence[Any]:
     """Regions' outputs picture by picture; None stays None, a tuple of tensors is split as a whole."""
     if x is None:
         return [None] * len(counts)
+    if len(counts) == 1:
+        return [x]
     if isinstance(x, (tuple, list)):
         return list(zip(*(split(part, counts) for part in x)))
     return x.split(list(counts))
