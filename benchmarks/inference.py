@@ -101,6 +101,7 @@ def workload_of(
 
 def size(model: nn.Module, pictures: Sequence[Picture], setting: Setting) -> dict[str, Any]:
     """Parameters, and operations for the first picture at its input size, of the network without options."""
+    model = getattr(model, "original", model)  # of an exported graph, the network that it was made of
     workload = DetectorWorkload(model, pictures[:1], torch.device(setting.device))
     batch = workload.load(0)
     return {

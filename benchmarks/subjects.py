@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,12 +19,16 @@ EMBEDDED = ("yolox_tiny_8x8_300e_coco", "faster_rcnn_r50_fpn_1x_coco")
 
 @dataclass(frozen=True)
 class Subject:
-    """A network to measure. load() may take long and may fail. weights: "published", "random" or a file's name."""
+    """A network to measure. load() may take long and may fail. weights: "published", "random" or a file's name.
+
+    facts: fields of its records. parameters: further parameters of its records.
+    """
 
     name: str
     weights: str
     load: Callable[[], Detector]
     facts: dict[str, Any]
+    parameters: dict[str, Any] = field(default_factory=dict)
 
 
 def choose(names: Sequence[str], checkpoint: str | Path | None = None, random_weights: bool = False) -> list[Subject]:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from tqdm import tqdm
 
-from benchmarks import inference, options, pictures, protocols, subjects
+from benchmarks import engines, inference, options, pictures, protocols, subjects
 from benchmarks.inference import Setting
 from benchmarks.record import Record, failed
 from benchmarks.results import Store
@@ -42,6 +42,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--random-weights", action="store_true", help="fresh weights: says nothing about post-processing time")
     add("--no-effects", action="store_true", help="do not compare options with the plain network")
     add("--results", metavar="FILE", help="result store (default: $ZOO_RESULTS, else results.db)")
+    add("--engine", choices=("torch", "onnxruntime"), default="torch", help="what runs the network (%(default)s)")
     add("--json", action="store_true", help="print the records")
     options.configure(parser)
 
@@ -51,6 +52,8 @@ def run(args: argparse.Namespace) -> int:
     setting = setting_of(args)
     protocols.get(setting.protocol).parameters(setting.overrides)
     chosen = subjects.choose(args.names, args.checkpoint, args.random_weights)
+    if args.engine == "onnxruntime":
+        chosen = [engines.onnx(subject) for subject in chosen]
     photos, source = choose_pictures(args)
     store, records = Store(args.results), []
     for subject in tqdm(chosen, unit="model", disable=None):
@@ -61,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
 
 def measure(subject: Subject, photos: Sequence[Picture], setting: Setting, source: str) -> Record:
     """The record of one network; a failed one if it does not load or run."""
-    facts = {"weights": subject.weights, "pictures": source}
+    facts = {"weights": subject.weights, "pictures": source, **subject.parameters}
     try:
         return inference.measure(subject.load(), subject.name, photos, setting, facts, **subject.facts)
     except UsageError:

@@ -95,11 +95,7 @@ class RegionHead(nn.Module):
             best = self.scores(logits)[:, :-1].argmax(dim=1)
             if labels is not None:
                 best = torch.where(labels == self.num_classes, best, labels)
-            deltas = (
-                deltas.view(-1, deltas.shape[1] // 4, 4)
-                .gather(1, best.view(-1, 1, 1).expand(-1, 1, 4))
-                .squeeze(1)
-            )
+            deltas = deltas.view(-1, deltas.shape[1] // 4, 4).gather(1, best.view(-1, 1, 1).expand(-1, 1, 4)).squeeze(1)
         return self.bbox_coder.decode(regions, deltas, size=frame.size)
 
 

@@ -1,0 +1,130 @@
+"""Export: a graph detects what its network detects, at other sizes too."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+import zoo
+from zoo import export
+from zoo.errors import UsageError
+from zoo.structures import Sample
+
+pytest.importorskip("onnx", reason="onnx is not installed")
+pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+
+RPN = {
+    "type": "RPNHead",
+    "in_channels": 16,
+    "feat_channels": 16,
+    "anchor_generator": {
+        "type": "AnchorGenerator",
+        "scales": [4],
+        "ratios": [0.5, 1.0, 2.0],
+        "strides": [4, 8, 16, 32],
+    },
+}
+BACKBONE = {"type": "ResNet", "depth": 18, "base_channels": 8, "out_indices": [0, 1, 2, 3]}
+NECK = {"type": "FPN", "in_channels": [8, 16, 32, 64], "out_channels": 16, "num_outs": 4}
+EXTRACTOR = {
+    "type": "SingleRoIExtractor",
+    "roi_layer": {"type": "RoIAlign", "output_size": 7, "sampling_ratio": 2},
+    "out_channels": 16,
+    "featmap_strides": [4, 8, 16, 32],
+}
+NMS = {"type": "nms", "iou_threshold": 0.5}
+RETINA = {
+    "type": "RetinaNet",
+    "backbone": BACKBONE,
+    "neck": NECK,
+    "bbox_head": {
+        "type": "RetinaHead",
+        "num_classes": 3,
+        "in_channels": 16,
+        "feat_channels": 16,
+        "stacked_convs": 1,
+        "anchor_generator": {"type": "AnchorGenerator", "scales": [4], "ratios": [1.0], "strides": [4, 8, 16, 32]},
+        "loss_cls": {"type": "FocalLoss"},
+    },
+    "test_cfg": {"nms_pre": 100, "score_thr": 0.001, "nms": NMS, "max_per_img": 20},
+}
+MASK_RCNN = {
+    "type": "MaskRCNN",
+    "backbone": BACKBONE,
+    "neck": NECK,
+    "rpn_head": RPN,
+    "roi_head": {
+        "type": "StandardRoIHead",
+        "bbox_roi_extractor": EXTRACTOR,
+        "bbox_head": {"type": "Shared2FCBBoxHead", "in_channels": 16, "fc_out_channels": 32, "num_classes": 3},
+        "mask_roi_extractor": {**EXTRACTOR, "roi_layer": {"type": "RoIAlign", "output_size": 14, "sampling_ratio": 2}},
+        "mask_head": {
+            "type": "FCNMaskHead",
+            "num_convs": 1,
+            "in_channels": 16,
+            "conv_out_channels": 8,
+            "num_classes": 3,
+        },
+    },
+    "test_cfg": {
+        "rpn": {"nms_pre": 50, "max_per_img": 30, "nms": {"type": "nms", "iou_threshold": 0.7}, "min_bbox_size": 0},
+        "rcnn": {"score_thr": 0.05, "nms": NMS, "max_per_img": 10, "mask_thr_binary": 0.5},
+    },
+}
+
+
+def network(description):
+    """A small network whose outputs differ from place to place."""
+    torch.manual_seed(0)
+    model = zoo.build(description)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.dim() > 1:
+                parameter.normal_(std=(0.7 / parameter[0].numel()) ** 0.5)
+    model.preprocess = lambda picture: picture
+    return model
+
+
+def sample(height: int, width: int, seed: int = 0) -> Sample:
+    image = torch.from_numpy(np.random.default_rng(seed).normal(size=(3, height, width)).astype(np.float32))
+    return Sample(image, (height, width), (1.0, 1.0), (height, width))
+
+
+@pytest.mark.parametrize("description", [RETINA, MASK_RCNN], ids=["RetinaNet", "MaskRCNN"])
+def test_a_graph_detects_what_its_network_detects_at_other_sizes_too(description, tmp_path):
+    model = network(description)
+    path = export.to_onnx(model, tmp_path / "model.onnx", sample(64, 96))
+    exported = export.OnnxDetector(path, model)
+    found = export.difference(model, exported, [sample(64, 96), sample(96, 64, 1), sample(128, 128, 2)])
+    assert found.detections > 10
+    assert found.matched > 0.95 and found.score < 1e-4
+    assert not model.training
+    want, have = model.detect([sample(64, 96)])[0], exported.detect([sample(64, 96)])[0]
+    if want.masks is not None:
+        assert have.masks is not None and (want.masks == have.masks).float().mean() > 0.99
+
+
+def test_a_picture_without_detections_is_no_error(tmp_path):
+    strict = {**RETINA, "test_cfg": {**RETINA["test_cfg"], "score_thr": 0.05}}
+    model = network(strict)
+    path = export.to_onnx(model, tmp_path / "model.onnx", sample(64, 64))
+    model.bbox_head.retina_cls.bias.data.fill_(-50)
+    empty = export.to_onnx(model, tmp_path / "empty.onnx", sample(64, 64))
+    assert len(export.OnnxDetector(empty, model).detect([sample(64, 96)])[0]) == 0
+    assert path.exists()
+
+
+def test_what_cannot_be_exported_is_said_and_leaves_nothing(tmp_path):
+    class Other(torch.nn.Module):
+        pass
+
+    with pytest.raises(export.ExportError, match="Other cannot be exported"):
+        export.to_onnx(Other(), tmp_path / "model.onnx", sample(64, 64))  # type: ignore[arg-type]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_missing_library_is_said(monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "onnxruntime", None)
+    with pytest.raises(UsageError, match="onnxruntime"):
+        export.extra("onnxruntime")
