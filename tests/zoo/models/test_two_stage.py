@@ -93,6 +93,15 @@ def test_results_come_in_the_pictures_own_size(name: str) -> None:
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
 @torch.inference_mode()
+def test_networks_of_half_precision_give_results_of_full_precision(name: str) -> None:
+    model = build(name).bfloat16()
+    (found,) = model(torch.randn(1, 3, HEIGHT, WIDTH, dtype=torch.bfloat16))
+    assert len(found) > 0
+    assert found.boxes.dtype == found.scores.dtype == torch.float32
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+@torch.inference_mode()
 def test_no_proposals_are_no_detections(name: str) -> None:
     model = build(name)
     features = model.features(torch.randn(2, 3, HEIGHT, WIDTH))

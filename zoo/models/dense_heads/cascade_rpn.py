@@ -15,6 +15,7 @@ from zoo.models.dense_heads.rpn import propose
 from zoo.models.dense_heads.selection import Level, class_scores, flatten_map
 from zoo.models.dense_heads.towers import init_dense
 from zoo.models.layers.deform_conv import DeformConv
+from zoo.models.layers.precision import full_precision
 from zoo.models.priors.anchors import cell_corners
 from zoo.structures import Detections, Frame
 
@@ -46,11 +47,12 @@ class CascadeRPNHead(nn.Module):
     def predict(self, features: Sequence[Tensor], frames: Sequence[Frame]) -> list[Detections]:
         """Proposals of each picture, label 0. features: per level (N, C, H, W)."""
         stages: list[Any] = list(self.stages)
+        features = [x.to(stages[0].rpn_reg.weight) for x in features]
         anchors = stages[0].initial_anchors(features)
         for stage in stages[:-1]:
             features, _, deltas = stage(features, anchors)
-            anchors = stage.refine(anchors, deltas, frames)
-        _, logits, deltas = stages[-1](features, anchors)
+            anchors = stage.refine(anchors, full_precision(deltas), frames)
+        _, logits, deltas = full_precision(stages[-1](features, anchors))
         return [stages[-1].propose(anchors, logits, deltas, i, frame) for i, frame in enumerate(frames)]
 
 
@@ -137,7 +139,7 @@ class AdaptiveConv(nn.Module):
         """
         if not self.follows_anchors:
             return self.conv(x)
-        return self.conv(x, anchor_offsets(anchors / stride, (x.shape[-2], x.shape[-1])))
+        return self.conv(x, anchor_offsets(anchors / stride, (x.shape[-2], x.shape[-1])).to(x))
 
 
 def anchor_offsets(anchors: Tensor, size: tuple[int, int]) -> Tensor:
