@@ -70,7 +70,7 @@ class Machine:
             at -= 1
             if at < 0:
                 raise CorruptCheckpoint("holds a pickle with an unmatched mark")
-        values = [finish(value) for value in stack[at + 1 :]]
+        values = [finish(value) if type(value) is ArrayBuilder else value for value in stack[at + 1 :]]
         del stack[at:]
         return values
 
@@ -88,6 +88,6 @@ class Machine:
 
 def finish(value: object) -> object:
     """A numpy array that has been filled is handed on as its data."""
-    if isinstance(value, ArrayBuilder) and value.array is not None:
+    if type(value) is ArrayBuilder and value.array is not None:
         return value.array
     return value

@@ -29,11 +29,13 @@ def _constant(value: object) -> Callable[[Machine], None]:
 
 
 def _fixed(layout: str, size: int) -> Callable[[Machine], None]:
-    return lambda machine: machine.stack.append(struct.unpack(layout, machine.take(size))[0])
+    unpack = struct.Struct(layout).unpack  # a struct.error where the file ends
+    return lambda machine: machine.stack.append(unpack(machine.file.read(size))[0])
 
 
 def _sized(layout: str, size: int, convert: Callable[[bytes], object]) -> Callable[[Machine], None]:
-    return lambda machine: machine.stack.append(convert(machine.take(machine.number(layout, size))))
+    unpack = struct.Struct(layout).unpack
+    return lambda machine: machine.stack.append(convert(machine.take(unpack(machine.file.read(size))[0])))
 
 
 def _text(convert: Callable[[bytes], object]) -> Callable[[Machine], None]:
@@ -147,7 +149,7 @@ def _tuple(count: int) -> Callable[[Machine], None]:
 
 def _put(index: Callable[[Machine], int]) -> Callable[[Machine], None]:
     def step(machine: Machine) -> None:
-        machine.memo[index(machine)] = machine.top()
+        machine.memo[index(machine)] = machine.stack[-1]
 
     return step
 
@@ -157,11 +159,11 @@ def _get(index: Callable[[Machine], int]) -> Callable[[Machine], None]:
 
 
 def _byte(machine: Machine) -> int:
-    return machine.take(1)[0]
+    return machine.file.read(1)[0]
 
 
 def _word(machine: Machine) -> int:
-    return machine.number("<I", 4)
+    return int.from_bytes(machine.take(4), "little")
 
 
 def _digits(machine: Machine) -> int:
