@@ -15,7 +15,7 @@ from zoo.models.build import component
 from zoo.models.dense_heads.anchor_head import AnchorHead
 from zoo.models.dense_heads.rpn import larger_than
 from zoo.models.dense_heads.selection import Level, flatten_map
-from zoo.models.dense_heads.towers import init_dense, run, tower
+from zoo.models.dense_heads.towers import init_dense, over_levels, run, tower
 from zoo.models.layers.deform_conv import DeformConv
 from zoo.models.layers.masked_conv import MaskedConv2d
 from zoo.models.layers.nms import multiclass_nms
@@ -86,8 +86,7 @@ class GuidedAnchorHead(AnchorHead):
     def forward(self, features: Sequence[Tensor]) -> tuple[Maps, Maps, Maps, Maps]:
         """Per level (N, C, H, W): class logits (N, C, H, W), deltas (N, 4, H, W), shapes (N, 2, H, W) and location
         logits (N, 1, H, W). In evaluation, logits and deltas are zero where there is no anchor."""
-        maps = [self.forward_level(x) for x in features]
-        return tuple(list(level) for level in zip(*maps))  # type: ignore[return-value]
+        return over_levels(self.forward_level, features)  # type: ignore[return-value]
 
     def forward_level(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """One level's maps."""

@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from zoo.models.layers.conv_module import ConvModule
+from zoo.models.layers.conv_stack import run as run
 
 
 def tower(
@@ -38,13 +39,6 @@ def tower(
         )
         for i in range(depth)
     )
-
-
-def run(layers: Sequence[nn.Module] | nn.ModuleList, x: Tensor) -> Tensor:
-    """`x` through `layers`, one after the other."""
-    for layer in layers:
-        x = layer(x)
-    return x
 
 
 def over_levels(forward_level: Callable[..., Sequence[Tensor]], *levels: Iterable[Any]) -> tuple[list[Tensor], ...]:

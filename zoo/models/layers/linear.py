@@ -1,11 +1,12 @@
-"""Linear layers by their name in a description."""
+"""Linear layers: by their name in a description, and in a row."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from torch import nn
+import torch.nn.functional as F
+from torch import Tensor, nn
 
 from zoo.errors import BuildError
 from zoo.models.layers.normed import NormedLinear
@@ -20,3 +21,18 @@ def make_linear(description: Mapping[str, Any] | None, in_features: int, out_fea
     if kind not in LINEARS:
         raise BuildError(f"there is no linear layer of type '{kind}'; known: {', '.join(LINEARS)}")
     return LINEARS[kind](in_features, out_features, **arguments)
+
+
+def fc_stack(depth: int, channels: int, out_channels: int) -> tuple[nn.ModuleList, int]:
+    """`depth` linear layers with Xavier weights, and the channels behind them."""
+    layers = nn.ModuleList(nn.Linear(channels if i == 0 else out_channels, out_channels) for i in range(depth))
+    for layer in layers:
+        nn.init.xavier_uniform_(layer.weight)  # type: ignore[arg-type]
+    return layers, out_channels if depth else channels
+
+
+def run_fcs(layers: nn.ModuleList, x: Tensor) -> Tensor:
+    """Linear layers with ReLU."""
+    for layer in layers:
+        x = F.relu(layer(x), inplace=True)
+    return x

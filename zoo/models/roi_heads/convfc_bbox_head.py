@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from zoo.models.layers.conv_module import ConvModule
+from zoo.models.layers.conv_stack import conv_stack, run
+from zoo.models.layers.linear import fc_stack, run_fcs
 from zoo.models.roi_heads.bbox_head import RegionHead
 
 
@@ -35,15 +35,17 @@ class ConvFCBBoxHead(RegionHead):
         super().__init__(**kwargs)
         self.avg_pool = nn.AvgPool2d(roi_feat_size) if with_avg_pool else None
         area = 1 if with_avg_pool else roi_feat_size**2
-        convs = {"conv_cfg": conv_cfg, "norm_cfg": norm_cfg}
+        convs: dict[str, Any] = {"conv_cfg": conv_cfg, "norm_cfg": norm_cfg}
 
         def branch(num_convs: int, num_fcs: int, channels: int, flat: bool) -> tuple[nn.ModuleList, nn.ModuleList, int]:
-            conv_layers, channels = conv_stack(num_convs, channels, conv_out_channels, **convs)
+            conv_layers = conv_stack(num_convs, channels, conv_out_channels, **convs)
+            channels = conv_out_channels if num_convs else channels
             # The first linear layer of a path sees the whole map; predictors do too, where there is none at all.
             fcs, channels = fc_stack(num_fcs, channels if flat else channels * area, fc_out_channels)
             return conv_layers, fcs, channels
 
-        self.shared_convs, channels = conv_stack(num_shared_convs, in_channels, conv_out_channels, **convs)
+        self.shared_convs = conv_stack(num_shared_convs, in_channels, conv_out_channels, **convs)
+        channels = conv_out_channels if num_shared_convs else in_channels
         self.shared_fcs = nn.ModuleList()
         if num_shared_fcs > 0:
             self.shared_fcs, channels = fc_stack(num_shared_fcs, channels * area, fc_out_channels)
@@ -61,44 +63,18 @@ class ConvFCBBoxHead(RegionHead):
 
     def run_shared(self, x: Tensor) -> Tensor:
         """Region features (M, C, h, w) behind the shared layers: (M, D) if linear ones are among them."""
-        for conv in self.shared_convs:
-            x = conv(x)
+        x = run(self.shared_convs, x)
         return run_fcs(self.shared_fcs, self.flatten(x)) if len(self.shared_fcs) else x
 
     def run_branch(self, convs: nn.ModuleList, fcs: nn.ModuleList, x: Tensor) -> Tensor:
         """A branch's features (M, D)."""
-        for conv in convs:
-            x = conv(x)
-        return run_fcs(fcs, self.flatten(x))
+        return run_fcs(fcs, self.flatten(run(convs, x)))
 
     def flatten(self, x: Tensor) -> Tensor:
         """Maps (M, C, h, w), averaged where the head says so, as (M, D); flat features unchanged."""
         if x.dim() > 2 and self.avg_pool is not None:
             x = self.avg_pool(x)
         return x.flatten(1)
-
-
-def conv_stack(depth: int, channels: int, out_channels: int, **kwargs: Any) -> tuple[nn.ModuleList, int]:
-    """`depth` 3x3 convolutions, and the channels behind them."""
-    layers = nn.ModuleList(
-        ConvModule(channels if i == 0 else out_channels, out_channels, 3, padding=1, **kwargs) for i in range(depth)
-    )
-    return layers, out_channels if depth else channels
-
-
-def fc_stack(depth: int, channels: int, out_channels: int) -> tuple[nn.ModuleList, int]:
-    """`depth` linear layers with Xavier weights, and the channels behind them."""
-    layers = nn.ModuleList(nn.Linear(channels if i == 0 else out_channels, out_channels) for i in range(depth))
-    for layer in layers:
-        nn.init.xavier_uniform_(layer.weight)  # type: ignore[arg-type]
-    return layers, out_channels if depth else channels
-
-
-def run_fcs(layers: nn.ModuleList, x: Tensor) -> Tensor:
-    """Linear layers with ReLU."""
-    for layer in layers:
-        x = F.relu(layer(x), inplace=True)
-    return x
 
 
 class Shared2FCBBoxHead(ConvFCBBoxHead):

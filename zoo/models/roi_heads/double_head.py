@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from zoo.models.backbones.resnet import BN, Bottleneck
 from zoo.models.layers.conv_module import ConvModule
 from zoo.models.layers.conv_stack import run
+from zoo.models.layers.linear import fc_stack, run_fcs
 from zoo.models.roi_heads.bbox_head import RegionHead
-from zoo.models.roi_heads.convfc_bbox_head import fc_stack, run_fcs
 from zoo.models.roi_heads.standard import StandardRoIHead
 
 

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zoo.models.build import component
-from zoo.models.roi_heads.convfc_bbox_head import fc_stack, run_fcs
+from zoo.models.layers.linear import fc_stack, run_fcs
 from zoo.models.roi_heads.extractor import rois_of
 from zoo.models.roi_heads.standard import StandardRoIHead
 from zoo.structures import Detections, Frame

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from zoo.models.build import component
 from zoo.models.layers.conv_module import RELU, ConvModule
+from zoo.models.layers.linear import fc_stack, run_fcs
 from zoo.models.layers.points import sample_points, sample_regions
-from zoo.models.roi_heads.convfc_bbox_head import fc_stack, run_fcs
 from zoo.models.roi_heads.extractor import rois_of
 from zoo.models.roi_heads.fcn_mask_head import FCNMaskHead
 from zoo.models.roi_heads.standard import StandardRoIHead, split

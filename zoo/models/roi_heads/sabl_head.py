@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from zoo.models.build import component
 from zoo.models.layers.conv_module import ConvModule
 from zoo.models.layers.conv_stack import conv_stack, run
+from zoo.models.layers.linear import fc_stack, run_fcs
 from zoo.models.layers.nms import multiclass_nms
-from zoo.models.roi_heads.convfc_bbox_head import fc_stack, run_fcs
 from zoo.structures import Detections, Frame
 
 BUCKETS = {"type": "BucketingBBoxCoder", "num_buckets": 14, "scale_factor": 1.7}
