@@ -14,8 +14,9 @@ import torch
 from tqdm import tqdm
 
 from benchmarks import loader, sharding
-from benchmarks.datasets import Dataset, Found, Picture, compact
+from benchmarks.datasets import Dataset, Found, Picture, compact, panoptic_results
 from benchmarks.datasets.coco import coco_results
+from benchmarks.datasets.panoptic import CocoPanoptic
 from zoo.errors import UsageError
 from zoo.models.detectors.base import Detector
 from zoo.structures import Detections
@@ -100,7 +101,12 @@ def full_precision() -> Iterator[None]:
 
 
 def write_results(dataset: Dataset, found: Mapping[int | str, Found], path: Path) -> None:
-    """COCO results as JSON, masks as RLE; the file appears only when it is whole."""
+    """COCO results as JSON, masks as RLE, and panoptic maps as NAME_panoptic.json with its folder of PNGs.
+
+    Each appears only when it is whole.
+    """
+    if isinstance(dataset, CocoPanoptic) and any(one.packed_panoptic for one in found.values()):
+        panoptic_results.write(dataset, found, panoptic_results.path_beside(path))
     part = path.with_name(path.name + ".part")
     part.write_text(json.dumps(coco_results(found, dataset.category_ids)))
     os.replace(part, path)

@@ -9,7 +9,7 @@ from typing import Any
 
 import zoo
 from benchmarks import accuracy, environment, subjects
-from benchmarks.datasets import Request, open_dataset
+from benchmarks.datasets import Request, open_dataset, panoptic_results
 from benchmarks.datasets.catalog import Spec, spec
 from benchmarks.record import Record
 from benchmarks.subjects import Subject
@@ -63,6 +63,7 @@ def evaluate(name: str, plan: Plan | None = None, progress: bool | None = None) 
     # What is published about a model says what to ask, so that a wrong folder is noticed before a download.
     model = None if entry else subject.load()
     request = request_of(plan, chosen, *(known(entry) if entry else guess(model)))  # type: ignore[arg-type]
+    check_panoptic_output(plan.results_json, request)
     opened = open_dataset(chosen.name, Path(plan.data or chosen.root), request)
     result = accuracy.measure(
         (model or subject.load()).to(plan.device).eval(),
@@ -181,6 +182,12 @@ def check_output(path: Path | None) -> None:
     """Complain before the work rather than after it."""
     if path is not None and not path.absolute().parent.is_dir():
         raise UsageError(f"{path.absolute().parent} is not a folder, {path.name} cannot be written there.")
+
+
+def check_panoptic_output(path: Path | None, request: Request) -> None:
+    """The same for the folder of PNGs that panoptic results have."""
+    if path is not None and "panoptic" in request.measures:
+        panoptic_results.require_empty(panoptic_results.path_beside(path))
 
 
 def parse_measures(listed: str) -> Sequence[str]:

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from benchmarks import cli
+from benchmarks.accuracy import write_results
 from benchmarks.datasets import Dataset, DatasetError, Found, Request, compact, open_dataset
 from benchmarks.datasets.catalog import DATASETS, check, spec
 from tests.data.scenes import SCENES, Scene
@@ -134,33 +134,28 @@ def test_panoptic_quality_by_hand() -> None:
     assert numbers["sq"] == pytest.approx(1)
 
 
-def test_panoptic_quality_is_that_of_another_implementation(tmp_path: Path) -> None:
+def test_panoptic_results_give_another_implementation_the_same_quality(tmp_path: Path) -> None:
     from hotcoco.panoptic import pq_compute
 
     dataset = tiny("coco_2017_panoptic", measures=("panoptic",))
-    truth = json.loads((DATA / "coco_panoptic" / "annotations" / "panoptic_val2017.json").read_text())
-    random, annotations, found = np.random.default_rng(0), [], {}
-    for row in truth["annotations"]:
-        scene = next(s for s in SCENES if s.name == row["file_name"][:6])
-        one = detections(scene)
+    random, found = np.random.default_rng(0), {}
+    for picture in dataset.images:
+        one = detections(next(s for s in SCENES if s.name == picture.path.stem))
         assert one.panoptic is not None
         one.panoptic = one.panoptic.roll(tuple(random.integers(-6, 7, 2).tolist()), (0, 1))
         one.panoptic[: random.integers(1, 30)] = 3
-        found[row["image_id"]] = compact(one)
-        ids = np.where(one.panoptic.numpy() == 3, 0, one.panoptic.numpy() + 1)
-        Image.fromarray(np.stack([ids % 256, ids // 256, ids * 0], -1).astype(np.uint8)).save(
-            tmp_path / row["file_name"]
-        )
-        segments = [{"id": int(i), "category_id": 3 * ((int(i) - 1) % 1000) + 1} for i in np.unique(ids) if i]
-        annotations.append(row | {"segments_info": segments})
-    (tmp_path / "found.json").write_text(json.dumps({"annotations": annotations}))
-    gt = DATA / "coco_panoptic" / "annotations" / "panoptic_val2017"
-    expected = pq_compute(f"{gt}.json", str(tmp_path / "found.json"), gt_folder=str(gt), pred_folder=str(tmp_path))
+        found[picture.id] = compact(one)
+    write_results(dataset, found, tmp_path / "out.json")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["out.json", "out_panoptic", "out_panoptic.json"]
+    truth, results = DATA / "coco_panoptic" / "annotations" / "panoptic_val2017", tmp_path / "out_panoptic"
+    arguments = {"gt_folder": str(truth), "pred_folder": str(results)}
+    expected = pq_compute(f"{truth}.json", f"{results}.json", **arguments)
     numbers = dataset.evaluate(found)
     for suffix, group in (("", "All"), ("_things", "Things"), ("_stuff", "Stuff")):
-        assert [numbers[f"{name}{suffix}"] for name in ("pq", "sq", "rq")] == pytest.approx(
-            [expected[group][name] for name in ("pq", "sq", "rq")]
-        )
+        ours = [numbers[f"{name}{suffix}"] for name in ("pq", "sq", "rq")]
+        assert ours == pytest.approx([expected[group][name] for name in ("pq", "sq", "rq")])
+    with pytest.raises(UsageError, match="out_panoptic is not empty"):
+        write_results(dataset, found, tmp_path / "out.json")
 
 
 @pytest.mark.parametrize("name", FOLDERS)

@@ -1,0 +1,60 @@
+"""Panoptic results in COCO's format: a JSON document, and beside it a folder of PNGs whose colours are segment ids."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from benchmarks.datasets.found import Found
+from benchmarks.datasets.panoptic import VOID, CocoPanoptic
+from zoo.errors import UsageError
+
+
+def path_beside(path: Path) -> Path:
+    """Where panoptic results go, given the file for boxes and masks."""
+    return path.with_name(f"{path.stem}_panoptic.json")
+
+
+def require_empty(path: Path) -> None:
+    """Raise UsageError where the folder beside `path` is there and holds something."""
+    folder = path.with_suffix("")
+    if folder.exists() and any(folder.iterdir()):
+        raise UsageError(f"{folder} is not empty; panoptic results go into a folder of their own.")
+
+
+def write(dataset: CocoPanoptic, found: Mapping[int | str, Found], path: Path) -> None:
+    """Write `path` and the folder of the same name without `.json`; both appear only when they are whole.
+
+    Raises UsageError for a folder of that name that is there already and holds something.
+    """
+    require_empty(path)
+    folder, part = path.with_suffix(""), path.with_suffix(".part")
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir()
+    annotations = [picture(dataset, image_id, one, part) for image_id, one in found.items()]
+    os.replace(part, folder)
+    part.write_text(json.dumps({"annotations": annotations}))
+    os.replace(part, path)
+
+
+def picture(dataset: CocoPanoptic, image_id: int | str, one: Found, folder: Path) -> dict[str, Any]:
+    """Write one picture's PNG, with segments numbered from 1 and void 0; returns its annotation."""
+    ids, kinds = dataset.segments_of(one, image_id)
+    name = dataset.annotations[image_id]["file_name"]
+    present, numbered = np.unique(np.append(ids, VOID), return_inverse=True)
+    numbers = numbered[:-1].reshape(ids.shape)  # VOID, the smallest, becomes 0
+    colours = np.stack([numbers >> 16, numbers >> 8 & 255, numbers & 255], axis=-1).astype(np.uint8)  # BGR
+    cv2.imwrite(str(folder / name), colours)
+    areas = np.bincount(numbers.reshape(-1), minlength=len(present))
+    segments = [
+        {"id": number, "category_id": kinds[int(present[number])], "area": int(areas[number])}
+        for number in range(1, len(present))
+    ]
+    return {"image_id": image_id, "file_name": name, "segments_info": segments}
