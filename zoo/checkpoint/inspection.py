@@ -10,6 +10,7 @@ from zoo.checkpoint.opening import open_checkpoint
 from zoo.checkpoint.selection import select, to_json
 from zoo.checkpoint.values import ITEM_SIZES, ArrayData, TensorRef
 from zoo.errors import ZooError
+from zoo.text import printable
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +64,7 @@ def inspect(path: str | Path) -> Inspection:
     try:
         refs, meta = select(contents.root)
     except ZooError as error:
-        raise type(error)(f"{path} {error}.") from None
+        raise type(error)(f"{path} {printable(str(error))}.") from None
     tensors = tuple((name, ref.shape, ref.dtype) for name, ref in refs.items())
     return Inspection(contents.path, contents.format, tensors, sum(map(size_of, refs.values())), meta)
 

@@ -13,6 +13,7 @@ from zoo.checkpoint.plain import open_pickle
 from zoo.checkpoint.safetensors_file import open_safetensors
 from zoo.checkpoint.zipped import open_zip
 from zoo.errors import CorruptCheckpoint, ZooError
+from zoo.text import printable
 
 
 def open_checkpoint(path: str | Path) -> Contents:
@@ -33,7 +34,7 @@ def opened(path: Path) -> Iterator[tuple[BinaryIO, int]]:
     except OSError as error:
         raise CorruptCheckpoint(f"{path} cannot be read: {error.strerror or error}.") from None
     except ZooError as error:
-        raise type(error)(f"{path} {error}.") from error.__cause__
+        raise type(error)(f"{path} {printable(str(error))}.") from error.__cause__
 
 
 def dispatch(path: Path, file: BinaryIO, size: int) -> Contents:

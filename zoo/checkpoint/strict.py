@@ -10,6 +10,7 @@ from zoo.checkpoint.diagnosis import differences, explain
 from zoo.checkpoint.reading import Checkpoint
 from zoo.checkpoint.renaming import adapt
 from zoo.errors import MismatchedCheckpoint
+from zoo.text import printable
 
 
 def load_into(model: nn.Module, checkpoint: Checkpoint, *, assign: bool = False) -> list[str]:
@@ -25,9 +26,8 @@ def load_into(model: nn.Module, checkpoint: Checkpoint, *, assign: bool = False)
     found = {name: tuple(tensor.shape) for name, tensor in state.items()}
     if any(differences(found, shapes)):
         where = f"{checkpoint.path} does" if checkpoint.path else "the checkpoint does"
-        raise MismatchedCheckpoint(
-            f"{where} not fit the network: {explain(found, shapes, class_count(checkpoint.meta))}"
-        )
+        reason = printable(explain(found, shapes, class_count(checkpoint.meta)), limit=2000)
+        raise MismatchedCheckpoint(f"{where} not fit the network: {reason}")
     model.load_state_dict(like(state, own) if assign else state, strict=True, assign=assign)
     return used
 

@@ -8,8 +8,13 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from zoo.text import printable
+
 if TYPE_CHECKING:
     from zoo.checkpoint.inspection import Inspection
+
+MAX_TEXT = 4 * 2**20
+"""Characters of a configuration that are printed."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -28,9 +33,10 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(found.as_json(), indent=1))
     elif args.config:
-        print(found.config or "")
+        print(printable(found.config or "", limit=MAX_TEXT, keep="\n\t"))
     else:
-        print("\n".join(lines(found) + (keys(found) if args.keys else [])))
+        shown = lines(found) + (keys(found) if args.keys else [])
+        print(*(printable(line) for line in shown), sep="\n")
     return 0
 
 

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from zoo.errors import UsageError
+from zoo.text import printable
 
 if TYPE_CHECKING:
     from requests import Response
@@ -40,7 +41,7 @@ class Refusal(Exception):
         unreachable: bool = False,
         stalled: bool = False,
     ) -> None:
-        super().__init__(reason)
+        super().__init__(printable(reason, limit=200))
         self.again = again
         self.wait = wait
         self.discard = discard

@@ -153,6 +153,17 @@ def test_inspect_shows_what_is_in_a_file(checkpoint, run):
     assert json.loads(run("inspect", str(checkpoint), "--json")[1])["tensors"][0]["shape"] == [2, 3]
 
 
+def test_names_in_a_file_cannot_steer_the_terminal(tmp_path, run):
+    evil = "\x1b]0;owned\x07\nzoo: all is well"
+    torch.save({"meta": {"CLASSES": (evil,), "config": evil}, "state_dict": {evil: torch.zeros(1)}}, tmp_path / "x.pth")
+    for options in ([], ["--keys"], ["--config"], ["--json"]):
+        status, out, _ = run("inspect", str(tmp_path / "x.pth"), *options)
+        assert status == 0 and "\x1b" not in out and "\x07" not in out
+    torch.save({"state_dict": {evil: 3, "a": torch.zeros(1)}}, tmp_path / "y.pth")
+    status, _, err = run("inspect", str(tmp_path / "y.pth"))
+    assert status == 1 and "\x1b" not in err and err.count("\n") == 1
+
+
 def test_convert_writes_a_file_that_reads_the_same(checkpoint, tmp_path, run):
     target = tmp_path / "x.safetensors"
     assert run("convert", str(checkpoint), str(target))[1].strip() == str(target)
