@@ -67,6 +67,8 @@ class SingleRoIExtractor(RoIExtractor):
             index = (levels == i).nonzero().squeeze(1)
             if len(index) or torch.jit.is_tracing():  # other pictures have regions where the example has none
                 pooled[index] = layer(features[i], rois[index]).to(pooled.dtype)
+            elif features[i].requires_grad:  # distributed training waits for a gradient of every parameter
+                pooled = pooled + features[i].sum() * 0
         return pooled
 
 

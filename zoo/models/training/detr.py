@@ -32,7 +32,7 @@ def detr_losses(
         losses.update({f"d{i}.{name}": value for name, value in layer.items()})
     if len(outputs) > 2 and outputs[2] is not None:
         anything = [replace(truth, labels=torch.zeros_like(truth.labels)) for truth in truths]
-        proposals = set_losses(head, *outputs[2], frames, anything)
+        proposals = set_losses(head, outputs[2][0], outputs[2][1], frames, anything)
         losses.update({f"enc_{name}": value for name, value in proposals.items()})
     return losses
 

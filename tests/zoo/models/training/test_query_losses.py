@@ -60,3 +60,12 @@ def test_every_stage_of_queryinst_learns() -> None:
     assert losses.keys() == {f"stage{i}_{name}" for i in range(2) for name in [*NAMES, "loss_mask"]}
     sum(losses.values()).backward()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in head.parameters())
+
+
+def test_levels_without_regions_have_gradients_too() -> None:
+    model = tiny_queryinst(FOCAL).train()
+    extractor = model.roi_head.bbox_roi_extractor[0]
+    features = [torch.rand(1, 16, 16, 16, requires_grad=True), torch.rand(1, 16, 8, 8, requires_grad=True)]
+    extractor(features, torch.tensor([[0.0, 4, 4, 20, 20]])).sum().backward()
+    assert features[0].grad is not None and features[0].grad.any()
+    assert features[1].grad is not None and not features[1].grad.any()
