@@ -58,13 +58,17 @@ def row(file: Cached) -> dict[str, object]:
 
 def show(args: argparse.Namespace) -> int:
     """`zoo cache list`."""
+    from zoo.files import cache
+
     files = matching(args.pattern)
     if args.json:
         print(json.dumps([row(file) for file in files], indent=1))
         return 0
     for file in files:
         print(f"{file.state:10}  {file.size / 2**20:9.1f} MiB  {file.name}")
-    print(f"{len(files)} files, {sum(file.size for file in files) / 2**20:,.1f} MiB in {cache_dir()}", file=sys.stderr)
+    copies = sum(path.stat().st_size for path in cache.derived())
+    total = f"{len(files)} files, {sum(file.size for file in files) / 2**20:,.1f} MiB in {cache_dir()}"
+    print(f"{total}, and {copies / 2**20:,.1f} MiB of fast copies", file=sys.stderr)
     return 0
 
 

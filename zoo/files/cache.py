@@ -4,7 +4,7 @@ CACHE/mmdetection/v2.0/retinanet/.../retinanet_r50_fpn_1x_coco_20200130-c2398f9e
 CACHE/mmdetection/v2.0/retinanet/.../....pth.part, ....pth.part.json                       a download to be resumed
 CACHE/.zoo/verified/PATH.json       digest, size and time of the file when it was last hashed
 CACHE/.zoo/locks/PATH.lock          held while a process downloads PATH
-CACHE/.zoo/tensors/SHA256.safetensors   its tensors, for fast loading
+CACHE/.zoo/tensors/SHA256.1.safetensors  its tensors, for fast loading
 CACHE/zoo.lock                      full digests of everything ever verified here
 """
 
@@ -25,6 +25,8 @@ from zoo.paths import cache_dir
 
 PRIVATE = ".zoo"
 PART = ".part"
+COPY_VERSION = 1
+"""Raised when the reader begins to yield something else, so that older fast copies are no longer used."""
 
 
 def location(remote: RemoteFile) -> Path:
@@ -48,7 +50,7 @@ def note_path(path: Path) -> Path | None:
 
 def tensors_path(sha256: str) -> Path:
     """Where the tensors of the file with this digest are kept for fast loading."""
-    return cache_dir() / PRIVATE / "tensors" / f"{sha256}.safetensors"
+    return cache_dir() / PRIVATE / "tensors" / f"{sha256}.{COPY_VERSION}.safetensors"
 
 
 def stamp(path: Path) -> list[int]:
