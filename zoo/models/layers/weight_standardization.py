@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+# Networks of these layers multiply a difference in the last digit by a thousand. So the statistics are computed step by
+# step as the reference does, not by `torch.std_mean`.
 EPS = 1e-5
 
 
@@ -15,7 +17,8 @@ class ConvWS(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, in_channels, H, W) to (N, out_channels, H', W')."""
-        std, mean = torch.std_mean(self.weight, dim=(1, 2, 3), keepdim=True)
+        flat = self.weight.flatten(1)
+        mean, std = per_filter(flat.mean(dim=1)), per_filter(flat.std(dim=1))
         return self._conv_forward(x, (self.weight - mean) / (std + EPS), self.bias)
 
 
@@ -36,9 +39,15 @@ class ConvAWS(nn.Conv2d):
 
     def standardized(self) -> Tensor:
         """The weight that convolves."""
-        variance, mean = torch.var_mean(self.weight, dim=(1, 2, 3), keepdim=True)
+        flat = self.weight.flatten(1)
+        mean, variance = per_filter(flat.mean(dim=1)), per_filter(flat.var(dim=1))
         return self.weight_gamma * (self.weight - mean) / (variance + EPS).sqrt() + self.weight_beta
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, in_channels, H, W) to (N, out_channels, H', W')."""
         return self._conv_forward(x, self.standardized(), self.bias)
+
+
+def per_filter(values: Tensor) -> Tensor:
+    """(out_channels,) as (out_channels, 1, 1, 1)."""
+    return values[:, None, None, None]
