@@ -70,6 +70,15 @@ def load_command(parser: argparse.ArgumentParser, command: Command) -> None:
     """Import a command's module and let it declare its options on `parser`."""
     module = import_module(command.module)
     module.configure(parser)
+    add_manifest_option(parser)
+    parser.set_defaults(run=module.run)
+
+
+def add_manifest_option(parser: argparse.ArgumentParser) -> None:
+    """`--manifest`, behind the command's name and behind those of its own subcommands."""
     help_text = "also the models of this manifest file (may be repeated)"
     parser.add_argument("--manifest", metavar="FILE", action=_UseManifest, default=argparse.SUPPRESS, help=help_text)
-    parser.set_defaults(run=module.run)
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for inner in action.choices.values():
+                add_manifest_option(inner)

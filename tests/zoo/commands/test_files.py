@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -129,6 +130,12 @@ def answer_without_network(url):
 
     there = url.startswith("file:") and Path(urlsplit(url).path).is_file()
     return Answer(url, "served" if there else "missing", 7 if there else None, 2e10), False
+
+
+def test_a_manifest_may_be_given_behind_subcommands(own, run, monkeypatch):
+    monkeypatch.delenv("ZOO_MANIFESTS")
+    monkeypatch.setattr("os.environ", dict(os.environ))  # --manifest is for this process and those it starts
+    assert run("cache", "path", "mine", "--manifest", str(own / "mine.yaml"))[0] == 0
 
 
 def test_offline_surveys_are_refused(own, run):
