@@ -66,6 +66,7 @@ def use(known: Table, state: State, shapes: Shapes) -> tuple[State, bool]:
     copy(known, result, shapes)
     drop(known, result, shapes)
     fill(known, result, shapes)
+    derive(known, result, shapes)
     return result, changed
 
 
@@ -107,6 +108,15 @@ def fill(known: Table, state: State, shapes: Shapes) -> None:
             if pattern.fullmatch(name):
                 kind = torch.int64 if isinstance(value, int) else torch.float32
                 state[name] = torch.full(tuple(shapes[name]), value, dtype=kind)
+
+
+def derive(known: Table, state: State, shapes: Shapes) -> None:
+    """Compute what such files lack from what they have."""
+    for name in [name for name in shapes if name not in state]:
+        for rule in known.derive:
+            for source in rule.renamed(name):
+                if source in state and rule.values is not None:
+                    state[name] = rows.apply(rule.values, state[source], shapes[name])
 
 
 def from_v1(names: Sequence[str], meta: Mapping[str, object]) -> bool:

@@ -61,6 +61,16 @@ def without_background(rows: Tensor, shape: Sequence[int], width: int = 0) -> Te
     return rows[surplus:] if surplus > 0 and len(rows) % surplus == 0 else rows
 
 
+def filter_mean(filters: Tensor, shape: Sequence[int]) -> Tensor:
+    """Mean of each filter, (C, 1, 1, 1)."""
+    return filters.flatten(1).mean(1).reshape(shape)
+
+
+def filter_deviation(filters: Tensor, shape: Sequence[int]) -> Tensor:
+    """Standard deviation of each filter, (C, 1, 1, 1), with the small constant that keeps it from zero."""
+    return (filters.flatten(1).var(1) + 1e-5).sqrt().reshape(shape)
+
+
 Operation = Callable[..., Tensor]
 
 OPERATIONS: dict[str, Operation] = {
@@ -70,6 +80,8 @@ OPERATIONS: dict[str, Operation] = {
     "coco91_foreground": coco91_foreground,
     "background_last": background_last,
     "without_background": without_background,
+    "filter_mean": filter_mean,
+    "filter_deviation": filter_deviation,
 }
 
 

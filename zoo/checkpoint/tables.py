@@ -39,8 +39,8 @@ class Table:
     """Everything about one origin of checkpoints.
 
     when: a pattern that some name of the file must match. drop: names to leave out where the network lacks them.
-    fill: (pattern, value) of names to make up where the file lacks them. values: (pattern, operation) on published
-    names.
+    fill: (pattern, value) of names to make up where the file lacks them. derive: rules from names that the
+    file lacks to those that they are computed from. values: (pattern, operation) on published names.
     """
 
     title: str
@@ -49,6 +49,7 @@ class Table:
     copies: tuple[Rule, ...]
     drop: tuple[re.Pattern[str], ...]
     fill: tuple[tuple[re.Pattern[str], float], ...]
+    derive: tuple[Rule, ...]
     values: tuple[tuple[re.Pattern[str], str], ...]
 
     def concerns(self, names: Iterable[str]) -> bool:
@@ -80,6 +81,7 @@ def table(name: str) -> Table:
         rules=tuple(map(rule, content.get("rules", ()))),
         copies=tuple(map(rule, content.get("copies", ()))),
         drop=tuple(map(re.compile, content.get("drop", ()))),
+        derive=tuple(map(rule, content.get("derive", ()))),
         fill=tuple((re.compile(item["name"]), item["value"]) for item in content.get("fill", ())),
         values=tuple((re.compile(item["name"]), item["values"]) for item in content.get("values", ())),
     )
