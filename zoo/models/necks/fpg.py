@@ -22,7 +22,8 @@ class FPG(nn.Module):
     paths: the direction of each pathway; bottom-up ("bu") throughout, as published. skip_inds: per level, the pathways
     that leave it as it is. Transitions, each described as `{type: conv | interpolation_conv | last_conv, ...}` or None:
     same_up, from the finer level of the same pathway; across_lateral, across_up, across_down, from the same, finer and
-    coarser level of the pathway before; across_skip, from the first one; output, to the results.
+    coarser level of the pathway before; across_skip, from the first one; output, to the results. norm_cfg: descriptions
+    state it, but each transition has its own.
     """
 
     def __init__(

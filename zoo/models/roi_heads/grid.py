@@ -56,7 +56,6 @@ class GridHead(nn.Module):
         conv_kernel_size: int = 3,
         point_feat_channels: int = 64,
         deconv_kernel_size: int = 4,
-        class_agnostic: bool = False,
         loss_grid: Mapping[str, Any] | None = None,
         conv_cfg: Mapping[str, Any] | None = None,
         norm_cfg: Mapping[str, Any] = GN,
