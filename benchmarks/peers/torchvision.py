@@ -24,6 +24,8 @@ PREDICTORS = (
     "classification_head.cls_logits.bias",
     *(f"classification_head.module_list.{level}.bias" for level in range(6)),
 )
+# Their COCO_V1 weights are older than torchvision's epsilon, which it takes back for them.
+WITHOUT_EPSILON = ("fasterrcnn_resnet50_fpn", "maskrcnn_resnet50_fpn", "retinanet_resnet50_fpn")
 SILENT = -30.0
 # Standard deviation of a random predictor's outputs, by a part of its name.
 GAINS = {"bbox": 0.2, "regression_head.module_list": 0.2, "cls_score": 2.0, "cls_logits": 1.0}
@@ -61,9 +63,9 @@ class TorchvisionDetector(nn.Module):
         builder = getattr(torchvision.models.detection, name)
         self.network = builder(weights=None, weights_backbone=None).eval()
         randomize(self.network)
-        for module in self.network.backbone.modules():
+        for module in self.network.backbone.body.modules() if name in WITHOUT_EPSILON else ():
             if isinstance(module, nn.BatchNorm2d):
-                module.eps = 0.0  # as torchvision itself does for its COCO_V1 weights
+                module.eps = 0.0
         self.network.transform = Inputs()
         self.preprocess = preprocess
 

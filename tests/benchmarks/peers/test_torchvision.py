@@ -20,10 +20,14 @@ def pair(name: str):
     return ours, theirs
 
 
-@pytest.mark.parametrize("name", ["fasterrcnn_resnet50_fpn", "maskrcnn_resnet50_fpn", "retinanet_resnet50_fpn"])
+NAMES = ["fasterrcnn_resnet50_fpn", "maskrcnn_resnet50_fpn", "retinanet_resnet50_fpn"]
+NAMES += ["maskrcnn_resnet50_fpn_v2", "retinanet_resnet50_fpn_v2"]
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_with_torchvisions_weights_our_network_detects_what_torchvisions_does(name):
     ours, theirs = pair(name)
-    images, frame = torch.rand(1, 3, 256, 320) * 4 - 2, Frame((256, 320), (128, 160), (2.0, 2.0))
+    images, frame = torch.rand(1, 3, 256, 320) * 4 - 2, Frame((256, 320), (512, 640), (0.5, 0.5))
     with torch.inference_mode():
         (want,), (have,) = theirs.predict(images, [frame]), ours.predict(images, [frame])
     found = agreement.compare([want], [have])
