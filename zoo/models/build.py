@@ -216,6 +216,7 @@ COMPONENTS: dict[str, str] = {
     # training: assigners and samplers
     "ATSSAssigner": "training.assigners.atss:ATSSAssigner",
     "HungarianAssigner": "training.assigners.hungarian:HungarianAssigner",
+    "MaskHungarianAssigner": "training.assigners.hungarian:MaskHungarianAssigner",
     "MaxIoUAssigner": "training.assigners.max_iou:MaxIoUAssigner",
     "OHEMSampler": "training.samplers.ohem:OHEMSampler",
     "PseudoSampler": "training.samplers.random:PseudoSampler",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch.nn.functional as F
@@ -12,6 +13,8 @@ from zoo.models.build import component
 from zoo.models.detectors.base import Detector
 from zoo.models.detectors.panoptic_fpn import in_output
 from zoo.models.queries.padding import padding_mask
+from zoo.models.training.methods import losses_of
+from zoo.models.training.targets import Truth
 from zoo.structures import Detections, Frame
 
 
@@ -33,6 +36,23 @@ class MaskFormer(Detector):
 
     def predict(self, images: Tensor, frames: Sequence[Frame], *args: Any) -> list[Detections]:
         """Panoptic maps, or detections with masks, or both, in output coordinates."""
-        logits, masks = self.panoptic_head(self.features(images), padding_mask(images, frames))
+        logits, masks = self.outputs(images, frames)
         masks = F.interpolate(masks[-1], size=images.shape[-2:], mode="bilinear", align_corners=False)
         return [self.panoptic_fusion_head(x, in_output(m, frame)) for x, m, frame in zip(logits[-1], masks, frames)]
+
+    def outputs(self, images: Tensor, frames: Sequence[Frame]) -> Any:
+        """What the head's `forward` returns."""
+        return self.panoptic_head(self.features(images), padding_mask(images, frames))
+
+    def compute_losses(self, images: Tensor, frames: Sequence[Frame], truths: Sequence[Truth]) -> dict[str, Tensor]:
+        """The head's losses. Stuff is learnt as objects are, with its own labels and masks."""
+        truths = [on_input(truth, images) for truth in truths]
+        return losses_of(self.panoptic_head)(self.panoptic_head, self.outputs(images, frames), frames, truths)
+
+
+def on_input(truth: Truth, images: Tensor) -> Truth:
+    """A picture's objects with masks of the size of the padded input (N, 3, H, W)."""
+    if truth.masks is None:
+        return truth
+    missing = [have - want for have, want in zip(images.shape[-2:], truth.masks.shape[-2:])]
+    return replace(truth, masks=F.pad(truth.masks, (0, missing[1], 0, missing[0])))

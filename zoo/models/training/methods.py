@@ -25,6 +25,8 @@ LOSSES = {
     "DoubleHeadRoIHead": "standard_roi:standard_losses",
     "FCOSHead": "fcos:fcos_losses",
     "GFLHead": "gfl:gfl_losses",
+    "Mask2FormerHead": "maskformer:mask2former_losses",
+    "MaskFormerHead": "maskformer:maskformer_losses",
     "RPNHead": "anchors:rpn_losses",
     "RetinaHead": "anchors:anchor_losses",
     "RetinaSepBNHead": "anchors:anchor_losses",

@@ -43,3 +43,19 @@ def cheapest(cost: Tensor) -> Tensor:
 def extent(size: tuple[int, int], like: Tensor) -> Tensor:
     """(w, h, w, h) of a picture of (h, w)."""
     return like.new_tensor([size[1], size[0], size[1], size[0]])
+
+
+class MaskHungarianAssigner:
+    """The same for queries with masks (Cheng et al., MaskFormer, 2021, section 3.2)."""
+
+    def __init__(self, cls_cost: Mapping[str, Any], mask_cost: Mapping[str, Any], dice_cost: Mapping[str, Any]) -> None:
+        self.cls_cost, self.mask_cost, self.dice_cost = component(cls_cost), component(mask_cost), component(dice_cost)
+
+    @torch.no_grad()
+    def assign(self, logits: Tensor, labels: Tensor, masks: Tensor, targets: Tensor) -> Tensor:
+        """For each query the index of its object, or BACKGROUND, (Q,).
+
+        logits: (Q, C). labels: (M,). masks: (Q, P) logits and targets: (M, P), at the same pixels or points.
+        """
+        cost = self.cls_cost(logits, labels) + self.mask_cost(masks, targets)
+        return cheapest(cost + self.dice_cost(masks, targets))
