@@ -5,6 +5,9 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+# Above this share of positions, gathering their windows costs more time and memory than convolving everywhere.
+DENSE = 0.2
+
 
 class MaskedConv2d(nn.Conv2d):
     """A convolution of stride and dilation 1 whose output is zero, without bias, where a mask says no.
@@ -17,6 +20,8 @@ class MaskedConv2d(nn.Conv2d):
         if mask is None:
             return super().forward(x)
         picture, row, column = mask.nonzero(as_tuple=True)
+        if len(picture) > DENSE * mask.numel():
+            return super().forward(x) * mask[:, None]
         height, width = self.kernel_size
         pad_y, pad_x = (int(p) for p in self.padding)
         windows = F.pad(x, (pad_x, pad_x, pad_y, pad_y)).unfold(2, height, 1).unfold(3, width, 1)

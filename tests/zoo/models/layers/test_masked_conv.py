@@ -5,11 +5,16 @@ from __future__ import annotations
 import pytest
 import torch
 
+from zoo.models.layers import masked_conv
 from zoo.models.layers.masked_conv import MaskedConv2d
 
 
+@pytest.mark.parametrize("dense", [0.0, 1.0])
 @pytest.mark.parametrize("kernel_size", [1, 3])
-def test_masked_positions_equal_the_whole_convolution_and_others_are_zero(kernel_size: int) -> None:
+def test_masked_positions_equal_the_whole_convolution_and_others_are_zero(
+    kernel_size: int, dense: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(masked_conv, "DENSE", dense)
     torch.manual_seed(0)
     layer = MaskedConv2d(4, 6, kernel_size, padding=kernel_size // 2)
     x, mask = torch.randn(2, 4, 5, 7), torch.rand(2, 5, 7) > 0.6
