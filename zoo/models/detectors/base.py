@@ -47,8 +47,12 @@ class Detector(nn.Module):
         if not given. proposals: per picture (M, 4) xyxy boxes, for Fast R-CNN only.
         """
         sizes = sizes or [(images.shape[2], images.shape[3])] * len(images)
-        frames = [Frame.of_input(size) for size in sizes]
+        frames = [self.input_frame(images, size) for size in sizes]
         return self.predict(images, frames) if proposals is None else self.predict(images, frames, proposals)
+
+    def input_frame(self, images: Tensor, size: tuple[int, int]) -> Frame:
+        """The frame of a picture of (h, w) whose results are wanted in network-input coordinates."""
+        return Frame.of_input(size)
 
     def predict(self, images: Tensor, frames: Sequence[Frame], *args: Any) -> list[Detections]:
         """Detections in the frames' output coordinates. images: (N, 3, H, W). frames: one per picture."""

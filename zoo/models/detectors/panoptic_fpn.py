@@ -32,6 +32,10 @@ class PanopticFPN(TwoStageDetector):
         self.semantic_head = component(semantic_head)
         self.panoptic_fusion_head = component(panoptic_fusion_head, test_cfg=test_cfg["panoptic"])
 
+    def input_frame(self, images: Tensor, size: tuple[int, int]) -> Frame:
+        """In network-input coordinates, masks and panoptic maps cover the padding too, as in the reference."""
+        return Frame(size=size, output_size=(images.shape[2], images.shape[3]))
+
     def predict(self, images: Tensor, frames: Sequence[Frame], *args: Any) -> list[Detections]:
         """Detections with masks and a panoptic map, in output coordinates."""
         features = self.features(images)
@@ -40,7 +44,8 @@ class PanopticFPN(TwoStageDetector):
             self.semantic_head(features), size=images.shape[-2:], mode="bilinear", align_corners=False
         )
         for d, x, frame in zip(found, logits, frames):
-            d.panoptic = self.panoptic_fusion_head(d.masks, d.labels, in_output(x, frame))
+            whole = frame.scale == (1.0, 1.0) and frame.output_size == x.shape[-2:]
+            d.panoptic = self.panoptic_fusion_head(d.masks, d.labels, x if whole else in_output(x, frame))
         return [d.to_output(frame) for d, frame in zip(found, frames)]
 
     def compute_losses(self, images: Tensor, frames: Sequence[Frame], truths: Sequence[Truth]) -> dict[str, Tensor]:
