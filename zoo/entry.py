@@ -22,7 +22,8 @@ class Checkpoint:
 
     path: below each mirror's root, or a whole URL for a file that lives elsewhere. urls: the mirrors in order.
     sha256: the whole digest or its published first 8 hex digits; None if nothing was published. md5: likewise for
-    Detectron2, whose file names carry a part of the MD5. file: a local file instead of `path`.
+    Detectron2, whose file names carry a part of the MD5. file: a local file instead of `path`; with a digest it is
+    verified and cached like a download, without one it is used where it is.
     """
 
     path: str = ""
@@ -31,6 +32,11 @@ class Checkpoint:
     md5: str | None = None
     format: str = "mmdet-v2"
     file: Path | None = None
+
+    @property
+    def own_file(self) -> Path | None:
+        """The local file where there is nothing to fetch and nothing to verify."""
+        return None if self.sha256 or self.md5 else self.file
 
     @property
     def filename(self) -> str:

@@ -52,8 +52,8 @@ def cached_path(entry: Entry) -> Path | None:
 
     if entry.checkpoint is None:
         return None
-    if entry.checkpoint.file is not None:
-        return entry.checkpoint.file if entry.checkpoint.file.is_file() else None
+    if (own := entry.checkpoint.own_file) is not None:
+        return own if own.is_file() else None
     remote = model_file(entry)
     digest = cache.known_digest(path := cache.location(remote))
     return path if digest is not None and lock.expected(remote).mismatch(digest) is None else None
@@ -61,7 +61,7 @@ def cached_path(entry: Entry) -> Path | None:
 
 def local_file(entry: Entry) -> Path | None:
     """The file of a model of the user's own that needs no fetching. Raises FetchError when it is missing."""
-    file = entry.checkpoint.file if entry.checkpoint is not None else None
+    file = entry.checkpoint.own_file if entry.checkpoint is not None else None
     if file is not None and not file.is_file():
         raise FetchError(f"{entry.name} is said to be in {file}, which does not exist.")
     return file

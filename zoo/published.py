@@ -20,6 +20,8 @@ def model_file(entry: Entry) -> RemoteFile:
     file = entry.checkpoint
     if file is None:
         raise FetchError(f"no weights were ever published for {entry.name}.")
+    if file.file is not None:
+        return RemoteFile(safe_path(f"{entry.origin}/{file.filename}"), (file.file.as_uri(),), file.sha256, file.md5)
     return remote(file.path, file.urls, file.sha256, file.md5)
 
 

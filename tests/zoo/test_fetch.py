@@ -32,6 +32,22 @@ def test_a_name_or_alias_becomes_a_verified_file(own):
     assert path.is_relative_to(own / "cache")
 
 
+def test_a_local_file_with_a_hash_goes_the_same_way(own):
+    manifests = own / "mine.yaml"
+    manifests.write_text(manifests.read_text().replace("{path: mine", "{file: mirror/mine"))
+    path = zoo.fetch("mine")
+    assert path.read_bytes() == b"weights" and path == own / "cache" / "user" / "nano.pth"
+
+
+def test_a_local_file_with_another_hash_is_refused(own):
+    manifests = own / "mine.yaml"
+    manifests.write_text(manifests.read_text().replace("{path: mine", "{file: mirror/mine"))
+    (own / "mirror" / "mine" / "nano.pth").write_bytes(b"other weights")
+    with pytest.raises(FetchError, match=r"nano\.pth"):
+        zoo.fetch("mine")
+    assert not (own / "cache" / "user" / "nano.pth").exists()
+
+
 def test_progress_is_told(own):
     told = []
     zoo.fetch("mine", progress=lambda count, total: told.append((count, total)))
@@ -66,7 +82,7 @@ def test_every_published_file_has_a_place_of_its_own():
     places = {}
     for name in manifest.list_models():
         entry = manifest.get(name)
-        if entry.checkpoint is None or entry.checkpoint.file is not None:
+        if entry.checkpoint is None or entry.checkpoint.own_file is not None:
             continue
         file = model_file(entry)
         assert file.urls and not file.path.startswith("/") and ".." not in file.path.split("/")

@@ -121,7 +121,7 @@ def collect(names: list[str], locate: Callable[[Any], RemoteFile], strict: bool)
 def is_own(name: str) -> bool:
     """Whether a model is a local file of the user's own."""
     checkpoint = manifest.get(name).checkpoint
-    return checkpoint is not None and checkpoint.file is not None
+    return checkpoint is not None and checkpoint.own_file is not None
 
 
 def own_file(name: str, args: argparse.Namespace) -> str | None:
