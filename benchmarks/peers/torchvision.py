@@ -22,13 +22,15 @@ LABELS[torch.tensor(COCO_ROWS)] = torch.arange(80)
 PREDICTORS = (
     "cls_score.bias",
     "classification_head.cls_logits.bias",
-    *(f"classification_head.module_list.{level}.bias" for level in range(6)),
+    *(f"classification_head.module_list.{level}{part}.bias" for level in range(6) for part in ("", ".1")),
 )
+# Parts whose weights are drawn anew: torchvision's own let all scores be those of the biases.
+RENEWED = ("roi_heads.", "head.", "backbone.features.", "backbone.extra.")
 # Their COCO_V1 weights are older than torchvision's epsilon, which it takes back for them.
 WITHOUT_EPSILON = ("fasterrcnn_resnet50_fpn", "maskrcnn_resnet50_fpn", "retinanet_resnet50_fpn")
 SILENT = -30.0
 # Standard deviation of a random predictor's outputs, by a part of its name.
-GAINS = {"bbox": 0.2, "regression_head.module_list": 0.2, "cls_score": 2.0, "cls_logits": 1.0}
+GAINS = {"bbox": 0.2, "regression_head.module_list": 0.2, "cls_score": 2.0, "cls_logits": 2.0}
 
 
 class Inputs(nn.Module):
@@ -84,7 +86,7 @@ def randomize(network: nn.Module) -> None:
     for name, value in network.named_parameters():
         if name == "backbone.body.conv1.weight":
             value.data.mul_(0.02)
-        elif ("roi_heads." in name or name.startswith("head.")) and value.ndim > 1:
+        elif name.startswith(RENEWED) and value.ndim > 1:
             gain = next((gain for part, gain in GAINS.items() if part in name), math.sqrt(2))
             nn.init.normal_(value, std=gain / math.sqrt(value[0].numel()))
         elif name.endswith(PREDICTORS):

@@ -15,7 +15,7 @@ from torch import Tensor
 from zoo.checkpoint import rows
 from zoo.checkpoint.tables import Rule, Table, table
 
-TABLES = ("older", "mmdet_v3", "detectron2", "torchvision")
+TABLES = ("older", "mmdet_v3", "detectron2", "torchvision", "torchvision_ssdlite")
 PREFIXES = ("module.", "model.", "detector.")
 """What wrappers of a network (data parallel, Lightning) put in front of every name."""
 

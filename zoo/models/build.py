@@ -70,6 +70,7 @@ COMPONENTS: dict[str, str] = {
     "HRNet": "backbones.hrnet:HRNet",
     "HourglassNet": "backbones.hourglass:HourglassNet",
     "MobileNetV2": "backbones.mobilenet_v2:MobileNetV2",
+    "MobileNetV3": "backbones.mobilenet_v3:MobileNetV3",
     "PyramidVisionTransformer": "backbones.pvt:PyramidVisionTransformer",
     "PyramidVisionTransformerV2": "backbones.pvt:PyramidVisionTransformerV2",
     "RegNet": "backbones.regnet:RegNet",
@@ -210,7 +211,8 @@ COMPONENTS: dict[str, str] = {
     "LegacySSDAnchorGenerator": "priors.anchors:LegacySSDAnchorGenerator",
     "SSDAnchorGenerator": "priors.anchors:SSDAnchorGenerator",
     "TBLRBBoxCoder": "coders.tblr:TBLRCoder",
-    "WholePixelAnchorGenerator": "priors.whole_pixel_anchors:WholePixelAnchorGenerator",
+    "WholePixelAnchorGenerator": "priors.whole_pixels:WholePixelAnchorGenerator",
+    "WholePixelPointGenerator": "priors.whole_pixels:WholePixelPointGenerator",
     "YOLOAnchorGenerator": "priors.anchors:YOLOAnchorGenerator",
     "YOLOBBoxCoder": "coders.yolo:YOLOCoder",
     # training: assigners and samplers

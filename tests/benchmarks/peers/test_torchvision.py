@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torchvision.models import detection, get_model_weights
 
 import zoo
 from benchmarks import agreement
@@ -20,14 +21,24 @@ def pair(name: str):
     return ours, theirs
 
 
-NAMES = ["fasterrcnn_resnet50_fpn", "maskrcnn_resnet50_fpn", "retinanet_resnet50_fpn"]
-NAMES += ["maskrcnn_resnet50_fpn_v2", "retinanet_resnet50_fpn_v2"]
+# Sides that 64 and 128 do not divide: torchvision rounds the strides of coarse levels down.
+SIZES = {
+    "fasterrcnn_resnet50_fpn": (224, 288),
+    "maskrcnn_resnet50_fpn": (224, 288),
+    "retinanet_resnet50_fpn": (224, 288),
+    "maskrcnn_resnet50_fpn_v2": (224, 288),
+    "retinanet_resnet50_fpn_v2": (224, 288),
+    "fcos_resnet50_fpn": (224, 288),
+    "ssd300_vgg16": (300, 300),
+    "ssdlite320_mobilenet_v3_large": (320, 320),
+}
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", SIZES)
 def test_with_torchvisions_weights_our_network_detects_what_torchvisions_does(name):
-    ours, theirs = pair(name)
-    images, frame = torch.rand(1, 3, 256, 320) * 4 - 2, Frame((256, 320), (512, 640), (0.5, 0.5))
+    (ours, theirs), size = pair(name), SIZES[name]
+    frame = Frame(size, (2 * size[0], 2 * size[1]), (0.5, 0.5))
+    images = torch.rand(1, 3, *size) * 4 - 2
     with torch.inference_mode():
         (want,), (have,) = theirs.predict(images, [frame]), ours.predict(images, [frame])
     found = agreement.compare([want], [have])
@@ -40,12 +51,22 @@ def test_with_torchvisions_weights_our_network_detects_what_torchvisions_does(na
         assert both / either > 0.9  # torchvision pastes masks at whole pixels
 
 
-def test_pictures_are_resized_as_torchvision_does():
-    from torchvision.models.detection.transform import GeneralizedRCNNTransform
-
+@pytest.mark.parametrize("name", ["fcos_resnet50_fpn", "ssd300_vgg16", "ssdlite320_mobilenet_v3_large"])
+def test_pictures_become_the_inputs_that_torchvision_makes(name):
     picture = formula.picture(240, 333, 0)
-    sample = zoo.build("torchvision/fasterrcnn_resnet50_fpn").preprocess(picture[..., ::-1].copy())
-    transform = GeneralizedRCNNTransform(800, 1333, [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]).eval()
+    sample = zoo.preprocessor(f"torchvision/{name}")(picture[..., ::-1].copy())
+    transform = getattr(detection, name)(weights=None, weights_backbone=None).eval().transform
     images, _ = transform([torch.from_numpy(picture.transpose(2, 0, 1).copy()).float() / 255])
     assert sample.size == images.image_sizes[0]
     assert torch.allclose(sample.image, images.tensors[0], atol=1e-4)
+
+
+@pytest.mark.parametrize("name", zoo.list_models("torchvision/*"))
+def test_what_the_manifest_says_of_a_file_is_what_torchvision_says(name):
+    entry = zoo.get(name)
+    weights = get_model_weights(name.removeprefix("torchvision/")).DEFAULT
+    assert entry.checkpoint.urls[0] == weights.url and entry.checkpoint.sha256 in weights.url
+    measured = {"box_ap": weights.meta["_metrics"]["COCO-val2017"]["box_map"]}
+    if "mask_map" in weights.meta["_metrics"]["COCO-val2017"]:
+        measured["mask_ap"] = weights.meta["_metrics"]["COCO-val2017"]["mask_map"]
+    assert {metric: round(value, 1) for metric, value in entry.metrics["coco_2017_val"].items()} == measured

@@ -13,6 +13,7 @@ from zoo.errors import BuildError
 from zoo.models.layers.conv_module import ConvModule
 from zoo.models.layers.freezing import freeze, keep_statistics
 from zoo.models.layers.inverted_residual import InvertedResidual, make_divisible
+from zoo.models.layers.squeeze_excitation import SELayer
 
 BN = {"type": "BN", "eps": 1e-3}
 SWISH = {"type": "Swish"}
@@ -80,7 +81,7 @@ class EfficientNet(nn.Module):
                         before * expansion,
                         kernel,
                         stride if k == 0 else 1,
-                        se_ratio=expansion * SE_RATIO,
+                        se=SELayer(before * expansion, before // SE_RATIO, act_cfg),
                         drop_path_rate=next(rates),
                         **common,
                     )

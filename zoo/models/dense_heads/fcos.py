@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from torch import Tensor, nn
 
 from zoo.models.dense_heads.anchor_head import AnchorHead
 from zoo.models.dense_heads.atss import GN
+from zoo.models.dense_heads.selection import Level, joint
 from zoo.models.dense_heads.towers import init_dense, over_levels, run, tower
 from zoo.models.layers.conv_module import ConvModule
 from zoo.models.layers.scale import Scale
@@ -24,10 +26,11 @@ DCNV2 = {"type": "DCNv2"}
 class FCOSHead(AnchorHead):
     """Classes, centreness and distances to the box's sides for every cell.
 
-    strides: pixels per cell and level. dcn_on_last_conv: each tower ends in a deformable convolution. norm_on_bbox:
-    distances are predicted in strides, else as logarithms of pixels. centerness_on_reg: centreness comes from the box
-    tower. regress_ranges: distances that each level is trained for; center_sampling, center_sample_radius: cells within
-    so many strides of an object's centre are trained for it.
+    strides: pixels per cell and level, each with a point in its middle unless `anchor_generator` says where.
+    dcn_on_last_conv: each tower ends in a deformable convolution. norm_on_bbox: distances come in strides, else
+    as logarithms of pixels. centerness_on_reg: centreness comes from the box tower. joint_score: the threshold sees the
+    geometric mean of class score and centreness. regress_ranges: distances that each level is trained for;
+    center_sampling, center_sample_radius: cells within so many strides of an object's centre are trained for it.
     """
 
     def __init__(
@@ -45,6 +48,7 @@ class FCOSHead(AnchorHead):
         center_sample_radius: float = 1.5,
         norm_on_bbox: bool = False,
         centerness_on_reg: bool = False,
+        joint_score: bool = False,
         loss_cls: Mapping[str, Any] = FOCAL,
         bbox_coder: Mapping[str, Any] = DISTANCE,
         loss_centerness: Mapping[str, Any] | None = None,
@@ -56,7 +60,8 @@ class FCOSHead(AnchorHead):
         self.center_sample_radius = center_sample_radius
         self.norm_on_bbox, self.centerness_on_reg = norm_on_bbox, centerness_on_reg
         self.strides = tuple(strides)
-        self.prior_generator = PointGenerator(strides)
+        self.joint_score = joint_score
+        self.prior_generator = self.prior_generator or PointGenerator(strides)
         special = {stacked_convs - 1: DCNV2} if dcn_on_last_conv else None
         options: dict[str, Any] = {"conv_cfg": conv_cfg, "special": special, "bias": conv_bias}
         self.cls_convs = tower(in_channels, self.feat_channels, stacked_convs, norm_cfg, **options)
@@ -90,6 +95,11 @@ class FCOSHead(AnchorHead):
         if not self.norm_on_bbox:
             return x.exp()
         return x.clamp(min=0) if self.training else x.clamp(min=0) * stride
+
+    def levels(self, outputs: Sequence[Sequence[Tensor]], picture: int) -> list[Level]:
+        """One picture's predictions, level by level."""
+        levels = super().levels(outputs, picture)
+        return [replace(level, scores=joint(level), quality=None) for level in levels] if self.joint_score else levels
 
 
 class NASFCOSHead(FCOSHead):

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from zoo.models.dense_heads.atss import ATSSHead
-from zoo.models.dense_heads.selection import Level, best_rows
+from zoo.models.dense_heads.selection import Level, best_rows, joint
 from zoo.models.layers.boxes import pairwise_iou
 from zoo.models.layers.nms import multiclass_nms
 from zoo.structures import Detections, Frame
@@ -47,10 +47,10 @@ class PAAHead(ATSSHead):
         """The best `nms_pre` anchors of each level: boxes (K, 4) and scores (K, C)."""
         boxes, scores = [], []
         for level in levels:
-            joint = (level.scores * level.quality[:, None]).sqrt()  # type: ignore[index]
-            keep = best_rows(joint, self.test_cfg.get("nms_pre", -1))
+            both = joint(level)
+            keep = best_rows(both, self.test_cfg.get("nms_pre", -1))
             boxes.append(self.decode(level.priors[keep], level.regression[keep], size=frame.size))
-            scores.append(joint[keep])
+            scores.append(both[keep])
         return torch.cat(boxes), torch.cat(scores)
 
 

@@ -39,6 +39,12 @@ def class_scores(logits: Tensor, use_sigmoid: bool) -> Tensor:
     return logits.sigmoid() if use_sigmoid else logits.softmax(-1)[:, :-1]
 
 
+def joint(level: Level) -> Tensor:
+    """Scores (P, C): the geometric mean of class scores and the level's quality."""
+    assert level.quality is not None
+    return (level.scores * level.quality[:, None]).sqrt()
+
+
 def above_threshold(scores: Tensor, score_thr: float, nms_pre: int) -> tuple[Tensor, Tensor, Tensor]:
     """The best `nms_pre` of all (prior, class) pairs above a threshold.
 
@@ -58,10 +64,19 @@ def best_rows(scores: Tensor, count: int) -> Tensor:
     return ranked(scores.max(dim=1).values)[1][:count]
 
 
+def best_of_classes(scores: Tensor, labels: Tensor, count: int) -> Tensor:
+    """Indices of the `count` highest scores of every class. scores, labels: (K,)."""
+    order = ranked(scores)[1]
+    order = order[labels[order].sort(stable=True).indices]  # class by class, each best first
+    first = torch.searchsorted(labels[order], labels[order])
+    return order[torch.arange(len(order), device=order.device) - first < count]
+
+
 def select_and_decode(levels: Sequence[Level], decode: Decode, cfg: Mapping[str, Any]) -> tuple[Tensor, Tensor, Tensor]:
     """Candidates of one picture: per level the best pairs above the threshold, decoded.
 
-    decode: (priors (K, 2 or 4), regression (K, D)) -> boxes (K, 4) xyxy. cfg: `score_thr`, `nms_pre`.
+    decode: (priors (K, 2 or 4), regression (K, D)) -> boxes (K, 4) xyxy. cfg: `score_thr`, `nms_pre` pairs of a level,
+    `class_pre` of a class.
     Returns boxes (K, 4), scores (K,) times quality, labels (K,), level after level.
     """
     priors, regressions, scores, labels = [], [], [], []
@@ -71,7 +86,11 @@ def select_and_decode(levels: Sequence[Level], decode: Decode, cfg: Mapping[str,
         regressions.append(level.regression[index])
         scores.append(kept if level.quality is None else kept * level.quality[index])
         labels.append(label)
-    return decode(torch.cat(priors), torch.cat(regressions)), torch.cat(scores), torch.cat(labels)
+    found = [torch.cat(parts) for parts in (priors, regressions, scores, labels)]
+    if "class_pre" in cfg:
+        keep = best_of_classes(found[2], found[3], cfg["class_pre"])
+        found = [part[keep] for part in found]
+    return decode(found[0], found[1]), found[2], found[3]
 
 
 def detect(levels: Sequence[Level], decode: Decode, cfg: Mapping[str, Any]) -> Detections:

@@ -15,8 +15,8 @@ from zoo.models.layers.squeeze_excitation import SELayer
 class InvertedResidual(nn.Module):
     """A 1x1 convolution to `mid_channels`, a depthwise one, and a linear 1x1 one; a shortcut where shapes allow.
 
-    Without a change of width, there is no first convolution. se_ratio: of the hidden channels of squeeze and
-    excitation, None for none. drop_path_rate: of stochastic depth.
+    Without a change of width, there is no first convolution. se: squeeze and excitation of the hidden channels.
+    drop_path_rate: of stochastic depth.
     """
 
     def __init__(
@@ -26,7 +26,7 @@ class InvertedResidual(nn.Module):
         mid_channels: int,
         kernel_size: int = 3,
         stride: int = 1,
-        se_ratio: float | None = None,
+        se: SELayer | None = None,
         conv_cfg: Mapping[str, Any] | None = None,
         norm_cfg: Mapping[str, Any] | None = None,
         act_cfg: Mapping[str, Any] = RELU,
@@ -48,15 +48,23 @@ class InvertedResidual(nn.Module):
             act_cfg=act_cfg,
             **common,
         )
-        self.se = SELayer(mid_channels, se_ratio, act_cfg) if se_ratio else None
+        self.se = se
         self.linear_conv = ConvModule(mid_channels, out_channels, 1, act_cfg=None, **common)
         self.drop_path = StochasticDepth(drop_path_rate, "row")
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, in_channels, H, W) to (N, out_channels, H / stride, W / stride)."""
-        out = self.depthwise_conv(x if self.expand_conv is None else self.expand_conv(x))
-        out = self.linear_conv(out if self.se is None else self.se(out))
+        out = self.project(self.expand(x))
         return x + self.drop_path(out) if self.shortcut else out
+
+    def expand(self, x: Tensor) -> Tensor:
+        """(N, in_channels, H, W) to (N, mid_channels, H, W)."""
+        return x if self.expand_conv is None else self.expand_conv(x)
+
+    def project(self, x: Tensor) -> Tensor:
+        """(N, mid_channels, H, W) to (N, out_channels, H / stride, W / stride)."""
+        x = self.depthwise_conv(x)
+        return self.linear_conv(x if self.se is None else self.se(x))
 
 
 def make_divisible(value: float, divisor: int = 8) -> int:

@@ -15,14 +15,19 @@ SIGMOID = {"type": "Sigmoid"}
 class SELayer(nn.Module):
     """Scales each channel by a factor in (0, 1) that depends on all channels' means.
 
-    ratio: of the channels to the hidden ones.
+    hidden: channels between the two layers. gate_cfg: what makes the factors.
     """
 
-    def __init__(self, channels: int, ratio: float = 16, act_cfg: Mapping[str, Any] = RELU) -> None:
+    def __init__(
+        self,
+        channels: int,
+        hidden: int,
+        act_cfg: Mapping[str, Any] = RELU,
+        gate_cfg: Mapping[str, Any] = SIGMOID,
+    ) -> None:
         super().__init__()
-        hidden = int(channels / ratio)
         self.conv1 = ConvModule(channels, hidden, 1, act_cfg=act_cfg)
-        self.conv2 = ConvModule(hidden, channels, 1, act_cfg=SIGMOID)
+        self.conv2 = ConvModule(hidden, channels, 1, act_cfg=gate_cfg)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, channels, H, W) to the same."""

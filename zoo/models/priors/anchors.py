@@ -79,13 +79,20 @@ class AnchorGenerator:
 
         sizes: (H, W) of each level's feature map.
         """
-        return [self.level_priors(level, tuple(size), torch.device(device)) for level, size in enumerate(sizes)]
+        levels, place = enumerate(zip(sizes, self.steps(sizes))), torch.device(device)
+        return [self.level_priors(level, tuple(size), step, place) for level, (size, step) in levels]
+
+    def steps(self, sizes: Sequence[tuple[int, int]]) -> Sequence[tuple[float, float]]:
+        """Pixels per cell of each level, (x, y), when its map has (H, W) cells."""
+        return self.strides
 
     @lru_cache(maxsize=64)  # noqa: B019  (a generator lives as long as its network)
-    def level_priors(self, level: int, size: tuple[int, int], device: torch.device) -> Tensor:
+    def level_priors(
+        self, level: int, size: tuple[int, int], step: tuple[float, float], device: torch.device
+    ) -> Tensor:
         """Anchors of one level; kept, because pictures of one size follow each other."""
         with torch.inference_mode(False):  # what is kept may be used in training later
-            shifts = cell_corners(size, self.strides[level], device)
+            shifts = cell_corners(size, step, device)
             return (self.base_anchors[level].to(device) + shifts.repeat(1, 2)[:, None]).view(-1, 4)
 
 
@@ -99,22 +106,25 @@ class SSDAnchorGenerator(AnchorGenerator):
     """Anchors of SSD (Liu et al., 2016, section 2.2): one more square one between each level's size and the next.
 
     ratios: per level, each also upside down. min_sizes, max_sizes: per level in pixels; without them they come from
-    `basesize_ratio_range`, parts of `input_size` (300 or 512) at the second and the last level.
+    `basesize_ratio_range`, parts of `input_size` (300 or 512) at the second and the last level. max_side: of anchors,
+    in pixels (torchvision's are no longer than the input).
     """
 
     def __init__(
         self,
-        strides: Sequence[int],
+        strides: Sequence[float],
         ratios: Sequence[Sequence[float]],
-        min_sizes: Sequence[int] | None = None,
-        max_sizes: Sequence[int] | None = None,
+        min_sizes: Sequence[float] | None = None,
+        max_sizes: Sequence[float] | None = None,
         basesize_ratio_range: Sequence[float] = (0.15, 0.9),
         input_size: int = 300,
         scale_major: bool = True,
+        max_side: float = math.inf,
     ) -> None:
         if min_sizes is None or max_sizes is None:
             min_sizes, max_sizes = ssd_sizes(len(strides), basesize_ratio_range, input_size)
         self.strides, self.base_sizes, self.scale_major = [pair(s) for s in strides], list(min_sizes), scale_major
+        self.max_side = max_side
         self.centers = [((x - self.last_pixel) / 2, (y - self.last_pixel) / 2) for x, y in self.strides]
         self.scales = [torch.tensor([1.0, math.sqrt(high / low)]) for low, high in zip(min_sizes, max_sizes)]
         self.ratios = [torch.tensor([1.0] + [side for r in level for side in (1 / r, r)]) for level in ratios]
@@ -124,6 +134,10 @@ class SSDAnchorGenerator(AnchorGenerator):
         """Anchors (A, 4) xyxy of the first cell of a level: the two squares, then the other shapes."""
         shapes = len(self.ratios[level])
         return super().cell_anchors(level)[[0, shapes, *range(1, shapes)]]
+
+    def around(self, centre: Sequence[float], sizes: Tensor) -> Tensor:
+        """Anchors (A, 4) xyxy of sizes (A, 2) around x, y, none with a side that is too long."""
+        return super().around(centre, sizes.clamp(max=self.max_side))
 
 
 class LegacySSDAnchorGenerator(SSDAnchorGenerator):

@@ -25,12 +25,19 @@ class PointGenerator:
 
     def grid_priors(self, sizes: Sequence[tuple[int, int]], device: torch.device | str = "cpu") -> list[Tensor]:
         """Per level (H * W, 4): x, y, stride x, stride y in pixels, row by row. sizes: (H, W) of each level."""
-        return [self.level_priors(level, tuple(size), torch.device(device)) for level, size in enumerate(sizes)]
+        levels, place = enumerate(zip(sizes, self.steps(sizes))), torch.device(device)
+        return [self.level_priors(level, tuple(size), step, place) for level, (size, step) in levels]
+
+    def steps(self, sizes: Sequence[tuple[int, int]]) -> Sequence[tuple[float, float]]:
+        """Pixels per cell of each level, (x, y), when its map has (H, W) cells."""
+        return self.strides
 
     @lru_cache(maxsize=64)  # noqa: B019  (a generator lives as long as its network)
-    def level_priors(self, level: int, size: tuple[int, int], device: torch.device) -> Tensor:
+    def level_priors(
+        self, level: int, size: tuple[int, int], step: tuple[float, float], device: torch.device
+    ) -> Tensor:
         """Points of one level."""
         with torch.inference_mode(False):  # what is kept may be used in training later
             stride = torch.tensor(self.strides[level], dtype=torch.float32, device=device)
-            points = cell_corners(size, self.strides[level], device) + stride * self.offset
+            points = cell_corners(size, step, device) + stride * self.offset
             return torch.cat([points, stride.expand_as(points)], dim=-1)

@@ -6,6 +6,7 @@ import torch
 from torchvision.ops import box_iou
 
 from zoo.models.dense_heads.paa import vote
+from zoo.models.dense_heads.selection import best_of_classes
 from zoo.models.dense_heads.yolact import fast_nms
 from zoo.structures import Detections
 
@@ -15,6 +16,13 @@ def scene(count: int = 50, classes: int = 4):
     corner = torch.rand(count, 2, generator=generator) * 50
     boxes = torch.cat([corner, corner + 5 + torch.rand(count, 2, generator=generator) * 40], dim=1)
     return boxes, torch.rand(count, classes, generator=generator)
+
+
+def test_every_class_keeps_its_best_candidates():
+    scores, labels = torch.tensor([0.1, 0.9, 0.5, 0.7, 0.3]), torch.tensor([1, 0, 0, 1, 0])
+    assert sorted(best_of_classes(scores, labels, 2).tolist()) == [0, 1, 2, 3]
+    assert sorted(best_of_classes(scores, labels, 1).tolist()) == [1, 3]
+    assert best_of_classes(scores[:0], labels[:0], 2).tolist() == []
 
 
 def test_fast_nms_drops_what_any_better_box_of_the_class_overlaps():

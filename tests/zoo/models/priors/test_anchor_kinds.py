@@ -13,6 +13,7 @@ from zoo.models.priors.anchors import (
     SSDAnchorGenerator,
     YOLOAnchorGenerator,
 )
+from zoo.models.priors.whole_pixels import WholePixelPointGenerator
 
 SSD = {
     "strides": [8, 16, 32, 64, 100, 300],
@@ -41,6 +42,11 @@ def test_ssd_refuses_sizes_that_it_does_not_define():
         SSDAnchorGenerator(**{**SSD, "input_size": 400})
 
 
+def test_anchors_of_ssd_can_be_kept_from_being_longer_than_the_input():
+    last = SSDAnchorGenerator(**SSD, max_side=300).base_anchors[-1]
+    assert sizes(last).max() == 300 < sizes(SSDAnchorGenerator(**SSD).base_anchors[-1]).max()
+
+
 @pytest.mark.parametrize("cls", [LegacySSDAnchorGenerator, LegacyAnchorGenerator])
 def test_legacy_anchors_are_whole_pixels(cls):
     settings = SSD if cls is LegacySSDAnchorGenerator else {"strides": [8], "ratios": [0.5, 1.0, 2.0], "scales": [4]}
@@ -62,3 +68,9 @@ def test_yolo_anchors_lie_around_the_cells_centre():
 def test_strides_need_not_be_whole():
     generator = AnchorGenerator(strides=[7.5], ratios=[1.0], scales=[1])
     assert generator.grid_priors([(1, 2)])[0][1].tolist() == [7.5 - 3.75, -3.75, 7.5 + 3.75, 3.75]
+
+
+def test_whole_pixel_points_are_as_far_apart_as_the_input_has_room_for():
+    fine, coarse = WholePixelPointGenerator([8, 64]).grid_priors([(100, 168), (13, 21)])
+    assert fine[-1].tolist() == [167 * 8, 99 * 8, 8, 8]
+    assert coarse[-1].tolist() == [20 * 64, 12 * 61, 64, 64]  # 1344 / 21 and 800 / 13 pixels, rounded down
