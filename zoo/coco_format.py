@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 from torch import Tensor
 
+from zoo.structures import INSTANCE
+
 RLE = dict[str, Any]  # {"size": [h, w], "counts": str}
 
 
@@ -90,12 +92,43 @@ def to_results(
     return rows
 
 
-# COCO numbers its 80 classes from 1 to 90, leaving these out.
+def panoptic_results(
+    image_id: int | str, panoptic: NDArray[np.int64], void: int
+) -> tuple[list[dict[str, Any]], NDArray[np.int64]]:
+    """One row per segment of a panoptic map (H, W), and their labels: box, mask and area; segments have no score.
+
+    void: the label that stands for no segment. A row's category is the label itself.
+    """
+    segments = np.unique(panoptic)
+    segments = segments[(segments >= 0) & (segments % INSTANCE != void)]
+    masks = [compress_mask(panoptic == segment) for segment in segments]
+    rows = [
+        {
+            "image_id": image_id,
+            "category_id": int(segment % INSTANCE),
+            "bbox": coco_mask.toBbox(mask).tolist(),
+            "area": int(coco_mask.area(mask)),
+            "segmentation": mask,
+        }
+        for segment, mask in zip(segments, masks)
+    ]
+    return rows, segments % INSTANCE
+
+
+def compress_mask(mask: NDArray[np.bool_]) -> RLE:
+    """One mask (H, W) as RLE."""
+    return encode(mask, np.asarray(mask.any(axis=0)))
+
+
+# COCO numbers its 80 classes from 1 to 90, leaving these out, and the 53 kinds of stuff of its panoptic task so.
 _UNUSED = (12, 26, 29, 30, 45, 66, 68, 69, 71, 83)
+_STUFF = (92, 93, 95, 100, 107, 109, 112, 118, 119, 122, 125, 128, 130, 133, 138, 141, 144, 145, 147, 148, 149, 151)
+_STUFF += (154, 155, 156, 159, 161, 166, 168, 171, *range(175, 179), 180, 181, *range(184, 201))
 
 
 def category_ids(classes: Sequence[str]) -> list[int]:
-    """The category id of each label: COCO's own for COCO's 80 classes, from 1 for any other."""
-    if len(classes) == 80 and tuple(classes[:2]) == ("person", "bicycle") and classes[79] == "toothbrush":
-        return [number for number in range(1, 91) if number not in _UNUSED]
-    return list(range(1, len(classes) + 1))
+    """The category id of each label: COCO's own for COCO's 80 classes and its stuff, from 1 for any other."""
+    if len(classes) not in (80, 133) or tuple(classes[:2]) != ("person", "bicycle") or classes[79] != "toothbrush":
+        return list(range(1, len(classes) + 1))
+    things = [number for number in range(1, 91) if number not in _UNUSED]
+    return [*things, *_STUFF][: len(classes)]

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from zoo import manifest
 from zoo.errors import BuildError
 from zoo.models.build import build_detector
 from zoo.models.detectors.base import Detector
+
+if TYPE_CHECKING:
+    from zoo.checkpoint import Checkpoint
 
 
 def build(name_or_spec: str | Mapping[str, Any]) -> Detector:
@@ -60,28 +63,45 @@ def parts(description: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[
 
 def load(name: str, device: str = "cpu") -> Detector:
     """A published model with its weights: fetched, built, strictly loaded, in eval mode."""
+    from zoo.checkpoint import read
     from zoo.fetch import fetch
 
-    return load_file(fetch(name), name, device)
+    path = fetch(name)
+    return fill(build_named(name), read(path), device)
 
 
 def load_file(path: str | Path, name: str | None = None, device: str = "cpu") -> Detector:
     """A checkpoint of the user's own, in eval mode.
 
-    name: of a model or architecture; without it, the architecture comes from the config text in the checkpoint.
+    name: of a model or architecture; without it, the architecture comes from the config text in the checkpoint. The
+    classes are those that the checkpoint's metadata list, where they list any.
     Raises UnsafeCheckpoint, CorruptCheckpoint, MismatchedCheckpoint, UnknownModel, BuildError.
     """
-    from zoo.checkpoint import load_into, read
+    from zoo.checkpoint import read
+    from zoo.checkpoint.config_text import class_names
 
-    if name is not None:
-        model = build(name)
-        set_receptive_fields(model, name)
+    if name is None:
         checkpoint = read(path)
-    else:
-        checkpoint = read(path)
-        model = build_from_meta(checkpoint.meta)
+        return fill(build_from_meta(checkpoint.meta), checkpoint, device)
+    model = build_named(name)
+    checkpoint = read(path)
+    model.classes = class_names(checkpoint.meta, {}) or model.classes
+    return fill(model, checkpoint, device)
+
+
+def fill(model: Detector, checkpoint: Checkpoint, device: str) -> Detector:
+    """The network with a checkpoint's weights, strictly, on a device."""
+    from zoo.checkpoint import load_into
+
     load_into(model, checkpoint, assign=True)
     return model.to(device).eval()
+
+
+def build_named(name: str) -> Detector:
+    """A network by name, with what its published weights need on top of the architecture."""
+    model = build(name)
+    set_receptive_fields(model, name)
+    return model
 
 
 def set_receptive_fields(model: Detector, name: str) -> None:
@@ -97,9 +117,10 @@ def set_receptive_fields(model: Detector, name: str) -> None:
 def build_from_meta(meta: Mapping[str, Any]) -> Detector:
     """The network that a checkpoint's own config text describes, with its test pipeline and class names."""
     from zoo.checkpoint.config_text import describe
+    from zoo.models.absent import absent
     from zoo.preprocess import preprocessor
 
-    config = describe(meta)
+    config = describe(meta, absent)
     model = build_detector(config.model)
     model.preprocess = preprocessor(config.preprocessing)
     model.classes = config.classes

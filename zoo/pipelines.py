@@ -29,12 +29,14 @@ _NO_EFFECT = {
     "ToDataContainer",
     "ToTensor",
 }
+_STEPS = ("Resize", "Normalize", "Pad", "RandomCenterCropPad")
 
 
 def parse_pipeline(pipeline: Sequence[Transform], data_preprocessor: Mapping[str, Any] | None = None) -> Preprocessing:
     """The recipe that `pipeline` describes; see `Preprocessing.from_config`."""
     outer = _first(pipeline, "MultiScaleFlipAug") or {}
     transforms = [t for t in pipeline if t is not outer] + list(outer.get("transforms", ()))
+    _check_kinds(transforms)
     v3 = data_preprocessor is not None or _first(pipeline, "PackDetInputs") is not None
     steps = [step for t in transforms if (step := _step(t, outer, v3)) is not None]
     load = _first(pipeline, "LoadImageFromFile") or {}
@@ -47,6 +49,16 @@ def parse_pipeline(pipeline: Sequence[Transform], data_preprocessor: Mapping[str
         proposals=None if proposals is None else proposals.get("num_max_proposals") or 0,
         float32=bool(load.get("to_float32", False)),
     )
+
+
+def _check_kinds(transforms: Sequence[Transform]) -> None:
+    kinds = dict.fromkeys(map(_kind, transforms))
+    if unknown := [f"'{kind}'" for kind in kinds if kind not in _NO_EFFECT and kind not in _STEPS]:
+        verb = "is" if len(unknown) == 1 else "are"
+        names = ", ".join(unknown)
+        raise ValueError(
+            f"the test pipeline uses {names}, which {verb} not known; describe the preprocessing in a manifest"
+        )
 
 
 def _kind(transform: Transform) -> str:
@@ -68,9 +80,7 @@ def _step(transform: Transform, outer: Transform, v3: bool) -> Step | None:
         return None if transform.get("size_divisor") == 1 else _pad(transform, v3)
     if kind == "RandomCenterCropPad":
         return _center_pad(transform)
-    if kind in _NO_EFFECT:
-        return None
-    raise ValueError(f"the test pipeline uses '{kind}', which is not known; describe the preprocessing in a manifest")
+    return None
 
 
 def _resize(transform: Transform, outer: Transform) -> Resize | None:
@@ -128,7 +138,7 @@ def _center_pad(transform: Transform) -> CenterPad:
 def _model_steps(data_preprocessor: Mapping[str, Any]) -> list[Step]:
     """What v3 does inside the model."""
     steps: list[Step] = []
-    to_rgb = bool(data_preprocessor.get("bgr_to_rgb", False))
+    to_rgb = any(data_preprocessor.get(key) for key in ("bgr_to_rgb", "rgb_to_bgr"))  # both swap the channels
     if data_preprocessor.get("mean") is not None or to_rgb:
         mean, std = data_preprocessor.get("mean") or (0, 0, 0), data_preprocessor.get("std") or (1, 1, 1)
         steps.append(Normalize(Normalization(triple(mean), triple(std), to_rgb)))

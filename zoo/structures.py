@@ -10,6 +10,9 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+INSTANCE = 1000
+"""Panoptic maps hold label + INSTANCE * instance."""
+
 
 @dataclass
 class Frame:
@@ -64,7 +67,7 @@ class Detections:
     """What was found in one picture, best first.
 
     boxes: (K, 4) float32 xyxy. scores: (K,) float32, falling. labels: (K,) int64, 0-based.
-    masks: (K, H, W) bool or None. panoptic: (H, W) int64 or None: label + 1000 * instance, void = number of classes.
+    masks: (K, H, W) bool or None. panoptic: (H, W) int64 or None, label + INSTANCE * instance; void = class count.
     mask_scores: (K,) float32 or None: what mask AP ranks by, where that differs from `scores` (Mask Scoring R-CNN).
     """
 

@@ -12,13 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zoo.errors import ZooError
-from zoo.structures import Detections
+from zoo.structures import INSTANCE, Detections
 
 Picture = NDArray[np.uint8]
 Colour = tuple[int, int, int]
 
 OPACITY = 0.5
-INSTANCE = 1000  # panoptic maps hold label + 1000 * instance
 FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 

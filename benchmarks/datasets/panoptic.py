@@ -20,8 +20,8 @@ from benchmarks.datasets.coco import CocoDataset
 from benchmarks.datasets.found import Found
 from benchmarks.datasets.layout import DatasetError, read_json, require_folder
 from benchmarks.datasets.request import Picture, Request
+from zoo.structures import INSTANCE
 
-INSTANCE = 1000  # panoptic maps hold label + 1000 * instance
 VOID = -1
 MEASURES = ("box", "mask")
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
-from torch import nn
+from pycocotools import mask as coco_mask
+from torch import Tensor, nn
 
 import zoo
 from tests.benchmarks.stubs import ColourDetector
 from zoo import cli, pictures
 from zoo.coco_format import category_ids
+from zoo.structures import Detections, Frame
 
 VAL = Path(__file__).parents[1] / "data" / "coco" / "val2017"
 
@@ -38,6 +41,40 @@ def test_a_folder_gives_coco_results_and_drawings(tmp_path: Path, capsys: pytest
     assert {(row["category"], row["category_id"]) for row in rows} == {("person", 1), ("bicycle", 2), ("car", 3)}
     assert all(len(row["bbox"]) == 4 and row["segmentation"]["counts"] for row in rows)
     assert sorted(path.name for path in out.iterdir()) == sorted(path.name for path in VAL.iterdir())
+
+
+class Panoptic(Stub):
+    """Makes a panoptic map of the rectangles; the rest of the picture is void."""
+
+    def find(self, image: Tensor, frame: Frame) -> Detections:
+        found = super().find(image, frame)
+        panoptic = torch.full(frame.output_size, len(self.classes))
+        for number, (mask, label) in enumerate(zip(found.masks, found.labels)):  # type: ignore[arg-type]
+            panoptic[mask] = label + 1000 * number
+        return replace(Detections.empty(image), panoptic=panoptic)
+
+
+def test_a_panoptic_map_gives_a_row_for_each_segment(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    picture = str(VAL / "000001.jpg")
+    assert cli.main(["detect", "stub", picture, "--json", "--score-thr", "0"]) == 0
+    boxes = json.loads(capsys.readouterr().out)
+    monkeypatch.setattr(zoo, "load", lambda *_: Panoptic())
+    assert cli.main(["detect", "stub", picture, "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert sorted(row["category"] for row in rows) == sorted(row["category"] for row in boxes)
+    assert all(row["area"] == coco_mask.area(row["segmentation"]) and row["category_id"] in (1, 2, 3) for row in rows)
+    assert "score" not in rows[0]
+    assert cli.main(["detect", "stub", picture]) == 0
+    assert capsys.readouterr().out.count("\t-\t") == len(rows)
+
+
+def test_labels_without_a_name_are_numbers(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(Stub, "classes", ("person",))
+    assert cli.main(["detect", "stub", str(VAL), "--json", "--score-thr", "0"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert {(row["category"], row["category_id"]) for row in rows} == {("person", 1), ("1", 2), ("2", 3)}
 
 
 def test_bad_pictures_are_reported_and_the_rest_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -87,3 +124,6 @@ def test_cocos_classes_have_cocos_numbers() -> None:
     ids = category_ids(dataset("coco_2017").classes)
     assert len(ids) == 80
     assert (ids[0], ids[11], ids[79]) == (1, 13, 90)
+    panoptic = dataset("coco_2017_panoptic")
+    ids = dict(zip(panoptic.stuff_classes, category_ids(panoptic.classes + panoptic.stuff_classes)[80:]))
+    assert (ids["banner"], ids["window-other"], ids["rug-merged"]) == (92, 181, 200)

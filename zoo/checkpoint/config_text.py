@@ -7,7 +7,7 @@ parsed as literals (see `literals`), so a configuration cannot do anything.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,9 @@ from zoo.recipes import Preprocessing
 
 FILE_LINE = re.compile(r"^\s*[^\s='\"(){}\[\],#]+\.(?:py|json|yaml|yml)\s*$", re.MULTILINE)
 """A line that is only the name of a file: old versions put it above the text of each file they merged."""
+
+UNUSED = ("train_cfg", "init_cfg", "pretrained")
+"""Settings that a trained network does not look at, whatever a text computes there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,28 +66,55 @@ def without_mark(value: Any) -> Any:
     return {key: item for key, item in value.items() if key != "_delete_"} if isinstance(value, dict) else value
 
 
-def describe(meta: Mapping[str, Any]) -> Described:
+def describe(meta: Mapping[str, Any], absent: Callable[[dict[str, Any]], list[str]] = lambda model: []) -> Described:
     """The network, preprocessing and classes that a checkpoint's metadata describe.
 
-    Raises CorruptCheckpoint for text that does not parse, BuildError where something needed is missing or only running
-    the text would tell it.
+    absent: phrases for what a model's description names that is not available (`zoo.models.absent`). Raises
+    CorruptCheckpoint for text that does not parse, BuildError with everything that is not available, or that only
+    running the text would tell.
     """
+    config = configuration(meta)
+    model, pipeline = model_of(config), test_pipeline(config)
+    normalizing = model.pop("data_preprocessor", None) or config.get("data_preprocessor")
+    faults = [f"it computes `{place}`: {value!r}" for place, value in computed(model, "model")]
+    try:
+        preprocessing = Preprocessing.from_config(pipeline, normalizing if is_v3(config) else None)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        faults.append(said(error))
+    try:
+        model = modern(model, is_v3(config))
+    except BuildError as error:
+        faults.append(str(error))
+    else:
+        faults += ["it names what is not here: " + ", ".join(missing)] if (missing := absent(model)) else []
+    if faults:
+        text = "; ".join(faults)
+        raise BuildError(f"the checkpoint's configuration cannot be used: {text}; pass the name of a model that fits")
+    return Described(model, pipeline, preprocessing, class_names(meta, config))
+
+
+def configuration(meta: Mapping[str, Any]) -> dict[str, Any]:
+    """What the text in the metadata assigns. Raises BuildError without a text, CorruptCheckpoint for a broken one."""
     text = meta.get("config") or meta.get("cfg")
     if not isinstance(text, str) or not text.strip():
         raise BuildError("the checkpoint does not say which network it belongs to; pass the name of a model")
     try:
-        config = parse(text)
+        return parse(text)
     except CorruptCheckpoint as error:
         raise CorruptCheckpoint(f"the checkpoint {error}; pass the name of a model.") from None
-    model = model_of(config)
-    pipeline = test_pipeline(config)
-    normalizing = model.pop("data_preprocessor", None) if is_v3(config) else None
+
+
+def modern(model: Mapping[str, Any], v3: bool) -> dict[str, Any]:
+    """A model in the vocabulary of 2.28. Raises BuildError where a part that its type has is missing."""
     try:
-        preprocessing = Preprocessing.from_config(pipeline, normalizing)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise BuildError(f"the checkpoint's configuration: {error}") from None
-    model = to_v2(model) if is_v3(config) else upgrade(model)
-    return Described(model, pipeline, preprocessing, class_names(meta, config))
+        return to_v2(model) if v3 else upgrade(model)
+    except (KeyError, TypeError, AttributeError, IndexError) as error:
+        raise BuildError(f"its {model['type']} is not described as expected: {said(error)}") from None
+
+
+def said(error: Exception) -> str:
+    """An error's own words; those of a missing key are just the key."""
+    return f"{error} is missing" if isinstance(error, KeyError) else str(error)
 
 
 def model_of(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -98,47 +128,58 @@ def model_of(config: Mapping[str, Any]) -> dict[str, Any]:
             model[key] = config[key]
     if "bbox_roi_extractor" in model and "roi_head" not in model:
         raise BuildError("the checkpoint's configuration is of MMDetection 1.x; pass the name of an architecture")
-    refuse_unknown(model, "model")
     return model
 
 
-def refuse_unknown(value: Any, where: str) -> None:
-    """Raises BuildError naming the first place that only running the text would tell."""
+def computed(value: Any, where: str) -> Iterator[tuple[str, Unknown]]:
+    """The places, other than those of training, that only running the text would fill."""
     if isinstance(value, Unknown):
-        raise BuildError(f"the checkpoint's configuration computes `{where}` ({value!r}); pass the name of a model")
-    if isinstance(value, dict):
+        yield where, value
+    elif isinstance(value, dict):
         for key, item in value.items():
-            refuse_unknown(item, f"{where}.{key}")
+            if key not in UNUSED:
+                yield from computed(item, f"{where}.{key}")
     elif isinstance(value, list):
         for index, item in enumerate(value):
-            refuse_unknown(item, f"{where}[{index}]")
+            yield from computed(item, f"{where}[{index}]")
 
 
 def test_pipeline(config: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The transforms at test time: of the test set, else of the validation set, else by name. Raises BuildError."""
-    data = config.get("data")
-    sets = [data.get(key) for key in ("test", "val")] if isinstance(data, dict) else []
-    loaders = [config.get(key) for key in ("test_dataloader", "val_dataloader")]
-    sets += [loader.get("dataset") for loader in loaders if isinstance(loader, dict)]
-    found = [part.get("pipeline") for part in sets if isinstance(part, dict)] + [config.get("test_pipeline")]
-    for pipeline in found:
+    found = [part.get("pipeline") for part in (*sets(config, "test"), *sets(config, "val"))]
+    for pipeline in [*found, config.get("test_pipeline")]:
         if isinstance(pipeline, list) and all(isinstance(step, dict) and "type" in step for step in pipeline):
-            refuse_unknown(pipeline, "test_pipeline")
             return pipeline
     raise BuildError("the checkpoint's configuration has no test pipeline; pass the name of a model")
 
 
+def sets(config: Mapping[str, Any], split: str) -> Iterator[Mapping[str, Any]]:
+    """The data sets of a split: in `data` of 2.x, in a loader of 3.x; those inside of wrappers too."""
+    data, loader = config.get("data"), config.get(f"{split}_dataloader")
+    waiting = [data.get(split)] if isinstance(data, dict) else []
+    waiting += [loader.get("dataset")] if isinstance(loader, dict) else []
+    while waiting:
+        part = waiting.pop(0)
+        if isinstance(part, list):
+            waiting += part
+        elif isinstance(part, dict):
+            yield part
+            waiting += [part.get("dataset"), part.get("datasets")]
+
+
 def class_names(meta: Mapping[str, Any], config: Mapping[str, Any]) -> tuple[str, ...]:
     """The classes as the metadata list them, else as the configuration's data sets do."""
-    facts = meta.get("dataset_meta") if isinstance(meta.get("dataset_meta"), dict) else {}
-    data = config.get("data") if isinstance(config.get("data"), dict) else {}
-    loader = config.get("test_dataloader") if isinstance(config.get("test_dataloader"), dict) else {}
-    sets = [data.get("test"), data.get("val"), data.get("train"), loader.get("dataset")]  # type: ignore[union-attr]
-    infos = [part.get("metainfo") for part in sets if isinstance(part, dict)]
-    places = [meta.get("CLASSES"), facts.get("classes"), facts.get("CLASSES")]  # type: ignore[union-attr]
-    places += [part.get("classes") for part in [*sets, *infos] if isinstance(part, dict)]
-    places += [info.get("CLASSES") for info in infos if isinstance(info, dict)]
-    for names in [*places, config.get("classes")]:
-        if isinstance(names, (list, tuple)) and names and all(isinstance(name, str) for name in names):
-            return tuple(names)
+    splits = [part for split in ("test", "val", "train") for part in sets(config, split)]
+    holders = [meta, meta.get("dataset_meta"), *splits, *(part.get("metainfo") for part in splits)]
+    holders += [config, config.get("metainfo")]
+    for holder in holders:
+        for key in ("CLASSES", "classes") if isinstance(holder, Mapping) else ():
+            if names := texts(holder.get(key)):  # type: ignore[union-attr]
+                return names
     return ()
+
+
+def texts(value: Any) -> tuple[str, ...]:
+    """A list of names as a tuple; nothing for whatever else stands there, such as the name of a file."""
+    named = isinstance(value, (list, tuple)) and all(isinstance(name, str) for name in value)
+    return tuple(value) if named else ()

@@ -13,6 +13,17 @@ from typing import Any
 PACKAGES = {"mmpretrain": "mmcls.", "mmcls": "mmcls."}
 """Packages whose components 2.x names with a prefix; others are MMDetection's own."""
 
+LAYERS = {
+    "BatchNorm1d": "BN1d",
+    "BatchNorm2d": "BN",
+    "ConvTranspose2d": "deconv",
+    "GroupNorm": "GN",
+    "InstanceNorm2d": "IN",
+    "LayerNorm": "LN",
+    "SyncBatchNorm": "SyncBN",
+}
+"""PyTorch's classes, which configurations written as Python modules import, and the names that layers go by."""
+
 EARLY = {
     "num_query": "num_queries",
     "encoder_cfg": "encoder",
@@ -27,6 +38,8 @@ ARGUMENTS = {
 }
 """Type -> arguments that 2.x calls differently."""
 
+LOADERS = ("train_dataloader", "test_dataloader", "default_scope")
+
 IGNORED = {"data_preprocessor", "init_cfg", "pretrained", "_scope_", "batch_augments", "use_syncbn"}
 """Keys that say nothing about the network at test time."""
 
@@ -34,7 +47,7 @@ IGNORED = {"data_preprocessor", "init_cfg", "pretrained", "_scope_", "batch_augm
 def is_v3(config: Mapping[str, Any]) -> bool:
     """Whether a configuration is written for 3.x."""
     model = config.get("model")
-    return "test_dataloader" in config or (isinstance(model, dict) and "data_preprocessor" in model)
+    return any(key in config for key in LOADERS) or (isinstance(model, dict) and "data_preprocessor" in model)
 
 
 def to_v2(model: Mapping[str, Any]) -> dict[str, Any]:
@@ -78,7 +91,8 @@ def rename(value: Any) -> Any:
 def short(kind: str) -> str:
     """`mmdet.FasterRCNN` and `mmdet.models.detectors.FasterRCNN` are `FasterRCNN`; `mmpretrain.X` is `mmcls.X`."""
     package, _, _ = kind.partition(".")
-    return PACKAGES.get(package, "") + kind.rsplit(".", 1)[-1]
+    name = kind.rsplit(".", 1)[-1]
+    return PACKAGES.get(package, "") + LAYERS.get(name, name)
 
 
 def detr(model: Mapping[str, Any]) -> dict[str, Any]:

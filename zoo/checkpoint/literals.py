@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import operator
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -26,6 +27,10 @@ MAX_WORK = 200_000
 """Turns times the parts of what is repeated; a comprehension inside another is not understood."""
 
 MAX_NUMBER = 2.0**64
+
+
+OBJECT = re.compile(r"<(?:class '[^'\n]*'|[^<>'\n]* at 0x[0-9a-f]+)>")
+"""How Python prints a class or a function, which configurations may hold and a dump of them then shows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +53,8 @@ OPERATORS: dict[type[ast.operator], Callable[..., object]] = {
     ast.Mod: operator.mod,
 }
 
+SEQUENCES = ("list", "tuple", "tensor")
+
 CONSTANTS = {"inf": float("inf"), "nan": float("nan"), "true": True, "false": False, "null": None}
 
 
@@ -56,7 +63,7 @@ def evaluate_text(text: str) -> dict[str, object]:
     if len(text) > MAX_TEXT:
         raise CorruptCheckpoint(f"has a configuration of {len(text):,} characters")
     try:
-        tree = ast.parse(text)
+        tree = ast.parse(OBJECT.sub("unprintable", text))
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         line = f" in line {error.lineno}" if isinstance(error, SyntaxError) else ""
         raise CorruptCheckpoint(f"has a configuration that does not parse{line}: {error}") from None
@@ -142,12 +149,12 @@ def mapping(node: ast.Dict, values: Mapping[str, object]) -> object:
 
 
 def call(node: ast.Call, values: Mapping[str, object]) -> object:
-    """`dict(...)`, `list(...)`, `tuple(...)` and `float('inf')`."""
+    """`dict(...)`, `list(...)`, `tuple(...)`, `float('inf')`, and `tensor([...])`, which DETR's loss writes there."""
     kind = node.func.id if isinstance(node.func, ast.Name) else ""
     arguments = [evaluate(argument, values) for argument in node.args]
     if kind == "dict":
         return keywords(node, arguments, values)
-    if kind in ("list", "tuple") and len(arguments) < 2 and not node.keywords:
+    if kind in SEQUENCES and len(arguments) < 2 and (kind == "tensor" or not node.keywords):
         inner = arguments[0] if arguments else []
         return list(inner) if isinstance(inner, list) else None
     if kind == "float" and len(arguments) == 1 and isinstance(arguments[0], (str, int, float)):

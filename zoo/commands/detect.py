@@ -111,23 +111,32 @@ def names_for(model: Detector, found: Detections) -> Sequence[str] | None:
 
 
 def to_rows(found: Detections, path: Path, model: Detector) -> list[dict[str, Any]]:
-    """COCO results; with the class's name, and the file's unless it is COCO's number for the picture."""
-    from zoo.coco_format import category_ids, encode_masks, to_results
+    """COCO results, of a panoptic map one per segment; with the class's name, and the file's.
 
-    masks = None if found.masks is None else encode_masks(found.masks)
+    image_id: COCO's number for the picture where the file's name is one, else its path.
+    """
+    from zoo import coco_format
+    from zoo.visualize import name_of
+
+    names = names_for(model, found) or ()
     image_id = int(path.stem) if path.stem.isdigit() else str(path)
-    ids = category_ids(model.classes) if model.classes else None
-    boxes, scores, labels = (t.numpy() for t in (found.boxes, found.scores, found.labels))
-    rows = to_results(image_id, boxes, scores, labels, masks, ids)
+    if found.panoptic is not None:
+        rows, labels = coco_format.panoptic_results(image_id, found.panoptic.numpy(), len(names))
+    else:
+        masks = None if found.masks is None else coco_format.encode_masks(found.masks)
+        boxes, scores, labels = (t.numpy() for t in (found.boxes, found.scores, found.labels))
+        rows = coco_format.to_results(image_id, boxes, scores, labels, masks)
+    ids = coco_format.category_ids(names)
     for row, label in zip(rows, labels.tolist()):
-        row |= {"category": model.classes[label] if model.classes else str(label), "file": str(path)}
+        number = ids[label] if label < len(ids) else label + bool(names)
+        row |= {"category_id": number, "category": name_of(label, names), "file": str(path)}
     return rows
 
 
 def table(rows: Sequence[dict[str, Any]]) -> str:
-    """One line per detection: file, class, score, box as x, y, width, height."""
-    lines = (
-        f"{row['file']}\t{row['category']}\t{row['score']:.3f}\t{' '.join(f'{v:.1f}' for v in row['bbox'])}"
-        for row in rows
-    )
+    """One line per detection: file, class, score ("-" for segments), box as x, y, width, height."""
+    lines = []
+    for row in rows:
+        score = f"{row['score']:.3f}" if "score" in row else "-"
+        lines.append("\t".join((row["file"], row["category"], score, " ".join(f"{v:.1f}" for v in row["bbox"]))))
     return "\n".join(lines)
