@@ -13,6 +13,7 @@ COMMANDS: dict[str, Command] = {
     # Reads measurements, so it lives with the harness; imported, like all of them, only when used.
     "recommend": Command("benchmarks.commands.recommend", "the Pareto-best models under constraints"),
     "show": Command("zoo.commands.show", "Show everything about one model, network or recipe."),
+    "build": Command("zoo.commands.build", "Build a network with random weights and show its parts."),
     "export": Command("zoo.commands.export", "write a network as an ONNX file, and check it"),
     "fetch": Command("zoo.commands.fetch", "Download checkpoints, training logs or backbones, verified."),
     "cache": Command("zoo.commands.cache", "List, verify and prune the local cache."),
