@@ -12,6 +12,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from functools import partial
 
+from zoo.checkpoint.limits import check_name
 from zoo.checkpoint.rebuild import (
     ArrayBuilder,
     DtypeData,
@@ -80,9 +81,9 @@ GUARDED_MODULES = {"numpy", "torch"}
 INERT_CALLS = ("numpy.random.",)
 
 
-def call(function: Global, arguments: tuple[object, ...]) -> object:
+def call(function: Global | Inert, arguments: tuple[object, ...]) -> object:
     """What the file's call of a name amounts to. Raises UnsafeCheckpoint for a call that is never harmless."""
-    if function.build is not None:
+    if isinstance(function, Global) and function.build is not None:
         return function.build(*arguments)
     if function.name.partition(".")[0] in GUARDED_MODULES and not function.name.startswith(INERT_CALLS):
         raise UnsafeCheckpoint(f"calls {function.name}, which is not on the allow-list")
@@ -91,7 +92,7 @@ def call(function: Global, arguments: tuple[object, ...]) -> object:
 
 def find_global(module: str, name: str) -> Global:
     """The allow-list's answer to `module.name`. Raises UnsafeCheckpoint when the name must not occur at all."""
-    full = f"{module}.{name}"
+    full = f"{check_name(module)}.{check_name(name)}"
     if full in BUILDERS:
         return Global(full, BUILDERS[full])
     root = module.partition(".")[0]
@@ -111,12 +112,15 @@ def ordered_dict(pairs: object = ()) -> OrderedDict[object, object]:
 
 
 def check_key(key: object) -> object:
-    """A dictionary key that is cheap to hash and cannot recurse. Raises CorruptCheckpoint."""
+    """A dictionary key that is cheap to hash and cannot recurse. Raises CorruptCheckpoint.
+
+    Whoever knows Python can write a million tuples of numbers with the same hash; hashes of texts are salted.
+    """
     if key is None or isinstance(key, (str, bytes, bool, float, Inert, Global)):
         return key
     if isinstance(key, int) and -(2**63) <= key < 2**64:
         return key
-    if isinstance(key, tuple) and len(key) <= 16 and all(isinstance(part, (str, int, float)) for part in key):
+    if isinstance(key, tuple) and len(key) <= 16 and all(isinstance(part, str) for part in key):
         return key
     raise CorruptCheckpoint(f"uses a {type(key).__name__} as the key of a dictionary")
 
@@ -138,7 +142,7 @@ def attribute(owner: object, name: object) -> Inert:
     third_party = (isinstance(owner, Global) and owner.build is None) or isinstance(owner, Inert)
     if not third_party or not isinstance(name, str):
         raise UnsafeCheckpoint("looks up an attribute of something that is not inert")
-    return Inert(f"{owner.name}.{name}")  # type: ignore[attr-defined]
+    return Inert(check_name(f"{owner.name}.{check_name(name)}"))  # type: ignore[attr-defined]
 
 
 def collect(kind: Callable[..., object], items: object = ()) -> object:

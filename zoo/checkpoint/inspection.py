@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from zoo.checkpoint.opening import open_checkpoint
-from zoo.checkpoint.selection import select, to_json
-from zoo.checkpoint.values import ITEM_SIZES, ArrayData, TensorRef
+from zoo.checkpoint.selection import select, size_of, to_json
 from zoo.errors import ZooError
 from zoo.text import printable
 
@@ -67,10 +66,3 @@ def inspect(path: str | Path) -> Inspection:
         raise type(error)(f"{path} {printable(str(error))}.") from None
     tensors = tuple((name, ref.shape, ref.dtype) for name, ref in refs.items())
     return Inspection(contents.path, contents.format, tensors, sum(map(size_of, refs.values())), meta)
-
-
-def size_of(ref: TensorRef | ArrayData) -> int:
-    """Bytes of one tensor."""
-    if isinstance(ref, ArrayData):
-        return len(ref.data)
-    return ref.numel * ITEM_SIZES[ref.dtype]

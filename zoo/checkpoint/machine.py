@@ -78,10 +78,13 @@ class Machine:
         return self.stack[-1]
 
     def charge(self, values: tuple[object, ...]) -> None:
-        """Bound what repeated conversions of one memoised value can allocate."""
-        for value in values:
-            if isinstance(value, COPIED):
-                self.budget -= len(value) * (1 if isinstance(value, (str, bytes)) else 16)
+        """Bound what repeated uses of one memoised value can allocate, and how long they take."""
+        self.spend(16 * len(values))
+        copied = [value for value in values if isinstance(value, COPIED)]
+        self.spend(sum(len(value) * (1 if isinstance(value, (str, bytes)) else 16) for value in copied))
+
+    def spend(self, cost: int) -> None:
+        self.budget -= cost
         if self.budget < 0:
             raise CorruptCheckpoint("converts the same values over and over")
 

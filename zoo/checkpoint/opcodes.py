@@ -189,10 +189,8 @@ def _call(machine: Machine, function: object, arguments: object) -> object:
     if not isinstance(arguments, tuple):
         raise CorruptCheckpoint("calls a name without a list of arguments")
     machine.charge(arguments)
-    if isinstance(function, Global):
+    if isinstance(function, (Global, Inert)):
         return call(function, arguments)
-    if isinstance(function, Inert):
-        return Inert(function.name, arguments)
     raise CorruptCheckpoint(f"calls a {type(function).__name__}")
 
 

@@ -41,8 +41,8 @@ def open_safetensors(path: Path, file: BinaryIO, size: int) -> Contents:
     """Open a safetensors file; its text metadata is the entry `__metadata__` of the root. Raises CorruptCheckpoint."""
     header, start = read_header(file, size)
     metadata = header.pop("__metadata__", {})
-    if not isinstance(metadata, dict):
-        raise CorruptCheckpoint("has a safetensors header whose metadata is no table")
+    if not isinstance(metadata, dict) or not all(isinstance(text, str) for text in metadata.values()):
+        raise CorruptCheckpoint("has a safetensors header whose metadata is no table of texts")
     refs: dict[str, object] = {}
     spans: dict[str, Span] = {}
     for name, facts in header.items():
@@ -57,12 +57,20 @@ def read_header(file: BinaryIO, size: int) -> tuple[dict[str, object], int]:
     if length > min(limits.MAX_HEADER_BYTES, size - 8):
         raise CorruptCheckpoint("is truncated: its safetensors header reaches beyond its end")
     try:
-        header = json.loads(file.read(length))
+        header = json.loads(file.read(length), object_pairs_hook=table)
     except (ValueError, RecursionError) as error:
         raise CorruptCheckpoint(f"has a broken safetensors header ({type(error).__name__})") from None
     if not isinstance(header, dict):
         raise CorruptCheckpoint("has a safetensors header that is no table")
     return header, 8 + length
+
+
+def table(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """A JSON object. Raises CorruptCheckpoint for a name that it has twice, of which readers see different ones."""
+    result = dict(pairs)
+    if len(result) != len(pairs):
+        raise CorruptCheckpoint("has a safetensors header with the same name twice")
+    return result
 
 
 def tensor(name: str, facts: object, start: int, size: int) -> tuple[TensorRef, Span]:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 from typing import cast
 
-from zoo.checkpoint.values import ArrayData, Global, Inert, TensorRef
+from zoo.checkpoint.limits import MAX_REPEATS, check_structure
+from zoo.checkpoint.values import ITEM_SIZES, ArrayData, Global, Inert, TensorRef
 from zoo.errors import CorruptCheckpoint, UnsafeCheckpoint
 
 WRAPPERS = ("state_dict", "model", "model_state", "model_state_dict", "ema_state_dict", "params", "blobs")
@@ -47,7 +48,22 @@ def check_state(state: dict[object, object]) -> dict[str, Ref]:
         if not isinstance(name, str) or not isinstance(value, (TensorRef, ArrayData)):
             raise CorruptCheckpoint(f"holds a {describe(value)} as the tensor '{str(name)[:80]}'")
         result[name] = value
+    check_repeats(result)
     return result
+
+
+def check_repeats(refs: dict[str, Ref]) -> None:
+    """A million names for one array would become a million arrays. Raises CorruptCheckpoint."""
+    distinct = {ref.storage.key: ref.storage.nbytes for ref in refs.values() if isinstance(ref, TensorRef)}
+    arrays = {id(ref.data): len(ref.data) for ref in refs.values() if isinstance(ref, ArrayData)}
+    total = sum(size_of(ref) for ref in refs.values())
+    if total > MAX_REPEATS * (sum(distinct.values()) + sum(arrays.values())) + 2**20:
+        raise CorruptCheckpoint("gives the same data to its tensors over and over")
+
+
+def size_of(ref: Ref) -> int:
+    """Bytes of one tensor."""
+    return len(ref.data) if isinstance(ref, ArrayData) else ref.numel * ITEM_SIZES[ref.dtype]
 
 
 def metadata(root: dict[object, object], wrapper: str) -> dict[str, object]:
@@ -55,7 +71,10 @@ def metadata(root: dict[object, object], wrapper: str) -> dict[str, object]:
     meta = root.get("meta")
     if not isinstance(meta, dict):
         meta = parse_text(root.get("__metadata__")) or beside(root, wrapper)
-    return cast("dict[str, object]", plain(meta))
+    check_structure(meta)
+    result = plain(meta, {})
+    check_structure(result)  # once more, with small arrays as lists: as text nothing is shared
+    return cast("dict[str, object]", result)
 
 
 def beside(root: dict[object, object], wrapper: str) -> dict[object, object]:
@@ -68,27 +87,40 @@ def parse_text(text: object) -> dict[object, object] | None:
     if not isinstance(text, dict):
         return None
     try:
-        return restore(json.loads(text["zoo.meta"]))  # type: ignore[return-value]
+        found = json.loads(text["zoo.meta"])
     except (KeyError, TypeError, ValueError, RecursionError):
         return text
+    check_structure(found)
+    return restore(found) if isinstance(found, dict) else text  # type: ignore[return-value]
 
 
-def plain(value: object) -> object:
-    """Metadata as JSON-like data: text keys, lists, numbers; `Inert` stays, filled with plain data."""
+def plain(value: object, seen: dict[int, object]) -> object:
+    """Metadata as JSON-like data: text keys, lists, numbers; `Inert` stays, filled with plain data.
+
+    seen: id of a value -> what it became, so that what the file shares stays shared.
+    """
+    if isinstance(value, (str, int, float)) or value is None:
+        return value
+    if id(value) not in seen:
+        seen[id(value)] = convert(value, seen)
+    return seen[id(value)]
+
+
+def convert(value: object, seen: dict[int, object]) -> object:
+    """`plain` for a value that is new."""
     if isinstance(value, dict):
-        return {str(key): plain(item) for key, item in value.items()}
+        return {str(key): plain(item, seen) for key, item in value.items()}
     if isinstance(value, (list, tuple, set, frozenset)):
-        return [plain(item) for item in value]
+        return [plain(item, seen) for item in value]
     if isinstance(value, Inert):
-        items: dict[object, object] = {str(key): plain(item) for key, item in value.items.items()}
-        arguments = tuple(plain(item) for item in value.arguments)
-        return Inert(value.name, arguments, plain(value.state), items, [plain(item) for item in value.elements])
+        items: dict[object, object] = {str(key): plain(item, seen) for key, item in value.items.items()}
+        arguments = tuple(plain(item, seen) for item in value.arguments)
+        elements = [plain(item, seen) for item in value.elements]
+        return Inert(value.name, arguments, plain(value.state, seen), items, elements)
     if isinstance(value, (bytes, bytearray)):
         return value.decode("latin-1")
     if isinstance(value, (TensorRef, ArrayData)):
         return array(value)
-    if isinstance(value, (str, int, float)) or value is None:
-        return value
     return Inert(getattr(value, "name", type(value).__name__))
 
 

@@ -50,7 +50,7 @@ def locate(entries: dict[str, Span], prefix: str, storage: StorageRef) -> Span:
 def directory(file: BinaryIO, size: int) -> dict[str, Span]:
     """Every entry of the archive by name. Raises UnsafeCheckpoint, CorruptCheckpoint."""
     try:
-        archive = zipfile.ZipFile(file)
+        archive = zipfile.ZipFile(Bounded(file))  # type: ignore[arg-type]
     except (zipfile.BadZipFile, NotImplementedError, OSError, ValueError, struct.error) as error:
         raise CorruptCheckpoint(f"is a broken zip archive ({error}); it may be truncated") from None
     infos = archive.infolist()
@@ -60,8 +60,21 @@ def directory(file: BinaryIO, size: int) -> dict[str, Span]:
     for info in infos:
         check_entry(info, entries)
         entries[info.filename] = data_span(file, info, size)
-    check_overlap(entries)
+    check_overlap([info.header_offset for info in infos], list(entries.values()), archive.start_dir)
     return entries
+
+
+class Bounded:
+    """The file as `zipfile` sees it: a directory of millions of entries is not even read."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.file, self.seek, self.tell = file, file.seek, file.tell
+
+    def read(self, count: int = -1) -> bytes:
+        """Some bytes. Raises CorruptCheckpoint when too many are asked for at once."""
+        if count > limits.MAX_DIRECTORY_BYTES:
+            raise CorruptCheckpoint(f"is a zip archive with a directory of {count:,} bytes")
+        return self.file.read(count if count >= 0 else limits.MAX_DIRECTORY_BYTES)
 
 
 def check_entry(info: zipfile.ZipInfo, seen: dict[str, Span]) -> None:
@@ -83,22 +96,24 @@ def data_span(file: BinaryIO, info: zipfile.ZipInfo, size: int) -> Span:
     raw = file.read(LOCAL_HEADER.size)
     if len(raw) < LOCAL_HEADER.size or raw[:4] != b"PK\x03\x04":
         raise CorruptCheckpoint("is a zip archive whose directory points at no entry; it may be truncated")
-    *_, name_length, extra_length = LOCAL_HEADER.unpack(raw)
-    if file.read(name_length) != info.orig_filename.encode("utf-8", "surrogateescape"):
-        raise UnsafeCheckpoint("is a zip archive whose directory and entries disagree on names")
+    _, _, _, method, *_, name_length, extra_length = LOCAL_HEADER.unpack(raw)
+    if method != zipfile.ZIP_STORED or file.read(name_length) != info.orig_filename.encode("utf-8", "surrogateescape"):
+        raise UnsafeCheckpoint("is a zip archive whose directory and entries disagree on names or compression")
     offset = info.header_offset + LOCAL_HEADER.size + name_length + extra_length
     if offset + info.file_size > size:
         raise CorruptCheckpoint("is truncated: a zip entry reaches beyond its end")
     return Span(offset, info.file_size, info.CRC)
 
 
-def check_overlap(entries: dict[str, Span]) -> None:
-    """Entries that share bytes are how zip bombs and smuggled data work."""
+def check_overlap(headers: list[int], spans: list[Span], directory: int) -> None:
+    """Entries that share bytes, with each other or with the directory, are how zip bombs and smuggled data work."""
     end = 0
-    for span in sorted(entries.values(), key=lambda span: (span.offset, span.nbytes)):
-        if span.offset < end:
+    for header, span in sorted(zip(headers, spans), key=lambda pair: pair[0]):
+        if header < end:
             raise UnsafeCheckpoint("is a zip archive with overlapping entries")
         end = span.offset + span.nbytes
+    if end > directory:
+        raise UnsafeCheckpoint("is a zip archive whose entries overlap its directory")
 
 
 def pickle_name(entries: dict[str, Span]) -> str:
