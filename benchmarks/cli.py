@@ -15,7 +15,7 @@ COMMANDS: dict[str, Command] = {
     "completion": Command("benchmarks.commands.completion", "print a completion script for bash, zsh or fish"),
     "compare": Command("benchmarks.commands.compare", "measure other implementations of a detector in the same run"),
     "datasets": Command("benchmarks.commands.datasets", "list data sets and their layouts, check a folder"),
-    "demo": Command("benchmarks.commands.demo", "measure two networks on generated pictures and write a report"),
+    "demo": Command("benchmarks.commands.demo", "fetch three small detectors, reproduce their AP, report"),
     "inference": Command("benchmarks.commands.inference", "measure speed, latency, memory and size"),
     "logs": Command("benchmarks.commands.logs", "summarise and plot training logs of this or other projects"),
     "parity": Command("benchmarks.commands.parity", "compare networks with recorded results of the reference"),

@@ -129,6 +129,7 @@ def row(record: Record) -> dict[str, object]:
     return {
         "model": record.model,
         "weights": record.parameters["weights"],
+        "options": ", ".join(record.parameters.get("options", {})),
         "fps": f"{m['fps']:.2f}",
         "p50 ms": number(m.get("latency_ms_p50")),
         "p99 ms": number(m.get("latency_ms_p99")),
