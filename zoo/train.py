@@ -27,6 +27,7 @@ from zoo import manifest
 from zoo.errors import UsageError, ZooError
 from zoo.loading import build
 from zoo.models.detectors.base import Detector
+from zoo.models.training.memory import remembered, remind, set_epoch
 from zoo.training import distributed, publishing, recipe, starting, state
 from zoo.training.coco_folder import CocoFolder
 from zoo.training.distributed import Place
@@ -174,7 +175,8 @@ class Run:
                 yield self.step(batches, epoch)
 
     def enter(self, epoch: int) -> None:
-        """What changes from one epoch to another: YOLOX's last ones have plain pictures and one more loss."""
+        """What changes from one epoch to another: TOOD's assignment; YOLOX's last ones have one more loss."""
+        set_epoch(self.network, epoch)
         head: Any = getattr(self.network, "bbox_head", None)
         if head is not None and self.data.augmentation.mosaic and hasattr(head, "use_l1"):
             head.use_l1 = not self.data.mixes(epoch)
@@ -274,6 +276,7 @@ class Run:
     def save(self) -> None:
         """Write the whole state, whole or not at all. Every process must call this."""
         states = distributed.gathered(state.random_state(self.place.device), self.place)
+        memories = distributed.gathered(remembered(self.network), self.place)
         if not self.place.first:
             return
         training = {
@@ -283,6 +286,7 @@ class Run:
             "scheduler": self.scheduler.state_dict(),
             "scaler": self.scaler.state_dict(),
             "random": states,
+            "memories": memories,
             "average": None if self.average is None else [self.average.module.state_dict(), self.average.steps],
         }
         content = {"meta": self.meta(), "state_dict": self.network.state_dict(), "training": training}
@@ -302,6 +306,7 @@ class Run:
         if self.average is not None:
             weights, self.average.steps = training["average"]
             self.average.module.load_state_dict(weights)
+        remind(self.network, training["memories"][self.place.rank])
         self.done = training["done"]
         state.restore_random(training["random"][self.place.rank], self.place.device)
 

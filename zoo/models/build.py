@@ -217,13 +217,22 @@ COMPONENTS: dict[str, str] = {
     "YOLOBBoxCoder": "coders.yolo:YOLOCoder",
     # training: assigners and samplers
     "ATSSAssigner": "training.assigners.atss:ATSSAssigner",
+    "ApproxMaxIoUAssigner": "training.assigners.approx:ApproxMaxIoUAssigner",
+    "CenterRegionAssigner": "training.assigners.centre_region:CenterRegionAssigner",
+    "GridAssigner": "training.assigners.grid:GridAssigner",
     "HungarianAssigner": "training.assigners.hungarian:HungarianAssigner",
     "MaskHungarianAssigner": "training.assigners.hungarian:MaskHungarianAssigner",
     "MaxIoUAssigner": "training.assigners.max_iou:MaxIoUAssigner",
+    "CombinedSampler": "training.samplers.balanced:CombinedSampler",
+    "InstanceBalancedPosSampler": "training.samplers.balanced:InstanceBalancedPosSampler",
+    "IoUBalancedNegSampler": "training.samplers.balanced:IoUBalancedNegSampler",
     "OHEMSampler": "training.samplers.ohem:OHEMSampler",
+    "PointAssigner": "training.assigners.point:PointAssigner",
     "PseudoSampler": "training.samplers.random:PseudoSampler",
     "RandomSampler": "training.samplers.random:RandomSampler",
     "SimOTAAssigner": "training.assigners.sim_ota:SimOTAAssigner",
+    "TaskAlignedAssigner": "training.assigners.task_aligned:TaskAlignedAssigner",
+    "UniformAssigner": "training.assigners.uniform:UniformAssigner",
     # training: matching costs
     "BBoxL1Cost": "training.costs:BBoxL1Cost",
     "ClassificationCost": "training.costs:ClassificationCost",
@@ -240,12 +249,17 @@ COMPONENTS: dict[str, str] = {
     "DiceLoss": "training.losses.dice:DiceLoss",
     "DistributionFocalLoss": "training.losses.focal:DistributionFocalLoss",
     "FocalLoss": "training.losses.focal:FocalLoss",
+    "GaussianFocalLoss": "training.losses.heatmap:GaussianFocalLoss",
+    "GHMC": "training.losses.harmonized:GHMC",
+    "GHMR": "training.losses.harmonized:GHMR",
     "GIoULoss": "training.losses.iou:GIoULoss",
     "IoULoss": "training.losses.iou:IoULoss",
     "L1Loss": "training.losses.regression:L1Loss",
     "MSELoss": "training.losses.regression:MSELoss",
     "QualityFocalLoss": "training.losses.focal:QualityFocalLoss",
+    "SeesawLoss": "training.losses.seesaw:SeesawLoss",
     "SmoothL1Loss": "training.losses.regression:SmoothL1Loss",
+    "VarifocalLoss": "training.losses.heatmap:VarifocalLoss",
 }
 
 # Settings that only training or initialisation needs: dropped for a component that does not take them.
@@ -300,17 +314,24 @@ def parameters(cls: Any) -> set[str]:
 
 def required(cls: Any) -> set[str]:
     """Names that a constructor itself cannot do without (a base class's may be filled in by it)."""
-    own = list(inspect.signature(cls.__init__).parameters.values())[1:]
+    own = own_parameters(cls)
     return {p.name for p in own if p.default is p.empty and p.kind is not p.VAR_KEYWORD}
 
 
 def signature(cls: Any) -> list[inspect.Parameter]:
     """A constructor's parameters, and those of the base class that it passes `**kwargs` on to."""
-    own = list(inspect.signature(cls.__init__).parameters.values())[1:]
+    own = own_parameters(cls)
     if any(p.kind is p.VAR_KEYWORD for p in own):
         seen = {p.name for p in own}
         own += [p for p in signature(cls.__mro__[1]) if p.name not in seen]
     return own
+
+
+def own_parameters(cls: Any) -> list[inspect.Parameter]:
+    """The parameters of a class's own constructor; none where there is none."""
+    if cls.__init__ is object.__init__:
+        return []
+    return list(inspect.signature(cls.__init__).parameters.values())[1:]
 
 
 def build_detector(description: Mapping[str, Any]) -> Any:

@@ -71,6 +71,7 @@ class GuidedAnchorHead(AnchorHead):
     ) -> None:
         super().__init__(num_classes, in_channels, anchor_generator=square_anchor_generator, **kwargs)
         self.approx_generator, self.anchor_coder = component(approx_anchor_generator), component(anchor_coder)
+        self.octave_base_scale = approx_anchor_generator.get("octave_base_scale", 8)
         self.deform_groups, self.loc_filter_thr = deform_groups, loc_filter_thr
         self.loss_cfg.update(loc=loss_loc, shape=loss_shape)
         self.conv_loc = nn.Conv2d(self.feat_channels, 1, 1)
@@ -109,11 +110,15 @@ class GuidedAnchorHead(AnchorHead):
 
         shapes: (2, H, W). locations: (1, H, W) logits.
         """
-        mask = (locations.sigmoid() >= self.loc_filter_thr).flatten()
-        sides = flatten_map(shapes, 2)[mask]
-        deltas = torch.cat([torch.zeros_like(sides), sides], dim=1)
-        anchors = self.anchor_coder.decode(level.priors[mask], deltas, max_log_scale=MAX_SHAPE_RATIO)
+        mask = (locations.sigmoid() >= (0 if self.training else self.loc_filter_thr)).flatten()
+        anchors = self.shaped(level.priors[mask], flatten_map(shapes, 2)[mask])
         return Level(level.scores[mask], level.regression[mask], anchors)
+
+    def shaped(self, squares: Tensor, sides: Tensor) -> Tensor:
+        """Anchors (K, 4) that have predicted sides (K, 2) instead of those of their squares (K, 4)."""
+        deltas = torch.cat([torch.zeros_like(sides), sides], dim=1)
+        anchors: Tensor = self.anchor_coder.decode(squares, deltas, max_log_scale=MAX_SHAPE_RATIO)
+        return anchors
 
 
 class GARPNHead(GuidedAnchorHead):
@@ -135,19 +140,27 @@ class GARPNHead(GuidedAnchorHead):
         x, mask = self.feature_adaption(x, shapes), self.chosen(locations)
         return self.conv_cls(x, mask), self.conv_reg(x, mask), shapes, locations
 
-    def predict_one(self, levels: list[Level], frame: Frame) -> Detections:
-        """Proposals: each level suppressed alone and cut to `nms_post`, the best `max_per_img` of all."""
-        found = [self.propose(level, frame) for level in levels]
+    def predict(
+        self, outputs: Sequence[Sequence[Tensor]], frames: Sequence[Frame], cfg: Mapping[str, Any] | None = None
+    ) -> list[Detections]:
+        """Proposals in input coordinates: each level suppressed alone and cut to `nms_post`, the best `max_per_img`.
+
+        outputs: what `forward` returned. frames: one per picture. cfg: instead of the head's `test_cfg`.
+        """
+        return [self.best(self.levels(outputs, i), frame, cfg or self.test_cfg) for i, frame in enumerate(frames)]
+
+    def best(self, levels: Sequence[Level], frame: Frame, cfg: Mapping[str, Any]) -> Detections:
+        """One picture's proposals."""
+        found = [self.propose(level, frame, cfg) for level in levels]
         boxes, scores = torch.cat([b for b, _ in found]), torch.cat([s for _, s in found])
-        if self.test_cfg.get("nms_across_levels", False):
-            order = nms(boxes, scores, self.test_cfg["nms"]["iou_threshold"])[: self.test_cfg["max_per_img"]]
+        if cfg.get("nms_across_levels", False):
+            order = nms(boxes, scores, cfg["nms"]["iou_threshold"])[: cfg["max_per_img"]]
         else:
-            order = scores.topk(min(self.test_cfg["max_per_img"], len(scores))).indices
+            order = scores.topk(min(cfg["max_per_img"], len(scores))).indices
         return Detections(boxes[order], scores[order], torch.zeros_like(order))
 
-    def propose(self, level: Level, frame: Frame) -> tuple[Tensor, Tensor]:
+    def propose(self, level: Level, frame: Frame, cfg: Mapping[str, Any]) -> tuple[Tensor, Tensor]:
         """One level's boxes (K, 4) and scores (K,), best first."""
-        cfg = self.test_cfg
         level = best_anchors(level, cfg["nms_pre"])
         boxes, scores = self.decode(level.priors, level.regression, frame.size), level.scores[:, 0]
         large = larger_than(boxes, cfg.get("min_bbox_size", -1))

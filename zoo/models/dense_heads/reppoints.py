@@ -46,9 +46,12 @@ class RepPointsHead(AnchorHead):
         conv_cfg: Mapping[str, Any] | None = None,
         norm_cfg: Mapping[str, Any] | None = None,
         loss_cls: Mapping[str, Any] = FOCAL,
+        loss_bbox_init: Mapping[str, Any] | None = None,
+        loss_bbox_refine: Mapping[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(num_classes, in_channels, loss_cls=loss_cls, **kwargs)
+        self.loss_cfg.update(bbox_init=loss_bbox_init, bbox_refine=loss_bbox_refine)
         if transform_method not in ("minmax", "partial_minmax", "moment"):
             raise BuildError(f"no transform_method '{transform_method}'; known: minmax, partial_minmax, moment")
         self.kernel, self.gradient_mul = isqrt(num_points), gradient_mul

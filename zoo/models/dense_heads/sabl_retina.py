@@ -31,11 +31,14 @@ class SABLRetinaHead(AnchorHead):
         stacked_convs: int = 4,
         conv_cfg: Mapping[str, Any] | None = None,
         norm_cfg: Mapping[str, Any] | None = None,
+        loss_bbox_cls: Mapping[str, Any] | None = None,
+        loss_bbox_reg: Mapping[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(
             num_classes, in_channels, anchor_generator=square_anchor_generator, bbox_coder=bbox_coder, **kwargs
         )
+        self.loss_cfg.update(bbox_cls=loss_bbox_cls, bbox_reg=loss_bbox_reg)
         self.approx_generator = component(approx_anchor_generator)
         channels, outputs = self.feat_channels, 4 * self.bbox_coder.side_num
         self.cls_convs = tower(in_channels, channels, stacked_convs, norm_cfg, conv_cfg)

@@ -77,6 +77,7 @@ class TOODHead(AnchorHead):
     ) -> None:
         super().__init__(num_classes, in_channels, reg_decoded_bbox=reg_decoded_bbox, **kwargs)
         self.anchor_type = anchor_type
+        self.epoch = 0  # set by a trainer: the first ones assign by overlap
         self.loss_cfg["initial_cls"] = initial_loss_cls
         channels, anchors = self.feat_channels, self.num_base_priors
         deformable = {i: {"type": "DCNv2", "deform_groups": 4} for i in range(num_dcn)}

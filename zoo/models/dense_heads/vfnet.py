@@ -62,10 +62,12 @@ class VFNetHead(AnchorHead):
         loss_cls: Mapping[str, Any] = VARIFOCAL,
         bbox_coder: Mapping[str, Any] = DISTANCE,
         reg_decoded_bbox: bool = True,
+        loss_bbox_refine: Mapping[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
         fixed: dict[str, Any] = {"loss_cls": loss_cls, "bbox_coder": bbox_coder, "reg_decoded_bbox": reg_decoded_bbox}
         super().__init__(num_classes, in_channels, **fixed, **kwargs)
+        self.loss_cfg["bbox_refine"] = loss_bbox_refine
         self.regress_ranges, self.center_sampling = tuple(regress_ranges), center_sampling
         self.center_sample_radius, self.sync_num_pos = center_sample_radius, sync_num_pos
         self.gradient_mul, self.use_vfl, self.use_atss = gradient_mul, use_vfl, use_atss

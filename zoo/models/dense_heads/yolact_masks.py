@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from zoo.models.dense_heads.anchor_head import SIGMOID
 from zoo.structures import Frame
 
 CHANNELS = (256, 256, 256, None, 256, 32)
@@ -64,8 +66,9 @@ class YOLACTProtonet(nn.Module):
 class YOLACTSegmHead(nn.Module):
     """Semantic segmentation of the finest level: an auxiliary loss of training (section 4.3)."""
 
-    def __init__(self, num_classes: int, in_channels: int = 256) -> None:
+    def __init__(self, num_classes: int, in_channels: int = 256, loss_segm: Mapping[str, Any] = SIGMOID) -> None:
         super().__init__()
+        self.loss_cfg = {"segm": loss_segm}
         self.segm_conv = nn.Conv2d(in_channels, num_classes, 1)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -69,8 +69,9 @@ class Detector(nn.Module):
 
         images: (N, 3, H, W) float, normalised and padded. sizes: (h, w) of each picture before padding.
         targets: per picture `boxes` (M, 4) xyxy in input coordinates, `labels` (M,), where needed `masks` (M, H, W) of
-        bool; optionally `ignored` (I, 4), boxes of crowds. proposals: per picture (M, 4) xyxy boxes, for Fast R-CNN
-        only. Raises NotTrainable where the method's losses are not there.
+        bool; optionally `ignored` (I, 4), boxes of crowds, and `semantic` (h, w), classes of the padded picture's
+        pixels, without which heads that segment do not learn to. proposals: per picture (M, 4) xyxy boxes, for Fast
+        R-CNN only. Raises NotTrainable where the method's losses are not there.
         """
         frames = [Frame.of_input(size) for size in sizes]
         if proposals is not None:

@@ -2,26 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from zoo.models.detectors.single_stage import SingleStageDetector
+from zoo.models.detectors.single_stage import SingleStageDetector, trained_whole
 from zoo.models.layers.precision import full_precision
+from zoo.models.training.methods import losses_of
+from zoo.models.training.targets import Truth
 from zoo.structures import Detections, Frame, Sample
 
 
 class KeypointDetector(SingleStageDetector):
     """CenterNet (Zhou et al., 2019): backbone, neck and a head on heatmaps."""
 
+    def __init__(self, backbone: Mapping[str, Any], bbox_head: Mapping[str, Any], **kwargs: Any) -> None:
+        super().__init__(trained_whole(backbone), bbox_head, **kwargs)
+
     def predict(self, images: Tensor, frames: Sequence[Frame], *args: Any) -> list[Detections]:
         """Detections in output coordinates."""
         outputs = full_precision(self.bbox_head(self.features(images)))
         found = self.bbox_head.predict(outputs, frames, input_size(images))
         return [d.to_output(frame) for d, frame in zip(found, frames)]
+
+    def compute_losses(self, images: Tensor, frames: Sequence[Frame], truths: Sequence[Truth]) -> dict[str, Tensor]:
+        """The head's losses."""
+        compute = losses_of(self.bbox_head)
+        return compute(self.bbox_head, self.bbox_head(self.features(images)), frames, truths, input_size(images))
 
 
 class CornerNet(KeypointDetector):

@@ -8,9 +8,10 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor
 
-from zoo.errors import NotTrainable
 from zoo.models.build import component
 from zoo.models.detectors.two_stage import TwoStageDetector
+from zoo.models.training.methods import losses_of
+from zoo.models.training.segmentation import panoptic_loss
 from zoo.models.training.targets import Truth
 from zoo.structures import Detections, Frame
 
@@ -49,8 +50,12 @@ class PanopticFPN(TwoStageDetector):
         return [d.to_output(frame) for d, frame in zip(found, frames)]
 
     def compute_losses(self, images: Tensor, frames: Sequence[Frame], truths: Sequence[Truth]) -> dict[str, Tensor]:
-        """Raises NotTrainable: the semantic segmentation has no loss yet, and detecting alone is Mask R-CNN."""
-        raise NotTrainable("PanopticFPN has no losses yet: it detects, but does not train")
+        """Losses of the detector, and of the segmentation where the targets have `semantic` classes."""
+        compute = losses_of(self.roi_head)
+        features = self.features(images)
+        losses, proposals = self.first_stage_losses(features, frames, truths)
+        segments = panoptic_loss(self.semantic_head, self.semantic_head(features), truths)
+        return {**losses, **compute(self.roi_head, features, proposals, frames, truths), **segments}
 
 
 def in_output(logits: Tensor, frame: Frame) -> Tensor:

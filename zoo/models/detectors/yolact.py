@@ -9,8 +9,10 @@ from typing import Any
 from torch import Tensor
 
 from zoo.models.build import component
-from zoo.models.detectors.single_stage import SingleStageDetector
+from zoo.models.detectors.single_stage import SingleStageDetector, trained_whole
 from zoo.models.layers.precision import full_precision
+from zoo.models.training.methods import losses_of
+from zoo.models.training.targets import Truth
 from zoo.structures import Detections, Frame
 
 
@@ -30,7 +32,7 @@ class YOLACT(SingleStageDetector):
         train_cfg: Mapping[str, Any] | None = None,
         test_cfg: Mapping[str, Any] | None = None,
     ) -> None:
-        super().__init__(backbone, bbox_head, neck, train_cfg, test_cfg)
+        super().__init__(trained_whole(backbone), bbox_head, neck, train_cfg, test_cfg)
         self.segm_head, self.mask_head = component(segm_head), component(mask_head)
 
     def predict(self, images: Tensor, frames: Sequence[Frame], *args: Any) -> list[Detections]:
@@ -42,3 +44,9 @@ class YOLACT(SingleStageDetector):
             replace(d.to_output(frame), masks=self.mask_head.masks(maps, coefficients, d.boxes, frame))
             for (d, coefficients), maps, frame in zip(found, prototypes, frames)
         ]
+
+    def compute_losses(self, images: Tensor, frames: Sequence[Frame], truths: Sequence[Truth]) -> dict[str, Tensor]:
+        """Losses of the boxes, the segmentation and the masks."""
+        features = self.features(images)
+        maps = self.mask_head(features[0]), self.segm_head(features[0])
+        return losses_of(self.bbox_head)(self.bbox_head, self.bbox_head(features), frames, truths, *maps, self)

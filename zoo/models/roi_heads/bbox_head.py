@@ -41,7 +41,10 @@ class RegionHead(nn.Module):
         self.num_classes, self.with_cls, self.with_reg = num_classes, with_cls, with_reg
         self.reg_class_agnostic, self.reg_decoded_bbox = reg_class_agnostic, reg_decoded_bbox
         self.predictor_cfg = {"cls": cls_predictor_cfg, "reg": reg_predictor_cfg}
-        self.loss_cfg = {"cls": loss_cls, "bbox": loss_bbox}
+        self.loss_cfg: dict[str, Mapping[str, Any] | None] = {
+            "cls": loss_cls or {"type": "CrossEntropyLoss"},
+            "bbox": loss_bbox or {"type": "SmoothL1Loss"},
+        }
         self.bbox_coder = component(bbox_coder)
         # Seesaw loss learns "is it an object" apart from the class, as two more logits instead of a background class.
         self.with_objectness = (loss_cls or {}).get("type") == "SeesawLoss"

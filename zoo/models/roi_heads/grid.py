@@ -95,10 +95,18 @@ class GridHead(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Region features (M, C, h, w) to heatmap logits (M, grid_points, 2 * h, 2 * w)."""
-        points = list(self.convs(x).split(self.point_channels, dim=1))
+        return self.heatmaps(self.fused(self.convs(x)))
+
+    def both(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """What training compares: heatmap logits with and without the neighbours' features."""
+        x = self.convs(x)
+        return self.heatmaps(self.fused(x)), self.heatmaps(x)
+
+    def fused(self, x: Tensor) -> Tensor:
+        """All points' features (M, grid_points * c, h, w) with those of their neighbours."""
+        points = list(x.split(self.point_channels, dim=1))
         first = self.exchange(points, points, self.forder_trans)
-        second = self.exchange(points, first, self.sorder_trans)
-        return self.heatmaps(torch.cat(second, dim=1))
+        return torch.cat(self.exchange(points, first, self.sorder_trans), dim=1)
 
     def exchange(self, points: list[Tensor], sources: list[Tensor], layers: Any) -> list[Tensor]:
         """Each point's features (M, c, h, w) plus what its neighbours' `sources` are turned into."""

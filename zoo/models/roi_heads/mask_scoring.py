@@ -15,6 +15,8 @@ from zoo.models.roi_heads.extractor import rois_of
 from zoo.models.roi_heads.standard import StandardRoIHead
 from zoo.structures import Detections, Frame
 
+MSE = {"type": "MSELoss", "loss_weight": 0.5}
+
 
 class MaskScoringRoIHead(StandardRoIHead):
     """Box and mask head, and a head that predicts each mask's IoU.
@@ -49,7 +51,7 @@ class MaskIoUHead(nn.Module):
         conv_out_channels: int = 256,
         fc_out_channels: int = 1024,
         num_classes: int = 80,
-        loss_iou: Mapping[str, Any] | None = None,
+        loss_iou: Mapping[str, Any] = MSE,
     ) -> None:
         super().__init__()
         self.num_classes, self.loss_cfg = num_classes, {"iou": loss_iou}

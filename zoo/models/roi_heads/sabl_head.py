@@ -110,8 +110,10 @@ class SABLHead(nn.Module):
         scores = logits.softmax(-1)[:, :-1]
         return multiclass_nms(boxes, scores, cfg["score_thr"], cfg["nms"], cfg["max_per_img"], confidence)
 
-    def refine(self, regions: Tensor, logits: Tensor, sides: Sides, frame: Frame) -> Tensor:
-        """The regions (M, 4) of a cascade's next stage."""
+    def refine(
+        self, regions: Tensor, logits: Tensor, sides: Sides, frame: Frame, labels: Tensor | None = None
+    ) -> Tensor:
+        """The regions (M, 4) of a cascade's next stage. labels: do not matter, the sides are those of any class."""
         return self.bbox_coder.decode(regions, sides, size=frame.size)[0]
 
 

@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from zoo.models.layers.conv_module import ConvModule
 from zoo.models.layers.conv_stack import conv_stack, run
 
+SEGMENTATION = {"type": "CrossEntropyLoss", "ignore_index": 255, "loss_weight": 0.2}
+
 
 class FusedSemanticHead(nn.Module):
     """All pyramid levels, brought to the resolution of one and added, then convolutions.
@@ -30,7 +32,7 @@ class FusedSemanticHead(nn.Module):
         conv_cfg: Mapping[str, Any] | None = None,
         norm_cfg: Mapping[str, Any] | None = None,
         conv_to_res: bool = False,
-        loss_seg: Mapping[str, Any] | None = None,
+        loss_seg: Mapping[str, Any] = SEGMENTATION,
     ) -> None:
         super().__init__()
         self.fusion_level, self.num_classes, self.loss_cfg = fusion_level, num_classes, {"seg": loss_seg}

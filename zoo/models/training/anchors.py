@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from zoo.models.build import component
+from zoo.models.training.memory import loss_of
 from zoo.models.training.samplers.random import PseudoSampler
-from zoo.models.training.targets import Assignment, Samples, Truth
+from zoo.models.training.targets import Assignment, Truth
 from zoo.structures import Frame
 
 # Their focus makes sampling unnecessary: every anchor is learnt from, and the average is over the positives.
@@ -27,7 +28,8 @@ class AnchorTargets:
 
     labels: (N, P), `num_classes` for background. label_weights: (N, P). boxes: (N, P, 4), encoded unless the loss is on
     decoded boxes. box_weights: (N, P, 4). positives: over the batch, at least one per picture. average: what the losses
-    are divided by, all samples, or the positives where every anchor takes part.
+    are divided by, all samples, or the positives where every anchor takes part. owners: (N, P), each positive's object,
+    -1 for the others.
     """
 
     labels: Tensor
@@ -36,6 +38,22 @@ class AnchorTargets:
     box_weights: Tensor
     positives: int
     average: int
+    owners: Tensor
+
+
+@dataclass
+class Match:
+    """Which of a picture's P anchors are positive, which background, and the object of each positive; indices."""
+
+    positive: Tensor
+    negative: Tensor
+    matched: Tensor
+
+    def owners(self, count: int) -> Tensor:
+        """For each of P anchors its object, or -1."""
+        owners = torch.full((count,), -1, device=self.positive.device)
+        owners[self.positive] = self.matched
+        return owners
 
 
 class AnchorMatching:
@@ -60,15 +78,23 @@ class AnchorMatching:
         frames: Sequence[Frame],
         truths: Sequence[Truth],
         encode: Any,
+        own: Sequence[Sequence[Tensor]] | None = None,
     ) -> AnchorTargets:
-        """Targets of a batch. levels: anchors (P_i, 4). sizes, strides: of the feature maps."""
+        """Targets of a batch.
+
+        levels: anchors (P_i, 4). sizes, strides: of the feature maps. own: each picture's anchors, where they differ.
+        """
         per_picture = []
-        for frame, truth in zip(frames, truths):
+        for i, (frame, truth) in enumerate(zip(frames, truths)):
             inside = self.inside(levels, sizes, strides, frame)
-            per_picture.append(self.picture(levels, inside, truth, encode))
-        labels, label_weights, boxes, box_weights, samples = zip(*per_picture)
-        positives = sum(max(len(s.positive), 1) for s in samples)
-        negatives = sum(max(len(s.negative), 1) for s in samples)
+            per_picture.append(self.picture(own[i] if own else levels, inside, truth, encode))
+        return self.collect(per_picture)
+
+    def collect(self, per_picture: Sequence[Any]) -> AnchorTargets:
+        """The targets of a batch, of what `picture` returned for each."""
+        labels, label_weights, boxes, box_weights, matches = zip(*per_picture)
+        positives = sum(max(len(m.positive), 1) for m in matches)
+        negatives = sum(max(len(m.negative), 1) for m in matches)
         return AnchorTargets(
             torch.stack(labels),
             torch.stack(label_weights),
@@ -76,6 +102,7 @@ class AnchorMatching:
             torch.stack(box_weights),
             positives,
             positives + negatives if self.sampling else positives,
+            torch.stack([m.owners(len(x)) for m, x in zip(matches, labels)]),
         )
 
     def inside(self, levels: Sequence[Tensor], sizes: Sequence[tuple[int, int]], strides: Any, frame: Frame) -> Tensor:
@@ -89,32 +116,39 @@ class AnchorMatching:
             flag = torch.zeros(*size, len(anchors) // (size[0] * size[1]), dtype=torch.bool, device=anchors.device)
             flag[:rows, :columns] = True
             flags.append(flag.flatten())
-        inside = torch.cat(flags)
+        return torch.cat(flags) & self.within(torch.cat(list(levels)), frame)
+
+    def within(self, anchors: Tensor, frame: Frame) -> Tensor:
+        """Which anchors (P, 4) do not cross the picture's border by too much, (P,)."""
         if self.border < 0:
-            return inside
-        anchors, (height, width) = torch.cat(list(levels)), frame.size
-        limit = anchors.new_tensor([width, height]) + self.border
-        return inside & (anchors[:, :2] >= -self.border).all(dim=1) & (anchors[:, 2:] < limit).all(dim=1)
+            return torch.ones_like(anchors[:, 0], dtype=torch.bool)
+        limit = anchors.new_tensor([frame.size[1], frame.size[0]]) + self.border
+        return (anchors[:, :2] >= -self.border).all(dim=1) & (anchors[:, 2:] < limit).all(dim=1)
 
     def picture(
         self, levels: Sequence[Tensor], inside: Tensor, truth: Truth, encode: Any
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Samples]:
-        """One picture's labels (P,), their weights, boxes (P, 4), their weights, and the samples."""
-        anchors = torch.cat(list(levels))
-        where = inside.nonzero().flatten()
-        assignment = self.assign(levels, inside, truth)
-        samples = self.sampler.sample(assignment, anchors[where], truth)
-        positive, negative = where[samples.positive], where[samples.negative]
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Match]:
+        """One picture's labels (P,), their weights, boxes (P, 4), their weights, and what they come from."""
+        anchors, where = torch.cat(list(levels)), inside.nonzero().flatten()
+        samples = self.sampler.sample(self.assign(levels, inside, truth), anchors[where], truth)
+        return self.fill(
+            anchors, Match(where[samples.positive], where[samples.negative], samples.matched), truth, encode
+        )
+
+    def fill(
+        self, anchors: Tensor, match: Match, truth: Truth, encode: Any
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Match]:
+        """What `picture` returns, of anchors (P, 4) and which of them stand for what."""
         labels = torch.full((len(anchors),), self.num_classes, device=anchors.device)
         label_weights = anchors.new_zeros(len(anchors))
         boxes, box_weights = torch.zeros_like(anchors), torch.zeros_like(anchors)
-        if len(positive):
-            labels[positive] = truth.labels[samples.matched]
-            label_weights[positive] = 1.0 if self.positive_weight <= 0 else self.positive_weight
-            boxes[positive] = encode(anchors[positive], truth.boxes[samples.matched])
-            box_weights[positive] = 1.0
-        label_weights[negative] = 1.0
-        return labels, label_weights, boxes, box_weights, samples
+        if len(match.positive):
+            labels[match.positive] = truth.labels[match.matched]
+            label_weights[match.positive] = 1.0 if self.positive_weight <= 0 else self.positive_weight
+            boxes[match.positive] = encode(anchors[match.positive], truth.boxes[match.matched])
+            box_weights[match.positive] = 1.0
+        label_weights[match.negative] = 1.0
+        return labels, label_weights, boxes, box_weights, match
 
     def assign(self, levels: Sequence[Tensor], inside: Tensor, truth: Truth) -> Assignment:
         """The assignment of the anchors inside."""
@@ -126,16 +160,28 @@ class AnchorMatching:
 
 
 def anchor_targets(
-    head: Any, maps: Sequence[Tensor], frames: Sequence[Frame], truths: Sequence[Truth], absolute: bool
+    head: Any,
+    maps: Sequence[Tensor],
+    frames: Sequence[Frame],
+    truths: Sequence[Truth],
+    absolute: bool,
+    generator: Any = None,
 ) -> tuple[AnchorTargets, list[Tensor]]:
     """Targets of a batch for an `AnchorHead`, and its anchors level by level.
 
-    maps: class logits (N, C, H, W). absolute: the boxes are targets themselves, not their encoding.
+    maps: class logits (N, C, H, W). absolute: the boxes are targets themselves, not their encoding. generator: of the
+    anchors, if not the head's own.
     """
     matching = AnchorMatching(head.train_cfg, head.loss_cfg["cls"], head.num_classes)
-    levels, sizes = head.priors(maps), [(x.shape[-2], x.shape[-1]) for x in maps]
-    encode = (lambda anchors, boxes: boxes) if absolute else head.bbox_coder.encode
-    return matching.targets(levels, sizes, head.prior_generator.strides, frames, truths, encode), levels
+    generator, sizes = generator or head.prior_generator, [(x.shape[-2], x.shape[-1]) for x in maps]
+    levels = generator.grid_priors(sizes, maps[0].device)
+    encode = unencoded if absolute else head.bbox_coder.encode
+    return matching.targets(levels, sizes, generator.strides, frames, truths, encode), levels
+
+
+def unencoded(anchors: Tensor, boxes: Tensor) -> Tensor:
+    """The boxes themselves."""
+    return boxes
 
 
 def anchor_losses(
@@ -143,29 +189,42 @@ def anchor_losses(
 ) -> dict[str, Tensor]:
     """`loss_cls` and `loss_bbox` of an `AnchorHead`; outputs: what its `forward` returned."""
     targets, levels = anchor_targets(head, outputs[0], frames, truths, head.reg_decoded_bbox)
+    anchors = torch.cat(levels).expand(len(frames), -1, 4)
+    return losses_of_targets(head, outputs, targets, anchors, [len(level) for level in levels])
+
+
+def losses_of_targets(
+    head: Any, outputs: Sequence[Sequence[Tensor]], targets: AnchorTargets, anchors: Tensor, counts: Sequence[int]
+) -> dict[str, Tensor]:
+    """`loss_cls` and `loss_bbox`, of anchors (N, P, 4) with `counts` of them on each level."""
     logits, deltas = flatten(outputs[0], head.cls_out_channels), flatten(outputs[1], 4)
     if head.reg_decoded_bbox:
-        anchors = torch.cat(levels).repeat(len(logits), 1)
-        deltas = head.bbox_coder.decode(anchors, deltas.reshape(-1, 4))
-    loss_cls, loss_bbox = component(head.loss_cfg["cls"]), component(head.loss_cfg["bbox"])
-    weights = targets.label_weights.flatten()
+        deltas = head.bbox_coder.decode(anchors.reshape(-1, 4), deltas.reshape(-1, 4)).view_as(deltas)
+    of_class, of_box = (logits, targets.labels, targets.label_weights), (deltas, targets.boxes, targets.box_weights)
     return {
-        "loss_cls": loss_cls(
-            logits.reshape(-1, head.cls_out_channels), targets.labels.flatten(), weights, targets.average
-        ),
-        "loss_bbox": loss_bbox(
-            deltas.reshape(-1, 4), targets.boxes.view(-1, 4), targets.box_weights.view(-1, 4), targets.average
-        ),
+        "loss_cls": over_levels(loss_of(head, "cls"), counts, of_class, targets.average),
+        "loss_bbox": over_levels(loss_of(head, "bbox"), counts, of_box, targets.average),
     }
+
+
+def over_levels(loss: Any, counts: Sequence[int], tensors: Sequence[Tensor], average: float) -> Tensor:
+    """A loss of tensors (N, P, ...) with `counts` priors per level; level by level, if it averages by itself."""
+    parts = zip(*(x.split(list(counts), dim=1) for x in tensors)) if hasattr(loss, "by_level") else [tensors]
+    losses = [loss(*(x.flatten(0, 1) for x in part), average) for part in parts]
+    return torch.stack(losses).sum()
 
 
 def rpn_losses(
     head: Any, outputs: Sequence[Sequence[Tensor]], frames: Sequence[Frame], truths: Sequence[Truth]
 ) -> dict[str, Tensor]:
     """`loss_rpn_cls` and `loss_rpn_bbox`: every object is of the one class that there is."""
-    objects = [replace(truth, labels=torch.zeros_like(truth.labels)) for truth in truths]
-    losses = anchor_losses(head, outputs, frames, objects)
+    losses = anchor_losses(head, outputs, frames, class_agnostic(truths))
     return {name.replace("loss", "loss_rpn"): value for name, value in losses.items()}
+
+
+def class_agnostic(truths: Sequence[Truth]) -> list[Truth]:
+    """The same objects, all of class 0."""
+    return [replace(truth, labels=torch.zeros_like(truth.labels)) for truth in truths]
 
 
 def flatten(maps: Sequence[Tensor], channels: int) -> Tensor:

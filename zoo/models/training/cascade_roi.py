@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -10,7 +11,8 @@ import torch
 from torch import Tensor
 
 from zoo.models.roi_heads.extractor import rois_of
-from zoo.models.training.regions import box_losses, box_targets, sample_regions
+from zoo.models.roi_heads.standard import split
+from zoo.models.training.regions import region_losses, sample_regions
 from zoo.models.training.standard_roi import hardness, positive_rois, region_mask_losses
 from zoo.models.training.targets import Samples, Truth
 from zoo.structures import Frame
@@ -43,30 +45,43 @@ def stage_losses(
     truths: Sequence[Truth],
 ) -> tuple[dict[str, Tensor], list[Tensor]]:
     """One stage's losses, and the regions of the next one."""
+    run = box_stage(head, stage, features, regions, truths)
+    if head.mask_head is not None:
+        extractor = (head.mask_roi_extractor or head.bbox_roi_extractor)[stage]
+        masks = head.mask_head[stage](extractor(features, positive_rois(run.samples)))
+        size = head.train_cfg[stage]["mask_size"]
+        run.losses.update(region_mask_losses(head.mask_head[stage], masks, run.samples, truths, size))
+    last = stage + 1 == head.num_stages
+    return run.losses, [] if last else refined(head.bbox_head[stage], run, frames)
+
+
+@dataclass
+class BoxStage:
+    """What a stage's box head did: its losses, the regions, its class logits and deltas of them, their labels (K,)."""
+
+    losses: dict[str, Tensor]
+    samples: list[Samples]
+    outputs: tuple[Any, Any]
+    labels: Tensor
+
+
+def box_stage(head: Any, stage: int, features: Any, regions: Sequence[Tensor], truths: Sequence[Truth]) -> BoxStage:
+    """One stage's box head on a sample of the regions. features: what the head's `box_outputs` sees."""
     bbox_head, cfg = head.bbox_head[stage], head.train_cfg[stage]
     outputs = partial(head.box_outputs, stage, features)
     samples = sample_regions(regions, truths, cfg, partial(hardness, outputs, bbox_head))
-    rois = rois_of([s.regions for s in samples])
-    logits, deltas = outputs(rois)
-    targets = box_targets(bbox_head, samples, truths, cfg)
-    losses = box_losses(bbox_head, logits, deltas, rois, *targets)
-    if head.mask_head is not None:
-        extractor = (head.mask_roi_extractor or head.bbox_roi_extractor)[stage]
-        masks = head.mask_head[stage](extractor(features, positive_rois(samples)))
-        losses.update(region_mask_losses(head.mask_head[stage], masks, samples, truths, cfg["mask_size"]))
-    if stage + 1 == head.num_stages:
-        return losses, []
-    return losses, refined(bbox_head, samples, logits.detach(), deltas.detach(), targets[0], frames)
+    found = outputs(rois_of([s.regions for s in samples]))
+    losses, labels = region_losses(bbox_head, found, samples, truths, cfg)
+    return BoxStage(losses, samples, found, labels)
 
 
 @torch.no_grad()
-def refined(
-    bbox_head: Any, samples: Sequence[Samples], logits: Tensor, deltas: Tensor, labels: Tensor, frames: Sequence[Frame]
-) -> list[Tensor]:
+def refined(bbox_head: Any, run: BoxStage, frames: Sequence[Frame]) -> list[Tensor]:
     """The sampled regions moved by their deltas; the objects' own boxes are left out, the next stage adds them anew."""
+    samples = run.samples
     counts = [len(s.positive) + len(s.negative) for s in samples]
     moved = []
-    for s, c, d, own, frame in zip(samples, *(x.split(counts) for x in (logits, deltas, labels)), frames):
+    for s, c, d, own, frame in zip(samples, *(split(x, counts) for x in (*run.outputs, run.labels)), frames):
         keep = torch.cat([~s.is_truth[s.positive], s.is_truth.new_ones(len(s.negative))])
         moved.append(bbox_head.refine(s.regions, c, d, frame, own)[keep])
     return moved

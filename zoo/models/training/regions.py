@@ -11,6 +11,8 @@ from torchvision.ops import roi_align
 
 from zoo.errors import NotTrainable
 from zoo.models.build import component
+from zoo.models.training import sabl
+from zoo.models.training.memory import loss_of
 from zoo.models.training.targets import Samples, Truth
 
 
@@ -51,23 +53,53 @@ def box_targets(
     return torch.cat(labels), torch.cat(weights), torch.cat(boxes)
 
 
+def region_losses(
+    head: Any,
+    outputs: tuple[Any, Any],
+    samples: Sequence[Samples],
+    truths: Sequence[Truth],
+    cfg: Mapping[str, Any],
+) -> tuple[dict[str, Tensor], Tensor]:
+    """A box head's losses of the sampled regions, and their labels (K,). outputs: class logits and deltas of them."""
+    if "bbox_cls" in head.loss_cfg:
+        return sabl.region_losses(head, *outputs, samples, truths)
+    targets = box_targets(head, samples, truths, cfg)
+    rois = torch.cat([s.regions for s in samples])
+    return box_losses(head, *outputs, rois, *targets), targets[0]
+
+
 def box_losses(
-    head: Any, logits: Tensor, deltas: Tensor | None, rois: Tensor, labels: Tensor, weights: Tensor, boxes: Tensor
+    head: Any,
+    logits: Tensor,
+    deltas: Tensor | None,
+    rois: Tensor,
+    labels: Tensor,
+    weights: Tensor,
+    boxes: Tensor,
+    loss_bbox: Mapping[str, Any] | None = None,
 ) -> dict[str, Tensor]:
-    """`loss_cls` and `loss_bbox` of sampled regions (K, 5); only positives have a box to learn."""
+    """`loss_cls` (or what a loss of several parts calls them) and `loss_bbox` of sampled regions (K, 4).
+
+    Only positives have a box to learn. loss_bbox: instead of the head's own.
+    """
     average = (weights > 0).sum().clamp(min=1)
-    losses = {"loss_cls": component(head.loss_cfg["cls"])(logits, labels, weights, average)}
+    losses = named("loss_cls", loss_of(head, "cls")(logits, labels, weights, average))
     if deltas is not None:
         positive = (labels < head.num_classes).nonzero().flatten()
         if head.reg_decoded_bbox:
-            deltas = head.bbox_coder.decode(rois[:, 1:], deltas)
+            deltas = head.bbox_coder.decode(rois, deltas)
         deltas = deltas.view(len(deltas), -1, 4)
         own = torch.zeros_like(labels[positive]) if head.reg_class_agnostic else labels[positive]
         chosen = deltas[positive, own]
-        loss = component(head.loss_cfg["bbox"])
+        loss = component(loss_bbox or head.loss_cfg["bbox"])
         weight = torch.ones_like(chosen)
         losses["loss_bbox"] = loss(chosen, boxes[positive], weight, len(labels)) if len(positive) else chosen.sum()
     return losses
+
+
+def named(name: str, loss: Tensor | dict[str, Tensor]) -> dict[str, Tensor]:
+    """A loss by its name; one of several parts has names of its own."""
+    return loss if isinstance(loss, dict) else {name: loss}
 
 
 def mask_targets(samples: Sequence[Samples], truths: Sequence[Truth], size: int | Sequence[int]) -> Tensor:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from zoo.models.build import component
 from zoo.models.roi_heads.extractor import rois_of
-from zoo.models.training.regions import box_losses, box_targets, mask_losses, mask_targets, sample_regions
+from zoo.models.training.regions import mask_losses, mask_targets, region_losses, sample_regions
 from zoo.models.training.targets import Samples, Truth
 from zoo.structures import Frame
 
@@ -27,16 +27,21 @@ def standard_losses(
 
     features: per level (N, C, H, W). proposals: per picture (R, 4) xyxy.
     """
-    outputs = partial(head.box_outputs, features)
-    samples = sample_regions(proposals, truths, head.train_cfg, partial(hardness, outputs, head.bbox_head))
-    rois = rois_of([s.regions for s in samples])
-    logits, deltas = outputs(rois)
-    targets = box_targets(head.bbox_head, samples, truths, head.train_cfg)
-    losses = box_losses(head.bbox_head, logits, deltas, rois, *targets)
+    samples, losses = sampled_box_losses(head, features, proposals, truths)
     if head.mask_head is not None:
         masks = head.mask_logits(features, positive_rois(samples))
         losses.update(region_mask_losses(head.mask_head, masks, samples, truths, head.train_cfg["mask_size"]))
     return losses
+
+
+def sampled_box_losses(
+    head: Any, features: Sequence[Tensor], proposals: Sequence[Tensor], truths: Sequence[Truth]
+) -> tuple[list[Samples], dict[str, Tensor]]:
+    """The regions to learn from, and the losses of their classes and boxes."""
+    outputs = partial(head.box_outputs, features)
+    samples = sample_regions(proposals, truths, head.train_cfg, partial(hardness, outputs, head.bbox_head))
+    found = outputs(rois_of([s.regions for s in samples]))
+    return samples, region_losses(head.bbox_head, found, samples, truths, head.train_cfg)[0]
 
 
 @torch.no_grad()

@@ -16,7 +16,8 @@ class Truth:
     """The objects of one picture.
 
     boxes: (M, 4) xyxy in input coordinates. labels: (M,). masks: (M, H, W) or None. ignored: (I, 4) boxes of crowds,
-    in which nothing counts as background. proposals: (R, 4), for Fast R-CNN only.
+    in which nothing counts as background. proposals: (R, 4), for Fast R-CNN only. semantic: (h, w), classes of all
+    pixels of the padded picture at any resolution, 255 for unknown, for heads that segment.
     """
 
     boxes: Tensor
@@ -24,6 +25,7 @@ class Truth:
     masks: Tensor | None = None
     ignored: Tensor | None = None
     proposals: Tensor | None = None
+    semantic: Tensor | None = None
 
     @classmethod
     def of(cls, target: Mapping[str, Tensor], device: torch.device) -> Truth:

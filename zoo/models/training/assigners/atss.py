@@ -59,9 +59,7 @@ class ATSSAssigner:
         """Which (prior, object) pairs (P, M) are positive, of candidate indices (K, M)."""
         quality = overlaps.gather(0, candidates)
         good = quality >= quality.mean(dim=0) + quality.std(dim=0)
-        centre = centre_and_size(boxes)[0][candidates]
-        sides = torch.cat([centre - truth.boxes[:, :2], truth.boxes[:, 2:] - centre], dim=-1)
-        good &= sides.min(dim=-1).values > 0.01
+        good &= inside(boxes, candidates, truth)
         return torch.zeros_like(overlaps, dtype=torch.bool).scatter_(0, candidates, good)
 
 
@@ -72,3 +70,10 @@ def nearest(distances: Tensor, counts: Sequence[int], topk: int) -> Tensor:
         found.append(part.topk(min(topk, len(part)), dim=0, largest=False).indices + start)
         start += len(part)
     return torch.cat(found)
+
+
+def inside(boxes: Tensor, candidates: Tensor, truth: Truth) -> Tensor:
+    """Whether the centres of candidates, indices (K, M) of priors (P, 4), lie in their objects' boxes."""
+    centre = centre_and_size(boxes)[0][candidates]
+    sides = torch.cat([centre - truth.boxes[:, :2], truth.boxes[:, 2:] - centre], dim=-1)
+    return sides.min(dim=-1).values > 0.01

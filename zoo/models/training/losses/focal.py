@@ -30,10 +30,12 @@ class FocalLoss:
         target: Tensor,
         weight: Tensor | None = None,
         avg_factor: float | Tensor | None = None,
+        reduction: str | None = None,
     ) -> Tensor:
         """The loss of logits (K, C), or probabilities if `activated`.
 
-        target: labels (K,), C for background, or (K, C) of zeros and ones. weight: (K,) or (K, C).
+        target: labels (K,), C for background, or (K, C) of zeros and ones. weight: (K,) or (K, C). reduction: instead
+        of the loss's own.
         """
         if target.dim() == 1:
             target = one_hot(target, target >= 0, logits.shape[1])
@@ -45,7 +47,7 @@ class FocalLoss:
         loss = entropy(logits, target, reduction="none") * factor
         if weight is not None and weight.dim() == 1:
             weight = weight[:, None]
-        return self.loss_weight * reduce_loss(loss, weight, self.reduction, avg_factor)
+        return self.loss_weight * reduce_loss(loss, weight, reduction or self.reduction, avg_factor)
 
 
 class QualityFocalLoss:

@@ -19,14 +19,18 @@ class GIoULoss:
         self.eps, self.reduction, self.loss_weight = eps, reduction, loss_weight
 
     def __call__(
-        self, boxes: Tensor, target: Tensor, weight: Tensor | None = None, avg_factor: float | Tensor | None = None
+        self,
+        boxes: Tensor,
+        target: Tensor,
+        weight: Tensor | None = None,
+        avg_factor: float | Tensor | None = None,
+        reduction: str | None = None,
     ) -> Tensor:
-        """The loss of boxes (K, 4) against boxes (K, 4). weight: (K,) or (K, 4)."""
-        if weight is not None and self.reduction != "none" and not (weight > 0).any():
+        """The loss of boxes (K, 4) against boxes (K, 4). weight: (K,) or (K, 4). reduction: instead of its own."""
+        reduction = reduction or self.reduction
+        if weight is not None and reduction != "none" and not (weight > 0).any():
             return (boxes * (weight[:, None] if weight.dim() == 1 else weight)).sum()
-        return self.loss_weight * reduce_loss(
-            self.elements(boxes, target), self.fit(weight), self.reduction, avg_factor
-        )
+        return self.loss_weight * reduce_loss(self.elements(boxes, target), self.fit(weight), reduction, avg_factor)
 
     def fit(self, weight: Tensor | None) -> Tensor | None:
         """Weights in the shape of the element-wise losses."""

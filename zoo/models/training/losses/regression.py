@@ -17,10 +17,16 @@ class L1Loss:
         self.reduction, self.loss_weight = reduction, loss_weight
 
     def __call__(
-        self, x: Tensor, target: Tensor, weight: Tensor | None = None, avg_factor: float | Tensor | None = None
+        self,
+        x: Tensor,
+        target: Tensor,
+        weight: Tensor | None = None,
+        avg_factor: float | Tensor | None = None,
+        reduction: str | None = None,
     ) -> Tensor:
-        """The loss of `x` against a target of the same shape."""
-        return self.loss_weight * reduce_loss(self.elements(x, target), weight, self.reduction, avg_factor)
+        """The loss of `x` against a target of the same shape. reduction: instead of its own."""
+        loss = self.elements(x, target)
+        return self.loss_weight * reduce_loss(loss, weight, reduction or self.reduction, avg_factor)
 
     def elements(self, x: Tensor, target: Tensor) -> Tensor:
         """Element-wise loss."""

@@ -1,0 +1,69 @@
+"""Losses and their gradients equal the reference's, for weights and pictures that a formula gives."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import zoo
+from benchmarks.parity import formula
+from benchmarks.parity.compare import decode
+from benchmarks.parity.reference import Reference
+
+RECORDS = sorted((Path(__file__).parent / "records").glob("*.json.gz"))
+
+
+@pytest.mark.parametrize("path", RECORDS, ids=lambda path: path.name.removesuffix(".json.gz"))
+def test_losses_and_gradients_equal_the_reference(path: Path) -> None:
+    record = json.loads(gzip.decompress(path.read_bytes()))
+    model = prepared(record)
+    losses = model.losses(pictures(record), [size_of(record)], [target(record)], proposals(record))
+    assert {name: float(value.detach()) for name, value in losses.items()} == pytest.approx(
+        record["losses"], rel=1e-3, abs=1e-5
+    )
+    sum(losses.values()).backward()
+    gradients = {name: float(p.grad.norm()) for name, p in model.named_parameters() if p.grad is not None}
+    assert len(gradients) == record["parameters_with_gradient"]
+    wanted = record["gradients"]
+    assert {name: gradients.get(name) for name in wanted} == pytest.approx(wanted, rel=5e-3, abs=1e-6)
+
+
+def prepared(record: dict[str, Any]) -> Any:
+    """The record's network with its weights, in training, without dropout."""
+    model = zoo.build(record["description"])
+    formula.fill(model, [(prefix, gain) for prefix, gain in record["gains"]])
+    model.train()
+    for module in model.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+        if isinstance(module, nn.MultiheadAttention):
+            module.dropout = 0.0
+    return model
+
+
+def pictures(record: dict[str, Any]) -> Tensor:
+    """The network's input (1, 3, H, W)."""
+    empty: dict[str, Any] = {"gains": [], "state": [], "trace": {}, "result": {}}
+    return Reference(record["name"], record["config"], "", "", record["input"], **empty).images
+
+
+def size_of(record: dict[str, Any]) -> tuple[int, int]:
+    return record["input"]["height"], record["input"]["width"]
+
+
+def proposals(record: dict[str, Any]) -> list[Tensor] | None:
+    """What Fast R-CNN classifies."""
+    return [formula.proposals(*size_of(record))] if record["description"]["type"] == "FastRCNN" else None
+
+
+def target(record: dict[str, Any]) -> dict[str, Tensor]:
+    """The objects of the one picture."""
+    gt = record["gt"]
+    masks = torch.stack([torch.from_numpy(decode(rle)).bool() for rle in gt["masks"]])
+    return {"boxes": torch.tensor(gt["boxes"]), "labels": torch.tensor(gt["labels"]), "masks": masks}

@@ -1,0 +1,44 @@
+"""What training learns about itself on the way, beside the weights: moving averages, counters, the epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from copy import deepcopy
+from typing import Any
+
+from torch import nn
+
+from zoo.models.build import component
+
+ATTRIBUTE = "training_memory"
+
+
+def memory_of(module: nn.Module) -> dict[str, Any]:
+    """A module's memory, of tensors and plain values, for its losses to read and write."""
+    memory: dict[str, Any] = module.__dict__.setdefault(ATTRIBUTE, {})
+    return memory
+
+
+def loss_of(head: nn.Module, key: str) -> Any:
+    """The loss that a head's `loss_cfg` describes under `key`; one with a memory finds its own again."""
+    cfg: Mapping[str, Any] = head.loss_cfg  # type: ignore[assignment]
+    return component(cfg[key], memory=memory_of(head).setdefault(key, {}))
+
+
+def remembered(model: nn.Module) -> dict[str, dict[str, Any]]:
+    """The memories of all modules by name, for a checkpoint that training goes on from."""
+    found = {name: module.__dict__.get(ATTRIBUTE) for name, module in model.named_modules()}
+    return {name: deepcopy(memory) for name, memory in found.items() if memory}
+
+
+def remind(model: nn.Module, memories: Mapping[str, Mapping[str, Any]]) -> None:
+    """Put back what `remembered` returned."""
+    for name, memory in memories.items():
+        memory_of(model.get_submodule(name)).update(deepcopy(memory))
+
+
+def set_epoch(model: nn.Module, epoch: int) -> None:
+    """Tell the modules whose losses change in the course of training (they have an `epoch`) how far it is."""
+    for module in model.modules():
+        if isinstance(getattr(module, "epoch", None), int):
+            module.epoch = epoch  # type: ignore[assignment]

@@ -1,0 +1,127 @@
+"""Samples weighted by how important they are (Cao et al., Prime Sample Attention, 2019, section 4)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from zoo.models.build import component
+from zoo.models.overlaps import aligned_iou
+from zoo.models.roi_heads.extractor import rois_of
+from zoo.models.training.anchors import anchor_targets, flatten
+from zoo.models.training.regions import box_losses, box_targets, sample_regions
+from zoo.models.training.standard_roi import hardness, positive_rois, region_mask_losses
+from zoo.models.training.targets import Truth
+from zoo.structures import Frame
+
+
+def pisa_retina_losses(
+    head: Any, outputs: Sequence[Sequence[Tensor]], frames: Sequence[Frame], truths: Sequence[Truth]
+) -> dict[str, Tensor]:
+    """`loss_cls`, `loss_bbox` and, with `carl` in `train_cfg`, `loss_carl`."""
+    targets, levels = anchor_targets(head, outputs[0], frames, truths, absolute=False)
+    logits, deltas = flatten(outputs[0], head.cls_out_channels).flatten(0, 1), flatten(outputs[1], 4).flatten(0, 1)
+    labels, boxes = targets.labels.flatten(), targets.boxes.flatten(0, 1)
+    weights, box_weights = targets.label_weights.flatten(), targets.box_weights.flatten(0, 1)
+    positive = (labels < head.num_classes).nonzero().flatten()
+    owners = numbered(targets.owners, truths).flatten()[positive]
+    loss_cls, loss_bbox = (component(head.loss_cfg[key]) for key in ("cls", "bbox"))
+    if "isr" in head.train_cfg and len(positive):
+        anchors = torch.cat(levels).repeat(len(frames), 1)[positive]
+        decoded = (head.bbox_coder.decode(anchors, x[positive]) for x in (deltas.detach(), boxes))
+        scores, own = logits[positive].detach(), labels[positive]
+        losses = loss_cls(scores, own, None, None, reduction="none")
+        weights = weights.clone()
+        weights[positive] = importance(
+            aligned_iou(*decoded), own, owners, losses, weights[positive], **head.train_cfg["isr"]
+        )
+    found = {
+        "loss_cls": loss_cls(logits, labels, weights, targets.average),
+        "loss_bbox": loss_bbox(deltas, boxes, box_weights, targets.average),
+    }
+    if "carl" in head.train_cfg:
+        confidence = logits[positive, labels[positive]].sigmoid()
+        losses = loss_bbox(deltas[positive], boxes[positive], None, None, reduction="none")
+        found["loss_carl"] = carl(losses, confidence, targets.positives, **head.train_cfg["carl"])
+    return found
+
+
+def numbered(owners: Tensor, truths: Sequence[Truth]) -> Tensor:
+    """Objects (N, P) of the pictures counted on over the batch; -1 stays."""
+    start = torch.tensor([len(truth) for truth in truths], device=owners.device).cumsum(0).roll(1)
+    start[0] = 0
+    return torch.where(owners < 0, owners, owners + start[:, None])
+
+
+def importance(
+    overlaps: Tensor, labels: Tensor, owners: Tensor, losses: Tensor, weights: Tensor, k: float = 2, bias: float = 0
+) -> Tensor:
+    """Weights (K,) of positives by their rank: the best of each object first, then the second best, and so on.
+
+    overlaps: (K,) of the predicted boxes with their objects. labels, owners: classes and objects (K,). losses: (K,) or
+    (K, C), whose sum stays. weights: (K,) so far. k: power. bias: weight of the last.
+    """
+    largest, ranks, share = labels.bincount().max(), overlaps.clone(), weights.clone()
+    for label in labels.unique():
+        of_class = (labels == label).nonzero().flatten()
+        for owner in owners[of_class].unique():
+            own = of_class[owners[of_class] == owner]
+            ranks[own] += largest - rank(ranks[own])
+        share[of_class] *= (largest - rank(ranks[of_class])) / largest
+    share = (bias + share * (1 - bias)) ** k
+    losses = losses.sum(dim=1) if losses.dim() > 1 else losses
+    return share * (losses * weights).sum() / (losses * share).sum()
+
+
+def rank(values: Tensor) -> Tensor:
+    """Places (K,) of values in falling order, from 0."""
+    return values.sort(descending=True).indices.sort().indices.to(values)
+
+
+def carl(losses: Tensor, confidence: Tensor, average: float, k: float = 1, bias: float = 0.2) -> Tensor:
+    """Classification-aware regression loss: box losses (K, 4) weighted by class scores (K,), which learn from them."""
+    if len(losses) == 0:
+        return losses.sum() + confidence.sum()
+    weights = (bias + (1 - bias) * confidence) ** k
+    return (losses / average * (weights * len(weights) / weights.sum())[:, None]).sum()
+
+
+def pisa_region_losses(
+    head: Any,
+    features: Sequence[Tensor],
+    proposals: Sequence[Tensor],
+    frames: Sequence[Frame],
+    truths: Sequence[Truth],
+) -> dict[str, Tensor]:
+    """`loss_cls`, `loss_bbox`, with `carl` in `train_cfg` `loss_carl`, and with a mask head `loss_mask`."""
+    outputs, bbox_head, cfg = partial(head.box_outputs, features), head.bbox_head, head.train_cfg
+    samples = sample_regions(proposals, truths, cfg, partial(hardness, outputs, bbox_head))
+    regions = torch.cat([s.regions for s in samples])
+    logits, deltas = outputs(rois_of([s.regions for s in samples]))
+    labels, weights, boxes = box_targets(bbox_head, samples, truths, cfg)
+    positive = (labels < bbox_head.num_classes).nonzero().flatten()
+    own = deltas.view(len(deltas), -1, 4)[
+        positive, torch.zeros_like(labels[positive]) if bbox_head.reg_class_agnostic else labels[positive]
+    ]
+    loss_cls, loss_bbox = (component(bbox_head.loss_cfg[key]) for key in ("cls", "bbox"))
+    if "isr" in cfg and len(positive):
+        start = [0, *torch.tensor([len(truth) for truth in truths]).cumsum(0).tolist()]
+        owners = torch.cat([s.matched + first for s, first in zip(samples, start)])
+        decoded = (bbox_head.bbox_coder.decode(regions[positive], x) for x in (own.detach(), boxes[positive]))
+        losses = loss_cls(logits[positive].detach(), labels[positive], None, None, reduction="none")
+        weights[positive] = importance(
+            aligned_iou(*decoded), labels[positive], owners, losses, weights[positive], **cfg["isr"]
+        )
+    found = box_losses(bbox_head, logits, deltas, regions, labels, weights, boxes)
+    if "carl" in cfg:
+        confidence = logits.softmax(dim=1)[positive, labels[positive]]
+        losses = loss_bbox(own, boxes[positive], None, None, reduction="none")
+        found["loss_carl"] = carl(losses, confidence, len(boxes), **cfg["carl"])
+    if head.mask_head is not None:
+        masks = head.mask_logits(features, positive_rois(samples))
+        found.update(region_mask_losses(head.mask_head, masks, samples, truths, cfg["mask_size"]))
+    return found
