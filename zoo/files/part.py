@@ -7,17 +7,13 @@ process, the part stays a prefix, because bytes are only ever appended in order 
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from queue import Queue
 
 from zoo.files.digest import Digest, Hasher, feed
 from zoo.files.lock import replace_text
 from zoo.files.transport import Stream
-
-QUEUED_BLOCKS = 8
 
 
 class Part:
@@ -57,7 +53,7 @@ class Part:
 
     @contextmanager
     def writer(self, url: str, stream: Stream, with_md5: bool) -> Iterator[Writer]:
-        """Continue the part where `stream` starts, or begin it anew; written and hashed beside the network's thread."""
+        """Continue the part where `stream` starts, or begin it anew."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         hasher = Hasher(with_md5)
         if stream.start:
@@ -73,45 +69,23 @@ class Part:
 
 
 class Writer:
-    """Appends blocks to a file and hashes them in a thread of its own; memory is bounded by a short queue."""
+    """Appends blocks to a file, unbuffered, and hashes them."""
 
     def __init__(self, path: Path, hasher: Hasher) -> None:
         self.hasher = hasher
-        self.error: OSError | None = None
-        self.queue: Queue[bytes | None] = Queue(QUEUED_BLOCKS)
         self.file = path.open("ab", buffering=0)
-        self.thread = threading.Thread(target=self._work, daemon=True)
-        self.thread.start()
 
     def write(self, block: bytes) -> None:
-        """Hand over the next block. Raises OSError that an earlier one met."""
-        if self.error is not None:
-            raise self.error
-        self.queue.put(block)
-
-    def close(self) -> None:
-        """Wait until everything is on the file."""
-        if self.thread.is_alive():
-            self.queue.put(None)
-            self.thread.join()
-        self.file.close()
-
-    def digest(self) -> Digest:
-        """Digest of the whole part, once closed. Raises OSError that a block met."""
-        if self.error is not None:
-            raise self.error
-        return self.hasher.digest()
-
-    def _work(self) -> None:
-        while (block := self.queue.get()) is not None:
-            try:
-                if self.error is None:
-                    self._append(block)
-            except OSError as error:  # told to the network's thread; the queue is still emptied so that it cannot block
-                self.error = error
-
-    def _append(self, block: bytes) -> None:
+        """Append a block. Raises OSError."""
         view = memoryview(block)
         while view:
             view = view[self.file.write(view) :]
         self.hasher.update(block)
+
+    def close(self) -> None:
+        """No more is written."""
+        self.file.close()
+
+    def digest(self) -> Digest:
+        """Digest of the whole part."""
+        return self.hasher.digest()

@@ -49,7 +49,10 @@ def user_mirrors(given: Sequence[str] = ()) -> list[str]:
 
 def base_url(mirror: str) -> str:
     """A mirror's root as a URL without its last slash; a folder becomes a `file://` URL. Raises UsageError."""
-    scheme = urlsplit(mirror).scheme
+    try:
+        scheme = urlsplit(mirror).scheme
+    except ValueError as error:
+        raise UsageError(f"the mirror '{mirror}' is no address: {error}.") from None
     if scheme in ("http", "https", "file"):
         return mirror.rstrip("/")
     if "://" in mirror:

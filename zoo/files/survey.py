@@ -16,12 +16,14 @@ from urllib.parse import urlsplit
 
 from zoo.errors import FetchError, UsageError
 from zoo.files.lock import replace_text
-from zoo.files.obtain import offline
+from zoo.files.obtain import ATTEMPTS, LONGEST_WAIT, offline
 from zoo.files.remote import RemoteFile, label
-from zoo.files.transport import AGENT, CONNECT_TIMEOUT, Refusal, explain, number, read_timeout
+from zoo.files.transport import Refusal, ask, check_kind, check_status, number
 from zoo.paths import cache_dir
 
 SAVE_EVERY = 20
+GIVE_UP = 3
+"""Silences in a row after which a host is not asked any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,12 @@ class Answer:
     def served(self) -> bool:
         """Whether the file is there."""
         return self.status == "served"
+
+    @property
+    def lasting(self) -> bool:
+        """Whether tomorrow's answer is likely to be the same: nobody was out of reach, overloaded or in a hurry."""
+        refused = self.status.startswith("answered 4") and not self.status.startswith(("answered 408", "answered 429"))
+        return self.status in ("served", "missing") or refused
 
 
 def state_file() -> Path:
@@ -91,10 +99,11 @@ def survey(
     max_age: float = 86400.0,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Answer]:
-    """Ask about every URL that was not asked about in the last `max_age` seconds; one host at a time per thread.
+    """Ask about every URL without a lasting answer from the last `max_age` seconds; one host at a time per thread.
 
     rate: requests per second and host. progress: called with (done, all). A host whose name does not resolve, or that
-    cannot be reached, is asked once. Raises FetchError when ZOO_OFFLINE is set.
+    cannot be reached, is asked once, and one that falls silent three times; a pause that a host asks for is made.
+    Raises FetchError when ZOO_OFFLINE is set.
     """
     if offline():
         raise FetchError("mirrors cannot be checked while ZOO_OFFLINE is set.")
@@ -102,7 +111,10 @@ def survey(
         raise UsageError(f"a rate of {rate:g} requests per second would never end.")
     wanted = list(dict.fromkeys(urls))
     answers = load_answers()
-    due = [url for url in wanted if url not in answers or time.time() - answers[url].checked > max_age]
+    now = time.time()
+    due = [
+        url for url in wanted if not (url in answers and answers[url].lasting and now - answers[url].checked < max_age)
+    ]
     hosts: dict[str, list[str]] = {}
     for url in due:
         hosts.setdefault(label(url), []).append(url)
@@ -139,45 +151,46 @@ class Counter:
 
 def ask_host(urls: list[str], rate: float, counter: Counter) -> None:
     """Ask one host about all of its URLs, in order."""
-    pace = Pace(rate)
-    gone: str | None = None
+    pace, doubt = Pace(rate), 0
     for url in urls:
         if counter.stop.is_set():
             return
-        if gone is None:
+        if doubt < GIVE_UP:
             pace.wait()
-        answer, unreachable = (Answer(url, gone, None, time.time()), True) if gone else head(url)
-        gone = answer.status if unreachable else None
+            answer, silence = head(url)
+            doubt = doubt + silence if silence else 0
+        else:
+            answer = Answer(url, answer.status, None, time.time())
         counter.add(answer)
 
 
-def head(url: str) -> tuple[Answer, bool]:
-    """One HEAD request; also tells whether the whole host is out of reach."""
+def head(url: str) -> tuple[Answer, int]:
+    """One HEAD request; also tells how doubtful the whole host is: `GIVE_UP` if out of reach, 1 if it fell silent."""
     if urlsplit(url).scheme == "file":
         from urllib.request import url2pathname
 
         path = Path(url2pathname(urlsplit(url).path))
         there = path.is_file()
-        return Answer(url, "served" if there else "missing", path.stat().st_size if there else None, time.time()), False
-    import requests
+        return Answer(url, "served" if there else "missing", path.stat().st_size if there else None, time.time()), 0
+    for _ in range(ATTEMPTS):
+        try:
+            return Answer(url, "served", served_size(url), time.time()), 0
+        except Refusal as error:
+            refusal = error
+        if not 0 < refusal.wait <= LONGEST_WAIT:
+            break
+        time.sleep(refusal.wait)
+    return Answer(url, word(refusal), None, time.time()), GIVE_UP if refusal.unreachable else int(refusal.stalled)
 
-    try:
-        timeout = (CONNECT_TIMEOUT, read_timeout())
-        headers = {"User-Agent": AGENT, "Accept-Encoding": "identity"}
-        response = requests.head(url, headers=headers, timeout=timeout, allow_redirects=True)
-    except requests.RequestException as error:
-        refusal = explain(error)
-        return Answer(url, str(refusal), None, time.time()), refusal.unreachable
-    return Answer(url, judge(response), number(response.headers.get("Content-Length")), time.time()), False
+
+def served_size(url: str) -> int | None:
+    """The size of a file that is there, if the server tells it. Raises Refusal; a page instead of a file is one."""
+    with ask("HEAD", url, {}) as response:
+        check_status(response)
+        check_kind(response)
+        return number(response.headers.get("Content-Length"))
 
 
-def judge(response: object) -> str:
-    """A response's status in a word; a page instead of a file is not `served`."""
-    from zoo.files.transport import check_kind, check_status
-
-    try:
-        check_status(response)  # type: ignore[arg-type]
-        check_kind(response)  # type: ignore[arg-type]
-    except Refusal as refusal:
-        return "missing" if str(refusal).startswith(("answered 404", "answered 410")) else str(refusal)
-    return "served"
+def word(refusal: Refusal) -> str:
+    """A refusal as the status of an answer."""
+    return "missing" if str(refusal).startswith(("answered 404", "answered 410")) else str(refusal)

@@ -39,8 +39,7 @@ def transfer(url: str, part: Part, expected: Expected, progress: Progress | None
         check_space(part.path.parent, (stream.total or 0) - stream.start)
         with disk_errors(part.path), part.writer(url, stream, expected.needs_md5) as writer:
             count = pump(stream, writer, expected, part.path.parent, progress)
-    with disk_errors(part.path):
-        digest = writer.digest()
+    digest = writer.digest()
     if stream.total is not None and count < stream.total:
         raise Refusal(f"sent {count:,} of {stream.total:,} bytes", again=True)
     if problem := expected.mismatch(digest):

@@ -3,23 +3,34 @@
 from __future__ import annotations
 
 import os
+import re
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from pathlib import Path
+from queue import Empty, Queue
 from typing import TYPE_CHECKING, Any, Protocol
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 from urllib.request import url2pathname
 
 from zoo.errors import UsageError
 from zoo.text import printable
 
 if TYPE_CHECKING:
-    from requests import Response
+    from requests import Response, Session
 
 CONNECT_TIMEOUT = 10.0
+HOPS = 10
+"""Redirects that are followed."""
+
+BLOCK = 1 << 20
+QUEUED_BLOCKS = 4
+ETAG = re.compile(r'"[\x21\x23-\x7e\x80-\xff]*"')
+"""A strong entity tag (RFC 9110, section 8.8.3)."""
+
 AGENT = "detection-zoo (+https://pypi.org/project/detection-zoo)"
 
 
@@ -106,19 +117,80 @@ def open_file(url: str, offset: int, validator: str | None) -> Iterator[Stream]:
 @contextmanager
 def open_http(url: str, offset: int, validator: str | None) -> Iterator[Stream]:
     """An `http(s)://` URL; proxies and certificates as the requests library finds them."""
+    ranges = {"Range": f"bytes={offset}-", "If-Range": validator} if offset and validator else {}
+    response = ask("GET", url, ranges)
+    try:
+        check_status(response)
+        check_kind(response)
+        start, total, found = extent(response, offset, validator)
+    except Refusal:
+        response.close()
+        raise
+    body = Body(response)
+    try:
+        yield Stream(body, start, total, found)
+    finally:
+        body.abandon()
+
+
+def ask(method: str, url: str, headers: dict[str, str]) -> Response:
+    """The response to a request, whose body has not been read. Raises Refusal."""
     import requests
 
-    headers = {"User-Agent": AGENT, "Accept-Encoding": "identity"}
-    if offset and validator:
-        headers |= {"Range": f"bytes={offset}-", "If-Range": validator}
-    timeout = (CONNECT_TIMEOUT, read_timeout())
-    with requests.Session() as session:
-        with translated():
-            response = session.get(url, headers=headers, stream=True, timeout=timeout)
-        with response:
-            check_status(response)
-            check_kind(response)
-            yield describe(response, offset, validator)
+    seconds = CONNECT_TIMEOUT + 2 * read_timeout()
+    with requests.Session() as session, translated():
+        # Left to itself, requests reads the body of a redirect, which may have no end.
+        session.get_redirect_target = lambda _: None  # type: ignore[assignment, method-assign]
+        session.headers.update({"User-Agent": AGENT, "Accept-Encoding": "identity", **headers})
+        return within(seconds, lambda: follow(session, method, url))
+
+
+def within(seconds: float, work: Callable[[], Response]) -> Response:
+    """What `work` returns. Raises what it raises, and Refusal when it takes longer.
+
+    The timeout of a socket begins anew with every byte, so a server could send a header for days. A thread that is left
+    behind ends with its connection.
+    """
+    result: Queue[Response | Exception] = Queue()
+
+    def run() -> None:
+        try:
+            result.put(work())
+        except Exception as error:
+            result.put(error)
+
+    threading.Thread(target=run, daemon=True).start()
+    try:
+        found = result.get(timeout=seconds)
+    except Empty:
+        raise Refusal(f"did not finish its answer's header in {seconds:g} seconds", stalled=True) from None
+    if isinstance(found, Exception):
+        raise found
+    return found
+
+
+def follow(session: Session, method: str, url: str) -> Response:
+    """The response behind all redirects. Raises Refusal, and the exceptions of requests."""
+    timeout, location = (CONNECT_TIMEOUT, read_timeout()), ""
+    for hop in range(HOPS + 1):
+        try:
+            url = web_address(urljoin(url, location))
+            response = session.request(method, url, stream=True, timeout=timeout, allow_redirects=False)
+        except (OverflowError, ValueError):  # requests has its own errors for addresses, which are ValueErrors
+            reason = "redirects to something that is no web address" if hop else "is no valid address"
+            raise Refusal(reason, unreachable=not hop) from None
+        location = response.headers.get("Location", "").encode("latin-1").decode("utf-8", "replace")
+        if response.status_code not in (301, 302, 303, 307, 308) or not location:
+            return response
+        response.close()
+    raise Refusal("redirects in circles")
+
+
+def web_address(url: str) -> str:
+    """`url`. Raises ValueError for one of another kind."""
+    if urlsplit(url).scheme not in ("http", "https"):
+        raise ValueError(url)
+    return url
 
 
 @contextmanager
@@ -129,7 +201,7 @@ def translated() -> Iterator[None]:
 
     try:
         yield
-    except (requests.RequestException, urllib3.exceptions.HTTPError, ConnectionError, TimeoutError) as error:
+    except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
         raise explain(error) from None
 
 
@@ -139,18 +211,16 @@ def explain(error: Exception) -> Refusal:
     if "Read timed out" in text or "ReadTimeout" in text:
         return Refusal(f"sent nothing for {read_timeout():g} seconds", stalled=True)
     phrases = {
-        "NameResolutionError": ("its name does not resolve", True),
-        "ConnectTimeout": (f"did not answer within {CONNECT_TIMEOUT:g} seconds", True),
-        "SSL": ("its certificate was not accepted", True),
-        "Proxy": ("the proxy refused the connection", True),
-        "refused": ("refused the connection", True),
-        "unreachable": ("is unreachable", True),
-        "TooManyRedirects": ("redirects in circles", False),
-        "InvalidURL": ("is no valid address", True),
+        "NameResolutionError": "its name does not resolve",
+        "ConnectTimeout": f"did not answer within {CONNECT_TIMEOUT:g} seconds",
+        "SSL": "its certificate was not accepted",
+        "Proxy": "the proxy refused the connection",
+        "refused": "refused the connection",
+        "unreachable": "is unreachable",
     }
-    for marker, (reason, unreachable) in phrases.items():
+    for marker, reason in phrases.items():
         if marker in text:
-            return Refusal(reason, unreachable=unreachable)
+            return Refusal(reason, unreachable=True)
     return Refusal("broke off the connection", again=True)
 
 
@@ -192,12 +262,15 @@ def check_kind(response: Response) -> None:
         raise Refusal(f"sent the file encoded as {encoding}, which was not asked for")
 
 
-def describe(response: Response, offset: int, validator: str | None) -> Stream:
-    """The stream behind an accepted response. Raises Refusal for a range that does not continue what is there."""
+def extent(response: Response, offset: int, validator: str | None) -> tuple[int, int | None, str | None]:
+    """Where in the file the body of an accepted response starts, the size of the file, and its validator, if known.
+
+    Raises Refusal for a range that does not continue what is there.
+    """
     length = number(response.headers.get("Content-Length"))
     found = validator_of(response.headers)
     if response.status_code == 200:
-        return Stream(Body(response), 0, length, found)
+        return 0, length, found
     if not (offset and validator):
         raise Refusal("answered with a part of the file that was not asked for")
     unit, _, rest = response.headers.get("Content-Range", "").partition(" ")
@@ -205,29 +278,61 @@ def describe(response: Response, offset: int, validator: str | None) -> Stream:
     begins = number(span.partition("-")[0])
     if unit != "bytes" or begins != offset or (found is not None and found != validator):
         raise Refusal("answered with another part of the file than was asked for", again=True, discard=True)
-    return Stream(Body(response), offset, number(total) or (offset + length if length is not None else None), validator)
+    return offset, number(total) or (offset + length if length is not None else None), validator
 
 
 def validator_of(headers: Any) -> str | None:
     """A strong ETag, else the date of the last change."""
-    etag = headers.get("ETag")
-    return etag if etag and not etag.startswith("W/") else headers.get("Last-Modified")
+    if ETAG.fullmatch(etag := headers.get("ETag", "")):
+        return etag
+    date = headers.get("Last-Modified", "")
+    return date if date.strip() and date.isascii() and date.isprintable() else None
 
 
 def number(text: str | None) -> int | None:
-    """A non-negative integer in a header, or None."""
-    return int(text) if text and text.isascii() and text.isdigit() else None
+    """A non-negative integer in a header, or None; no file has a size of more than 18 digits."""
+    return int(text) if text and text.isascii() and text.isdigit() and len(text) <= 18 else None
 
 
 class Body:
-    """The undecoded body of a response."""
+    """The undecoded body of a response, read ahead in a thread of its own, which also closes it.
+
+    So the network and the disk work side by side, and no trick of a server can hold up the program.
+    """
 
     def __init__(self, response: Response) -> None:
-        raw = response.raw
-        raw.enforce_content_length = False  # `transfer` counts, and can tell how much is missing
-        self.read_some = raw.read1 if hasattr(raw, "read1") else raw.read  # urllib3 1.x waits for the whole count
+        self.response = response
+        self.queue: Queue[bytes | Exception] = Queue(QUEUED_BLOCKS)
+        self.abandoned = threading.Event()
+        response.raw.enforce_content_length = False  # `transfer` counts, and can tell how much is missing
+        threading.Thread(target=self._pull, daemon=True).start()
 
-    def read(self, count: int, /) -> bytes:
-        """What has arrived, up to `count` bytes; empty at the end. Raises Refusal when the connection breaks."""
-        with translated():
-            return self.read_some(count, decode_content=False)
+    def read(self, _count: int, /) -> bytes:
+        """What has arrived; empty at the end. Raises Refusal when the connection breaks or falls silent."""
+        seconds = 2 * read_timeout()
+        try:
+            found = self.queue.get(timeout=seconds)
+        except Empty:
+            raise Refusal(f"sent nothing of the file for {seconds:g} seconds", stalled=True) from None
+        if isinstance(found, Exception):
+            with translated():
+                raise found
+        return found
+
+    def abandon(self) -> None:
+        """No more is wanted."""
+        self.abandoned.set()
+        while not self.queue.empty():  # the thread may be waiting to put something
+            self.queue.get_nowait()
+
+    def _pull(self) -> None:
+        raw = self.response.raw
+        read_some = raw.read1 if hasattr(raw, "read1") else raw.read  # urllib3 1.x waits for the whole count
+        try:
+            block = b"..."
+            while block and not self.abandoned.is_set():
+                self.queue.put(block := read_some(BLOCK, decode_content=False))
+        except Exception as error:
+            self.queue.put(error)
+        finally:
+            self.response.close()

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from time import monotonic, sleep  # these, since tests take the client's sleep away
 
 ETAG = '"one"'
 
@@ -132,7 +132,7 @@ def hangs(handler: Handler) -> None:
     handler.send_header("Content-Length", str(len(handler.server.content)))
     handler.end_headers()
     handler.wfile.flush()
-    time.sleep(5)
+    sleep(5)
 
 
 def stalls(count: int) -> Behaviour:
@@ -140,7 +140,7 @@ def stalls(count: int) -> Behaviour:
 
     def behaviour(handler: Handler) -> None:
         cut(count)(handler)
-        time.sleep(2)
+        sleep(2)
 
     return behaviour
 
@@ -162,6 +162,34 @@ def slow(pause: float, block: int = 4096) -> Behaviour:
         for position in range(start, len(content), block):
             handler.wfile.write(content[position : position + block])
             handler.wfile.flush()
-            time.sleep(pause)
+            sleep(pause)
+
+    return behaviour
+
+
+def raw(*pieces: bytes, pause: float = 0.0) -> Behaviour:
+    """Bytes as they are, status line and all, then the end of the connection."""
+
+    def behaviour(handler: Handler) -> None:
+        for piece in pieces:
+            handler.wfile.write(piece)
+            handler.wfile.flush()
+            sleep(pause)
+        handler.close_connection = True
+
+    return behaviour
+
+
+def endless(start: bytes, piece: bytes, pause: float = 0.05, most: float = 20.0) -> Behaviour:
+    """`start`, then `piece` again and again, for as long as the client stays, at most `most` seconds."""
+
+    def behaviour(handler: Handler) -> None:
+        end = monotonic() + most
+        handler.wfile.write(start)
+        while monotonic() < end:
+            handler.wfile.write(piece)
+            handler.wfile.flush()
+            sleep(pause)
+        handler.close_connection = True
 
     return behaviour

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from tests.zoo.files.conftest import CONTENT, SHA256
-from tests.zoo.files.server import status
+from tests.zoo.files.server import status, whole
 from zoo.errors import FetchError
 from zoo.files import audit, batch, cache, lock, mirror, survey
 from zoo.files.obtain import obtain
@@ -136,7 +136,7 @@ def test_a_survey_asks_a_dead_host_once(monkeypatch):
 
     def head(url):
         asked.append(url)
-        return survey.Answer(url, "its name does not resolve"), True
+        return survey.Answer(url, "its name does not resolve"), survey.GIVE_UP
 
     monkeypatch.setattr(survey, "head", head)
     answers = survey.survey([f"http://host.invalid/{n}" for n in range(4)], rate=1000)
@@ -147,3 +147,32 @@ def test_a_survey_survives_a_server_that_hangs(server):
     server.behaviours["/0"] = [lambda handler: time.sleep(2)]
     answers = survey.survey([server.url("/0")], rate=1000)
     assert "sent nothing" in answers[server.url("/0")].status
+
+
+def test_a_survey_makes_the_pause_that_a_server_asks_for(server, monkeypatch):
+    pauses = []
+    monkeypatch.setattr(survey.time, "sleep", pauses.append)
+    server.behaviours["/0"] = [status(429, Retry_After=7), whole]
+    assert survey.survey([server.url("/0")], rate=1000)[server.url("/0")].served
+    assert 7 in pauses
+
+
+def test_a_survey_asks_again_where_there_was_no_lasting_answer(server):
+    server.behaviours["/0"] = [status(503), whole]
+    server.behaviours["/1"] = [status(403)]
+    urls = [server.url("/0"), server.url("/1")]
+    assert not survey.survey(urls, rate=1000)[urls[0]].served
+    assert survey.survey(urls, rate=1000)[urls[0]].served
+    assert [path for _, path, _ in server.requests] == ["/0", "/1", "/0"]
+
+
+def test_a_survey_gives_up_a_host_that_falls_silent_again_and_again(monkeypatch):
+    asked = []
+
+    def head(url):
+        asked.append(url)
+        return survey.Answer(url, "sent nothing for 30 seconds"), int(len(asked) != 2)
+
+    monkeypatch.setattr(survey, "head", head)
+    answers = survey.survey([f"http://host.invalid/{n}" for n in range(9)], rate=1000)
+    assert len(asked) == 2 + survey.GIVE_UP and len(answers) == 9
