@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
 from tqdm import tqdm
@@ -110,13 +109,3 @@ def write_results(dataset: Dataset, found: Mapping[int | str, Found], path: Path
     part = path.with_name(path.name + ".part")
     part.write_text(json.dumps(coco_results(found, dataset.category_ids)))
     os.replace(part, path)
-
-
-def compare(published: Mapping[str, float], measured: Mapping[str, float]) -> list[dict[str, Any]]:
-    """Rows of metric, published, measured and difference, in percent points. measured: from 0 to 1."""
-    rows = []
-    for name, value in published.items():
-        if name in measured:
-            points = 100 * measured[name]
-            rows.append({"metric": name, "published": value, "measured": points, "difference": points - value})
-    return rows

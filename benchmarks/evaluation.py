@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import zoo
-from benchmarks import accuracy, environment, subjects
+from benchmarks import accuracy, environment, readings, subjects
 from benchmarks.datasets import Request, open_dataset, panoptic_results
 from benchmarks.datasets.catalog import Spec, spec
 from benchmarks.record import Record
@@ -170,12 +170,7 @@ def comparison(record: Record) -> list[dict[str, Any]]:
         entry = zoo.get(record.model)
     except UnknownModel:
         return []
-    return accuracy.compare(published_for(entry.metrics, spec(record.parameters["dataset"])), record.metrics)
-
-
-def published_for(metrics: Mapping[str, Mapping[str, float]], chosen: Spec) -> Mapping[str, float]:
-    """The published numbers on a data set's usual split (test-dev, say, is another set of pictures)."""
-    return metrics.get(chosen.published, {})
+    return readings.compare(entry, record.parameters, record.metrics)
 
 
 def check_output(path: Path | None) -> None:

@@ -43,6 +43,10 @@ class Dataset(Protocol):
     category_ids: list[int]
     images: list[Picture]
 
+    def truth_files(self) -> list[Path]:
+        """Files with the truth of single pictures, which are read only when a picture is evaluated; often none."""
+        ...
+
     def evaluate(self, found: Mapping[int | str, Found]) -> dict[str, float]:
         """The data set's metric over the pictures in `found`: numbers by name, 0 to 1."""
         ...

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
@@ -321,10 +322,19 @@ def check(one: Spec, root: Path, split: str | None = None) -> dict[str, Any]:
         opened = one.open(root, Request(measures=one.measures, split=split))
     except DatasetError as error:
         return found | {"problems": [str(error)]}
-    absent = [picture.path for picture in opened.images if not picture.path.is_file()]
-    problems = [f"{path} does not exist." for path in absent[:SHOWN]]
-    if len(absent) > SHOWN:
-        problems.append(f"{len(absent)} of {len(opened.images)} pictures do not exist, these are the first.")
+    problems = [
+        *absent([picture.path for picture in opened.images], "pictures"),
+        *absent(opened.truth_files(), "files with their annotations"),
+    ]
     if not opened.images:
         problems.append("The annotations list no pictures.")
     return found | {"pictures": len(opened.images), "classes": len(opened.classes), "problems": problems}
+
+
+def absent(paths: Sequence[Path], kind: str) -> list[str]:
+    """Sentences about the files that do not exist."""
+    missing = [path for path in paths if not path.is_file()]
+    problems = [f"{path} does not exist." for path in missing[:SHOWN]]
+    if len(missing) > SHOWN:
+        problems.append(f"{len(missing)} of {len(paths)} {kind} do not exist, these are the first.")
+    return problems

@@ -59,9 +59,17 @@ class Cityscapes:
             numbers |= cityscapes_metric.evaluate(found, self.instances, self.category_ids)
         return numbers
 
+    def truth_files(self) -> list[Path]:
+        """The map of instances of each picture."""
+        return [self.truth_file(picture.id) for picture in self.images]
+
+    def truth_file(self, image_id: int | str) -> Path:
+        """A picture's map of instances."""
+        return self.truth / str(image_id).split("_")[0] / f"{image_id}{TRUTH}"
+
     def instances(self, image_id: int | str) -> NDArray[np.int32]:
         """(H, W): label * 1000 + number for an instance, the label alone for groups and everything else."""
-        path = self.truth / str(image_id).split("_")[0] / f"{image_id}{TRUTH}"
+        path = self.truth_file(image_id)
         image = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
         if image is None:
             raise DatasetError(f"{path} is missing or does not decode. `bench datasets {self.name}` shows the layout.")

@@ -55,6 +55,10 @@ class LvisDataset:
         folder = require_folder(root / pictures, name)
         self.images = [Picture(row["id"], folder / file_name(row, path)) for row in self.truth["images"]]
 
+    def truth_files(self) -> list[Path]:
+        """None: the truth is read when the data set is opened."""
+        return []
+
     def evaluate(self, found: Mapping[int | str, Found]) -> dict[str, float]:
         """box_ap, ..., mask_ap, ... as the LVIS API computes them; -1 where there is nothing to find."""
         truth = self.truth | {"images": [row for row in self.truth["images"] if row["id"] in found]}

@@ -22,6 +22,9 @@ from benchmarks.datasets.layout import DatasetError, read_text, require_file, re
 from benchmarks.datasets.mean_ap import Bools, Floats, Ranked, average_precision, join, match, mean, overlaps
 from benchmarks.datasets.request import Picture, Request
 
+ORIENTATION = 0x0112  # EXIF's tag
+LYING = (5, 6, 7, 8)  # its values for pictures that are turned by a quarter
+
 
 class Objects(NamedTuple):
     """What is in a picture: boxes (M, 4) xyxy as shares of its width and height, labels (M,), groups (M,)."""
@@ -49,6 +52,10 @@ class OpenImages:
     def category_ids(self) -> list[int]:
         """Open Images has names, no numbers; these count from 1."""
         return list(range(1, len(self.classes) + 1))
+
+    def truth_files(self) -> list[Path]:
+        """None: the truth is read when the data set is opened."""
+        return []
 
     def evaluate(self, found: Mapping[int | str, Found]) -> dict[str, float]:
         """map_50."""
@@ -213,6 +220,7 @@ def read_verified(path: Path, index: Mapping[str, int], dataset: str) -> dict[in
 
 
 def picture_size(path: Path) -> tuple[int, int]:
-    """(width, height), from the file's header."""
+    """(width, height), from the file's header, of the picture as it is read: turned as its EXIF entry says."""
     with Image.open(path) as picture:
-        return picture.size
+        width, height = picture.size
+        return (height, width) if picture.getexif().get(ORIENTATION) in LYING else (width, height)

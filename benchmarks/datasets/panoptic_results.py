@@ -7,14 +7,19 @@ import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from benchmarks.datasets.found import Found
-from benchmarks.datasets.panoptic import VOID, CocoPanoptic
-from zoo.errors import UsageError
+from zoo.errors import UsageError, ZooError
+
+if TYPE_CHECKING:
+    from benchmarks.datasets.panoptic import CocoPanoptic
+
+VOID = -1  # the id of pixels where nothing was found
 
 
 def path_beside(path: Path) -> Path:
@@ -38,23 +43,24 @@ def write(dataset: CocoPanoptic, found: Mapping[int | str, Found], path: Path) -
     folder, part = path.with_suffix(""), path.with_suffix(".part")
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir()
-    annotations = [picture(dataset, image_id, one, part) for image_id, one in found.items()]
+    annotations = [dataset.write(one, dataset.annotations[image_id], part) for image_id, one in found.items()]
     os.replace(part, folder)
     part.write_text(json.dumps({"annotations": annotations}))
     os.replace(part, path)
 
 
-def picture(dataset: CocoPanoptic, image_id: int | str, one: Found, folder: Path) -> dict[str, Any]:
-    """Write one picture's PNG, with segments numbered from 1 and void 0; returns its annotation."""
-    ids, kinds = dataset.segments_of(one, image_id)
-    name = dataset.annotations[image_id]["file_name"]
+def write_picture(ids: NDArray[np.int64], kinds: Mapping[int, int], path: Path) -> list[dict[str, Any]]:
+    """Write one picture's PNG, with segments numbered from 1 and void 0; returns its `segments_info`.
+
+    ids: (H, W) segment ids or VOID. kinds: category id of each segment.
+    """
     present, numbered = np.unique(np.append(ids, VOID), return_inverse=True)
     numbers = numbered[:-1].reshape(ids.shape)  # VOID, the smallest, becomes 0
     colours = np.stack([numbers >> 16, numbers >> 8 & 255, numbers & 255], axis=-1).astype(np.uint8)  # BGR
-    cv2.imwrite(str(folder / name), colours)
+    if not cv2.imwrite(str(path), colours):
+        raise ZooError(f"{path} cannot be written.")
     areas = np.bincount(numbers.reshape(-1), minlength=len(present))
-    segments = [
+    return [
         {"id": number, "category_id": kinds[int(present[number])], "area": int(areas[number])}
         for number in range(1, len(present))
     ]
-    return {"image_id": image_id, "file_name": name, "segments_info": segments}

@@ -41,6 +41,10 @@ class VocDataset:
         ids = [line.split()[0] for line in listed if line.strip()]
         self.images = [Picture(i, pictures / f"{i}.jpg") for i in ids]
 
+    def truth_files(self) -> list[Path]:
+        """The XML file of each picture."""
+        return [self.folder / "Annotations" / f"{picture.id}.xml" for picture in self.images]
+
     def evaluate(self, found: Mapping[int | str, Found]) -> dict[str, float]:
         """map_50 by the year's own rule, and map_50_11_points and map_50_area by either."""
         truth = {i: read_objects(self.folder / "Annotations" / f"{i}.xml", self.classes, self.name) for i in found}

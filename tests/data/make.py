@@ -30,14 +30,23 @@ def dump(document: Any, path: Path) -> None:
     path.write_text(json.dumps(document, indent=1) + "\n")
 
 
-def coco(root: Path) -> None:
-    """annotations/instances_val2017.json and val2017/; category ids and image ids have gaps, as COCO's have."""
-    names = ("person", "bicycle", "car")
+def coco(
+    root: Path,
+    file: str = "instances_val2017.json",
+    folder: str = "val2017",
+    listed_in: str = "",
+    names: tuple[str, ...] = ("person", "bicycle", "car"),
+) -> None:
+    """annotations/FILE and the pictures in `folder`; category ids and image ids have gaps, as COCO's have.
+
+    listed_in: what stands before a picture's name in the file.
+    """
     images, annotations = [], []
     for number, scene in enumerate(SCENES):
-        save(scene, root / "val2017" / f"{scene.name}.jpg")
+        save(scene, root / folder / f"{scene.name}.jpg")
         width, height = scene.size
-        images.append({"id": 10 + 7 * number, "file_name": f"{scene.name}.jpg", "width": width, "height": height})
+        name = f"{listed_in}{scene.name}.jpg"
+        images.append({"id": 10 + 7 * number, "file_name": name, "width": width, "height": height})
         for thing in scene.things:
             x, y, w, h = thing.box
             outline = [x, y, x + w, y, x + w, y + h, x, y + h]
@@ -53,21 +62,36 @@ def coco(root: Path) -> None:
                 }
             )
     categories = [{"id": 3 * label + 1, "name": name} for label, name in enumerate(names)]
-    document = {"images": images, "annotations": annotations, "categories": categories}
-    dump(document, root / "annotations" / "instances_val2017.json")
+    dump({"images": images, "annotations": annotations, "categories": categories}, root / "annotations" / file)
 
 
-def lvis(root: Path) -> None:
-    """annotations/lvis_v1_val.json and pictures in val2017/ and train2017/; classes are looked for in some pictures."""
+def keypoints(root: Path) -> None:
+    """annotations/person_keypoints_val2017.json beside COCO's instances: persons only."""
+    document = json.loads((root / "annotations" / "instances_val2017.json").read_text())
+    document["annotations"] = [row for row in document["annotations"] if row["category_id"] == 1]
+    document["categories"] = [row for row in document["categories"] if row["id"] == 1]
+    dump(document, root / "annotations" / "person_keypoints_val2017.json")
+
+
+def lvis(root: Path, version: str) -> None:
+    """annotations/lvis_VERSION_val.json; classes are looked for in some pictures.
+
+    v1 has addresses of pictures in val2017/ and train2017/, v0.5 has COCO 2014's names of pictures in val2017/.
+    """
     images, annotations = [], []
     for number, scene in enumerate(SCENES):
-        folder = "train2017" if number == 1 else "val2017"
-        save(scene, root / folder / f"{int(scene.name):012d}.jpg")
+        folder = "train2017" if number == 1 and version == "v1" else "val2017"
+        name = f"{int(scene.name):012d}.jpg"
+        save(scene, root / folder / name)
         width, height = scene.size
         images.append(
             {
                 "id": int(scene.name),
-                "coco_url": f"http://images.cocodataset.org/{folder}/{int(scene.name):012d}.jpg",
+                **(
+                    {"coco_url": f"http://images.cocodataset.org/{folder}/{name}"}
+                    if version == "v1"
+                    else {"file_name": f"COCO_val2014_{name}"}
+                ),
                 "width": width,
                 "height": height,
                 "neg_category_ids": [3] if number == 0 else [],
@@ -89,7 +113,7 @@ def lvis(root: Path) -> None:
     frequencies = {"aerosol_can": "f", "air_conditioner": "c", "airplane": "r"}
     categories = [{"id": i, "name": name, "frequency": f} for i, (name, f) in enumerate(frequencies.items(), 1)]
     document = {"images": images, "annotations": annotations, "categories": categories}
-    dump(document, root / "annotations" / "lvis_v1_val.json")
+    dump(document, root / "annotations" / f"lvis_{version}_val.json")
 
 
 def panoptic(root: Path) -> None:
@@ -116,9 +140,9 @@ def panoptic(root: Path) -> None:
     dump(document, root / "annotations" / "panoptic_val2017.json")
 
 
-def voc(root: Path) -> None:
-    """VOC2007/ with ImageSets/Main/test.txt, Annotations/ and JPEGImages/; coordinates begin at 1."""
-    names, folder = ("person", "bicycle", "car"), root / "VOC2007"
+def voc(folder: Path, split: str) -> None:
+    """A year's ImageSets/Main/SPLIT.txt, Annotations/ and JPEGImages/; coordinates begin at 1."""
+    names = ("person", "bicycle", "car")
     for scene in SCENES:
         save(scene, folder / "JPEGImages" / f"{scene.name}.jpg")
         objects = "".join(
@@ -127,7 +151,7 @@ def voc(root: Path) -> None:
             for label, (x, y, w, h), special in scene.things
         )
         write(f"<annotation>\n{objects}</annotation>\n", folder / "Annotations" / f"{scene.name}.xml")
-    write("".join(f"{scene.name}\n" for scene in SCENES), folder / "ImageSets" / "Main" / "test.txt")
+    write("".join(f"{scene.name}\n" for scene in SCENES), folder / "ImageSets" / "Main" / f"{split}.txt")
 
 
 def cityscapes(root: Path) -> None:
@@ -245,9 +269,21 @@ def runs(scene: Scene, box: tuple[int, int, int, int]) -> dict[str, Any]:
 
 if __name__ == "__main__":
     coco(HERE / "coco")
-    lvis(HERE / "lvis_v1")
+    keypoints(HERE / "coco")
+    coco(HERE / "objects365_v1", "objects365_val.json", "val")
+    coco(HERE / "objects365_v2", "zhiyuan_objv2_val.json", "val/patch1", "images/v2/patch1/")
+    coco(
+        HERE / "deepfashion_inshop",
+        "DeepFashion_segmentation_gallery.json",
+        "Img/img/WOMEN",
+        "img/WOMEN/",
+        ("top", "skirt", "leggings"),
+    )
+    lvis(HERE / "lvis_v1", "v1")
+    lvis(HERE / "lvis_v0.5", "v0.5")
     panoptic(HERE / "coco_panoptic")
-    voc(HERE / "VOCdevkit")
+    voc(HERE / "VOCdevkit" / "VOC2007", "test")
+    voc(HERE / "VOCdevkit" / "VOC2012", "val")
     cityscapes(HERE / "cityscapes")
     open_images_v6(HERE / "openimages_v6")
     open_images_challenge(HERE / "openimages_challenge_2019")

@@ -10,22 +10,33 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from benchmarks import cli
 from benchmarks.accuracy import write_results
 from benchmarks.datasets import Dataset, DatasetError, Found, Request, compact, open_dataset
 from benchmarks.datasets.catalog import DATASETS, check, spec
+from benchmarks.datasets.open_images import picture_size
 from tests.data.scenes import SCENES, Scene
 from zoo import manifest
 from zoo.errors import UsageError
+from zoo.preprocess import read_image
 from zoo.structures import Detections
 
 DATA = Path(__file__).parents[2] / "data"
 FOLDERS = {
     "coco_2017": "coco",
+    "coco_2017_person": "coco",
+    "coco_2017_person_bicycle_car": "coco",
+    "coco_2017_keypoints": "coco",
     "coco_2017_panoptic": "coco_panoptic",
     "lvis_v1": "lvis_v1",
+    "lvis_v0.5": "lvis_v0.5",
+    "objects365_v1": "objects365_v1",
+    "objects365_v2": "objects365_v2",
+    "deepfashion_inshop": "deepfashion_inshop",
     "voc_0712": "VOCdevkit",
+    "voc_2012": "VOCdevkit",
     "cityscapes": "cityscapes",
     "openimages_v6": "openimages_v6",
     "openimages_challenge_2019": "openimages_challenge_2019",
@@ -58,6 +69,39 @@ def perfect(dataset: Dataset, labels: Sequence[int] = (0, 1, 2), skip: Sequence[
 def tiny(name: str, **request: object) -> Dataset:
     """A tiny data set."""
     return open_dataset(name, DATA / FOLDERS[name], Request(**request))  # type: ignore[arg-type]
+
+
+def test_every_data_set_has_a_tiny_folder_in_its_layout() -> None:
+    assert set(DATASETS) - {"demo"} == set(FOLDERS)  # the demonstration's is generated
+
+
+@pytest.mark.parametrize("name", ["objects365_v1", "objects365_v2", "deepfashion_inshop", "lvis_v0.5"])
+def test_what_has_cocos_or_lvis_layout_is_evaluated_from_the_files_up(name: str) -> None:
+    dataset = tiny(name, measures=("box", "mask"))
+    numbers = dataset.evaluate(perfect(dataset))
+    assert numbers["box_ap"] == numbers["mask_ap"] == pytest.approx(1)
+    assert dataset.evaluate(perfect(dataset, skip=[0]))["box_ap"] < 0.9
+
+
+def test_persons_alone_are_evaluated_among_all_classes() -> None:
+    for name in ("coco_2017_person", "coco_2017_keypoints"):
+        dataset = tiny(name, classes=("person",))
+        assert dataset.classes == ("person",)
+        numbers = dataset.evaluate({image_id: only(one, 0) for image_id, one in perfect(dataset).items()})
+        assert numbers["box_ap"] == pytest.approx(1)
+
+
+def only(found: Found, label: int) -> Found:
+    """What was found of one class."""
+    kept = found.labels == label
+    return Found(found.boxes[kept], found.scores[kept], found.labels[kept])
+
+
+def test_open_images_boxes_follow_a_picture_that_its_exif_entry_turns(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned by a quarter
+    Image.new("RGB", (40, 20)).save(tmp_path / "lying.jpg", exif=exif)
+    assert picture_size(tmp_path / "lying.jpg") == read_image(tmp_path / "lying.jpg").shape[1::-1] == (20, 40)
 
 
 def test_lvis_finds_pictures_in_both_folders_of_coco_and_ignores_what_was_not_looked_for() -> None:
@@ -134,26 +178,35 @@ def test_panoptic_quality_by_hand() -> None:
     assert numbers["sq"] == pytest.approx(1)
 
 
-def test_panoptic_results_give_another_implementation_the_same_quality(tmp_path: Path) -> None:
-    from hotcoco.panoptic import pq_compute
-
-    dataset = tiny("coco_2017_panoptic", measures=("panoptic",))
-    random, found = np.random.default_rng(0), {}
+def moved(dataset: Dataset, seed: int) -> dict[int | str, Found]:
+    """Panoptic maps near the truth: moved, in parts void, with one class taken for another."""
+    random, found = np.random.default_rng(seed), {}
     for picture in dataset.images:
         one = detections(next(s for s in SCENES if s.name == picture.path.stem))
         assert one.panoptic is not None
-        one.panoptic = one.panoptic.roll(tuple(random.integers(-6, 7, 2).tolist()), (0, 1))
+        one.panoptic = one.panoptic.roll(tuple(random.integers(-12, 13, 2).tolist()), (0, 1))
         one.panoptic[: random.integers(1, 30)] = 3
+        wrong = one.panoptic == 1001 if random.random() < 0.4 else one.panoptic < 0
+        one.panoptic[wrong] = 5000
         found[picture.id] = compact(one)
+    return found
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_panoptic_quality_is_that_of_panopticapi(seed: int) -> None:
+    dataset = tiny("coco_2017_panoptic", measures=("panoptic",))
+    expected = json.loads((DATA / "reference_metrics.json").read_text())["panoptic"][seed]
+    assert dataset.evaluate(moved(dataset, seed)) == pytest.approx(expected, abs=1e-12)
+
+
+def test_panoptic_results_are_files_that_appear_whole(tmp_path: Path) -> None:
+    dataset = tiny("coco_2017_panoptic", measures=("panoptic",))
+    found = moved(dataset, 0)
     write_results(dataset, found, tmp_path / "out.json")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["out.json", "out_panoptic", "out_panoptic.json"]
-    truth, results = DATA / "coco_panoptic" / "annotations" / "panoptic_val2017", tmp_path / "out_panoptic"
-    arguments = {"gt_folder": str(truth), "pred_folder": str(results)}
-    expected = pq_compute(f"{truth}.json", f"{results}.json", **arguments)
-    numbers = dataset.evaluate(found)
-    for suffix, group in (("", "All"), ("_things", "Things"), ("_stuff", "Stuff")):
-        ours = [numbers[f"{name}{suffix}"] for name in ("pq", "sq", "rq")]
-        assert ours == pytest.approx([expected[group][name] for name in ("pq", "sq", "rq")])
+    rows = json.loads((tmp_path / "out_panoptic.json").read_text())["annotations"]
+    assert [row["image_id"] for row in rows] == list(found)
+    assert {p.name for p in (tmp_path / "out_panoptic").iterdir()} == {row["file_name"] for row in rows}
     with pytest.raises(UsageError, match="out_panoptic is not empty"):
         write_results(dataset, found, tmp_path / "out.json")
 
@@ -175,6 +228,20 @@ def test_every_missing_file_is_named(name: str, tmp_path: Path) -> None:
             gone.unlink()
         problems = check(one, root)["problems"]
         assert any(gone.name in problem for problem in problems), path
+
+
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [
+        ("voc_0712", "VOC2007/Annotations/000001.xml"),
+        ("cityscapes", "gtFine/val/aachen/aachen_000001_000019_gtFine_instanceIds.png"),
+        ("coco_2017_panoptic", "annotations/panoptic_val2017/000001.png"),
+    ],
+)
+def test_a_check_finds_the_one_annotation_file_that_is_missing(name: str, file: str, tmp_path: Path) -> None:
+    shutil.copytree(DATA / FOLDERS[name], tmp_path / "data")
+    (tmp_path / "data" / file).unlink()
+    assert check(spec(name), tmp_path / "data")["problems"] == [f"{tmp_path / 'data' / file} does not exist."]
 
 
 @pytest.mark.parametrize("name", FOLDERS)
