@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from zoo import visualize
+from zoo import label_places, visualize
 from zoo.errors import ZooError
 from zoo.structures import Detections
 
@@ -70,3 +70,43 @@ def test_a_drawing_is_written_whole_and_an_unknown_format_is_a_sentence(tmp_path
     assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
     with pytest.raises(ZooError, match="no way to write"):
         visualize.save(GREY, tmp_path / "a.xyz")
+
+
+def test_labels_of_crowded_boxes_do_not_cover_each_other() -> None:
+    places = label_places.Places((400, 400))
+    boxes = [(100 + 7 * n, 100 + 5 * n, 160 + 7 * n, 150 + 5 * n) for n in range(12)]
+    found = [places.find(label_places.around(box, 60, 14), 60, 14) for box in boxes]
+    placed = [place for place in found if place is not None]
+    assert found[0] == (100, 86, 160, 100) and len(placed) >= 8
+    for number, place in enumerate(placed):
+        assert 0 <= place[0] < place[2] <= 400 and 0 <= place[1] < place[3] <= 400
+        covered = sum(label_places.common(place, other) for other in placed[:number])
+        assert covered <= label_places.HIDDEN * 60 * 14
+
+
+def test_a_label_stays_inside_of_the_picture() -> None:
+    places = label_places.Places((100, 100))
+    assert places.find([(90, -20)], 40, 10) == (60, 0, 100, 10)
+
+
+def test_small_masks_are_drawn_over_large_ones() -> None:
+    masks = torch.zeros((2, 100, 120), dtype=torch.bool)
+    masks[0, 45:55, 55:65] = True
+    masks[1] = True
+    found = Detections(torch.zeros(2, 4), torch.tensor([0.9, 0.8]), torch.tensor([0, 1]), masks)
+    drawn = visualize.draw(GREY, found)
+    assert (drawn[50, 60] != drawn[50, 100]).any()
+    beneath = 128 * 0.25 + np.array(visualize.colour(1, 1)) * 0.25
+    assert np.abs(drawn[50, 60] - (beneath + np.array(visualize.colour(0)) * 0.5)).max() < 3
+
+
+def test_instances_of_a_class_can_be_told_apart() -> None:
+    assert len({visualize.colour(0, number) for number in range(7)}) == 7
+
+
+def test_a_segment_is_named_where_it_is_widest() -> None:
+    mask = np.zeros((60, 80), bool)
+    mask[10:12, :60] = True
+    mask[20:50, 30:60] = True
+    x, y = visualize.innermost(mask)
+    assert 40 <= x <= 50 and 30 <= y <= 40
