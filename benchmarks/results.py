@@ -54,7 +54,7 @@ class Store:
     def stream(self, *, samples: bool = True, **conditions: Any) -> Iterator[Record]:
         """Records that match, oldest first, one at a time.
 
-        model: a name or a glob. kind, protocol, status, id: equal (id: any unambiguous beginning).
+        model: a name or a glob. kind, protocol, status, sweep, id: equal (id: any unambiguous beginning).
         since: ISO time. latest: only the newest of each model, kind, protocol, parameters and environment.
         limit: at most that many, the newest ones. samples=False leaves the raw samples on disk, which is quicker.
         """
@@ -85,7 +85,10 @@ class Store:
         path = Path(other)
         if not path.exists():
             raise ResultsError(f"{path} does not exist, nothing to merge.")
-        return self.extend(read_lines(path) if path.suffix in (".jsonl", ".json") else Store(path).stream())
+        if path.suffix in (".jsonl", ".json"):
+            return self.extend(read_lines(path))
+        with self._open() as connection:
+            return storage.absorb(connection, path)
 
     @contextmanager
     def _open(self, write: bool = False) -> Iterator[sqlite3.Connection]:

@@ -29,6 +29,11 @@ UPGRADES = [
     CREATE INDEX records_by_model ON records (model, kind, time);
     CREATE INDEX records_by_time ON records (time);
     """,
+    # A sweep looks for its own records before every run; few records belong to one.
+    """
+    CREATE INDEX records_by_sweep ON records (json_extract(parameters, '$.sweep'))
+        WHERE json_extract(parameters, '$.sweep') IS NOT NULL;
+    """,
 ]
 TEXTS = ("id", "time", "model", "kind", "protocol", "status", "reason", "checkpoint", "manifest")
 MAPPINGS = ("parameters", "metrics", "conditions")
@@ -83,6 +88,19 @@ def insert(connection: sqlite3.Connection, record: Record) -> int:
     ).rowcount
 
 
+def absorb(connection: sqlite3.Connection, other: Path) -> int:
+    """Copy the records of another store that are not here, without decoding them; returns how many there were."""
+    connect(other).close()  # brings its tables up to date
+    columns = ", ".join((*TEXTS, *MAPPINGS, "environment", "samples"))
+    connection.execute("ATTACH ? AS other", (str(other),))
+    connection.execute("BEGIN IMMEDIATE")
+    connection.execute("INSERT OR IGNORE INTO environments SELECT * FROM other.environments")
+    ordered = f"SELECT {columns} FROM other.records ORDER BY number"
+    copied = connection.execute(f"INSERT OR IGNORE INTO main.records ({columns}) {ordered}").rowcount
+    connection.execute("COMMIT")
+    return copied
+
+
 def query(
     connection: sqlite3.Connection,
     *,
@@ -113,14 +131,16 @@ def conditions(wanted: dict[str, Any]) -> tuple[str, list[str]]:
         "protocol": "protocol = ?",
         "status": "status = ?",
         "since": "time >= ?",
-        "id": "id GLOB ? || '*'",
+        "id": "id >= ? AND id < ? || '~'",  # a range, which the index on id answers
+        "sweep": "json_extract(parameters, '$.sweep') = ?",
     }
     unknown = sorted(set(wanted) - set(tests))
     if unknown:
         raise TypeError(f"records cannot be selected by '{unknown[0]}'")
     given = {name: value for name, value in wanted.items() if value is not None}
     clause = " AND ".join(tests[name] for name in given)
-    return (f"WHERE {clause}" if clause else ""), [str(value) for value in given.values()]
+    values = [str(value) for name, value in given.items() for _ in range(tests[name].count("?"))]
+    return (f"WHERE {clause}" if clause else ""), values
 
 
 def decode(row: tuple[Any, ...]) -> Record:

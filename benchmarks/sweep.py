@@ -60,8 +60,8 @@ def progress(rows: Sequence[Row], store: Store) -> Progress:
     if not rows:
         return Progress(rows, {})
     names, done = {row.model for row in rows}, {}
-    for record in store.stream(samples=False):
-        if record.parameters.get("sweep") == rows[0].sweep and record.parameters.get("row") in names:
+    for record in store.stream(samples=False, sweep=rows[0].sweep):
+        if record.parameters.get("row") in names:
             done[record.parameters["row"]] = record
     return Progress(rows, done)
 

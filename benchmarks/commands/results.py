@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ from benchmarks.record import STATUSES, Record
 from benchmarks.results import Store, write_lines
 from benchmarks.tables import format_table
 from zoo.errors import UsageError
+
+LISTED = 500  # records that `list` shows unless told otherwise: a store may hold a million
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -23,6 +26,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         sub.set_defaults(action_function=function)
         if name in ("list", "export"):
             add_selection(sub)
+            count = LISTED if name == "list" else None
+            sub.add_argument("--limit", type=int, default=count, help="at most so many, the newest (%(default)s)")
         if name in ("list", "show"):
             sub.add_argument("--json", action="store_true", help="print JSON")
         if name == "show":
@@ -41,7 +46,6 @@ def add_selection(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--status", choices=STATUSES, help="only this outcome")
     parser.add_argument("--since", metavar="TIME", help="only from this time on, such as 2026-11-22")
     parser.add_argument("--latest", action="store_true", help="only the newest of equal measurements")
-    parser.add_argument("--limit", type=int, help="at most so many, the newest")
 
 
 def run(args: argparse.Namespace) -> int | None:
@@ -62,6 +66,8 @@ def list_records(args: argparse.Namespace, store: Store) -> None:
         print(json.dumps([record.to_dict() for record in records], indent=1))
     elif records:
         print(format_table([summary(record) for record in records]))
+    if len(records) == args.limit:
+        print(f"bench: the newest {args.limit}; --limit shows more", file=sys.stderr)
 
 
 def summary(record: Record) -> dict[str, object]:

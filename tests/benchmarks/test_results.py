@@ -113,6 +113,28 @@ def test_an_older_store_is_upgraded_with_its_records(store, monkeypatch):
         assert connection.execute("SELECT note FROM records").fetchone() == (None,)
 
 
+def test_a_store_of_the_first_version_is_upgraded_and_finds_its_sweeps(store, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(storage, "UPGRADES", storage.UPGRADES[:1])
+        store.extend([record("a", parameters={"sweep": "s"}), record("b")])
+    assert [r.model for r in store.select(sweep="s")] == ["a"]
+    with sqlite3.connect(store.path) as connection:
+        assert connection.execute("PRAGMA user_version").fetchone() == (len(storage.UPGRADES),)
+        sql = "EXPLAIN QUERY PLAN SELECT * FROM records WHERE json_extract(parameters, '$.sweep') = 's'"
+        assert "records_by_sweep" in str(connection.execute(sql).fetchall())
+
+
+def test_an_older_store_is_merged_and_a_merge_keeps_what_is_there(store, tmp_path, monkeypatch):
+    other = Store(tmp_path / "other.db")
+    with monkeypatch.context() as patch:
+        patch.setattr(storage, "UPGRADES", storage.UPGRADES[:1])
+        other.extend([record("a", environment={"gpu": "V100"}, samples={"latency_s": [0.1]}), record("b")])
+    mine = store.append(record("c", environment={"gpu": "V100"}))
+    assert store.merge(other.path) == 2
+    assert store.merge(other.path) == 0
+    assert sorted(store.select(), key=lambda r: r.model) == [*other.select(), mine]
+
+
 def append_many(path, worker):
     for i in range(40):
         Store(path).append(record(f"worker{worker}_{i}"))
