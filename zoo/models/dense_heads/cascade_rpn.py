@@ -44,8 +44,11 @@ class CascadeRPNHead(nn.Module):
         """The features as they are: stages need to know the pictures' extents, see `predict`."""
         return features
 
-    def predict(self, features: Sequence[Tensor], frames: Sequence[Frame]) -> list[Detections]:
-        """Proposals of each picture, label 0. features: per level (N, C, H, W)."""
+    def predict(self, features: Sequence[Tensor], frames: Sequence[Frame], cfg: Any = None) -> list[Detections]:
+        """Proposals of each picture, label 0, by the head's `test_cfg` in training too, as in the reference.
+
+        features: per level (N, C, H, W). cfg: without effect.
+        """
         stages: list[Any] = list(self.stages)
         features = [x.to(stages[0].rpn_reg.weight) for x in features]
         anchors = stages[0].initial_anchors(features)

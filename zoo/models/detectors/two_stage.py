@@ -91,7 +91,7 @@ class TwoStageDetector(Detector):
         losses = losses_of(self.rpn_head)(self.rpn_head, outputs, frames, truths)
         with torch.no_grad():
             cfg = self.train_cfg.get("rpn_proposal", self.rpn_head.test_cfg)
-            found = self.rpn_head.predict([[x.detach() for x in part] for part in outputs], frames, cfg)
+            found = self.rpn_head.predict(outputs, frames, cfg)
         return losses, [d.boxes for d in found]
 
 

@@ -37,7 +37,7 @@ class AnchorTargets:
     boxes: Tensor
     box_weights: Tensor
     positives: int
-    average: int
+    average: float
     owners: Tensor
 
 
@@ -59,12 +59,19 @@ class Match:
 class AnchorMatching:
     """Assigns and samples anchors as a head's `train_cfg` says.
 
-    encode: (anchors (K, 4), boxes (K, 4)) -> regression targets (K, 4).
+    encode: (anchors (K, 4), boxes (K, 4)) -> regression targets (K, 4). sampling: whether to take a sample at all.
     """
 
-    def __init__(self, train_cfg: Mapping[str, Any], loss_cls: Mapping[str, Any] | None, num_classes: int) -> None:
+    def __init__(
+        self,
+        train_cfg: Mapping[str, Any],
+        loss_cls: Mapping[str, Any] | None,
+        num_classes: int,
+        sampling: bool = True,
+    ) -> None:
         self.assigner = component(train_cfg["assigner"])
-        self.sampling = (loss_cls or {}).get("type") not in WITHOUT_SAMPLING and "sampler" in train_cfg
+        needless = (loss_cls or {}).get("type") in WITHOUT_SAMPLING or "sampler" not in train_cfg
+        self.sampling = sampling and not needless
         self.sampler = component(train_cfg["sampler"]) if self.sampling else PseudoSampler()
         self.border = train_cfg.get("allowed_border", -1)
         self.positive_weight = train_cfg.get("pos_weight", -1)
@@ -86,8 +93,9 @@ class AnchorMatching:
         """
         per_picture = []
         for i, (frame, truth) in enumerate(zip(frames, truths)):
-            inside = self.inside(levels, sizes, strides, frame)
-            per_picture.append(self.picture(own[i] if own else levels, inside, truth, encode))
+            mine = own[i] if own else levels
+            inside = self.valid(levels, sizes, strides, frame) & self.within(torch.cat(list(mine)), frame)
+            per_picture.append(self.picture(mine, inside, truth, encode))
         return self.collect(per_picture)
 
     def collect(self, per_picture: Sequence[Any]) -> AnchorTargets:
@@ -107,6 +115,10 @@ class AnchorMatching:
 
     def inside(self, levels: Sequence[Tensor], sizes: Sequence[tuple[int, int]], strides: Any, frame: Frame) -> Tensor:
         """Which anchors (P,) start inside the padded picture and do not cross its border by too much."""
+        return self.valid(levels, sizes, strides, frame) & self.within(torch.cat(list(levels)), frame)
+
+    def valid(self, levels: Sequence[Tensor], sizes: Sequence[tuple[int, int]], strides: Any, frame: Frame) -> Tensor:
+        """Which anchors (P,) start inside the padded picture."""
         flags = []
         for anchors, size, stride in zip(levels, sizes, strides):
             rows, columns = (
@@ -116,7 +128,7 @@ class AnchorMatching:
             flag = torch.zeros(*size, len(anchors) // (size[0] * size[1]), dtype=torch.bool, device=anchors.device)
             flag[:rows, :columns] = True
             flags.append(flag.flatten())
-        return torch.cat(flags) & self.within(torch.cat(list(levels)), frame)
+        return torch.cat(flags)
 
     def within(self, anchors: Tensor, frame: Frame) -> Tensor:
         """Which anchors (P, 4) do not cross the picture's border by too much, (P,)."""
@@ -196,15 +208,15 @@ def anchor_losses(
 def losses_of_targets(
     head: Any, outputs: Sequence[Sequence[Tensor]], targets: AnchorTargets, anchors: Tensor, counts: Sequence[int]
 ) -> dict[str, Tensor]:
-    """`loss_cls` and `loss_bbox`, of anchors (N, P, 4) with `counts` of them on each level."""
-    logits, deltas = flatten(outputs[0], head.cls_out_channels), flatten(outputs[1], 4)
+    """`loss_cls`, if there are logits, and `loss_bbox`, of anchors (N, P, 4) with `counts` of them on each level."""
+    deltas, losses = flatten(outputs[1], 4), {}
     if head.reg_decoded_bbox:
         deltas = head.bbox_coder.decode(anchors.reshape(-1, 4), deltas.reshape(-1, 4)).view_as(deltas)
-    of_class, of_box = (logits, targets.labels, targets.label_weights), (deltas, targets.boxes, targets.box_weights)
-    return {
-        "loss_cls": over_levels(loss_of(head, "cls"), counts, of_class, targets.average),
-        "loss_bbox": over_levels(loss_of(head, "bbox"), counts, of_box, targets.average),
-    }
+    if outputs[0] is not None:
+        of_class = flatten(outputs[0], head.cls_out_channels), targets.labels, targets.label_weights
+        losses["loss_cls"] = over_levels(loss_of(head, "cls"), counts, of_class, targets.average)
+    of_box = deltas, targets.boxes, targets.box_weights
+    return {**losses, "loss_bbox": over_levels(loss_of(head, "bbox"), counts, of_box, targets.average)}
 
 
 def over_levels(loss: Any, counts: Sequence[int], tensors: Sequence[Tensor], average: float) -> Tensor:

@@ -45,6 +45,7 @@ LOSSES = {
     "StandardRoIHead": "standard_roi:standard_losses",
     "TridentRoIHead": "standard_roi:standard_losses",
     "AutoAssignHead": "autoassign:autoassign_losses",
+    "CascadeRPNHead": "cascade_rpn:cascade_rpn_losses",
     "CenterNetHead": "centernet:centernet_losses",
     "DDODHead": "ddod:ddod_losses",
     "FSAFHead": "fsaf:fsaf_losses",

@@ -66,4 +66,12 @@ def target(record: dict[str, Any]) -> dict[str, Tensor]:
     """The objects of the one picture."""
     gt = record["gt"]
     masks = torch.stack([torch.from_numpy(decode(rle)).bool() for rle in gt["masks"]])
-    return {"boxes": torch.tensor(gt["boxes"]), "labels": torch.tensor(gt["labels"]), "masks": masks}
+    found = {"boxes": torch.tensor(gt["boxes"]), "labels": torch.tensor(gt["labels"]), "masks": masks}
+    return {**found, "semantic": classes(*gt["semantic"])} if "semantic" in gt else found
+
+
+def classes(height: int, width: int, count: int) -> Tensor:
+    """Classes of all pixels (H, W); the first two rows are unknown."""
+    found = (3 * torch.arange(height)[:, None] + 5 * torch.arange(width)) % count
+    found[:2] = 255
+    return found

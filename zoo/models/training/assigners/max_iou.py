@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from zoo.errors import BuildError
 from zoo.models.overlaps import pairwise_iof, pairwise_iou
 from zoo.models.training.targets import BACKGROUND, IGNORED, Assignment, Truth
+
+PLAIN = {"type": "BboxOverlaps2D"}
 
 
 class MaxIoUAssigner:
@@ -17,6 +21,7 @@ class MaxIoUAssigner:
     Below `neg_iou_thr` (or between two values) it is background, in between it is ignored. match_low_quality: an object
     also gets the priors that overlap it most (all of equal overlap with `gt_max_assign_all`), from `min_pos_iou` on.
     ignore_iof_thr: priors that lie in a crowd's box to more than this share are ignored; negative for never.
+    gpu_assign_thr: with more objects than this, overlaps are computed on the CPU. iou_calculator: no other is known.
     """
 
     def __init__(
@@ -29,7 +34,10 @@ class MaxIoUAssigner:
         ignore_wrt_candidates: bool = True,
         match_low_quality: bool = True,
         gpu_assign_thr: int = -1,
+        iou_calculator: Mapping[str, Any] = PLAIN,
     ) -> None:
+        if iou_calculator != PLAIN:
+            raise BuildError(f"MaxIoUAssigner knows no overlaps but {PLAIN['type']}, not {iou_calculator}")
         self.positive_from, self.min_positive = pos_iou_thr, min_pos_iou
         self.negative = (0.0, neg_iou_thr) if isinstance(neg_iou_thr, (int, float)) else tuple(neg_iou_thr)
         self.match_low_quality, self.all_best = match_low_quality, gt_max_assign_all
