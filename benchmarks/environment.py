@@ -42,6 +42,11 @@ def device_name(device: torch.device | str) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else str(host()["cpu"])
 
 
+def devices_here() -> list[str]:
+    """The names of this machine's devices: GPUs, then the processor."""
+    return [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())] + [str(host()["cpu"])]
+
+
 @lru_cache
 def host() -> dict[str, Any]:
     """The machine: processor, cores this process may use, memory (MiB), system."""

@@ -6,20 +6,22 @@ Measured numbers come first, published ones, marked as such, second; numbers of 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from benchmarks.record import Record
+from benchmarks.selection import accuracies, memory_mib, newest, percent
 
 if TYPE_CHECKING:
     from zoo.manifest import Entry
 
-METRIC_OF_TASK = {
-    "object detection": "box_ap",
-    "instance segmentation": "mask_ap",
-    "panoptic segmentation": "pq",
-    "region proposal": "ar_1000",
+# Task -> the metrics that data sets have for it, the usual one first.
+METRICS_OF_TASK = {
+    "object detection": ("box_ap", "map_50"),
+    "instance segmentation": ("mask_ap",),
+    "panoptic segmentation": ("pq",),
+    "region proposal": ("ar_1000",),
 }
 
 
@@ -28,7 +30,8 @@ class Candidate:
     """One model with the numbers that count.
 
     ap: published, in percent, or measured. latency_ms: of one picture. memory_mib: at inference, None where unknown.
-    source: "measured" or "published". hardware: that the latency belongs to.
+    source: "measured" or "published". hardware: that the latency belongs to. remark: what a reader must know about the
+    numbers. reason: why it is recommended.
     """
 
     model: str
@@ -37,6 +40,7 @@ class Candidate:
     memory_mib: float | None
     source: str
     hardware: str
+    remark: str = ""
     reason: str = ""
 
 
@@ -84,43 +88,102 @@ def explain(c: Candidate, place: int, ordered: Sequence[Candidate]) -> Candidate
             text += f", {above.latency_ms / c.latency_ms:.2f} times as fast"
         if c.memory_mib and above.memory_mib and c.memory_mib < above.memory_mib:
             text += f", {above.memory_mib / c.memory_mib:.2f} times smaller in memory"
-    return Candidate(**{**vars(c), "reason": text})
+    return replace(c, reason=text)
+
+
+def obstacles(candidates: Sequence[Candidate], wish: Wish) -> str:
+    """How many candidates are within each limit alone: why there may be none within all of them."""
+    limits = {
+        f"{wish.min_ap:g} in {wish.metric}" if wish.min_ap is not None else "": Wish(min_ap=wish.min_ap),
+        f"{wish.latency_ms:g} ms" if wish.latency_ms is not None else "": Wish(latency_ms=wish.latency_ms),
+        f"{wish.memory_mib:g} MiB" if wish.memory_mib is not None else "": Wish(memory_mib=wish.memory_mib),
+    }
+    parts = [f"{sum(meets(c, alone) for c in candidates)} reach {text}" for text, alone in limits.items() if text]
+    unknown = sum(c.memory_mib is None for c in candidates) if wish.memory_mib is not None else 0
+    parts += [f"of {unknown} the memory is not known (only measured models have it)"] if unknown else []
+    return f"of {len(candidates)} candidates " + ", ".join(parts or ["none has the numbers"])
+
+
+def metric_of(task: str, entries: Sequence[Entry]) -> str:
+    """The metric of a task (a key of METRICS_OF_TASK) that these models have."""
+    metrics = METRICS_OF_TASK[task]
+    return next((m for m in metrics if any(entry.metric(m) is not None for entry in entries)), metrics[0])
+
+
+def groups(
+    entries: Sequence[Entry],
+    records: Sequence[Record],
+    metric: str,
+    devices: Sequence[str] | None = None,
+    hardware: str | None = None,
+) -> list[list[Candidate]]:
+    """Candidates that compare with each other: one group per hardware, the measured ones first.
+
+    devices: only measurements on devices whose names contain one of these. hardware: only published numbers of it.
+    """
+    found: list[Candidate] = []
+    if hardware is None:
+        found += measured(records, entries, metric, devices)
+    if devices is None:
+        found += published(entries, metric, hardware)
+    kinds = dict.fromkeys((c.source, c.hardware) for c in found)
+    return [[c for c in found if (c.source, c.hardware) == kind] for kind in kinds]
 
 
 def measured(
-    records: Sequence[Record], entries: Mapping[str, Entry], metric: str, device: str | None = None
+    records: Sequence[Record], entries: Sequence[Entry], metric: str, devices: Sequence[str] | None = None
 ) -> list[Candidate]:
-    """Candidates from inference records, with measured accuracy where there is a record of it.
+    """Candidates from plain inference records, the newest of each model and device.
 
-    device: only records of a device whose name contains this.
+    Their accuracy is the measured one, where there is a record of it on the whole data set, else the published one.
     """
-    accuracy = {r.model: r for r in records if r.ok and r.kind == "accuracy"}
-    found = {}
-    for r in sorted((r for r in records if r.ok and r.kind == "inference"), key=lambda r: r.time):
-        ap, hardware = best_ap(r.model, accuracy, entries, metric), str(r.environment.get("device", ""))
-        if ap is None or (device and device.lower() not in hardware.lower()):
-            continue
-        memory = r.metrics.get("cuda_allocated_mib") or r.metrics.get("resident_peak_mib")
-        found[r.model] = Candidate(r.model, ap, r.metrics.get("latency_ms_p50"), memory, "measured", hardware)
-    return list(found.values())
+    known, accuracy = {entry.name: entry for entry in entries}, accuracies(records, entries)
+    by_device: dict[str, list[Record]] = {}
+    for record in records:
+        if record.kind == "inference" and record.model in known and is_one_of(device_of(record), devices):
+            by_device.setdefault(device_of(record), []).append(record)
+    return [
+        candidate
+        for group in by_device.values()
+        for name, record in sorted(newest(group, "inference").items())
+        if (candidate := from_record(record, known[name], accuracy.get(name), metric))
+    ]
 
 
-def best_ap(model: str, accuracy: Mapping[str, Record], entries: Mapping[str, Entry], metric: str) -> float | None:
-    """A model's accuracy in percent: measured here, else published."""
-    if model in accuracy and metric in accuracy[model].metrics:
-        return 100 * accuracy[model].metrics[metric]
-    return entries[model].metric(metric) if model in entries else None
+def from_record(speed: Record, entry: Entry, accuracy: Record | None, metric: str) -> Candidate | None:
+    """The candidate of an inference record; None where no accuracy is known."""
+    here = percent(accuracy, metric)
+    ap = entry.metric(metric) if here is None else here
+    if ap is None:
+        return None
+    fps = speed.metrics.get("fps")
+    latency = speed.metrics.get("latency_ms_p50", 1000 / fps if fps else None)
+    remarks = ["accuracy as published"] if here is None else []
+    remarks += ["random weights"] if speed.parameters.get("weights") == "random" else []
+    return Candidate(
+        entry.name, ap, latency, memory_mib(speed), "measured", device_of(speed), remark=", ".join(remarks)
+    )
 
 
-def published(entries: Mapping[str, Entry], metric: str, hardware: str | None = None) -> list[Candidate]:
-    """Candidates from published numbers, single pictures in float32. hardware: such as V100."""
+def device_of(record: Record) -> str:
+    """The name of the device that a record was measured on."""
+    return str(record.environment.get("device", ""))
+
+
+def is_one_of(device: str, names: Sequence[str] | None) -> bool:
+    """Whether a device's name contains one of the names; None stands for any."""
+    return names is None or any(name.lower() in device.lower() for name in names)
+
+
+def published(entries: Sequence[Entry], metric: str, hardware: str | None = None) -> list[Candidate]:
+    """Candidates from published numbers for single pictures. hardware: such as V100."""
     found = []
-    for entry in entries.values():
+    for entry in entries:
         ap = entry.metric(metric)
         for speed in entry.speed:
-            fits = speed.batch == 1 and (hardware is None or hardware.lower() in (speed.hardware or "").lower())
-            if ap is not None and speed.fps and fits:
-                found.append(
-                    Candidate(entry.name, ap, 1000 / speed.fps, None, "published", speed.hardware or "unknown")
-                )
+            fits = hardware is None or hardware.lower() in (speed.hardware or "").lower()
+            if ap is not None and speed.fps and speed.batch == 1 and fits:
+                remark = "" if speed.precision in (None, "fp32") else speed.precision
+                machine = speed.hardware or "unknown"
+                found.append(Candidate(entry.name, ap, 1000 / speed.fps, None, "published", machine, remark))
     return found

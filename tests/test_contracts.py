@@ -37,6 +37,14 @@ def test_zoo_never_imports_benchmarks():
     assert [name for name, imports in modules("zoo") if any(i.startswith("benchmarks") for i in imports)] == []
 
 
+def test_zoo_works_where_benchmarks_cannot_be_imported():
+    code = (
+        "import sys, pkgutil, importlib; sys.modules['benchmarks'] = None; import zoo\n"
+        "for m in pkgutil.walk_packages(zoo.__path__, 'zoo.'): importlib.import_module(m.name)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT, timeout=240)
+
+
 @pytest.mark.parametrize(
     ("left", "right"),
     [

@@ -35,6 +35,7 @@ class Catalog:
         self.datasets = self._section("datasets")
         self.backbones = self._section("backbones")
         self.searches = self._section("receptive_fields")
+        self.parameters = self._section("parameters")
         self.architectures = self._section("architectures")
         self.bases = self._section("components", taken=self.architectures)
         self._entries: dict[str, Entry] = {}
@@ -172,6 +173,7 @@ class Catalog:
             if "receptive_fields" in value
             else None,
             superseded=tuple(self._checkpoint(item, file) for item in value.get("superseded", ())),
+            parameters=self.parameters[architecture].value if architecture in self.parameters else None,
             source=file,
         )
 

@@ -99,7 +99,7 @@ class Entry:
     normalization, preprocessing, dataset: names of things in the manifests. metrics: data set and split -> metric ->
     value, e.g. `{"coco_2017_val": {"box_ap": 37.4}}`, in percent as published. checkpoint: None where the reference
     has a configuration but published no weights. log_url: as published; log_urls: on every mirror. config: the
-    reference's configuration file. source: the manifest that says all this.
+    reference's configuration file. parameters: of the network. source: the manifest that says all this.
     """
 
     name: str
@@ -123,6 +123,7 @@ class Entry:
     config: str | None = None
     superseded: tuple[Checkpoint, ...] = ()
     receptive_fields: ReceptiveFields | None = None
+    parameters: int | None = None
     source: Path = field(default=Path(), compare=False)
 
     def metric(self, key: str) -> float | None:

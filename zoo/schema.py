@@ -151,6 +151,7 @@ FILE = Fields(
         "datasets": Names(_DATASET),
         "backbones": Names(_BACKBONE),
         "mirrors": [_MIRROR],
+        "parameters": Names(int),
         "receptive_fields": Names(Fields({"skip": [TEXT], "dilations": Names(int)}, ("dilations",))),
     },
     ("schema",),

@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from benchmarks import selection
 from benchmarks.record import Record
 from benchmarks.reports import comparison, flat, html, markdown, measured, published
 from benchmarks.reports.table import Table
 from benchmarks.results import Store
-from zoo import manifest
+from zoo.entry import Entry
 from zoo.errors import UsageError
 
 HELP = {
@@ -28,6 +29,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         formats.add_argument(f"--{name}", dest="format", action="store_const", const=name, help=text)
     add("--zoo", action="store_true", help="the tables of the whole zoo, published beside measured")
     add("--comparison", action="store_true", help="MMDetection's published comparison tables, measured columns beside")
+    help_text = "with --html: pictures of detections, in a subfolder for each model, as `zoo detect --out` writes them"
+    add("--pictures", type=Path, metavar="DIR", help=help_text)
     add("--model", metavar="GLOB", help="only these models")
     add("--family", metavar="NAME", help="with --zoo: only this family")
     add("--all", action="store_true", help="every record, not only the newest of equal measurements")
@@ -49,27 +52,54 @@ def run(args: argparse.Namespace) -> None:
 
 def render(args: argparse.Namespace, records: list[Record], store: Store) -> str:
     """The report as text, in the format asked for."""
+    if args.pictures is not None and args.format != "html":
+        raise UsageError("--pictures go into --html; other formats have no place for them.")
     if args.format == "html":
-        return html.render(entries(args), records)
+        return html.render(entries(args, records), with_curves(records, store), pictures(args.pictures))
     if not (args.zoo or args.comparison) and not records:
         raise UsageError(f"{store.path} has no records to report. `bench inference` makes some.")
     if args.format == "csv" and not (args.zoo or args.comparison):
         return flat.records_csv(records)
-    title, tables = content(args, records)
+    title, intro, tables = content(args, records)
     if args.format == "csv":
         return flat.tables_csv(tables)
-    return flat.tables_json(tables) if args.format == "json" else markdown.render(tables, title)
+    return flat.tables_json(tables) if args.format == "json" else markdown.render(tables, title, intro)
 
 
-def content(args: argparse.Namespace, records: list[Record]) -> tuple[str, list[Table]]:
-    """Title and tables."""
+def content(args: argparse.Namespace, records: list[Record]) -> tuple[str, str, list[Table]]:
+    """Title, a word on the numbers, and tables."""
     if args.zoo:
-        return "The zoo", published.tables(entries(args), records)
+        return "The zoo", published.NOTE, published.tables(entries(args, records), records)
     if args.comparison:
-        return "Comparison with Detectron2 and others", comparison.tables(comparison.read_facts(), records)
-    return "Measured on this machine", measured.tables(records)
+        return "Comparison with Detectron2 and others", "", comparison.tables(comparison.read_facts(), records)
+    return "Measured on this machine", "", measured.tables(records)
 
 
-def entries(args: argparse.Namespace) -> list[manifest.Entry]:
+def entries(args: argparse.Namespace, records: list[Record]) -> list[Entry]:
     """The models that are asked for."""
-    return [manifest.get(name) for name in manifest.list_models(args.model or "*", family=args.family)]
+    return selection.entries_with(records, args.model or "*", args.family)
+
+
+def with_curves(records: list[Record], store: Store) -> list[Record]:
+    """The records, those that have training curves with their samples."""
+    wanted = {record.id for record in records}
+    curves = {r.id: r for kind in html.CURVES for r in store.stream(kind=kind) if r.id in wanted}
+    return [curves.get(record.id, record) for record in records]
+
+
+def pictures(folder: Path | None) -> dict[str, list[Path]]:
+    """Pictures of detections by model: those in the subfolders of `folder` that are called like models."""
+    if folder is None:
+        return {}
+    if not folder.is_dir():
+        raise UsageError(f"{folder} is not a folder. `zoo detect MODEL IMAGE --out {folder}/MODEL` fills one.")
+    folders = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_dir()}
+    found = {model: shown for model, path in folders.items() if (shown := viewable(path))}
+    if not found:
+        raise UsageError(f"{folder} has no subfolder with pictures, such as `zoo detect MODEL IMAGE --out DIR/MODEL`.")
+    return found
+
+
+def viewable(folder: Path) -> list[Path]:
+    """The pictures in a folder that browsers show."""
+    return sorted(path for path in folder.iterdir() if path.suffix.lower() in (".jpg", ".jpeg", ".png", ".webp"))

@@ -6,8 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks import selection
 from benchmarks.record import Record
 from benchmarks.reports.table import Cell, Link, Table
+from zoo import manifest
 
 FILE = "reference_comparison.yaml"
 MEASURED = ("measured", "measured with", "ratio")
@@ -64,10 +66,11 @@ def throughput(facts: Mapping[str, Any], records: Sequence[Record]) -> Table:
 def accuracy(pairs: Sequence[Mapping[str, Any]], records: Sequence[Record]) -> Table:
     """Box and mask AP of models that both trained under the same settings."""
     rows = []
+    accuracies = selection.accuracies(records, [manifest.get(pair["models"][0]) for pair in pairs])
     for pair in pairs:
-        found = newest(records, "accuracy", pair["models"][:1])
+        found = accuracies.get(pair["models"][0])
         for metric, published in pair["accuracy"]["mmdetection"].items():
-            value = found.metrics.get(metric) if found else None
+            value = selection.percent(found, metric)
             cells: dict[str, Cell] = {
                 "type": pair["type"],
                 "schedule": pair["schedule"],
@@ -76,7 +79,7 @@ def accuracy(pairs: Sequence[Mapping[str, Any]], records: Sequence[Record]) -> T
                 "MMDetection": published,
                 "model": pair["models"][0],
             }
-            rows.append(cells | measured(None if value is None else 100 * value, published, found))
+            rows.append(cells | measured(value, published, found))
     columns = ("type", "schedule", "metric", "Detectron2", "MMDetection", *MEASURED, "model")
     return Table("Accuracy", columns, rows, f"COCO 2017 val, percent points. {HERE}", {"ratio": 3}, MEASURED)
 
@@ -86,7 +89,7 @@ def training_speed(pairs: Sequence[Mapping[str, Any]], records: Sequence[Record]
     rows = []
     for pair in pairs:
         published, found = pair["training_speed"], newest(records, "training", pair["models"])
-        value = found.metrics.get("seconds_per_iteration") if found else None
+        value = found.metrics.get("iteration_s") if found else None
         rows.append(both(pair, published) | measured(value, published["mmdetection"], found))
     note = f"Seconds per iteration, lower is better; published with 16 pictures on 8 GPUs. {HERE}"
     digits = {"Detectron2": 3, "MMDetection": 3, "measured": 3, "ratio": 2}
@@ -150,15 +153,6 @@ def measured(value: float | None, published: float, record: Record | None) -> di
 
 
 def newest(records: Sequence[Record], kind: str, models: Sequence[str], peer: str | None = None) -> Record | None:
-    """The newest measurement of the most preferred model in float32 and without options; of a rival if one is named."""
-    for model in models:
-        found = [r for r in records if r.ok and r.kind == kind and r.model == model and plain(r, peer)]
-        if found:
-            return max(found, key=lambda record: record.time)
-    return None
-
-
-def plain(record: Record, peer: str | None) -> bool:
-    """Whether the record is of this implementation (None: ours), as it is."""
-    p = record.parameters
-    return p.get("peer") == peer and not p.get("options") and p.get("precision", "fp32") == "fp32"
+    """The newest plain measurement of the most preferred model; of a rival if one is named."""
+    found = selection.newest(records, kind, peer)
+    return next((found[model] for model in models if model in found), None)

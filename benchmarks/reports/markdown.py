@@ -10,21 +10,34 @@ from benchmarks.reports.table import Cell, Link, Table
 
 # GitHub shows no more than 1 MiB of a job's summary.
 SUMMARY_BYTES = 1024 * 1024
+NOTE_BYTES = 500
 
 
-def render(tables: Sequence[Table], title: str = "Report", limit: int = SUMMARY_BYTES) -> str:
+def render(tables: Sequence[Table], title: str = "Report", intro: str = "", limit: int = SUMMARY_BYTES) -> str:
     """One document; tables that no longer fit into `limit` bytes are left out, and the end says so."""
-    parts, size, dropped = [f"# {title}\n"], len(title) + 3, []
+    parts, dropped = [f"# {title}\n", *([f"{intro}\n"] if intro else [])], []
+    room = limit - len("\n".join(parts).encode()) - NOTE_BYTES
     for table in tables:
         text = section(table)
-        if size + len(text.encode()) > limit - 500:
+        room -= len(text.encode()) + 1
+        if room < 0:
+            room += len(text.encode()) + 1
             dropped.append(f"{table.title} ({len(table.rows)} rows)")
-            continue
-        parts.append(text)
-        size += len(text.encode())
-    if dropped:
-        parts.append(f"Left out, the document would be too large for GitHub: {', '.join(dropped)}.\n")
-    return "\n".join(parts)
+        else:
+            parts.append(text)
+    return "\n".join(parts + ([left_out(dropped)] if dropped else []))
+
+
+def left_out(dropped: Sequence[str]) -> str:
+    """What did not fit, in at most NOTE_BYTES."""
+    beginning, named, size = "Left out, the document would be too large for GitHub: ", [], 0
+    for name in dropped:
+        size += len(name.encode()) + 2
+        if size > NOTE_BYTES - len(beginning) - 30:
+            break
+        named.append(name)
+    more = len(dropped) - len(named)
+    return beginning + ", ".join(named) + (f" and {more} more tables" if more else "") + ".\n"
 
 
 def section(table: Table) -> str:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.record import Record
 from benchmarks.reports import rivals
 from benchmarks.reports.table import Cell, Table
-from zoo.errors import UnknownModel
+from benchmarks.selection import find, is_at_home, memory_mib, percent
 
 if TYPE_CHECKING:
     from zoo.manifest import Entry
@@ -32,20 +33,9 @@ SPEED_COLUMNS = (
     "GFLOPs",
     "machine",
 )
-MEMORY = ("cuda_allocated_mib", "resident_peak_mib")
 
 
-def find_entry(name: str) -> Entry | None:
-    """What the manifests say about a model; None for a name that is not in them."""
-    from zoo import manifest
-
-    try:
-        return manifest.get(name)
-    except UnknownModel:
-        return None
-
-
-def tables(records: Sequence[Record], lookup: Lookup = find_entry) -> list[Table]:
+def tables(records: Sequence[Record], lookup: Lookup = find) -> list[Table]:
     """All tables that have rows: speed, options, rivals, accuracy, what did not work, and the machines."""
     made = [
         speed(records, lookup),
@@ -88,7 +78,7 @@ def speed_row(record: Record, entry: Entry | None) -> dict[str, Cell]:
         "published on": published.hardware if published else None,
         "p50 ms": m.get("latency_ms_p50"),
         "p99 ms": m.get("latency_ms_p99"),
-        "memory MiB": next((m[name] for name in MEMORY if name in m), None),
+        "memory MiB": memory_mib(record),
         "params M": scaled(m.get("parameters"), 1e6),
         "GFLOPs": scaled(m.get("flops"), 1e9),
         "machine": machine(record),
@@ -140,13 +130,15 @@ def accuracy(records: Sequence[Record], lookup: Lookup) -> Table:
 
 
 def accuracy_rows(record: Record, entry: Entry | None) -> list[dict[str, Cell]]:
-    """One row per metric that has a published value; all metrics of a model without one."""
+    """One row per metric that has a published value; all metrics of a model without one.
+
+    A metric of -1 says that there was nothing to find (no large object, say), so it is left out.
+    """
     p = record.parameters
     where = "_".join(str(p[name]) for name in ("dataset", "split") if p.get(name))
-    published = dict(published_metrics(entry, where))
-    names = [name for name in record.metrics if name in published] or [
-        name for name, value in record.metrics.items() if isinstance(value, float)
-    ]
+    published = published_metrics(record, entry)
+    known = {name: percent(record, name) for name, value in record.metrics.items() if isinstance(value, float)}
+    names = [n for n in known if n in published] or [n for n, value in known.items() if value is not None]
     return [
         {
             "model": record.model,
@@ -154,20 +146,27 @@ def accuracy_rows(record: Record, entry: Entry | None) -> list[dict[str, Cell]]:
             "dataset": where,
             "pictures": p.get("pictures"),
             "metric": name,
-            "measured": 100 * record.metrics[name],
+            "measured": known[name],
             "published": published.get(name),
-            "difference": 100 * record.metrics[name] - published[name] if name in published else None,
+            "difference": difference(known[name], published.get(name)),
             "machine": machine(record),
         }
         for name in names
     ]
 
 
-def published_metrics(entry: Entry | None, where: str) -> Mapping[str, float]:
-    """The published numbers for a data set and split; those of the first one when that is not among them."""
-    if entry is None or not entry.metrics:
+def published_metrics(record: Record, entry: Entry | None) -> Mapping[str, float]:
+    """The published numbers for the record's data set and split; none for other pictures than those."""
+    whole = replace(record, parameters={**record.parameters, "limit": None})  # the table has a column for that
+    if entry is None or not is_at_home(whole, entry):
         return {}
-    return entry.metrics.get(where) or next(iter(entry.metrics.values()))
+    split = record.parameters.get("split") or ""
+    return next((values for key, values in entry.metrics.items() if split.startswith(key.rpartition("_")[2])), {})
+
+
+def difference(here: float | None, published: float | None) -> float | None:
+    """Measured minus published; None where either is unknown."""
+    return None if here is None or published is None else here - published
 
 
 def failures(records: Sequence[Record]) -> Table:

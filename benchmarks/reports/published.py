@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from benchmarks.record import Record
+from benchmarks.reports.network import network
 from benchmarks.reports.table import Cell, Link, Table
+from benchmarks.selection import accuracies, memory_mib, newest, percent
 
 if TYPE_CHECKING:
     from zoo.manifest import Entry
@@ -19,6 +21,7 @@ METRICS = {
     "mAP@50": "map_50",
     "AR@1000": "ar_1000",
 }
+MEASURED = {f"measured {column}": key for column, key in METRICS.items()}
 COLUMNS = (
     "model",
     "backbone",
@@ -28,12 +31,21 @@ COLUMNS = (
     "fps",
     "fps on",
     *METRICS,
-    "data set",
     "measured fps",
-    "measured box AP",
+    "measured MiB",
+    "measured on",
+    *MEASURED,
+    "params M",
+    "config",
+    "data set",
     "weights",
     "log",
     "notes",
+)
+DIGITS = {"measured fps": 2, "measured MiB": 0, "params M": 1}
+NOTE = (
+    "As published: memory GB (training, per GPU), fps (one picture at a time) and accuracies in percent. Measured: "
+    "newest records of this store, in float32, picture by picture; accuracies on the whole data set."
 )
 
 
@@ -42,33 +54,36 @@ def tables(entries: Sequence[Entry], records: Sequence[Record]) -> list[Table]:
     families: dict[str, list[Entry]] = {}
     for entry in sorted(entries, key=lambda e: (e.family, e.name)):
         families.setdefault(entry.family, []).append(entry)
-    measured = measurements(records)
+    speed, accuracy = newest(records, "inference"), accuracies(records, entries)
     return [
-        Table(family, COLUMNS, [row(entry, measured) for entry in members], paper_note(members), {"measured fps": 2})
+        Table(
+            family,
+            COLUMNS,
+            [row(entry, speed.get(entry.name), accuracy.get(entry.name)) for entry in members],
+            paper_note(members),
+            DIGITS,
+        )
         for family, members in families.items()
     ]
 
 
-def measurements(records: Sequence[Record]) -> dict[tuple[str, str], Record]:
-    """The newest successful record of each model and kind."""
-    return {(r.model, r.kind): r for r in sorted(records, key=lambda r: r.time) if r.ok}
-
-
-def row(entry: Entry, measured: Mapping[tuple[str, str], Record]) -> dict[str, Cell]:
-    """One model."""
-    speed = entry.speed[0] if entry.speed else None
-    fps, ap = measured.get((entry.name, "inference")), measured.get((entry.name, "accuracy"))
+def row(entry: Entry, speed: Record | None, accuracy: Record | None) -> dict[str, Cell]:
+    """One model. speed, accuracy: what was measured."""
+    known = entry.speed[0] if entry.speed else None
     return {
         "model": entry.name,
         **network(entry),
         "schedule": entry.training.schedule,
         "memory GB": entry.training.memory_gb,
-        "fps": speed.fps if speed else None,
-        "fps on": speed.hardware if speed else None,
+        "fps": known.fps if known else None,
+        "fps on": known.hardware if known else None,
         **{column: entry.metric(key) for column, key in METRICS.items()},
+        "measured fps": speed.metrics.get("fps") if speed else None,
+        "measured MiB": memory_mib(speed) if speed else None,
+        "measured on": speed.environment.get("device") if speed else None,
+        **{column: percent(accuracy, key) for column, key in MEASURED.items()},
+        "params M": entry.parameters / 1e6 if entry.parameters else None,
         "data set": entry.dataset,
-        "measured fps": fps.metrics.get("fps") if fps else None,
-        "measured box AP": 100 * ap.metrics["box_ap"] if ap and "box_ap" in ap.metrics else None,
         "weights": link("weights", entry.checkpoint.urls if entry.checkpoint else ()),
         "log": link("log", entry.log_urls),
         "notes": " ".join(entry.notes) or None,
@@ -78,26 +93,6 @@ def row(entry: Entry, measured: Mapping[tuple[str, str], Record]) -> dict[str, C
 def link(text: str, urls: Sequence[str]) -> Link | None:
     """A link to the first mirror's copy; None where nothing was published."""
     return Link(text, urls[0]) if urls else None
-
-
-def network(entry: Entry) -> dict[str, Cell]:
-    """Backbone and style, from the architecture's description."""
-    if entry.architecture is None:
-        return {}
-    from zoo.manifest import architecture
-
-    backbone = architecture(entry.architecture).get("backbone", {})
-    return {"backbone": backbone_label(backbone), "style": backbone.get("style")}
-
-
-def backbone_label(backbone: Mapping[str, Any]) -> str:
-    """A backbone in a word or two: `ResNet-50`, `ResNeXt-101 (64x4d)`, `RegNet regnetx_3.2gf`."""
-    label = str(backbone.get("type", "")).removeprefix("mmcls.")
-    if "depth" in backbone:
-        label += f"-{backbone['depth']}"
-    if "groups" in backbone:
-        label += f" ({backbone['groups']}x{backbone.get('base_width', 4)}d)"
-    return label + (f" {backbone['arch']}" if "arch" in backbone else "")
 
 
 def paper_note(members: Sequence[Entry]) -> str:

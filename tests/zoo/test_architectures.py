@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
+import zoo
 from zoo import manifest
 
+SIZES = {name: stated.value for name, stated in manifest.catalog().parameters.items()}
 DIGESTS = json.loads((Path(__file__).parent / "data" / "architecture_digests.json").read_text())
 
 
@@ -41,3 +43,19 @@ def test_a_field_is_traced_to_the_line_that_states_it():
     file, line = place.rsplit(":", 1)
     assert Path(file).name == "components.yaml"
     assert "add_extra_convs: on_input" in Path(file).read_text().splitlines()[int(line) - 1]
+
+
+def test_every_model_of_the_zoo_has_a_number_of_parameters():
+    assert [name for name in manifest.list_models() if manifest.get(name).parameters is None] == []
+
+
+@pytest.mark.parametrize("name", sorted(SIZES)[::40])
+def test_a_network_has_as_many_parameters_as_the_manifest_says(name):
+    import torch
+
+    try:
+        with torch.device("meta"):  # without the work of initialising
+            network = zoo.build(name)
+    except NotImplementedError:  # some constructors compute with numbers
+        network = zoo.build(name)
+    assert sum(p.numel() for p in network.parameters()) == SIZES[name]

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from benchmarks import cli
@@ -59,13 +61,21 @@ def test_without_records_the_measured_columns_are_there_and_empty(facts):
 def test_a_measurement_stands_beside_with_its_ratio(facts):
     records = [
         record("inference", {"fps": 33.3}, weights="published"),
-        record("training", {"seconds_per_iteration": 0.108}),
+        record("training", {"iteration_s": 0.108}),
     ]
     assert cells(facts, records, "Inference speed", "measured")["Faster R-CNN"] == "33.30"
     assert cells(facts, records, "Inference speed", "ratio")["Faster R-CNN"] == "1.50"
     assert cells(facts, records, "Inference speed", "measured with")["Faster R-CNN"] == "V100, mmdet-v2, published"
     assert cells(facts, records, "Training speed", "ratio")["Faster R-CNN"] == "0.50"
     assert cells(facts, records, "Inference speed", "measured")["Retinanet"] == ""
+
+
+def test_only_an_accuracy_on_all_of_coco_stands_beside_the_published_one(facts):
+    models = [pair["models"][0] for pair in facts["comparison_with_detectron2"]]
+    part = replace(record("accuracy", {"box_ap": 0.5}, dataset="coco_2017", split="val", limit=10), model=models[0])
+    whole = replace(part, parameters={"dataset": "coco_2017", "split": "val", "limit": None}, metrics={"box_ap": 0.38})
+    table = next(t for t in comparison.tables(facts, [whole, part]) if t.title == "Accuracy")
+    assert [row["measured"] for row in table.rows][:2] == [38.0, None]
 
 
 def test_only_plain_float32_runs_of_ours_count_as_ours(facts):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from types import SimpleNamespace
 
 import pytest
@@ -11,7 +12,9 @@ from benchmarks.reports.table import Link, Table
 from benchmarks.results import Store
 
 ENTRY = SimpleNamespace(
-    speed=(SimpleNamespace(fps=19.0, hardware="V100"),), metrics={"coco_2017_val": {"box_ap": 36.5, "mask_ap": 30.0}}
+    speed=(SimpleNamespace(fps=19.0, hardware="V100"),),
+    dataset="coco_2017",
+    metrics={"coco_2017_val": {"box_ap": 36.5, "mask_ap": 30.0}},
 )
 MACHINE = {"device": "AMD EPYC", "host": {"cpu": "AMD EPYC", "usable_cores": 2}, "libraries": {"torch": "2.14.1"}}
 
@@ -71,6 +74,17 @@ def test_accuracy_is_in_percent_points_against_the_published_number():
     assert row_of(measured.accuracy([record], lambda _: None), "metric") == ["box_ap", "box_ap50"]
 
 
+def test_accuracy_on_other_data_stands_beside_nothing_published_and_minus_one_is_no_number():
+    record = Record(
+        model="known",
+        kind="accuracy",
+        parameters={"dataset": "demo", "split": "val"},
+        metrics={"box_ap": 0.37, "box_ap_large": -1.0},
+    )
+    table = measured.accuracy([record], lookup)
+    assert row_of(table, "metric") == ["box_ap"] and row_of(table, "published") == [""]
+
+
 def test_machines_are_numbered_and_listed_once():
     other = {**MACHINE, "device": "NVIDIA H100"}
     records = [inference(), inference(environment=other), inference()]
@@ -104,6 +118,15 @@ def test_a_document_too_large_for_github_says_what_was_left_out():
     text = markdown.render([small, large, small], limit=2000)
     assert len(text.encode()) <= 2000 and text.count("## Small") == 2 and "## Large" not in text
     assert "Left out" in text and "Large (100 rows)" in text
+
+
+def test_the_note_on_what_was_left_out_fits_too_however_many_tables_there_are():
+    tables = [Table(f"Family number {i}", ("a",), [{"a": "x" * 50}]) for i in range(200)]
+    text = markdown.render(tables, limit=3000)
+    kept = text.count("## Family")
+    assert len(text.encode()) <= 3000 and kept > 20
+    said = re.search(r"Left out.*: (.*) and (\d+) more tables\.", text)
+    assert said and len(said[1].split("), ")) + int(said[2]) + kept == 200
 
 
 def test_the_command_writes_the_same_text_twice(tmp_path, capsys, monkeypatch):
