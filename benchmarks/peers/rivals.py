@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -15,6 +16,25 @@ TORCHVISION = {
     "mask_rcnn_r50_fpn_1x_coco": "maskrcnn_resnet50_fpn",
     "retinanet_r50_fpn_1x_coco": "retinanet_resnet50_fpn",
     "ssd300_coco": "ssd300_vgg16",
+}
+# An architecture of ours -> Detectron2's model of the same network; what it does differently is in its manifest.
+DETECTRON2 = {
+    "cascade_mask_rcnn_r50_caffe_fpn_1x_coco": "cascade_mask_rcnn_R_50_FPN_1x",
+    "fast_rcnn_r50_caffe_fpn_1x_coco": "fast_rcnn_R_50_FPN_1x",
+    "faster_rcnn_r50_caffe_c4_1x_coco": "faster_rcnn_R_50_C4_1x",
+    "faster_rcnn_r50_caffe_dc5_1x_coco": "faster_rcnn_R_50_DC5_1x",
+    "faster_rcnn_r50_caffe_fpn_1x_coco": "faster_rcnn_R_50_FPN_1x",
+    "faster_rcnn_r101_caffe_fpn_1x_coco": "faster_rcnn_R_101_FPN_3x",
+    "faster_rcnn_x101_32x8d_fpn_mstrain_3x_coco": "faster_rcnn_X_101_32x8d_FPN_3x",
+    "mask_rcnn_r50_caffe_fpn_1x_coco": "mask_rcnn_R_50_FPN_1x",
+    "mask_rcnn_r50_fpn_dconv_c3-c5_1x_coco": "mask_rcnn_R_50_FPN_1x_dconv_c3-c5",
+    "mask_rcnn_r50_fpn_gn-all_2x_coco": "mask_rcnn_R_50_FPN_3x_gn",
+    "mask_rcnn_r101_caffe_fpn_1x_coco": "mask_rcnn_R_101_FPN_3x",
+    "mask_rcnn_x101_32x8d_fpn_1x_coco": "mask_rcnn_X_101_32x8d_FPN_3x",
+    "retinanet_r50_caffe_fpn_1x_coco": "retinanet_R_50_FPN_1x",
+    "retinanet_r101_caffe_fpn_1x_coco": "retinanet_R_101_FPN_3x",
+    "rpn_r50_caffe_c4_1x_coco": "rpn_R_50_C4_1x",
+    "rpn_r50_caffe_fpn_1x_coco": "rpn_R_50_FPN_1x",
 }
 
 
@@ -50,12 +70,12 @@ def counterpart(name: str, peer: str) -> str:
 
 def in_detectron2(name: str) -> manifest.Entry:
     """The entry of Detectron2's zoo with the same network; its ResNets are in caffe style, whatever ours is."""
-    same = {manifest.architecture_name(name)}
-    with suppress(UnknownModel):
-        same.add(manifest.architecture_name(name.replace("_r50_fpn", "_r50_caffe_fpn")))
-    for found in map(manifest.get, manifest.list_models(origin="detectron2")):
-        if found.architecture in same and (found.name == name or not name.startswith("detectron2/")):
-            return found
+    ours = manifest.representative(name)
+    if ours.origin == "detectron2":
+        return ours
+    for variant in (ours.name, re.sub(r"_(r\d+)_fpn", r"_\1_caffe_fpn", ours.name)):
+        with suppress(UnknownModel, KeyError):
+            return manifest.get("detectron2/" + DETECTRON2[manifest.architecture_name(variant)])
     raise NoCounterpart(f"Detectron2 has no counterpart of {name}.")
 
 

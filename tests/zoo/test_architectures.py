@@ -23,7 +23,7 @@ def test_every_architecture_of_the_reference_is_there_and_others_only_from_elsew
     assert len(DIGESTS) == 404
     others = set(manifest.architecture_names()) - set(DIGESTS)
     assert set(DIGESTS) <= set(manifest.architecture_names())
-    assert {manifest.representative(name).origin for name in others} == {"demo", "torchvision"}
+    assert {manifest.representative(name).origin for name in others} == {"demo", "detectron2", "torchvision"}
 
 
 @pytest.mark.parametrize("name", sorted(DIGESTS))

@@ -11,6 +11,7 @@ from benchmarks.compare import Request
 from benchmarks.inference import Setting
 from benchmarks.peers import external, rivals
 from benchmarks.peers.external import ExternalWorkload, PeerError
+from zoo import manifest
 from zoo.errors import UsageError
 
 WORKER = """
@@ -86,11 +87,19 @@ def test_counterparts_are_found_by_the_network_that_they_are():
     assert rivals.counterpart("faster_rcnn_r50", "torchvision") == "fasterrcnn_resnet50_fpn"
     assert rivals.counterpart("torchvision/maskrcnn_resnet50_fpn", "torchvision") == "maskrcnn_resnet50_fpn"
     assert rivals.counterpart("retinanet_r50_fpn_1x_coco", "detectron2") == "COCO-Detection/retinanet_R_50_FPN_1x"
+    assert rivals.counterpart("cascade_mask_rcnn_r50", "detectron2") == "Misc/cascade_mask_rcnn_R_50_FPN_1x"
+    assert rivals.counterpart("detectron2/rpn_R_50_C4_1x", "detectron2") == "COCO-Detection/rpn_R_50_C4_1x"
     assert rivals.counterpart("detr_r50_8x2_150e_coco", "mmdet") == "configs/detr/detr_r50_8x2_150e_coco.py"
     with pytest.raises(rivals.NoCounterpart, match="torchvision has no counterpart of detr"):
         rivals.counterpart("detr_r50_8x2_150e_coco", "torchvision")
     with pytest.raises(UsageError, match="No rival 'keras'"):
         rivals.counterpart("detr_r50_8x2_150e_coco", "keras")
+
+
+def test_what_is_said_to_be_detectron2s_is_there_and_built_like_ours():
+    for ours, theirs in rivals.DETECTRON2.items():
+        one, other = manifest.architecture(ours), manifest.architecture(f"detectron2/{theirs}")
+        assert one["type"] == other["type"] and one["backbone"]["depth"] == other["backbone"]["depth"]
 
 
 def test_an_absent_rival_shows_what_it_published_with_the_hardware():

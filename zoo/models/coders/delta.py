@@ -16,7 +16,8 @@ class DeltaXYWHCoder:
     """dx, dy in units of the prior's size; dw, dh logarithmic; all normalised by means and standard deviations.
 
     clip_border: decoded boxes are clipped to the picture. add_ctr_clamp, ctr_clamp: limit the centre's shift to
-    `ctr_clamp` pixels (YOLOF).
+    `ctr_clamp` pixels (YOLOF). limit_shrinking: a side may shrink no further than it may grow; Detectron2 and
+    torchvision limit growth alone.
     """
 
     def __init__(
@@ -26,11 +27,13 @@ class DeltaXYWHCoder:
         clip_border: bool = True,
         add_ctr_clamp: bool = False,
         ctr_clamp: int = 32,
+        limit_shrinking: bool = True,
     ) -> None:
         self.means = tuple(target_means)
         self.stds = tuple(target_stds)
         self.clip_border = clip_border
         self.centre_limit = ctr_clamp if add_ctr_clamp else None
+        self.limit_shrinking = limit_shrinking and not add_ctr_clamp
 
     def encode(self, priors: Tensor, boxes: Tensor) -> Tensor:
         """Deltas (..., 4) that turn `priors` into `boxes`, both (..., 4) xyxy."""
@@ -52,11 +55,9 @@ class DeltaXYWHCoder:
         deltas = deltas * deltas.new_tensor(self.stds) + deltas.new_tensor(self.means)
         centre, extent = centre_and_size(priors[:, None])
         shift, log_scale = extent * deltas[..., :2], deltas[..., 2:]
-        if self.centre_limit is None:
-            log_scale = log_scale.clamp(-max_log_scale, max_log_scale)
-        else:
+        log_scale = log_scale.clamp(-max_log_scale if self.limit_shrinking else None, max_log_scale)
+        if self.centre_limit is not None:
             shift = shift.clamp(-self.centre_limit, self.centre_limit)
-            log_scale = log_scale.clamp(max=max_log_scale)
         half = extent * log_scale.exp() * 0.5
         boxes = torch.cat([centre + shift - half, centre + shift + half], dim=-1)
         return (clip(boxes, size) if self.clip_border and size is not None else boxes).reshape(shape)

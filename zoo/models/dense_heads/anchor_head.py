@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from torch import Tensor, nn
 
 from zoo.models.build import component
+from zoo.models.coders.delta import clip
 from zoo.models.dense_heads.selection import Level, class_scores, detect, flatten_map
 from zoo.structures import Detections, Frame
 
@@ -57,8 +59,11 @@ class AnchorHead(nn.Module):
         return self.prior_generator.grid_priors([(x.shape[-2], x.shape[-1]) for x in maps], maps[0].device)
 
     def predict_one(self, levels: list[Level], frame: Frame) -> Detections:
-        """One picture's detections."""
-        return detect(levels, partial(self.decode, size=frame.size), self.test_cfg)
+        """One picture's detections. Detectron2 clips boxes after NMS, which does not see the same overlaps then."""
+        late = self.test_cfg.get("clip_after_nms", False)
+        decode = self.bbox_coder.decode if late else partial(self.decode, size=frame.size)
+        found = detect(levels, decode, self.test_cfg)
+        return inside(found, frame.size) if late else found
 
     def decode(self, priors: Tensor, regression: Tensor, size: tuple[int, int]) -> Tensor:
         """Boxes (K, 4) xyxy from priors (K, 4) and their regression (K, D). size: (h, w) to clip to."""
@@ -81,6 +86,12 @@ class AnchorHead(nn.Module):
             )
             for i in range(len(logits))
         ]
+
+
+def inside(found: Detections, size: tuple[int, int]) -> Detections:
+    """What of the boxes lies in a picture of (h, w); detections of which nothing does are left out."""
+    boxes = clip(found.boxes, size)
+    return replace(found, boxes=boxes)[(boxes[:, 2:] > boxes[:, :2]).all(dim=1)]
 
 
 def uses_sigmoid(loss_cls: Mapping[str, Any] | None) -> bool:

@@ -53,7 +53,7 @@ class CascadeRoIHead(nn.Module):
         return found
 
     def predict_boxes(self, features: Any, proposals: Sequence[Tensor], frames: Sequence[Frame]) -> list[Detections]:
-        """Detections without masks, in input coordinates: the last stage's boxes with the mean logits of all stages."""
+        """Detections without masks, in input coordinates: the last stage's boxes, and the mean of all logits."""
         regions, all_logits = list(proposals), []
         for stage, head in enumerate(self.bbox_head):
             counts = [len(r) for r in regions]
@@ -62,9 +62,18 @@ class CascadeRoIHead(nn.Module):
             all_logits.append(logits)
             if stage + 1 < self.num_stages:
                 regions = [head.refine(r, c, d, f) for r, c, d, f in zip(regions, logits, deltas, frames)]
-        means = [torch.stack(stages).mean(dim=0) for stages in zip(*all_logits)]
+        means = [self.average(torch.stack(stages)) for stages in zip(*all_logits)]
         head = self.bbox_head[-1]
         return [head.predict(r, c, d, f, self.test_cfg) for r, c, d, f in zip(regions, means, deltas, frames)]
+
+    def average(self, logits: Tensor) -> Tensor:
+        """One picture's logits (stages, M, num_classes + 1) as (M, num_classes + 1).
+
+        With `average: scores` in `test_cfg` those that stand for the mean scores, as in Detectron2.
+        """
+        if self.test_cfg.get("average") == "scores":
+            return logits.softmax(-1).mean(dim=0).log()
+        return logits.mean(dim=0)
 
     def box_outputs(self, stage: int, features: Any, rois: Tensor) -> tuple[Any, Any]:
         """A stage's class logits and deltas of regions (M, 5)."""
