@@ -44,7 +44,8 @@ def torch_storage(identity: object, storages: dict[str, StorageRef]) -> StorageR
     if type(numel) is not int or not 0 <= numel < 2**48 or not isinstance(key, (str, int)):
         raise CorruptCheckpoint("refers to a storage of impossible size")
     storage = StorageRef(str(key), storage_type(kind), numel)
-    if storages.setdefault(storage.key, storage) != storage:
+    known = storages.setdefault(storage.key, storage)
+    if known is not storage and known != storage:
         raise CorruptCheckpoint(f"describes storage {storage.key[:40]} in two different ways")
     view = identity[5] if len(identity) == 6 else None
     return storage if view is None else _view(storage, view)

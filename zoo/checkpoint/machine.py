@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from zoo.checkpoint import limits
 from zoo.checkpoint.rebuild import ArrayBuilder
@@ -12,7 +12,8 @@ from zoo.errors import CorruptCheckpoint
 
 PersistentLoad = Callable[[object], object]
 
-COPIED = (str, bytes, bytearray, list, tuple, dict)
+COSTS: dict[type, int] = {str: 1, bytes: 1, bytearray: 1, list: 16, tuple: 16}
+"""Bytes per element of what a call may copy."""
 
 
 class Mark:
@@ -79,12 +80,10 @@ class Machine:
 
     def charge(self, values: tuple[object, ...]) -> None:
         """Bound what repeated uses of one memoised value can allocate, and how long they take."""
-        self.spend(16 * len(values))
-        copied = [value for value in values if isinstance(value, COPIED)]
-        self.spend(sum(len(value) * (1 if isinstance(value, (str, bytes)) else 16) for value in copied))
-
-    def spend(self, cost: int) -> None:
-        self.budget -= cost
+        self.budget -= 16 * len(values)
+        if self.budget >= 0:
+            sized: Any = [value for value in values if type(value) in COSTS]
+            self.budget -= sum([COSTS[type(value)] * len(value) for value in sized])
         if self.budget < 0:
             raise CorruptCheckpoint("converts the same values over and over")
 

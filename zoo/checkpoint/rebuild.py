@@ -104,8 +104,9 @@ def check_shape(shape: object) -> tuple[int, ...]:
     """A tuple of non-negative integers. Raises CorruptCheckpoint."""
     if not isinstance(shape, (tuple, list)) or len(shape) > 32:
         raise CorruptCheckpoint("holds a tensor whose shape is no list of integers")
-    if any(type(size) is not int or not 0 <= size < 2**48 for size in shape):
-        raise CorruptCheckpoint("holds a tensor whose shape is no list of integers")
+    for size in shape:
+        if type(size) is not int or not 0 <= size < 2**48:
+            raise CorruptCheckpoint("holds a tensor whose shape is no list of integers")
     return tuple(shape)
 
 
