@@ -71,9 +71,17 @@ def apply(model: nn.Module, options: Options) -> nn.Module:
     if options.amp:
         keep_heads_in_float32(model)
     if options.compile:
-        for part in filter(None, (getattr(model, name, None) for name in COMPILED)):
+        for part in compiled_parts(model):
             part.compile()
     return model
+
+
+def compiled_parts(model: nn.Module) -> list[nn.Module]:
+    """What `--compile` compiles: of a cascade each stage's head on its own."""
+    found = [getattr(model, name, None) for name in COMPILED]
+    found += [getattr(getattr(model, "roi_head", None), name, None) for name in ("bbox_head", "mask_head")]
+    parts = [part for part in found if part is not None]
+    return [one for part in parts for one in (part if isinstance(part, nn.ModuleList) else [part])]
 
 
 def keep_heads_in_float32(model: nn.Module) -> None:

@@ -38,7 +38,9 @@ class Frame:
         """Boxes (..., 4) from input to output coordinates."""
         if self.scale == (1.0, 1.0) and self.offset == (0.0, 0.0):
             return boxes
-        return (boxes - boxes.new_tensor(self.offset * 2)) / boxes.new_tensor(self.scale * 2)
+        x = (boxes[..., 0::2] - self.offset[0]) / self.scale[0]
+        y = (boxes[..., 1::2] - self.offset[1]) / self.scale[1]
+        return torch.stack([x[..., 0], y[..., 0], x[..., 1], y[..., 1]], dim=-1)
 
 
 @dataclass

@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from zoo.models.layers.conv import make_conv
+from zoo.models.layers.memory import added
 from zoo.models.layers.norm import make_norm
 from zoo.models.layers.plugin import make_plugin
 
@@ -51,7 +52,7 @@ class BasicBlock(nn.Module):
         identity = x if self.downsample is None else self.downsample(x)
         out = self.relu(getattr(self, self.norm1_name)(self.conv1(x)))
         out = getattr(self, self.norm2_name)(self.conv2(out))
-        return self.relu(out + identity)
+        return self.relu(added(out, identity))
 
 
 class Bottleneck(nn.Module):
@@ -148,7 +149,7 @@ class Bottleneck(nn.Module):
         identity = x if self.downsample is None else self.downsample(x)
         out = self.run_plugins(self.relu(norm1(self.conv1(x))), "after_conv1")
         out = self.run_plugins(self.middle(out), "after_conv2")
-        return self.run_plugins(norm3(self.conv3(out)), "after_conv3") + identity
+        return added(self.run_plugins(norm3(self.conv3(out)), "after_conv3"), identity)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, inplanes, H, W) to (N, planes * expansion, H / stride, W / stride)."""

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from zoo.models.layers.constants import constant
+
 # exp() of a size delta is limited to this ratio, so that an untrained network cannot overflow.
 MAX_RATIO = abs(math.log(16 / 1000))
 
@@ -40,7 +42,7 @@ class DeltaXYWHCoder:
         centre, size = centre_and_size(priors.float())
         target_centre, target_size = centre_and_size(boxes.float())
         deltas = torch.cat([(target_centre - centre) / size, torch.log(target_size / size)], dim=-1)
-        return (deltas - deltas.new_tensor(self.means)) / deltas.new_tensor(self.stds)
+        return (deltas - constant(self.means, deltas)) / constant(self.stds, deltas)
 
     def decode(
         self, priors: Tensor, deltas: Tensor, size: tuple[int, int] | None = None, max_log_scale: float = MAX_RATIO
@@ -52,7 +54,7 @@ class DeltaXYWHCoder:
         """
         shape = deltas.shape
         deltas = deltas.reshape(-1, shape[-1] // 4, 4)
-        deltas = deltas * deltas.new_tensor(self.stds) + deltas.new_tensor(self.means)
+        deltas = deltas * constant(self.stds, deltas) + constant(self.means, deltas)
         centre, extent = centre_and_size(priors[:, None])
         shift, log_scale = extent * deltas[..., :2], deltas[..., 2:]
         log_scale = log_scale.clamp(-max_log_scale if self.limit_shrinking else None, max_log_scale)

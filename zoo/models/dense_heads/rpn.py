@@ -43,7 +43,7 @@ class RPNHead(AnchorHead):
 
     def forward(self, features: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
         """Per level (N, C, H, W): objectness logits (N, A, H, W) and deltas (N, A * 4, H, W)."""
-        hidden = [F.relu(self.rpn_conv(x)) for x in features]
+        hidden = [F.relu(self.rpn_conv(x), inplace=True) for x in features]
         return [self.rpn_cls(x) for x in hidden], [self.rpn_reg(x) for x in hidden]
 
     def predict(
@@ -91,7 +91,7 @@ def best_proposals(boxes: Tensor, scores: Tensor, groups: Tensor, cfg: Any) -> D
 
 
 def larger_than(boxes: Tensor, minimum: float) -> Tensor:
-    """Which boxes (K, 4) are wider and higher than `minimum` pixels, (K,) bool; all of them if it is negative."""
+    """Indices of the boxes (K, 4) that are wider and higher than `minimum` pixels; of all of them if it is negative."""
     if minimum < 0:
-        return torch.ones_like(boxes[:, 0], dtype=torch.bool)
-    return ((boxes[:, 2:] - boxes[:, :2]) > minimum).all(dim=1)
+        return torch.ones_like(boxes[:, 0]).cumsum(0).long() - 1
+    return ((boxes[:, 2:] - boxes[:, :2]) > minimum).all(dim=1).nonzero().squeeze(1)

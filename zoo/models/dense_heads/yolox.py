@@ -100,7 +100,7 @@ class YOLOXHead(nn.Module):
         """One picture's detections, not limited in number."""
         scores, labels = torch.cat([level.scores for level in levels]).max(dim=1)
         scores = scores * torch.cat([level.quality for level in levels])  # type: ignore[misc]
-        keep = scores >= self.test_cfg["score_thr"]
+        keep = (scores >= self.test_cfg["score_thr"]).nonzero().squeeze(1)  # a mask would be counted four times over
         boxes = decode(torch.cat([x.priors for x in levels])[keep], torch.cat([x.regression for x in levels])[keep])
         return suppress(boxes, scores[keep], labels[keep], self.test_cfg["nms"])
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from zoo.errors import NotTrainable, UsageError
 from zoo.models.build import component
+from zoo.models.layers.memory import pixel_by_pixel
 from zoo.models.training.targets import Truth, truths
 from zoo.structures import Detections, Frame, Sample
 
@@ -32,7 +33,7 @@ class Detector(nn.Module):
 
     def features(self, images: Tensor) -> tuple[Tensor, ...]:
         """(N, 3, H, W) to the heads' feature maps, finest first."""
-        maps = self.backbone(images)
+        maps = self.backbone(pixel_by_pixel(images))
         return self.neck(maps) if self.neck is not None else maps
 
     def forward(

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from zoo.models.layers.conv_module import ConvModule, DepthwiseSeparableConv
+from zoo.models.layers.memory import added
 
 YOLOX_BN = {"type": "BN", "momentum": 0.03, "eps": 0.001}
 SWISH = {"type": "Swish"}
@@ -27,7 +28,7 @@ class DarknetBottleneck(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(N, channels, H, W) to the same."""
         out = self.conv2(self.conv1(x))
-        return out + x if self.add_identity else out
+        return added(out, x) if self.add_identity else out
 
 
 class CSPLayer(nn.Module):

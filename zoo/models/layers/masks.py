@@ -16,9 +16,8 @@ def paste_masks(masks: Tensor, boxes: Tensor, size: tuple[int, int], threshold: 
     height, width = size
     pasted = torch.zeros(len(masks), height, width, dtype=torch.bool, device=masks.device)
     masks = masks.float()
-    low = (boxes[:, :2].floor() - 1).clamp(min=0).long().tolist()
-    high = (boxes[:, 2:].ceil() + 1).long().tolist()
-    for i, ((left, top), (right, bottom)) in enumerate(zip(low, high)):
+    around = torch.cat([(boxes[:, :2].floor() - 1).clamp(min=0), boxes[:, 2:].ceil() + 1], dim=1)
+    for i, (left, top, right, bottom) in enumerate(around.long().tolist()):
         right, bottom = min(right, width), min(bottom, height)
         if left >= right or top >= bottom:
             continue

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zoo.models.layers.conv_module import ConvModule
+from zoo.models.layers.memory import added
 
 
 class FPN(nn.Module):
@@ -70,7 +71,7 @@ class FPN(nn.Module):
         """Backbone maps (N, C_i, H_i, W_i), finest first, to `num_outs` maps (N, out_channels, H_i, W_i)."""
         laterals = [conv(x) for conv, x in zip(self.lateral_convs, inputs[self.start : self.end])]
         for i in range(len(laterals) - 1, 0, -1):
-            laterals[i - 1] = laterals[i - 1] + self.upsample(laterals[i], laterals[i - 1])
+            laterals[i - 1] = added(laterals[i - 1], self.upsample(laterals[i], laterals[i - 1]))
         outputs = self.outputs(laterals)
         return tuple(outputs + self.extra_levels(inputs, laterals, outputs))
 

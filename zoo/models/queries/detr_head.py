@@ -13,6 +13,7 @@ from torchvision.ops import box_convert
 from zoo.models.build import component
 from zoo.models.coders.delta import clip
 from zoo.models.dense_heads.anchor_head import uses_sigmoid
+from zoo.models.layers.constants import constant
 from zoo.models.queries.feedforward import FFN
 from zoo.models.queries.padding import padding_at
 from zoo.structures import Detections, Frame
@@ -71,7 +72,7 @@ class QueryHead(nn.Module):
             scores, index = best.topk(limit)
             labels = classes[index]
         height, width = frame.size
-        found = box_convert(boxes[index], "cxcywh", "xyxy") * boxes.new_tensor([width, height, width, height])
+        found = box_convert(boxes[index], "cxcywh", "xyxy") * constant((width, height, width, height), boxes)
         return Detections(clip(found, frame.size), scores, labels)
 
 

@@ -18,9 +18,8 @@ def padding_mask(images: Tensor, frames: Sequence[Frame]) -> Tensor:
     """(N, H, W) bool, True on the padding. images: (N, 3, H, W)."""
     height, width = images.shape[-2:]
     rows, columns = torch.arange(height, device=images.device), torch.arange(width, device=images.device)
-    sizes = torch.tensor([frame.size for frame in frames], device=images.device)
-    inside = (rows < sizes[:, :1])[:, :, None] & (columns < sizes[:, 1:])[:, None]
-    return ~inside
+    sizes = [frame.size for frame in frames]
+    return torch.stack([(rows >= h)[:, None] | (columns >= w) for h, w in sizes])
 
 
 def padding_at(padding: Tensor, like: Tensor) -> Tensor:

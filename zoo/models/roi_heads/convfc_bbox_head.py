@@ -64,17 +64,15 @@ class ConvFCBBoxHead(RegionHead):
     def run_shared(self, x: Tensor) -> Tensor:
         """Region features (M, C, h, w) behind the shared layers: (M, D) if linear ones are among them."""
         x = run(self.shared_convs, x)
-        return run_fcs(self.shared_fcs, self.flatten(x)) if len(self.shared_fcs) else x
+        return run_fcs(self.shared_fcs, self.averaged(x)) if len(self.shared_fcs) else x
 
     def run_branch(self, convs: nn.ModuleList, fcs: nn.ModuleList, x: Tensor) -> Tensor:
         """A branch's features (M, D)."""
-        return run_fcs(fcs, self.flatten(run(convs, x)))
+        return run_fcs(fcs, self.averaged(run(convs, x))).flatten(1)
 
-    def flatten(self, x: Tensor) -> Tensor:
-        """Maps (M, C, h, w), averaged where the head says so, as (M, D); flat features unchanged."""
-        if x.dim() > 2 and self.avg_pool is not None:
-            x = self.avg_pool(x)
-        return x.flatten(1)
+    def averaged(self, x: Tensor) -> Tensor:
+        """Maps (M, C, h, w) averaged where the head says so; others, and flat features, unchanged."""
+        return self.avg_pool(x) if x.dim() > 2 and self.avg_pool is not None else x
 
 
 class Shared2FCBBoxHead(ConvFCBBoxHead):

@@ -60,7 +60,7 @@ class DoubleConvFCBBoxHead(RegionHead):
 
         x_cls, x_reg: features (M, C, h, w) of the regions and of the enlarged regions.
         """
-        x_cls = run_fcs(self.fc_branch, x_cls.flatten(1))
+        x_cls = run_fcs(self.fc_branch, x_cls)
         x_reg = self.avg_pool(run(self.conv_branch, self.res_block(x_reg)))
         return self.run_predictors(x_cls, x_reg.flatten(1))
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from zoo.errors import BuildError
 from zoo.models.coders.bucketing import rescaled
+from zoo.models.layers.memory import zero_maps
 from zoo.models.layers.plugin import make_plugin
 from zoo.models.roi_heads.roi_layers import make_roi_layer
 
@@ -62,9 +63,8 @@ class SingleRoIExtractor(RoIExtractor):
         levels = self.map_levels(rois)
         if roi_scale_factor is not None:
             rois = rescale_rois(rois, roi_scale_factor)
-        pooled = features[0].new_zeros(rois.shape[0], self.out_channels, *self.output_size)
-        for i, layer in enumerate(self.roi_layers):
-            index = (levels == i).nonzero().squeeze(1)
+        pooled = zero_maps(rois.shape[0], self.out_channels, self.output_size, features[0])
+        for i, (layer, index) in enumerate(zip(self.roi_layers, by_level(levels, self.num_inputs))):
             if len(index) or torch.jit.is_tracing():  # other pictures have regions where the example has none
                 pooled[index] = layer(features[i], rois[index]).to(pooled.dtype)
             elif features[i].requires_grad:  # distributed training waits for a gradient of every parameter
@@ -109,6 +109,18 @@ class GenericRoIExtractor(RoIExtractor):
             pooled = [self.pre_module(x) for x in pooled]
         total = torch.cat(pooled, dim=1) if self.aggregation == "concat" else torch.stack(pooled).sum(dim=0)
         return total if self.post_module is None else self.post_module(total)
+
+
+def by_level(levels: Tensor, count: int) -> Sequence[Tensor]:
+    """Indices of the regions of each of `count` levels. levels: (M,).
+
+    A GPU must be waited for where the host learns how many these are: once, not level by level.
+    """
+    if torch.jit.is_tracing():
+        return [(levels == i).nonzero().squeeze(1) for i in range(count)]
+    counts = (levels[:, None] == torch.arange(count, device=levels.device)).sum(dim=0).tolist()
+    order = levels.argsort(stable=True)
+    return order[len(order) - sum(counts) :].split(counts)  # regions whose area is no number come first
 
 
 def plugin(description: Mapping[str, Any]) -> nn.Module:

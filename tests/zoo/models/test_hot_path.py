@@ -1,0 +1,153 @@
+"""What keeps inference fast: no waiting for the device, no graph breaks, no needless passes over memory."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+import torch
+from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torchvision.ops import roi_align
+
+import zoo
+from benchmarks.options import compiled_parts
+from zoo.models.backbones.resnet import ResNet
+from zoo.models.layers.linear import linear
+from zoo.models.layers.memory import added, by_cells, pixel_by_pixel, zero_maps
+from zoo.models.roi_heads import align_rows, roi_layers
+from zoo.structures import Frame
+
+# Where the host learns from the device how many of something there are; nothing else may make it wait.
+# RetinaNet counts candidates level by level. Two stages: small proposals, survivors, regions per level, pairs above the
+# threshold, survivors again; masks: regions per level, where to paste.
+WAITS = {
+    "faster_rcnn_r50_fpn_1x_coco": {"nonzero": 2, "nms": 2, "tolist": 1},
+    "mask_rcnn_r50_fpn_1x_coco": {"nonzero": 2, "nms": 2, "tolist": 3},
+    "retinanet_r50_fpn_1x_coco": {"nonzero": 5, "nms": 1},
+    "yolox_s_8x8_300e_coco": {"nonzero": 1, "nms": 1},
+    "detr_r50_8x2_150e_coco": {},
+}
+ASKING = ("nonzero", "nonzero_numpy", "_local_scalar_dense", "masked_select", "_unique2", "equal", "nms")
+
+
+class Waits(TorchDispatchMode):
+    """Counts the operators for which the host waits on a GPU."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count: Counter[str] = Counter()
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        name = func.overloadpacket.__name__
+        if name in ASKING:
+            self.count[name.removesuffix("_numpy")] += 1
+        masks = [i for i in args[1] if i is not None and i.dtype == torch.bool] if name == "index" else []
+        self.count["nonzero"] += len(masks)  # choosing by a mask counts its pixels first
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.fixture(scope="module")
+def networks():
+    """Each network once, with a threshold that lets something through."""
+    torch.manual_seed(0)
+    built = {name: zoo.build(name) for name in WAITS}
+    for model in built.values():
+        head = getattr(model, "roi_head", None) or model.bbox_head
+        head.test_cfg = {**head.test_cfg, "score_thr": 1e-5, "max_per_img": 5}
+    return built
+
+
+@pytest.mark.parametrize("name", WAITS)
+def test_the_host_waits_for_the_device_only_where_it_must_count(networks, name, monkeypatch):
+    monkeypatch.setattr(roi_layers, "applies", lambda features: False)  # as on a GPU
+    calls: list[int] = []
+    plain = torch.Tensor.tolist
+    monkeypatch.setattr(torch.Tensor, "tolist", lambda self: [calls.append(1), plain(self)][1])
+    frame, images = Frame((120, 150), (240, 300), (0.5, 0.5)), torch.randn(1, 3, 128, 160)
+    with torch.inference_mode():
+        networks[name].predict(images, [frame])  # fills the caches
+        calls.clear()
+        with Waits() as waits:
+            (found,) = networks[name].predict(images, [frame])
+    assert len(found) > 0
+    assert {**+waits.count, **({"tolist": len(calls)} if calls else {})} == WAITS[name]
+
+
+@pytest.mark.parametrize("name", [name for name in WAITS if not name.startswith("faster")])  # in Mask R-CNN's
+def test_backbone_neck_and_heads_are_one_graph_each(networks, name):
+    keep: dict[nn.Module, tuple] = {}
+    parts, model = compiled_parts(networks[name]), networks[name]
+    if not name.startswith("mask"):
+        parts = [part for part in parts if not isinstance(part, ResNet)]  # one is enough
+    hooks = [part.register_forward_pre_hook(lambda part, args: keep.setdefault(part, args) and None) for part in parts]
+    with torch.inference_mode():
+        model(torch.randn(1, 3, 128, 160))
+        for hook in hooks:
+            hook.remove()
+        assert parts and set(keep) == set(parts)
+        torch.compiler.reset()
+        for part, args in keep.items():
+            whole = torch.compile(part, backend="eager", fullgraph=True)
+            for have, want in zip(flat(whole(*args)), flat(part(*args)), strict=True):
+                assert torch.equal(have, want)
+
+
+def flat(outputs) -> list[torch.Tensor]:
+    """The tensors in nested outputs."""
+    return [outputs] if torch.is_tensor(outputs) else [tensor for part in outputs for tensor in flat(part)]
+
+
+@pytest.mark.parametrize("aligned", [True, False])
+@pytest.mark.parametrize(("size", "scale"), [((7, 7), 1 / 16), ((14, 5), 1 / 4)])
+def test_regions_as_sums_of_rows_are_what_torchvision_pools(aligned, size, scale):
+    generator = torch.Generator().manual_seed(0)
+    features = torch.randn(2, 8, 25, 38, generator=generator)
+    centre = torch.rand(200, 2, generator=generator) * torch.tensor([700.0, 500.0]) - 50  # some reach beyond the map
+    half = torch.rand(200, 2, generator=generator) ** 3 * 300
+    half[:3], half[3, 0] = 0, 0  # without area
+    picture = torch.randint(0, 2, (200, 1), generator=generator).float()
+    rois = torch.cat([picture, centre - half, centre + half], dim=1)
+    want = roi_align(features, rois, size, scale, 0, aligned)
+    with torch.inference_mode():
+        have = align_rows.align_rows(features, rois, size, scale, aligned)
+        assert torch.allclose(have, want, atol=1e-5)
+        assert align_rows.align_rows(features, rois[:0], size, scale, aligned).shape == (0, 8, *size)
+
+
+def test_regions_are_pooled_in_parts_where_weights_would_fill_the_memory(monkeypatch):
+    features, rois = torch.randn(1, 4, 64, 64), torch.tensor([[0, 0, 0, 63.0, 63], [0, 1, 1, 63, 63]])
+    want = roi_align(features, rois, (2, 2), 1.0, 0, True)
+    monkeypatch.setattr(align_rows, "WEIGHTS", 1)
+    with torch.inference_mode():
+        assert torch.allclose(align_rows.align_rows(features, rois, (2, 2), 1.0, True), want, atol=1e-5)
+
+
+def test_training_pools_with_the_operator_that_has_gradients():
+    features = torch.randn(1, 4, 8, 8)
+    assert not align_rows.applies(features)
+    with torch.inference_mode():
+        assert align_rows.applies(features) and not align_rows.applies(features.half())
+
+
+def test_a_sum_overwrites_only_what_nothing_remembers():
+    x, y = torch.ones(2), torch.ones(2)
+    assert added(x, y) is not x and x.tolist() == [1, 1]
+    with torch.no_grad():
+        assert added(x, y) is x and x.tolist() == [2, 2]
+
+
+def test_pictures_are_laid_out_for_the_cpu_in_inference_only():
+    images = torch.rand(1, 3, 4, 5)
+    assert pixel_by_pixel(images) is images
+    with torch.inference_mode():
+        laid = pixel_by_pixel(images)
+    assert by_cells(laid) and torch.equal(laid, images)
+    assert by_cells(zero_maps(2, 3, (4, 5), laid)) and not by_cells(zero_maps(2, 3, (4, 5), images))
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_a_linear_layer_on_maps_is_one_on_their_values(layout):
+    layer, maps = nn.Linear(4 * 3 * 3, 5), torch.randn(6, 4, 3, 3)
+    assert torch.allclose(linear(layer, maps.contiguous(memory_format=layout)), layer(maps.flatten(1)), atol=1e-5)
+    assert linear(layer, torch.randn(0, 4, 3, 3)).shape == (0, 5)

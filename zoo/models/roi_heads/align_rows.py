@@ -1,0 +1,74 @@
+"""RoI align on a CPU, as weighted sums of rows.
+
+With the channels of a cell together, a map is a table with a row per cell, and a bin of a region is a weighted sum of
+the few rows around its samples. The samples of adaptive RoI align lie at most one cell apart, so that n of them touch
+n + 1 cells per direction, whose weights add up beforehand.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from zoo.models.layers.memory import unrecorded
+
+# So many weights at a time, which bounds the memory that they take.
+WEIGHTS = 1 << 21
+
+
+def applies(features: Tensor) -> bool:
+    """Whether `align_rows` may be used: in inference, in float32, on a CPU."""
+    recorded = not unrecorded() or torch.compiler.is_compiling()
+    return features.device.type == "cpu" and features.dtype == torch.float32 and not recorded
+
+
+def align_rows(features: Tensor, rois: Tensor, output_size: tuple[int, int], scale: float, aligned: bool) -> Tensor:
+    """What `torchvision.ops.roi_align` with `sampling_ratio=0` gives: (M, C, h, w), the channels of a cell together.
+
+    features: (N, C, H, W) float32. rois: (M, 5), picture index and xyxy in pixels. output_size: (h, w). scale: cells
+    per pixel. aligned: pixel centres at half coordinates; otherwise regions are at least a cell wide.
+    """
+    channels, size = features.shape[1], features.shape[2:]
+    table = features.permute(0, 2, 3, 1).reshape(-1, channels)
+    corners = rois[:, [2, 1, 4, 3]] * scale - (0.5 if aligned else 0.0)
+    start, extent = corners[:, :2], corners[:, 2:] - corners[:, :2]
+    bins = (extent if aligned else extent.clamp(min=1)) / extent.new_tensor(output_size)
+    pooled = features.new_zeros(len(rois), output_size[0] * output_size[1], channels)
+    counts = bins.ceil().clamp(min=0).long()
+    for down, across in counts.unique(dim=0).tolist():
+        if not down or not across:
+            continue  # a region without area has no samples
+        chosen = (counts == counts.new_tensor([down, across])).all(dim=1).nonzero().squeeze(1)
+        for index in chosen.split(max(1, WEIGHTS // (pooled.shape[1] * (down + 1) * (across + 1)))):
+            rows, row_weights = along(start[index, 0], bins[index, 0], output_size[0], down, size[0])
+            columns, column_weights = along(start[index, 1], bins[index, 1], output_size[1], across, size[1])
+            first = rois[index, 0].long()[:, None, None] * size[0]
+            pooled[index] = sums(table, (first + rows) * size[1], row_weights, columns, column_weights)
+    return pooled.view(len(rois), *output_size, channels).permute(0, 3, 1, 2)
+
+
+def along(start: Tensor, width: Tensor, bins: int, samples: int, size: int) -> tuple[Tensor, Tensor]:
+    """Cells and their weights in one direction, each (M, bins, samples + 1).
+
+    start, width: (M,), where regions begin and how wide their bins are, in cells. samples: per bin. size: of the map.
+    """
+    step = torch.arange(samples, device=start.device) + 0.5
+    bin_ = torch.arange(bins, device=start.device)[:, None]
+    position = start[:, None, None] + bin_ * width[:, None, None] + step * width[:, None, None] / samples
+    inside = (position >= -1) & (position <= size)
+    position = position.clamp(0, size - 1)
+    cells = position[..., :1].long() + torch.arange(samples + 1, device=start.device)
+    near = (1 - (position[..., None] - cells[..., None, :]).abs()).clamp(min=0) * inside[..., None]
+    return cells.clamp(max=size - 1), near.sum(dim=-2) / samples
+
+
+def sums(table: Tensor, rows: Tensor, row_weights: Tensor, columns: Tensor, column_weights: Tensor) -> Tensor:
+    """Weighted sums (M, h * w, C) of rows of a table (R, C), a row for each pair of a map's row and column.
+
+    rows: (M, h, K), where the map's rows begin in the table. columns: (M, w, L). The weights have the same shapes.
+    """
+    index = rows[:, :, None, :, None] + columns[:, None, :, None, :]
+    weights = row_weights[:, :, None, :, None] * column_weights[:, None, :, None, :]
+    index, weights = index.flatten(3).flatten(0, 2), weights.flatten(3).flatten(0, 2)
+    return F.embedding_bag(index, table, per_sample_weights=weights, mode="sum").view(len(rows), -1, table.shape[1])
