@@ -10,9 +10,9 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
-from pycocotools import mask as coco_mask
 from torch import Tensor
 
+from zoo.coco_format import encode_masks
 from zoo.structures import Detections, Sample
 
 Picture = str | Path | np.ndarray
@@ -108,6 +108,6 @@ def coco_rows(found: Detections) -> list[dict[str, Any]]:
         for (x1, y1, x2, y2), score, label in zip(corners, found.scores.tolist(), found.labels.tolist())
     ]
     if found.masks is not None:
-        for row, mask in zip(rows, found.masks.numpy()):
-            row["segmentation"] = coco_mask.encode(np.asfortranarray(mask.astype(np.uint8)))
+        for row, mask in zip(rows, encode_masks(found.masks)):
+            row["segmentation"] = mask
     return rows
