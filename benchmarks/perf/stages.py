@@ -298,7 +298,7 @@ def whole(scene: Scene) -> Ways:
 
 def whole_faster(scene: Scene) -> Ways:
     """The same, ours with its options on."""
-    fast = options.apply(scene.ours, FASTER)
+    fast: Any = options.apply(scene.ours, FASTER)
     workload = DetectorWorkload(fast, [], precision=FASTER.precision, channels_last=FASTER.channels_last)
 
     def ours() -> Any:
