@@ -21,9 +21,9 @@ def fetch(name: str, *, mirrors: Sequence[str] = (), progress: Progress | None =
     all if known); a bar on the terminal by default. Raises UnknownModel, and FetchError with what each mirror said.
     """
     from zoo.manifest import get
-    from zoo.published import backbone_file, model_file
+    from zoo.published import backbone_file, is_backbone, model_file
 
-    if "://" in name:
+    if is_backbone(name):
         return obtain(backbone_file(name), mirrors, progress)
     entry = get(name)
     return local_file(entry) or obtain(model_file(entry), mirrors, progress)

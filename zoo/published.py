@@ -32,6 +32,11 @@ def log_file(entry: Entry) -> RemoteFile:
     return remote(entry.log_url, entry.log_urls or (entry.log_url,))
 
 
+def is_backbone(name: str) -> bool:
+    """Whether a name is the key of a backbone, such as `torchvision://resnet50`, and not of a model."""
+    return "://" in name or name in manifest.catalog().backbones
+
+
 def backbone_file(key: str) -> RemoteFile:
     """The weights that training started from. Raises UnknownModel, FetchError."""
     known = manifest.catalog()

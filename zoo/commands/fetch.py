@@ -6,7 +6,7 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -72,13 +72,23 @@ def wanted(args: argparse.Namespace) -> tuple[list[str], list[RemoteFile]]:
     """The names that the options choose, and their files. Raises UnknownModel, UsageError, FetchError."""
     names = chosen(args)
     if args.backbone:
-        return names, [published.backbone_file(name) for name in names]
+        return names, collect(names, published.backbone_file, args.names)
+    given = {found for name in args.names if not is_glob(name) for found in expand(name, {})}
     if args.logs:
-        return names, collect(names, published.log_file, strict=bool(args.names))
-    fetched = [name for name in names if "://" in name or not is_own(name)]
-    keys = [published.backbone_file(name) for name in fetched if "://" in name]
-    models = [name for name in fetched if "://" not in name]
-    return names, keys + collect(models, published.model_file, strict=bool(args.names))
+        return names, collect(names, log, given)
+    fetched = [name for name in names if published.is_backbone(name) or not is_own(name)]
+    return names, collect(fetched, weights, given)
+
+
+def log(name: str) -> RemoteFile:
+    """The training log of a model. Raises UnknownModel, FetchError."""
+    return published.log_file(manifest.get(name))
+
+
+def weights(name: str) -> RemoteFile:
+    """The weights of a model or backbone. Raises UnknownModel, FetchError."""
+    backbone = published.is_backbone(name)
+    return published.backbone_file(name) if backbone else published.model_file(manifest.get(name))
 
 
 def chosen(args: argparse.Namespace) -> list[str]:
@@ -93,28 +103,36 @@ def chosen(args: argparse.Namespace) -> list[str]:
         return keys if args.all else [key for name in args.names for key in matching(keys, name) or [name]]
     names = [found for pattern in args.names or ["*"] for found in expand(pattern, conditions)]
     if not names:
-        raise UsageError(f"no model matches {', '.join(f'{key} {value!r}' for key, value in conditions.items())}.")
+        wishes = [*map(repr, args.names), *(f"{key} {value!r}" for key, value in conditions.items())]
+        raise UsageError(f"no model matches {', '.join(wishes)}.")
     return list(dict.fromkeys(names))
 
 
 def expand(pattern: str, conditions: dict[str, str]) -> list[str]:
     """The models of a name, alias or glob. Raises UnknownModel."""
-    if "://" in pattern:
+    if published.is_backbone(pattern):
         return [pattern]
-    if not any(sign in pattern for sign in "*?["):
+    if not is_glob(pattern):
         return [manifest.get(pattern).name]
     return manifest.list_models(pattern, **conditions)  # type: ignore[arg-type]
 
 
-def collect(names: list[str], locate: Callable[[Any], RemoteFile], strict: bool) -> list[RemoteFile]:
-    """The files of models; those chosen by a condition may lack one. Raises FetchError for a name that was given."""
+def is_glob(pattern: str) -> bool:
+    """Whether a pattern may mean several models."""
+    return any(sign in pattern for sign in "*?[")
+
+
+def collect(names: list[str], locate: Callable[[str], RemoteFile], given: Container[str] = ()) -> list[RemoteFile]:
+    """The files of models; those chosen by a condition or a glob may lack one. Raises FetchError for one of `given`."""
     files = []
     for name in names:
         try:
-            files.append(locate(manifest.get(name)))
+            files.append(locate(name))
         except ZooError:
-            if strict:
+            if name in given or len(names) == 1:
                 raise
+    if len(files) < len(names):
+        print(f"{len(names) - len(files)} of {len(names)} were never published, and are left out", file=sys.stderr)
     return files
 
 
@@ -128,7 +146,7 @@ def own_file(name: str, args: argparse.Namespace) -> str | None:
     """The local file of such a model. Raises FetchError when it is missing."""
     from zoo.fetch import local_file
 
-    if args.backbone or args.logs or "://" in name:
+    if args.backbone or args.logs or published.is_backbone(name):
         return None
     path = local_file(manifest.get(name))
     return None if path is None else str(path)

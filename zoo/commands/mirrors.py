@@ -71,12 +71,11 @@ def check(args: argparse.Namespace) -> int:
 
 def files(names: list[str]) -> list[RemoteFile]:
     """The checkpoints of models, each once. Raises UnknownModel."""
-    from zoo.commands.fetch import collect, expand
+    from zoo.commands.fetch import collect, expand, weights
     from zoo.files.batch import unique
-    from zoo.published import model_file
 
     chosen = [found for name in names or ["*"] for found in expand(name, {})]
-    return unique(collect(chosen, model_file, strict=False))
+    return unique(collect(chosen, weights))
 
 
 def bar() -> Any:

@@ -49,12 +49,23 @@ def test_fetch_dry_run_asks_nobody(own, run):
     assert out.count("\n") > 550 and "files to download" in err
 
 
+def test_backbones_are_fetched_by_their_keys_and_globs_pass_over_what_nobody_has(own, run):
+    names = ["torchvision://resnet50", "detectron2:R-50.pkl"]
+    status, out, _ = run("fetch", *names, "--dry-run")
+    assert status == 0 and out.count("download.pytorch.org") == out.count("dl.fbaipublicfiles.com") == 1
+    status, out, err = run("fetch", "--backbone", "*", "--dry-run")
+    assert status == 0 and out.count("\n") > 100 and "were never published, and are left out" in err
+    status, out, err = run("fetch", "res2net50_v1b_26w_4s-3cf99910.pth", "torchvision://resnet50", "--dry-run")
+    assert (status, out) == (1, "") and "nothing says where" in err
+
+
 @pytest.mark.parametrize(
     ("argv", "sentence"),
     [
         (["fetch"], "name a model, or use --all"),
         (["fetch", "nonsense_model"], "no model 'nonsense_model'"),
         (["fetch", "--family", "nonsense"], "no model matches family 'nonsense'"),
+        (["fetch", "nonsense*"], "no model matches 'nonsense*'"),
         (["fetch", "mine", "--mirror", "ftp://x"], "ftp://x"),
         (["fetch", "--backbone", "open-mmlab://nothing"], "no backbone"),
         (["convert", "a.pth", "b.pth"], "must end in .safetensors"),
