@@ -13,8 +13,8 @@ from zoo.errors import BuildError
 from zoo.models.layers.soft_nms import soft_nms
 from zoo.structures import Detections
 
-# From this many boxes on, offsets per class lose float32 precision (MMCV groups by class there): compare in double.
-PRECISE_FROM = 10_000
+# From this many boxes on, MMCV suppresses group after group, so boxes outside the picture meet no other group's.
+APART_FROM = 10_000
 # So many of the best boxes are compared first; mostly enough survive, and the others need not be looked at.
 FIRST = 4096
 
@@ -83,10 +83,16 @@ def first_survivors(boxes: Tensor, scores: Tensor, iou_threshold: float, count: 
 
 
 def separate(boxes: Tensor, groups: Tensor) -> Tensor:
-    """Boxes (K, 4) moved apart by group, so that boxes of different groups do not overlap."""
-    if len(boxes) >= PRECISE_FROM:
-        boxes = boxes.double()
-    return boxes + (groups.to(boxes) * (boxes.max() + 1))[:, None]
+    """Boxes (K, 4) moved apart by group, so that boxes of different groups do not overlap.
+
+    As in the reference they are moved in their own precision: with the 1203 classes of LVIS a float32 coordinate is
+    rounded to an eighth of a pixel, and which boxes survive depends on it.
+    """
+    moved = boxes + (groups.to(boxes) * (boxes.max() + 1))[:, None]
+    if len(boxes) < APART_FROM:
+        return moved
+    moved = moved.double()
+    return moved + (groups * (moved.max() - moved.min() + 1))[:, None]
 
 
 def suppress(

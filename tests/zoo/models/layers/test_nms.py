@@ -6,7 +6,7 @@ import pytest
 import torch
 from torchvision.ops import nms
 
-from zoo.models.layers.nms import FIRST, batched_nms, suppress
+from zoo.models.layers.nms import APART_FROM, FIRST, batched_nms, suppress
 
 CFG = {"type": "nms", "iou_threshold": 0.5}
 
@@ -40,6 +40,18 @@ def test_a_limit_that_the_best_boxes_do_not_reach_looks_at_all():
     scores = torch.linspace(1, 0.1, len(boxes))
     keep, _ = batched_nms(boxes, scores, torch.zeros(len(boxes), dtype=torch.long), CFG, 5)
     assert keep.tolist() == [0, len(boxes) - 1]
+
+
+@pytest.mark.parametrize("count", [APART_FROM - 1, APART_FROM])
+def test_many_classes_round_as_in_the_reference(count):
+    """MMCV's rule: boxes moved by class in float32; from 10,000 boxes on class by class, else all at once."""
+    boxes, scores, groups = scene(count, groups=1200)
+    boxes -= 20  # some lie outside the picture, and inside the region of the class before
+    moved = boxes + (groups.float() * (boxes.max() + 1))[:, None]
+    parts = [(groups == g).nonzero()[:, 0] for g in groups.unique()] if count >= APART_FROM else [torch.arange(count)]
+    expected = torch.cat([part[nms(moved[part], scores[part], 0.5)] for part in parts])
+    keep, _ = batched_nms(boxes, scores, groups, CFG)
+    assert keep.tolist() == expected[scores[expected].sort(descending=True).indices].tolist()
 
 
 def test_without_suppression_boxes_are_ranked_and_limited():
