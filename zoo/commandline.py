@@ -50,6 +50,9 @@ def main(program: str, description: str, commands: Mapping[str, Command], argv: 
     except BrokenPipeError:  # the reader of a pipe has gone; there is nobody left to tell
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
+    except OSError as error:  # a full disk, a folder that may only be read, and the like
+        print(f"{program}: {error.filename or 'a file or socket'}: {error.strerror or error}.", file=sys.stderr)
+        return 1
 
 
 def build_parser(

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo.commands import fetch
+from zoo.errors import ZooError
 
 if TYPE_CHECKING:
     from zoo.files.batch import Outcome
@@ -32,23 +33,35 @@ def run(args: argparse.Namespace) -> int:
     if not (args.names or args.family or args.task or args.dataset):
         args.all = True
     _, remotes = fetch.wanted(args)
+    present = {remote.path for remote in remotes if mirror.present(args.folder, remote)}
+    missing = [remote for remote in batch.unique(remotes) if remote.path not in present]
     if args.dry_run:
-        return fetch.show_plan(batch.plan(remotes), args.json)
-    rows = [row(remote, "present") for remote in batch.unique(remotes) if mirror.present(args.folder, remote)]
-    missing = [remote for remote in batch.unique(remotes) if not mirror.present(args.folder, remote)]
+        return fetch.show_plan(batch.plan(missing), args.json)
+    rows = [row(remote, "present") for remote in batch.unique(remotes) if remote.path in present]
     for line in rows:
         tell(line, args.json)
 
     def add(outcome: Outcome) -> None:
-        if outcome.path is not None:
-            mirror.add(args.folder, outcome.remote, outcome.path)
-        rows.append(row(outcome.remote, "failed" if outcome.error else "added", outcome.error))
+        rows.append(copy(args.folder, outcome))
         tell(rows[-1], args.json)
 
     batch.obtain_all(missing, jobs=args.jobs, mirrors=args.mirror, progress=bar, done=add)
     if args.json:
         print(json.dumps(rows, indent=1))
     return int(any(item["status"] == "failed" for item in rows))
+
+
+def copy(folder: Path, outcome: Outcome) -> dict[str, Any]:
+    """Add a fetched file to the mirror; returns the row of the result."""
+    from zoo.files import mirror
+
+    error = outcome.error
+    if outcome.path is not None:
+        try:
+            mirror.add(folder, outcome.remote, outcome.path)
+        except ZooError as problem:
+            error = str(problem)
+    return row(outcome.remote, "failed" if error else "added", error)
 
 
 def row(remote: RemoteFile, status: str, error: str | None = None) -> dict[str, Any]:

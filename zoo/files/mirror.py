@@ -18,7 +18,7 @@ from zoo.files import digest as digests
 from zoo.files import lock
 from zoo.files.digest import Digest, Expected
 from zoo.files.remote import RemoteFile
-from zoo.files.transfer import check_space
+from zoo.files.transfer import check_space, disk_errors
 
 INDEX = "index.json"
 
@@ -34,7 +34,7 @@ def present(folder: Path, remote: RemoteFile) -> bool:
 
 def add(folder: Path, remote: RemoteFile, source: Path) -> None:
     """Copy a verified file into the mirror, and list it. Raises FetchError."""
-    with lock.exclusive(folder / f".{INDEX}.lock"):
+    with lock.exclusive(folder / f".{INDEX}.lock"), disk_errors(folder / remote.path):
         digest = copy(source, folder / remote.path, lock.expected(remote))
         lock.write(folder / INDEX, {**lock.read(folder / INDEX), remote.path: digest})
 
@@ -50,8 +50,6 @@ def copy(source: Path, target: Path, expected: Expected) -> Digest:
             raise FetchError(f"{source} {problem}; `zoo cache verify` finds such files.")
         os.replace(temporary, target)
         return digest
-    except OSError as error:
-        raise FetchError(f"cannot write {target}: {error.strerror or error}.") from None
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -61,8 +62,9 @@ def load_answers() -> dict[str, Answer]:
 
 
 def save_answers(answers: Mapping[str, Answer]) -> None:
-    """Keep answers for the next run."""
-    replace_text(state_file(), json.dumps([asdict(answer) for answer in answers.values()]))
+    """Keep answers for the next run; a cache that may only be read cannot."""
+    with suppress(OSError):
+        replace_text(state_file(), json.dumps([asdict(answer) for answer in answers.values()]))
 
 
 def sizes(remotes: Iterable[RemoteFile]) -> dict[str, int]:

@@ -120,6 +120,25 @@ def test_a_mirror_is_made_continued_and_verified(own, run):
     assert run("fetch", "mine", "--mirror", str(folder))[0] == 1
 
 
+def test_a_dry_run_of_a_mirror_lists_what_the_mirror_lacks(own, run):
+    folder = str(own / "public")
+    assert "nano.pth" in run("mirror", folder, "mine", "--dry-run")[1]
+    run("mirror", folder, "mine")
+    assert run("mirror", folder, "mine", "--dry-run")[1] == ""
+
+
+def test_a_mirror_that_cannot_be_written_is_a_failure_of_its_files(own, run):
+    (own / "public").write_text("not a folder")
+    status, out, err = run("mirror", str(own / "public"), "mine")
+    assert status == 1 and out.startswith("failed") and "cannot write" in err and err.count("\n") == 1
+
+
+def test_a_file_that_cannot_be_written_is_one_sentence(own, run):
+    run("fetch", "mine")
+    status, _, err = run("lock", "--file", str(own / "cache" / "zoo.lock" / "x"))
+    assert status == 1 and err.startswith("zoo: ") and err.count("\n") == 1
+
+
 def test_mirrors_are_listed_and_checked(own, run, monkeypatch):
     monkeypatch.delenv("ZOO_OFFLINE")
     rows = json.loads(run("mirrors", "list", "--json")[1])
