@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor, nn
 
-from zoo.models.dense_heads.corner import CORNERS, CornerHead, Maps
+from zoo.models.dense_heads.corner import CORNERS, SHIFT, CornerHead, Maps
 from zoo.models.dense_heads.corner_groups import Corners
 from zoo.models.dense_heads.heatmaps import Peaks
 from zoo.models.layers.conv_module import ConvModule
 from zoo.models.layers.deform_conv import DeformConv
+
+GUIDING = {"type": "SmoothL1Loss", "loss_weight": 0.05}
 
 
 class CentripetalHead(CornerHead):
@@ -27,9 +30,12 @@ class CentripetalHead(CornerHead):
         centripetal_shift_channels: int = 2,
         guiding_shift_channels: int = 2,
         feat_adaption_conv_kernel: int = 3,
+        loss_guiding_shift: Mapping[str, Any] = GUIDING,
+        loss_centripetal_shift: Mapping[str, Any] = SHIFT,
         **kwargs: Any,
     ) -> None:
         super().__init__(num_classes, in_channels, **kwargs)
+        self.loss_cfg.update(guiding_shift=loss_guiding_shift, centripetal_shift=loss_centripetal_shift)
         kernel = feat_adaption_conv_kernel
         for corner in CORNERS:
             adaption, offsets = nn.ModuleList(), nn.ModuleList()

@@ -19,6 +19,9 @@ from zoo.structures import Detections, Frame
 # Short name in checkpoints -> the directions that the corner's pooling looks along.
 CORNERS = {"tl": ("top", "left"), "br": ("bottom", "right")}
 Maps = dict[str, Tensor]
+HEATMAP = {"type": "GaussianFocalLoss"}
+TAGS = {"type": "AssociativeEmbeddingLoss", "pull_weight": 0.25, "push_weight": 0.25}
+SHIFT = {"type": "SmoothL1Loss"}
 
 
 class CornerHead(nn.Module):
@@ -34,9 +37,9 @@ class CornerHead(nn.Module):
         in_channels: int,
         num_feat_levels: int = 2,
         corner_emb_channels: int = 1,
-        loss_heatmap: Mapping[str, Any] | None = None,
-        loss_embedding: Mapping[str, Any] | None = None,
-        loss_offset: Mapping[str, Any] | None = None,
+        loss_heatmap: Mapping[str, Any] = HEATMAP,
+        loss_embedding: Mapping[str, Any] = TAGS,
+        loss_offset: Mapping[str, Any] = SHIFT,
         train_cfg: Mapping[str, Any] | None = None,
         test_cfg: Mapping[str, Any] | None = None,
     ) -> None:

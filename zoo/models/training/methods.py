@@ -47,6 +47,8 @@ LOSSES = {
     "AutoAssignHead": "autoassign:autoassign_losses",
     "CascadeRPNHead": "cascade_rpn:cascade_rpn_losses",
     "CenterNetHead": "centernet:centernet_losses",
+    "CentripetalHead": "corner:centripetal_losses",
+    "CornerHead": "corner:corner_losses",
     "DDODHead": "ddod:ddod_losses",
     "FSAFHead": "fsaf:fsaf_losses",
     "FoveaHead": "fovea:fovea_losses",
