@@ -76,7 +76,9 @@ def find(folder: Path, split: str = "train") -> tuple[Path, Path]:
     files = [folder / "annotations" / f"instances_{name}.json" for name in names]
     file = next((file for file in files if file.is_file()), None)
     if file is None:
-        raise DataError(f"neither {files[0]} nor {files[1]} exists; give the two with --annotations and --pictures.")
+        raise DataError(
+            f"neither {files[0]} nor {files[1]} exists; `zoo train` also takes --annotations and --pictures."
+        )
     places = [folder / name for name in names] + [folder / "images" / name for name in names]
     return file, next((place for place in places if place.is_dir()), folder)
 

@@ -129,8 +129,7 @@ def corner_targets(like: Tensor, truths: Sequence[Truth], input_size: tuple[int,
     """Targets of top left and bottom right corners. like: a heatmap (N, C, H, W) of their size."""
     height, width = like.shape[-2:]
     cells = like.new_tensor([width / input_size[1], height / input_size[0]])
-    shape = (len(truths), 2, height, width)
-    found = {c: CornerTargets(torch.zeros_like(like), *(like.new_zeros(shape) for _ in range(3))) for c in ("tl", "br")}
+    found = {corner: no_targets(like) for corner in ("tl", "br")}
     for i, truth in enumerate(truths):
         centres, sizes = (x * cells for x in centre_and_size(truth.boxes))
         for corner, goal in found.items():
@@ -144,3 +143,9 @@ def corner_targets(like: Tensor, truths: Sequence[Truth], input_size: tuple[int,
                 goal.guiding[i, :, y, x] = (centres[j] - places[j]) * (1 if corner == "tl" else -1)
                 goal.centripetal[i, :, y, x] = (sizes[j] / 2).log()
     return found
+
+
+def no_targets(like: Tensor) -> CornerTargets:
+    """Targets of no object. like: a heatmap (N, C, H, W) of their size."""
+    pairs = like.new_zeros(3, len(like), 2, *like.shape[2:])
+    return CornerTargets(torch.zeros_like(like), pairs[0], pairs[1], pairs[2])
