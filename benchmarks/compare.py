@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, field
@@ -20,13 +21,14 @@ from benchmarks.options import Options
 from benchmarks.peers import rivals
 from benchmarks.peers.external import ExternalWorkload, PeerError
 from benchmarks.peers.rivals import NoCounterpart
-from benchmarks.protocols import steady
+from benchmarks.protocols import Measurement, steady
 from benchmarks.record import Record, skipped
 from benchmarks.workload import DetectorWorkload, Picture, Workload
 from zoo.checkpoint import Checkpoint, load_into
 from zoo.errors import MismatchedCheckpoint
 
 OURS = "ours"
+WORKER_FACTS = ("version", "commit", "torch", "python", "threads", "tf32")
 
 
 @dataclass(frozen=True)
@@ -62,12 +64,12 @@ def run(request: Request) -> list[Record]:
         stack.enter_context(inference.thread_count(request.setting.threads))
         contestants, absent = gather(request, stack)
         workloads = {name: contestant.workload for name, contestant in contestants.items()}
-        device = torch.device(request.setting.device)
+        device, before = torch.device(request.setting.device), environment.conditions(request.setting.device)
         measured = steady.compare(workloads, device, request.setting.overrides)
+        conditions = {"before": before, "after": environment.conditions(request.setting.device)}
         want = detections(contestants[OURS].workload)
         return [
-            *(record(request, name, contestants[name], measured[name].metrics, measured[name].samples, want)
-              for name in contestants),
+            *(record(request, name, contestants[name], measured[name], conditions, want) for name in contestants),
             *(absence(request, peer, reason) for peer, reason in absent.items()),
         ]  # fmt: skip
 
@@ -102,9 +104,7 @@ def networks(request: Request) -> tuple[Any, Any, str]:
         with suppress(NoCounterpart):
             theirs = TorchvisionDetector(rivals.counterpart(request.name, "torchvision"), ours.preprocess)
     if request.weights is not None:
-        if theirs is not None:
-            theirs.network.load_state_dict(torch.load(request.weights, weights_only=True))
-        return zoo.load_file(request.weights, request.name), theirs, request.weights.name
+        return zoo.load_file(request.weights, request.name), filled(theirs, request.weights), request.weights.name
     if theirs is None:
         return ours, None, "random"
     try:
@@ -112,6 +112,19 @@ def networks(request: Request) -> tuple[Any, Any, str]:
     except MismatchedCheckpoint:  # same method, other layers, as RetinaNet's P6 from another map
         return ours, theirs, "random, each its own"
     return ours, theirs, "random, the same"
+
+
+def filled(theirs: Any, weights: Path) -> Any:
+    """torchvision's network with a file's weights; None if the file is of another implementation."""
+    if theirs is None:
+        return None
+    from zoo.checkpoint import read
+
+    try:
+        theirs.network.load_state_dict(read(weights).state_dict)
+    except RuntimeError:  # PyTorch's list of all names that do not fit
+        return None
+    return theirs
 
 
 def own(model: Any, request: Request, options: Options, weights: str) -> Contestant:
@@ -132,12 +145,15 @@ def torchvision_rival(request: Request, model: Any, weights: str) -> Contestant:
     import torchvision
 
     builder = rivals.counterpart(request.name, "torchvision")
+    if model is None:
+        raise PeerError(f"not measured: {weights} is no checkpoint of torchvision's {builder}.")
     device = torch.device(request.setting.device)
     facts = {
         "version": torchvision.__version__,
         "commit": getattr(torchvision.version, "git_version", None),
         "command": f"torchvision.models.detection.{builder}()",
         "weights": weights,
+        "precision": "fp32",
         "differences": "same inputs; its own anchors, RoI align and post-processing",
     }
     return Contestant(DetectorWorkload(model.to(device), request.pictures, device, request.setting.batch), facts)
@@ -154,10 +170,11 @@ def external_rival(request: Request, peer: str) -> Iterator[Contestant]:
         files = as_files(request.pictures, Path(folder))
         workload = ExternalWorkload(peer, python, config, files, setting.device, weights, setting.threads)
         try:
-            facts = {name: workload.facts.get(name) for name in ("version", "commit", "torch", "python")}
+            facts = {name: workload.facts.get(name) for name in WORKER_FACTS}
             facts["command"] = " ".join([*workload.command, config])
             facts["differences"] = "its own preprocessing, in a process and with a PyTorch of its own"
             facts["weights"] = request.weights.name if request.weights else "random, its own"
+            facts["precision"] = "fp32"
             yield Contestant(workload, facts)
         finally:
             workload.close()
@@ -184,8 +201,8 @@ def record(
     request: Request,
     name: str,
     contestant: Contestant,
-    metrics: dict[str, Any],
-    samples: dict[str, list[float]],
+    measured: Measurement,
+    conditions: Mapping[str, Any],
     want: list[Any],
 ) -> Record:
     """One implementation's record: its numbers, its speed relative to ours, and how its detections agree with ours."""
@@ -199,12 +216,21 @@ def record(
             **protocol.describe(protocol.parameters(setting.overrides)),
             "peer": None if name.startswith(OURS) else name,
             "batch": setting.batch,
+            "resolution": resolution(contestant.workload),
             **contestant.facts,
         },
-        metrics={**metrics, **agreed},
-        samples=samples,
+        metrics={**measured.metrics, **agreed},
+        samples=measured.samples,
         environment=environment.describe(setting.device),
+        conditions=conditions,
     )
+
+
+def resolution(workload: Workload) -> dict[str, int]:
+    """Input shapes 'height x width' and how many of the first batches have each."""
+    if isinstance(workload, ExternalWorkload):
+        return dict(Counter(f"{height}x{width}" for height, width in workload.shapes.values()))
+    return inference.resolution(workload)  # type: ignore[arg-type]
 
 
 def absence(request: Request, peer: str, reason: str) -> Record:

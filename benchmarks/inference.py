@@ -58,8 +58,7 @@ def measure(
     setting = setting or Setting()
     protocol = protocols.get(setting.protocol)
     with thread_count(setting.threads):
-        model = model.to(setting.device).eval()
-        fast = workload_of(model, pictures, setting, setting.options)
+        fast = workload_of(model.eval(), pictures, setting, setting.options)
         before, memory = environment.conditions(setting.device), MemoryMeter(setting.device).start()
         measured = protocols.run(protocol, fast, setting.device, setting.repeat, setting.overrides)
         metrics = {**measured.metrics, **memory.read(), **size(model, pictures, setting)}
@@ -93,15 +92,15 @@ def thread_count(threads: int | None) -> Iterator[None]:
 def workload_of(
     model: nn.Module, pictures: Sequence[Picture], setting: Setting, options: Options | None = None
 ) -> DetectorWorkload:
-    """The network, with options, on its pictures."""
-    options = options or Options()
-    fast, device = speedups.apply(model, options), torch.device(setting.device)
+    """The network on its pictures; with options a copy of it, so that peaks of memory do not count the plain one."""
+    options, device = options or Options(), torch.device(setting.device)
+    fast = speedups.apply(model, options).to(device)
     return DetectorWorkload(fast, pictures, device, setting.batch, options.precision, options.channels_last)
 
 
 def size(model: nn.Module, pictures: Sequence[Picture], setting: Setting) -> dict[str, Any]:
     """Parameters, and operations for the first picture at its input size, of the network without options."""
-    model = getattr(model, "original", model)  # of an exported graph, the network that it was made of
+    model = getattr(model, "original", model).to(setting.device)  # of an exported graph: what it was made of
     workload = DetectorWorkload(model, pictures[:1], torch.device(setting.device))
     batch = workload.load(0)
     return {

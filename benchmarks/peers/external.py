@@ -44,6 +44,7 @@ class ExternalWorkload:
     ) -> None:
         """Start the worker and let it build the network. Raises PeerError with what it said."""
         self.pictures, self.peer = pictures, peer
+        self.shapes: dict[int, tuple[int, int]] = {}  # of the inputs that the worker made, (H, W)
         self.command = [python, str(script or WORKERS / f"{peer}_worker.py")]
         # A thread pool that spins while it waits for the other's turn would slow the other down.
         environment = {**os.environ, "OMP_WAIT_POLICY": "passive", "PYTHONPATH": ""}
@@ -66,7 +67,8 @@ class ExternalWorkload:
 
     def load(self, index: int) -> int:
         """Let the worker read and preprocess a picture and keep it."""
-        self.ask(op="load", index=index, path=str(self.pictures[index].resolve()))
+        answer = self.ask(op="load", index=index, path=str(self.pictures[index].resolve()))
+        self.shapes[index] = (answer["shape"][0], answer["shape"][1])
         return index
 
     def time(self, batch: int) -> tuple[None, Timed]:

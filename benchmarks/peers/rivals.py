@@ -79,9 +79,21 @@ def in_detectron2(name: str) -> manifest.Entry:
     raise NoCounterpart(f"Detectron2 has no counterpart of {name}.")
 
 
+def in_mmdetection(name: str) -> manifest.Entry:
+    """The entry of MMDetection's zoo with the same network; a model of the user's own is its own counterpart."""
+    entry = manifest.representative(name)
+    tables = {"detectron2": DETECTRON2, "torchvision": TORCHVISION}
+    if entry.origin not in tables:
+        return entry
+    for ours, theirs in tables[entry.origin].items():
+        if manifest.architecture_name(f"{entry.origin}/{theirs}") == entry.architecture:
+            return manifest.representative(ours)
+    raise NoCounterpart(f"MMDetection has no counterpart of {name}.")
+
+
 def configuration(name: str) -> str:
     """The reference's configuration file of a model or architecture."""
-    config = manifest.representative(name).config
+    config = in_mmdetection(name).config
     if config is None:
         raise NoCounterpart(f"the manifests name no configuration of MMDetection for {name}.")
     return config
@@ -89,16 +101,16 @@ def configuration(name: str) -> str:
 
 def published(name: str, peer: str) -> Published | None:
     """The speed that `peer` published for its counterpart of `name`; None where it published none."""
-    if peer == "mmdet":
-        entry = manifest.representative(name)
-        source = f"MMDetection's zoo, {entry.name}"
-    elif peer == "detectron2":
-        try:
+    try:
+        if peer == "mmdet":
+            entry = in_mmdetection(name)
+            source = f"MMDetection's zoo, {entry.name}"
+        elif peer == "detectron2":
             entry = in_detectron2(name)
-        except NoCounterpart:
+            source = f"Detectron2's zoo, {entry.name.removeprefix('detectron2/')}"
+        else:
             return None
-        source = f"Detectron2's zoo, {entry.name.removeprefix('detectron2/')}"
-    else:
+    except NoCounterpart:
         return None
     if not entry.speed:
         return None

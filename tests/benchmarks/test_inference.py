@@ -173,3 +173,14 @@ def test_generated_pictures_are_always_the_same():
     first, second = pictures.generated(2)
     assert first.shape == (480, 640, 3) and first.dtype == np.uint8
     assert np.array_equal(first, pictures.generated(1)[0]) and not np.array_equal(first, second)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
+def test_on_a_gpu_events_and_three_memories_are_recorded_and_detections_stay(photos):
+    setting = Setting(device="cuda", overrides=QUICK, options=Options(channels_last=True))
+    record = inference.measure(StubDetector(), "stub", photos, setting)
+    assert len(record.samples["device_s"]) == len(record.samples["latency_s"])
+    m = record.metrics
+    assert 0 < m["cuda_allocated_mib"] <= m["cuda_reserved_mib"] and "nvml_process_mib" in m
+    assert "resident_peak_mib" not in m and m["effects"]["channels_last"]["matched"] == 1
+    assert {"tf32_matmul", "tf32_cudnn"} <= set(record.environment["numerics"])

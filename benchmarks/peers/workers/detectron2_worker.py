@@ -10,7 +10,7 @@ from detectron2.checkpoint import DetectionCheckpointer
 from detectron2.data import transforms
 from detectron2.data.detection_utils import read_image
 from detectron2.modeling import build_model
-from serve import serve
+from serve import load_all, serve
 
 
 class Detector:
@@ -24,7 +24,7 @@ class Detector:
         torch.manual_seed(0)
         self.model = build_model(self.cfg).eval()
         if request.get("weights"):
-            DetectionCheckpointer(self.model).load(request["weights"])
+            load_all(self.model, lambda: DetectionCheckpointer(self.model).load(request["weights"]))
 
     def load(self, path):
         """The input dict of one picture, resized as the configuration says."""

@@ -8,9 +8,10 @@ import mmdet
 import numpy as np
 import torch
 from mmcv.parallel import collate, scatter
+from mmcv.runner import load_checkpoint
 from mmdet.apis import init_detector
 from mmdet.datasets.pipelines import Compose
-from serve import serve
+from serve import load_all, serve
 
 
 class Detector:
@@ -21,7 +22,9 @@ class Detector:
     def __init__(self, request):
         torch.manual_seed(0)
         self.device = request["device"]
-        self.model = init_detector(find(request["config"]), request.get("weights"), device=self.device)
+        self.model = init_detector(find(request["config"]), None, device=self.device)
+        if request.get("weights"):
+            load_all(self.model, lambda: load_checkpoint(self.model, request["weights"], map_location="cpu"))
         self.pipeline = Compose(self.model.cfg.data.test.pipeline)
 
     def load(self, path):

@@ -3,7 +3,7 @@
 One JSON object per line. Requests have an `op`; answers are objects, `{"error": sentence}` when something went wrong.
 
     open     config, weights (path or null), device, threads -> implementation, version, commit, python, torch,
-             parameters
+             parameters, threads, tf32
     load     index, path -> shape: [H, W] of the network's input. Reads and preprocesses; the worker keeps the result.
     compute  index -> seconds: of one call on what `load` kept, device synchronised before and after
     detect   index -> boxes, scores, labels (0-based), in the picture's own coordinates
@@ -40,31 +40,59 @@ def handle(request, state, open_detector):
 
         if request.get("threads"):
             torch.set_num_threads(request["threads"])
-        state["detector"], state["inputs"] = open_detector(request), {}
+        state["detector"], state["inputs"], state["device"] = open_detector(request), {}, request["device"]
         return describe(state["detector"])
     detector, inputs = state["detector"], state["inputs"]
     if request["op"] == "load":
         inputs[request["index"]], shape = detector.load(request["path"])
         return {"shape": list(shape)}
     if request["op"] == "compute":
-        return {"seconds": timed(detector.compute, inputs[request["index"]])}
+        return {"seconds": timed(detector.compute, inputs[request["index"]], state["device"])}
     if request["op"] == "detect":
-        boxes, scores, labels = detector.rows(detector.compute(inputs[request["index"]]))
+        boxes, scores, labels = detector.rows(computed(detector.compute, inputs[request["index"]]))
         return {"boxes": boxes, "scores": scores, "labels": labels}
     raise ValueError("no operation " + request["op"])
 
 
-def timed(function, argument):
+def timed(function, argument, device):
     """Seconds of one call, the device idle before and after."""
+    wait(device)
+    start = time.perf_counter()
+    computed(function, argument)
+    wait(device)
+    return time.perf_counter() - start
+
+
+def computed(function, argument):
+    """The result of a call without gradients."""
     import torch
 
-    wait = torch.cuda.synchronize if torch.cuda.is_available() else (lambda: None)
     with torch.no_grad():
-        wait()
-        start = time.perf_counter()
-        function(argument)
-        wait()
-        return time.perf_counter() - start
+        return function(argument)
+
+
+def wait(device):
+    """Until the device has nothing left to do."""
+    import torch
+
+    if torch.device(device).type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def load_all(model, load):
+    """Call `load`, which reads a checkpoint. ValueError if a parameter keeps its value.
+
+    The rivals' readers only log what does not fit: a file with other names would leave a random network.
+    """
+    import torch
+
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.fill_(float("nan"))
+    load()
+    missing = [name for name, value in model.named_parameters() if value.isnan().any()]
+    if missing:
+        raise ValueError("the checkpoint has no " + missing[0] + "; it is not one of this implementation")
 
 
 def describe(detector):
@@ -77,6 +105,8 @@ def describe(detector):
         "commit": commit(os.path.dirname(os.path.dirname(os.path.abspath(detector.module.__file__)))),
         "python": platform.python_version(),
         "torch": torch.__version__,
+        "threads": torch.get_num_threads(),
+        "tf32": {"matmul": torch.backends.cuda.matmul.allow_tf32, "cudnn": torch.backends.cudnn.allow_tf32},
         "parameters": sum(p.numel() for p in detector.model.parameters()),
     }
 

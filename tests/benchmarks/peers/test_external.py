@@ -90,6 +90,9 @@ def test_counterparts_are_found_by_the_network_that_they_are():
     assert rivals.counterpart("cascade_mask_rcnn_r50", "detectron2") == "Misc/cascade_mask_rcnn_R_50_FPN_1x"
     assert rivals.counterpart("detectron2/rpn_R_50_C4_1x", "detectron2") == "COCO-Detection/rpn_R_50_C4_1x"
     assert rivals.counterpart("detr_r50_8x2_150e_coco", "mmdet") == "configs/detr/detr_r50_8x2_150e_coco.py"
+    assert rivals.counterpart("detectron2/rpn_R_50_C4_1x", "mmdet") == "configs/rpn/rpn_r50_caffe_c4_1x_coco.py"
+    with pytest.raises(rivals.NoCounterpart, match="MMDetection has no counterpart of torchvision/ssdlite"):
+        rivals.counterpart("torchvision/ssdlite320_mobilenet_v3_large", "mmdet")
     with pytest.raises(rivals.NoCounterpart, match="torchvision has no counterpart of detr"):
         rivals.counterpart("detr_r50_8x2_150e_coco", "torchvision")
     with pytest.raises(UsageError, match="No rival 'keras'"):
@@ -105,6 +108,8 @@ def test_what_is_said_to_be_detectron2s_is_there_and_built_like_ours():
 def test_an_absent_rival_shows_what_it_published_with_the_hardware():
     number = rivals.published("faster_rcnn_r50_fpn_1x_coco", "detectron2")
     assert number is not None and number.fps == pytest.approx(26.3, abs=0.1) and number.hardware == "V100"
+    other = rivals.published("detectron2/retinanet_R_50_FPN_3x", "mmdet")
+    assert other is not None and other.source == "MMDetection's zoo, retinanet_r50_caffe_fpn_1x_coco"
     request = Request("faster_rcnn_r50_fpn_1x_coco", ["detectron2"], [])
     record = compare.absence(request, "detectron2", "not measured")
     assert record.status == "skipped" and record.parameters["published"]["fps"] == number.fps
@@ -125,6 +130,10 @@ def test_ours_and_a_rival_are_measured_in_turns(monkeypatch, script):
     ours, rival, absent = compare.run(request)
     assert (ours.parameters["peer"], rival.parameters["peer"]) == (None, "detectron2")
     assert len(ours.samples["latency_s"]) == len(rival.samples["latency_s"]) == 2
+    assert ours.parameters["resolution"] == {"64x64": 2} and rival.parameters["resolution"] == {"800x1216": 2}
+    assert ours.parameters["precision"] == rival.parameters["precision"] == "fp32"
+    assert set(rival.parameters["tf32"]) == {"matmul", "cudnn"} and rival.parameters["threads"] >= 1
+    assert set(ours.conditions) == set(rival.conditions) == {"before", "after"}
     assert ours.metrics["speedup"] == 1 and rival.metrics["speedup"] > 0
     assert rival.metrics["matched"] == 0 and ours.metrics["matched"] == 1
     assert absent.status == "skipped" and "--python mmdet=PATH" in absent.reason
@@ -135,3 +144,25 @@ def stub():
 
     torch.manual_seed(0)
     return StubDetector()
+
+
+def test_a_checkpoint_that_leaves_a_rival_random_is_an_error(monkeypatch):
+    monkeypatch.syspath_prepend(str(external.WORKERS))
+    from serve import load_all
+
+    network = torch.nn.Linear(3, 1)
+    load_all(network, lambda: torch.nn.init.ones_(network.weight) + torch.nn.init.zeros_(network.bias))
+    with pytest.raises(ValueError, match="has no bias; it is not one of this implementation"):
+        load_all(network, lambda: torch.nn.init.ones_(network.weight))
+
+
+def test_torchvision_takes_no_part_with_weights_of_another(tmp_path):
+    file = tmp_path / "other.pth"
+    torch.save({"state_dict": {"layer.weight": torch.ones(2)}}, file)
+
+    class Peer:
+        network = torch.nn.Linear(3, 1)
+
+    assert compare.filled(Peer(), file) is None and compare.filled(None, file) is None
+    torch.save(Peer.network.state_dict(), file)
+    assert compare.filled(Peer, file) is Peer
