@@ -230,6 +230,7 @@ COMPONENTS: dict[str, str] = {
     "PointAssigner": "training.assigners.point:PointAssigner",
     "PseudoSampler": "training.samplers.random:PseudoSampler",
     "RandomSampler": "training.samplers.random:RandomSampler",
+    "ScoreHLRSampler": "training.samplers.score_hlr:ScoreHLRSampler",
     "RegionAssigner": "training.assigners.region:RegionAssigner",
     "SimOTAAssigner": "training.assigners.sim_ota:SimOTAAssigner",
     "TaskAlignedAssigner": "training.assigners.task_aligned:TaskAlignedAssigner",

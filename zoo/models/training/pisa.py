@@ -13,9 +13,10 @@ from zoo.models.build import component
 from zoo.models.overlaps import aligned_iou
 from zoo.models.roi_heads.extractor import rois_of
 from zoo.models.training.anchors import anchor_targets, flatten
-from zoo.models.training.regions import box_losses, box_targets, sample_regions
+from zoo.models.training.regions import box_losses, box_targets
+from zoo.models.training.samplers.score_hlr import Scored, ScoreHLRSampler
 from zoo.models.training.standard_roi import hardness, positive_rois, region_mask_losses
-from zoo.models.training.targets import Truth
+from zoo.models.training.targets import Samples, Truth
 from zoo.structures import Frame
 
 
@@ -99,10 +100,11 @@ def pisa_region_losses(
 ) -> dict[str, Tensor]:
     """`loss_cls`, `loss_bbox`, with `carl` in `train_cfg` `loss_carl`, and with a mask head `loss_mask`."""
     outputs, bbox_head, cfg = partial(head.box_outputs, features), head.bbox_head, head.train_cfg
-    samples = sample_regions(proposals, truths, cfg, partial(hardness, outputs, bbox_head))
+    samples, of_negatives = sampled(head, outputs, proposals, truths)
     regions = torch.cat([s.regions for s in samples])
     logits, deltas = outputs(rois_of([s.regions for s in samples]))
     labels, weights, boxes = box_targets(bbox_head, samples, truths, cfg)
+    weights[labels == bbox_head.num_classes] = torch.cat(of_negatives)
     positive = (labels < bbox_head.num_classes).nonzero().flatten()
     own = deltas.view(len(deltas), -1, 4)[
         positive, torch.zeros_like(labels[positive]) if bbox_head.reg_class_agnostic else labels[positive]
@@ -125,3 +127,31 @@ def pisa_region_losses(
         masks = head.mask_logits(features, positive_rois(samples))
         found.update(region_mask_losses(head.mask_head, masks, samples, truths, cfg["mask_size"]))
     return found
+
+
+def sampled(
+    head: Any, outputs: Any, proposals: Sequence[Tensor], truths: Sequence[Truth]
+) -> tuple[list[Samples], list[Tensor]]:
+    """The regions to learn from, and the weights (K,) of each picture's negatives."""
+    assigner, sampler = component(head.train_cfg["assigner"]), component(head.train_cfg["sampler"])
+    samples, weights = [], []
+    for i, (boxes, truth) in enumerate(zip(proposals, truths)):
+        if isinstance(sampler, ScoreHLRSampler):
+            sampler.ask = partial(scored, outputs, head.bbox_head, i)
+        mining = partial(hardness, outputs, head.bbox_head, i)
+        samples.append(sampler.sample(assigner.assign(boxes, truth), boxes, truth, mining))
+        own = getattr(sampler, "weights", None)
+        weights.append(boxes.new_ones(len(samples[-1].negative)) if own is None else own)
+    return samples, weights
+
+
+@torch.no_grad()
+def scored(outputs: Any, bbox_head: Any, picture: int, boxes: Tensor) -> Scored:
+    """What the box head says of a picture's regions (K, 4). outputs: regions (K, 5) -> class logits and deltas."""
+    logits, deltas = outputs(torch.cat([boxes.new_full((len(boxes), 1), picture), boxes], dim=1))
+    scores = logits.softmax(dim=1)[:, :-1]
+    best = torch.zeros_like(scores[:, 0], dtype=torch.long) if bbox_head.reg_class_agnostic else scores.argmax(dim=1)
+    own = deltas.view(len(deltas), -1, 4)[torch.arange(len(best), device=best.device), best]
+    background = torch.full_like(best, bbox_head.num_classes)
+    losses = component(bbox_head.loss_cfg["cls"])(logits, background, None, None, reduction="none")
+    return Scored(scores, bbox_head.bbox_coder.decode(boxes, own), losses)

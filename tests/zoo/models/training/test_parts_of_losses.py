@@ -18,6 +18,7 @@ from zoo.models.training.losses.harmonized import GHMC
 from zoo.models.training.losses.seesaw import SeesawLoss
 from zoo.models.training.mixture import two_normals
 from zoo.models.training.pisa import importance
+from zoo.models.training.samplers.score_hlr import ranks
 from zoo.models.training.targets import BACKGROUND, Assignment, Truth
 
 BOXES = torch.tensor([[0.0, 0, 40, 40], [30, 30, 90, 90]])
@@ -142,3 +143,8 @@ def test_a_spot_is_cut_off_at_the_border() -> None:
     assert heat.argmax() == 14 * 16 + 2
     assert heat.max() == 1
     assert not heat[:10].any()
+
+
+def test_the_best_of_every_group_of_negatives_comes_first() -> None:
+    boxes = torch.tensor([[0.0, 0, 10, 10], [0, 0, 10, 9], [50, 50, 60, 60], [0, 1, 10, 10]])
+    assert ranks(boxes, torch.tensor([0.9, 0.8, 0.3, 0.7]), 0.5).tolist() == [0, 2, 1, 3]
