@@ -28,6 +28,8 @@ from zoo.checkpoint import Checkpoint, load_into
 from zoo.errors import MismatchedCheckpoint
 
 OURS = "ours"
+SAME = "same inputs, anchors, RoI align and numbers of proposals"
+OTHERWISE = "its own anchors, RoI align and post-processing"
 WORKER_FACTS = ("version", "commit", "torch", "python", "threads", "tf32")
 
 
@@ -154,7 +156,7 @@ def torchvision_rival(request: Request, model: Any, weights: str) -> Contestant:
         "command": f"torchvision.models.detection.{builder}()",
         "weights": weights,
         "precision": "fp32",
-        "differences": "same inputs; its own anchors, RoI align and post-processing",
+        "differences": SAME if request.name.startswith("torchvision/") else "same inputs; " + OTHERWISE,
     }
     return Contestant(DetectorWorkload(model.to(device), request.pictures, device, request.setting.batch), facts)
 
