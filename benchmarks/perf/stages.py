@@ -6,7 +6,7 @@ Mask R-CNN R50-FPN, with the same random weights as torchvision's; all ways of a
 rounds count. Reported are seconds, and how many times as long the others take. The simple way is
 
 - preprocess: the arithmetic of a pipeline, operation by operation in NumPy;
-- network, regions, masks: the same modules without what `zoo.models.layers.memory` and `align_rows` do;
+- network, regions, masks: the same modules without what `zoo.models.layers.memory` allows;
 - proposals, boxes: a loop over levels or classes, with NMS for each;
 - paste: every mask sampled over the whole picture;
 - encode: pycocotools on whole masks; evaluate: pycocotools on 500 pictures of 100 detections;
@@ -46,7 +46,6 @@ from benchmarks.workload import DetectorWorkload
 from zoo.coco_format import encode_masks
 from zoo.models.layers import memory
 from zoo.models.layers.masks import paste_masks
-from zoo.models.roi_heads import align_rows
 from zoo.models.roi_heads.extractor import rois_of
 from zoo.structures import Frame
 
@@ -124,7 +123,7 @@ def line(row: dict[str, Any]) -> str:
 @contextmanager
 def plainly() -> Iterator[None]:
     """Without what makes inference faster than training."""
-    with patch.object(memory, "unrecorded", bool), patch.object(align_rows, "unrecorded", bool):
+    with patch.object(memory, "unrecorded", bool):
         yield
 
 

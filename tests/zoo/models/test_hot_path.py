@@ -6,6 +6,7 @@ from collections import Counter
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torchvision.ops import roi_align
@@ -14,7 +15,8 @@ import zoo
 from benchmarks.options import compiled_parts
 from zoo.models.backbones.resnet import ResNet
 from zoo.models.layers.linear import linear
-from zoo.models.layers.memory import added, by_cells, pixel_by_pixel, zero_maps
+from zoo.models.layers.memory import added, by_cells, eager_on_cpu, pixel_by_pixel, zero_maps
+from zoo.models.layers.norm import make_norm
 from zoo.models.roi_heads import align_rows, roi_layers
 from zoo.structures import Frame
 
@@ -60,7 +62,7 @@ def networks():
 
 @pytest.mark.parametrize("name", WAITS)
 def test_the_host_waits_for_the_device_only_where_it_must_count(networks, name, monkeypatch):
-    monkeypatch.setattr(roi_layers, "applies", lambda features: False)  # as on a GPU
+    monkeypatch.setattr(roi_layers, "eager_on_cpu", lambda features: False)  # as on a GPU
     calls: list[int] = []
     plain = torch.Tensor.tolist
     monkeypatch.setattr(torch.Tensor, "tolist", lambda self: [calls.append(1), plain(self)][1])
@@ -125,9 +127,25 @@ def test_regions_are_pooled_in_parts_where_weights_would_fill_the_memory(monkeyp
 
 def test_training_pools_with_the_operator_that_has_gradients():
     features = torch.randn(1, 4, 8, 8)
-    assert not align_rows.applies(features)
+    assert not eager_on_cpu(features)
     with torch.inference_mode():
-        assert align_rows.applies(features) and not align_rows.applies(features.half())
+        assert eager_on_cpu(features) and not eager_on_cpu(features.half())
+
+
+def test_batch_norm_overwrites_its_input_with_the_same_numbers_in_inference_only():
+    norm = make_norm({"type": "BN"}, 3, inplace=True)[1].eval()
+    nn.init.uniform_(norm.running_mean), nn.init.uniform_(norm.running_var, 0.5, 2)
+    x = torch.randn(2, 3, 4, 5)
+    want = F.batch_norm(x, norm.running_mean, norm.running_var, norm.weight, norm.bias)
+    assert norm(x) is not x and torch.equal(norm(x), want)
+    with torch.inference_mode():
+        for layout in (torch.contiguous_format, torch.channels_last):
+            images = x.clone(memory_format=layout)
+            have = norm(images)
+            assert have.data_ptr() == images.data_ptr() and torch.equal(have, want)
+        assert norm.train()(x) is not x
+        shared = make_norm({"type": "BN"}, 3)[1].eval()
+        assert shared(x).data_ptr() != x.data_ptr()
 
 
 def test_a_sum_overwrites_only_what_nothing_remembers():

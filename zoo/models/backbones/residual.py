@@ -35,10 +35,10 @@ class BasicBlock(nn.Module):
         self.conv1 = make_conv(
             conv_cfg, inplanes, planes, 3, stride=stride, padding=dilation, dilation=dilation, bias=False
         )
-        self.norm1_name, norm1 = make_norm(norm_cfg, planes, 1)
+        self.norm1_name, norm1 = make_norm(norm_cfg, planes, 1, inplace=True)
         self.add_module(self.norm1_name, norm1)
         self.conv2 = make_conv(conv_cfg, planes, planes, 3, padding=1, bias=False)
-        self.norm2_name, norm2 = make_norm(norm_cfg, planes, 2)
+        self.norm2_name, norm2 = make_norm(norm_cfg, planes, 2, inplace=True)
         self.add_module(self.norm2_name, norm2)
         self.relu = nn.ReLU(inplace=True)
         self.downsample = downsample
@@ -101,7 +101,7 @@ class Bottleneck(nn.Module):
 
     def add_norm(self, norm_cfg: Mapping[str, Any], channels: int, number: int) -> None:
         """Normalisation behind convolution `number`."""
-        name, norm = make_norm(norm_cfg, channels, number)
+        name, norm = make_norm(norm_cfg, channels, number, inplace=True)
         self.add_module(name, norm)
         self.norm_names.append(name)
 
@@ -203,5 +203,5 @@ def make_shortcut(
         layers.append(nn.AvgPool2d(stride, stride, ceil_mode=True, count_include_pad=False))
         stride = 1
     layers.append(make_conv(conv_cfg, inplanes, outplanes, 1, stride=stride, bias=False))
-    layers.append(make_norm(norm_cfg, outplanes)[1])
+    layers.append(make_norm(norm_cfg, outplanes, inplace=True)[1])
     return nn.Sequential(*layers)

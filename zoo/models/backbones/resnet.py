@@ -130,11 +130,11 @@ class ResNet(nn.Module):
                 ((in_channels, channels // 2), (channels // 2, channels // 2), (channels // 2, channels))
             ):
                 conv = make_conv(conv_cfg, before, after, 3, stride=2 if i == 0 else 1, padding=1, bias=False)
-                layers += [conv, make_norm(norm_cfg, after)[1], nn.ReLU(inplace=True)]
+                layers += [conv, make_norm(norm_cfg, after, inplace=True)[1], nn.ReLU(inplace=True)]
             self.stem = nn.Sequential(*layers)
         else:
             self.conv1 = make_conv(conv_cfg, in_channels, channels, 7, stride=2, padding=3, bias=False)
-            self.norm1_name, norm = make_norm(norm_cfg, channels, 1)
+            self.norm1_name, norm = make_norm(norm_cfg, channels, 1, inplace=True)
             self.add_module(self.norm1_name, norm)
             self.relu = nn.ReLU(inplace=True)
         self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)

@@ -55,7 +55,8 @@ class ConvModule(nn.Module):
         self.norm_name: str | None = None
         if norm_cfg is not None:
             after = self.order.index("norm") > self.order.index("conv")
-            self.norm_name, norm = make_norm(norm_cfg, out_channels if after else in_channels)
+            directly = self.order.index("norm") == self.order.index("conv") + 1
+            self.norm_name, norm = make_norm(norm_cfg, out_channels if after else in_channels, inplace=directly)
             self.add_module(self.norm_name, norm)
         self.activate = make_activation(act_cfg, inplace) if act_cfg is not None else None
 

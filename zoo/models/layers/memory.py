@@ -15,6 +15,12 @@ def unrecorded() -> bool:
     return not (torch.is_grad_enabled() or torch.jit.is_tracing() or torch.compiler.is_exporting())
 
 
+def eager_on_cpu(x: Tensor) -> bool:
+    """Whether `x` is a float32 tensor on a CPU in inference, and no compiler plans how it is computed."""
+    simple = x.device.type == "cpu" and x.dtype == torch.float32
+    return simple and unrecorded() and not torch.compiler.is_compiling()
+
+
 def added(x: Tensor, y: Tensor) -> Tensor:
     """`x + y`, in the memory of `x` where nothing remembers it. `x` must be needed nowhere else."""
     return x.add_(y) if unrecorded() else x + y

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zoo.errors import BuildError
+from zoo.models.layers.memory import eager_on_cpu
 
 
 class LayerNorm2d(nn.LayerNorm):
@@ -20,14 +22,39 @@ class LayerNorm2d(nn.LayerNorm):
         return x.permute(0, 3, 1, 2)
 
 
+class BatchNorm2d(nn.BatchNorm2d):
+    """Batch normalisation that may write its result over its input, as activations do: the same numbers, bit for bit.
+
+    inplace: nothing else needs the input. It is overwritten only in inference on a CPU, where another feature map
+    costs ten times as much as what is computed.
+    """
+
+    inplace = False
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) to the same."""
+        fixed = not self.training and self.running_mean is not None
+        if self.inplace and fixed and eager_on_cpu(x):
+            return overwritten(x, self)
+        return super().forward(x)
+
+
+def overwritten(x: Tensor, norm: nn.BatchNorm2d) -> Tensor:
+    """`x` (N, C, H, W), normalised with fixed statistics in its own memory."""
+    state = (norm.weight, norm.bias, norm.running_mean, norm.running_var)
+    unused = {name: x.new_empty(0) for name in ("save_mean", "save_invstd")}
+    result: Tensor = torch.ops.aten.native_batch_norm.out(x, *state, False, 0.0, norm.eps, out=x, **unused)[0]
+    return result
+
+
 # Type -> (attribute prefix, class). Synchronised statistics differ in training only, and `zoo train` converts there.
 NORMS: dict[str, tuple[str, Callable[..., nn.Module]]] = {
-    "BN": ("bn", nn.BatchNorm2d),
-    "BN2d": ("bn", nn.BatchNorm2d),
+    "BN": ("bn", BatchNorm2d),
+    "BN2d": ("bn", BatchNorm2d),
     "BN1d": ("bn", nn.BatchNorm1d),
-    "SyncBN": ("bn", nn.BatchNorm2d),
-    "MMSyncBN": ("bn", nn.BatchNorm2d),
-    "NaiveSyncBN": ("bn", nn.BatchNorm2d),
+    "SyncBN": ("bn", BatchNorm2d),
+    "MMSyncBN": ("bn", BatchNorm2d),
+    "NaiveSyncBN": ("bn", BatchNorm2d),
     "GN": ("gn", nn.GroupNorm),
     "LN": ("ln", nn.LayerNorm),
     "LN2d": ("ln", LayerNorm2d),
@@ -35,10 +62,13 @@ NORMS: dict[str, tuple[str, Callable[..., nn.Module]]] = {
 }
 
 
-def make_norm(description: Mapping[str, Any], channels: int, postfix: int | str = "") -> tuple[str, nn.Module]:
+def make_norm(
+    description: Mapping[str, Any], channels: int, postfix: int | str = "", inplace: bool = False
+) -> tuple[str, nn.Module]:
     """(attribute name, layer) for `{type: BN, requires_grad: ..., **arguments}` over `channels`.
 
-    The attribute is the type's prefix and `postfix`: `bn1`, `gn`. Raises BuildError for an unknown type.
+    The attribute is the type's prefix and `postfix`: `bn1`, `gn`. inplace: the layer may overwrite its input where it
+    can. Raises BuildError for an unknown type.
     """
     arguments = dict(description)
     kind = arguments.pop("type")
@@ -48,4 +78,6 @@ def make_norm(description: Mapping[str, Any], channels: int, postfix: int | str 
     prefix, cls = NORMS[kind]
     layer = cls(num_channels=channels, **arguments) if cls is nn.GroupNorm else cls(channels, **arguments)
     layer.requires_grad_(trainable)
+    if isinstance(layer, BatchNorm2d):
+        layer.inplace = inplace
     return f"{prefix}{postfix}", layer

@@ -11,16 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from zoo.models.layers.memory import unrecorded
-
 # So many weights at a time, which bounds the memory that they take.
 WEIGHTS = 1 << 21
-
-
-def applies(features: Tensor) -> bool:
-    """Whether `align_rows` may be used: in inference, in float32, on a CPU."""
-    recorded = not unrecorded() or torch.compiler.is_compiling()
-    return features.device.type == "cpu" and features.dtype == torch.float32 and not recorded
 
 
 def align_rows(features: Tensor, rois: Tensor, output_size: tuple[int, int], scale: float, aligned: bool) -> Tensor:

@@ -10,10 +10,11 @@ from torch import Tensor, nn
 from torchvision.ops import roi_align
 
 from zoo.errors import BuildError
+from zoo.models.layers.memory import eager_on_cpu
 from zoo.models.layers.points import cell_centres, sample_regions
 from zoo.models.layers.precision import at_least_float32
 from zoo.models.priors.anchors import pair
-from zoo.models.roi_heads.align_rows import align_rows, applies
+from zoo.models.roi_heads.align_rows import align_rows
 
 ROI_LAYERS = {
     "DeformRoIPoolPack": "zoo.models.roi_heads.deform_roi_pool:DeformRoIPoolPack",
@@ -53,7 +54,7 @@ class RoIAlign(nn.Module):
     def forward(self, features: Tensor, rois: Tensor) -> Tensor:
         """(N, C, H, W) and regions (M, 5) to (M, C, h, w)."""
         precise, args = at_least_float32(features), (self.output_size, self.spatial_scale)
-        if self.sampling_ratio == 0 and applies(precise):
+        if self.sampling_ratio == 0 and eager_on_cpu(precise):
             return align_rows(precise, rois.to(precise), *args, self.aligned).to(features)
         return roi_align(precise, rois.to(precise), *args, self.sampling_ratio, self.aligned).to(features)
 
