@@ -25,8 +25,9 @@ from tqdm import tqdm
 
 from zoo import manifest
 from zoo.errors import UsageError, ZooError
-from zoo.loading import build
+from zoo.loading import build, load
 from zoo.models.detectors.base import Detector
+from zoo.models.detectors.distilled import Distilled
 from zoo.models.training.memory import remembered, remind, set_epoch
 from zoo.training import distributed, publishing, recipe, starting, state
 from zoo.training.coco_folder import CocoFolder
@@ -154,6 +155,8 @@ class Run:
     def prepare(self) -> None:
         """Make what changes with the weights: optimiser, schedule, averages, processes."""
         plan, device = self.plan, self.place.device
+        if isinstance(self.network, Distilled) and self.network.teacher is None and self.network.teacher_name:
+            self.network.teach(load(self.network.teacher_name, device))
         self.network.train()
         together = plan.batch * plan.accumulate * self.place.world
         self.optimizer = make_optimizer(self.network, self.recipe, together)

@@ -16,6 +16,8 @@ from zoo.models.dense_heads.towers import init_dense, over_levels, run, tower
 from zoo.models.layers.scale import Scale
 from zoo.structures import Detections, Frame
 
+DISTILLATION = {"type": "KnowledgeDistillationKLDivLoss", "loss_weight": 0.25, "T": 10}
+
 
 class Integral(nn.Module):
     """Expected value of a distribution over 0, 1, ..., reg_max (equation 6)."""
@@ -88,3 +90,9 @@ class GFLHead(AnchorHead):
 
 class LDHead(GFLHead):
     """GFL that learns its distributions from a teacher (Zheng et al., Localization Distillation, 2022)."""
+
+    def __init__(
+        self, num_classes: int, in_channels: int, loss_ld: Mapping[str, Any] = DISTILLATION, **kwargs: Any
+    ) -> None:
+        super().__init__(num_classes, in_channels, **kwargs)
+        self.loss_cfg["ld"] = loss_ld

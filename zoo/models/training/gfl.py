@@ -16,11 +16,22 @@ from zoo.models.training.losses.reduction import mean_over_processes
 from zoo.models.training.targets import Truth
 from zoo.structures import Frame
 
+# Keeps a batch without positives from dividing by zero.
+EPSILON = 1e-6
+
 
 def gfl_losses(
-    head: Any, outputs: Sequence[Sequence[Tensor]], frames: Sequence[Frame], truths: Sequence[Truth]
+    head: Any,
+    outputs: Sequence[Sequence[Tensor]],
+    frames: Sequence[Frame],
+    truths: Sequence[Truth],
+    teacher: Any = None,
+    advice: Sequence[Sequence[Tensor]] | None = None,
 ) -> dict[str, Tensor]:
-    """`loss_cls` against the boxes' overlaps, `loss_bbox` and `loss_dfl` weighted by the class scores."""
+    """`loss_cls` against the boxes' overlaps, `loss_bbox` and `loss_dfl` weighted by the class scores.
+
+    advice: what a teacher's `forward` returned, whose sides are learnt, too: `loss_ld` (Zheng et al., 2021).
+    """
     targets, levels = anchor_targets(head, outputs[0], frames, truths, absolute=True)
     bins = head.reg_max + 1
     logits, sides = (flatten(x, c).flatten(0, 1) for x, c in zip(outputs, (head.cls_out_channels, 4 * bins)))
@@ -35,11 +46,17 @@ def gfl_losses(
     quality = torch.zeros_like(targets.label_weights.flatten())
     quality[positive] = aligned_iou(found.detach(), wanted)
     weight = logits.detach().sigmoid().max(dim=1).values[positive]
-    total = mean_over_processes(weight.sum()).clamp(min=1)
+    total = mean_over_processes(weight.sum())
+    total = total.clamp(min=1) if advice is None else total + EPSILON
     distances = head.bbox_coder.encode(points, wanted).clamp(0, head.reg_max - 0.1)
     loss_cls, loss_bbox, loss_dfl = (component(head.loss_cfg[key]) for key in ("cls", "bbox", "dfl"))
-    return {
+    losses = {
         "loss_cls": loss_cls(logits, (labels, quality), targets.label_weights.flatten(), average),
         "loss_bbox": loss_bbox(found, wanted, weight, total),
         "loss_dfl": loss_dfl(sides.flatten(0, 1), distances.flatten(), weight.repeat_interleave(4), 4 * total),
     }
+    if advice is not None:
+        soft = flatten(advice[1], 4 * bins).flatten(0, 1)[positive].view(-1, bins)
+        loss_ld = component(head.loss_cfg["ld"])
+        losses["loss_ld"] = loss_ld(sides.flatten(0, 1), soft, weight.repeat_interleave(4), 4.0)
+    return losses

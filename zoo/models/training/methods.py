@@ -27,6 +27,8 @@ LOSSES = {
     "FCOSHead": "fcos:fcos_losses",
     "GFLHead": "gfl:gfl_losses",
     "GridRoIHead": "grid_roi:grid_losses",
+    "LADHead": "paa:lad_losses",
+    "LDHead": "gfl:gfl_losses",
     "HybridTaskCascadeRoIHead": "htc:htc_losses",
     "Mask2FormerHead": "maskformer:mask2former_losses",
     "MaskFormerHead": "maskformer:maskformer_losses",

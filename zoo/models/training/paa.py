@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from zoo.errors import UsageError
 from zoo.models.build import component
 from zoo.models.overlaps import aligned_iou
 from zoo.models.training.anchors import AnchorTargets, anchor_targets, flatten
@@ -23,20 +24,54 @@ def paa_losses(
 ) -> dict[str, Tensor]:
     """`loss_cls`, `loss_bbox` weighted by overlap, and `loss_iou` of the expected overlap."""
     targets, levels = anchor_targets(head, outputs[0], frames, truths, absolute=True)
-    logits, deltas, quality = (flatten(x, c) for x, c in zip(outputs, (head.cls_out_channels, 4, 1)))
+    logits, deltas = flatten(outputs[0], head.cls_out_channels), flatten(outputs[1], 4)
     kept = reassign(head, logits.detach(), deltas.detach(), targets, levels)
+    return kept_losses(head, outputs, targets, kept, levels, weighted=True)
+
+
+def lad_losses(
+    head: Any,
+    outputs: Sequence[Sequence[Tensor]],
+    frames: Sequence[Frame],
+    truths: Sequence[Truth],
+    teacher: Any,
+    advice: Sequence[Sequence[Tensor]],
+) -> dict[str, Tensor]:
+    """The same losses where the teacher's decide which anchors are positive (Nguyen et al., 2021, section 3.3).
+
+    teacher: its head. advice: what its `forward` returned. Raises UsageError for a teacher of other classes.
+    """
+    if teacher.num_classes != head.num_classes:
+        raise UsageError(f"a teacher of {teacher.num_classes} classes cannot assign objects of {head.num_classes}")
+    targets, levels = anchor_targets(teacher, advice[0], frames, truths, absolute=True)
+    logits, deltas = flatten(advice[0], teacher.cls_out_channels), flatten(advice[1], 4)
+    kept = reassign(teacher, logits, deltas, targets, levels)
+    return kept_losses(head, outputs, targets, kept, levels, weighted=False)
+
+
+def kept_losses(
+    head: Any,
+    outputs: Sequence[Sequence[Tensor]],
+    targets: AnchorTargets,
+    kept: Tensor,
+    levels: Sequence[Tensor],
+    weighted: bool,
+) -> dict[str, Tensor]:
+    """The losses where `kept` (N, P) says which anchors are positive. weighted: boxes count by their overlap."""
+    logits, deltas, quality = (flatten(x, c) for x, c in zip(outputs, (head.cls_out_channels, 4, 1)))
     labels = torch.where(kept, targets.labels, head.num_classes).flatten()
-    positive, count = kept.flatten().nonzero().flatten(), int(kept.sum())
-    anchors = torch.cat(levels).repeat(len(frames), 1)[positive]
+    positive, count = kept.flatten().nonzero().flatten(), max(int(kept.sum()), 1)
+    anchors = torch.cat(list(levels)).repeat(len(kept), 1)[positive]
     found = head.bbox_coder.decode(anchors, deltas.flatten(0, 1)[positive])
     wanted = targets.boxes.flatten(0, 1)[positive]
     overlaps = aligned_iou(found.detach(), wanted)
     loss_cls, loss_bbox, loss_iou = (component(head.loss_cfg[key]) for key in ("cls", "bbox", "centerness"))
+    by_overlap = (overlaps.clamp(min=EPSILON), overlaps.sum()) if weighted else (None, count)
     weights, expected = targets.label_weights.flatten(), quality.flatten(0, 1)[positive]
     return {
-        "loss_cls": loss_cls(logits.flatten(0, 1), labels, weights, max(count, len(frames))),
-        "loss_bbox": loss_bbox(found, wanted, overlaps.clamp(min=EPSILON), overlaps.sum()),
-        "loss_iou": loss_iou(expected, overlaps[:, None], None, max(count, 1)),
+        "loss_cls": loss_cls(logits.flatten(0, 1), labels, weights, max(count, len(kept))),
+        "loss_bbox": loss_bbox(found, wanted, *by_overlap),
+        "loss_iou": loss_iou(expected, overlaps[:, None], None, count),
     }
 
 

@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+import zoo
+from zoo.errors import UsageError
 from zoo.models.build import component
 from zoo.models.overlaps import aligned_iou
 from zoo.models.training import memory
@@ -148,3 +150,10 @@ def test_a_spot_is_cut_off_at_the_border() -> None:
 def test_the_best_of_every_group_of_negatives_comes_first() -> None:
     boxes = torch.tensor([[0.0, 0, 10, 10], [0, 0, 10, 9], [50, 50, 60, 60], [0, 1, 10, 10]])
     assert ranks(boxes, torch.tensor([0.9, 0.8, 0.3, 0.7]), 0.5).tolist() == [0, 2, 1, 3]
+
+
+def test_a_student_without_teacher_says_whom_it_needs() -> None:
+    model = zoo.build("ld_r18_gflv1_r101_fpn_coco_1x").train()
+    target = {"boxes": BOXES, "labels": TRUTH.labels}
+    with pytest.raises(UsageError, match=r"zoo.load\('gfl_r101_fpn_mstrain_2x_coco'\)"):
+        model.losses(torch.zeros(1, 3, 64, 64), [(64, 64)], [target])

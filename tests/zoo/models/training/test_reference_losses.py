@@ -37,7 +37,12 @@ def test_losses_and_gradients_equal_the_reference(path: Path) -> None:
 def prepared(record: dict[str, Any]) -> Any:
     """The record's network with its weights, in training, without dropout."""
     model = zoo.build(record["description"])
-    formula.fill(model, [(prefix, gain) for prefix, gain in record["gains"]])
+    gains = [(prefix, gain) for prefix, gain in record["gains"]]
+    formula.fill(model, gains)
+    if "teacher" in record:
+        teacher = zoo.build(record["teacher"])
+        formula.fill(teacher, [*gains, ("bbox_head", 0.8)])
+        model.teach(teacher)
     model.train()
     for module in model.modules():
         if isinstance(module, nn.Dropout):

@@ -1,0 +1,54 @@
+"""Detectors that learn from another one, and detect without it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import PurePosixPath
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from zoo.errors import UsageError
+from zoo.models.detectors.base import Detector
+from zoo.models.detectors.single_stage import SingleStageDetector
+from zoo.models.training.methods import losses_of
+from zoo.models.training.targets import Truth
+from zoo.structures import Frame
+
+
+class Distilled(SingleStageDetector):
+    """Localization distillation (Zheng et al., 2021) and label assignment distillation (Nguyen et al., 2021).
+
+    teacher_ckpt: address of the teacher's checkpoint, in a folder of its name; `teach` gives the teacher itself.
+    """
+
+    def __init__(
+        self,
+        backbone: Mapping[str, Any],
+        bbox_head: Mapping[str, Any],
+        neck: Mapping[str, Any] | None = None,
+        train_cfg: Mapping[str, Any] | None = None,
+        test_cfg: Mapping[str, Any] | None = None,
+        teacher_ckpt: str | None = None,
+    ) -> None:
+        super().__init__(backbone, bbox_head, neck, train_cfg, test_cfg)
+        self.teacher_name = PurePosixPath(teacher_ckpt).parent.name if teacher_ckpt else None
+        self.teacher: Any
+        # Not a part of the network: its weights are neither trained nor saved.
+        self.__dict__["teacher"] = None
+
+    def teach(self, teacher: Detector) -> None:
+        """Set the teacher: a trained single-stage detector with the same levels."""
+        self.__dict__["teacher"] = teacher.eval().requires_grad_(False)
+
+    def compute_losses(self, images: Tensor, frames: Sequence[Frame], truths: Sequence[Truth]) -> dict[str, Tensor]:
+        """The head's losses. Raises UsageError without a teacher."""
+        if self.teacher is None:
+            name = self.teacher_name or "the published teacher"
+            raise UsageError(f"this network learns from another one: model.teach(zoo.load('{name}')) first")
+        compute, teacher = losses_of(self.bbox_head), self.teacher.to(images.device)
+        with torch.no_grad():
+            advice = teacher.bbox_head(teacher.features(images))
+        outputs = self.bbox_head(self.features(images))
+        return compute(self.bbox_head, outputs, frames, truths, teacher.bbox_head, advice)
