@@ -12,9 +12,12 @@ from torch import Tensor
 from zoo.models.build import component
 from zoo.models.overlaps import aligned_iou
 from zoo.models.roi_heads.extractor import rois_of
-from zoo.models.training.anchors import anchor_targets, flatten
+from zoo.models.training.anchors import AnchorTargets, anchor_targets, flatten, losses_of_targets
+from zoo.models.training.losses.cross_entropy import CrossEntropyLoss
+from zoo.models.training.losses.regression import SmoothL1Loss
 from zoo.models.training.regions import box_losses, box_targets
 from zoo.models.training.samplers.score_hlr import Scored, ScoreHLRSampler
+from zoo.models.training.ssd import hard_losses
 from zoo.models.training.standard_roi import hardness, positive_rois, region_mask_losses
 from zoo.models.training.targets import Samples, Truth
 from zoo.structures import Frame
@@ -25,30 +28,57 @@ def pisa_retina_losses(
 ) -> dict[str, Tensor]:
     """`loss_cls`, `loss_bbox` and, with `carl` in `train_cfg`, `loss_carl`."""
     targets, levels = anchor_targets(head, outputs[0], frames, truths, absolute=False)
-    logits, deltas = flatten(outputs[0], head.cls_out_channels).flatten(0, 1), flatten(outputs[1], 4).flatten(0, 1)
-    labels, boxes = targets.labels.flatten(), targets.boxes.flatten(0, 1)
-    weights, box_weights = targets.label_weights.flatten(), targets.box_weights.flatten(0, 1)
-    positive = (labels < head.num_classes).nonzero().flatten()
-    owners = numbered(targets.owners, truths).flatten()[positive]
-    loss_cls, loss_bbox = (component(head.loss_cfg[key]) for key in ("cls", "bbox"))
-    if "isr" in head.train_cfg and len(positive):
-        anchors = torch.cat(levels).repeat(len(frames), 1)[positive]
-        decoded = (head.bbox_coder.decode(anchors, x[positive]) for x in (deltas.detach(), boxes))
-        scores, own = logits[positive].detach(), labels[positive]
-        losses = loss_cls(scores, own, None, None, reduction="none")
-        weights = weights.clone()
-        weights[positive] = importance(
-            aligned_iou(*decoded), own, owners, losses, weights[positive], **head.train_cfg["isr"]
-        )
-    found = {
-        "loss_cls": loss_cls(logits, labels, weights, targets.average),
-        "loss_bbox": loss_bbox(deltas, boxes, box_weights, targets.average),
-    }
-    if "carl" in head.train_cfg:
-        confidence = logits[positive, labels[positive]].sigmoid()
-        losses = loss_bbox(deltas[positive], boxes[positive], None, None, reduction="none")
-        found["loss_carl"] = carl(losses, confidence, targets.positives, **head.train_cfg["carl"])
-    return found
+    loss_bbox = component(head.loss_cfg["bbox"])
+    weigh(head, outputs, targets, levels, truths, component(head.loss_cfg["cls"]))
+    anchors = torch.cat(levels).expand(len(frames), -1, 4)
+    losses = losses_of_targets(head, outputs, targets, anchors, [len(level) for level in levels])
+    return {**losses, **dense_carl(head, outputs, targets, loss_bbox, torch.sigmoid)}
+
+
+def pisa_ssd_losses(
+    head: Any, outputs: Sequence[Sequence[Tensor]], frames: Sequence[Frame], truths: Sequence[Truth]
+) -> dict[str, Tensor]:
+    """`loss_cls` with the hardest negatives, `loss_bbox` and, with `carl` in `train_cfg`, `loss_carl`."""
+    targets, levels = anchor_targets(head, outputs[0], frames, truths, head.reg_decoded_bbox)
+    weigh(head, outputs, targets, levels, truths, CrossEntropyLoss())
+    losses = hard_losses(head, outputs, targets, levels)
+    return {**losses, **dense_carl(head, outputs, targets, SmoothL1Loss(), partial(torch.softmax, dim=-1))}
+
+
+@torch.no_grad()
+def weigh(
+    head: Any,
+    outputs: Sequence[Sequence[Tensor]],
+    targets: AnchorTargets,
+    levels: Sequence[Tensor],
+    truths: Sequence[Truth],
+    loss_cls: Any,
+) -> None:
+    """Give the positives among the targets the weights of their importance, where `train_cfg` has `isr`."""
+    picture, prior = (targets.owners >= 0).nonzero(as_tuple=True)
+    if "isr" not in head.train_cfg or len(prior) == 0:
+        return
+    logits, deltas = (flatten(x, c)[picture, prior] for x, c in zip(outputs, (head.cls_out_channels, 4)))
+    labels, anchors = targets.labels[picture, prior], torch.cat(list(levels))[prior]
+    decoded = (head.bbox_coder.decode(anchors, x) for x in (deltas, targets.boxes[picture, prior]))
+    owners, weights = numbered(targets.owners, truths)[picture, prior], targets.label_weights[picture, prior]
+    losses = loss_cls(logits, labels, None, None, reduction="none")
+    targets.label_weights[picture, prior] = importance(
+        aligned_iou(*decoded), labels, owners, losses, weights, **head.train_cfg["isr"]
+    )
+
+
+def dense_carl(
+    head: Any, outputs: Sequence[Sequence[Tensor]], targets: AnchorTargets, loss_bbox: Any, activate: Any
+) -> dict[str, Tensor]:
+    """`loss_carl` of the positives, where `train_cfg` has `carl`. activate: from class logits to scores."""
+    if "carl" not in head.train_cfg:
+        return {}
+    picture, prior = (targets.owners >= 0).nonzero(as_tuple=True)
+    logits, deltas = (flatten(x, c)[picture, prior] for x, c in zip(outputs, (head.cls_out_channels, 4)))
+    confidence = activate(logits).gather(1, targets.labels[picture, prior, None])[:, 0]
+    losses = loss_bbox(deltas, targets.boxes[picture, prior], None, None, reduction="none")
+    return {"loss_carl": carl(losses, confidence, targets.positives, **head.train_cfg["carl"])}
 
 
 def numbered(owners: Tensor, truths: Sequence[Truth]) -> Tensor:

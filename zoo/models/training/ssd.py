@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from zoo.models.training.anchors import anchor_targets, flatten
+from zoo.models.training.anchors import AnchorTargets, anchor_targets, flatten
 from zoo.models.training.losses.regression import SmoothL1Loss
 from zoo.models.training.targets import Truth
 from zoo.structures import Frame
@@ -20,9 +20,16 @@ def ssd_losses(
 ) -> dict[str, Tensor]:
     """`loss_cls` of the positives and the hardest negatives of each picture, and `loss_bbox`."""
     targets, levels = anchor_targets(head, outputs[0], frames, truths, head.reg_decoded_bbox)
+    return hard_losses(head, outputs, targets, levels)
+
+
+def hard_losses(
+    head: Any, outputs: Sequence[Sequence[Tensor]], targets: AnchorTargets, levels: Sequence[Tensor]
+) -> dict[str, Tensor]:
+    """The losses for these targets. levels: anchors (P_i, 4)."""
     logits, deltas = flatten(outputs[0], head.cls_out_channels), flatten(outputs[1], 4)
     if head.reg_decoded_bbox:
-        anchors = torch.cat(levels)
+        anchors = torch.cat(list(levels))
         deltas = torch.stack([head.bbox_coder.decode(anchors, x) for x in deltas])
     entropy = F.cross_entropy(logits.transpose(1, 2), targets.labels, reduction="none") * targets.label_weights
     ratio = head.train_cfg["neg_pos_ratio"]
