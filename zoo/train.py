@@ -156,7 +156,7 @@ class Run:
         """Make what changes with the weights: optimiser, schedule, averages, processes."""
         plan, device = self.plan, self.place.device
         if isinstance(self.network, Distilled) and self.network.teacher is None and self.network.teacher_name:
-            self.network.teach(load(self.network.teacher_name, device))
+            self.network.teach(load(self.network.teacher_name, str(device)))
         self.network.train()
         together = plan.batch * plan.accumulate * self.place.world
         self.optimizer = make_optimizer(self.network, self.recipe, together)
