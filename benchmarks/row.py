@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import os
 import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from benchmarks.record import Record, failed
 from benchmarks.results import Store
+from zoo.errors import ZooError
 
+# Kinds whose numbers are times: never two at once on one device.
+TIMED = ("inference", "training", "compare")
 MIB = 2**20
 POLL_SECONDS = 0.2
 PR_SET_PDEATHSIG = 1
@@ -40,11 +45,22 @@ class Limits:
     memory_mib: float | None = None
 
 
-def run(row: Row, limits: Limits) -> Record:
-    """The row's record; a crash, a hang or too much memory is a failed one that says so."""
-    with tempfile.TemporaryDirectory(prefix="bench-sweep-") as folder:
+def guarded(row: Row, limits: Limits, stop: threading.Event | None = None) -> Record:
+    """As `run`, whatever happens: an error outside the row's own process (a full disk, say) costs this row."""
+    try:
+        return run(row, limits, stop)
+    except (OSError, ZooError) as error:
+        return mark(failed(row.model, row.kind, error), row)
+
+
+def run(row: Row, limits: Limits, stop: threading.Event | None = None) -> Record:
+    """The row's record; a crash, a hang or too much memory is a failed one that says so.
+
+    stop: ends the row early when it is set. A timed row waits until its device is free.
+    """
+    with tempfile.TemporaryDirectory(prefix="bench-sweep-") as folder, turn(row, stop):
         store, log = Path(folder) / "results.db", Path(folder) / "stderr"
-        status = execute(command(row, store), log, limits)
+        status = execute(command(row, store), log, limits, stop)
         found = Store(store).select(model=None) if store.exists() else []
         tail = last_line(log)
     if found and (status == "" or not found[-1].ok):
@@ -63,14 +79,46 @@ def command(row: Row, store: Path) -> list[str]:
     return [sys.executable, "-m", "benchmarks", row.kind, row.model, *row.options, "--results", str(store)]
 
 
-def execute(words: Sequence[str], log: Path, limits: Limits) -> str:
+@contextmanager
+def turn(row: Row, stop: threading.Event | None = None) -> Iterator[None]:
+    """A timed row's time alone on its device: no other one of this user, in whichever sweep, runs there meanwhile."""
+    if row.kind not in TIMED:
+        yield
+        return
+    path = Path(tempfile.gettempdir()) / f"bench-timing-{os.getuid()}-{physical(device_of(row))}.lock"
+    with path.open("a") as file:
+        while not (stop and stop.is_set()):
+            with suppress(BlockingIOError):
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            time.sleep(POLL_SECONDS)
+        yield
+
+
+def device_of(row: Row) -> str:
+    """The device that a row's options name."""
+    given = [after for before, after in zip(row.options, row.options[1:]) if before == "--device"]
+    return given[-1] if given else "cpu"
+
+
+def physical(device: str) -> str:
+    """A device's name whatever this process sees of the machine: a cluster shows each row its own GPU as the first."""
+    kind, _, number = device.partition(":")
+    if kind != "cuda":
+        return kind
+    visible = [name.strip() for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name.strip()]
+    at = int(number or 0)
+    return f"cuda-{visible[at] if at < len(visible) else at}"
+
+
+def execute(words: Sequence[str], log: Path, limits: Limits, stop: threading.Event | None = None) -> str:
     """Run a command within limits. Returns why it did not end well, or nothing."""
     with log.open("wb") as errors:
         process = subprocess.Popen(
             words, stdout=subprocess.DEVNULL, stderr=errors, stdin=subprocess.DEVNULL, preexec_fn=own_group
         )
         try:
-            return watch(process, limits)
+            return watch(process, limits, stop)
         finally:
             end(process)
 
@@ -82,10 +130,12 @@ def own_group() -> None:
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-def watch(process: subprocess.Popen[bytes], limits: Limits) -> str:
-    """Wait for a process, and kill it when it is over a limit."""
+def watch(process: subprocess.Popen[bytes], limits: Limits, stop: threading.Event | None = None) -> str:
+    """Wait for a process, until it is over a limit or shall stop."""
     deadline = time.monotonic() + limits.seconds
     while process.poll() is None:
+        if stop is not None and stop.is_set():
+            return "stopped with the sweep"
         if time.monotonic() > deadline:
             return f"stopped after {limits.seconds:g} s"
         if limits.memory_mib is not None and (used := group_mib(process.pid)) > limits.memory_mib:

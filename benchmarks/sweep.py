@@ -6,30 +6,31 @@ rows that are missing, whatever happened to the first one.
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
+import queue
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from hashlib import sha256
-from pathlib import Path
 from typing import Any
 
 from benchmarks import row as one
-from benchmarks.record import Record, failed
+from benchmarks import skips
+from benchmarks.record import Record, ResultsError, skipped
 from benchmarks.results import Store
-from benchmarks.row import Limits, Row
+from benchmarks.row import TIMED, Limits, Row
 from zoo.errors import UsageError, ZooError
 
-# Kinds whose numbers are times: never two at once on one device.
-TIMED = ("inference", "training", "compare")
-# How many models ahead of the running one are fetched.
+# How many models ahead of the running ones are fetched.
 AHEAD = 2
 
 Runner = Callable[[Row, Limits], Record]
-Executor = Callable[[Sequence[Row], Limits], Iterator[tuple[Row, Record]]]
+# A row with its record when it ends, and with None when it begins, where that is known.
+Steps = Iterator[tuple[Row, Record | None]]
+Executor = Callable[[Sequence[Row], Limits], Steps]
 
 
 @dataclass(frozen=True)
@@ -40,12 +41,9 @@ class Progress:
     done: Mapping[str, Record]
 
     def pending(self, retry_failed: bool) -> list[Row]:
-        """Rows without a record; with `retry_failed` also those whose record is a failure."""
-        return [
-            row
-            for row in self.rows
-            if row.model not in self.done or (retry_failed and self.done[row.model].status == "failed")
-        ]
+        """Rows without a record and rows that were skipped; with `retry_failed` also those that failed."""
+        again = ("skipped", "failed") if retry_failed else ("skipped",)
+        return [row for row in self.rows if row.model not in self.done or self.done[row.model].status in again]
 
 
 def plan(kind: str, models: Sequence[str], options: Sequence[str]) -> list[Row]:
@@ -67,63 +65,103 @@ def progress(rows: Sequence[Row], store: Store) -> Progress:
 
 
 def run(
-    rows: Sequence[Row], store: Store, executor: Executor, limits: Limits, retry_failed: bool = False
-) -> Iterator[tuple[Row, Record]]:
-    """Run what is missing; each record is in the store before it is yielded."""
-    pending = progress(rows, store).pending(retry_failed)
-    for row, record in executor(pending, limits):
-        store.append(record)
+    rows: Sequence[Row],
+    store: Store,
+    executor: Executor,
+    limits: Limits,
+    retry_failed: bool = False,
+    skip: Callable[[Row], str | None] = lambda row: None,
+) -> Steps:
+    """Run what is missing; each record is in the store before it is yielded.
+
+    skip: why a row is not tried. While the store's disk is full, records wait in memory; if it still is at the end,
+    ResultsError says so, and their rows run again with the next command.
+    """
+    found = progress(rows, store)
+    store.extend([])  # a store that cannot be written is noticed before the work
+    runnable: list[Row] = []
+    for row in found.pending(retry_failed):
+        why = skip(row)
+        if why is None:
+            runnable.append(row)
+        elif not same_skip(found.done.get(row.model), why):
+            yield row, store.append(one.mark(skipped(row.model, row.kind, why), row))
+    waiting: list[Record] = []
+    for row, record in executor(runnable, limits):
+        if record is not None:
+            waiting = save(store, [*waiting, record])
         yield row, record
+    if waiting:
+        store.extend(waiting)
 
 
-def local(jobs: int = 1, device: str = "cpu", fetch: bool = True, runner: Runner = one.run) -> Executor:
+def same_skip(record: Record | None, why: str) -> bool:
+    """Whether a row was skipped before, for the same reason."""
+    return record is not None and record.status == "skipped" and record.reason == why
+
+
+def save(store: Store, records: list[Record]) -> list[Record]:
+    """Add records; returns those that could not be, to be tried again."""
+    try:
+        store.extend(records)
+    except ResultsError:
+        return records
+    return []
+
+
+def local(jobs: int = 1, fetch: bool = True, runner: Runner | None = None) -> Executor:
     """Rows in processes of this machine, `jobs` at a time. Raises UsageError for timed rows side by side."""
 
-    def execute(rows: Sequence[Row], limits: Limits) -> Iterator[tuple[Row, Record]]:
+    def execute(rows: Sequence[Row], limits: Limits) -> Steps:
         if jobs > 1 and rows and rows[0].kind in TIMED:
             raise UsageError(f"--jobs {jobs}: two timed runs on one device disturb each other; {rows[0].kind} takes 1.")
-        if rows and rows[0].kind in TIMED:
-            with only_one(device):
-                yield from pooled(rows, limits, jobs, fetch, runner)
-        else:
-            yield from pooled(rows, limits, jobs, fetch, runner)
+        stop = threading.Event()
+        ahead = prefetcher(rows) if fetch else queue.SimpleQueue()
+        try:
+            yield from pooled(rows, limits, jobs, ahead, runner or partial(one.guarded, stop=stop))
+        finally:
+            stop.set()
+            ahead.put(None)
 
     return execute
 
 
-def pooled(rows: Sequence[Row], limits: Limits, jobs: int, fetch: bool, runner: Runner) -> Iterator[tuple[Row, Record]]:
-    """Rows as they end. While some run, the files of the next ones are fetched."""
-    with ThreadPoolExecutor(jobs) as workers, ThreadPoolExecutor(1) as fetcher:
-        waiting, running = list(rows), dict[Any, Row]()
-        for row in waiting[:AHEAD] if fetch else ():
-            fetcher.submit(fetch_quietly, row.model)
-        try:
-            while waiting or running:
-                while waiting and len(running) < jobs:
-                    row = waiting.pop(0)
-                    running[workers.submit(guarded, runner, row, limits)] = row
-                    if fetch and len(waiting) >= AHEAD:
-                        fetcher.submit(fetch_quietly, waiting[AHEAD - 1].model)
-                yield from collect(running)
-        finally:
-            for future in running:
-                future.cancel()
-            fetcher.shutdown(wait=False, cancel_futures=True)
-
-
-def collect(running: dict[Future[Record], Row]) -> Iterator[tuple[Row, Record]]:
-    """Wait until at least one row has ended."""
-    done, _ = wait(running, return_when=FIRST_COMPLETED)
-    for future in done:
-        yield running.pop(future), future.result()
-
-
-def guarded(runner: Runner, row: Row, limits: Limits) -> Record:
-    """The row's record, whatever happens: an error of the sweep's own (a full disk, say) costs one row."""
+def pooled(rows: Sequence[Row], limits: Limits, jobs: int, ahead: queue.SimpleQueue[Any], runner: Runner) -> Steps:
+    """Rows as they begin and end. While some run, the files of the next ones are fetched."""
+    workers = ThreadPoolExecutor(jobs)
+    waiting, running = list(rows), dict[Future[Record], Row]()
+    for row in waiting[:AHEAD]:
+        ahead.put(row.model)
     try:
-        return runner(row, limits)
-    except (OSError, ZooError) as error:
-        return one.mark(failed(row.model, row.kind, error), row)
+        while waiting or running:
+            while waiting and len(running) < jobs:
+                row = waiting.pop(0)
+                running[workers.submit(runner, row, limits)] = row
+                if len(waiting) >= AHEAD:
+                    ahead.put(waiting[AHEAD - 1].model)
+                yield row, None
+            done, _ = wait(running, return_when=FIRST_COMPLETED)
+            for future in done:
+                yield running.pop(future), future.result()
+    finally:
+        workers.shutdown(wait=False, cancel_futures=True)
+
+
+def prefetcher(rows: Sequence[Row]) -> queue.SimpleQueue[Any]:
+    """Names that are put in are fetched, one after the other; None is the end.
+
+    In a thread that does not keep the program from ending: what it has got of a file is there the next time.
+    """
+    names: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    if rows and skips.needs_weights(rows[0]):
+        threading.Thread(target=fetch_all, args=(names,), daemon=True).start()
+    return names
+
+
+def fetch_all(names: queue.SimpleQueue[Any]) -> None:
+    """Fetch what is put in, until None is."""
+    for name in iter(names.get, None):
+        fetch_quietly(name)
 
 
 def fetch_quietly(model: str) -> None:
@@ -132,23 +170,6 @@ def fetch_quietly(model: str) -> None:
 
     with suppress(ZooError, OSError):
         zoo.fetch(model)
-
-
-@contextmanager
-def only_one(device: str) -> Iterator[None]:
-    """Nobody else of this user times anything on this device meanwhile. Raises UsageError if somebody does."""
-    from zoo.paths import cache_dir
-
-    path = Path(cache_dir()) / f"timing-{device.replace(':', '-')}.lock"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise UsageError(f"another sweep is timing on {device}; wait for it, or use another device.") from None
-        file.write(str(os.getpid()))
-        file.flush()
-        yield
 
 
 def counts(records: Iterable[Record]) -> dict[str, Any]:

@@ -6,11 +6,12 @@ import argparse
 import json
 import shlex
 import sys
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
-from tqdm import tqdm
-
-from benchmarks import executors, sweep
+from benchmarks import executors, skips, sweep
+from benchmarks.live import View, ending
 from benchmarks.record import Record
 from benchmarks.results import Store
 from benchmarks.row import Limits, Row
@@ -58,20 +59,42 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run what is missing. Exit status 1 if any row of the sweep has failed."""
     rows = sweep.plan(args.kind, selection(args), [*shlex.split(args.options), "--device", args.device])
-    store = Store(args.results)
-    if args.dry_run:
-        show(sweep.progress(rows, store), args)
-        return 0
-    limits = Limits(args.timeout, args.memory)
+    skips.options(rows[0])  # options that the benchmark does not know are noticed before the first row
+    store, limits = Store(args.results), limits_of(args)
     before = sweep.progress(rows, store)
-    bar = tqdm(total=len(rows), initial=len(rows) - len(before.pending(args.retry_failed)), unit="row", disable=None)
-    with bar:
-        for row, record in sweep.run(rows, store, executor_of(args), limits, args.retry_failed):
-            bar.update()
-            bar.set_postfix_str(f"{row.model}: {ending(record)}"[:80])
+    if args.dry_run:
+        show(before, args, to_run(before, args))
+        return 0
+    kept = {m: r for m, r in before.done.items() if not (args.retry_failed and r.status == "failed")}
+    view = View(len(rows), kept)
+    with view.shown():
+        steps = sweep.run(rows, store, executor_of(args), limits, args.retry_failed, partial(skip, args))
+        for row, record in steps:
+            view.step(row, record)
     after = sweep.progress(rows, store)
-    show(after, args)
+    show(after, args, {})
     return int(any(record.status == "failed" for record in after.done.values()))
+
+
+def limits_of(args: argparse.Namespace) -> Limits:
+    """What a row may take."""
+    if args.memory is not None and not Path("/proc/self/stat").exists():
+        raise UsageError("--memory reads resident sizes from /proc, which this system does not have.")
+    return Limits(args.timeout, args.memory)
+
+
+def skip(args: argparse.Namespace, row: Row) -> str | None:
+    """Why a row is not tried; whether its data is there is known for this machine only."""
+    return skips.reason(row, here=args.executor == "local")
+
+
+def to_run(found: sweep.Progress, args: argparse.Namespace) -> dict[str, str]:
+    """What would be done with each row that is pending: run it, run it again, or skip it."""
+    told = {}
+    for row in found.pending(args.retry_failed):
+        why, before = skip(args, row), found.done.get(row.model)
+        told[row.model] = f"to skip ({why})" if why else f"to run again; {ending(before)}" if before else "to run"
+    return told
 
 
 def selection(args: argparse.Namespace) -> list[str]:
@@ -79,10 +102,14 @@ def selection(args: argparse.Namespace) -> list[str]:
     if not (args.pattern or args.all or args.family or args.task or args.dataset):
         raise UsageError("which models? Name some, or a --family, --task or --dataset, or say --all.")
     conditions = {"family": args.family, "task": args.task, "dataset": args.dataset}
-    found = {m for p in args.pattern or ["*"] for m in manifest.list_models(p, **conditions)}
-    if not found:
-        raise UsageError("no model matches that selection; `zoo list` shows what there is.")
-    return sorted(found)
+    found = {
+        pattern: manifest.list_models(pattern, unpublished=pattern != "*", **conditions)
+        for pattern in args.pattern or ["*"]
+    }
+    for pattern, models in found.items():
+        if not models:
+            raise UsageError(f"no model matches '{pattern}' in that selection; `zoo list` shows what there is.")
+    return sorted({model for models in found.values() for model in models})
 
 
 def executor_of(args: argparse.Namespace) -> Executor:
@@ -91,25 +118,19 @@ def executor_of(args: argparse.Namespace) -> Executor:
         return executors.ray(args.address, args.gpus, args.cpus)
     if args.executor == "slurm":
         return executors.slurm(Path(args.folder), args.partition, int(args.gpus), int(args.cpus))
-    return sweep.local(args.jobs, args.device, fetch=not args.no_fetch_ahead)
+    return sweep.local(args.jobs, fetch=not args.no_fetch_ahead)
 
 
-def show(found: sweep.Progress, args: argparse.Namespace) -> None:
-    """Every row and how it ended, on stdout; a count on stderr."""
-    rows = [line(row, found.done.get(row.model)) for row in found.rows]
+def show(found: sweep.Progress, args: argparse.Namespace, pending: Mapping[str, str]) -> None:
+    """Every row and how it ended, or what would be done with it, on stdout; a count on stderr."""
+    rows = [line(row, found.done.get(row.model), pending.get(row.model)) for row in found.rows]
     print(json.dumps(rows, indent=1) if args.json else format_table(rows))
-    totals = ", ".join(f"{count} {status}" for status, count in sweep.counts(found.done.values()).items())
-    print(f"bench: {len(found.rows)} rows: {totals}, {len(found.rows) - len(found.done)} to run", file=sys.stderr)
+    ended = [record for model, record in found.done.items() if model not in pending]
+    totals = ", ".join(f"{count} {status}" for status, count in sweep.counts(ended).items())
+    print(f"bench: {len(found.rows)} rows: {totals}, {len(found.rows) - len(ended)} to run", file=sys.stderr)
 
 
-def line(row: Row, record: Record | None) -> dict[str, object]:
+def line(row: Row, record: Record | None, pending: str | None) -> dict[str, object]:
     """One row."""
-    return {"model": row.model, "result": ending(record) if record else "to run", "id": record.id[:8] if record else ""}
-
-
-def ending(record: Record) -> str:
-    """How a row ended, in a few words."""
-    if not record.ok:
-        return f"{record.status} ({record.reason})"
-    shown = [f"{k} {record.metrics[k]:.4g}" for k in ("box_ap", "mask_ap", "fps") if k in record.metrics]
-    return " ".join(["ok", *shown])
+    result = pending or (ending(record) if record else "to run")
+    return {"model": row.model, "result": result, "id": record.id[:8] if record else ""}
