@@ -21,6 +21,9 @@ MAX_NODES = MAX_OPCODES
 TEXT_PER_NODE = 64
 """Letters or bytes that count as one more value."""
 
+MAX_HELD_BYTES = 65536
+"""Size from which bytes inside a plain pickle stay in the file until they are needed."""
+
 MAX_NAME = 1000
 """Letters of `module.Class`."""
 

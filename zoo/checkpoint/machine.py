@@ -8,6 +8,7 @@ from typing import Any, BinaryIO
 
 from zoo.checkpoint import limits
 from zoo.checkpoint.rebuild import ArrayBuilder
+from zoo.checkpoint.values import Slice
 from zoo.errors import CorruptCheckpoint
 
 PersistentLoad = Callable[[object], object]
@@ -26,10 +27,11 @@ MARK = Mark()
 class Machine:
     """The stack machine. `stack` and `memo` hold plain values, refs, `Global`s and `Inert`s, never anything else."""
 
-    def __init__(self, file: BinaryIO, end: int, persistent_load: PersistentLoad | None) -> None:
+    def __init__(self, file: BinaryIO, end: int, persistent_load: PersistentLoad | None, skip: bool) -> None:
         self.file = file
         self.end = end
         self.persistent_load = persistent_load
+        self.skip = skip
         self.stack: list[object] = []
         self.memo: dict[int, object] = {}
         self.budget = 4 * end + 16 * limits.MAX_OPCODES
@@ -43,6 +45,14 @@ class Machine:
         if len(data) != count:
             raise CorruptCheckpoint("ends in the middle of a pickle")
         return data
+
+    def take_bytes(self, count: int) -> bytes | Slice:
+        """`take`, or where the bytes are if they are many: the arrays of Detectron2's files are not read by looking."""
+        position = self.file.tell() if self.skip and count > limits.MAX_HELD_BYTES else None
+        if position is None or count > self.end - position:
+            return self.take(count)
+        self.file.seek(count, 1)
+        return Slice(position, count)
 
     def number(self, layout: str, size: int) -> int:
         return struct.unpack(layout, self.take(size))[0]

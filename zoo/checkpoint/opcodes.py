@@ -38,6 +38,11 @@ def _sized(layout: str, size: int, convert: Callable[[bytes], object]) -> Callab
     return lambda machine: machine.stack.append(convert(machine.take(unpack(machine.file.read(size))[0])))
 
 
+def _bytes(layout: str, size: int) -> Callable[[Machine], None]:
+    unpack = struct.Struct(layout).unpack
+    return lambda machine: machine.stack.append(machine.take_bytes(unpack(machine.file.read(size))[0]))
+
+
 def _text(convert: Callable[[bytes], object]) -> Callable[[Machine], None]:
     return lambda machine: machine.stack.append(convert(machine.line()))
 
@@ -69,6 +74,11 @@ def _quoted(line: bytes) -> str:
     if len(line) < 2 or line[:1] not in b"'\"" or line[:1] != line[-1:]:
         raise CorruptCheckpoint("holds a string without its quotes")
     return _latin1(escape_decode(line[1:-1])[0])  # type: ignore[arg-type]
+
+
+def _long_string(machine: Machine) -> None:
+    found = machine.take_bytes(struct.unpack("<i", machine.file.read(4))[0])
+    machine.stack.append(_latin1(found) if isinstance(found, bytes) else found)
 
 
 def _proto(machine: Machine) -> None:
@@ -273,12 +283,12 @@ STEPS: dict[bytes, Callable[[Machine], None]] = {
     b"F": _text(float),
     b"G": _fixed(">d", 8),
     b"S": _text(_quoted),
-    b"T": _sized("<i", 4, _latin1),
+    b"T": _long_string,
     b"U": _sized("<B", 1, _latin1),
-    b"B": _sized("<I", 4, bytes),
+    b"B": _bytes("<I", 4),
     b"C": _sized("<B", 1, bytes),
-    b"\x8e": _sized("<Q", 8, bytes),
-    b"\x96": _sized("<Q", 8, bytearray),
+    b"\x8e": _bytes("<Q", 8),
+    b"\x96": _bytes("<Q", 8),
     b"V": _text(lambda line: line.decode("raw-unicode-escape")),
     b"X": _sized("<I", 4, _utf8),
     b"\x8c": _sized("<B", 1, _utf8),

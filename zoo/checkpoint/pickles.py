@@ -16,14 +16,17 @@ from zoo.checkpoint.opcodes import STEPS
 from zoo.errors import CorruptCheckpoint, UnsafeCheckpoint, ZooError
 
 
-def read_pickle(file: BinaryIO, end: int, persistent_load: PersistentLoad | None = None) -> object:
+def read_pickle(
+    file: BinaryIO, end: int, persistent_load: PersistentLoad | None = None, *, skip: bool = False
+) -> object:
     """Read one pickle from where `file` stands, and leave `file` just behind it.
 
     end: position in `file` that no read may pass. persistent_load: what external ids (torch's storages) stand for.
+    skip: leave long byte strings in the file, as `Slice`s.
     Raises UnsafeCheckpoint for a forbidden instruction or name, CorruptCheckpoint for everything that is broken.
     """
     try:
-        value = run(Machine(file, end, persistent_load))
+        value = run(Machine(file, end, persistent_load, skip))
     except ZooError:
         raise
     except (ArithmeticError, AttributeError, LookupError, MemoryError, RecursionError, TypeError, ValueError) as error:

@@ -12,7 +12,7 @@ from zoo.errors import CorruptCheckpoint
 
 def open_pickle(path: Path, file: BinaryIO, size: int) -> Contents:
     """Open a plain pickle. Raises UnsafeCheckpoint, CorruptCheckpoint."""
-    root = read_pickle(file, size)
+    root = read_pickle(file, size, skip=True)
     if file.tell() != size:
         raise CorruptCheckpoint(f"has {size - file.tell()} bytes behind its pickle")
     return Contents(path, "pickle", root)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import struct
 
-from zoo.checkpoint.values import ITEM_SIZES, ArrayData, Global, StorageRef, TensorRef
+from zoo.checkpoint.values import ITEM_SIZES, ArrayData, Global, Slice, StorageRef, TensorRef
 from zoo.errors import CorruptCheckpoint, UnsafeCheckpoint
 
 STORAGE_TYPES = {
@@ -83,7 +83,7 @@ class ArrayBuilder:
         _, shape, dtype, fortran_order, data = state
         if isinstance(data, str):  # Python 2 wrote bytes as a string
             data = data.encode("latin-1")
-        if not isinstance(data, bytes):
+        if not isinstance(data, (bytes, Slice)):
             raise UnsafeCheckpoint("holds a numpy array of objects")
         self.array = ArrayData(dtype.name, check_shape(shape), bool(fortran_order), data)
         if len(data) != ITEM_SIZES[dtype.name] * _product(self.array.shape):
@@ -92,9 +92,9 @@ class ArrayBuilder:
 
 def array_from_buffer(data: object, dtype: object, shape: object, order: object = "C", *_: object) -> ArrayData:
     """`numpy.core.numeric._frombuffer`, which is how protocol 5 writes arrays."""
-    if not isinstance(data, (bytes, bytearray)) or not isinstance(dtype, DtypeData) or order not in ("C", "F"):
+    if not isinstance(data, (bytes, Slice)) or not isinstance(dtype, DtypeData) or order not in ("C", "F"):
         raise CorruptCheckpoint("holds a numpy array without plain data")
-    array = ArrayData(dtype.name, check_shape(shape), order == "F", bytes(data))
+    array = ArrayData(dtype.name, check_shape(shape), order == "F", data)
     if len(data) != ITEM_SIZES[dtype.name] * _product(array.shape):
         raise CorruptCheckpoint(f"holds a numpy array of shape {array.shape} with {len(data)} bytes")
     return array

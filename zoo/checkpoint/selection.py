@@ -9,15 +9,12 @@ from __future__ import annotations
 import json
 from typing import cast
 
-from zoo.checkpoint.limits import MAX_REPEATS, check_structure
-from zoo.checkpoint.values import ITEM_SIZES, ArrayData, Global, Inert, TensorRef
+from zoo.checkpoint.limits import MAX_HELD_BYTES, MAX_REPEATS, check_structure
+from zoo.checkpoint.values import ITEM_SIZES, ArrayData, Global, Inert, Slice, TensorRef
 from zoo.errors import CorruptCheckpoint, UnsafeCheckpoint
 
 WRAPPERS = ("state_dict", "model", "model_state", "model_state_dict", "ema_state_dict", "params", "blobs")
 """Keys under which files keep their weights, the most specific first."""
-
-MAX_LISTED = 65536
-"""Elements up to which an array in the metadata is turned into a list."""
 
 Ref = TensorRef | ArrayData
 
@@ -121,12 +118,14 @@ def convert(value: object, seen: dict[int, object]) -> object:
         return value.decode("latin-1")
     if isinstance(value, (TensorRef, ArrayData)):
         return array(value)
+    if isinstance(value, Slice):
+        return Inert("bytes", (len(value),))
     return Inert(getattr(value, "name", type(value).__name__))
 
 
 def array(value: Ref) -> object:
     """A small numpy array as nested lists, any other tensor as an inert note of its shape."""
-    if isinstance(value, ArrayData) and len(value.data) <= MAX_LISTED:
+    if isinstance(value, ArrayData) and isinstance(value.data, bytes) and len(value.data) <= MAX_HELD_BYTES:
         from zoo.checkpoint.tensors import to_numpy
 
         return to_numpy(value).tolist()

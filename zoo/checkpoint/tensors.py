@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, BinaryIO
 
 from zoo.checkpoint.contents import Contents, Span
-from zoo.checkpoint.values import ITEM_SIZES, ArrayData, StorageRef, TensorRef
+from zoo.checkpoint.values import ITEM_SIZES, ArrayData, Slice, StorageRef, TensorRef
 from zoo.errors import CorruptCheckpoint
 
 if TYPE_CHECKING:
@@ -22,11 +22,18 @@ MANY_BYTES = 16 * 2**20
 THREADS = min(4, os.cpu_count() or 1)
 
 
-def to_numpy(array: ArrayData) -> np.ndarray:
-    """A numpy array on the bytes that the file holds (read-only)."""
+def to_numpy(array: ArrayData, file: BinaryIO | None = None) -> np.ndarray:
+    """A numpy array; the bytes of a `Slice` are read from `file`. Raises CorruptCheckpoint."""
     import numpy as np
 
-    flat = np.frombuffer(array.data, dtype=array.dtype)
+    if isinstance(array.data, Slice):
+        assert file is not None
+        flat = np.empty(len(array.data) // ITEM_SIZES[array.dtype], array.dtype)
+        file.seek(array.data.offset)
+        if file.readinto(memoryview(flat).cast("B")) != len(array.data):  # type: ignore[arg-type, attr-defined]
+            raise CorruptCheckpoint("is truncated: an array's data end early")
+    else:
+        flat = np.frombuffer(array.data, dtype=array.dtype).copy()
     return flat.reshape(array.shape, order="F" if array.fortran_order else "C")
 
 
@@ -40,7 +47,7 @@ def load_tensors(
     needed = {ref.storage.key: ref.storage for ref in refs.values() if isinstance(ref, TensorRef)}
     ordered = sorted(needed.values(), key=lambda storage: contents.spans[storage.key].offset)
     buffers = read_storages(contents, ordered, file)
-    return {name: lay(ref, buffers) for name, ref in refs.items()}
+    return {name: lay(ref, buffers, file) for name, ref in refs.items()}
 
 
 def read_storages(contents: Contents, storages: Sequence[StorageRef], file: BinaryIO) -> dict[str, torch.Tensor]:
@@ -77,12 +84,12 @@ def read_storage(file: BinaryIO, storage: StorageRef, span: Span) -> torch.Tenso
     return buffer
 
 
-def lay(ref: TensorRef | ArrayData, buffers: Mapping[str, torch.Tensor]) -> torch.Tensor:
-    """One tensor on its storage; `TensorRef`s were proven to stay inside when they were made."""
+def lay(ref: TensorRef | ArrayData, buffers: Mapping[str, torch.Tensor], file: BinaryIO) -> torch.Tensor:
+    """One tensor on its storage, or read from `file`; `TensorRef`s were proven to stay inside when they were made."""
     import torch
 
     if isinstance(ref, ArrayData):
-        return torch.from_numpy(to_numpy(ref).copy())
+        return torch.from_numpy(to_numpy(ref, file))
     storage = buffers[ref.storage.key].untyped_storage()
     tensor = torch.empty(0, dtype=getattr(torch, ref.dtype))
     return tensor.set_(storage, ref.offset, ref.shape, ref.strides)  # type: ignore[call-overload]

@@ -69,13 +69,24 @@ class TensorRef:
 
 
 @dataclass(frozen=True, slots=True)
+class Slice:
+    """Bytes inside a pickle that were passed over: `length` bytes at `offset` of the file."""
+
+    offset: int
+    length: int
+
+    def __len__(self) -> int:
+        return self.length
+
+
+@dataclass(frozen=True, slots=True)
 class ArrayData:
-    """A numpy array as its pickle describes it; `data` holds the elements in C or Fortran order."""
+    """A numpy array as its pickle describes it; `data` holds the elements in C or Fortran order, or says where."""
 
     dtype: str
     shape: tuple[int, ...]
     fortran_order: bool
-    data: bytes = field(repr=False)
+    data: bytes | Slice = field(repr=False)
 
 
 @dataclass(eq=False, slots=True)

@@ -84,7 +84,7 @@ BOMBS = {
     + (b"cmine\nX\n" + get(1) + b"}" + text(b"a") + b"Ns\x920") * 50_000
     + b"N.",
     "a text that is named again and again": often(text(b"t" * 5_000_000)),
-    "bytes that are named again and again": often(b"B" + struct.pack("<I", 5_000_000) + bytes(5_000_000)),
+    "bytes that are named again and again": often(b"B" + struct.pack("<I", 60_000) + bytes(60_000)),
     "a small array that is named again and again": often(array(64_000)),
     "a long list that is named again and again": often(b"(" + b"N" * 100_000 + b"l"),
     "laughter that ends in numbers": laughing(b"K\x01"),

@@ -16,7 +16,8 @@ import torch
 from tests.zoo.checkpoint.conftest import META, equal, save
 from zoo.checkpoint import Checkpoint, read
 from zoo.checkpoint.inspection import inspect
-from zoo.checkpoint.values import Inert
+from zoo.checkpoint.opening import open_checkpoint
+from zoo.checkpoint.values import Inert, Slice
 from zoo.checkpoint.writing import convert
 from zoo.checkpoint.writing import save as save_safetensors
 from zoo.errors import CorruptCheckpoint
@@ -165,3 +166,28 @@ def test_inspection_reads_no_tensors_and_needs_no_torch(saved, state):
 def test_module_versions_do_not_get_in_the_way(saved):
     assert isinstance(read(saved[0]).state_dict, dict)
     assert OrderedDict not in {type(value) for value in read(saved[0]).meta.values()}
+
+
+@pytest.mark.parametrize("protocol", [2, 3, 4, 5])
+def test_long_arrays_of_a_pickle_are_read_when_they_are_needed(protocol, tmp_path, monkeypatch):
+    arrays = {
+        "plain": np.arange(40_000, dtype=np.float32).reshape(200, 200),
+        "fortran": np.asfortranarray(np.arange(90_000, dtype=np.int64).reshape(300, 300)),
+        "short": np.arange(5, dtype=np.float16),
+    }
+    path = tmp_path / "x.pkl"
+    path.write_bytes(pickle.dumps({"model": arrays, "note": bytes(100_000)}, protocol))
+    state = read(path).state_dict
+    assert all(np.array_equal(state[name].numpy(), arrays[name]) for name in arrays)
+    monkeypatch.setattr("zoo.checkpoint.tensors.to_numpy", None)
+    assert [shape for _, shape, _ in inspect(path).tensors] == [(200, 200), (300, 300), (5,)]
+    root = open_checkpoint(path).root
+    assert isinstance(root["model"]["plain"].data, Slice) == (protocol > 2)  # protocol 2 has no bytes, only text
+
+
+@pytest.mark.parametrize("end", [-1, -1000, -200_000])
+def test_a_pickle_that_ends_in_a_long_array_is_corrupt(end, tmp_path):
+    path = tmp_path / "x.pkl"
+    path.write_bytes(pickle.dumps({"model": {"w": np.zeros(100_000)}}, 3)[:end])
+    with pytest.raises(CorruptCheckpoint):
+        inspect(path)
