@@ -11,6 +11,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from zoo.errors import UsageError
+
 SYNCHRONISED = ("SyncBN", "MMSyncBN", "NaiveSyncBN")
 
 
@@ -28,15 +30,26 @@ class Place(NamedTuple):
 
 
 def join(device: str = "cpu") -> Place:
-    """Join the processes that torchrun started; without it, stay alone. A GPU is taken by local rank."""
+    """Join the processes that torchrun started; without it, stay alone. A GPU is taken by local rank.
+
+    Raises UsageError for a device that is not there.
+    """
     world = int(os.environ.get("WORLD_SIZE", "1"))
     rank, local = int(os.environ.get("RANK", "0")), int(os.environ.get("LOCAL_RANK", "0"))
-    chosen = torch.device(f"cuda:{local}" if device == "cuda" and world > 1 else device)
+    chosen = usable(f"cuda:{local}" if device == "cuda" else device)
     if chosen.type == "cuda":
         torch.cuda.set_device(chosen)
     if world > 1 and not dist.is_initialized():
         dist.init_process_group("nccl" if chosen.type == "cuda" else "gloo")
     return Place(rank, world, chosen)
+
+
+def usable(name: str) -> torch.device:
+    """A device that can hold tensors. Raises UsageError."""
+    try:
+        return torch.empty(0, device=name).device
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise UsageError(f"device {name} cannot be used here: {str(error).splitlines()[0]}") from None
 
 
 def leave() -> None:

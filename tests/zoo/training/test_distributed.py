@@ -8,6 +8,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+import torch
+
+from zoo.errors import UsageError
+from zoo.training import distributed
+
 ROOT = Path(__file__).parents[3]
 
 
@@ -24,3 +30,14 @@ def test_two_processes_keep_the_same_weights_and_resume_exactly(shapes: Path, tm
     assert first["losses"] != second["losses"], "each has pictures of its own"
     for process in (first, second):
         assert process["resumed"] == process["losses"][1:]
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_device_that_is_not_there_is_refused_in_a_sentence() -> None:
+    with pytest.raises(UsageError, match="device cuda:0 cannot be used here"):
+        distributed.join("cuda")
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_gpu_needs_no_number() -> None:
+    assert distributed.join("cuda").device == torch.device("cuda", 0)
