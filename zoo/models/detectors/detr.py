@@ -9,7 +9,7 @@ from torch import Tensor
 
 from zoo.models.detectors.single_stage import SingleStageDetector
 from zoo.models.queries.padding import padding_mask
-from zoo.models.training.methods import losses_of
+from zoo.models.training.methods import dense_losses
 from zoo.models.training.targets import Truth
 from zoo.structures import Detections, Frame
 
@@ -28,4 +28,4 @@ class DETR(SingleStageDetector):
 
     def compute_losses(self, images: Tensor, frames: Sequence[Frame], truths: Sequence[Truth]) -> dict[str, Tensor]:
         """The head's losses."""
-        return losses_of(self.bbox_head)(self.bbox_head, self.outputs(images, frames), frames, truths)
+        return dense_losses(self.bbox_head, self.outputs(images, frames), frames, truths)

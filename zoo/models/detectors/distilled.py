@@ -12,7 +12,8 @@ from torch import Tensor
 from zoo.errors import UsageError
 from zoo.models.detectors.base import Detector
 from zoo.models.detectors.single_stage import SingleStageDetector
-from zoo.models.training.methods import losses_of
+from zoo.models.layers.precision import full_precision
+from zoo.models.training.methods import dense_losses
 from zoo.models.training.targets import Truth
 from zoo.structures import Frame
 
@@ -47,8 +48,8 @@ class Distilled(SingleStageDetector):
         if self.teacher is None:
             name = self.teacher_name or "the published teacher"
             raise UsageError(f"this network learns from another one: model.teach(zoo.load('{name}')) first")
-        compute, teacher = losses_of(self.bbox_head), self.teacher.to(images.device)
+        teacher = self.teacher.to(images.device)
         with torch.no_grad():
             advice = teacher.bbox_head(teacher.features(images))
         outputs = self.bbox_head(self.features(images))
-        return compute(self.bbox_head, outputs, frames, truths, teacher.bbox_head, advice)
+        return dense_losses(self.bbox_head, outputs, frames, truths, teacher.bbox_head, full_precision(advice))

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from zoo.models.detectors.single_stage import SingleStageDetector, trained_whole
 from zoo.models.layers.precision import full_precision
-from zoo.models.training.methods import losses_of
+from zoo.models.training.methods import dense_losses
 from zoo.models.training.targets import Truth
 from zoo.structures import Detections, Frame, Sample
 
@@ -30,8 +30,8 @@ class KeypointDetector(SingleStageDetector):
 
     def compute_losses(self, images: Tensor, frames: Sequence[Frame], truths: Sequence[Truth]) -> dict[str, Tensor]:
         """The head's losses."""
-        compute = losses_of(self.bbox_head)
-        return compute(self.bbox_head, self.bbox_head(self.features(images)), frames, truths, input_size(images))
+        outputs = self.bbox_head(self.features(images))
+        return dense_losses(self.bbox_head, outputs, frames, truths, input_size(images))
 
 
 class CornerNet(KeypointDetector):

@@ -13,7 +13,7 @@ from zoo.models.build import component
 from zoo.models.detectors.base import Detector
 from zoo.models.detectors.panoptic_fpn import in_output
 from zoo.models.queries.padding import padding_mask
-from zoo.models.training.methods import losses_of
+from zoo.models.training.methods import dense_losses
 from zoo.models.training.targets import Truth
 from zoo.structures import Detections, Frame
 
@@ -47,7 +47,7 @@ class MaskFormer(Detector):
     def compute_losses(self, images: Tensor, frames: Sequence[Frame], truths: Sequence[Truth]) -> dict[str, Tensor]:
         """The head's losses. Stuff is learnt as objects are, with its own labels and masks."""
         truths = [on_input(truth, images) for truth in truths]
-        return losses_of(self.panoptic_head)(self.panoptic_head, self.outputs(images, frames), frames, truths)
+        return dense_losses(self.panoptic_head, self.outputs(images, frames), frames, truths)
 
 
 def on_input(truth: Truth, images: Tensor) -> Truth:

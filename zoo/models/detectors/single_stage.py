@@ -10,7 +10,7 @@ from torch import Tensor
 from zoo.models.build import component
 from zoo.models.detectors.base import Detector
 from zoo.models.layers.precision import full_precision
-from zoo.models.training.methods import losses_of
+from zoo.models.training.methods import dense_losses
 from zoo.models.training.targets import Truth
 from zoo.structures import Detections, Frame
 
@@ -39,8 +39,7 @@ class SingleStageDetector(Detector):
 
     def compute_losses(self, images: Tensor, frames: Sequence[Frame], truths: Sequence[Truth]) -> dict[str, Tensor]:
         """The head's losses."""
-        compute = losses_of(self.bbox_head)
-        return compute(self.bbox_head, self.bbox_head(self.features(images)), frames, truths)
+        return dense_losses(self.bbox_head, self.bbox_head(self.features(images)), frames, truths)
 
 
 def trained_whole(backbone: Mapping[str, Any]) -> Mapping[str, Any]:

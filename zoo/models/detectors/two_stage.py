@@ -12,7 +12,7 @@ from zoo.errors import UsageError
 from zoo.models.build import component
 from zoo.models.detectors.base import Detector
 from zoo.models.layers.precision import full_precision
-from zoo.models.training.methods import losses_of
+from zoo.models.training.methods import dense_losses, losses_of
 from zoo.models.training.targets import Truth
 from zoo.structures import Detections, Frame
 
@@ -38,8 +38,7 @@ class RPN(Detector):
 
     def compute_losses(self, images: Tensor, frames: Sequence[Frame], truths: Sequence[Truth]) -> dict[str, Tensor]:
         """The head's losses."""
-        compute = losses_of(self.rpn_head)
-        return compute(self.rpn_head, self.rpn_head(self.features(images)), frames, truths)
+        return dense_losses(self.rpn_head, self.rpn_head(self.features(images)), frames, truths)
 
 
 class TwoStageDetector(Detector):
@@ -88,10 +87,10 @@ class TwoStageDetector(Detector):
     ) -> tuple[dict[str, Tensor], list[Tensor]]:
         """The region proposal network's losses, and its proposals per picture, (M, 4) xyxy without gradients."""
         outputs = self.rpn_head(features)
-        losses = losses_of(self.rpn_head)(self.rpn_head, outputs, frames, truths)
+        losses = dense_losses(self.rpn_head, outputs, frames, truths)
         with torch.no_grad():
             cfg = self.train_cfg.get("rpn_proposal", self.rpn_head.test_cfg)
-            found = self.rpn_head.predict(outputs, frames, cfg)
+            found = self.rpn_head.predict(full_precision(outputs), frames, cfg)
         return losses, [d.boxes for d in found]
 
 

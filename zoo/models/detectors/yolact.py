@@ -11,7 +11,7 @@ from torch import Tensor
 from zoo.models.build import component
 from zoo.models.detectors.single_stage import SingleStageDetector, trained_whole
 from zoo.models.layers.precision import full_precision
-from zoo.models.training.methods import losses_of
+from zoo.models.training.methods import dense_losses
 from zoo.models.training.targets import Truth
 from zoo.structures import Detections, Frame
 
@@ -48,5 +48,5 @@ class YOLACT(SingleStageDetector):
     def compute_losses(self, images: Tensor, frames: Sequence[Frame], truths: Sequence[Truth]) -> dict[str, Tensor]:
         """Losses of the boxes, the segmentation and the masks."""
         features = self.features(images)
-        maps = self.mask_head(features[0]), self.segm_head(features[0])
-        return losses_of(self.bbox_head)(self.bbox_head, self.bbox_head(features), frames, truths, *maps, self)
+        maps = full_precision((self.mask_head(features[0]), self.segm_head(features[0])))
+        return dense_losses(self.bbox_head, self.bbox_head(features), frames, truths, *maps, self)

@@ -9,9 +9,11 @@ from collections.abc import Callable
 from pkgutil import resolve_name
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from zoo.errors import NotTrainable
+from zoo.models.layers.precision import full_precision
 
 # Class of a head -> "module:function" below zoo.models.training. Dense heads: (head, outputs, frames, truths) -> dict;
 # heads on regions: (head, features, proposals, frames, truths) -> dict.
@@ -78,3 +80,12 @@ def losses_of(head: nn.Module) -> Callable[..., dict[str, Tensor]]:
         raise NotTrainable(f"{kind} has no losses yet: it detects, but does not train")
     function: Any = resolve_name("zoo.models.training." + LOSSES[kind])
     return function
+
+
+def dense_losses(head: nn.Module, outputs: Any, *rest: Any) -> dict[str, Tensor]:
+    """A dense head's losses in full precision, also of outputs in half: so many small terms do not add up in that.
+
+    rest: what the head's function takes beside its outputs.
+    """
+    with torch.autocast(next(head.parameters()).device.type, enabled=False):
+        return losses_of(head)(head, full_precision(outputs), *rest)

@@ -94,9 +94,8 @@ def mask_loss(
     soft = torch.einsum("kp,phw->khw", coefficients[positive], prototypes).sigmoid()
     found = crop(soft, boxes, frame.size).clamp(0, 1)
     wanted = shrunk(truth, found.shape[-2:])[owners[positive]]
-    # Over probabilities, since the crop has made zeros of them: outside of autocast, which forbids it.
-    with torch.autocast(found.device.type, enabled=False):
-        loss = F.binary_cross_entropy(found.float(), wanted, reduction="none").mean(dim=(1, 2))
+    # Over probabilities, since the crop has made zeros of them.
+    loss = F.binary_cross_entropy(found, wanted, reduction="none").mean(dim=(1, 2))
     share = (boxes[:, 2:] - boxes[:, :2]) / boxes.new_tensor([frame.size[1], frame.size[0]])
     return mask_head.loss_mask_weight * (loss / share.prod(dim=1)).sum(), len(positive)
 

@@ -13,7 +13,7 @@ import zoo
 from zoo.errors import UsageError
 from zoo.models.build import component
 from zoo.models.overlaps import aligned_iou
-from zoo.models.training import memory
+from zoo.models.training import memory, methods
 from zoo.models.training.assigners.task_aligned import TaskAlignedAssigner
 from zoo.models.training.heatmaps import add_spot, reach
 from zoo.models.training.losses.harmonized import GHMC
@@ -157,3 +157,18 @@ def test_a_student_without_teacher_says_whom_it_needs() -> None:
     target = {"boxes": BOXES, "labels": TRUTH.labels}
     with pytest.raises(UsageError, match=r"zoo.load\('gfl_r101_fpn_mstrain_2x_coco'\)"):
         model.losses(torch.zeros(1, 3, 64, 64), [(64, 64)], [target])
+
+
+@pytest.mark.parametrize("name", ["demo_yolox", "demo_atss"])
+def test_dense_losses_are_of_full_precision_in_mixed_precision_too(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+
+    def watched(head: nn.Module, outputs: list[list[torch.Tensor]], *rest: object) -> dict[str, torch.Tensor]:
+        seen.append((torch.is_autocast_enabled("cpu"), {x.dtype for level in outputs for x in level}))
+        return {}
+
+    monkeypatch.setattr(methods, "losses_of", lambda head: watched)
+    target = {"boxes": BOXES, "labels": torch.tensor([0, 1])}
+    with torch.autocast("cpu", torch.bfloat16):
+        zoo.build(name).train().losses(torch.zeros(1, 3, 64, 64), [(64, 64)], [target])
+    assert seen == [(False, {torch.float32})]
