@@ -1,0 +1,144 @@
+"""What a nightly accuracy run of the whole zoo takes on a number of GPUs, from the measured cost of each model.
+
+    python -m benchmarks.perf.nightly [--gpus 64] [--results results.db] [--device NAME] [--fixed 40] [--json]
+
+A model's seconds per picture are those of its newest record in the result store (`bench inference`, one picture at a
+time, float32, on `--device` if that is given); else the reference's published speed, measured on a V100; else the
+median of its family, else of all. A row is that times the pictures of its data set plus `--fixed` seconds for loading,
+building and evaluating. Rows are placed on GPUs as they become free: in alphabetical order, longest first, and longest
+first with rows above `--split` minutes dealt out to several processes. Reading and resizing of pictures is taken to
+keep up; docs/scale.md says what that needs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import heapq
+import json
+import math
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from statistics import median
+from typing import Any, NamedTuple
+
+import zoo
+from benchmarks.record import Record
+from benchmarks.results import Store
+from zoo.entry import Entry
+
+# How many pictures the split that results are published for has, as the data sets' authors say; others: as COCO.
+PICTURES = {
+    "lvis_v1": 19_809,
+    "voc_0712": 4_952,
+    "cityscapes": 500,
+    "openimages_v6": 41_620,
+    "openimages_challenge_2019": 41_620,
+    "objects365_v1": 30_000,
+    "objects365_v2": 80_000,
+}
+COCO = 5_000
+
+
+class Cost(NamedTuple):
+    """Seconds per picture, and where they come from: here, published, family or all."""
+
+    seconds: float
+    source: str
+
+
+def main() -> None:
+    """Compute, and print the table or JSON."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0] if __doc__ else None)
+    parser.add_argument("--gpus", type=int, default=64)
+    parser.add_argument("--results", metavar="FILE")
+    parser.add_argument("--device", metavar="NAME", help="part of the device's name in the records")
+    parser.add_argument("--fixed", type=float, default=40.0, metavar="S", help="seconds per row beside the pictures")
+    parser.add_argument("--split", type=float, default=20.0, metavar="MIN", help="rows above this are dealt out")
+    parser.add_argument("--json", action="store_true")
+    args = parser.parse_args()
+    entries = [zoo.get(name) for name in zoo.list_models()]
+    records = Store(args.results).select(kind="inference", status="ok", samples=False)
+    costs = costs_of(entries, measured(records, args.device))
+    result = night(entries, costs, args.gpus, args.fixed, 60 * args.split)
+    lines = [f"{key:48} {value}" for key, value in result.items()]
+    print(json.dumps(result, indent=1) if args.json else "\n".join(lines))
+
+
+def measured(records: Sequence[Record], device: str | None) -> dict[str, float]:
+    """Seconds per picture by model: the newest plain measurement of one picture at a time."""
+    return {
+        record.model: 1 / record.metrics["fps"]
+        for record in sorted(records, key=lambda r: r.time)
+        if record.metrics.get("fps")
+        and record.parameters.get("batch") == 1
+        and not record.parameters.get("options")
+        and (device is None or device in str(record.environment.get("device")))
+    }
+
+
+def costs_of(entries: Sequence[Entry], here: Mapping[str, float]) -> dict[str, Cost]:
+    """The cost of each model by name."""
+    known = {entry.name: cost for entry in entries if (cost := own_cost(entry, here))}
+    families: dict[str, list[float]] = defaultdict(list)
+    for entry in entries:
+        if entry.name in known:
+            families[entry.family].append(known[entry.name].seconds)
+    everything = median(cost.seconds for cost in known.values())
+    for entry in entries:
+        if entry.name not in known:
+            alike = families.get(entry.family)
+            known[entry.name] = Cost(median(alike), "family") if alike else Cost(everything, "all")
+    return known
+
+
+def own_cost(entry: Entry, here: Mapping[str, float]) -> Cost | None:
+    """What was measured of this very model, here or by the reference."""
+    if entry.name in here:
+        return Cost(here[entry.name], "here")
+    plain = [s.fps for s in entry.speed if s.batch == 1 and s.precision == "fp32" and s.hardware == "V100" and s.fps]
+    return Cost(1 / plain[0], "published") if plain else None
+
+
+def night(entries: Sequence[Entry], costs: Mapping[str, Cost], gpus: int, fixed: float, split: float) -> dict[str, Any]:
+    """Hours by order of the rows, with what they are made of."""
+    rows = {e.name: costs[e.name].seconds * PICTURES.get(e.dataset, COCO) + fixed for e in entries}
+    shares = [part for seconds in rows.values() for part in dealt_out(seconds, fixed, split)]
+    longest = max(rows, key=lambda name: rows[name])
+    sources = Counter(cost.source for cost in costs.values())
+    return {
+        "models": len(rows),
+        "cost from": ", ".join(f"{source} {count}" for source, count in sources.most_common()),
+        "ms per picture: median, 90th percentile": percentiles([1000 * cost.seconds for cost in costs.values()]),
+        "pictures, millions": round(sum(PICTURES.get(e.dataset, COCO) for e in entries) / 1e6, 2),
+        "GPU hours": round(sum(rows.values()) / 3600, 1),
+        "hours if evenly spread": round(sum(rows.values()) / 3600 / gpus, 2),
+        "hours, alphabetical": round(makespan(list(rows.values()), gpus) / 3600, 2),
+        "hours, longest first": round(makespan(sorted(rows.values(), reverse=True), gpus) / 3600, 2),
+        "hours, longest first, long rows dealt out": round(makespan(sorted(shares, reverse=True), gpus) / 3600, 2),
+        "longest row": f"{longest}, {rows[longest] / 3600:.2f} h",
+        "rows over an hour": sum(seconds > 3600 for seconds in rows.values()),
+    }
+
+
+def dealt_out(seconds: float, fixed: float, split: float) -> list[float]:
+    """A row's parts when the pictures of a long one are shared by several processes."""
+    parts = max(math.ceil((seconds - fixed) / split), 1)
+    return [(seconds - fixed) / parts + fixed] * parts
+
+
+def makespan(rows: Sequence[float], gpus: int) -> float:
+    """Seconds until the last row ends, each starting on the GPU that is free first."""
+    free = [0.0] * gpus
+    for seconds in rows:
+        heapq.heapreplace(free, free[0] + seconds)
+    return max(free)
+
+
+def percentiles(values: Sequence[float]) -> str:
+    """The median and the 90th percentile."""
+    ordered = sorted(values)
+    return f"{median(ordered):.0f}, {ordered[int(0.9 * len(ordered))]:.0f}"
+
+
+if __name__ == "__main__":
+    main()
