@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 from tqdm import tqdm
 
-from benchmarks import loader, sharding
+from benchmarks import environment, loader, sharding
 from benchmarks.datasets import Dataset, Found, Picture, compact, panoptic_results
 from benchmarks.datasets.coco import coco_results
 from benchmarks.datasets.panoptic import CocoPanoptic
@@ -69,7 +68,11 @@ def collect(
         raise UsageError("this network knows no preprocessing: load it by a model's name, or set .preprocess")
     found: dict[int | str, Found] = {}
     hide = True if sharding.world()[0] else (None if progress is None else not progress)
-    with tqdm(total=sum(map(len, groups)), unit="img", disable=hide) as bar, full_precision(), torch.inference_mode():
+    with (
+        tqdm(total=sum(map(len, groups)), unit="img", disable=hide) as bar,
+        environment.full_precision(),
+        torch.inference_mode(),
+    ):
         for batch in loader.load(groups, model.preprocess, workers):
             detections = detect(model, batch, torch.device(device))
             found |= {picture.id: compact(one) for picture, one in zip(batch.pictures, detections)}
@@ -85,18 +88,6 @@ def detect(model: Detector, batch: loader.Batch, device: torch.device) -> list[D
     if len(batch.samples) == 1:
         return [model.detect_sample(batch.samples[0], torch.empty(0, device=device))]
     return model.predict(batch.padded().to(device), [sample.frame for sample in batch.samples])
-
-
-@contextmanager
-def full_precision() -> Iterator[None]:
-    """TF32 off: it moves scores by up to 1e-3, published numbers were measured without."""
-    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
-    before = matmul.allow_tf32, cudnn.allow_tf32
-    matmul.allow_tf32 = cudnn.allow_tf32 = False
-    try:
-        yield
-    finally:
-        matmul.allow_tf32, cudnn.allow_tf32 = before
 
 
 def write_results(dataset: Dataset, found: Mapping[int | str, Found], path: Path) -> None:

@@ -78,13 +78,15 @@ def evaluate(name: str, plan: Plan | None = None, progress: bool | None = None) 
         return None
     if plan.results_json is not None:
         accuracy.write_results(opened, result.found, plan.results_json)
+    with environment.full_precision():  # as `accuracy.measure` ran
+        ran_on = environment.describe(plan.device)
     return Record(
         model=subject.name,
         kind="accuracy",
         protocol=request.protocol if chosen.protocols else chosen.reader.partition(":")[0],
         parameters=describe(plan, chosen, request, result) | {"weights": subject.weights},
         metrics=result.metrics,
-        environment=environment.describe(plan.device),
+        environment=ran_on,
         checkpoint=subject.facts.get("checkpoint"),
         manifest=subject.facts.get("manifest"),
     )

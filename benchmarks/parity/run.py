@@ -92,7 +92,12 @@ def equal(metrics: Mapping[str, float], recorded: Reference, share: float, trace
 
 def measure(name: str, device: str = "cpu", options: Options | None = None, trace: bool = False) -> Record:
     """`check` as a record; `metrics["equal"]` is the verdict, `metrics["trace_gaps"]` the modules if asked for."""
-    options = options or Options()
+    with environment.full_precision():
+        return in_full_precision(name, device, options or Options(), trace)
+
+
+def in_full_precision(name: str, device: str, options: Options, trace: bool) -> Record:
+    """`measure` where TF32 is off."""
     outcome = check(name, device, options, trace)
     modules: dict[str, Any] = {}
     if outcome.gaps:

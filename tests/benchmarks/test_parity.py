@@ -145,3 +145,12 @@ def test_without_a_name_the_command_says_what_it_needs(capsys):
     assert "--all" in capsys.readouterr().err
     assert cli.main(["parity", "--list"]) == 0
     assert "detr_r50_8x2_150e_coco" in capsys.readouterr().out.split()
+
+
+def test_parity_is_measured_without_tf32_and_says_so(monkeypatch):
+    seen = []
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
+    monkeypatch.setattr(run, "check", lambda *_: seen.append(torch.backends.cudnn.allow_tf32) or run.Outcome({}, True))
+    record = run.measure(reference.names()[0])
+    assert seen == [False] and record.environment["numerics"]["tf32_cudnn"] is False
+    assert torch.backends.cudnn.allow_tf32
