@@ -43,15 +43,15 @@ def test_a_limit_that_the_best_boxes_do_not_reach_looks_at_all():
 
 
 @pytest.mark.parametrize("count", [APART_FROM - 1, APART_FROM])
-def test_many_classes_round_as_in_the_reference(count):
-    """MMCV's rule: boxes moved by class in float32; from 10,000 boxes on class by class, else all at once."""
-    boxes, scores, groups = scene(count, groups=1200)
-    boxes -= 20  # some lie outside the picture, and inside the region of the class before
-    moved = boxes + (groups.float() * (boxes.max() + 1))[:, None]
-    parts = [(groups == g).nonzero()[:, 0] for g in groups.unique()] if count >= APART_FROM else [torch.arange(count)]
-    expected = torch.cat([part[nms(moved[part], scores[part], 0.5)] for part in parts])
-    keep, _ = batched_nms(boxes, scores, groups, CFG)
-    assert keep.tolist() == expected[scores[expected].sort(descending=True).indices].tolist()
+def test_many_classes_are_compared_as_in_the_reference(count):
+    """Moved by class in float32; class by class from 10,000 boxes on, where other classes' boxes cannot interfere."""
+    pair = [[0, 0, 10, 10], [0, 0, 10, 5.01]]  # overlap by 0.501; by 0.5 when rounded to eighths
+    outside = [[1335, 1335, 1340, 1340], [-10, -10, -5, -5]]  # class 1 moves by 1345, which puts it onto class 0
+    filler = [[500, 500, 1344, 1344]] * (count - 4)
+    boxes = torch.tensor([*pair, *outside, *filler], dtype=torch.float32)
+    groups = torch.tensor([1200, 1200, 0, 1, *[2] * (count - 4)])
+    keep, _ = batched_nms(boxes, torch.linspace(1, 0.1, count), groups, CFG)
+    assert keep.tolist() == ([0, 1, 2, 3, 4] if count >= APART_FROM else [0, 1, 2, 4])
 
 
 def test_without_suppression_boxes_are_ranked_and_limited():
