@@ -21,11 +21,7 @@ class Reading(NamedTuple):
 
 
 # Average precisions of COCO are taken at 100 detections under either protocol, so they compare under both.
-COCO_AP = {
-    "mmdetection": "mmdet-v2: maxDets=(100, 300, 1000), AP at 100",
-    "detectron2": "coco: maxDets=(1, 10, 100), AP at 100",
-    "torchvision": "coco: maxDets=(1, 10, 100), AP at 100",
-}
+MMDET_AP, COCO_AP = "mmdet-v2: maxDets=(100, 300, 1000), AP at 100", "coco: maxDets=(1, 10, 100), AP at 100"
 # MMDetection's `proposal_fast` and Detectron2's proposal evaluation match greedily, COCO's own recall does not.
 RECALL = {"ar_1000": Reading("greedy_ar_1000", "greedy matching of 1000 proposals")}
 OWN = {
@@ -36,6 +32,11 @@ OWN = {
 }
 
 
+def measured_name(metric: str) -> str:
+    """The name under which a published metric is measured."""
+    return RECALL[metric].measured if metric in RECALL else metric
+
+
 def reading(metric: str, entry: Entry) -> Reading:
     """How a published metric of a model was read."""
     if metric in RECALL:
@@ -43,13 +44,14 @@ def reading(metric: str, entry: Entry) -> Reading:
     reader = DATASETS[entry.dataset].reader.partition(":")[0]
     if reader in OWN and not (reader == "panoptic" and metric.endswith("_ap")):
         return Reading(metric, OWN[reader])
-    return Reading(metric, COCO_AP.get(entry.origin, COCO_AP["mmdetection"]))
+    return Reading(metric, MMDET_AP if entry.origin == "mmdetection" else COCO_AP)
 
 
 def published(entry: Entry, dataset: str, split: str) -> Mapping[str, float]:
     """What was published about a model for a part of a data set; nothing for other pictures than those."""
     chosen = DATASETS.get(dataset)
-    return entry.metrics.get(chosen.published, {}) if chosen and split == chosen.split else {}
+    at_home = chosen is not None and dataset == entry.dataset and split == chosen.split
+    return entry.metrics.get(chosen.published, {}) if chosen and at_home else {}
 
 
 def compare(entry: Entry, parameters: Mapping[str, Any], metrics: Mapping[str, float]) -> list[dict[str, Any]]:
@@ -58,7 +60,7 @@ def compare(entry: Entry, parameters: Mapping[str, Any], metrics: Mapping[str, f
     parameters, metrics: those of an accuracy record; metrics are from 0 to 1.
     """
     rows = []
-    for name, value in published(entry, parameters["dataset"], parameters["split"]).items():
+    for name, value in published(entry, parameters.get("dataset", ""), parameters.get("split", "")).items():
         found = reading(name, entry)
         if metrics.get(found.measured, -1) >= 0:
             points = 100 * metrics[found.measured]

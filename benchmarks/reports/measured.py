@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from benchmarks import readings
 from benchmarks.record import Record
 from benchmarks.reports import rivals
 from benchmarks.reports.table import Cell, Table
-from benchmarks.selection import find, is_at_home, memory_mib, percent
+from benchmarks.selection import find, memory_mib, percent
 
 if TYPE_CHECKING:
     from zoo.manifest import Entry
@@ -118,14 +118,18 @@ def options(records: Sequence[Record]) -> Table:
 
 def accuracy(records: Sequence[Record], lookup: Lookup) -> Table:
     """Every metric that was measured, in percent points, against the published one."""
-    columns = ("model", "weights", "dataset", "pictures", "metric", "measured", "published", "difference", "machine")
+    measured_here = ("model", "weights", "dataset", "pictures", "protocol", "metric", "measured")
+    columns = (*measured_here, "published", "difference", "read as", "machine")
     rows = [
         row
         for record in records
         if record.ok and record.kind == "accuracy"
         for row in accuracy_rows(record, lookup(record.model))
     ]
-    note = "In percent points. A published number is for the whole of its data set; `pictures` says how many were used."
+    note = (
+        "In percent points. A published number is for the whole of its data set; `pictures` says how many were used. "
+        "Protocol: how ours was read; read as: how the published number was, which is the same where both are given."
+    )
     return Table("Accuracy", columns, number_machines(rows, records), note, {"difference": 2})
 
 
@@ -135,38 +139,18 @@ def accuracy_rows(record: Record, entry: Entry | None) -> list[dict[str, Cell]]:
     A metric of -1 says that there was nothing to find (no large object, say), so it is left out.
     """
     p = record.parameters
-    where = "_".join(str(p[name]) for name in ("dataset", "split") if p.get(name))
-    published = published_metrics(record, entry)
-    known = {name: percent(record, name) for name, value in record.metrics.items() if isinstance(value, float)}
-    names = [n for n in known if n in published] or [n for n, value in known.items() if value is not None]
-    return [
-        {
-            "model": record.model,
-            "weights": p.get("weights", "published" if entry else None),
-            "dataset": where,
-            "pictures": p.get("pictures"),
-            "metric": name,
-            "measured": known[name],
-            "published": published.get(name),
-            "difference": difference(known[name], published.get(name)),
-            "machine": machine(record),
-        }
-        for name in names
-    ]
-
-
-def published_metrics(record: Record, entry: Entry | None) -> Mapping[str, float]:
-    """The published numbers for the record's data set and split; none for other pictures than those."""
-    whole = replace(record, parameters={**record.parameters, "limit": None})  # the table has a column for that
-    if entry is None or not is_at_home(whole, entry):
-        return {}
-    split = record.parameters.get("split") or ""
-    return next((values for key, values in entry.metrics.items() if split.startswith(key.rpartition("_")[2])), {})
-
-
-def difference(here: float | None, published: float | None) -> float | None:
-    """Measured minus published; None where either is unknown."""
-    return None if here is None or published is None else here - published
+    common = {
+        "model": record.model,
+        "weights": p.get("weights", "published" if entry else None),
+        "dataset": "_".join(str(p[name]) for name in ("dataset", "split") if p.get(name)),
+        "pictures": p.get("pictures"),
+        "protocol": record.protocol,
+        "machine": machine(record),
+    }
+    known = [name for name, value in record.metrics.items() if isinstance(value, float) and value >= 0]
+    compared = readings.compare(entry, p, record.metrics) if entry else []
+    rows = compared or [{"metric": name, "measured": percent(record, name)} for name in known]
+    return [{**common, **row} for row in rows]
 
 
 def failures(records: Sequence[Record]) -> Table:

@@ -18,6 +18,11 @@ def test_published_and_measured_are_compared_in_points() -> None:
     assert "maxDets=(100, 300, 1000)" in row["read as"]
 
 
+def test_detectron2_published_the_standard_reading() -> None:
+    (row,) = readings.compare(zoo.get("detectron2/retinanet_R_50_FPN_1x"), COCO, {"box_ap": 0.37})
+    assert "maxDets=(1, 10, 100)" in row["read as"]
+
+
 def test_proposals_were_published_with_greedy_matching() -> None:
     for name in ("rpn_r50_fpn_1x_coco", "detectron2/rpn_R_50_FPN_1x"):
         (row,) = readings.compare(zoo.get(name), COCO, {"ar_1000": 0.5, "greedy_ar_1000": 0.6})

@@ -14,6 +14,7 @@ from benchmarks.results import Store
 ENTRY = SimpleNamespace(
     speed=(SimpleNamespace(fps=19.0, hardware="V100"),),
     dataset="coco_2017",
+    origin="mmdetection",
     metrics={"coco_2017_val": {"box_ap": 36.5, "mask_ap": 30.0}},
 )
 MACHINE = {"device": "AMD EPYC", "host": {"cpu": "AMD EPYC", "usable_cores": 2}, "libraries": {"torch": "2.14.1"}}
@@ -71,6 +72,7 @@ def test_accuracy_is_in_percent_points_against_the_published_number():
     assert row_of(table, "metric") == ["box_ap"]
     assert row_of(table, "measured") == ["37.0"] and row_of(table, "published") == ["36.5"]
     assert table.rows[0]["difference"] == pytest.approx(0.5)
+    assert "maxDets=(100, 300, 1000)" in row_of(table, "read as")[0]
     assert row_of(measured.accuracy([record], lambda _: None), "metric") == ["box_ap", "box_ap50"]
 
 
