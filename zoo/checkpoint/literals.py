@@ -26,6 +26,9 @@ MAX_REPEATS = 1000
 MAX_WORK = 200_000
 """Turns times the parts of what is repeated; a comprehension inside another is not understood."""
 
+MAX_MADE = 10_000_000
+"""Elements and letters of all values together."""
+
 MAX_NUMBER = 2.0**64
 
 
@@ -42,6 +45,20 @@ class Unknown:
 
     def __repr__(self) -> str:
         return f"{self.text} (line {self.line})"
+
+
+class Scope(dict[str, object]):
+    """Names with their values. made: how much evaluating has made so far; scopes of one text share it."""
+
+    def __init__(self, values: Mapping[str, object], made: list[int]) -> None:
+        super().__init__(values)
+        self.made = made
+
+    def charge(self, count: int) -> None:
+        """Bound what copies of copies take. Raises CorruptCheckpoint."""
+        self.made[0] += count
+        if self.made[0] > MAX_MADE:
+            raise CorruptCheckpoint("has a configuration that makes more and more of little")
 
 
 OPERATORS: dict[type[ast.operator], Callable[..., object]] = {
@@ -67,17 +84,17 @@ def evaluate_text(text: str) -> dict[str, object]:
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         line = f" in line {error.lineno}" if isinstance(error, SyntaxError) else ""
         raise CorruptCheckpoint(f"has a configuration that does not parse{line}: {error}") from None
-    values: dict[str, object] = {}
+    values = Scope({}, [0])
     try:
         for statement in tree.body:
             perform(statement, values)
     except RecursionError:
         raise CorruptCheckpoint("has a configuration that nests too deep") from None
     check_structure(values)
-    return values
+    return dict(values)
 
 
-def perform(statement: ast.stmt, values: dict[str, object]) -> None:
+def perform(statement: ast.stmt, values: Scope) -> None:
     """One top-level statement; only plain assignments have an effect."""
     if isinstance(statement, ast.AnnAssign) and statement.value is not None:
         assign(statement.target, evaluate(statement.value, values), values)
@@ -91,7 +108,7 @@ def perform(statement: ast.stmt, values: dict[str, object]) -> None:
                 values[node.id] = Unknown(f"{node.id} as set by a statement", statement.lineno)
 
 
-def assign(target: ast.expr, value: object, values: dict[str, object]) -> None:
+def assign(target: ast.expr, value: object, values: Scope) -> None:
     """`name = value`, and `container[key] = value` for a container that was assigned before."""
     if isinstance(target, ast.Name):
         values[target.id] = value
@@ -101,11 +118,22 @@ def assign(target: ast.expr, value: object, values: dict[str, object]) -> None:
             container[key] = value
 
 
-def evaluate(node: ast.expr, values: Mapping[str, object]) -> object:
+def evaluate(node: ast.expr, values: Scope) -> object:
     """The value of an expression, or an `Unknown`."""
     kind = EVALUATORS.get(type(node))
     found = kind(node, values) if kind is not None else None
-    return Unknown(ast.unparse(node)[:60], node.lineno) if found is None and not is_none(node) else found
+    if isinstance(found, (str, list, dict)):
+        values.charge(len(found))
+    return unknown(node) if found is None and not is_none(node) else found
+
+
+def unknown(node: ast.expr) -> Unknown:
+    """A value that is not known. The text of a long one is not put together, for it may hold many others."""
+    short = node.end_lineno == node.lineno and (node.end_col_offset or 0) - node.col_offset < 200
+    text = ast.unparse(node) if short else f"a long {type(node).__name__.lower()}"
+    if not short and isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+        text = f"{node.func.id}(...)"
+    return Unknown(text[:60], node.lineno)
 
 
 def is_none(node: ast.expr) -> bool:
@@ -113,17 +141,17 @@ def is_none(node: ast.expr) -> bool:
     return (isinstance(node, ast.Constant) and node.value is None) or isinstance(node, (ast.Name, ast.Subscript))
 
 
-def constant(node: ast.Constant, values: Mapping[str, object]) -> object:
+def constant(node: ast.Constant, values: Scope) -> object:
     """Texts, numbers and the like; bytes and `...` are of no use in a configuration."""
     return node.value if isinstance(node.value, (str, int, float)) or node.value is None else None
 
 
-def name(node: ast.Name, values: Mapping[str, object]) -> object:
+def name(node: ast.Name, values: Scope) -> object:
     """A name that was assigned before."""
     return values.get(node.id, CONSTANTS.get(node.id, Unknown(node.id, node.lineno)))
 
 
-def sequence(node: ast.List | ast.Tuple | ast.Set, values: Mapping[str, object]) -> object:
+def sequence(node: ast.List | ast.Tuple | ast.Set, values: Scope) -> object:
     """Lists, tuples and sets, all as lists; `*name` is expanded."""
     result: list[object] = []
     for item in node.elts:
@@ -135,7 +163,7 @@ def sequence(node: ast.List | ast.Tuple | ast.Set, values: Mapping[str, object])
     return result
 
 
-def mapping(node: ast.Dict, values: Mapping[str, object]) -> object:
+def mapping(node: ast.Dict, values: Scope) -> object:
     """`{key: value, **other}`."""
     result: dict[object, object] = {}
     for key, value in zip(node.keys, node.values):
@@ -148,7 +176,7 @@ def mapping(node: ast.Dict, values: Mapping[str, object]) -> object:
     return result
 
 
-def call(node: ast.Call, values: Mapping[str, object]) -> object:
+def call(node: ast.Call, values: Scope) -> object:
     """`dict(...)`, `list(...)`, `tuple(...)`, `float('inf')`, and `tensor([...])`, which DETR's loss writes there."""
     kind = node.func.id if isinstance(node.func, ast.Name) else ""
     arguments = [evaluate(argument, values) for argument in node.args]
@@ -165,7 +193,7 @@ def call(node: ast.Call, values: Mapping[str, object]) -> object:
     return None
 
 
-def keywords(node: ast.Call, arguments: list[object], values: Mapping[str, object]) -> object:
+def keywords(node: ast.Call, arguments: list[object], values: Scope) -> object:
     """The dictionary of a `dict(...)` call."""
     result: dict[object, object] = {}
     for argument in arguments:
@@ -181,7 +209,7 @@ def keywords(node: ast.Call, arguments: list[object], values: Mapping[str, objec
     return result
 
 
-def unary(node: ast.UnaryOp, values: Mapping[str, object]) -> object:
+def unary(node: ast.UnaryOp, values: Scope) -> object:
     """Signs and `not`."""
     operand = evaluate(node.operand, values)
     if isinstance(node.op, ast.Not) and isinstance(operand, bool):
@@ -191,7 +219,7 @@ def unary(node: ast.UnaryOp, values: Mapping[str, object]) -> object:
     return -operand if isinstance(node.op, ast.USub) else operand if isinstance(node.op, ast.UAdd) else None
 
 
-def binary(node: ast.BinOp, values: Mapping[str, object]) -> object:
+def binary(node: ast.BinOp, values: Scope) -> object:
     """Arithmetic on numbers of ordinary size; sums and repetitions of texts and lists of ordinary length."""
     left, right = evaluate(node.left, values), evaluate(node.right, values)
     operation = OPERATORS.get(type(node.op))
@@ -220,10 +248,10 @@ def joinable(kind: ast.operator, left: object, right: object) -> bool:
     return False
 
 
-def subscript(node: ast.Subscript, values: Mapping[str, object]) -> object:
+def subscript(node: ast.Subscript, values: Scope) -> object:
     """`name['key']` and `name[0]`."""
     container, key = evaluate(node.value, values), evaluate(node.slice, values)
-    missing = Unknown(ast.unparse(node)[:60], node.lineno)
+    missing = unknown(node)
     if isinstance(container, dict) and isinstance(key, (str, int)):
         return container.get(key, missing)
     if isinstance(container, list) and isinstance(key, int) and -len(container) <= key < len(container):
@@ -231,7 +259,7 @@ def subscript(node: ast.Subscript, values: Mapping[str, object]) -> object:
     return missing
 
 
-def comprehension(node: ast.ListComp, values: Mapping[str, object]) -> object:
+def comprehension(node: ast.ListComp, values: Scope) -> object:
     """`[... for name in range(6)]` and over a list, as configurations repeat a stage."""
     loop = node.generators[0]
     if len(node.generators) > 1 or loop.ifs or not isinstance(loop.target, ast.Name):
@@ -242,10 +270,11 @@ def comprehension(node: ast.ListComp, values: Mapping[str, object]) -> object:
         return None
     if any(isinstance(part, ast.ListComp) for part in parts):
         return None
-    return [evaluate(node.elt, {**values, loop.target.id: item}) for item in items]
+    values.charge(len(items) * len(values))
+    return [evaluate(node.elt, Scope({**values, loop.target.id: item}, values.made)) for item in items]
 
 
-def repeated(node: ast.expr, values: Mapping[str, object]) -> list[object] | None:
+def repeated(node: ast.expr, values: Scope) -> list[object] | None:
     """What a loop runs over: `range(...)` of numbers, or a list."""
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "range":
         bounds = [bound for argument in node.args if isinstance(bound := evaluate(argument, values), int)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from zoo.checkpoint.config_text import describe, parse
-from zoo.checkpoint.literals import Unknown
+from zoo.checkpoint.literals import Unknown, evaluate_text
 from zoo.errors import BuildError, CorruptCheckpoint
 from zoo.recipes import Normalize, Pad, Resize
 
@@ -315,3 +315,27 @@ def test_yolact_of_version_3_gets_its_training_head_back():
     text = DETR_V3.replace("type='DETR',", "type='YOLACT', mask_head=dict(num_classes=3, with_seg_branch=True),")
     model = describe({"cfg": text}).model
     assert model["segm_head"]["num_classes"] == 3 and model["mask_head"] == {"num_classes": 3}
+
+
+MANY = range(2000)
+EXPLOSIVE = {
+    "copies of a list": "a = [0] * 1000000\n" + "\n".join(f"b{n} = list(a)" for n in MANY),
+    "lists in lists": "a = [0] * 999999\n" + "\n".join(f"b{n} = [*a, *a]" for n in MANY),
+    "sums": "a = [0] * 500000\n" + "\n".join(f"b{n} = a + a" for n in MANY),
+    "texts": "\n".join(f"b{n} = 'x' * 1000000" for n in MANY),
+    "dictionaries": f"a = dict({', '.join(f'k{n}=1' for n in MANY)})\n"
+    + "\n".join(f"b{n} = dict(a)" for n in range(9000)),
+    "repetitions": "a = [0] * 1000\n" + "\n".join(f"b{n} = [a + a for i in range(1000)]" for n in MANY),
+}
+
+
+@pytest.mark.parametrize("text", EXPLOSIVE.values(), ids=EXPLOSIVE)
+def test_a_short_text_never_makes_much(text):
+    with pytest.raises(CorruptCheckpoint, match="more and more"):
+        evaluate_text(text)
+
+
+def test_a_long_value_that_is_not_known_is_named_shortly():
+    text = f"a = call({', '.join(['1'] * 1000)})\nb = call(1)"
+    values = evaluate_text(text)
+    assert str(values["a"]) == "call(...) (line 1)" and str(values["b"]) == "call(1) (line 2)"
