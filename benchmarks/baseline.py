@@ -8,37 +8,45 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from benchmarks import fingerprint
 from benchmarks.calibration import SAMPLES
 from benchmarks.record import Record
-from zoo.errors import ZooError
+from zoo.errors import UsageError
 
 SCHEMA = 1
 # Parameters that say what was measured; the others say how long or where.
 DECIDING = ("batch", "precision", "options", "resolution", "pictures", "weights", "dataset", "data", "protocol")
+KINDS = ("accuracy", "inference", "training")
+# Metrics that must not change at all.
+EXACT = ("parameters", "flops", "cuda_allocated_mib")
 # So many relative times are kept, evenly chosen from the sorted ones: enough for a rank test, few enough to commit.
 KEPT = 100
 
 
-class BaselineError(ZooError):
-    """A baseline file is missing or is not one."""
+class BaselineError(UsageError):
+    """A baseline file is missing or is not one: a check that cannot be made, which is no regression."""
 
 
 @dataclass(frozen=True)
 class Tolerances:
     """How much may change.
 
-    accuracy: absolute, in the metric's own unit. time: factor of the median relative time on the machine of the
-    baseline; other_machine: factor on another one. significance: largest p value of the rank test that counts.
+    accuracy: absolute, in the metric's own unit. score, box: of single detections, absolute and in pixels.
+    time: factor of the median relative time on the machine of the baseline; other_machine: factor on another one.
+    significance: largest p value of the rank test that counts.
     """
 
     accuracy: float = 0.0
+    score: float = 0.001
+    box: float = 0.5
     time: float = 1.08
     other_machine: float = 1.5
     significance: float = 0.001
@@ -49,6 +57,7 @@ class Entry:
     """One measurement to compare with.
 
     times: seconds of a call divided by those of the calibration beside it, sorted; empty for accuracies.
+    detections: in the first pictures, as `benchmarks.fingerprint` has them; None where the record has none.
     machine: of the measurement, to know whether times are of the same one.
     """
 
@@ -59,11 +68,18 @@ class Entry:
     metrics: Mapping[str, float]
     times: Sequence[float] = ()
     machine: str = ""
+    detections: Sequence[float] | None = None
 
     @property
     def key(self) -> str:
         """What identifies the measurement: model, kind, protocol and the deciding parameters."""
         return json.dumps([self.model, self.kind, self.protocol, self.parameters], sort_keys=True)
+
+    @property
+    def comparable(self) -> bool:
+        """Whether there is anything in it that a later record can be held to."""
+        exact = any(name in self.metrics for name in EXACT)
+        return bool(exact or self.times or self.detections or (self.kind == "accuracy" and self.metrics))
 
     @property
     def title(self) -> str:
@@ -89,6 +105,7 @@ def entry_of(record: Record) -> Entry:
         metrics={k: v for k, v in record.metrics.items() if isinstance(v, (int, float)) and not isinstance(v, bool)},
         times=relative_times(record.samples),
         machine=machine_of(record),
+        detections=record.samples.get(fingerprint.SAMPLES),
     )
 
 
@@ -108,16 +125,22 @@ def machine_of(record: Record) -> str:
     return f"{record.environment.get('device', '')} {host.get('vector_units', '')}".strip()
 
 
-def make(records: Iterable[Record], tolerances: Tolerances | None = None) -> Baseline:
-    """A baseline of the successful records, the newest of each measurement."""
-    newest = {entry.key: entry for entry in (entry_of(r) for r in sorted(records, key=lambda r: r.time) if r.ok)}
-    return Baseline(list(newest.values()), tolerances or Tolerances())
+def make(records: Iterable[Record], tolerances: Tolerances | None = None, times: bool = True) -> Baseline:
+    """A baseline of the successful records, the newest of each measurement; of kinds that can be compared.
+
+    times: keep them; without, the baseline is good for every machine.
+    """
+    ordered = sorted((r for r in records if r.ok and r.kind in KINDS), key=lambda r: r.time)
+    newest = {entry.key: entry for entry in map(entry_of, ordered)}
+    kept = [entry if times else replace(entry, times=(), machine="") for entry in newest.values()]
+    return Baseline([entry for entry in kept if entry.comparable], tolerances or Tolerances())
 
 
 def write(baseline: Baseline, path: Path) -> None:
     """Write a baseline file; it appears only when it is whole."""
     part = path.with_name(path.name + ".part")
     text = json.dumps({"schema": SCHEMA, **asdict(baseline)}, indent=1, sort_keys=True)
+    text = re.sub(r"\[[\d\s.,e+-]+\]", lambda found: " ".join(found[0].split()), text)  # a list of numbers in one line
     part.write_text(text + "\n", encoding="utf-8")
     os.replace(part, path)
 
@@ -133,6 +156,9 @@ def read(path: Path) -> Baseline:
     try:
         if data["schema"] != SCHEMA:
             raise BaselineError(f"{path} has schema {data['schema']}, this program knows {SCHEMA}.")
-        return Baseline([Entry(**entry) for entry in data["entries"]], Tolerances(**data["tolerances"]))
+        found = Baseline([Entry(**entry) for entry in data["entries"]], Tolerances(**data["tolerances"]))
     except (KeyError, TypeError) as error:
         raise BaselineError(f"{path} is not a baseline ({error}).") from None
+    if not found.entries:
+        raise BaselineError(f"{path} has no measurements, so nothing could ever fail. `bench baseline` writes some.")
+    return found

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from benchmarks import agreement, complexity, environment, protocols
+from benchmarks import agreement, complexity, environment, fingerprint, protocols
 from benchmarks import options as speedups
 from benchmarks.memory import MemoryMeter
 from benchmarks.options import Options
@@ -71,7 +71,7 @@ def measure(
             protocol=protocol.name,
             parameters=describe(protocol, setting, fast, source or {}),
             metrics={**metrics, "pictures": measured.pictures},
-            samples=measured.samples,
+            samples={**measured.samples, fingerprint.SAMPLES: fingerprint.flatten(fast.compute(fast.load(0)))},
             environment=environment.describe(setting.device),
             conditions={"before": before, "after": after},
             **facts,

@@ -1,8 +1,8 @@
 """Has anything become worse? Records against a committed baseline.
 
-Accuracies must agree within a stated tolerance; parameters, operations and allocated bytes exactly; times must pass a
-rank test on raw samples (Mann-Whitney) and a factor, both on times relative to a calibration workload that ran between
-the calls. A measurement that is missing or failed is a failure, never a pass.
+Accuracies and single detections must agree within a stated tolerance; parameters, operations and allocated bytes
+exactly; times must pass a rank test on raw samples (Mann-Whitney) and a factor, both on times relative to a calibration
+workload that ran between the calls. A measurement that is missing or failed is a failure, never a pass.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import mannwhitneyu
 
-from benchmarks.baseline import Baseline, Entry, Tolerances, entry_of
+from benchmarks import fingerprint
+from benchmarks.baseline import EXACT, Baseline, Entry, Tolerances, entry_of
 from benchmarks.record import Record
 
-EXACT = ("parameters", "flops", "cuda_allocated_mib")
 FAILURES = ("regression", "changed", "missing", "failed")
 
 
@@ -69,9 +69,11 @@ def check_entry(entry: Entry, record: Record | None, failure: Record | None, tol
     found = [exact(entry, now, name) for name in EXACT if name in entry.metrics]
     if entry.kind == "accuracy":
         found += [accuracy(entry, now, name, tolerances) for name in entry.metrics if name not in EXACT]
+    if entry.detections is not None:
+        found.append(detections(entry, now, tolerances))
     if entry.times:
         found.append(time(entry, now, tolerances))
-    return found
+    return found or [Finding(entry.title, "status", "missing", detail="the baseline has nothing to compare with")]
 
 
 def exact(then: Entry, now: Entry, name: str) -> Finding:
@@ -87,6 +89,16 @@ def accuracy(then: Entry, now: Entry, name: str, tolerances: Tolerances) -> Find
         return Finding(then.title, name, "missing", a, b)
     verdict = "same" if abs(b - a) <= tolerances.accuracy else "improved" if b > a else "regression"
     return Finding(then.title, name, verdict, a, b, f"tolerance {tolerances.accuracy:g}")
+
+
+def detections(then: Entry, now: Entry, tolerances: Tolerances) -> Finding:
+    """What was found in the first pictures, detection by detection."""
+    if now.detections is None:
+        return Finding(then.title, "detections", "missing", detail="the record has no detections")
+    said = fingerprint.differences(then.detections or (), now.detections, tolerances.score, tolerances.box)
+    a, b = (len(values or ()) / fingerprint.FIELDS for values in (then.detections, now.detections))
+    detail = "; ".join(said) or f"scores within {tolerances.score:g}, boxes within {tolerances.box:g} pixels"
+    return Finding(then.title, "detections", "changed" if said else "same", a, b, detail)
 
 
 def time(then: Entry, now: Entry, tolerances: Tolerances) -> Finding:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from benchmarks import baseline, regression
 from benchmarks.reports import findings as output
+from benchmarks.reports import markdown
 from benchmarks.results import Store
 
 
@@ -30,7 +31,7 @@ def run(args: argparse.Namespace) -> int:
     conditions = {"since": args.since} if args.since else {}
     found = regression.check(expected, Store(args.results).stream(**conditions))
     if args.junit:
-        Path(args.junit).write_text(output.junit(found), encoding="utf-8")
+        markdown.write(output.junit(found), Path(args.junit))
     summary = args.summary or os.environ.get("GITHUB_STEP_SUMMARY")
     if summary:
         with open(summary, "a", encoding="utf-8") as file:

@@ -10,6 +10,9 @@ from xml.etree import ElementTree
 from benchmarks.regression import Finding
 from benchmarks.tables import format_table
 
+# Of some 300 bytes each.
+SUMMARY_ROWS = 2000
+
 
 def rows(findings: Sequence[Finding]) -> list[dict[str, object]]:
     """One row per finding."""
@@ -62,5 +65,8 @@ def junit(findings: Sequence[Finding]) -> str:
 
 
 def summary(findings: Sequence[Finding]) -> str:
-    """Markdown for a GitHub job summary."""
-    return f"### bench check\n\n{verdict(findings)}\n\n{table(findings, 'github')}\n"
+    """Markdown for a GitHub job summary: what fails first, at most SUMMARY_ROWS, and how many are left out."""
+    ordered = sorted(findings, key=lambda f: not f.fails)
+    left_out = len(ordered) - SUMMARY_ROWS
+    note = f"\nLeft out, GitHub shows 1 MiB: {left_out} more rows.\n" if left_out > 0 else ""
+    return f"### bench check\n\n{verdict(findings)}\n\n{table(ordered[:SUMMARY_ROWS], 'github')}\n{note}"

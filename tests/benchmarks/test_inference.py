@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import agreement, cli, inference, options, pictures, subjects
+from benchmarks import agreement, cli, fingerprint, inference, options, pictures, subjects
 from benchmarks.inference import Setting
 from benchmarks.options import Options
 from benchmarks.results import Store
@@ -33,6 +33,7 @@ def test_a_record_says_what_was_measured_and_on_what(photos):
     m = record.metrics
     assert m["fps"] > 0 and len(record.samples["latency_s"]) == m["pictures"] == 3
     assert m["resident_peak_mib"] > 50 and "cuda_allocated_mib" not in m
+    assert len(fingerprint.pictures(record.samples["detections"])[0]) == 10
     assert record.environment["threads"]["intra_op"] == torch.get_num_threads()
     assert "tf32_matmul" in record.environment["numerics"]
     assert set(record.conditions) == {"before", "after"}

@@ -9,11 +9,12 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from benchmarks import baseline, cli, regression
+from benchmarks import baseline, cli, fingerprint, regression
 from benchmarks.baseline import Tolerances
 from benchmarks.calibration import SAMPLES
 from benchmarks.record import Record, failed
 from benchmarks.reports import findings as output
+from benchmarks.reports import markdown
 from benchmarks.results import Store
 
 HOST = {"device": "CPU A", "host": {"vector_units": "AVX2"}}
@@ -99,6 +100,7 @@ def test_a_baseline_survives_its_file(tmp_path):
     made = baseline.make([speed(), accuracy(0.3)], Tolerances(accuracy=0.5))
     baseline.write(made, tmp_path / "baseline.json")
     assert baseline.read(tmp_path / "baseline.json") == made
+    assert len((tmp_path / "baseline.json").read_text().splitlines()) < 60  # a list of numbers is one line
 
 
 def test_the_commands_write_check_and_exit(tmp_path, capsys):
@@ -116,18 +118,88 @@ def test_the_commands_write_check_and_exit(tmp_path, capsys):
     assert "regression" in (tmp_path / "summary.md").read_text()
 
 
-@pytest.mark.parametrize("text", [None, "{", "{}", '{"schema": 99, "entries": [], "tolerances": {}}'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        None,
+        "{",
+        "{}",
+        '{"schema": 99, "entries": [], "tolerances": {}}',
+        '{"schema": 1, "entries": [], "tolerances": {}}',
+    ],
+)
 def test_a_file_that_is_no_baseline_is_one_sentence(tmp_path, capsys, text):
     file = tmp_path / "baseline.json"
     if text is not None:
         file.write_text(text)
-    assert cli.main(["check", str(file)]) == 1
+    assert cli.main(["check", str(file)]) == 2
     assert capsys.readouterr().err.startswith(f"bench: {file}")
 
 
 def test_nothing_to_make_a_baseline_of_is_misuse(tmp_path, capsys):
     assert cli.main(["baseline", str(tmp_path / "b.json"), "--results", str(tmp_path / "none.db")]) == 2
     assert not (tmp_path / "b.json").exists()
+
+
+def test_a_summary_fits_on_github_and_says_what_is_left_out():
+    found = [regression.Finding("net", f"metric {i}", "same", detail="x" * 200) for i in range(5000)]
+    text = output.summary([*found, regression.Finding("net", "ap", "regression")])
+    assert len(text.encode()) < markdown.SUMMARY_BYTES
+    assert "3001 more rows" in text and "regression" in text
+
+
+def test_a_baseline_without_times_is_for_every_machine():
+    made = baseline.make([speed()], times=False)
+    elsewhere = replace(speed(3.0, seed=1), environment={"device": "CPU B"})
+    assert {f.quantity: f.verdict for f in regression.check(made, [elsewhere])} == {
+        "parameters": "same",
+        "flops": "same",
+    }
+
+
+def test_what_cannot_be_compared_makes_no_baseline():
+    bare = replace(speed(), metrics={"fps": 3.0}, samples={})
+    assert baseline.make([bare, replace(bare, kind="log")]).entries == []
+
+
+def found(*rows: tuple[float, ...]) -> Record:
+    """A record whose detections are rows of picture, label, score, x1, y1, x2, y2."""
+    samples = {fingerprint.SAMPLES: [float(v) for row in rows for v in row]}
+    return Record("net", "inference", "mmdet-v2", {"batch": 1}, samples=samples, environment=HOST)
+
+
+CAT, DOG = (0, 3, 0.9, 10, 10, 50, 50), (0, 7, 0.4, 20, 20, 90, 90)
+
+
+@pytest.mark.parametrize(
+    ("rows", "verdict", "detail"),
+    [
+        ([CAT, DOG], "same", "within 0.001"),
+        ([(0, 3, 0.9004, 10.2, 10, 50, 50), DOG], "same", "within"),
+        ([(0, 3, 0.91, 10, 10, 50, 50), DOG], "changed", "score moved by 0.01"),
+        ([(0, 3, 0.9, 12, 10, 50, 50), DOG], "changed", "box moved by 2 pixels"),
+        ([CAT], "changed", "1 lost, 0 added"),
+        ([CAT, DOG, (0, 1, 0.8, 0, 0, 5, 5)], "changed", "0 lost, 1 added"),
+        ([CAT, (0, 8, *DOG[2:])], "changed", "1 lost, 1 added"),
+        ([], "changed", "2 lost"),
+    ],
+)
+def test_detections_are_compared_one_by_one(rows, verdict, detail):
+    (finding,) = regression.check(baseline.make([found(CAT, DOG)]), [found(*rows)])
+    assert finding.verdict == verdict and detail in finding.detail
+
+
+def test_a_full_list_of_detections_may_end_between_equals():
+    full = [(0, 1, 0.5 - i / 1000, 20 * i, 0, 20 * i + 10, 10) for i in range(fingerprint.KEPT)]
+    other = [*full[:-1], (0, 2, full[-1][2], 0, 300, 10, 310)]
+    (finding,) = regression.check(baseline.make([found(*full)]), [found(*other)])
+    assert finding.verdict == "same"
+
+
+def test_a_record_without_detections_does_not_pass_for_one_with():
+    bare = replace(found(CAT), samples={})
+    (finding,) = regression.check(baseline.make([found(CAT)]), [bare])
+    assert finding.verdict == "missing" and finding.fails
 
 
 def test_the_table_starts_with_what_failed():
