@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks import fingerprint
-from benchmarks.calibration import SAMPLES
+from benchmarks.calibration import CPU_SAMPLES, SAMPLES
 from benchmarks.record import Record
 from zoo.errors import UsageError
 
@@ -25,6 +25,8 @@ SCHEMA = 1
 # Parameters that say what was measured; the others say how long or where.
 DECIDING = ("batch", "precision", "options", "resolution", "pictures", "weights", "dataset", "data", "protocol")
 KINDS = ("accuracy", "inference", "training")
+# Clock -> samples of calls and of the calibration.
+CLOCKS = {"cpu": ("cpu_s", CPU_SAMPLES), "wall": ("latency_s", SAMPLES)}
 # Metrics that must not change at all.
 EXACT = ("parameters", "flops", "cuda_allocated_mib")
 # So many relative times are kept, evenly chosen from the sorted ones: enough for a rank test, few enough to commit.
@@ -56,7 +58,8 @@ class Tolerances:
 class Entry:
     """One measurement to compare with.
 
-    times: seconds of a call divided by those of the calibration beside it, sorted; empty for accuracies.
+    times: seconds of a call divided by those of the calibration beside it, sorted; empty for accuracies. clock: which
+    seconds these are, "cpu" where one thread did all the work, else "wall".
     detections: in the first pictures, as `benchmarks.fingerprint` has them; None where the record has none.
     machine: of the measurement, to know whether times are of the same one.
     """
@@ -69,6 +72,7 @@ class Entry:
     times: Sequence[float] = ()
     machine: str = ""
     detections: Sequence[float] | None = None
+    clock: str = "wall"
 
     @property
     def key(self) -> str:
@@ -97,21 +101,33 @@ class Baseline:
 
 def entry_of(record: Record) -> Entry:
     """The part of a record that is compared."""
+    clock = clock_of(record.samples)
     return Entry(
         model=record.model,
         kind=record.kind,
         protocol=record.protocol,
         parameters={k: v for k, v in record.parameters.items() if k in DECIDING},
-        metrics={k: v for k, v in record.metrics.items() if isinstance(v, (int, float)) and not isinstance(v, bool)},
-        times=relative_times(record.samples),
+        metrics={k: v for k, v in record.metrics.items() if type(v) in (int, float) and is_compared(record.kind, k)},
+        times=relative_times(record.samples, *CLOCKS[clock]),
+        clock=clock,
         machine=machine_of(record),
         detections=record.samples.get(fingerprint.SAMPLES),
     )
 
 
-def relative_times(samples: Mapping[str, Sequence[float]]) -> list[float]:
-    """Sorted times in units of the calibration beside them; none without one."""
-    seconds, unit = samples.get("latency_s", []), samples.get(SAMPLES, [])
+def is_compared(kind: str, metric: str) -> bool:
+    """Whether a metric of records of a kind is held to its baseline; others would only be noise in the file."""
+    return kind == "accuracy" or metric in EXACT
+
+
+def clock_of(samples: Mapping[str, Sequence[float]]) -> str:
+    """Which of CLOCKS counts: CPU time where there is some, since it stands still while a neighbour has the core."""
+    return "cpu" if all(name in samples for name in CLOCKS["cpu"]) else "wall"
+
+
+def relative_times(samples: Mapping[str, Sequence[float]], calls: str, calibration: str) -> list[float]:
+    """Sorted times in units of the calibration beside them; none without one. calls, calibration: names of samples."""
+    seconds, unit = samples.get(calls, []), samples.get(calibration, [])
     if not len(seconds) or len(seconds) != len(unit):
         return []
     ratios = np.sort(np.asarray(seconds) / np.asarray(unit))

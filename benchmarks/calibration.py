@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn.functional import conv2d, relu
 
 SAMPLES = "calibration_s"
+CPU_SAMPLES = "calibration_cpu_s"
 
 
 class Calibration:

@@ -105,6 +105,9 @@ def time(then: Entry, now: Entry, tolerances: Tolerances) -> Finding:
     """Relative times: the medians differ by more than a factor, and the ranks say that it is no accident."""
     if not now.times:
         return Finding(then.title, "relative time", "missing", detail="the record has no calibrated samples")
+    if then.clock != now.clock:
+        detail = f"{now.clock} times do not compare with {then.clock} times: measure with as many threads as then"
+        return Finding(then.title, "relative time", "missing", detail=detail)
     a, b = float(np.median(then.times)), float(np.median(now.times))
     factor = tolerances.time if then.machine == now.machine else tolerances.other_machine
     slower, faster = p_value(now.times, then.times), p_value(then.times, now.times)

@@ -15,10 +15,14 @@ PERCENTILES = (5, 25, 50, 75, 90, 95, 99)
 
 
 class Timed(NamedTuple):
-    """seconds: wall clock. device_seconds: between CUDA events around the work, None on a CPU."""
+    """seconds: wall clock. device_seconds: between CUDA events around the work, None on a CPU.
+
+    cpu_seconds: that the calling thread was computing, None where another device or process does the work.
+    """
 
     seconds: float
     device_seconds: float | None
+    cpu_seconds: float | None = None
 
 
 class Stopwatch:
@@ -36,9 +40,9 @@ class Stopwatch:
     def time(self, function: Callable[..., T], *arguments: Any) -> tuple[T, Timed]:
         """Call `function`; its result and how long it took until the device was done."""
         if not self.cuda:
-            start = time.perf_counter()
+            start, busy = time.perf_counter(), time.thread_time()
             result = function(*arguments)
-            return result, Timed(time.perf_counter() - start, None)
+            return result, Timed(time.perf_counter() - start, None, time.thread_time() - busy)
         return self._time_cuda(function, *arguments)
 
     def _time_cuda(self, function: Callable[..., T], *arguments: Any) -> tuple[T, Timed]:

@@ -5,7 +5,8 @@ input shape, until two laps in a row differ by less than `stable`, or `warmup_se
 over the batches are timed, so that every picture weighs the same, call by call, the device synchronised before and
 after. fps is pictures per second of the median call: on a shared machine a mean follows the disturbances, a median the
 detector. After each call a fixed calibration workload is timed as well (`calibration_s`), so that regression checks can
-tell a slow detector from a slow machine.
+tell a slow detector from a slow machine. With one thread on a CPU the time that each call was computing is kept too
+(`cpu_s`, `calibration_cpu_s`): unlike the wall clock, it does not run while a neighbour has the core.
 
 `compare` times several detectors in turns, call by call and in alternating order, so that a drift of clocks or load
 meets all of them.
@@ -20,7 +21,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.calibration import SAMPLES, Calibration
+from benchmarks.calibration import CPU_SAMPLES, SAMPLES, Calibration
 from benchmarks.protocols.base import Measurement, Protocol
 from benchmarks.timing import Stopwatch, Timed, median_interval, summary
 from benchmarks.workload import Workload
@@ -47,6 +48,8 @@ def measure(
     result = measurement(timings["detector"], workload.batch)
     if calibrate:
         result.samples[SAMPLES] = [timed.seconds for timed in timings["calibration"]]
+        if (busy := cpu_times(timings["calibration"])) is not None:
+            result.samples[CPU_SAMPLES] = busy
     return result
 
 
@@ -138,7 +141,15 @@ def measurement(timings: list[Timed], batch: int) -> Measurement:
     samples = {"latency_s": seconds}
     if timings[0].device_seconds is not None:
         samples["device_s"] = [timed.device_seconds or 0.0 for timed in timings]
+    if (busy := cpu_times(timings)) is not None:
+        samples["cpu_s"] = busy
     return Measurement({"fps": batch / float(np.median(seconds)), **summary(seconds)}, samples, len(seconds) * batch)
+
+
+def cpu_times(timings: list[Timed]) -> list[float] | None:
+    """Seconds of computing of each call, where the calling thread does all of the work; None where others help."""
+    found = [timed.cpu_seconds for timed in timings if timed.cpu_seconds is not None]
+    return found if len(found) == len(timings) and torch.get_num_threads() == 1 else None
 
 
 PROTOCOL = Protocol(

@@ -11,7 +11,7 @@ import pytest
 
 from benchmarks import baseline, cli, fingerprint, regression
 from benchmarks.baseline import Tolerances
-from benchmarks.calibration import SAMPLES
+from benchmarks.calibration import CPU_SAMPLES, SAMPLES
 from benchmarks.record import Record, failed
 from benchmarks.reports import findings as output
 from benchmarks.reports import markdown
@@ -84,6 +84,29 @@ def test_a_missing_metric_fails():
 def test_records_without_calibration_do_not_pass_for_measured_ones():
     bare = replace(speed(seed=1), samples={"latency_s": [0.1] * 20})
     assert verdicts([speed()], [bare])["relative time"] == "missing"
+
+
+def with_cpu_times(record: Record, factor: float = 1.0, seed: int = 0) -> Record:
+    """The record of a run with one thread, whose wall clock says little: its neighbours come and go."""
+    rng = np.random.default_rng(seed)
+    wall = {name: [value * rng.uniform(1, 3) for value in record.samples[name]] for name in ("latency_s", SAMPLES)}
+    cpu = {"cpu_s": list(0.1 * factor * rng.normal(1, 0.02, 200)), CPU_SAMPLES: list(0.02 * rng.normal(1, 0.02, 200))}
+    return replace(record, samples=wall | cpu)
+
+
+def test_the_time_of_one_thread_is_its_own_not_the_wall_clocks():
+    before = with_cpu_times(speed())
+    for factor, verdict in ((1.0, "same"), (1.15, "regression"), (0.85, "improved")):
+        assert verdicts([before], [with_cpu_times(speed(load=3.0), factor, seed=1)])["relative time"] == verdict
+
+
+def test_times_of_different_clocks_are_not_compared():
+    (finding,) = [
+        f
+        for f in regression.check(baseline.make([with_cpu_times(speed())]), [speed(seed=1)])
+        if f.quantity == "relative time"
+    ]
+    assert finding.fails and "as many threads as then" in finding.detail
 
 
 def test_a_run_that_failed_after_a_good_one_fails():
