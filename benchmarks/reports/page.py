@@ -12,7 +12,7 @@ from benchmarks.recommend import METRICS_OF_TASK, Candidate, Wish, groups, metri
 from benchmarks.record import Record
 from benchmarks.reports.network import network
 from benchmarks.reports.published import METRICS
-from benchmarks.selection import accuracies, memory_mib, newest, percent
+from benchmarks.selection import accuracies, find, memory_mib, newest, percent
 from zoo import manifest
 from zoo.describe import one_line, plain
 
@@ -26,10 +26,12 @@ Pictures = Mapping[str, Sequence[Path]]
 
 
 def content(entries: Sequence[Entry], records: Sequence[Record], pictures: Pictures) -> dict[str, Any]:
-    """Everything that the page's script reads."""
+    """Everything that the page's script reads. Measured models that `entries` lack come after them."""
     own: dict[str, list[Record]] = {}
     for record in records:
         own.setdefault(record.model, []).append(record)
+    listed = {entry.name for entry in entries}
+    entries = [*entries, *(entry for name in own if name not in listed and (entry := find(name)))]
     speed, accuracy = newest(records, "inference"), accuracies(records, entries)
     models = [
         model(entry)

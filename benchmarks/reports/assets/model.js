@@ -135,7 +135,7 @@ function neighbours(m) {
 
 function chips(m) {
   const names = [m.family, m.dataset, ...m.tasks, ...(m.aliases || []).map((a) => `also ${a}`)].filter(known);
-  return element("div", { class: "chips" }, ...names.map((name) => element("span", { class: "chip" }, name)));
+  return element("div", { class: "chips" }, ...[...new Set(names)].map((name) => element("span", { class: "chip" }, name)));
 }
 
 function drawModel(m) {

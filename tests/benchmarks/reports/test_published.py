@@ -13,6 +13,7 @@ import zoo
 from benchmarks import cli
 from benchmarks.record import Record
 from benchmarks.reports import flat, markdown, published
+from benchmarks.results import Store
 
 REPORTS = Path(__file__).parents[3] / "reports"
 
@@ -55,6 +56,16 @@ def test_json_carries_links_as_addresses():
 )
 def test_the_committed_reports_are_what_the_command_writes(file, options, tmp_path, capsys):
     assert cli.main(["report", *options, "--results", str(tmp_path / "none.db")]) == 0
+    assert capsys.readouterr().out == (REPORTS / file).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(("file", "options"), [("demo.md", ["--markdown"]), ("demo.csv", ["--csv"])])
+def test_the_demonstrations_reports_are_what_the_command_writes_from_its_records(file, options, tmp_path, capsys):
+    if not (REPORTS / "demo.jsonl").exists():
+        pytest.skip("reports/demo.jsonl is not there: CONTRIBUTING.md says how the reference machine writes it")
+    store = Store(tmp_path / "results.db")
+    assert store.merge(REPORTS / "demo.jsonl") > 0
+    assert cli.main(["report", *options, "--results", str(store.path)]) == 0
     assert capsys.readouterr().out == (REPORTS / file).read_text(encoding="utf-8")
 
 
