@@ -216,7 +216,8 @@ def test_offline_never_opens_a_socket(remote, tmp_path, monkeypatch):
         raise AssertionError("a socket was opened")
 
     monkeypatch.setenv("ZOO_OFFLINE", "1")
-    monkeypatch.setattr("socket.socket.connect", forbidden)
+    monkeypatch.setattr("socket.socket.__init__", forbidden)
+    monkeypatch.setattr("socket.getaddrinfo", forbidden)
     with pytest.raises(FetchError, match="not in the cache"):
         obtain(remote)
     (tmp_path / "file.pth").write_bytes(CONTENT)
