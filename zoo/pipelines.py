@@ -35,6 +35,7 @@ _STEPS = ("Resize", "Normalize", "Pad", "RandomCenterCropPad")
 def parse_pipeline(pipeline: Sequence[Transform], data_preprocessor: Mapping[str, Any] | None = None) -> Preprocessing:
     """The recipe that `pipeline` describes; see `Preprocessing.from_config`."""
     outer = _first(pipeline, "MultiScaleFlipAug") or {}
+    pipeline = [inner for t in pipeline for inner in (t["transforms"] if _kind(t) == "ProposalBroadcaster" else [t])]
     transforms = [t for t in pipeline if t is not outer] + list(outer.get("transforms", ()))
     _check_kinds(transforms)
     v3 = data_preprocessor is not None or _first(pipeline, "PackDetInputs") is not None

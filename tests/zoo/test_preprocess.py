@@ -153,6 +153,14 @@ def test_a_v3_configuration_normalizes_and_pads_in_the_model():
     assert Preprocessing.from_config(pipeline, model) == manifest.preprocessing("faster_rcnn_r50")
 
 
+def test_v3_resizes_given_proposals_with_the_picture():
+    resize = {"type": "Resize", "scale": (1333, 800), "keep_ratio": True}
+    proposals, plain = {"type": "LoadProposals", "num_max_proposals": 100}, {"type": "PackDetInputs"}
+    broadcast = {"type": "ProposalBroadcaster", "transforms": [resize]}
+    found = Preprocessing.from_config([proposals, broadcast, plain])
+    assert found == Preprocessing.from_config([proposals, resize, plain]) and found.proposals == 100
+
+
 def test_v3_means_width_and_height_by_a_size_and_all_channels_by_a_number():
     pad = {"type": "Pad", "size": (640, 480), "pad_val": {"img": 114}}
     assert Preprocessing.from_config([pad]).steps == (Pad(size=(640, 480), value=(114.0, 0.0, 0.0)),)

@@ -40,7 +40,7 @@ ARGUMENTS = {
 
 LOADERS = ("train_dataloader", "test_dataloader", "default_scope")
 
-IGNORED = {"data_preprocessor", "init_cfg", "pretrained", "_scope_", "batch_augments", "use_syncbn"}
+IGNORED = {"data_preprocessor", "init_cfg", "pretrained", "_scope_", "batch_augments", "use_syncbn", "seg_scale_factor"}
 """Keys that say nothing about the network at test time."""
 
 

@@ -102,6 +102,9 @@ COMPONENTS: dict[str, str] = {
     "YOLOXPAFPN": "necks.yolox_pafpn:YOLOXPAFPN",
     # dense heads
     "ATSSHead": "dense_heads.atss:ATSSHead",
+    # Trained on NPUs with targets of fixed size; the network is the same.
+    "AscendRetinaHead": "dense_heads.retina:RetinaHead",
+    "AscendSSDHead": "dense_heads.ssd:SSDHead",
     "AutoAssignHead": "dense_heads.autoassign:AutoAssignHead",
     "CascadeRPNHead": "dense_heads.cascade_rpn:CascadeRPNHead",
     "CenterNetHead": "dense_heads.centernet:CenterNetHead",

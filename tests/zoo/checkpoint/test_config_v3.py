@@ -99,3 +99,12 @@ def test_and_it_computes_the_same():
     with torch.no_grad():
         left, right = published(image)[0], described(image)[0]
     assert torch.equal(left.boxes, right.boxes) and torch.equal(left.scores, right.scores)
+
+
+def test_the_semantic_branch_may_say_how_coarse_its_training_maps_are():
+    head = "semantic_head=dict(type='FusedSemanticHead', fusion_level=1, seg_scale_factor=0.125)"
+    text = f"model = dict(type='HybridTaskCascade', {PREPROCESSOR_V3} roi_head=dict({head}))\n{LOADER_V3}"
+    assert describe({"cfg": text}).model["roi_head"]["semantic_head"] == {
+        "type": "FusedSemanticHead",
+        "fusion_level": 1,
+    }

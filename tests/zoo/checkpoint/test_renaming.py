@@ -34,6 +34,12 @@ def test_names_of_mmdetection_3(name):
     fits(naming.v3(name, masked="mask2former" in name), name)
 
 
+@pytest.mark.parametrize("name", ["rpn_r50_fpn_1x_coco", "rpn_r50_caffe_c4_1x_coco"])
+def test_rpn_alone_is_a_single_stage_detector_in_mmdetection_3(name):
+    state = {key.replace("rpn_head.", "bbox_head."): value for key, value in zeros(name).items()}
+    fits(state, name)
+
+
 def test_mask2former_has_its_cross_attention_first():
     name = "mask2former_r50_lsj_8x2_50e_coco-panoptic"
     state = naming.v3(name, masked=True)
