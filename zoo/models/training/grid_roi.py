@@ -32,7 +32,7 @@ def grid_losses(
     regions = [jittered(s.boxes[s.positive], frame) for s, frame in zip(samples, frames)]
     boxes = torch.cat([truth.boxes[s.matched] for s, truth in zip(samples, truths)])
     if len(boxes) == 0:
-        return losses
+        return {**losses, "loss_grid": features[0].sum() * 0}
     chosen = torch.randperm(len(boxes), device=boxes.device)[: head.train_cfg.get("max_num_grid", MOST_REGIONS)]
     extractor, grid_head = head.grid_roi_extractor or head.bbox_roi_extractor, head.grid_head
     x = head.share(extractor(features, rois_of(regions)[chosen]))
