@@ -1,22 +1,26 @@
-"""Networks as ONNX graphs, post-processing included, and graphs as detectors again.
+"""Networks as ONNX graphs or as programs of torch.export, post-processing included, and graphs as detectors again.
 
 A graph takes one picture, `images` (1, 3, H, W), normalised and padded, and gives `boxes` (K, 4) xyxy in input pixels,
 `scores` (K,), `labels` (K,) and, for Mask R-CNN, `masks` (K, h, w), the probabilities inside each box, which
 `OnnxDetector` pastes into the picture. Height and width are free for detectors with dense heads and regions of
-interest; transformers over queries fix their positional encodings, so their graphs are for one input size.
+interest; an ONNX graph of a transformer over queries is for one input size. A program of torch.export is of free size
+wherever nothing in the network depends on the size of the example.
 """
 
 from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from importlib import import_module
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import torch
+import torch._dynamo.exc
 from torch import Tensor, nn
 
 from zoo.errors import UsageError, ZooError
@@ -31,6 +35,8 @@ from zoo.structures import Detections, Frame, Sample
 OPSET = 17
 # Heads over queries: what they do depends on the input size in ways that a graph cannot follow.
 FIXED_SIZE = ("DETRHead", "DeformableDETRHead", "SparseRoIHead")
+
+RECORDING_ERRORS = (RuntimeError, ValueError, TypeError, KeyError, IndexError, torch._dynamo.exc.TorchDynamoException)
 
 
 class ExportError(ZooError):
@@ -85,8 +91,7 @@ def to_onnx(model: Detector, path: str | Path, sample: Sample) -> Path:
     part = path.with_name(path.name + ".part")
     graph = Graph(model.eval()).eval()
     try:
-        with torch.no_grad(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # tracing warns of every Python number, and so of every one that is meant
+        with torch.no_grad(), quiet():
             torch.onnx.export(
                 graph,
                 (sample.image[None],),
@@ -104,25 +109,69 @@ def to_onnx(model: Detector, path: str | Path, sample: Sample) -> Path:
     return path
 
 
-class OnnxDetector(nn.Module):
-    """An ONNX graph with the interface of a `Detector`: `preprocess`, `predict`, `detect`. One picture at a time.
+def to_program(model: Detector, path: str | Path, sample: Sample) -> Path:
+    """Write a network as a program of torch.export (`.pt2`); it appears only when it is whole.
 
-    original: the network it was made of, for its preprocessing, classes, parameters and operations.
+    sample: a preprocessed picture. The program is for any height and width if the network can be recorded so, else for
+    this size. Raises ExportError.
+    """
+    is_dynamic(model)  # refuses what has no graph at all
+    path = Path(path)
+    free = {"images": {2: torch.export.Dim.DYNAMIC, 3: torch.export.Dim.DYNAMIC}}
+    try:
+        program = record(model, sample, free)
+    except RECORDING_ERRORS:
+        try:
+            program = record(model, sample, None)
+        except RECORDING_ERRORS as error:
+            reason = str(error).partition("\n")[0]
+            raise ExportError(f"{type(model).__name__} cannot be exported: {reason}") from error
+    part = path.with_name(path.name + ".part.pt2")
+    try:
+        torch.export.save(program, part)
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+    return path
+
+
+def record(model: Detector, sample: Sample, free: Any) -> torch.export.ExportedProgram:
+    """What the network does to a picture. free: dimensions that are not those of the example."""
+    with torch.no_grad(), quiet():
+        return torch.export.export(Graph(model.eval()).eval(), (sample.image[None],), dynamic_shapes=free, strict=False)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """No warnings and no printed graphs, and attention in steps that exporters know."""
+    fast = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with warnings.catch_warnings(), redirect_stdout(StringIO()), redirect_stderr(StringIO()):
+            warnings.simplefilter("ignore")  # tracing warns of every Python number, and so of every one that is meant
+            yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
+
+
+class ExportedDetector(nn.Module):
+    """Base of graphs with the interface of a `Detector`: `preprocess`, `predict`, `detect`. One picture at a time.
+
+    original: the network it was made of, for its preprocessing, classes, parameters and operations. shape: of the
+    input, None where it is free.
     """
 
-    def __init__(self, path: str | Path, original: Detector, threads: int | None = None) -> None:
+    def __init__(self, original: Detector, shape: Sequence[int | None]) -> None:
         super().__init__()
-        runtime = extra("onnxruntime")
-        options = runtime.SessionOptions()
-        if threads is not None:
-            options.intra_op_num_threads = threads
-        self.session = runtime.InferenceSession(str(path), options, providers=runtime.get_available_providers())
-        self.names = [output.name for output in self.session.get_outputs()]
-        self.shape = [n if isinstance(n, int) else None for n in self.session.get_inputs()[0].shape]
+        self.shape = list(shape)
         self.__dict__["original"] = original  # not a submodule: moving this one must not move that one
         self.preprocess, self.classes = original.preprocess, original.classes
         head: Any = getattr(original, "roi_head", None)
         self.threshold = (head.test_cfg or {}).get("mask_thr_binary", 0.5) if head is not None else 0.5
+
+    def outputs(self, image: Tensor) -> Sequence[Tensor]:
+        """Boxes, scores, labels and for Mask R-CNN region masks of one picture (1, 3, H, W)."""
+        raise NotImplementedError
 
     def predict(self, images: Tensor, frames: Sequence[Frame]) -> list[Detections]:
         """Detections in the frames' output coordinates. images: (N, 3, H, W), run one by one."""
@@ -133,17 +182,51 @@ class OnnxDetector(nn.Module):
         fixed = self.shape[2:]
         if None not in fixed and list(image.shape[2:]) != fixed:
             raise UsageError(f"this graph is for inputs of {fixed[0]} x {fixed[1]}, not {tuple(image.shape[2:])}")
-        values = self.session.run(None, {"images": image.cpu().numpy()})
-        out = {name: torch.from_numpy(value) for name, value in zip(self.names, values)}
-        found = Detections(out["boxes"], out["scores"], out["labels"]).to_output(frame)
-        if "masks" in out:
-            found.masks = paste_masks(out["masks"], found.boxes, frame.output_size, self.threshold)
+        boxes, scores, labels, *masks = self.outputs(image.cpu())
+        found = Detections(boxes, scores, labels).to_output(frame)
+        if masks:
+            found.masks = paste_masks(masks[0], found.boxes, frame.output_size, self.threshold)
         return found
 
     def detect(self, images: Sequence[Any], device: Any = None) -> list[Detections]:
         """Detections in original image coordinates. images: files, or BGR uint8 arrays (H, W, 3)."""
         samples = [self.preprocess(image) for image in images]  # type: ignore[misc]
         return [self.predict_one(sample.image[None], sample.frame) for sample in samples]
+
+
+class OnnxDetector(ExportedDetector):
+    """An ONNX graph, run by onnxruntime."""
+
+    def __init__(self, path: str | Path, original: Detector, threads: int | None = None) -> None:
+        runtime = extra("onnxruntime")
+        options = runtime.SessionOptions()
+        if threads is not None:
+            options.intra_op_num_threads = threads
+        session = runtime.InferenceSession(str(path), options, providers=runtime.get_available_providers())
+        super().__init__(original, [n if isinstance(n, int) else None for n in session.get_inputs()[0].shape])
+        self.session = session
+
+    def outputs(self, image: Tensor) -> Sequence[Tensor]:
+        """What the graph gives for one picture (1, 3, H, W)."""
+        return [torch.from_numpy(value) for value in self.session.run(None, {"images": image.numpy()})]
+
+
+class ProgramDetector(ExportedDetector):
+    """A program of torch.export."""
+
+    program: Any
+
+    def __init__(self, path: str | Path, original: Detector) -> None:
+        program = torch.export.load(path)
+        entry = next(n for n in program.graph.nodes if n.name == program.graph_signature.user_inputs[0])
+        super().__init__(original, [n if isinstance(n, int) else None for n in entry.meta["val"].shape])
+        self.__dict__["program"] = program.module()  # not a submodule: its parameters are copies of the original's
+
+    def outputs(self, image: Tensor) -> Sequence[Tensor]:
+        """What the program gives for one picture (1, 3, H, W)."""
+        with torch.inference_mode():
+            found: Sequence[Tensor] = self.program(image)
+            return found
 
 
 @dataclass(frozen=True)
@@ -160,7 +243,7 @@ class Difference:
     box: float
 
 
-def difference(model: Detector, exported: OnnxDetector, samples: Sequence[Sample]) -> Difference:
+def difference(model: Detector, exported: ExportedDetector, samples: Sequence[Sample]) -> Difference:
     """Compare a graph with its network on preprocessed pictures."""
     from zoo.models.overlaps import pairwise_iou
 

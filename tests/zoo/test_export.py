@@ -105,6 +105,17 @@ def test_a_graph_detects_what_its_network_detects_at_other_sizes_too(description
         assert have.masks is not None and (want.masks == have.masks).float().mean() > 0.99
 
 
+@pytest.mark.parametrize("description", [RETINA, MASK_RCNN], ids=["RetinaNet", "MaskRCNN"])
+def test_a_program_of_torch_export_is_the_network_at_any_size(description, tmp_path):
+    model = network(description)
+    exported = export.ProgramDetector(export.to_program(model, tmp_path / "m.pt2", sample(64, 96)), model)
+    assert exported.shape[2:] == [None, None]
+    found = export.difference(model, exported, [sample(64, 96), sample(96, 64, 1), sample(128, 128, 2)])
+    assert found.detections > 10
+    assert found.matched == 1.0 and found.score < 1e-5 and found.box < 1e-2
+    assert [path.name for path in tmp_path.iterdir()] == ["m.pt2"]
+
+
 def test_a_picture_without_detections_is_no_error(tmp_path):
     strict = {**RETINA, "test_cfg": {**RETINA["test_cfg"], "score_thr": 0.05}}
     model = network(strict)
@@ -121,6 +132,8 @@ def test_what_cannot_be_exported_is_said_and_leaves_nothing(tmp_path):
 
     with pytest.raises(export.ExportError, match="Other cannot be exported"):
         export.to_onnx(Other(), tmp_path / "model.onnx", sample(64, 64))  # type: ignore[arg-type]
+    with pytest.raises(export.ExportError, match="Other cannot be exported"):
+        export.to_program(Other(), tmp_path / "model.pt2", sample(64, 64))  # type: ignore[arg-type]
     assert list(tmp_path.iterdir()) == []
 
 

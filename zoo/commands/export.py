@@ -1,4 +1,4 @@
-"""`zoo export`: a network as an ONNX file, checked against the network."""
+"""`zoo export`: a network as an ONNX file or a program of torch.export, checked against the network."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     add = parser.add_argument
     add("model", metavar="MODEL", help="a model of the zoo, or a checkpoint file of your own")
-    add("--onnx", metavar="FILE", type=Path, required=True, help="the file to write")
+    files = parser.add_mutually_exclusive_group(required=True)
+    files.add_argument("--onnx", metavar="FILE", type=Path, help="the ONNX file to write")
+    files.add_argument("--torch-export", metavar="FILE", type=Path, help="the program of torch.export (.pt2) to write")
     add("--name", metavar="NAME", help="the architecture of a checkpoint file that does not say it itself")
     add("--images", nargs="+", metavar="IMAGE", required=True, help="pictures to export with and to check with")
     add("--random-weights", action="store_true", help="a freshly initialised network, without a download")
@@ -36,19 +38,24 @@ def run(args: argparse.Namespace) -> int:
     if not paths or model.preprocess is None:
         raise UsageError("nothing to export with: give at least one picture, and a model with known preprocessing.")
     samples = [model.preprocess(path) for path in paths]
-    if not export.is_dynamic(model):
-        samples = [s for s in samples if s.image.shape == samples[0].image.shape]
-    export.to_onnx(model, args.onnx, samples[0])
-    found = export.difference(model, export.OnnxDetector(args.onnx, model), samples)
-    print(json.dumps(asdict(found)) if args.json else text(found, len(samples)))
+    path = args.onnx or args.torch_export
+    if args.onnx:
+        exported: export.ExportedDetector = export.OnnxDetector(export.to_onnx(model, path, samples[0]), model)
+    else:
+        exported = export.ProgramDetector(export.to_program(model, path, samples[0]), model)
+    free = None in exported.shape[2:]
+    samples = [s for s in samples if free or s.image.shape == samples[0].image.shape]
+    found = export.difference(model, exported, samples)
+    print(json.dumps(asdict(found) | {"free_size": free}) if args.json else text(found, len(samples), free))
     if found.matched < ENOUGH:
-        print(f"zoo: {args.onnx} finds {found.matched:.1%} of what the network finds", file=sys.stderr)
+        print(f"zoo: {path} finds {found.matched:.1%} of what the network finds", file=sys.stderr)
     return int(found.matched < ENOUGH)
 
 
-def text(found, pictures: int) -> str:  # type: ignore[no-untyped-def]  # its type needs torch
+def text(found, pictures: int, free: bool) -> str:  # type: ignore[no-untyped-def]  # its type needs torch
     """The comparison in a sentence."""
+    sizes = "any input size" if free else "one input size"
     return (
-        f"{found.matched:.1%} of {found.detections} detections on {pictures} pictures are the same; largest "
+        f"{sizes}: {found.matched:.1%} of {found.detections} detections on {pictures} pictures are the same; largest "
         f"differences: score {found.score:.1e}, box {found.box:.1e} pixels"
     )

@@ -13,6 +13,7 @@ from zoo.models.dense_heads.anchor_head import AnchorHead
 from zoo.models.dense_heads.selection import Level
 from zoo.models.layers.conv_module import ConvModule
 from zoo.models.layers.nms import ranked, suppress
+from zoo.models.layers.tracing import recording
 from zoo.structures import Detections, Frame
 
 
@@ -75,7 +76,7 @@ def propose(levels: Sequence[Level], coder: Any, frame: Frame, cfg: Any) -> Dete
 
 def best_of_level(level: Level, nms_pre: int) -> Level:
     """The `nms_pre` best priors of a level, ranked; the level as it is if it has no more than that."""
-    if not (torch.jit.is_tracing() and nms_pre > 0) and not 0 < nms_pre < len(level.scores):
+    if not (recording() and nms_pre > 0) and not 0 < nms_pre < len(level.scores):
         return level
     order = ranked(level.scores[:, 0])[1][:nms_pre]
     return Level(level.scores[order], level.regression[order], level.priors[order])

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from zoo.models.layers.nms import ranked, suppress
+from zoo.models.layers.tracing import recording
 from zoo.structures import Detections
 
 Decode = Callable[[Tensor, Tensor], Tensor]
@@ -59,7 +60,7 @@ def above_threshold(scores: Tensor, score_thr: float, nms_pre: int) -> tuple[Ten
 
 def best_rows(scores: Tensor, count: int) -> Tensor:
     """Indices of the `count` rows of (P, C) with the highest maxima; of all rows, in order, if there are no more."""
-    if not (torch.jit.is_tracing() and count > 0) and not 0 < count < len(scores):
+    if not (recording() and count > 0) and not 0 < count < len(scores):
         return torch.arange(len(scores), device=scores.device)
     return ranked(scores.max(dim=1).values)[1][:count]
 

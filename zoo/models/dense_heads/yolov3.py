@@ -78,7 +78,7 @@ class YOLOV3Head(nn.Module):
         (maps,) = outputs
         sizes = [(x.shape[2], x.shape[3]) for x in maps]
         priors = self.prior_generator.grid_priors(sizes, maps[0].device)
-        strides = torch.cat([x.new_full((len(x), 1), stride) for x, stride in zip(priors, self.strides)])
+        strides = torch.cat([torch.full_like(x[:, :1], stride) for x, stride in zip(priors, self.strides)])
         rows = CLASSES + self.num_classes
         pictures = [torch.cat([flatten_map(x[i], rows) for x in maps]) for i in range(len(frames))]
         return [self.predict_one(predictions, torch.cat(priors), strides) for predictions in pictures]

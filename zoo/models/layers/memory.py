@@ -9,10 +9,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from zoo.models.layers.tracing import recording
+
 
 def unrecorded() -> bool:
     """Whether nothing remembers intermediate results: neither for gradients nor for an exported graph."""
-    return not (torch.is_grad_enabled() or torch.jit.is_tracing() or torch.compiler.is_exporting())
+    return not (torch.is_grad_enabled() or recording())
 
 
 def eager_on_cpu(x: Tensor) -> bool:

@@ -11,6 +11,7 @@ from torchvision.ops import nms
 
 from zoo.errors import BuildError
 from zoo.models.layers.soft_nms import soft_nms
+from zoo.models.layers.tracing import recording
 from zoo.structures import Detections
 
 # From this many boxes on, MMCV suppresses group after group, so boxes outside the picture meet no other group's.
@@ -38,7 +39,7 @@ def batched_nms(
     """
     options = dict(cfg or {})
     kind = options.pop("type", "nms")
-    if torch.jit.is_tracing() and kind == "nms" and cfg is not None:
+    if recording() and kind == "nms" and cfg is not None:
         return traced_nms(boxes, scores, groups, options, count)
     most = min(options.pop("max_num", len(boxes)), count if count > 0 else len(boxes))
     if cfg is None or len(boxes) == 0:
@@ -99,7 +100,7 @@ def suppress(
     boxes: Tensor, scores: Tensor, labels: Tensor, cfg: Mapping[str, Any] | None, max_per_img: int = -1
 ) -> Detections:
     """NMS within classes, then the best `max_per_img` (all of them if negative)."""
-    if len(boxes) == 0 and not torch.jit.is_tracing():
+    if not recording() and len(boxes) == 0:
         return Detections(boxes, scores, labels)
     keep, kept_scores = batched_nms(boxes, scores, labels, cfg, max_per_img)
     return Detections(boxes[keep], kept_scores, labels[keep])

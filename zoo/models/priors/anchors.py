@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from zoo.errors import BuildError
+from zoo.models.layers.tracing import recording
 
 T = TypeVar("T", int, float)
 
@@ -80,20 +81,23 @@ class AnchorGenerator:
         sizes: (H, W) of each level's feature map.
         """
         levels, place = enumerate(zip(sizes, self.steps(sizes))), torch.device(device)
-        return [self.level_priors(level, tuple(size), step, place) for level, (size, step) in levels]
+        make = self.level_priors if recording() else self.kept_priors  # a graph makes its own for every size
+        return [make(level, (size[0], size[1]), step, place) for level, (size, step) in levels]
 
     def steps(self, sizes: Sequence[tuple[int, int]]) -> Sequence[tuple[float, float]]:
         """Pixels per cell of each level, (x, y), when its map has (H, W) cells."""
         return self.strides
 
-    @lru_cache(maxsize=64)  # noqa: B019  (a generator lives as long as its network)
     def level_priors(
         self, level: int, size: tuple[int, int], step: tuple[float, float], device: torch.device
     ) -> Tensor:
-        """Anchors of one level; kept, because pictures of one size follow each other."""
+        """Anchors of one level."""
         with torch.inference_mode(False):  # what is kept may be used in training later
             shifts = cell_corners(size, step, device)
             return (self.base_anchors[level].to(device) + shifts.repeat(1, 2)[:, None]).view(-1, 4)
+
+    # Pictures of one size follow each other; a generator lives as long as its network.
+    kept_priors = lru_cache(maxsize=64)(level_priors)
 
 
 class LegacyAnchorGenerator(AnchorGenerator):

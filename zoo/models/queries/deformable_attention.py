@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from zoo.models.queries.levels import extents
+
 
 class MultiScaleDeformableAttention(nn.Module):
     """Each query looks at `num_points` sampled places per head and level, around its reference points."""
@@ -81,8 +83,7 @@ class MultiScaleDeformableAttention(nn.Module):
         weights = self.attention_weights(query).unflatten(-1, (self.num_heads, -1)).softmax(-1)
         points = reference_points[:, :, None, :, None]
         if points.shape[-1] == 2:
-            extent = torch.tensor([(w, h) for h, w in shapes], dtype=query.dtype, device=query.device)[:, None]
-            offsets = offsets / extent
+            offsets = offsets / extents(shapes, query)[:, None]
         else:
             offsets = offsets / self.num_points * points[..., 2:] * 0.5
         return points[..., :2] + offsets, weights.unflatten(-1, layout[1:])

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from zoo.models.build import component
 from zoo.models.queries.detr_head import inverse_sigmoid
 from zoo.models.queries.layers import LayerSequence, init_transformer
-from zoo.models.queries.levels import cell_centres, join, map_shapes, reference_points, valid_ratios
+from zoo.models.queries.levels import cell_centres, extents, join, map_shapes, reference_points, valid_ratios
 from zoo.models.queries.positions import sinusoids
 
 
@@ -101,9 +101,7 @@ class DeformableDetrTransformer(nn.Module):
         """
         shapes, ratios = map_shapes(features), valid_ratios(paddings)
         padding = torch.cat([p.flatten(1) for p in paddings], dim=1)
-        levels = torch.repeat_interleave(
-            self.level_embeds, torch.tensor([h * w for h, w in shapes], device=padding.device), dim=0
-        )
+        levels = torch.cat([embed.expand(h * w, -1) for embed, (h, w) in zip(self.level_embeds, shapes)])
         memory = self.encoder(
             join(features),
             query_pos=join(positions) + levels,
@@ -162,7 +160,7 @@ def cell_boxes(shapes: Sequence[tuple[int, int]], ratios: Tensor) -> Tensor:
     """A square around each cell, (N, S, 4) cxcywh as shares of the unpadded picture, twice as large on each level."""
     boxes = []
     for level, shape in enumerate(shapes):
-        extent = ratios.new_tensor([shape[1], shape[0]]) * ratios[:, level]
+        extent = extents([shape], ratios) * ratios[:, level]
         centres = cell_centres(shape, ratios.device) / extent[:, None]
         boxes.append(torch.cat([centres, torch.full_like(centres, 0.05 * 2**level)], dim=-1))
     return torch.cat(boxes, dim=1)

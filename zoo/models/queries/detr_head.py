@@ -13,7 +13,6 @@ from torchvision.ops import box_convert
 from zoo.models.build import component
 from zoo.models.coders.delta import clip
 from zoo.models.dense_heads.anchor_head import uses_sigmoid
-from zoo.models.layers.constants import constant
 from zoo.models.queries.feedforward import FFN
 from zoo.models.queries.padding import padding_at
 from zoo.structures import Detections, Frame
@@ -72,7 +71,8 @@ class QueryHead(nn.Module):
             scores, index = best.topk(limit)
             labels = classes[index]
         height, width = frame.size
-        found = box_convert(boxes[index], "cxcywh", "xyxy") * constant((width, height, width, height), boxes)
+        x1, y1, x2, y2 = box_convert(boxes[index], "cxcywh", "xyxy").unbind(-1)
+        found = torch.stack([x1 * width, y1 * height, x2 * width, y2 * height], dim=-1)
         return Detections(clip(found, frame.size), scores, labels)
 
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torchvision.ops import box_convert
 
+from zoo.models.queries.levels import extents
 from zoo.structures import Frame
 
 
@@ -25,6 +26,5 @@ class EmbeddingRPNHead(nn.Module):
         """Per picture boxes (Q, 4) xyxy in input coordinates, and the features (N, Q, C)."""
         boxes = box_convert(self.init_proposal_bboxes.weight, "cxcywh", "xyxy")
         features = self.init_proposal_features.weight
-        return [boxes * boxes.new_tensor(frame.size).flip(0).repeat(2) for frame in frames], features.expand(
-            len(frames), -1, -1
-        )
+        sizes = [extents([frame.size], boxes).repeat(1, 2) for frame in frames]
+        return [boxes * size for size in sizes], features.expand(len(frames), -1, -1)

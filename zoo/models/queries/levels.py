@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from zoo.models.layers.tracing import recording
 from zoo.models.queries.padding import tokens
 
 
@@ -34,12 +35,21 @@ def reference_points(shapes: Sequence[tuple[int, int]], ratios: Tensor) -> Tenso
     points = []
     for level, shape in enumerate(shapes):
         centres = cell_centres(shape, ratios.device)
-        extent = ratios.new_tensor([shape[1], shape[0]]) * ratios[:, level]
+        extent = extents([shape], ratios) * ratios[:, level]
         points.append(centres / extent[:, None])
     return torch.cat(points, dim=1)[:, :, None] * ratios[:, None]
 
 
+def extents(shapes: Sequence[tuple[int, int]], like: Tensor) -> Tensor:
+    """(levels, 2), width and height of maps of (h, w), on the device and of the type of `like`."""
+    sides = [side for h, w in shapes for side in (w, h)]
+    if not recording():
+        return torch.tensor(sides, dtype=like.dtype, device=like.device).view(-1, 2)
+    one = like.new_ones(())  # a tensor of numbers would be a constant of the graph
+    return torch.stack([one * side for side in sides]).view(-1, 2)
+
+
 def cell_centres(shape: tuple[int, int], device: torch.device) -> Tensor:
     """Centres (h * w, 2) of a map's cells as x, y in cells."""
-    y, x = torch.meshgrid(*(torch.arange(n, device=device) + 0.5 for n in shape), indexing="ij")
+    y, x = torch.meshgrid(*(torch.arange(n, device=device, dtype=torch.float32) + 0.5 for n in shape), indexing="ij")
     return torch.stack([x.flatten(), y.flatten()], dim=-1)

@@ -56,7 +56,7 @@ class CascadeRoIHead(nn.Module):
         """Detections without masks, in input coordinates: the last stage's boxes, and the mean of all logits."""
         regions, all_logits = list(proposals), []
         for stage, head in enumerate(self.bbox_head):
-            counts = [len(r) for r in regions]
+            counts = [r.shape[0] for r in regions]
             outputs = full_precision(self.box_outputs(stage, features, rois_of(regions)))
             logits, deltas = (split(x, counts) for x in outputs)
             all_logits.append(logits)

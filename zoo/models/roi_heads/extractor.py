@@ -12,6 +12,7 @@ from zoo.errors import BuildError
 from zoo.models.coders.bucketing import rescaled
 from zoo.models.layers.memory import zero_maps
 from zoo.models.layers.plugin import make_plugin
+from zoo.models.layers.tracing import recording
 from zoo.models.roi_heads.roi_layers import make_roi_layer
 
 
@@ -65,7 +66,7 @@ class SingleRoIExtractor(RoIExtractor):
             rois = rescale_rois(rois, roi_scale_factor)
         pooled = zero_maps(rois.shape[0], self.out_channels, self.output_size, features[0])
         for i, (layer, index) in enumerate(zip(self.roi_layers, by_level(levels, self.num_inputs))):
-            if len(index) or torch.jit.is_tracing():  # other pictures have regions where the example has none
+            if recording() or len(index):  # other pictures have regions where the example has none
                 pooled[index] = layer(features[i], rois[index]).to(pooled.dtype)
             elif features[i].requires_grad:  # distributed training waits for a gradient of every parameter
                 pooled = pooled + features[i].sum() * 0
@@ -116,7 +117,7 @@ def by_level(levels: Tensor, count: int) -> Sequence[Tensor]:
 
     A GPU must be waited for where the host learns how many these are: once, not level by level.
     """
-    if torch.jit.is_tracing():
+    if recording():
         return [(levels == i).nonzero().squeeze(1) for i in range(count)]
     counts = (levels[:, None] == torch.arange(count, device=levels.device)).sum(dim=0).tolist()
     order = levels.argsort(stable=True)

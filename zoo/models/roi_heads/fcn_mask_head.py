@@ -75,7 +75,7 @@ class FCNMaskHead(nn.Module):
     def of_class(self, logits: Tensor, labels: Tensor) -> Tensor:
         """The logits (K, ...) of the given classes (K,), out of those of all classes (K, num_classes or 1, ...)."""
         index = torch.zeros_like(labels) if self.class_agnostic else labels
-        return logits[torch.arange(len(labels), device=labels.device), index]
+        return logits[torch.arange(labels.shape[0], device=labels.device), index]
 
     def paste(self, masks: Tensor, boxes: Tensor, frame: Frame, cfg: Mapping[str, Any]) -> Tensor:
         """Picture masks (K, H, W) bool in output coordinates.

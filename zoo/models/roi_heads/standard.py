@@ -53,7 +53,7 @@ class StandardRoIHead(nn.Module):
         self, features: Sequence[Tensor], proposals: Sequence[Tensor], frames: Sequence[Frame]
     ) -> list[Detections]:
         """Detections without masks, in input coordinates."""
-        counts = [len(p) for p in proposals]
+        counts = [p.shape[0] for p in proposals]
         outputs = full_precision(self.box_outputs(features, rois_of(proposals)))
         logits, deltas = (split(x, counts) for x in outputs)
         return [
