@@ -49,7 +49,7 @@ class Tolerances:
     accuracy: float = 0.0
     score: float = 0.001
     box: float = 0.5
-    time: float = 1.08
+    time: float = 1.1
     other_machine: float = 1.5
     significance: float = 0.001
 
