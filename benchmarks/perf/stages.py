@@ -98,8 +98,14 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     height, width = (int(side) for side in args.size.split("x"))
     scene = Scene.of((height, width))
-    rows = [measure(name, make, scene, args.rounds) for name, make in STAGES.items() if args.k in name]
-    print(json.dumps(rows, indent=1) if args.json else "\n".join(map(line, [dict.fromkeys(rows[0]), *rows])))
+    rows = []
+    for name, make in STAGES.items():
+        if args.k in name:
+            rows.append(measure(name, make, scene, args.rounds))
+            if not args.json:
+                print(line(rows[-1]) if len(rows) > 1 else f"{header(rows[0])}\n{line(rows[0])}", flush=True)
+    if args.json:
+        print(json.dumps(rows, indent=1))
 
 
 @torch.inference_mode()
@@ -110,10 +116,13 @@ def measure(name: str, make: Callable[[Scene], Ways], scene: Scene, rounds: int)
     return {"stage": name, **{f"{way}, s": best.get(way) for way in ("ours", "simple", "torchvision")}, **ratios}
 
 
+def header(row: dict[str, Any]) -> str:
+    """The names of a row's values."""
+    return f"{'stage':16}" + "".join(f"{key:>22}" for key in list(row)[1:])
+
+
 def line(row: dict[str, Any]) -> str:
-    """One line of the table; a row without a stage is its header."""
-    if row["stage"] is None:
-        return f"{'stage':16}" + "".join(f"{key:>22}" for key in list(row)[1:])
+    """One line of the table."""
     return f"{row['stage']:16}" + "".join(
         f"{'' if value is None else format(value, '.4f' if key.endswith(', s') else '.2f'):>22}"
         for key, value in list(row.items())[1:]
