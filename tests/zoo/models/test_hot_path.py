@@ -169,3 +169,12 @@ def test_a_linear_layer_on_maps_is_one_on_their_values(layout):
     layer, maps = nn.Linear(4 * 3 * 3, 5), torch.randn(6, 4, 3, 3)
     assert torch.allclose(linear(layer, maps.contiguous(memory_format=layout)), layer(maps.flatten(1)), atol=1e-5)
     assert linear(layer, torch.randn(0, 4, 3, 3)).shape == (0, 5)
+
+
+@pytest.mark.parametrize("name", ["retinanet_r50_fpn_1x_coco", "yolox_s_8x8_300e_coco"])
+def test_anchors_and_grids_are_made_once_for_each_size(networks, name):
+    generator = networks[name].bbox_head.prior_generator
+    sizes = [(8, 10)] * len(generator.strides)
+    first, again = generator.grid_priors(sizes), generator.grid_priors(sizes)
+    assert all(a is b for a, b in zip(first, again))
+    assert generator.grid_priors([(9, 10)] * len(sizes))[0].shape != first[0].shape
