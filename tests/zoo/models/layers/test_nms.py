@@ -6,6 +6,7 @@ import pytest
 import torch
 from torchvision.ops import nms
 
+from zoo.models.layers import nms as module
 from zoo.models.layers.nms import APART_FROM, FIRST, batched_nms, suppress
 
 CFG = {"type": "nms", "iou_threshold": 0.5}
@@ -58,3 +59,15 @@ def test_without_suppression_boxes_are_ranked_and_limited():
     boxes, scores, groups = scene(30)
     found = suppress(boxes, scores, groups, None, 10)
     torch.testing.assert_close(found.scores, scores.sort(descending=True).values[:10])
+
+
+@pytest.mark.parametrize("shift", [0, -20])
+@pytest.mark.parametrize("groups", [5, 80])
+def test_going_group_by_group_changes_nothing(groups, shift, monkeypatch):
+    boxes, scores, labels = scene(module.GROUPED_FROM, groups)
+    boxes = boxes + shift
+    assert module.worth_grouping(boxes) is (shift == 0)
+    have = batched_nms(boxes, scores, labels, CFG, 300)
+    monkeypatch.setattr(module, "GROUPED_FROM", 10**9)
+    want = batched_nms(boxes, scores, labels, CFG, 300)
+    assert all(torch.equal(a, b) for a, b in zip(have, want))
