@@ -17,7 +17,6 @@ from zoo.errors import UnknownModel, UsageError, ZooError
 from zoo.models.detectors.base import Detector
 
 DEFAULT_DATASET = "coco_2017"
-CHECKPOINT_SUFFIXES = (".pth", ".pt", ".pkl", ".safetensors")
 
 # A model's task -> what a data set is evaluated for.
 TASK_MEASURES = {
@@ -94,7 +93,7 @@ def evaluate(name: str, plan: Plan | None = None, progress: bool | None = None) 
 
 def choose(name: str, checkpoint: Path | None) -> tuple[Subject, zoo.Entry | None]:
     """The network and what is known about it; no entry for a file without a name."""
-    if checkpoint is None and Path(name).suffix in CHECKPOINT_SUFFIXES:
+    if checkpoint is None and Path(name).suffix in subjects.CHECKPOINT_SUFFIXES:
         return subjects.of_file(existing(Path(name)), None), None
     if checkpoint is not None:
         return subjects.of_file(existing(checkpoint), name), find(name)

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 # One single-stage and one two-stage network that a laptop's CPU can run.
 EMBEDDED = ("yolox_tiny_8x8_300e_coco", "faster_rcnn_r50_fpn_1x_coco")
 
+CHECKPOINT_SUFFIXES = (".pth", ".pt", ".pkl", ".safetensors")
+
 
 @dataclass(frozen=True)
 class Subject:
@@ -43,9 +45,14 @@ def choose(names: Sequence[str], checkpoint: str | Path | None = None, random_we
 
 
 def by_name(name: str) -> Subject:
-    """A model with its published weights; an architecture that is no model, or has no weights, with random ones."""
+    """A model with its published weights; an architecture that is no model, or has no weights, with random ones.
+
+    The name of an existing file with a checkpoint's suffix is a checkpoint of the user's own.
+    """
     from zoo.manifest import architecture_names, version
 
+    if Path(name).suffix in CHECKPOINT_SUFFIXES and Path(name).is_file():
+        return of_file(Path(name), None)
     try:
         entry = zoo.get(name)
     except UnknownModel:
