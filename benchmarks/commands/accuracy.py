@@ -10,6 +10,7 @@ from tabulate import tabulate
 
 from benchmarks.datasets.request import ENGINES, PROTOCOLS
 from benchmarks.record import Record
+from zoo.arguments import natural, positive
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -30,20 +31,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--results-json", type=Path, metavar="OUT", help="also write the detections in COCO's results format")
     add("--results", type=Path, metavar="FILE", help="result store (default: $ZOO_RESULTS, else results.db)")
     add("--json", action="store_true", help="print the record as JSON")
-
-
-def natural(text: str) -> int:
-    """A whole number of at least 0."""
-    if not text.isdigit():
-        raise argparse.ArgumentTypeError(f"{text} is not a whole number")
-    return int(text)
-
-
-def positive(text: str) -> int:
-    """A whole number of at least 1."""
-    if natural(text) == 0:
-        raise argparse.ArgumentTypeError("at least 1, not 0")
-    return int(text)
 
 
 def run(args: argparse.Namespace) -> None:

@@ -17,6 +17,7 @@ from benchmarks.record import Record
 from benchmarks.reports.rivals import implementation
 from benchmarks.results import Store
 from benchmarks.tables import format_table
+from zoo.arguments import positive
 from zoo.errors import UsageError
 
 
@@ -29,9 +30,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--weights", metavar="FILE", help="a checkpoint that all of them read")
     add("--set", action="append", default=[], metavar="KEY=VALUE", help="a parameter of the protocol; recorded")
     add("--images", metavar="DIR", help="folder of pictures; default: generated ones")
-    add("--limit", type=inference.positive, help="at most so many pictures")
+    add("--limit", type=positive, help="at most so many pictures")
     add("--device", default="cpu", help="cpu, cuda ... (%(default)s)")
-    add("--threads", type=inference.positive, help="PyTorch threads")
+    add("--threads", type=positive, help="PyTorch threads")
     add("--results", metavar="FILE", help="result store (default: $ZOO_RESULTS, else results.db)")
     add("--json", action="store_true", help="print the records")
     options.configure(parser)

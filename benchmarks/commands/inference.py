@@ -16,6 +16,7 @@ from benchmarks.results import Store
 from benchmarks.subjects import Subject
 from benchmarks.tables import format_table
 from benchmarks.workload import Picture
+from zoo.arguments import positive
 from zoo.errors import UsageError, ZooError
 
 GENERATED = 16
@@ -160,11 +161,3 @@ def key_value(text: str, option: str = "--set") -> tuple[str, str]:
     if not equals:
         raise UsageError(f"{option} takes KEY=VALUE, not '{text}'.")
     return key, value
-
-
-def positive(text: str) -> int:
-    """A whole number of at least 1."""
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"at least 1, not {value}")
-    return value

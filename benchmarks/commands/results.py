@@ -12,6 +12,7 @@ from typing import Any
 from benchmarks.record import STATUSES, Record
 from benchmarks.results import Store, write_lines
 from benchmarks.tables import format_table
+from zoo.arguments import positive
 from zoo.errors import UsageError
 
 LISTED = 500  # records that `list` shows unless told otherwise: a store may hold a million
@@ -27,7 +28,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         if name in ("list", "export"):
             add_selection(sub)
             count = LISTED if name == "list" else None
-            sub.add_argument("--limit", type=int, default=count, help="at most so many, the newest (%(default)s)")
+            sub.add_argument("--limit", type=positive, default=count, help="at most so many, the newest (%(default)s)")
         if name in ("list", "show"):
             sub.add_argument("--json", action="store_true", help="print JSON")
         if name == "show":

@@ -18,6 +18,7 @@ from benchmarks.row import Limits, Row
 from benchmarks.sweep import Executor
 from benchmarks.tables import format_table
 from zoo import manifest
+from zoo.arguments import positive
 from zoo.errors import UsageError
 
 KINDS = ("inference", "accuracy", "parity")
@@ -34,7 +35,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--dataset", help="only models of this data set")
     add("--timeout", type=float, default=3600.0, metavar="S", help="seconds per row (%(default)s)")
     add("--memory", type=float, metavar="MIB", help="resident memory per row")
-    add("--jobs", type=int, default=1, help="rows at a time; timed benchmarks take 1 (%(default)s)")
+    add("--jobs", type=positive, default=1, help="rows at a time; timed benchmarks take 1 (%(default)s)")
     add("--device", default="cpu", help="given to the benchmark, and reserved for timed rows (%(default)s)")
     add("--retry-failed", action="store_true", help="run rows again that have failed")
     add("--dry-run", action="store_true", help="only say what would run")

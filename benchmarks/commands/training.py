@@ -9,8 +9,9 @@ from typing import Any
 
 from tabulate import tabulate
 
-from benchmarks.commands.inference import checked_device, key_value, positive
+from benchmarks.commands.inference import checked_device, key_value
 from benchmarks.record import Record
+from zoo.arguments import natural, positive
 from zoo.errors import UsageError
 
 
@@ -26,7 +27,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--accumulate", type=positive, default=1, metavar="N", help="batches per step of the optimiser")
     add("--precision", choices=("fp32", "fp16", "bf16"), default="fp32")
     add("--device", default="cpu", help="cpu, cuda ... (%(default)s)")
-    add("--workers", type=int, default=2, metavar="N", help="processes that prepare pictures (%(default)s)")
+    add("--workers", type=natural, default=2, metavar="N", help="processes that prepare pictures (%(default)s)")
     add("--weights", choices=("random", "published"), default="random", help="where training starts (%(default)s)")
     add("--results", type=Path, metavar="FILE", help="result store (default: $ZOO_RESULTS, else results.db)")
     add("--json", action="store_true", help="print the records")

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from tabulate import tabulate
 
+from zoo.arguments import positive
+
 if TYPE_CHECKING:
     from torch import nn
 
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("name", metavar="NAME", help="a model, an alias or an architecture, or a checkpoint file")
-    parser.add_argument("--depth", type=int, default=2, metavar="N", help="levels of parts to show (%(default)s)")
+    parser.add_argument("--depth", type=positive, default=2, metavar="N", help="levels of parts to show (%(default)s)")
     parser.add_argument("--json", action="store_true", help="as JSON")
 
 

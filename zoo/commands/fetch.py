@@ -11,6 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from zoo import manifest, published
+from zoo.arguments import positive
 from zoo.errors import UsageError, ZooError
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dataset", help="the models of this data set")
     parser.add_argument("--backbone", action="store_true", help="NAMEs are keys of backbones, or globs of them")
     parser.add_argument("--logs", "--log", action="store_true", help="the training logs instead of the checkpoints")
-    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="downloads side by side (default 1)")
+    parser.add_argument("--jobs", type=positive, default=1, metavar="N", help="downloads side by side (default 1)")
     parser.add_argument("--dry-run", action="store_true", help="only say what would be downloaded, asking no server")
     parser.add_argument("--offline", action="store_true", help="never open a connection, as with ZOO_OFFLINE=1")
     add_mirror_option(parser)

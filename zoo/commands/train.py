@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from zoo.arguments import natural, positive
 from zoo.errors import UsageError
 
 if TYPE_CHECKING:
@@ -67,20 +68,6 @@ def add_machine_options(parser: argparse.ArgumentParser) -> None:
     machine.add_argument("--log-every", type=positive, default=50, metavar="N", help="iterations per line of the log")
     machine.add_argument("--save-every", type=natural, default=1, metavar="N", help="epochs per saved state, 0: never")
     machine.add_argument("--validate-every", type=natural, default=0, metavar="N", help="epochs per AP on split `val`")
-
-
-def natural(text: str) -> int:
-    """A whole number of at least 0."""
-    if not text.isdigit():
-        raise argparse.ArgumentTypeError(f"{text} is not a whole number")
-    return int(text)
-
-
-def positive(text: str) -> int:
-    """A whole number of at least 1."""
-    if natural(text) == 0:
-        raise argparse.ArgumentTypeError("at least 1, not 0")
-    return int(text)
 
 
 def scale(text: str) -> tuple[int, int]:
