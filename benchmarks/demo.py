@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 import zoo
-from benchmarks import evaluation, inference, subjects
+from benchmarks import evaluation, inference, logs, subjects
 from benchmarks.datasets import demo as shapes
 from benchmarks.inference import Setting
 from benchmarks.options import Options
@@ -21,6 +21,7 @@ from benchmarks.record import Record
 from benchmarks.reports import html, markdown, measured
 from benchmarks.results import Store
 from zoo import visualize
+from zoo.errors import ZooError
 from zoo.models.detectors.base import Detector
 from zoo.preprocess import read_image
 from zoo.structures import Detections
@@ -33,7 +34,7 @@ REPORTS = ("report.md", "report.html")
 
 
 class Outcome(NamedTuple):
-    """records: of accuracy, then of speed, per model. different: sentences, one per number that is not as stated."""
+    """records: of accuracy, speed and training, per model. different: a sentence per number that is not as stated."""
 
     records: list[Record]
     different: list[str]
@@ -51,7 +52,8 @@ def run(folder: Path, device: str = "cpu") -> Outcome:
     records: list[Record] = []
     for name in zoo.list_models(family=FAMILY):
         zoo.fetch(name)
-        records += [store.append(record) for record in measure(name, data, photos[:TIMED], device)]
+        measured_now = measure(name, data, photos[:TIMED], device)
+        records += [store.append(record) for record in (*measured_now, training(name))]
         drawings[name] = draw(name, photos[:DRAWN], folder / "pictures" / name)
     report(folder, records, drawings)
     return Outcome(records, [line for record in records for line in differences(record)])
@@ -65,6 +67,14 @@ def measure(name: str, data: Path, photos: Sequence[Path], device: str) -> list[
     settings = (plain, replace(plain, options=Options(fuse_conv_bn=True)))
     speeds = [inference.measure(subject.load(), name, photos, one, source, **subject.facts) for one in settings]
     return [*([accuracy] if accuracy else []), *speeds]
+
+
+def training(name: str) -> Record:
+    """How the model was trained: its log, which lies beside its checkpoint."""
+    checkpoint = zoo.get(name).checkpoint
+    if checkpoint is None or checkpoint.file is None:
+        raise ZooError(f"{name} does not come with this package.")
+    return logs.record(logs.read(checkpoint.file.with_name(f"{name}.log.json"), name))
 
 
 def differences(record: Record) -> list[str]:

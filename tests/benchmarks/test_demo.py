@@ -12,6 +12,7 @@ from benchmarks import demo, evaluation
 from benchmarks.commands import demo as command
 from benchmarks.datasets import demo as shapes
 from benchmarks.record import Record
+from benchmarks.results import Store
 from zoo import manifest
 
 MODELS = ("demo_atss", "demo_mask_rcnn", "demo_yolox")
@@ -84,4 +85,6 @@ def test_the_command_writes_reports_with_drawings(monkeypatch, tmp_path, capsys)
     assert all(str(tmp_path / name) in printed for name in demo.REPORTS)
     text, page = (tmp_path / "report.md").read_text(), (tmp_path / "report.html").read_text()
     assert "demo_yolox" in text and "fuse_conv_bn" in text and "data:image/png;base64," in page
+    (training,) = Store(tmp_path / "results.db").select(kind="log")
+    assert training.model == "demo_yolox" and 100 * max(training.samples["box_ap"]) > 60
     assert len(list((tmp_path / "pictures" / "demo_yolox").glob("*.png"))) == 1
