@@ -7,7 +7,7 @@ import os
 import mmdet
 import numpy as np
 import torch
-from mmcv.parallel import collate, scatter
+from mmcv.parallel import DataContainer, collate, scatter
 from mmcv.runner import load_checkpoint
 from mmdet.apis import init_detector
 from mmdet.datasets.pipelines import Compose
@@ -33,7 +33,7 @@ class Detector:
         data = collate([data], samples_per_gpu=1)
         data["img_metas"] = [metas.data[0] for metas in data["img_metas"]]
         if self.device == "cpu":
-            data["img"] = [image.data[0] if hasattr(image, "data") else image for image in data["img"]]
+            data["img"] = [image.data[0] if isinstance(image, DataContainer) else image for image in data["img"]]
         return data, np.shape(data["img"][0])[-2:]
 
     def compute(self, data):
