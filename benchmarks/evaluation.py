@@ -13,6 +13,7 @@ from benchmarks.datasets import Request, open_dataset, panoptic_results
 from benchmarks.datasets.catalog import Spec, spec
 from benchmarks.record import Record
 from benchmarks.subjects import Subject
+from zoo.commandline import CHECKPOINT_SUFFIXES
 from zoo.errors import UnknownModel, UsageError, ZooError
 from zoo.models.detectors.base import Detector
 
@@ -93,7 +94,7 @@ def evaluate(name: str, plan: Plan | None = None, progress: bool | None = None) 
 
 def choose(name: str, checkpoint: Path | None) -> tuple[Subject, zoo.Entry | None]:
     """The network and what is known about it; no entry for a file without a name."""
-    if checkpoint is None and Path(name).suffix in subjects.CHECKPOINT_SUFFIXES:
+    if checkpoint is None and Path(name).suffix in CHECKPOINT_SUFFIXES:
         return subjects.of_file(existing(Path(name)), None), None
     if checkpoint is not None:
         return subjects.of_file(existing(checkpoint), name), find(name)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import zoo
+from zoo.commandline import CHECKPOINT_SUFFIXES
 from zoo.errors import UnknownModel
 
 if TYPE_CHECKING:
@@ -15,8 +16,6 @@ if TYPE_CHECKING:
 
 # One single-stage and one two-stage network that a laptop's CPU can run.
 EMBEDDED = ("yolox_tiny_8x8_300e_coco", "faster_rcnn_r50_fpn_1x_coco")
-
-CHECKPOINT_SUFFIXES = (".pth", ".pt", ".pkl", ".safetensors")
 
 
 @dataclass(frozen=True)

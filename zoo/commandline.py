@@ -16,6 +16,9 @@ from typing import NamedTuple
 
 from zoo.errors import ZooError
 
+# Endings by which a checkpoint file is told from a model's name.
+CHECKPOINT_SUFFIXES = (".pth", ".pt", ".pkl", ".safetensors")
+
 
 class Command(NamedTuple):
     """Where a subcommand lives and what it does, in one line."""

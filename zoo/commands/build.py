@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from tabulate import tabulate
 
 from zoo.arguments import positive
+from zoo.commandline import CHECKPOINT_SUFFIXES
 
 if TYPE_CHECKING:
     from torch import nn
@@ -35,7 +36,7 @@ def build(name: str) -> nn.Module:
     """The network of a name, or the one that a checkpoint file's own configuration describes."""
     import zoo
 
-    if Path(name).suffix not in (".pth", ".pt", ".pkl", ".safetensors"):
+    if Path(name).suffix not in CHECKPOINT_SUFFIXES:
         return zoo.build(name)
     from zoo.checkpoint import read
     from zoo.loading import build_from_meta

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from tqdm import tqdm
 
 from zoo import pictures
+from zoo.commandline import CHECKPOINT_SUFFIXES
 from zoo.errors import UnreadableImage, UsageError, ZooError
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ def load(model: str, name: str | None, device: str) -> Detector:
     import zoo
 
     check_device(device)
-    if Path(model).is_file() or Path(model).suffix in (".pth", ".pt", ".pkl", ".safetensors"):
+    if Path(model).is_file() or Path(model).suffix in CHECKPOINT_SUFFIXES:
         if not Path(model).is_file():
             raise ZooError(f"{model} does not exist.")
         return zoo.load_file(model, name, device)
