@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from benchmarks import environment, loader, sharding
 from benchmarks.datasets import Dataset, Found, Picture, compact, panoptic_results
-from benchmarks.datasets.coco import coco_results
+from benchmarks.datasets.coco_results import coco_results
 from benchmarks.datasets.panoptic import CocoPanoptic
 from zoo.errors import UsageError
 from zoo.models.detectors.base import Detector

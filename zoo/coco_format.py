@@ -5,7 +5,7 @@ Boxes are [x, y, width, height] in pixels; masks are run-length encoded, column 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -68,7 +68,7 @@ def to_results(
     boxes: NDArray[np.float32],
     scores: NDArray[np.float32],
     labels: NDArray[np.int64],
-    masks: Sequence[RLE] | None = None,
+    masks: Iterable[RLE] | None = None,
     category_ids: Sequence[int] | None = None,
     mask_scores: NDArray[np.float32] | None = None,
 ) -> list[dict[str, Any]]:

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from benchmarks.datasets import cityscapes_metric, coco_metric
-from benchmarks.datasets.coco import match_categories, results_for
+from benchmarks.datasets import cityscapes_metric, coco_metric, coco_results
+from benchmarks.datasets.coco import match_categories
 from benchmarks.datasets.found import Found
 from benchmarks.datasets.layout import DatasetError, require_folder
 from benchmarks.datasets.request import Picture, Request
@@ -51,7 +51,7 @@ class Cityscapes:
         numbers: dict[str, float] = {}
         truth = self.coco_truth(list(found))
         for measure in self.request.measures:
-            results = results_for(measure, found, self.category_ids)
+            results = coco_results.source(measure, found, self.category_ids)
             numbers |= coco_metric.evaluate(
                 truth, results, measure, list(found), self.category_ids, self.request.protocol, self.request.engine
             )

@@ -67,16 +67,17 @@ def evaluate(
 def segments_of(one: Found, label: int, ids: Ids, regions: Mapping[int, int]) -> list[Segment]:
     """The masks found for a label, with their overlaps. regions: pixels of the class's regions, by id."""
     segments = []
-    for k in np.flatnonzero(one.labels == label):
-        mask = coco_mask.decode((one.masks or [])[k]).astype(bool)
-        under = ids[mask]
+    for rle, kind, score in zip(one.masks or (), one.labels.tolist(), one.ranking.tolist()):
+        if kind != label:
+            continue
+        under = ids[coco_mask.decode(rle).astype(bool)]
         if not len(under):
             continue
         values, sizes = np.unique(under, return_counts=True)
         below = dict(zip(values.tolist(), sizes.tolist()))
         unlabelled = sum(n for i, n in below.items() if i in UNLABELLED)
         shared = {i: below[i] for i in regions if i in below}
-        segments.append(Segment(float(one.ranking[k]), len(under), unlabelled, shared))
+        segments.append(Segment(score, len(under), unlabelled, shared))
     return segments
 
 

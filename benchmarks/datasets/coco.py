@@ -9,14 +9,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from benchmarks.datasets import coco_metric, proposal_recall
-from benchmarks.datasets.coco_metric import Results
+from benchmarks.datasets import coco_metric, coco_results, proposal_recall
 from benchmarks.datasets.found import Found
 from benchmarks.datasets.layout import DatasetError, read_json, require_folder
 from benchmarks.datasets.request import Picture, Request
-from zoo.coco_format import to_results
 
 
 class CocoDataset:
@@ -63,7 +59,7 @@ class CocoDataset:
         for measure in self.request.measures:
             numbers |= coco_metric.evaluate(
                 self.truth,
-                results_for(measure, found, self.category_ids),
+                coco_results.source(measure, found, self.category_ids),
                 measure,
                 list(found),
                 self.category_ids,
@@ -73,40 +69,6 @@ class CocoDataset:
         if "proposal" in self.request.measures and self.request.protocol == "mmdet-v2":
             numbers |= proposal_recall.evaluate(self.truth, found)
         return numbers
-
-
-def coco_results(found: Mapping[int | str, Found], category_ids: Sequence[int]) -> list[dict[str, Any]]:
-    """Everything found as COCO results. category_ids: the data set's own number of each label."""
-    return [
-        row
-        for image_id, one in found.items()
-        for row in to_results(image_id, one.boxes, one.scores, one.labels, one.masks, category_ids, one.mask_scores)
-    ]
-
-
-def results_for(measure: str, found: Mapping[int | str, Found], category_ids: Sequence[int]) -> Results:
-    """What COCO's metric needs to know for a measure, and no more."""
-    if measure == "mask":
-        return mask_results(found, category_ids)
-    if not all(isinstance(image_id, int) for image_id in found):
-        rows = coco_results(found, category_ids)
-        return [{key: row[key] for key in ("image_id", "category_id", "bbox", "score")} for row in rows]
-    parts = [np.zeros((0, 7))]
-    for image_id, one in found.items():
-        boxes = one.boxes.astype(np.float64)
-        boxes[:, 2:] -= boxes[:, :2]
-        categories = np.array(category_ids, np.float64)[one.labels]
-        parts.append(np.column_stack([np.full(len(boxes), image_id), boxes, one.scores, categories]))
-    return np.concatenate(parts)
-
-
-def mask_results(found: Mapping[int | str, Found], category_ids: Sequence[int]) -> list[dict[str, Any]]:
-    """The masks as COCO results, with their own scores where they have some."""
-    return [
-        {"image_id": image_id, "category_id": category_ids[label], "segmentation": mask, "score": score}
-        for image_id, one in found.items()
-        for label, mask, score in zip(one.labels.tolist(), one.masks or (), one.ranking.tolist())
-    ]
 
 
 def normalised(truth: dict[str, Any], path: Path) -> dict[str, Any]:

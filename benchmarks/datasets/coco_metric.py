@@ -14,17 +14,10 @@ import importlib.util
 import io
 import warnings
 from collections.abc import Sequence
-from types import ModuleType
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
+from benchmarks.datasets.coco_results import Results, Source
 from zoo.errors import UsageError
-
-# COCO results: rows with a box or, for masks, a mask only (a box beside it would decide how large the detection is); or
-# (N, 7) float64 of image id, x, y, width, height, score and category id, which takes a tenth of the memory.
-Results = list[dict[str, Any]] | NDArray[np.float64]
 
 MAX_DETECTIONS = {"coco": (1, 10, 100), "mmdet-v2": (100, 300, 1000)}
 IOU_TYPE = {"box": "bbox", "proposal": "bbox", "mask": "segm"}
@@ -40,7 +33,7 @@ def metric_names(measure: str, protocol: str) -> list[str]:
 
 def evaluate(
     truth: dict[str, Any],
-    results: Results,
+    results: Source,
     measure: str,
     image_ids: Sequence[int | str],
     category_ids: Sequence[int],
@@ -49,72 +42,84 @@ def evaluate(
 ) -> dict[str, float]:
     """The twelve numbers, 0 to 1, by name; -1 where the annotations have nothing to find (no large object, say).
 
-    truth: a COCO annotation document. results: as `Results` says. Only `image_ids` and `category_ids` count.
+    truth: a COCO annotation document. results: what was found. Only `image_ids` and `category_ids` count.
     measure: "box" (box IoU), "mask" (mask IoU) or "proposal" (box IoU, classes ignored, recalls only).
     """
-    kind = IOU_TYPE[measure]
-    library = engine_module(engine, truth)
+    match = by_hotcoco if uses_hotcoco(engine, truth) else by_pycocotools
     # Both libraries print their progress on stdout, which is for data here.
     with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        stats = run_engine(library, truth, results, kind, measure, image_ids, category_ids, MAX_DETECTIONS[protocol])
+        evaluator = match(truth, results, measure, image_ids, category_ids, MAX_DETECTIONS[protocol])
+        evaluator.accumulate()
+        evaluator.summarize()
+        stats = evaluator.stats
     named = dict(zip(metric_names(measure, protocol), (float(value) for value in stats)))
     if measure == "proposal":
         return {name: value for name, value in named.items() if name.startswith("ar_")}
     return named
 
 
-def run_engine(
-    library: ModuleType,
+def by_hotcoco(
     truth: dict[str, Any],
-    results: Results,
-    kind: str,
+    results: Source,
     measure: str,
     image_ids: Sequence[int | str],
     category_ids: Sequence[int],
     max_detections: Sequence[int],
-) -> Sequence[float]:
-    """COCO's `stats`, computed by pycocotools or by a library with the same names."""
-    evaluator = library.COCOeval(*index(library, truth, results), kind)
-    evaluator.params.imgIds = sorted(image_ids)
-    evaluator.params.catIds = list(category_ids)
-    evaluator.params.maxDets = list(max_detections)
-    evaluator.params.useCats = int(measure != "proposal")
-    evaluator.evaluate()
-    evaluator.accumulate()
-    evaluator.summarize()
-    return evaluator.stats
+) -> Any:
+    """A COCOeval after its `evaluate`, by hotcoco, with little memory."""
+    import hotcoco
+
+    from benchmarks.datasets import streaming
+
+    params = hotcoco.Params(IOU_TYPE[measure])
+    params.catIds, params.maxDets, params.useCats = list(category_ids), list(max_detections), measure != "proposal"
+    return streaming.match(truth, results, params, image_ids)
 
 
-def index(library: ModuleType, truth: dict[str, Any], results: Results) -> tuple[Any, Any]:
-    """Annotations and results as the library's COCO objects."""
-    if library.__name__ == "hotcoco":
-        coco = library.COCO(truth)
-        return coco, coco.loadRes(results)
-    coco = library.COCO()
+def by_pycocotools(
+    truth: dict[str, Any],
+    results: Source,
+    measure: str,
+    image_ids: Sequence[int | str],
+    category_ids: Sequence[int],
+    max_detections: Sequence[int],
+) -> Any:
+    """The same by pycocotools, with everything in memory at once."""
+    from pycocotools.coco import COCO
+    from pycocotools.cocoeval import COCOeval
+
+    coco = COCO()
     coco.dataset = truth
     coco.createIndex()
+    evaluator = COCOeval(coco, loaded(coco, results(image_ids)), IOU_TYPE[measure])
+    evaluator.params.imgIds, evaluator.params.catIds = sorted(image_ids), list(category_ids)
+    evaluator.params.maxDets, evaluator.params.useCats = list(max_detections), int(measure != "proposal")
+    evaluator.evaluate()
+    return evaluator
+
+
+def loaded(coco: Any, results: Results) -> Any:
+    """Results as pycocotools' COCO object."""
     if len(results):
-        return coco, coco.loadRes(results)
-    nothing = library.COCO()  # loadRes looks at the first result to tell boxes from masks
-    nothing.dataset = {"images": truth["images"], "categories": truth["categories"], "annotations": []}
+        return coco.loadRes(results)
+    nothing = type(coco)()  # loadRes looks at the first result to tell boxes from masks
+    nothing.dataset = coco.dataset | {"annotations": []}
     nothing.createIndex()
-    return coco, nothing
+    return nothing
 
 
-def engine_module(engine: str, truth: dict[str, Any]) -> ModuleType:
-    """The library to evaluate with: `auto` is hotcoco where it is installed and reads `truth` as pycocotools does."""
+def uses_hotcoco(engine: str, truth: dict[str, Any]) -> bool:
+    """Whether to evaluate with hotcoco: `auto` does where it is installed and reads `truth` as pycocotools does."""
     if engine == "pycocotools" or (engine == "auto" and not hotcoco_agrees(truth)):
-        return pycocotools()
+        return False
     if importlib.util.find_spec("hotcoco") is None:
         raise UsageError("hotcoco is not installed: `pip install hotcoco`, or use --engine pycocotools.")
     if not hotcoco_agrees(truth):
         raise UsageError(
             "hotcoco reads annotation ids below 1 or ids that are not numbers in its own way: use pycocotools."
         )
-    import hotcoco
-
-    return hotcoco
+    return True
 
 
 def hotcoco_agrees(truth: dict[str, Any]) -> bool:
@@ -126,11 +131,3 @@ def hotcoco_agrees(truth: dict[str, Any]) -> bool:
         return False
     numbered = all(type(image["id"]) is int for image in truth["images"])
     return numbered and all(type(row["id"]) is int and row["id"] > 0 for row in truth["annotations"])
-
-
-def pycocotools() -> ModuleType:
-    """pycocotools with COCO and COCOeval side by side."""
-    module = ModuleType("pycocotools")
-    module.COCO = importlib.import_module("pycocotools.coco").COCO  # type: ignore[attr-defined]
-    module.COCOeval = importlib.import_module("pycocotools.cocoeval").COCOeval  # type: ignore[attr-defined]
-    return module

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +12,19 @@ from torch import Tensor
 
 from zoo.coco_format import RLE, encode_masks
 from zoo.structures import Detections
+
+
+class Masks:
+    """RLEs of one picture's masks, compressed together: as objects of their own they take ten times the memory."""
+
+    def __init__(self, masks: Sequence[RLE]) -> None:
+        self.size = tuple(masks[0]["size"]) if masks else (0, 0)
+        self.packed = zlib.compress("\n".join(mask["counts"] for mask in masks).encode("ascii"), level=1)
+
+    def __iter__(self) -> Iterator[RLE]:
+        """Each mask's RLE, in order."""
+        for counts in zlib.decompress(self.packed).decode("ascii").split():
+            yield {"size": list(self.size), "counts": counts}
 
 
 @dataclass(frozen=True)
@@ -25,7 +39,7 @@ class Found:
     boxes: NDArray[np.float32]
     scores: NDArray[np.float32]
     labels: NDArray[np.int64]
-    masks: list[RLE] | None = None
+    masks: Iterable[RLE] | None = None
     packed_panoptic: tuple[bytes, tuple[int, int]] | None = None
     mask_scores: NDArray[np.float32] | None = None
 
@@ -49,7 +63,7 @@ def compact(detections: Detections) -> Found:
         boxes=detections.boxes.cpu().numpy().astype(np.float32),
         scores=detections.scores.cpu().numpy().astype(np.float32),
         labels=detections.labels.cpu().numpy().astype(np.int64),
-        masks=None if detections.masks is None else encode_masks(detections.masks),
+        masks=None if detections.masks is None else Masks(encode_masks(detections.masks)),
         packed_panoptic=None if detections.panoptic is None else pack(detections.panoptic),
         mask_scores=None if detections.mask_scores is None else detections.mask_scores.cpu().numpy(),
     )

@@ -10,14 +10,15 @@ from __future__ import annotations
 import contextlib
 import io
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import hotcoco
 
-from benchmarks.datasets.coco import results_for
-from benchmarks.datasets.coco_metric import IOU_TYPE, Results
+from benchmarks.datasets import coco_results, streaming
+from benchmarks.datasets.coco_metric import IOU_TYPE
+from benchmarks.datasets.coco_results import Source
 from benchmarks.datasets.found import Found
 from benchmarks.datasets.layout import DatasetError, read_json, require_folder
 from benchmarks.datasets.request import Picture, Request
@@ -34,6 +35,7 @@ NAMES = {
     "APl": "ap_large",
     "AR@300": "ar_300",
 }
+MOST = 300  # detections per picture
 KEYS = ("images", "annotations", "categories")
 
 
@@ -61,21 +63,22 @@ class LvisDataset:
 
     def evaluate(self, found: Mapping[int | str, Found]) -> dict[str, float]:
         """box_ap, ..., mask_ap, ... as the LVIS API computes them; -1 where there is nothing to find."""
-        truth = self.truth | {"images": [row for row in self.truth["images"] if row["id"] in found]}
-        truth["annotations"] = [row for row in self.truth["annotations"] if row["image_id"] in found]
         numbers: dict[str, float] = {}
         for measure in self.request.measures:
-            numbers |= evaluate(truth, results_for(measure, found, self.category_ids), measure)
+            results = coco_results.source(measure, found, self.category_ids)
+            numbers |= evaluate(self.truth, results, measure, list(found))
         return numbers
 
 
-def evaluate(truth: dict[str, Any], results: Results, measure: str) -> dict[str, float]:
+def evaluate(truth: dict[str, Any], results: Source, measure: str, image_ids: Iterable[int | str]) -> dict[str, float]:
     """LVIS's numbers by name. truth: an LVIS document. results: as for COCO. measure: box or mask."""
     with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        coco = hotcoco.COCO(truth)
-        evaluator = hotcoco.LVISeval(coco, coco.loadRes(results), IOU_TYPE[measure])
-        evaluator.run()
+        params = hotcoco.Params(IOU_TYPE[measure])
+        params.catIds, params.maxDets = [row["id"] for row in truth["categories"]], [MOST]
+        evaluator = streaming.match(truth, results, params, image_ids, lvis_style=True)
+        evaluator.accumulate()
+        evaluator.summarize()
         numbers = evaluator.get_results()
     return {f"{measure}_{name}": float(numbers[key]) for key, name in NAMES.items()}
 

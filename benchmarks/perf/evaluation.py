@@ -13,6 +13,7 @@ import argparse
 import json
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
@@ -20,8 +21,7 @@ import torch
 from pycocotools import mask as coco_mask
 from torch import Tensor
 
-from benchmarks.datasets import coco_metric
-from benchmarks.datasets.coco import results_for
+from benchmarks.datasets import coco_metric, coco_results
 from benchmarks.datasets.found import Found
 from zoo.coco_format import encode_masks
 
@@ -45,21 +45,22 @@ def main() -> None:
 def evaluation(pictures: int, detections: int) -> dict[str, object]:
     """Seconds of both engines, their ratio, and whether all twelve numbers are the same double."""
     truth, found = generate(pictures, detections)
-    ids = [row["id"] for row in truth["categories"]]
     numbers, seconds = {}, {}
     for engine in ("hotcoco", "pycocotools"):
-
-        def run(engine: str = engine) -> dict[str, float]:
-            results = results_for("box", found, ids)
-            return coco_metric.evaluate(truth, results, "box", list(found), ids, engine=engine)
-
-        seconds[engine], numbers[engine] = timed(run)
+        seconds[engine], numbers[engine] = timed(partial(box_numbers, truth, found, engine))
     return {
         "evaluate: pycocotools, s": round(seconds["pycocotools"], 3),
         "evaluate: ours, s": round(seconds["hotcoco"], 3),
         "evaluate: ratio": round(seconds["pycocotools"] / seconds["hotcoco"], 1),
         "evaluate: bit-equal": numbers["pycocotools"] == numbers["hotcoco"],
     }
+
+
+def box_numbers(truth: dict[str, Any], found: dict[int | str, Found], engine: str) -> dict[str, float]:
+    """COCO's twelve numbers."""
+    ids = [row["id"] for row in truth["categories"]]
+    results = coco_results.source("box", found, ids)
+    return coco_metric.evaluate(truth, results, "box", list(found), ids, engine=engine)
 
 
 def encoding(count: int = 100, rounds: int = 5) -> dict[str, object]:

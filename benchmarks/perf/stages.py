@@ -37,11 +37,9 @@ from torchvision.models.detection.transform import GeneralizedRCNNTransform
 from torchvision.ops import nms
 
 from benchmarks import compare, options, pictures
-from benchmarks.datasets import coco_metric
-from benchmarks.datasets.coco import results_for
 from benchmarks.options import Options
 from benchmarks.perf.checkpoints import interleaved
-from benchmarks.perf.evaluation import discs, generate, whole_mask
+from benchmarks.perf.evaluation import box_numbers, discs, generate, whole_mask
 from benchmarks.workload import DetectorWorkload
 from zoo.coco_format import encode_masks
 from zoo.models.layers import memory
@@ -288,12 +286,8 @@ def encode(scene: Scene) -> Ways:
 def evaluate(scene: Scene) -> Ways:
     """COCO's twelve numbers of 500 pictures."""
     truth, found = generate(500, 100)
-    ids = [row["id"] for row in truth["categories"]]
-
-    def numbers(engine: str) -> dict[str, float]:
-        return coco_metric.evaluate(truth, results_for("box", found, ids), "box", list(found), ids, engine=engine)
-
-    return {"ours": lambda: numbers("hotcoco"), "simple": lambda: numbers("pycocotools")}
+    ours, simple = (partial(box_numbers, truth, found, engine) for engine in ("hotcoco", "pycocotools"))
+    return {"ours": ours, "simple": simple}
 
 
 def whole(scene: Scene) -> Ways:

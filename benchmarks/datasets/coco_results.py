@@ -1,0 +1,57 @@
+"""What was found, as COCO results (https://cocodataset.org/#format-results)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.datasets.found import Found
+from zoo.coco_format import to_results
+
+# Rows with a box or, for masks, a mask only (a box beside it would decide how large the detection is); or (N, 7)
+# float64 of image id, x, y, width, height, score and category id, which takes a tenth of the memory.
+Results = list[dict[str, Any]] | NDArray[np.float64]
+
+# The results of the pictures with these ids. A metric asks for some at a time, so that not all are there at once.
+Source = Callable[[Sequence[int | str]], Results]
+
+
+def coco_results(found: Mapping[int | str, Found], category_ids: Sequence[int]) -> list[dict[str, Any]]:
+    """Everything found, in full. category_ids: the data set's own number of each label."""
+    return [
+        row
+        for image_id, one in found.items()
+        for row in to_results(image_id, one.boxes, one.scores, one.labels, one.masks, category_ids, one.mask_scores)
+    ]
+
+
+def source(measure: str, found: Mapping[int | str, Found], category_ids: Sequence[int]) -> Source:
+    """What COCO's metric needs to know for a measure, and no more."""
+    kind = mask_results if measure == "mask" else box_results
+    return lambda image_ids: kind({image_id: found[image_id] for image_id in image_ids}, category_ids)
+
+
+def box_results(found: Mapping[int | str, Found], category_ids: Sequence[int]) -> Results:
+    """The boxes; as an array where ids are numbers."""
+    if not all(isinstance(image_id, int) for image_id in found):
+        rows = coco_results(found, category_ids)
+        return [{key: row[key] for key in ("image_id", "category_id", "bbox", "score")} for row in rows]
+    parts = [np.zeros((0, 7))]
+    for image_id, one in found.items():
+        boxes = one.boxes.astype(np.float64)
+        boxes[:, 2:] -= boxes[:, :2]
+        categories = np.array(category_ids, np.float64)[one.labels]
+        parts.append(np.column_stack([np.full(len(boxes), image_id), boxes, one.scores, categories]))
+    return np.concatenate(parts)
+
+
+def mask_results(found: Mapping[int | str, Found], category_ids: Sequence[int]) -> list[dict[str, Any]]:
+    """The masks, with their own scores where they have some."""
+    return [
+        {"image_id": image_id, "category_id": category_ids[label], "segmentation": mask, "score": score}
+        for image_id, one in found.items()
+        for label, mask, score in zip(one.labels.tolist(), one.masks or (), one.ranking.tolist())
+    ]
