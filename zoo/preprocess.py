@@ -7,7 +7,7 @@ up, OpenCV's INTER_LINEAR resizes bytes without antialiasing, mean and standard 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,7 +16,8 @@ import numpy as np
 import torch
 
 from zoo.errors import UnreadableImage
-from zoo.recipes import CenterPad, Normalization, Pad, Preprocessing, Resize, Step
+from zoo.planes import normalize, planes
+from zoo.recipes import CenterPad, Normalization, Normalize, Pad, Preprocessing, Resize, Step
 from zoo.structures import Sample
 
 Picture = str | os.PathLike[str] | np.ndarray
@@ -74,10 +75,33 @@ def apply(recipe: Preprocessing, image: np.ndarray) -> Sample:
     """One sample from BGR uint8 (H, W, 3)."""
     height, width = image.shape[:2]
     state = _State(image.astype(np.float32) if recipe.float32 else image, (height, width))
-    for step in recipe.steps:
+    first, normalization, last = _split(recipe.steps)
+    for step in first:
         state = _apply_step(step, state)
-    tensor = torch.from_numpy(np.ascontiguousarray(state.image.transpose(2, 0, 1), dtype=np.float32))
+    finish = _bytes_to_planes if state.image.dtype == np.uint8 else _floats_to_planes
+    tensor = torch.from_numpy(finish(state.image, normalization, last))
     return Sample(tensor, state.size, state.scale, (height, width), state.offset)
+
+
+def _split(steps: Sequence[Step]) -> tuple[list[Step], Normalization | None, Pad | None]:
+    """The steps without a normalization at their end, and without a padding behind it."""
+    match steps:
+        case [*first, Normalize() as last, Pad() as padding]:
+            return first, last.normalization, padding
+        case [*first, Normalize() as last]:
+            return first, last.normalization, None
+    return list(steps), None, None
+
+
+def _bytes_to_planes(image: np.ndarray, normalization: Normalization | None, padding: Pad | None) -> np.ndarray:
+    size = image.shape[:2] if padding is None else padded_size(padding, *image.shape[:2])
+    return planes(image, normalization, size, padding.value if padding else (0, 0, 0))
+
+
+def _floats_to_planes(image: np.ndarray, normalization: Normalization | None, padding: Pad | None) -> np.ndarray:
+    image = image if normalization is None else normalize(image, normalization)
+    image = image if padding is None else pad(padding, image)
+    return np.ascontiguousarray(image.transpose(2, 0, 1), dtype=np.float32)
 
 
 def _apply_step(step: Step, state: _State) -> _State:
@@ -125,34 +149,19 @@ def _interpolate(image: np.ndarray, size: tuple[int, int], backend: str) -> np.n
     return cv2.resize(image, size, interpolation=cv2.INTER_LINEAR)
 
 
-def normalize(image: np.ndarray, normalization: Normalization) -> np.ndarray:
-    """(H, W, 3) BGR -> float32, in the network's channel order.
-
-    OpenCV subtracts and multiplies by the reciprocal with double-precision scalars and rounds to float32 after each.
-    """
-    out: np.ndarray = image.astype(np.float32)
-    if normalization.to_rgb:
-        cv2.cvtColor(out, cv2.COLOR_BGR2RGB, out)
-    mean = np.array([normalization.mean], np.float32).astype(np.float64)
-    std = np.array([normalization.std], np.float32).astype(np.float64)
-    cv2.subtract(out, mean, out)
-    cv2.multiply(out, 1 / std, out)
-    return out
-
-
 def pad(step: Pad, image: np.ndarray) -> np.ndarray:
     """(H, W, 3) padded on the right and at the bottom."""
     height, width = image.shape[:2]
-    target_height, target_width = _padded_size(step, height, width)
-    down, right = max(target_height - height, 0), max(target_width - width, 0)
+    down, right = (after - before for after, before in zip(padded_size(step, height, width), (height, width)))
     return cv2.copyMakeBorder(image, 0, down, 0, right, cv2.BORDER_CONSTANT, value=step.value)
 
 
-def _padded_size(step: Pad, height: int, width: int) -> tuple[int, int]:
+def padded_size(step: Pad, height: int, width: int) -> tuple[int, int]:
+    """(h, w) after `step`, which takes nothing away."""
     if step.square:
         return max(height, width), max(height, width)
     if step.size is not None:
-        return step.size
+        return max(height, step.size[0]), max(width, step.size[1])
     divisor = step.divisor or 1
     return -(-height // divisor) * divisor, -(-width // divisor) * divisor
 

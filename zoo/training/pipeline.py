@@ -12,7 +12,6 @@ from numpy.random import Generator
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from zoo import preprocess
 from zoo.augment.affine import random_affine
 from zoo.augment.annotated import Annotated
 from zoo.augment.flip import flip
@@ -20,6 +19,8 @@ from zoo.augment.mixup import mixup
 from zoo.augment.mosaic import mosaic
 from zoo.augment.photometric import distort, shift_hsv
 from zoo.augment.resize import Scale, choose_scale, resize
+from zoo.planes import normalize
+from zoo.preprocess import pad
 from zoo.recipes import Normalize, Pad, Preprocessing, Resize
 from zoo.training.coco_folder import CocoFolder
 from zoo.training.order import Key, generator
@@ -124,9 +125,9 @@ def prepare(picture: Annotated, recipe: Preprocessing, augmentation: Augmentatio
                 picture = flip(picture)
             image, size = picture.image, picture.size
         elif isinstance(step, Normalize):
-            image = preprocess.normalize(image, step.normalization)
+            image = normalize(image, step.normalization)
         elif isinstance(step, Pad):
-            image = preprocess.pad(step, image)
+            image = pad(step, image)
     tensor = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1), dtype=np.float32))
     return Prepared(tensor, size, target_of(picture, (tensor.shape[1], tensor.shape[2])))
 

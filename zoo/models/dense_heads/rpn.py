@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from zoo.models.dense_heads.anchor_head import AnchorHead
 from zoo.models.dense_heads.selection import Level
 from zoo.models.layers.conv_module import ConvModule
-from zoo.models.layers.nms import ranked, suppress
+from zoo.models.layers.nms import best, suppress
 from zoo.models.layers.tracing import recording
 from zoo.structures import Detections, Frame
 
@@ -78,7 +78,7 @@ def best_of_level(level: Level, nms_pre: int) -> Level:
     """The `nms_pre` best priors of a level, ranked; the level as it is if it has no more than that."""
     if not (recording() and nms_pre > 0) and not 0 < nms_pre < len(level.scores):
         return level
-    order = ranked(level.scores[:, 0])[1][:nms_pre]
+    order = best(level.scores[:, 0], nms_pre)
     return Level(level.scores[order], level.regression[order], level.priors[order])
 
 

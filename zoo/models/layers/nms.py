@@ -18,6 +18,8 @@ from zoo.structures import Detections
 APART_FROM = 10_000
 # From this many boxes on, a CPU is faster group by group.
 GROUPED_FROM = 2000
+# From this many scores on, a CPU finds the best ones sooner than it sorts all.
+LONG = 16_384
 # So many of the best boxes are compared first; mostly enough survive, and the others need not be looked at.
 FIRST = 4096
 
@@ -29,6 +31,18 @@ def ranked(scores: Tensor) -> tuple[Tensor, Tensor]:
     which of them survive depends on the sorting algorithm.
     """
     return scores.sort(descending=True)
+
+
+def best(scores: Tensor, count: int) -> Tensor:
+    """Indices of the `count` highest of the scores (K,), best first, where K is larger.
+
+    On a CPU a long list is sorted no further than that; of equal scores in it the first ones are taken.
+    """
+    if recording() or scores.device.type != "cpu" or len(scores) < LONG:
+        return ranked(scores)[1][:count]
+    lowest = scores.topk(count, sorted=False).values.min()
+    candidates = (~(scores < lowest)).nonzero().squeeze(1)  # NaN is in, as in a sorted list
+    return candidates[scores[candidates].sort(descending=True, stable=True).indices[:count]]
 
 
 def batched_nms(
