@@ -7,7 +7,7 @@ import torch
 from torchvision.ops import nms
 
 from zoo.models.layers import nms as module
-from zoo.models.layers.nms import APART_FROM, FIRST, batched_nms, suppress
+from zoo.models.layers.nms import APART_FROM, FIRST, batched_nms, best, suppress
 
 CFG = {"type": "nms", "iou_threshold": 0.5}
 
@@ -71,3 +71,18 @@ def test_going_group_by_group_changes_nothing(groups, shift, monkeypatch):
     monkeypatch.setattr(module, "GROUPED_FROM", 10**9)
     want = batched_nms(boxes, scores, labels, CFG, 300)
     assert all(torch.equal(a, b) for a, b in zip(have, want))
+
+
+@pytest.mark.parametrize("values", [2, 1000, 10**9])
+@pytest.mark.parametrize("count", [1, 100])
+def test_the_best_of_a_long_list_are_those_of_a_sorted_one(values, count):
+    """With many, some or no equal scores, of which the first ones count."""
+    scores = torch.randint(values, (module.LONG,), generator=torch.Generator().manual_seed(0)).double()
+    assert torch.equal(best(scores, count), scores.sort(descending=True, stable=True).indices[:count])
+    scores[[7, 900]] = torch.nan
+    assert torch.equal(best(scores, count), scores.sort(descending=True, stable=True).indices[:count])
+
+
+def test_the_best_of_a_short_list_come_in_the_order_of_the_plain_sort():
+    scores = torch.ones(module.LONG - 1)
+    assert torch.equal(best(scores, 50), scores.sort(descending=True).indices[:50])
