@@ -155,11 +155,8 @@ def multiclass_nms(
 ) -> Detections:
     """Every (box, class) pair above a threshold competes within its class.
 
-    boxes: (K, 4), or (K, C * 4) with one box per class. scores: (K, C), foreground classes only. factors: (K,), of the
-    scores; applied after the threshold.
+    boxes: (K, 4). scores: (K, C), foreground classes only. factors: (K,), of the scores; applied after the threshold.
     """
     index, labels = (scores > score_thr).nonzero(as_tuple=True)
-    per_class = boxes.view(-1, boxes.shape[1] // 4, 4)
-    chosen = per_class[index, labels if per_class.shape[1] > 1 else torch.zeros_like(labels)]
     scores = scores[index, labels] if factors is None else scores[index, labels] * factors[index]
-    return suppress(chosen, scores, labels, cfg, max_per_img)
+    return suppress(boxes[index], scores, labels, cfg, max_per_img)

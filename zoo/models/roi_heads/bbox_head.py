@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from zoo.models.build import component
 from zoo.models.coders.delta import clip
 from zoo.models.layers.linear import make_linear
-from zoo.models.layers.nms import multiclass_nms
+from zoo.models.layers.nms import suppress
 from zoo.structures import Detections, Frame
 
 CODER = {"type": "DeltaXYWHBBoxCoder", "target_stds": [0.1, 0.1, 0.2, 0.2]}
@@ -83,9 +83,17 @@ class RegionHead(nn.Module):
     def predict(
         self, regions: Tensor, logits: Tensor, deltas: Tensor | None, frame: Frame, cfg: Mapping[str, Any]
     ) -> Detections:
-        """One picture's detections, in input coordinates. cfg: `score_thr`, `nms`, `max_per_img`."""
-        scores, boxes = self.scores(logits)[:, :-1], self.boxes(regions, deltas, frame)
-        return multiclass_nms(boxes, scores, cfg["score_thr"], cfg["nms"], cfg["max_per_img"])
+        """One picture's detections, in input coordinates. cfg: `score_thr`, `nms`, `max_per_img`.
+
+        Of the boxes of all classes only those are decoded whose score is above the threshold.
+        """
+        scores = self.scores(logits)[:, :-1]
+        index, labels = (scores > cfg["score_thr"]).nonzero(as_tuple=True)
+        if deltas is not None:
+            which = torch.zeros_like(labels) if self.reg_class_agnostic else labels
+            deltas = deltas.view(-1, deltas.shape[1] // 4, 4)[index, which]
+        boxes = self.boxes(regions[index], deltas, frame)
+        return suppress(boxes, scores[index, labels], labels, cfg["nms"], cfg["max_per_img"])
 
     def refine(
         self, regions: Tensor, logits: Tensor, deltas: Tensor, frame: Frame, labels: Tensor | None = None
