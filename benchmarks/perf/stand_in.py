@@ -1,0 +1,61 @@
+"""A detector that costs next to nothing, and a data set in COCO's layout for it: what is left is the harness itself."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import torch
+from torch import Tensor
+
+import zoo
+from benchmarks import pictures
+from benchmarks.datasets import Request
+from benchmarks.datasets.coco import CocoDataset
+from benchmarks.perf.evaluation import generate
+from zoo.structures import Detections, Frame, Sample
+
+DIFFERENT = 16
+
+
+class StandIn:
+    """Reads every pixel of an input of 416 x 416 and finds 100 boxes, which depend on the pixels."""
+
+    def __init__(self) -> None:
+        self.preprocess = zoo.preprocessor("yolox_nano_8x8_300e_coco")
+        self.boxes = torch.rand(100, 4, generator=torch.Generator().manual_seed(0)) * 100
+
+    def detect_sample(self, sample: Sample, home: Tensor) -> Detections:
+        """One preprocessed picture."""
+        return self.predict(sample.image[None].to(home), [sample.frame])[0]
+
+    def predict(self, images: Tensor, frames: Sequence[Frame]) -> list[Detections]:
+        """A hundred boxes for each picture (N, 3, H, W)."""
+        shifts = images.mean(dim=(1, 2, 3))
+        return [self.detections(float(shift)).to_output(frame) for shift, frame in zip(shifts, frames)]
+
+    def detections(self, shift: float) -> Detections:
+        """Boxes moved by `shift` pixels, best first."""
+        corners = self.boxes + shift
+        boxes = torch.cat([corners[:, :2], corners[:, :2] + self.boxes[:, 2:] + 1], dim=1)
+        return Detections(boxes, torch.linspace(1, 0.1, 100), torch.arange(100) % 80)
+
+
+def write(folder: Path, count: int) -> Path:
+    """A data set of `count` pictures of 480 x 640, a few files under many names. Returns the folder."""
+    truth, _ = generate(count, 0)
+    (folder / "pictures").mkdir(parents=True)
+    (folder / "annotations.json").write_text(json.dumps(truth))
+    for i, picture in enumerate(pictures.generated(min(DIFFERENT, count))):
+        cv2.imwrite(str(folder / f"{i}.jpg"), picture)
+    for i, row in enumerate(truth["images"]):
+        os.link(folder / f"{i % DIFFERENT}.jpg", folder / "pictures" / row["file_name"])
+    return folder
+
+
+def opened(folder: Path) -> CocoDataset:
+    """The data set in a folder."""
+    return CocoDataset("generated", folder, Request(), "annotations.json", "pictures")
