@@ -15,6 +15,7 @@ from benchmarks import environment, loader, sharding
 from benchmarks.datasets import Dataset, Found, Picture, compact, panoptic_results
 from benchmarks.datasets.coco_results import coco_results
 from benchmarks.datasets.panoptic import CocoPanoptic
+from benchmarks.memory import Trimmer
 from zoo.errors import UsageError
 from zoo.models.detectors.base import Detector
 from zoo.structures import Detections
@@ -67,6 +68,7 @@ def collect(
     if model.preprocess is None:
         raise UsageError("this network knows no preprocessing: load it by a model's name, or set .preprocess")
     found: dict[int | str, Found] = {}
+    trim = Trimmer()
     hide = True if sharding.world()[0] else (None if progress is None else not progress)
     with (
         tqdm(total=sum(map(len, groups)), unit="img", disable=hide) as bar,
@@ -77,6 +79,7 @@ def collect(
             detections = detect(model, batch, torch.device(device))
             found |= {picture.id: compact(one) for picture, one in zip(batch.pictures, detections)}
             bar.update(len(batch.pictures))
+            trim()
     return found
 
 

@@ -7,8 +7,10 @@ process has, with the CUDA context (0.5 to 1 GB) in it. CPU: `resident_peak_mib`
 
 from __future__ import annotations
 
+import ctypes
 import resource
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -71,3 +73,27 @@ def resident_peak_mib(since_reset: bool) -> float:
         return int(peak.split()[0]) / 1024
     unit = 1 if sys.platform == "darwin" else 1024  # getrusage counts bytes on macOS, KiB on Linux
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / MIB
+
+
+def resident_mib() -> float:
+    """Resident size now (Linux)."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() / MIB
+
+
+class Trimmer:
+    """Gives freed memory back to the system, at most every so many seconds, where glibc is the C library.
+
+    Pictures of different sizes leave holes of many megabytes in its heap, which it keeps.
+    """
+
+    def __init__(self, seconds: float = 10.0) -> None:
+        library = ctypes.CDLL(None) if sys.platform == "linux" else None
+        self.malloc_trim = getattr(library, "malloc_trim", None)
+        self.seconds, self.last = seconds, time.monotonic()
+
+    def __call__(self) -> None:
+        """To be called often."""
+        now = time.monotonic()
+        if self.malloc_trim is not None and now - self.last >= self.seconds:
+            self.malloc_trim(0)
+            self.last = now

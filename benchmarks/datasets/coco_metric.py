@@ -14,7 +14,7 @@ import importlib.util
 import io
 import warnings
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from benchmarks.datasets.coco_results import Results, Source
 from zoo.errors import UsageError
@@ -49,7 +49,7 @@ def evaluate(
     # Both libraries print their progress on stdout, which is for data here.
     with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        evaluator = match(truth, results, measure, image_ids, category_ids, MAX_DETECTIONS[protocol])
+        evaluator = match(truth, results, Scope(measure, image_ids, category_ids, MAX_DETECTIONS[protocol]))
         evaluator.accumulate()
         evaluator.summarize()
         stats = evaluator.stats
@@ -59,32 +59,28 @@ def evaluate(
     return named
 
 
-def by_hotcoco(
-    truth: dict[str, Any],
-    results: Source,
-    measure: str,
-    image_ids: Sequence[int | str],
-    category_ids: Sequence[int],
-    max_detections: Sequence[int],
-) -> Any:
+class Scope(NamedTuple):
+    """What counts; as for `evaluate`. max_detections: of a picture, three limits."""
+
+    measure: str
+    image_ids: Sequence[int | str]
+    category_ids: Sequence[int]
+    max_detections: Sequence[int]
+
+
+def by_hotcoco(truth: dict[str, Any], results: Source, scope: Scope) -> Any:
     """A COCOeval after its `evaluate`, by hotcoco, with little memory."""
     import hotcoco
 
     from benchmarks.datasets import streaming
 
-    params = hotcoco.Params(IOU_TYPE[measure])
-    params.catIds, params.maxDets, params.useCats = list(category_ids), list(max_detections), measure != "proposal"
-    return streaming.match(truth, results, params, image_ids)
+    params = hotcoco.Params(IOU_TYPE[scope.measure])
+    params.catIds, params.maxDets = list(scope.category_ids), list(scope.max_detections)
+    params.useCats = scope.measure != "proposal"
+    return streaming.match(truth, results, params, scope.image_ids)
 
 
-def by_pycocotools(
-    truth: dict[str, Any],
-    results: Source,
-    measure: str,
-    image_ids: Sequence[int | str],
-    category_ids: Sequence[int],
-    max_detections: Sequence[int],
-) -> Any:
+def by_pycocotools(truth: dict[str, Any], results: Source, scope: Scope) -> Any:
     """The same by pycocotools, with everything in memory at once."""
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
@@ -92,9 +88,10 @@ def by_pycocotools(
     coco = COCO()
     coco.dataset = truth
     coco.createIndex()
-    evaluator = COCOeval(coco, loaded(coco, results(image_ids)), IOU_TYPE[measure])
-    evaluator.params.imgIds, evaluator.params.catIds = sorted(image_ids), list(category_ids)
-    evaluator.params.maxDets, evaluator.params.useCats = list(max_detections), int(measure != "proposal")
+    evaluator = COCOeval(coco, loaded(coco, results(scope.image_ids)), IOU_TYPE[scope.measure])
+    params = evaluator.params
+    params.imgIds, params.catIds = sorted(scope.image_ids), list(scope.category_ids)
+    params.maxDets, params.useCats = list(scope.max_detections), int(scope.measure != "proposal")
     evaluator.evaluate()
     return evaluator
 

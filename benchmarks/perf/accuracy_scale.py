@@ -28,7 +28,7 @@ from torch import Tensor
 import zoo
 from benchmarks import accuracy, sharding
 from benchmarks.datasets import Dataset, Request, demo, open_dataset
-from benchmarks.memory import MIB, MemoryMeter
+from benchmarks.memory import MemoryMeter, resident_mib
 from benchmarks.perf import stand_in
 from zoo.structures import Detections, Sample
 
@@ -131,11 +131,6 @@ class Watched:
         self.calls += 1
         self.sizes += [resident_mib()] * self.moments.count(self.calls)
         return found
-
-
-def resident_mib() -> float:
-    """This process's resident size now (Linux)."""
-    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / MIB
 
 
 if __name__ == "__main__":

@@ -205,14 +205,26 @@ def proposals(scene: Scene) -> Ways:
 
 def regions(scene: Scene) -> Ways:
     """Features of a thousand regions, and the box head on them."""
-    features, boxes = scene.features(), scene.proposals()
-    rois, maps = rois_of([boxes]), by_name(features)
-    plain, heads = [x.contiguous() for x in features], scene.theirs.roi_heads
+    heads = scene.theirs.roi_heads
+    theirs = (heads.box_roi_pool, heads.box_head, heads.box_predictor)
+    return on_regions(scene, scene.proposals(), scene.ours.roi_head.box_outputs, *theirs)
+
+
+def masks(scene: Scene) -> Ways:
+    """Features of the detections' regions, and the mask head on them."""
+    heads = scene.theirs.roi_heads
+    theirs = (heads.mask_roi_pool, heads.mask_head, heads.mask_predictor)
+    return on_regions(scene, scene.detections().boxes, scene.ours.roi_head.mask_logits, *theirs)
+
+
+def on_regions(scene: Scene, boxes: Tensor, ours: Callable[..., Any], pool: Any, head: Any, predictor: Any) -> Ways:
+    """A head on the features of boxes (M, 4). ours: (features, regions) -> outputs. The rest is torchvision's."""
+    features, rois = scene.features(), rois_of([boxes])
+    plain, maps = [x.contiguous() for x in features], by_name(features)
 
     def torchvision() -> Any:
-        return heads.box_predictor(heads.box_head(heads.box_roi_pool(maps, [boxes], [scene.frame.size])))
+        return predictor(head(pool(maps, [boxes], [scene.frame.size])))
 
-    ours = scene.ours.roi_head.box_outputs
     return {"ours": partial(ours, features, rois), "simple": simply(ours, plain, rois), "torchvision": torchvision}
 
 
@@ -238,19 +250,6 @@ def boxes(scene: Scene) -> Ways:
         "simple": simple,
         "torchvision": lambda: heads.postprocess_detections(wide, wide_deltas, [found], [scene.frame.size]),
     }
-
-
-def masks(scene: Scene) -> Ways:
-    """Features of the detections' regions, and the mask head on them."""
-    features, found = scene.features(), scene.detections().boxes
-    rois, maps = rois_of([found]), by_name(features)
-    plain, heads = [x.contiguous() for x in features], scene.theirs.roi_heads
-
-    def torchvision() -> Any:
-        return heads.mask_predictor(heads.mask_head(heads.mask_roi_pool(maps, [found], [scene.frame.size])))
-
-    ours = scene.ours.roi_head.mask_logits
-    return {"ours": partial(ours, features, rois), "simple": simply(ours, plain, rois), "torchvision": torchvision}
 
 
 def paste(scene: Scene) -> Ways:

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from benchmarks import environment, nvml
-from benchmarks.memory import MemoryMeter
+from benchmarks.memory import MemoryMeter, Trimmer, resident_mib
 
 needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
 needs_linux = pytest.mark.skipif(not os.path.exists("/proc/self/clear_refs"), reason="the peak cannot be reset here")
@@ -22,6 +22,17 @@ def test_the_peak_on_a_cpu_is_that_of_the_measurement():
     assert peak["resident_peak_scope"] == "measurement"
     assert 190 < peak["resident_peak_mib"] - before["resident_peak_mib"] < 300
     assert MemoryMeter().start().read()["resident_peak_mib"] < peak["resident_peak_mib"] - 150
+
+
+@pytest.mark.skipif(Trimmer().malloc_trim is None, reason="there is no glibc here")
+def test_a_heap_full_of_holes_is_given_back_but_not_at_every_call():
+    blocks = [bytearray(60_000) for _ in range(2000)]
+    del blocks[:-1]  # the last one keeps the heap from shrinking by itself
+    before = resident_mib()
+    Trimmer(seconds=3600)()
+    assert resident_mib() > before - 20
+    Trimmer(seconds=0)()
+    assert resident_mib() < before - 80
 
 
 def test_a_fact_that_cannot_be_read_is_none_and_no_error():

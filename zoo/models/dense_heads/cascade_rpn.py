@@ -16,7 +16,7 @@ from zoo.models.dense_heads.selection import Level, class_scores, flatten_map
 from zoo.models.dense_heads.towers import init_dense
 from zoo.models.layers.deform_conv import DeformConv
 from zoo.models.layers.precision import full_precision
-from zoo.models.priors.anchors import cell_corners
+from zoo.models.priors.grid import cell_corners
 from zoo.structures import Detections, Frame
 
 ANCHORS = {"type": "AnchorGenerator", "scales": [8], "ratios": [1.0], "strides": [4, 8, 16, 32, 64]}

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from functools import lru_cache
-from typing import TypeVar
 
 import torch
 from torch import Tensor
 
 from zoo.errors import BuildError
-from zoo.models.layers.tracing import recording
-
-T = TypeVar("T", int, float)
+from zoo.models.priors.grid import cell_corners, grid_priors, pair
 
 
 class AnchorGenerator:
@@ -80,9 +76,7 @@ class AnchorGenerator:
 
         sizes: (H, W) of each level's feature map.
         """
-        levels, place = enumerate(zip(sizes, self.steps(sizes))), torch.device(device)
-        make = self.level_priors if recording() else self.kept_priors  # a graph makes its own for every size
-        return [make(level, (size[0], size[1]), step, place) for level, (size, step) in levels]
+        return grid_priors(self, sizes, torch.device(device))
 
     def steps(self, sizes: Sequence[tuple[int, int]]) -> Sequence[tuple[float, float]]:
         """Pixels per cell of each level, (x, y), when its map has (H, W) cells."""
@@ -92,12 +86,8 @@ class AnchorGenerator:
         self, level: int, size: tuple[int, int], step: tuple[float, float], device: torch.device
     ) -> Tensor:
         """Anchors of one level."""
-        with torch.inference_mode(False):  # what is kept may be used in training later
-            shifts = cell_corners(size, step, device)
-            return (self.base_anchors[level].to(device) + shifts.repeat(1, 2)[:, None]).view(-1, 4)
-
-    # Pictures of one size follow each other; a generator lives as long as its network.
-    kept_priors = lru_cache(maxsize=64)(level_priors)
+        shifts = cell_corners(size, step, device)
+        return (self.base_anchors[level].to(device) + shifts.repeat(1, 2)[:, None]).view(-1, 4)
 
 
 class LegacyAnchorGenerator(AnchorGenerator):
@@ -174,18 +164,3 @@ def ssd_sizes(levels: int, ratio_range: Sequence[float], input_size: int) -> tup
     ratios = [FIRST_LEVEL[input_size, low]] + [(ratio, ratio + step) for ratio in range(low, high + 1, step)]
     smallest, largest = zip(*((int(input_size * a / 100), int(input_size * b / 100)) for a, b in ratios))
     return list(smallest), list(largest)
-
-
-def cell_corners(size: tuple[int, int], stride: tuple[float, float], device: torch.device | str) -> Tensor:
-    """Top left corners (H * W, 2) as x, y in pixels of the cells of a map of (H, W), row by row."""
-    y, x = torch.meshgrid(
-        torch.arange(size[0], device=device, dtype=torch.float32) * stride[1],
-        torch.arange(size[1], device=device, dtype=torch.float32) * stride[0],
-        indexing="ij",
-    )
-    return torch.stack([x.flatten(), y.flatten()], dim=-1)
-
-
-def pair(value: T | Sequence[T]) -> tuple[T, T]:
-    """A stride as (x, y)."""
-    return (value[0], value[1]) if isinstance(value, Sequence) else (value, value)

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torchvision.ops import roi_align
 
 from zoo.models.layers.precision import at_least_float32
-from zoo.models.priors.anchors import pair
+from zoo.models.priors.grid import pair
 
 
 def deform_roi_pool(

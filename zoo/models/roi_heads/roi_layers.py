@@ -13,7 +13,7 @@ from zoo.errors import BuildError
 from zoo.models.layers.memory import eager_on_cpu
 from zoo.models.layers.points import cell_centres, sample_regions
 from zoo.models.layers.precision import at_least_float32
-from zoo.models.priors.anchors import pair
+from zoo.models.priors.grid import pair
 from zoo.models.roi_heads.align_rows import align_rows
 
 ROI_LAYERS = {

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from zoo.models.build import component
 from zoo.models.training.regions import mask_losses, mask_targets
-from zoo.models.training.standard_roi import positive_rois, sampled_box_losses
+from zoo.models.training.standard_roi import positive_labels, positive_rois, sampled_box_losses
 from zoo.models.training.targets import Samples, Truth
 from zoo.structures import Frame
 
@@ -26,7 +26,7 @@ def mask_scoring_losses(
 ) -> dict[str, Tensor]:
     """`loss_cls`, `loss_bbox`, `loss_mask`, and `loss_mask_iou` of the expected overlaps of the masks."""
     samples, losses = sampled_box_losses(head, features, proposals, truths)
-    labels = torch.cat([truth.labels[s.matched] for s, truth in zip(samples, truths)])
+    labels = positive_labels(samples, truths)
     x = head.mask_features(features, positive_rois(samples))
     logits, targets = head.mask_head(x), mask_targets(samples, truths, head.train_cfg["mask_size"])
     losses.update(mask_losses(head.mask_head, logits, targets, labels))

@@ -12,7 +12,7 @@ from zoo.models.build import component
 from zoo.models.layers.points import sample_regions
 from zoo.models.training.maskformer import uncertain_points
 from zoo.models.training.regions import mask_losses, mask_targets
-from zoo.models.training.standard_roi import positive_rois, sampled_box_losses
+from zoo.models.training.standard_roi import positive_labels, positive_rois, sampled_box_losses
 from zoo.models.training.targets import Samples, Truth
 from zoo.structures import Frame
 
@@ -26,7 +26,7 @@ def point_rend_losses(
 ) -> dict[str, Tensor]:
     """`loss_cls`, `loss_bbox`, `loss_mask` of the coarse masks and `loss_point` of points refined in them."""
     samples, losses = sampled_box_losses(head, features, proposals, truths)
-    labels = torch.cat([truth.labels[s.matched] for s, truth in zip(samples, truths)])
+    labels = positive_labels(samples, truths)
     rois, cfg = positive_rois(samples), head.train_cfg
     coarse = head.mask_logits(features, rois)
     losses.update(mask_losses(head.mask_head, coarse, mask_targets(samples, truths, cfg["mask_size"]), labels))

@@ -10,11 +10,11 @@ from torch import Tensor
 from torchvision.ops import box_convert
 
 from zoo.models.build import component
-from zoo.models.roi_heads.extractor import rois_of
 from zoo.models.training.assigners.hungarian import extent
 from zoo.models.training.detr import match, matched
 from zoo.models.training.losses.reduction import mean_over_processes
 from zoo.models.training.regions import mask_targets
+from zoo.models.training.standard_roi import positive_labels, positive_rois
 from zoo.models.training.targets import Samples, Truth
 from zoo.structures import Frame
 
@@ -88,8 +88,8 @@ def mask_loss(
     """The loss of the masks of the queries with an object. attended: (N, Q, C)."""
     mask_head, extractor = head.mask_head[stage], (head.mask_roi_extractor or head.bbox_roi_extractor)[stage]
     queries = torch.cat([x[s.positive] for x, s in zip(attended, samples)])
-    labels = torch.cat([truth.labels[s.matched] for s, truth in zip(samples, truths)])
-    logits = mask_head(extractor(features, rois_of([s.boxes[s.positive] for s in samples])), queries)
+    labels = positive_labels(samples, truths)
+    logits = mask_head(extractor(features, positive_rois(samples)), queries)
     targets = mask_targets(samples, truths, head.train_cfg[stage]["mask_size"])
     average = mean_over_processes(logits.new_tensor(float(len(labels)))).clamp(min=1)
     return component(mask_head.loss_cfg["mask"])(mask_head.probabilities(logits, labels), targets, None, average)

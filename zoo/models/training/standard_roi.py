@@ -63,9 +63,13 @@ def positive_rois(samples: Sequence[Samples]) -> Tensor:
     return rois_of([s.boxes[s.positive] for s in samples])
 
 
+def positive_labels(samples: Sequence[Samples], truths: Sequence[Truth]) -> Tensor:
+    """The classes (K,) of the objects in the positive regions of all pictures."""
+    return torch.cat([truth.labels[s.matched] for s, truth in zip(samples, truths)])
+
+
 def region_mask_losses(
     mask_head: Any, logits: Tensor, samples: Sequence[Samples], truths: Sequence[Truth], size: Any
 ) -> dict[str, Tensor]:
     """`loss_mask` of the mask logits (K, C, h, w) of the positive regions. size: of the target masks."""
-    labels = torch.cat([truth.labels[s.matched] for s, truth in zip(samples, truths)])
-    return mask_losses(mask_head, logits, mask_targets(samples, truths, size), labels)
+    return mask_losses(mask_head, logits, mask_targets(samples, truths, size), positive_labels(samples, truths))
