@@ -17,8 +17,8 @@ from zoo.files import cache, lock
 from zoo.files.digest import Digest, Expected
 from zoo.files.part import Part
 from zoo.files.remote import RemoteFile, candidates, label, user_mirrors
+from zoo.files.stream import Refusal
 from zoo.files.transfer import Progress, disk_errors, transfer
-from zoo.files.transport import Refusal
 
 ATTEMPTS = 4
 """How often one mirror is asked for one file."""

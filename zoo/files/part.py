@@ -13,7 +13,7 @@ from pathlib import Path
 
 from zoo.files.digest import Digest, Hasher, feed
 from zoo.files.lock import replace_text
-from zoo.files.transport import Stream
+from zoo.files.stream import Stream
 
 
 class Part:

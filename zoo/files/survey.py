@@ -16,10 +16,12 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from zoo.errors import FetchError, UsageError
+from zoo.files.answer import check_kind, check_status, number
 from zoo.files.lock import replace_text
 from zoo.files.obtain import ATTEMPTS, LONGEST_WAIT, offline
 from zoo.files.remote import RemoteFile, label
-from zoo.files.transport import Refusal, ask, check_kind, check_status, number
+from zoo.files.request import ask
+from zoo.files.stream import Refusal
 from zoo.paths import cache_dir
 
 SAVE_EVERY = 20

@@ -11,7 +11,8 @@ from zoo.errors import FetchError
 from zoo.files import digest as digests
 from zoo.files.digest import Digest, Expected
 from zoo.files.part import Part, Writer
-from zoo.files.transport import Refusal, Stream, open_stream, read_timeout
+from zoo.files.stream import Refusal, Stream, read_timeout
+from zoo.files.transport import open_stream
 
 BLOCK = 1 << 20
 SPARE = 64 * 2**20

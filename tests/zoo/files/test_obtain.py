@@ -297,7 +297,7 @@ def test_an_md5_prefix_is_checked_where_it_is_all_that_was_published(server, wai
 
 def test_a_host_that_cannot_be_reached_is_not_asked_for_every_file(server, monkeypatch):
     from zoo.files import obtain as module
-    from zoo.files.transport import Refusal
+    from zoo.files.stream import Refusal
 
     asked = []
 

@@ -9,7 +9,7 @@ import pytest
 from tests.zoo.files.conftest import CONTENT, SHA256
 from tests.zoo.files.server import endless, raw, status
 from zoo.errors import FetchError, UsageError
-from zoo.files import survey, transport
+from zoo.files import request, survey
 from zoo.files.obtain import obtain
 from zoo.files.remote import RemoteFile
 
@@ -49,7 +49,7 @@ WICKED = {
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch, waits):
-    monkeypatch.setattr(transport, "CONNECT_TIMEOUT", 0.5)
+    monkeypatch.setattr(request, "CONNECT_TIMEOUT", 0.5)
 
 
 @pytest.mark.parametrize("name", WICKED)

@@ -1,0 +1,66 @@
+"""What a mirror gives: a stream of bytes, or a refusal."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Protocol
+
+from zoo.errors import UsageError
+from zoo.text import printable
+
+
+class Refusal(Exception):
+    """Why a mirror did not serve a file, as part of a sentence.
+
+    again: asking this mirror once more may help. wait: seconds that it asked to wait first. discard: what was kept for
+    resuming is of no use. unreachable: the host itself, not this file, is the problem. stalled: it fell silent, which
+    is worth another attempt only if something came before.
+    """
+
+    def __init__(
+        self,
+        reason: str,
+        *,
+        again: bool = False,
+        wait: float = 0,
+        discard: bool = False,
+        unreachable: bool = False,
+        stalled: bool = False,
+    ) -> None:
+        super().__init__(printable(reason, limit=200))
+        self.again = again
+        self.wait = wait
+        self.discard = discard
+        self.unreachable = unreachable
+        self.stalled = stalled
+
+
+class Reader(Protocol):
+    """Anything with `read(count) -> bytes`."""
+
+    def read(self, count: int, /) -> bytes: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """An open download. start: position in the file of the first byte; total: size of the whole file if known.
+
+    validator: strong ETag or Last-Modified, which a later request can use to resume the same content.
+    """
+
+    reader: Reader
+    start: int
+    total: int | None
+    validator: str | None
+
+
+def read_timeout() -> float:
+    """Seconds without a byte after which a server counts as hanging: `ZOO_TIMEOUT`, else 30."""
+    text = os.environ.get("ZOO_TIMEOUT") or "30"
+    try:
+        if (seconds := float(text)) > 0:
+            return seconds
+    except ValueError:
+        pass
+    raise UsageError(f"ZOO_TIMEOUT is '{text}', which is no number of seconds.")
