@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from zoo.models.layers.steady_conv import SteadyConv
+
 
 class ContextBlock(nn.Module):
     """Attention pools one context vector per picture; a bottleneck transforms it; it is added to every pixel.
@@ -23,7 +25,7 @@ class ContextBlock(nn.Module):
         fusion_types: Sequence[str] = ("channel_add",),
     ) -> None:
         super().__init__()
-        self.conv_mask = nn.Conv2d(in_channels, 1, 1) if pooling_type == "att" else None
+        self.conv_mask = SteadyConv(in_channels, 1, 1) if pooling_type == "att" else None
         hidden = int(in_channels * ratio)
         self.channel_add_conv = transform(in_channels, hidden) if "channel_add" in fusion_types else None
         self.channel_mul_conv = transform(in_channels, hidden) if "channel_mul" in fusion_types else None
@@ -55,8 +57,8 @@ class ContextBlock(nn.Module):
 def transform(channels: int, hidden: int) -> nn.Sequential:
     """Bottleneck on (N, channels, 1, 1)."""
     return nn.Sequential(
-        nn.Conv2d(channels, hidden, 1),
+        SteadyConv(channels, hidden, 1),
         nn.LayerNorm([hidden, 1, 1]),
         nn.ReLU(inplace=True),
-        nn.Conv2d(hidden, channels, 1),
+        SteadyConv(hidden, channels, 1),
     )

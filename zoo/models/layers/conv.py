@@ -11,8 +11,8 @@ from torch import nn
 from zoo.errors import BuildError
 
 CONVS = {
-    "Conv": "torch.nn:Conv2d",
-    "Conv2d": "torch.nn:Conv2d",
+    "Conv": "zoo.models.layers.steady_conv:SteadyConv",
+    "Conv2d": "zoo.models.layers.steady_conv:SteadyConv",
     "Conv1d": "torch.nn:Conv1d",
     "NormedConv2d": "zoo.models.layers.normed:NormedConv2d",
     "Conv2dAdaptivePadding": "zoo.models.layers.same_padding:SamePaddingConv",

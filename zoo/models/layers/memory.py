@@ -11,6 +11,10 @@ from torch import Tensor
 
 from zoo.models.layers.tracing import recording
 
+# Pixels of a batch up to which a pixel's channels are not put together: below, that made detectors at most 1.08 times
+# as fast on one thread (RetinaNet; 1.12 times at 800 x 1000).
+SMALL = 512 * 512
+
 
 def unrecorded() -> bool:
     """Whether nothing remembers intermediate results: neither for gradients nor for an exported graph."""
@@ -29,10 +33,18 @@ def added(x: Tensor, y: Tensor) -> Tensor:
 
 
 def pixel_by_pixel(images: Tensor) -> Tensor:
-    """(N, C, H, W) with the channels of a pixel together in memory, where that is faster: in inference on a CPU."""
-    if images.device.type != "cpu" or not unrecorded():
+    """(N, C, H, W) with the channels of a pixel together in memory, where that is faster: large pictures on a CPU.
+
+    Small ones stay as they are: little is to be gained there, and `SteadyConv` can keep their bits the same.
+    """
+    if images.device.type != "cpu" or not unrecorded() or is_small(images):
         return images
     return images.contiguous(memory_format=torch.channels_last)
+
+
+def is_small(images: Tensor) -> bool:
+    """Whether pictures (N, C, H, W) have so few pixels that their layout in memory hardly matters."""
+    return images.shape[0] * images.shape[2] * images.shape[3] <= SMALL
 
 
 def by_cells(x: Tensor) -> bool:
@@ -41,7 +53,7 @@ def by_cells(x: Tensor) -> bool:
 
 
 def zero_maps(count: int, channels: int, size: tuple[int, int], like: Tensor) -> Tensor:
-    """Zeros (count, channels, h, w), laid out in memory as `like` is. size: (h, w)."""
-    if by_cells(like):
+    """Zeros (count, channels, h, w), by cells if `like` is or that is how regions come. size: (h, w)."""
+    if by_cells(like) or eager_on_cpu(like):
         return like.new_zeros(count, *size, channels).permute(0, 3, 1, 2)
     return like.new_zeros(count, channels, *size)
