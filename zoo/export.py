@@ -1,10 +1,9 @@
 """Networks as ONNX graphs or as programs of torch.export, post-processing included, and graphs as detectors again.
 
-A graph takes one picture, `images` (1, 3, H, W), normalised and padded, and gives `boxes` (K, 4) xyxy in input pixels,
-`scores` (K,), `labels` (K,) and, for Mask R-CNN, `masks` (K, h, w), the probabilities inside each box, which
-`OnnxDetector` pastes into the picture. Height and width are free for detectors with dense heads and regions of
-interest; an ONNX graph of a transformer over queries is for one input size. A program of torch.export is of free size
-wherever nothing in the network depends on the size of the example.
+A graph takes one padded picture, `images` (1, 3, H, W), normalised, and the picture's height and width inside the
+padding, `size` (2,). It gives `boxes` (K, 4) xyxy in input pixels, `scores` (K,), `labels` (K,) and, where the network
+has them, masks; `zoo.graphs` says which. Height and width are free. A program of torch.export is of free size wherever
+nothing in the network depends on the size of the example.
 """
 
 from __future__ import annotations
@@ -23,89 +22,50 @@ import torch
 import torch._dynamo.exc
 from torch import Tensor, nn
 
-from zoo.errors import UsageError, ZooError
+from zoo.errors import UsageError
+from zoo.graphs import ExportError, Graph, kind_of
 from zoo.models.detectors.base import Detector
-from zoo.models.detectors.single_stage import SingleStageDetector
-from zoo.models.detectors.two_stage import TwoStageDetector
-from zoo.models.layers.masks import paste_masks
-from zoo.models.roi_heads.extractor import rois_of
-from zoo.models.roi_heads.standard import StandardRoIHead
+from zoo.onnx_operators import OPSET, register_operators
 from zoo.structures import Detections, Frame, Sample
 
-OPSET = 17
-# Heads over queries: what they do depends on the input size in ways that a graph cannot follow.
-FIXED_SIZE = ("DETRHead", "DeformableDETRHead", "SparseRoIHead")
+# Pictures are padded to multiples of this, or to none.
+MULTIPLE = 32
 
-RECORDING_ERRORS = (RuntimeError, ValueError, TypeError, KeyError, IndexError, torch._dynamo.exc.TorchDynamoException)
-
-
-class ExportError(ZooError):
-    """A network that cannot be exported, or a graph that does not do what the network does."""
-
-
-class Graph(nn.Module):
-    """What is exported: one picture in, plain tensors out."""
-
-    def __init__(self, model: Detector) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        """images: (1, 3, H, W). Returns boxes, scores, labels and for Mask R-CNN region masks."""
-        size: Any = (images.shape[2], images.shape[3])
-        frames = [Frame(size, size)]
-        roi_head: Any = getattr(self.model, "roi_head", None)
-        if getattr(roi_head, "mask_head", None) is None:
-            found = self.model.predict(images, frames)[0]
-            return found.boxes, found.scores, found.labels
-        model: Any = self.model
-        features = model.features(images)
-        found = roi_head.predict_boxes(features, model.propose(features, frames), frames)[0]
-        logits = roi_head.mask_logits(features, rois_of([found.boxes]))
-        return found.boxes, found.scores, found.labels, roi_head.mask_head.probabilities(logits, found.labels)
-
-
-def is_dynamic(model: Detector) -> bool:
-    """Whether a graph of this network works for pictures of any size. Raises ExportError for one without a graph."""
-    if not isinstance(model, (SingleStageDetector, TwoStageDetector)):
-        raise ExportError(f"{type(model).__name__} cannot be exported: its results are made outside of the network")
-    head: Any = model.bbox_head if isinstance(model, SingleStageDetector) else model.roi_head
-    if getattr(head, "mask_head", None) is not None and type(head) is not StandardRoIHead:
-        raise ExportError(f"the masks of {type(head).__name__} cannot be exported yet")
-    return type(head).__name__ not in FIXED_SIZE
+RECORDING_ERRORS = (
+    RuntimeError,
+    ValueError,
+    TypeError,
+    KeyError,
+    IndexError,
+    AssertionError,
+    torch._dynamo.exc.TorchDynamoException,
+)
 
 
 def to_onnx(model: Detector, path: str | Path, sample: Sample) -> Path:
     """Write a network as an ONNX file; it appears only when it is whole.
 
-    sample: a preprocessed picture; for a network without free input size, the graph is for this size. Raises
-    ExportError, and UsageError where ONNX is not installed.
+    sample: a preprocessed picture; the graph is for any other size too. Raises ExportError, and UsageError where ONNX
+    is not installed or the file cannot be written.
     """
     extra("onnx")
-    path, axes = Path(path), is_dynamic(model)
-    masks = getattr(getattr(model, "roi_head", None), "mask_head", None) is not None
-    names = ["boxes", "scores", "labels"] + ["masks"] * masks
-    free: dict[str, dict[int, str]] = {name: {0: "detections"} for name in names}
-    if axes:
-        free["images"] = {2: "height", 3: "width"}
-    part = path.with_name(path.name + ".part")
-    graph = Graph(model.eval()).eval()
-    try:
-        with torch.no_grad(), quiet():
+    register_operators()
+    path, names = Path(path), list(kind_of(model).outputs)
+    free = {name: {0: "detections"} for name in names} | {"images": {2: "height", 3: "width"}}
+    with whole(path, ".part") as part, torch.no_grad(), quiet():
+        try:
             torch.onnx.export(
-                graph,
-                (sample.image[None],),
+                Graph(model.eval()).eval(),
+                (sample.image[None], torch.tensor(sample.size)),
                 str(part),
-                input_names=["images"],
+                input_names=["images", "size"],
                 output_names=names,
                 dynamic_axes=free,
                 opset_version=OPSET,
                 dynamo=False,
             )
-    except (RuntimeError, torch.onnx.errors.OnnxExporterError) as error:
-        part.unlink(missing_ok=True)
-        raise ExportError(f"{type(model).__name__} cannot be exported: {str(error).splitlines()[0]}") from error
-    os.replace(part, path)
+        except (RuntimeError, torch.onnx.errors.OnnxExporterError) as error:
+            raise ExportError(f"{type(model).__name__} cannot be exported: {reason(error)}") from error
     return path
 
 
@@ -113,32 +73,63 @@ def to_program(model: Detector, path: str | Path, sample: Sample) -> Path:
     """Write a network as a program of torch.export (`.pt2`); it appears only when it is whole.
 
     sample: a preprocessed picture. The program is for any height and width if the network can be recorded so, else for
-    this size. Raises ExportError.
+    multiples of 32, else for this size. Raises ExportError.
     """
-    is_dynamic(model)  # refuses what has no graph at all
     path = Path(path)
-    free = {"images": {2: torch.export.Dim.DYNAMIC, 3: torch.export.Dim.DYNAMIC}}
-    try:
-        program = record(model, sample, free)
-    except RECORDING_ERRORS:
-        try:
-            program = record(model, sample, None)
-        except RECORDING_ERRORS as error:
-            reason = str(error).partition("\n")[0]
-            raise ExportError(f"{type(model).__name__} cannot be exported: {reason}") from error
-    part = path.with_name(path.name + ".part.pt2")
-    try:
+    with whole(path, ".part.pt2") as part:
+        program = recorded_freely(model, sample)
+        # Tensors of a checkpoint share memory, which a program's file cannot say where their types differ.
+        for value in program.state_dict.values():
+            value.data = value.data.clone()
         torch.export.save(program, part)
+    return path
+
+
+@contextmanager
+def whole(path: Path, suffix: str) -> Iterator[Path]:
+    """A file to write, which takes the place of `path` when all has gone well. Raises OSError where it cannot be."""
+    part = path.with_name(path.name + suffix)
+    part.touch()
+    try:
+        yield part
         os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)
-    return path
+
+
+def reason(error: Exception) -> str:
+    """What an exporter has to say, without its advice for programmers."""
+    return str(error).partition("\n")[0].partition(" Please feel free")[0].partition("  [Caused by")[0]
+
+
+def recorded_freely(model: Detector, sample: Sample) -> torch.export.ExportedProgram:
+    """The program for the most input sizes. Raises ExportError where there is none for any."""
+    kind_of(model)  # refuses what has no graph at all
+    height, width = (torch.export.Dim(name, min=1) for name in ("height", "width"))
+    whole, free = MULTIPLE, torch.export.Dim.DYNAMIC
+    for sizes in ({2: free, 3: free}, {2: whole * height, 3: whole * width}, None):
+        try:
+            program = record(model, sample, {"images": sizes, "size": (free, free)})
+            if sizes is not None:
+                try_larger(program, sample)
+            return program
+        except RECORDING_ERRORS as error:
+            last = error
+    raise ExportError(f"{type(model).__name__} cannot be exported: {reason(last)}") from last
+
+
+def try_larger(program: torch.export.ExportedProgram, sample: Sample) -> None:
+    """Run a program on a larger picture: some that promise any size have conditions that only show then."""
+    larger = torch.nn.functional.pad(sample.image[None], (0, 2 * MULTIPLE, 0, MULTIPLE))
+    with torch.inference_mode(), quiet():
+        program.module()(larger, tuple(sample.size))
 
 
 def record(model: Detector, sample: Sample, free: Any) -> torch.export.ExportedProgram:
     """What the network does to a picture. free: dimensions that are not those of the example."""
     with torch.no_grad(), quiet():
-        return torch.export.export(Graph(model.eval()).eval(), (sample.image[None],), dynamic_shapes=free, strict=False)
+        graph, example = Graph(model.eval()).eval(), (sample.image[None], tuple(sample.size))
+        return torch.export.export(graph, example, dynamic_shapes=free, strict=False)
 
 
 @contextmanager
@@ -147,11 +138,25 @@ def quiet() -> Iterator[None]:
     fast = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
-        with warnings.catch_warnings(), redirect_stdout(StringIO()), redirect_stderr(StringIO()):
+        with warnings.catch_warnings(), redirect_stdout(StringIO()), redirect_stderr(StringIO()), unheard():
             warnings.simplefilter("ignore")  # tracing warns of every Python number, and so of every one that is meant
             yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)
+
+
+@contextmanager
+def unheard() -> Iterator[None]:
+    """Nothing that PyTorch's C++ code writes, such as the whole graph of an export that fails."""
+    torch._C._jit_set_onnx_log_output_stream("stderr")
+    saved, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)
+        os.close(nowhere)
 
 
 class ExportedDetector(nn.Module):
@@ -166,11 +171,10 @@ class ExportedDetector(nn.Module):
         self.shape = list(shape)
         self.__dict__["original"] = original  # not a submodule: moving this one must not move that one
         self.preprocess, self.classes = original.preprocess, original.classes
-        head: Any = getattr(original, "roi_head", None)
-        self.threshold = (head.test_cfg or {}).get("mask_thr_binary", 0.5) if head is not None else 0.5
+        self.kind = kind_of(original)
 
-    def outputs(self, image: Tensor) -> Sequence[Tensor]:
-        """Boxes, scores, labels and for Mask R-CNN region masks of one picture (1, 3, H, W)."""
+    def outputs(self, image: Tensor, size: tuple[int, int]) -> Sequence[Tensor]:
+        """What the graph gives for one padded picture (1, 3, H, W). size: (h, w) inside the padding."""
         raise NotImplementedError
 
     def predict(self, images: Tensor, frames: Sequence[Frame]) -> list[Detections]:
@@ -182,11 +186,8 @@ class ExportedDetector(nn.Module):
         fixed = self.shape[2:]
         if None not in fixed and list(image.shape[2:]) != fixed:
             raise UsageError(f"this graph is for inputs of {fixed[0]} x {fixed[1]}, not {tuple(image.shape[2:])}")
-        boxes, scores, labels, *masks = self.outputs(image.cpu())
-        found = Detections(boxes, scores, labels).to_output(frame)
-        if masks:
-            found.masks = paste_masks(masks[0], found.boxes, frame.output_size, self.threshold)
-        return found
+        outputs = self.outputs(image.cpu(), frame.size)
+        return self.kind.finish(self.original, outputs, frame, (image.shape[2], image.shape[3]))
 
     def detect(self, images: Sequence[Any], device: Any = None) -> list[Detections]:
         """Detections in original image coordinates. images: files, or BGR uint8 arrays (H, W, 3)."""
@@ -206,9 +207,11 @@ class OnnxDetector(ExportedDetector):
         super().__init__(original, [n if isinstance(n, int) else None for n in session.get_inputs()[0].shape])
         self.session = session
 
-    def outputs(self, image: Tensor) -> Sequence[Tensor]:
-        """What the graph gives for one picture (1, 3, H, W)."""
-        return [torch.from_numpy(value) for value in self.session.run(None, {"images": image.numpy()})]
+    def outputs(self, image: Tensor, size: tuple[int, int]) -> Sequence[Tensor]:
+        """What the graph gives for one padded picture (1, 3, H, W). size: (h, w) inside the padding."""
+        given = {"images": image.numpy(), "size": torch.tensor(size).numpy()}
+        wanted = {entry.name: given[entry.name] for entry in self.session.get_inputs()}
+        return [torch.from_numpy(value) for value in self.session.run(None, wanted)]
 
 
 class ProgramDetector(ExportedDetector):
@@ -222,10 +225,10 @@ class ProgramDetector(ExportedDetector):
         super().__init__(original, [n if isinstance(n, int) else None for n in entry.meta["val"].shape])
         self.__dict__["program"] = program.module()  # not a submodule: its parameters are copies of the original's
 
-    def outputs(self, image: Tensor) -> Sequence[Tensor]:
-        """What the program gives for one picture (1, 3, H, W)."""
+    def outputs(self, image: Tensor, size: tuple[int, int]) -> Sequence[Tensor]:
+        """What the program gives for one padded picture (1, 3, H, W). size: (h, w) inside the padding."""
         with torch.inference_mode():
-            found: Sequence[Tensor] = self.program(image)
+            found: Sequence[Tensor] = self.program(image, tuple(size))
             return found
 
 
@@ -233,39 +236,59 @@ class ProgramDetector(ExportedDetector):
 class Difference:
     """How far a graph's detections are from the network's.
 
-    detections: of the network. matched: share of them that the graph has too (same label, IoU at least 0.98). score,
-    box: largest differences among the matched ones, boxes in pixels.
+    detections: of the network. matched: share of them that the graph has too (same label, and IoU at least 0.98 of
+    the boxes). score, box: largest differences among the matched ones, boxes in pixels. mask: smallest IoU of two
+    matched masks, panoptic: smallest share of equal pixels in a picture; None where there are none.
     """
 
     detections: int
     matched: float
     score: float
     box: float
+    mask: float | None = None
+    panoptic: float | None = None
 
 
 def difference(model: Detector, exported: ExportedDetector, samples: Sequence[Sample]) -> Difference:
     """Compare a graph with its network on preprocessed pictures."""
-    from zoo.models.overlaps import pairwise_iou
-
-    count, matched, score, box = 0, 0, 0.0, 0.0
+    count, score, box, mask, panoptic = 0, [], [], [], []
     for sample in samples:
         with torch.inference_mode():
             want = model.predict(sample.image[None], [sample.frame])[0]
         have = exported.predict_one(sample.image[None], sample.frame)
         count += len(want)
+        if want.panoptic is not None and have.panoptic is not None:
+            panoptic.append(float((want.panoptic == have.panoptic).float().mean()))
         if not len(want) or not len(have):
             continue
-        near = (want.boxes[:, None] - have.boxes).abs().amax(dim=2) < 0.05  # boxes without area have no IoU
-        quality = pairwise_iou(want.boxes, have.boxes).maximum(near.float())
-        quality -= 2.0 * (want.labels[:, None] != have.labels)
-        quality -= (want.scores[:, None] - have.scores).abs()  # of equal boxes the one with the same score
-        best, index = quality.max(dim=1)
-        good = best > 0.97
-        matched += int(good.sum())
-        if good.any():
-            score = max(score, float((want.scores - have.scores[index])[good].abs().max()))
-            box = max(box, float((want.boxes - have.boxes[index])[good].abs().max()))
-    return Difference(count, matched / count if count else 1.0, score, box)
+        matched, partner = partners(want, have)
+        want, have = want[matched], have[partner]
+        score += (want.scores - have.scores).abs().tolist()
+        box += (want.boxes - have.boxes).abs().amax(dim=1).tolist()
+        if want.masks is not None and have.masks is not None:
+            mask += mask_overlaps(want.masks, have.masks).tolist()
+    share = len(score) / count if count else 1.0
+    lowest = (min(values) if values else None for values in (mask, panoptic))
+    return Difference(count, share, max(score, default=0.0), max(box, default=0.0), *lowest)
+
+
+def partners(want: Detections, have: Detections) -> tuple[Tensor, Tensor]:
+    """Indices of the detections that others repeat, and of those others. Neither may be empty."""
+    from zoo.models.overlaps import pairwise_iou
+
+    near = (want.boxes[:, None] - have.boxes).abs().amax(dim=2) < 0.05  # boxes without area have no IoU
+    quality = pairwise_iou(want.boxes, have.boxes).maximum(near.float())
+    quality -= 2.0 * (want.labels[:, None] != have.labels)
+    quality -= (want.scores[:, None] - have.scores).abs()  # of equal boxes the one with the same score
+    best, partner = quality.max(dim=1)
+    matched = (best > 0.97).nonzero().squeeze(1)
+    return matched, partner[matched]
+
+
+def mask_overlaps(a: Tensor, b: Tensor) -> Tensor:
+    """IoU (K,) of masks (K, H, W) bool one by one; of two empty masks it is 1."""
+    both, either = (a & b).flatten(1).sum(1), (a | b).flatten(1).sum(1)
+    return torch.where(either > 0, both / either.clamp(min=1), 1.0)
 
 
 def extra(name: str) -> Any:

@@ -116,14 +116,67 @@ def test_a_program_of_torch_export_is_the_network_at_any_size(description, tmp_p
     assert [path.name for path in tmp_path.iterdir()] == ["m.pt2"]
 
 
-def test_a_picture_without_detections_is_no_error(tmp_path):
-    strict = {**RETINA, "test_cfg": {**RETINA["test_cfg"], "score_thr": 0.05}}
-    model = network(strict)
-    path = export.to_onnx(model, tmp_path / "model.onnx", sample(64, 64))
-    model.bbox_head.retina_cls.bias.data.fill_(-50)
-    empty = export.to_onnx(model, tmp_path / "empty.onnx", sample(64, 64))
-    assert len(export.OnnxDetector(empty, model).detect([sample(64, 96)])[0]) == 0
-    assert path.exists()
+@pytest.mark.parametrize("kind", ["onnx", "program"])
+@pytest.mark.parametrize("description", [RETINA, MASK_RCNN], ids=["RetinaNet", "MaskRCNN"])
+def test_pictures_with_one_detection_or_none_are_no_error(description, kind, tmp_path):
+    model, faint = network(description), sample(96, 64, 1)
+    head = model.roi_head if description is MASK_RCNN else model.bbox_head
+    head.test_cfg = {**head.test_cfg, "score_thr": float(model.detect([faint])[0].scores[:2].mean())}
+    many, none = sample(96, 64, 1), sample(96, 64, 1)
+    many.image *= 3
+    none.image *= 0.5
+    exported = written(kind, model, tmp_path, many)
+    for picture, count in ((many, 2), (faint, 1), (none, 0)):
+        found = export.difference(model, exported, [picture])
+        assert found.matched == 1.0 and min(found.detections, 2) == count
+
+
+def written(kind, model, folder, example):
+    """The exported network, as a detector."""
+    if kind == "onnx":
+        return export.OnnxDetector(export.to_onnx(model, folder / "m.onnx", example), model)
+    return export.ProgramDetector(export.to_program(model, folder / "m.pt2", example), model)
+
+
+@pytest.mark.parametrize("kind", ["onnx", "program"])
+def test_padding_is_no_part_of_the_picture(kind, tmp_path):
+    model, picture = network(MASK_RCNN), sample(64, 96)
+    picture.image[:, 50:], picture.image[:, :, 70:] = 0, 0
+    picture.size = picture.original_size = (50, 70)
+    exported = written(kind, model, tmp_path, sample(64, 64))
+    assert export.difference(model, exported, [picture]).matched == 1.0
+    found = exported.detect([picture])[0]
+    assert len(found) > 2 and found.boxes[:, 2].max() <= 70 and found.boxes[:, 3].max() <= 50
+    assert found.masks.shape == (len(found), 50, 70)
+
+
+def test_a_program_for_one_size_is_made_where_more_is_impossible_and_says_so(tmp_path):
+    class Stubborn(type(network(RETINA))):
+        """Depends on the size of the picture."""
+
+        def features(self, images):
+            return super().features(images * (2.0 if images.shape[3] == 96 else 1.0))
+
+    model = network(RETINA)
+    model.__class__ = Stubborn
+    exported = written("program", model, tmp_path, sample(64, 96))
+    assert exported.shape[2:] == [64, 96]
+    assert export.difference(model, exported, [sample(64, 96)]).matched == 1.0
+    with pytest.raises(UsageError, match="for inputs of 64 x 96"):
+        exported.detect([sample(96, 64)])
+
+
+def test_a_checkpoints_shared_memory_is_no_obstacle(tmp_path):
+    """Tensors of a checkpoint of several types can be views of one block of memory."""
+    model = network(RETINA)
+    block = torch.zeros(1 << 20, dtype=torch.uint8)
+    start = 0
+    for value in model.state_dict(keep_vars=True).values():
+        part = block[start : start + value.numel() * value.element_size()].view(value.dtype).view(value.shape)
+        part.copy_(value.data)
+        value.data, start = part, start + (part.numel() * part.element_size() + 63) // 64 * 64
+    exported = written("program", model, tmp_path, sample(64, 96))
+    assert export.difference(model, exported, [sample(96, 64, 1)]).matched == 1.0
 
 
 def test_what_cannot_be_exported_is_said_and_leaves_nothing(tmp_path):

@@ -47,15 +47,19 @@ def run(args: argparse.Namespace) -> int:
     samples = [s for s in samples if free or s.image.shape == samples[0].image.shape]
     found = export.difference(model, exported, samples)
     print(json.dumps(asdict(found) | {"free_size": free}) if args.json else text(found, len(samples), free))
-    if found.matched < ENOUGH:
-        print(f"zoo: {path} finds {found.matched:.1%} of what the network finds", file=sys.stderr)
-    return int(found.matched < ENOUGH)
+    same = min(found.matched, 1.0 if found.panoptic is None else found.panoptic)
+    if same < ENOUGH:
+        print(f"zoo: {path} finds {same:.1%} of what the network finds", file=sys.stderr)
+    return int(same < ENOUGH)
 
 
 def text(found, pictures: int, free: bool) -> str:  # type: ignore[no-untyped-def]  # its type needs torch
     """The comparison in a sentence."""
     sizes = "any input size" if free else "one input size"
-    return (
+    line = (
         f"{sizes}: {found.matched:.1%} of {found.detections} detections on {pictures} pictures are the same; largest "
         f"differences: score {found.score:.1e}, box {found.box:.1e} pixels"
     )
+    if found.mask is not None:
+        line += f", mask IoU {found.mask:.3f}"
+    return line + ("" if found.panoptic is None else f"; equal pixels of panoptic maps {found.panoptic:.3%}")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from zoo.models.layers.constants import extents
+
 
 class BucketingBBoxCoder:
     """Each side lies in one of `ceil(num_buckets / 2)` buckets, counted inwards, at an offset in units of a bucket.
@@ -58,7 +60,7 @@ class BucketingBBoxCoder:
         left, right, top, bottom = (start + (best[..., 0] + 0.5) * step - offset * step.abs()).unbind(dim=1)
         boxes = torch.stack([left, top, right, bottom], dim=1)
         if self.clip_border and size is not None:
-            limit = boxes.new_tensor([size[1], size[0]] * 2) - 1
+            limit = extents([size], boxes).repeat(1, 2) - 1
             boxes = torch.minimum(boxes.clamp(min=0), limit)
         neighbours = (best[..., 0] - best[..., 1]).abs() == 1
         return boxes, (scores[..., 0] + scores[..., 1] * neighbours).mean(dim=1)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from zoo.models.layers.nms import ranked, suppress
-from zoo.models.layers.tracing import recording
+from zoo.models.layers.tracing import first, recording
 from zoo.structures import Detections
 
 Decode = Callable[[Tensor, Tensor], Tensor]
@@ -62,7 +62,7 @@ def best_rows(scores: Tensor, count: int) -> Tensor:
     """Indices of the `count` rows of (P, C) with the highest maxima; of all rows, in order, if there are no more."""
     if not (recording() and count > 0) and not 0 < count < len(scores):
         return torch.arange(len(scores), device=scores.device)
-    return ranked(scores.max(dim=1).values)[1][:count]
+    return first(ranked(scores.max(dim=1).values)[1], count)
 
 
 def best_of_classes(scores: Tensor, labels: Tensor, count: int) -> Tensor:

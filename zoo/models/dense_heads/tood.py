@@ -49,7 +49,7 @@ class TaskDecomposition(nn.Module):
         """The layers (N, L * C, H, W) and their means (N, L * C, 1, 1) to (N, C, H, W)."""
         attention = self.layer_attention(pooled).view(len(x), 1, -1, 1)
         weight = (attention * self.reduction_conv.conv.weight.view(1, *self.shape)).view(len(x), self.shape[0], -1)
-        out = (weight @ x.flatten(2)).unflatten(2, x.shape[2:])
+        out = (weight @ x.flatten(2)).reshape(x.shape[0], -1, x.shape[2], x.shape[3])
         if self.reduction_conv.norm_name is not None:
             out = getattr(self.reduction_conv, self.reduction_conv.norm_name)(out)
         return F.relu(out)
@@ -126,7 +126,7 @@ class TOODHead(AnchorHead):
         else:
             deltas = scale(rows).float()
             rows = torch.stack([self.bbox_coder.decode(priors, picture) for picture in deltas]) / stride
-        return rows.transpose(1, 2).unflatten(2, regression.shape[2:])
+        return rows.transpose(1, 2).reshape(regression.shape)
 
     def predict(self, outputs: Sequence[Sequence[Tensor]], frames: Sequence[Frame]) -> list[Detections]:
         """Detections in input coordinates."""

@@ -14,6 +14,7 @@ from zoo.models.dense_heads.ssd import SOFTMAX
 from zoo.models.dense_heads.towers import over_levels, run, tower
 from zoo.models.layers.boxes import pairwise_iou
 from zoo.models.layers.nms import ranked
+from zoo.models.layers.tracing import first
 from zoo.structures import Detections, Frame
 
 
@@ -94,7 +95,7 @@ def fast_nms(
     Returns the detections and which boxes they are, (D,) (section 4.2 of the paper).
     """
     ordered, order = ranked(scores.T)
-    ordered, order = ordered[:, :top_k], order[:, :top_k]
+    ordered, order = first(ordered.T, top_k).T, first(order.T, top_k).T
     candidates = boxes[order]
     overlap = pairwise_iou(candidates, candidates).triu(diagonal=1).amax(dim=1)
     labels, place = ((overlap <= iou_thr) & (ordered > score_thr)).nonzero(as_tuple=True)

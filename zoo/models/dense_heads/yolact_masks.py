@@ -10,6 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zoo.models.dense_heads.anchor_head import SIGMOID
+from zoo.models.layers.constants import extents
+from zoo.models.layers.tracing import recording
 from zoo.structures import Frame
 
 CHANNELS = (256, 256, 256, None, 256, 32)
@@ -54,9 +56,14 @@ class YOLACTProtonet(nn.Module):
     def masks(self, prototypes: Tensor, coefficients: Tensor, boxes: Tensor, frame: Frame) -> Tensor:
         """Masks (K, H, W) bool in output coordinates of one picture's detections.
 
-        prototypes: (num_protos, H', W'). coefficients: (K, num_protos). boxes: (K, 4) xyxy in input coordinates.
+        prototypes: (num_protos, H', W'). coefficients: (K, num_protos). boxes: (K, 4) xyxy in input coordinates. An
+        exported graph leaves them as probabilities (K, H', W').
         """
         soft = crop(torch.einsum("kp,phw->khw", coefficients, prototypes).sigmoid(), boxes, frame.size)
+        return soft if recording() else self.stretched(soft, frame)
+
+    def stretched(self, soft: Tensor, frame: Frame) -> Tensor:
+        """Probabilities (K, H', W') as masks (K, H, W) bool in output coordinates."""
         if len(soft) == 0:
             return soft.new_zeros((0, *frame.output_size), dtype=torch.bool)
         # The prototypes of the padded input are stretched over the picture, as in the reference.
@@ -91,7 +98,7 @@ def crop(masks: Tensor, boxes: Tensor, size: tuple[int, int], padding: float = 1
     boxes: (K, 4) xyxy, in pixels of a picture of `size` (h, w), over which the masks are stretched.
     """
     height, width = masks.shape[1:]
-    scaled = boxes / boxes.new_tensor([size[1], size[0]] * 2) * boxes.new_tensor([width, height] * 2)
+    scaled = boxes / extents([size], boxes).repeat(1, 2) * extents([(height, width)], boxes).repeat(1, 2)
     low, high = torch.min(scaled[:, :2], scaled[:, 2:]) - padding, torch.max(scaled[:, :2], scaled[:, 2:]) + padding
     columns, rows = (torch.arange(n, device=masks.device, dtype=boxes.dtype) for n in (width, height))
     inside_x = (columns >= low[:, :1]) & (columns < high[:, :1])

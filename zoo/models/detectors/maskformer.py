@@ -37,8 +37,17 @@ class MaskFormer(Detector):
     def predict(self, images: Tensor, frames: Sequence[Frame], *args: Any) -> list[Detections]:
         """Panoptic maps, or detections with masks, or both, in output coordinates."""
         logits, masks = self.outputs(images, frames)
-        masks = F.interpolate(masks[-1], size=images.shape[-2:], mode="bilinear", align_corners=False)
-        return [self.panoptic_fusion_head(x, in_output(m, frame)) for x, m, frame in zip(logits[-1], masks, frames)]
+        size = (images.shape[2], images.shape[3])
+        return [self.fused(x, m, frame, size) for x, m, frame in zip(logits[-1], masks[-1], frames)]
+
+    def fused(self, logits: Tensor, masks: Tensor, frame: Frame, size: tuple[int, int]) -> Detections:
+        """One picture's result in output coordinates.
+
+        logits: (Q, num_classes + 1). masks: (Q, h, w) logits. size: of the padded input, (h, w).
+        """
+        masks = F.interpolate(masks[None], size=size, mode="bilinear", align_corners=False)[0]
+        found: Detections = self.panoptic_fusion_head(logits, in_output(masks, frame))
+        return found
 
     def outputs(self, images: Tensor, frames: Sequence[Frame]) -> Any:
         """What the head's `forward` returns."""

@@ -39,15 +39,25 @@ class PanopticFPN(TwoStageDetector):
 
     def predict(self, images: Tensor, frames: Sequence[Frame], *args: Any) -> list[Detections]:
         """Detections with masks and a panoptic map, in output coordinates."""
+        found, logits = self.parts(images, frames, *args)
+        for d, x, frame in zip(found, logits, frames):
+            d.panoptic = self.fused(d, x, frame, (images.shape[2], images.shape[3]))
+        return [d.to_output(frame) for d, frame in zip(found, frames)]
+
+    def parts(self, images: Tensor, frames: Sequence[Frame], *args: Any) -> tuple[list[Detections], Tensor]:
+        """Instances per picture, and the segmentation's logits (N, C, h, w) of the padded input."""
         features = self.features(images)
         found = self.roi_head.predict(features, self.propose(features, frames, *args), frames)
-        logits = F.interpolate(
-            self.semantic_head(features), size=images.shape[-2:], mode="bilinear", align_corners=False
+        return found, self.semantic_head(features)
+
+    def fused(self, found: Detections, logits: Tensor, frame: Frame, size: tuple[int, int]) -> Tensor:
+        """One picture's panoptic map in output coordinates. logits: (C, h, w). size: of the padded input, (h, w)."""
+        logits = F.interpolate(logits[None], size=size, mode="bilinear", align_corners=False)[0]
+        whole = frame.scale == (1.0, 1.0) and frame.output_size == size
+        panoptic: Tensor = self.panoptic_fusion_head(
+            found.masks, found.labels, logits if whole else in_output(logits, frame)
         )
-        for d, x, frame in zip(found, logits, frames):
-            whole = frame.scale == (1.0, 1.0) and frame.output_size == x.shape[-2:]
-            d.panoptic = self.panoptic_fusion_head(d.masks, d.labels, x if whole else in_output(x, frame))
-        return [d.to_output(frame) for d, frame in zip(found, frames)]
+        return panoptic
 
     def compute_losses(self, images: Tensor, frames: Sequence[Frame], truths: Sequence[Truth]) -> dict[str, Tensor]:
         """Losses of the detector, and of the segmentation where the targets have `semantic` classes."""

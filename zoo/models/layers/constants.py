@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 
 import torch
 from torch import Tensor
+
+from zoo.models.layers.tracing import recording
 
 
 def constant(values: tuple[float, ...], like: Tensor) -> Tensor:
@@ -20,3 +23,12 @@ def kept(values: tuple[float, ...], dtype: torch.dtype, device: torch.device) ->
     """The tensor; it may be used in training later."""
     with torch.inference_mode(False):
         return torch.tensor(values, dtype=dtype, device=device)
+
+
+def extents(shapes: Sequence[tuple[int, int]], like: Tensor) -> Tensor:
+    """(levels, 2), width and height of maps of (h, w), on the device and of the type of `like`."""
+    sides = [side for h, w in shapes for side in (w, h)]
+    if not recording():
+        return torch.tensor(sides, dtype=like.dtype, device=like.device).view(-1, 2)
+    one = like.new_ones(())  # a tensor of numbers would be a constant of the graph
+    return torch.stack([one * side for side in sides]).view(-1, 2)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from zoo.models.layers.tracing import recording
+
 # Above this share of positions, gathering their windows costs more time and memory than convolving everywhere.
 DENSE = 0.2
 
@@ -20,7 +22,7 @@ class MaskedConv2d(nn.Conv2d):
         if mask is None:
             return super().forward(x)
         picture, row, column = mask.nonzero(as_tuple=True)
-        if len(picture) > DENSE * mask.numel():
+        if recording() or len(picture) > DENSE * mask.numel():
             return super().forward(x) * mask[:, None]
         height, width = self.kernel_size
         pad_y, pad_x = (int(p) for p in self.padding)

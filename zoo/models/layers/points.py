@@ -6,7 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from zoo.models.layers.constants import extents
 from zoo.models.layers.precision import at_least_float32
+from zoo.models.layers.tracing import recording
 
 
 def sample_points(features: Tensor, points: Tensor, align_corners: bool = False) -> Tensor:
@@ -27,14 +29,21 @@ def sample_regions(features: Tensor, rois: Tensor, points: Tensor, stride: float
     """
     height, width = features.shape[-2:]
     pixels = points * (rois[:, None, 3:] - rois[:, None, 1:3]) + rois[:, None, 1:3]
-    relative = pixels / (pixels.new_tensor([width, height]) * stride)
+    relative = pixels / (extents([(height, width)], pixels) * stride)
+    if recording():  # a graph has one picture, and maybe no region
+        return sample_picture(features, relative, aligned)
     samples = features.new_zeros(len(rois), features.shape[1], points.shape[1])
     for i in range(len(features)):
         index = (rois[:, 0] == i).nonzero().squeeze(1)
         if len(index):
-            found = sample_points(features[i : i + 1], relative[index].view(1, -1, 2), not aligned)
-            samples[index] = found.view(features.shape[1], len(index), -1).transpose(0, 1)
+            samples[index] = sample_picture(features[i : i + 1], relative[index], aligned)
     return samples
+
+
+def sample_picture(features: Tensor, points: Tensor, aligned: bool) -> Tensor:
+    """Samples (M, C, P) of one map (1, C, H, W) at points (M, P, 2), x, y from 0 to 1 over the map."""
+    found = sample_points(features, points.view(1, -1, 2), not aligned)
+    return found.view(features.shape[1], points.shape[0], points.shape[1]).transpose(0, 1)
 
 
 def cell_centres(size: tuple[int, int], device: torch.device | str) -> Tensor:

@@ -3,8 +3,21 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
 
 def recording() -> bool:
     """Whether an exporter records a graph: then no step may depend on what the example picture happens to contain."""
     return torch.jit.is_tracing() or torch.compiler.is_exporting()
+
+
+def at_most(count: int, size: int) -> int:
+    """The smaller number of the two; a program of torch.export asks for every picture anew which one that is."""
+    if torch.compiler.is_exporting():
+        return torch.sym_min(count, size)  # type: ignore[return-value]
+    return min(count, size)
+
+
+def first(x: Tensor, count: int) -> Tensor:
+    """The first `count` entries of a tensor, or all of them, whichever of the two the example has."""
+    return x[: at_most(count, x.shape[0]) if torch.compiler.is_exporting() else count]

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from zoo.models.queries.levels import extents
+from zoo.models.layers.constants import extents
 
 
 class MultiScaleDeformableAttention(nn.Module):

@@ -10,9 +10,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zoo.models.build import component
+from zoo.models.layers.constants import extents
+from zoo.models.layers.tracing import at_most
 from zoo.models.queries.detr_head import inverse_sigmoid
 from zoo.models.queries.layers import LayerSequence, init_transformer
-from zoo.models.queries.levels import cell_centres, extents, join, map_shapes, reference_points, valid_ratios
+from zoo.models.queries.levels import cell_centres, join, map_shapes, reference_points, valid_ratios
 from zoo.models.queries.positions import sinusoids
 
 
@@ -149,7 +151,7 @@ class DeformableDetrTransformer(nn.Module):
 
         The first class alone says how likely a cell is an object, as in the authors' code.
         """
-        order = logits[..., 0].topk(min(self.two_stage_num_proposals, logits.shape[1]), dim=1)[1]
+        order = logits[..., 0].topk(at_most(self.two_stage_num_proposals, logits.shape[1]), dim=1)[1]
         points = boxes.gather(1, order[..., None].expand(-1, -1, 4)).detach().sigmoid()
         waves = sinusoids(points * (2 * torch.pi), self.embed_dims // 2).flatten(2)
         query_pos, query = self.pos_trans_norm(self.pos_trans(waves)).chunk(2, dim=-1)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torchvision.ops import box_convert
 
-from zoo.models.queries.levels import extents
+from zoo.models.layers.constants import extents
 from zoo.structures import Frame
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from zoo.models.layers.tracing import recording
+from zoo.models.layers.constants import extents
 from zoo.models.queries.padding import tokens
 
 
@@ -38,15 +38,6 @@ def reference_points(shapes: Sequence[tuple[int, int]], ratios: Tensor) -> Tenso
         extent = extents([shape], ratios) * ratios[:, level]
         points.append(centres / extent[:, None])
     return torch.cat(points, dim=1)[:, :, None] * ratios[:, None]
-
-
-def extents(shapes: Sequence[tuple[int, int]], like: Tensor) -> Tensor:
-    """(levels, 2), width and height of maps of (h, w), on the device and of the type of `like`."""
-    sides = [side for h, w in shapes for side in (w, h)]
-    if not recording():
-        return torch.tensor(sides, dtype=like.dtype, device=like.device).view(-1, 2)
-    one = like.new_ones(())  # a tensor of numbers would be a constant of the graph
-    return torch.stack([one * side for side in sides]).view(-1, 2)
 
 
 def cell_centres(shape: tuple[int, int], device: torch.device) -> Tensor:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from zoo.models.roi_heads.cascade import CascadeRoIHead
 from zoo.models.roi_heads.extractor import rois_of
+from zoo.models.roi_heads.standard import counts, split
 from zoo.structures import Detections, Frame
 
 
@@ -77,5 +78,5 @@ class SparseRoIHead(CascadeRoIHead):
         attended = torch.cat([x[query] for x, query in zip(last.attended, queries)])
         regions = (self.mask_roi_extractor or self.bbox_roi_extractor)[-1](features, rois_of([d.boxes for d in found]))
         masks = head.probabilities(head(regions, attended), torch.cat([d.labels for d in found]))
-        for d, part, frame in zip(found, masks.split([len(d) for d in found]), frames):
+        for d, part, frame in zip(found, split(masks, counts(found)), frames):
             d.masks = head.paste(part, d.boxes, frame, self.test_cfg)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from zoo.models.build import component
 from zoo.models.layers.precision import full_precision
 from zoo.models.roi_heads.extractor import rois_of
-from zoo.models.roi_heads.standard import split
+from zoo.models.roi_heads.standard import counts, split
 from zoo.structures import Detections, Frame
 
 
@@ -56,9 +56,9 @@ class CascadeRoIHead(nn.Module):
         """Detections without masks, in input coordinates: the last stage's boxes, and the mean of all logits."""
         regions, all_logits = list(proposals), []
         for stage, head in enumerate(self.bbox_head):
-            counts = [r.shape[0] for r in regions]
+            sizes = [r.shape[0] for r in regions]
             outputs = full_precision(self.box_outputs(stage, features, rois_of(regions)))
-            logits, deltas = (split(x, counts) for x in outputs)
+            logits, deltas = (split(x, sizes) for x in outputs)
             all_logits.append(logits)
             if stage + 1 < self.num_stages:
                 regions = [head.refine(r, c, d, f) for r, c, d, f in zip(regions, logits, deltas, frames)]
@@ -98,7 +98,7 @@ class CascadeRoIHead(nn.Module):
         head, labels = self.final_mask_head, torch.cat([d.labels for d in found])
         logits = self.mask_logits(features, rois_of([d.boxes for d in found]))
         masks = torch.stack([head.probabilities(x, labels) for x in logits]).mean(dim=0)
-        for d, part, frame in zip(found, masks.split([len(d) for d in found]), frames):
+        for d, part, frame in zip(found, split(masks, counts(found)), frames):
             d.masks = head.paste(part, d.boxes, frame, self.test_cfg)
 
 

@@ -64,13 +64,22 @@ class SingleRoIExtractor(RoIExtractor):
         levels = self.map_levels(rois)
         if roi_scale_factor is not None:
             rois = rescale_rois(rois, roi_scale_factor)
+        if recording():
+            return self.recorded(features, rois, levels)
         pooled = zero_maps(rois.shape[0], self.out_channels, self.output_size, features[0])
         for i, (layer, index) in enumerate(zip(self.roi_layers, by_level(levels, self.num_inputs))):
-            if recording() or len(index):  # other pictures have regions where the example has none
+            if len(index):
                 pooled[index] = layer(features[i], rois[index]).to(pooled.dtype)
             elif features[i].requires_grad:  # distributed training waits for a gradient of every parameter
                 pooled = pooled + features[i].sum() * 0
         return pooled
+
+    def recorded(self, features: Sequence[Tensor], rois: Tensor, levels: Tensor) -> Tensor:
+        """The same for an exported graph: other pictures have regions on levels where the example has one or none."""
+        members = [(levels == i).nonzero().squeeze(1) for i in range(self.num_inputs)]
+        pooled = torch.cat([layer(x, rois[index]) for layer, x, index in zip(self.roi_layers, features, members)])
+        order = levels * rois.shape[0] + torch.arange(rois.shape[0], device=rois.device)  # by level, then as they come
+        return pooled[order.sort().indices.sort().indices]
 
 
 class GenericRoIExtractor(RoIExtractor):
@@ -117,8 +126,6 @@ def by_level(levels: Tensor, count: int) -> Sequence[Tensor]:
 
     A GPU must be waited for where the host learns how many these are: once, not level by level.
     """
-    if recording():
-        return [(levels == i).nonzero().squeeze(1) for i in range(count)]
     counts = (levels[:, None] == torch.arange(count, device=levels.device)).sum(dim=0).tolist()
     order = levels.argsort(stable=True)
     return order[len(order) - sum(counts) :].split(counts)  # regions whose area is no number come first

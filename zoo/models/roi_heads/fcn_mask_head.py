@@ -12,6 +12,7 @@ from zoo.models.layers.conv import make_conv
 from zoo.models.layers.conv_module import ConvModule
 from zoo.models.layers.conv_stack import conv_stack, run
 from zoo.models.layers.masks import paste_masks
+from zoo.models.layers.tracing import recording
 from zoo.models.layers.upsample import make_upsample
 from zoo.structures import Frame
 
@@ -80,8 +81,11 @@ class FCNMaskHead(nn.Module):
     def paste(self, masks: Tensor, boxes: Tensor, frame: Frame, cfg: Mapping[str, Any]) -> Tensor:
         """Picture masks (K, H, W) bool in output coordinates.
 
-        masks: (K, h, w) probabilities. boxes: (K, 4) xyxy in input coordinates. cfg: `mask_thr_binary`.
+        masks: (K, h, w) probabilities. boxes: (K, 4) xyxy in input coordinates. cfg: `mask_thr_binary`. In an exported
+        graph they stay as they are, for whoever runs it to paste.
         """
+        if recording():
+            return masks
         return paste_masks(masks, frame.to_output(boxes), frame.output_size, cfg["mask_thr_binary"])
 
 

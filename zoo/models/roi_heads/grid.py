@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from zoo.models.build import component
 from zoo.models.layers.conv_module import ConvModule
 from zoo.models.roi_heads.extractor import rois_of
-from zoo.models.roi_heads.standard import StandardRoIHead
+from zoo.models.roi_heads.standard import StandardRoIHead, counts, split
 from zoo.structures import Detections, Frame
 
 GN = {"type": "GN", "num_groups": 36}
@@ -36,7 +36,7 @@ class GridRoIHead(StandardRoIHead):
         found = super().predict_boxes(features, proposals, frames)
         extractor = self.grid_roi_extractor or self.bbox_roi_extractor
         heatmaps = self.grid_head(extractor(features, rois_of([d.boxes for d in found])))
-        parts = heatmaps.split([len(d) for d in found])
+        parts = split(heatmaps, counts(found))
         return [replace(d, boxes=self.grid_head.boxes(d.boxes, part)) for d, part in zip(found, parts)]
 
 

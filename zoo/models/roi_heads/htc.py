@@ -70,5 +70,5 @@ def add_semantic(x: Tensor, extractor: nn.Module | None, scene: Scene, rois: Ten
         return x
     semantic = extractor([scene.semantic], rois)
     if semantic.shape[-2:] != x.shape[-2:]:
-        semantic = F.adaptive_avg_pool2d(semantic, (x.shape[-2], x.shape[-1]))
+        semantic = F.adaptive_avg_pool2d(semantic, (int(x.shape[-2]), int(x.shape[-1])))
     return x + semantic

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from zoo.models.build import component
 from zoo.models.layers.linear import fc_stack, run_fcs
 from zoo.models.roi_heads.extractor import rois_of
-from zoo.models.roi_heads.standard import StandardRoIHead
+from zoo.models.roi_heads.standard import StandardRoIHead, counts, split
 from zoo.structures import Detections, Frame
 
 MSE = {"type": "MSELoss", "loss_weight": 0.5}
@@ -30,11 +30,11 @@ class MaskScoringRoIHead(StandardRoIHead):
 
     def predict_masks(self, features: Sequence[Tensor], found: list[Detections], frames: Sequence[Frame]) -> None:
         """Give the detections their masks and mask scores."""
-        labels, counts = torch.cat([d.labels for d in found]), [len(d) for d in found]
+        labels, sizes = torch.cat([d.labels for d in found]), counts(found)
         x = self.mask_features(features, rois_of([d.boxes for d in found]))
         masks = self.mask_head.probabilities(self.mask_head(x), labels)
-        ious = self.mask_iou_head(x, masks)[torch.arange(len(labels), device=labels.device), labels]
-        for d, part, iou, frame in zip(found, masks.split(counts), ious.split(counts), frames):
+        ious = self.mask_iou_head(x, masks)[torch.arange(labels.shape[0], device=labels.device), labels]
+        for d, part, iou, frame in zip(found, split(masks, sizes), split(ious, sizes), frames):
             d.masks = self.mask_head.paste(part, d.boxes, frame, self.test_cfg)
             d.mask_scores = d.scores * iou
 

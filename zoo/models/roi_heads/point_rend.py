@@ -13,9 +13,10 @@ from zoo.models.build import component
 from zoo.models.layers.conv_module import RELU, ConvModule
 from zoo.models.layers.linear import fc_stack, run_fcs
 from zoo.models.layers.points import sample_points, sample_regions
+from zoo.models.layers.tracing import recording
 from zoo.models.roi_heads.extractor import rois_of
 from zoo.models.roi_heads.fcn_mask_head import FCNMaskHead
-from zoo.models.roi_heads.standard import StandardRoIHead, split
+from zoo.models.roi_heads.standard import StandardRoIHead, counts, split
 from zoo.structures import Detections, Frame
 
 NO_UPSAMPLE = {"type": None}
@@ -36,7 +37,7 @@ class PointRendRoIHead(StandardRoIHead):
         """Give the detections their masks."""
         rois, labels = rois_of([d.boxes for d in found]), torch.cat([d.labels for d in found])
         masks = self.subdivide(features, rois, labels, self.mask_logits(features, rois)).sigmoid()
-        for d, part, frame in zip(found, split(masks, [len(d) for d in found]), frames):
+        for d, part, frame in zip(found, split(masks, counts(found)), frames):
             d.masks = self.mask_head.paste(part, d.boxes, frame, self.test_cfg)
 
     def subdivide(self, features: Sequence[Tensor], rois: Tensor, labels: Tensor, coarse: Tensor) -> Tensor:
@@ -47,7 +48,7 @@ class PointRendRoIHead(StandardRoIHead):
         cfg = self.test_cfg
         mask = self.mask_head.of_class(coarse, labels)[:, None]
         steps, count = cfg["subdivision_steps"], cfg["subdivision_num_points"]
-        for step in range(steps if len(rois) else 0):
+        for step in range(steps if recording() or len(rois) else 0):
             mask = F.interpolate(mask, scale_factor=cfg["scale_factor"], mode="bilinear", align_corners=False)
             height, width = mask.shape[-2:]
             # A map that all points would cover is not worth predicting: the next one is finer.
@@ -149,4 +150,4 @@ class CoarseMaskHead(FCNMaskHead):
     def run_predictor(self, x: Tensor) -> Tensor:
         """Region features (M, C, h, w) to mask logits (M, num_classes, h / factor, w / factor)."""
         x = (self.downsample_conv(x) if self.downsample_conv is not None else x).flatten(1)
-        return self.fc_logits(run_fcs(self.fcs, x)).view(len(x), self.num_classes, self.mask_size, self.mask_size)
+        return self.fc_logits(run_fcs(self.fcs, x)).view(x.shape[0], self.num_classes, self.mask_size, self.mask_size)

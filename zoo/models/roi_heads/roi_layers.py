@@ -69,6 +69,6 @@ class SimpleRoIAlign(nn.Module):
 
     def forward(self, features: Tensor, rois: Tensor) -> Tensor:
         """(N, C, H, W) and regions (M, 5) to (M, C, h, w)."""
-        points = cell_centres(self.output_size, rois.device).expand(len(rois), -1, 2)
+        points = cell_centres(self.output_size, rois.device).expand(rois.shape[0], -1, 2)
         samples = sample_regions(features, rois, points, 1 / self.spatial_scale, self.aligned)
-        return samples.view(len(rois), features.shape[1], *self.output_size)
+        return samples.view(rois.shape[0], features.shape[1], *self.output_size)

@@ -57,7 +57,7 @@ class FeatureRelayHead(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(M, in_channels) to (M, out_conv_channels, scale_factor * h, scale_factor * w)."""
-        return self.upsample(self.fc(x).view(len(x), self.channels, self.roi_feat_size, self.roi_feat_size))
+        return self.upsample(self.fc(x).view(x.shape[0], self.channels, self.roi_feat_size, self.roi_feat_size))
 
 
 class SCNetRoIHead(CascadeRoIHead):

@@ -53,9 +53,9 @@ class StandardRoIHead(nn.Module):
         self, features: Sequence[Tensor], proposals: Sequence[Tensor], frames: Sequence[Frame]
     ) -> list[Detections]:
         """Detections without masks, in input coordinates."""
-        counts = [p.shape[0] for p in proposals]
+        sizes = [p.shape[0] for p in proposals]
         outputs = full_precision(self.box_outputs(features, rois_of(proposals)))
-        logits, deltas = (split(x, counts) for x in outputs)
+        logits, deltas = (split(x, sizes) for x in outputs)
         return [
             self.bbox_head.predict(p, c, d, frame, self.test_cfg)
             for p, c, d, frame in zip(proposals, logits, deltas, frames)
@@ -81,7 +81,7 @@ class StandardRoIHead(nn.Module):
     def predict_masks(self, features: Sequence[Tensor], found: list[Detections], frames: Sequence[Frame]) -> None:
         """Give the detections their masks."""
         logits = self.mask_logits(features, rois_of([d.boxes for d in found]))
-        for d, part, frame in zip(found, split(logits, [len(d) for d in found]), frames):
+        for d, part, frame in zip(found, split(logits, counts(found)), frames):
             masks = self.mask_head.probabilities(part, d.labels)
             d.masks = self.mask_head.paste(masks, d.boxes, frame, self.test_cfg)
 
@@ -92,6 +92,11 @@ class DynamicRoIHead(StandardRoIHead):
 
 class PISARoIHead(StandardRoIHead):
     """PISA (Cao et al., 2019) differs in training: samples are weighted by how important they are."""
+
+
+def counts(found: Sequence[Detections]) -> list[int]:
+    """Detections per picture; in an exported graph these are no numbers yet, which `len` would ask for."""
+    return [d.scores.shape[0] for d in found]
 
 
 def split(x: Any, counts: Sequence[int]) -> Sequence[Any]:

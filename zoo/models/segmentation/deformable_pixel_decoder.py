@@ -81,4 +81,4 @@ class MSDeformAttnPixelDecoder(nn.Module):
             join(maps), query_pos=join(positions), reference_points=reference_points(shapes, whole), shapes=shapes
         )
         parts = memory.transpose(1, 2).split([h * w for h, w in shapes], dim=2)
-        return [part.unflatten(2, shape) for part, shape in zip(parts, shapes)]
+        return [part.reshape(*part.shape[:2], *shape) for part, shape in zip(parts, shapes)]

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from zoo.errors import BuildError
 from zoo.models.layers.nms import ranked
+from zoo.models.layers.tracing import recording
 
 
 def matrix_nms(
@@ -21,12 +22,12 @@ def matrix_nms(
     `max_per_img`; `kernel` is "gaussian" (with `sigma`) or "linear".
     Returns the indices kept, best first, and their new scores.
     """
-    if len(scores) == 0:
+    if not recording() and len(scores) == 0:
         return labels, scores
     scores = scores * decay(overlaps(masks, areas, labels), cfg)
     kept = (scores >= max(cfg.get("filter_thr", -1), 0)).nonzero().squeeze(1)
     scores, order = ranked(scores[kept])
-    limit = cfg["max_per_img"] if cfg.get("max_per_img", -1) > 0 else len(order)
+    limit = cfg["max_per_img"] if cfg.get("max_per_img", -1) > 0 else order.shape[0]
     return kept[order[:limit]], scores[:limit]
 
 

@@ -103,7 +103,7 @@ class TransformerEncoderPixelDecoder(TopDown):
         mask = padding_at(padding, x)
         positions = tokens(self.positional_encoding(mask))
         memory = self.encoder(tokens(x), query_pos=positions, query_padding=mask.flatten(1))
-        memory = memory.transpose(1, 2).unflatten(2, x.shape[-2:])
+        memory = memory.transpose(1, 2).reshape(x.shape)
         return self.decode(self.encoder_out_proj(memory), features), memory
 
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from zoo.models.dense_heads.towers import init_dense, run, tower
 from zoo.models.layers.nms import ranked
+from zoo.models.layers.tracing import recording
 from zoo.models.segmentation.matrix_nms import matrix_nms
 from zoo.structures import Detections, Frame
 
@@ -112,7 +113,7 @@ class SOLOHead(GridHead):
         """See `GridHead.masks`."""
         size = outputs[0][0].shape[-2:]
         levels = [x[picture, index] for x, index in zip(outputs[0], self.by_level(cells))]
-        return torch.cat([resize(x[None].sigmoid(), size)[0] for x in levels if len(x)])
+        return torch.cat([resize(x[None].sigmoid(), size)[0] for x in levels if recording() or len(x)])
 
 
 def select(
@@ -129,10 +130,9 @@ def select(
     (K, h, w). stride: input pixels per mask pixel. cfg: `mask_thr`, `nms_pre` and the settings of `matrix_nms`.
     """
     cells, labels = (scores > cfg["score_thr"]).nonzero(as_tuple=True)
-    if len(cells) == 0:
+    if not recording() and len(cells) == 0:
         return without_boxes(scores.new_zeros(0), labels, scores.new_zeros((0, *frame.output_size), dtype=torch.bool))
-    # The classes of a cell share one mask.
-    used, mask = cells.unique_consecutive(return_inverse=True)
+    used, mask = shared_masks(cells)
     probabilities = masks_of(used)
     inside = probabilities > cfg["mask_thr"]
     area = inside.sum((1, 2)).float()
@@ -140,15 +140,27 @@ def select(
     large = (area > areas[used])[mask]
     mask, labels = mask[large], labels[large]
     values, order = ranked(scores[cells[large], labels] * certainty[mask])
-    limit = cfg["nms_pre"] if cfg.get("nms_pre", -1) > 0 else len(order)
+    limit = cfg["nms_pre"] if cfg.get("nms_pre", -1) > 0 else order.shape[0]
     values, mask, labels = values[:limit], mask[order[:limit]], labels[order[:limit]]
     kept, values = matrix_nms(inside[mask], labels, values, area[mask], cfg)
     found = picture_masks(probabilities[mask[kept]], frame, cfg["mask_thr"], stride)
     return without_boxes(values, labels[kept], found)
 
 
-def picture_masks(probabilities: Tensor, frame: Frame, threshold: float, stride: int) -> Tensor:
-    """Masks (K, H, W) bool in output coordinates, of probabilities (K, h, w) at `stride` input pixels."""
+def shared_masks(cells: Tensor) -> tuple[Tensor, Tensor]:
+    """The cells of rising indices (K,), each once since its classes share a mask, and the place of each index."""
+    if recording():  # ONNX knows no such step
+        return cells, torch.arange(cells.shape[0], device=cells.device)
+    return cells.unique_consecutive(return_inverse=True)
+
+
+def picture_masks(probabilities: Tensor, frame: Frame, threshold: float, stride: int = 4) -> Tensor:
+    """Masks (K, H, W) bool in output coordinates, of probabilities (K, h, w) at `stride` input pixels.
+
+    An exported graph leaves them as probabilities.
+    """
+    if recording():
+        return probabilities
     if len(probabilities) == 0:
         return probabilities.new_zeros((0, *frame.output_size), dtype=torch.bool)
     height, width = frame.size
@@ -158,7 +170,7 @@ def picture_masks(probabilities: Tensor, frame: Frame, threshold: float, stride:
 
 def without_boxes(scores: Tensor, labels: Tensor, masks: Tensor) -> Detections:
     """Detections that are masks alone; their boxes are zero."""
-    return Detections(scores.new_zeros((len(scores), 4)), scores, labels, masks)
+    return Detections(scores.new_zeros((scores.shape[0], 4)), scores, labels, masks)
 
 
 def peaks(scores: Tensor) -> Tensor:
@@ -180,9 +192,16 @@ def with_coordinates(x: Tensor) -> Tensor:
 
 def coordinates(like: Tensor) -> Tensor:
     """Channels (N, 2, H, W) with x and y from -1 at the first cell to 1 at the last."""
-    y, x = (torch.linspace(-1, 1, side, dtype=like.dtype, device=like.device) for side in like.shape[-2:])
+    y, x = (ramp(side, like) for side in like.shape[-2:])
     grid = torch.stack(torch.meshgrid(y, x, indexing="ij")[::-1])
     return grid.expand(len(like), -1, -1, -1)
+
+
+def ramp(side: int, like: Tensor) -> Tensor:
+    """Numbers (side,) from -1 to 1, of the type and on the device of `like`."""
+    if torch.compiler.is_exporting():  # `linspace` would fix the number of cells
+        return torch.arange(side, dtype=like.dtype, device=like.device) * (2 / (side - 1)) - 1
+    return torch.linspace(-1, 1, side, dtype=like.dtype, device=like.device)
 
 
 def doubled(x: Tensor) -> Tensor:

@@ -1,0 +1,167 @@
+"""What an exported graph computes, and how its outputs become detections.
+
+A graph takes one padded picture and the picture's size inside the padding, and gives what the network finds in input
+pixels. Masks are left as the network makes them, since pictures differ in size: the probabilities inside each box of
+Mask R-CNN and its relatives, those of the whole input of YOLACT and SOLO. MaskFormer's graph ends with its queries.
+`Kind.finish` makes the picture's masks and panoptic maps of them, with the functions that the network itself uses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from torch import Tensor, nn
+
+from zoo.errors import ZooError
+from zoo.models.detectors.base import Detector
+from zoo.models.detectors.maskformer import MaskFormer
+from zoo.models.detectors.panoptic_fpn import PanopticFPN
+from zoo.models.detectors.single_stage import SingleStageDetector
+from zoo.models.detectors.solo import SOLO
+from zoo.models.detectors.two_stage import RPN, FastRCNN, TwoStageDetector
+from zoo.models.detectors.yolact import YOLACT
+from zoo.models.layers.masks import paste_masks
+from zoo.models.roi_heads.mask_scoring import MaskScoringRoIHead
+from zoo.models.segmentation.solo_head import picture_masks
+from zoo.structures import Detections, Frame
+
+Size = tuple[int, int]
+
+
+class ExportError(ZooError):
+    """A network that cannot be exported, or a graph that does not do what the network does."""
+
+
+class Kind(NamedTuple):
+    """One kind of graph.
+
+    outputs: names. fields: of `Detections`, one for each output, where they are that. finish: from the network, the
+    outputs, the picture's frame and the input's (h, w) to detections in the frame's output coordinates.
+    """
+
+    outputs: tuple[str, ...]
+    compute: Callable[[Any, Tensor, Sequence[Frame]], tuple[Tensor, ...]]
+    finish: Callable[[Any, Sequence[Tensor], Frame, Size], Detections]
+
+
+class Graph(nn.Module):
+    """What is exported: one picture in, plain tensors out."""
+
+    def __init__(self, model: Detector) -> None:
+        super().__init__()
+        self.model = model
+        self.kind = kind_of(model)
+
+    def forward(self, images: Tensor, size: Any) -> tuple[Tensor, ...]:
+        """The outputs of the graph's kind.
+
+        images: (1, 3, H, W), normalised and padded. size: height and width of the picture inside the padding, two
+        numbers or an integer tensor (2,).
+        """
+        extent: Any = tuple(size.unbind()) if isinstance(size, Tensor) else size
+        return self.kind.compute(self.model, images, [Frame(extent, extent)])
+
+
+def detected(*fields: str) -> Callable[[Any, Tensor, Sequence[Frame]], tuple[Tensor, ...]]:
+    """Some fields of what the network detects."""
+
+    def compute(model: Any, images: Tensor, frames: Sequence[Frame]) -> tuple[Tensor, ...]:
+        found = model.predict(images, frames)[0]
+        return tuple(getattr(found, field) for field in fields)
+
+    return compute
+
+
+def panoptic_parts(model: Any, images: Tensor, frames: Sequence[Frame]) -> tuple[Tensor, ...]:
+    """Instances with region masks, and the segmentation's logits (C, h, w)."""
+    (found,), logits = model.parts(images, frames)
+    return found.boxes, found.scores, found.labels, found.masks, logits[0]
+
+
+def query_outputs(model: Any, images: Tensor, frames: Sequence[Frame]) -> tuple[Tensor, ...]:
+    """The queries' class logits (Q, C + 1) and mask logits (Q, h, w) of the last layer."""
+    logits, masks = model.outputs(images, frames)
+    return logits[-1][0], masks[-1][0]
+
+
+def boxes(model: Any, outputs: Sequence[Tensor], frame: Frame, size: Size) -> Detections:
+    """Detections without masks."""
+    return Detections(*outputs[:3]).to_output(frame)
+
+
+def region_masks(model: Any, outputs: Sequence[Tensor], frame: Frame, size: Size) -> Detections:
+    """Masks pasted where their boxes are."""
+    found = boxes(model, outputs, frame, size)
+    threshold = model.roi_head.test_cfg["mask_thr_binary"]
+    found.masks = paste_masks(outputs[3], found.boxes, frame.output_size, threshold)
+    return found
+
+
+def scored_masks(model: Any, outputs: Sequence[Tensor], frame: Frame, size: Size) -> Detections:
+    """Pasted masks with scores of their own."""
+    found = region_masks(model, outputs, frame, size)
+    found.mask_scores = outputs[4]
+    return found
+
+
+def prototype_masks(model: Any, outputs: Sequence[Tensor], frame: Frame, size: Size) -> Detections:
+    """YOLACT's masks, stretched over the picture."""
+    found = boxes(model, outputs, frame, size)
+    found.masks = model.mask_head.stretched(outputs[3], frame)
+    return found
+
+
+def grid_masks(model: Any, outputs: Sequence[Tensor], frame: Frame, size: Size) -> Detections:
+    """SOLO's masks, cut to the picture; its boxes are zero."""
+    found = Detections(*outputs[:3])
+    found.masks = picture_masks(outputs[3], frame, model.mask_head.test_cfg["mask_thr"])
+    return found
+
+
+def fused_map(model: Any, outputs: Sequence[Tensor], frame: Frame, size: Size) -> Detections:
+    """Instances and segmentation as a panoptic map."""
+    found = region_masks(model, outputs, frame, size)
+    found.panoptic = model.fused(found, outputs[4], frame, size)
+    return found
+
+
+def fused_queries(model: Any, outputs: Sequence[Tensor], frame: Frame, size: Size) -> Detections:
+    """MaskFormer's instances or panoptic map."""
+    found: Detections = model.fused(outputs[0], outputs[1], frame, size)
+    return found
+
+
+FOUND = ("boxes", "scores", "labels")
+MASKS, SCORED = (*FOUND, "masks"), (*FOUND, "masks", "mask_scores")
+BOX_KIND = Kind(FOUND, detected(*FOUND), boxes)
+REGION_KIND = Kind(MASKS, detected(*MASKS), region_masks)
+SCORED_KIND = Kind(SCORED, detected(*SCORED), scored_masks)
+PROTOTYPE_KIND = Kind(MASKS, detected(*MASKS), prototype_masks)
+GRID_KIND = Kind(MASKS, detected(*MASKS), grid_masks)
+PANOPTIC_KIND = Kind((*MASKS, "semantic"), panoptic_parts, fused_map)
+QUERY_KIND = Kind(("logits", "masks"), query_outputs, fused_queries)
+
+
+def kind_of(model: nn.Module) -> Kind:
+    """The kind of a network's graph. Raises ExportError for one without a graph."""
+    if isinstance(model, FastRCNN):
+        raise ExportError("Fast R-CNN cannot be exported: it classifies regions that come with the call")
+    if any("soft_nms" in str(getattr(module, "test_cfg", "")) for module in model.modules()):
+        raise ExportError("soft suppression cannot be exported: it takes as many steps as there are boxes")
+    if isinstance(model, TwoStageDetector):
+        return two_stage_kind(model)
+    kinds = ((MaskFormer, QUERY_KIND), (SOLO, GRID_KIND), (YOLACT, PROTOTYPE_KIND))
+    for detector, kind in (*kinds, (SingleStageDetector, BOX_KIND), (RPN, BOX_KIND)):
+        if isinstance(model, detector):
+            return kind
+    raise ExportError(f"{type(model).__name__} cannot be exported: it is no detector that has a graph")
+
+
+def two_stage_kind(model: TwoStageDetector) -> Kind:
+    """Boxes alone, or with the masks of regions."""
+    if isinstance(model, PanopticFPN):
+        return PANOPTIC_KIND
+    if isinstance(model.roi_head, MaskScoringRoIHead):
+        return SCORED_KIND
+    return REGION_KIND if getattr(model.roi_head, "mask_head", None) is not None else BOX_KIND
