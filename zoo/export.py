@@ -28,6 +28,8 @@ from zoo.models.detectors.base import Detector
 from zoo.onnx_operators import OPSET, register_operators
 from zoo.structures import Detections, Frame, Sample
 
+# Under this name an ONNX file says what it was made of.
+SOURCE = "detection-zoo.source"
 # Pictures are padded to multiples of this, or to none.
 MULTIPLE = 32
 
@@ -42,13 +44,13 @@ RECORDING_ERRORS = (
 )
 
 
-def to_onnx(model: Detector, path: str | Path, sample: Sample) -> Path:
+def to_onnx(model: Detector, path: str | Path, sample: Sample, source: str = "") -> Path:
     """Write a network as an ONNX file; it appears only when it is whole.
 
-    sample: a preprocessed picture; the graph is for any other size too. Raises ExportError, and UsageError where ONNX
-    is not installed or the file cannot be written.
+    sample: a preprocessed picture; the graph is for any other size too. source: the name or the checkpoint file that
+    the network was loaded by, kept in the file. Raises ExportError, and UsageError where ONNX is not installed.
     """
-    extra("onnx")
+    onnx = extra("onnx")
     register_operators()
     path, names = Path(path), list(kind_of(model).outputs)
     free = {name: {0: "detections"} for name in names} | {"images": {2: "height", 3: "width"}}
@@ -66,7 +68,23 @@ def to_onnx(model: Detector, path: str | Path, sample: Sample) -> Path:
             )
         except (RuntimeError, torch.onnx.errors.OnnxExporterError) as error:
             raise ExportError(f"{type(model).__name__} cannot be exported: {reason(error)}") from error
+        graph = onnx.load(part)
+        onnx.helper.set_model_props(graph, {SOURCE: source})
+        onnx.save(graph, part)
     return path
+
+
+def source_of(path: str | Path) -> str:
+    """The name or the checkpoint file that an ONNX file was made of. Raises UsageError where it does not say."""
+    runtime = extra("onnxruntime")
+    try:
+        session = runtime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime's errors have no base of their own
+        raise UsageError(f"{path} cannot be read as an ONNX file: {reason(error)}") from error
+    source: str = session.get_modelmeta().custom_metadata_map.get(SOURCE, "")
+    if not source:
+        raise UsageError(f"{path} does not say which network it was made of; `zoo export` writes that")
+    return source
 
 
 def to_program(model: Detector, path: str | Path, sample: Sample) -> Path:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from tqdm import tqdm
 
-from benchmarks import engines, inference, options, pictures, protocols, subjects
+from benchmarks import engines, inference, options, pictures, protocols
 from benchmarks.inference import Setting
 from benchmarks.record import Record, failed
 from benchmarks.results import Store
@@ -29,7 +29,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "names",
         nargs="*",
         metavar="NAME",
-        help="default: all in the local cache, else two with random weights",
+        help="models, checkpoint files, or files of `zoo export --onnx`; default: all in the local cache, else two "
+        "with random weights",
     )
     add("--protocol", default=protocols.DEFAULT, help=f"one of {', '.join(protocols.PROTOCOLS)} (%(default)s)")
     add("--set", action="append", default=[], metavar="KEY=VALUE", help="a parameter of the protocol; recorded")
@@ -37,7 +38,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--limit", type=positive, help=f"at most so many pictures (generated: {GENERATED})")
     add("--device", default="cpu", help="cpu, cuda, cuda:1 ... (%(default)s)")
     add("--batch", type=positive, default=1, help="pictures per call (%(default)s)")
-    add("--threads", type=positive, help="PyTorch threads")
+    add("--threads", type=positive, help="threads of the engine")
     add("--repeat", type=positive, default=1, help="run the protocol so many times (%(default)s)")
     add("--checkpoint", metavar="FILE", help="weights of your own, for one NAME or for what the file says it is")
     add("--random-weights", action="store_true", help="fresh weights: says nothing about post-processing time")
@@ -52,9 +53,7 @@ def run(args: argparse.Namespace) -> int:
     """Measure, store and print. Exit status 1 if any of several networks failed."""
     setting = setting_of(args)
     protocols.get(setting.protocol).parameters(setting.overrides)
-    chosen = subjects.choose(args.names, args.checkpoint, args.random_weights)
-    if args.engine == "onnxruntime":
-        chosen = [engines.onnx(subject) for subject in chosen]
+    chosen = engines.choose(args.names, args.checkpoint, args.random_weights, args.engine, args.threads)
     photos, source = choose_pictures(args)
     store, records = Store(args.results), []
     for subject in tqdm(chosen, unit="model", disable=None):

@@ -40,7 +40,9 @@ def run(args: argparse.Namespace) -> int:
     samples = [model.preprocess(path) for path in paths]
     path = args.onnx or args.torch_export
     if args.onnx:
-        exported: export.ExportedDetector = export.OnnxDetector(export.to_onnx(model, path, samples[0]), model)
+        exported: export.ExportedDetector = export.OnnxDetector(
+            export.to_onnx(model, path, samples[0], source(args)), model
+        )
     else:
         exported = export.ProgramDetector(export.to_program(model, path, samples[0]), model)
     free = None in exported.shape[2:]
@@ -51,6 +53,13 @@ def run(args: argparse.Namespace) -> int:
     if same < ENOUGH:
         print(f"zoo: {path} finds {same:.1%} of what the network finds", file=sys.stderr)
     return int(same < ENOUGH)
+
+
+def source(args: argparse.Namespace) -> str:
+    """What the exported file says about its origin: a model's name, or where the checkpoint lies."""
+    if Path(args.model).is_file():
+        return str(Path(args.model).resolve())
+    return str(args.model)
 
 
 def text(found, pictures: int, free: bool) -> str:  # type: ignore[no-untyped-def]  # its type needs torch
