@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,13 +19,11 @@ Results = list[dict[str, Any]] | NDArray[np.float64]
 Source = Callable[[Sequence[int | str]], Results]
 
 
-def coco_results(found: Mapping[int | str, Found], category_ids: Sequence[int]) -> list[dict[str, Any]]:
-    """Everything found, in full. category_ids: the data set's own number of each label."""
-    return [
-        row
-        for image_id, one in found.items()
-        for row in to_results(image_id, one.boxes, one.scores, one.labels, one.masks, category_ids, one.mask_scores)
-    ]
+def coco_results(found: Mapping[int | str, Found], category_ids: Sequence[int]) -> Iterator[dict[str, Any]]:
+    """Everything found, in full, row by row. category_ids: the data set's own number of each label."""
+    for image_id, one in found.items():
+        fields = (one.boxes, one.scores, one.labels, one.masks)
+        yield from to_results(image_id, *fields, category_ids, one.mask_scores)
 
 
 def source(measure: str, found: Mapping[int | str, Found], category_ids: Sequence[int]) -> Source:
@@ -37,8 +35,8 @@ def source(measure: str, found: Mapping[int | str, Found], category_ids: Sequenc
 def box_results(found: Mapping[int | str, Found], category_ids: Sequence[int]) -> Results:
     """The boxes; as an array where ids are numbers."""
     if not all(isinstance(image_id, int) for image_id in found):
-        rows = coco_results(found, category_ids)
-        return [{key: row[key] for key in ("image_id", "category_id", "bbox", "score")} for row in rows]
+        wanted = ("image_id", "category_id", "bbox", "score")
+        return [{key: row[key] for key in wanted} for row in coco_results(found, category_ids)]
     parts = [np.zeros((0, 7))]
     for image_id, one in found.items():
         boxes = one.boxes.astype(np.float64)

@@ -1,6 +1,6 @@
 """hotcoco's evaluation, some pictures at a time.
 
-All results of a data set as the library's own objects take a hundred times the memory of the network's input. Of a
+All results of a data set as the library's own objects take a dozen times the memory of what was found. Of a
 picture that has been matched only scores and matches stay: some 30 bytes for each detection.
 """
 

@@ -97,7 +97,7 @@ def test_masks_are_ranked_by_their_own_scores_where_they_have_some() -> None:
 def test_results_carry_the_category_ids_of_the_data_set(tmp_path: Path) -> None:
     dataset = open_dataset("coco_2017", TINY)
     rows = coco_results({17: found([(2, 0.5, [1, 2, 4, 6])])}, dataset.category_ids)
-    assert rows == [{"image_id": 17, "category_id": 7, "bbox": [1, 2, 3, 4], "score": 0.5}]
+    assert list(rows) == [{"image_id": 17, "category_id": 7, "bbox": [1, 2, 3, 4], "score": 0.5}]
 
 
 @pytest.mark.parametrize("protocol", ["coco", "mmdet-v2"])
