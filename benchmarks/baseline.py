@@ -31,6 +31,8 @@ CLOCKS = {"cpu": ("cpu_s", CPU_SAMPLES), "wall": ("latency_s", SAMPLES)}
 EXACT = ("parameters", "flops", "cuda_allocated_mib")
 # So many relative times are kept, evenly chosen from the sorted ones: enough for a rank test, few enough to commit.
 KEPT = 100
+# Times of so many of the newest records of a measurement count: processes differ in more than the noise within one.
+RUNS = 9
 
 
 class BaselineError(UsageError):
@@ -49,7 +51,7 @@ class Tolerances:
     accuracy: float = 0.0
     score: float = 0.001
     box: float = 0.5
-    time: float = 1.1
+    time: float = 1.07
     other_machine: float = 1.5
     significance: float = 0.001
 
@@ -61,7 +63,7 @@ class Entry:
     times: seconds of a call divided by those of the calibration beside it, sorted; empty for accuracies. clock: which
     seconds these are, "cpu" where one thread did all the work, else "wall".
     detections: in the first pictures, as `benchmarks.fingerprint` has them; None where the record has none.
-    machine: of the measurement, to know whether times are of the same one.
+    machine: of the measurement, to know whether times are of the same one. runs: of how many records the times are.
     """
 
     model: str
@@ -73,6 +75,7 @@ class Entry:
     machine: str = ""
     detections: Sequence[float] | None = None
     clock: str = "wall"
+    runs: int = 1
 
     @property
     def key(self) -> str:
@@ -130,9 +133,35 @@ def relative_times(samples: Mapping[str, Sequence[float]], calls: str, calibrati
     seconds, unit = samples.get(calls, []), samples.get(calibration, [])
     if not len(seconds) or len(seconds) != len(unit):
         return []
-    ratios = np.sort(np.asarray(seconds) / np.asarray(unit))
-    chosen = ratios[np.linspace(0, len(ratios) - 1, min(len(ratios), KEPT)).round().astype(int)]
+    return evenly(np.asarray(seconds) / np.asarray(unit))
+
+
+def evenly(times: np.ndarray | Sequence[float]) -> list[float]:
+    """At most KEPT of these times, sorted, from all parts of their range."""
+    ordered = np.sort(times)
+    chosen = ordered[np.linspace(0, len(ordered) - 1, min(len(ordered), KEPT)).round().astype(int)]
     return [float(f"{value:.5g}") for value in chosen]
+
+
+def by_measurement(records: Iterable[Record]) -> dict[str, list[Record]]:
+    """Successful records of each measurement (`Entry.key`), oldest first. records: in any order."""
+    groups: dict[str, list[Record]] = {}
+    for record in sorted((r for r in records if r.ok and r.kind in KINDS), key=lambda r: r.time):
+        groups.setdefault(entry_of(record).key, []).append(record)
+    return groups
+
+
+def together(records: Sequence[Record]) -> Entry:
+    """What the newest record says, with the times of all that measured the same code on the same machine.
+
+    records: of one measurement, oldest first. At most RUNS count.
+    """
+    newest, commit = entry_of(records[-1]), records[-1].environment.get("commit")
+    runs = [entry_of(r) for r in records[-RUNS:] if r.environment.get("commit") == commit]
+    runs = [run for run in runs if (run.clock, run.machine) == (newest.clock, newest.machine) and run.times]
+    if len(runs) < 2:
+        return newest
+    return replace(newest, times=evenly([time for run in runs for time in run.times]), runs=len(runs))
 
 
 def machine_of(record: Record) -> str:
@@ -142,13 +171,12 @@ def machine_of(record: Record) -> str:
 
 
 def make(records: Iterable[Record], tolerances: Tolerances | None = None, times: bool = True) -> Baseline:
-    """A baseline of the successful records, the newest of each measurement; of kinds that can be compared.
+    """A baseline of the successful records of each measurement, of kinds that can be compared (see `together`).
 
     times: keep them; without, the baseline is good for every machine.
     """
-    ordered = sorted((r for r in records if r.ok and r.kind in KINDS), key=lambda r: r.time)
-    newest = {entry.key: entry for entry in map(entry_of, ordered)}
-    kept = [entry if times else replace(entry, times=(), machine="") for entry in newest.values()]
+    found = [together(group) for group in by_measurement(records).values()]
+    kept = [entry if times else replace(entry, times=(), machine="", runs=1) for entry in found]
     return Baseline([entry for entry in kept if entry.comparable], tolerances or Tolerances())
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from scipy.stats import mannwhitneyu
 
 from benchmarks import fingerprint
-from benchmarks.baseline import EXACT, Baseline, Entry, Tolerances, entry_of
+from benchmarks.baseline import EXACT, Baseline, Entry, Tolerances, by_measurement, together
 from benchmarks.record import Record
 
 FAILURES = ("regression", "changed", "missing", "failed")
@@ -42,30 +42,31 @@ class Finding:
 
 
 def check(baseline: Baseline, records: Iterable[Record]) -> list[Finding]:
-    """Compare the newest record of each measurement in the baseline. records: in any order."""
-    done: dict[str, Record] = {}
+    """Compare each measurement of the baseline with its newest records. records: in any order."""
+    records = list(records)
+    done = by_measurement(records)
     failures: dict[tuple[str, str], Record] = {}
-    for record in sorted(records, key=lambda r: r.time):
-        if record.ok:
-            done[entry_of(record).key] = record
-        else:  # a failed record may know little of its parameters, so it stands for all of them
-            failures[record.model, record.kind] = record
+    for record in sorted((r for r in records if not r.ok), key=lambda r: r.time):
+        # a failed record may know little of its parameters, so it stands for all of them
+        failures[record.model, record.kind] = record
     return [
         finding
         for entry in baseline.entries
         for finding in check_entry(
-            entry, done.get(entry.key), failures.get((entry.model, entry.kind)), baseline.tolerances
+            entry, done.get(entry.key, []), failures.get((entry.model, entry.kind)), baseline.tolerances
         )
     ]
 
 
-def check_entry(entry: Entry, record: Record | None, failure: Record | None, tolerances: Tolerances) -> list[Finding]:
-    """All findings of one measurement: its newest record, unless a newer one failed."""
-    if failure is not None and (record is None or failure.time > record.time):
+def check_entry(
+    entry: Entry, records: Sequence[Record], failure: Record | None, tolerances: Tolerances
+) -> list[Finding]:
+    """All findings of one measurement: of its records, oldest first, unless a newer one failed."""
+    if failure is not None and (not records or failure.time > records[-1].time):
         return [Finding(entry.title, "status", "failed", detail=f"{failure.status}: {failure.reason}")]
-    if record is None:
+    if not records:
         return [Finding(entry.title, "status", "missing", detail="no record of this measurement")]
-    now = entry_of(record)
+    now = together(records)
     found = [exact(entry, now, name) for name in EXACT if name in entry.metrics]
     if entry.kind == "accuracy":
         found += [accuracy(entry, now, name, tolerances) for name in entry.metrics if name not in EXACT]
@@ -116,7 +117,7 @@ def time(then: Entry, now: Entry, tolerances: Tolerances) -> Finding:
         verdict = "regression"
     elif a > b * factor and faster < tolerances.significance:
         verdict = "improved"
-    detail = f"factor {b / a:.3f}, limit {factor:g}, p {min(slower, faster):.1e}"
+    detail = f"factor {b / a:.3f}, limit {factor:g}, p {min(slower, faster):.1e}, runs {then.runs} and {now.runs}"
     return Finding(then.title, "relative time", verdict, a, b, detail)
 
 

@@ -1,12 +1,13 @@
 """Does the regression check cry wolf, and does it catch what it should, on this machine as noisy as it is?
 
-    python -m benchmarks.perf.regression_noise [--runs 50] [--iterations 60] [--slowdown 1.15] [--busy 2]
+    python -m benchmarks.perf.regression_noise [--runs 50] [--processes 5] [--iterations 10] [--busy 2]
 
-A detector of the zoo (demo_yolox, on generated pictures) is measured as `bench inference` measures one, each time in a
-process of its own, since two processes differ in more than the noise within one: unchanged, and with so much more to
-do. A call is ROUNDS passes, so that a slower one is just more passes. `--busy` processes disturb the machine meanwhile,
-each computing and pausing at random. Prints how many of the unchanged runs were called a regression, and how many of
-the slowed ones, and the same for a drop of 0.1 AP. Exit status 1 if any verdict was wrong.
+A detector of the zoo (demo_yolox, on generated pictures) is measured as `bench inference` measures one, several times
+for each check, each time in a process of its own, since two processes differ in more than the noise within one. Every
+process takes it in turns with one that has so much more to do. A call is ROUNDS passes, so that a slower one is just
+more passes. `--busy` processes disturb the machine meanwhile, each computing and pausing at random. Prints how many of
+the unchanged runs were called a regression, and how many of the slowed ones, and the same for a drop of 0.1 AP. Exit
+status 1 if any verdict was wrong.
 """
 
 from __future__ import annotations
@@ -27,13 +28,16 @@ from tqdm import tqdm
 import zoo
 from benchmarks import baseline, environment, pictures, regression
 from benchmarks.baseline import Baseline
+from benchmarks.calibration import CPU_SAMPLES, SAMPLES, Calibration
 from benchmarks.protocols import steady
 from benchmarks.record import Record
+from benchmarks.timing import Timed
 from benchmarks.workload import Batch, DetectorWorkload
+from zoo.arguments import positive
 
 MODEL = "demo_yolox"
 ROUNDS = 20
-QUICK = {"min_seconds": 0.0, "warmup_seconds": 5.0, "loaded": 1}
+QUICK = {"min_seconds": 0.0, "warmup_seconds": 2.0, "loaded": 1}
 SPAWN = multiprocessing.get_context("spawn")
 
 
@@ -50,22 +54,39 @@ class Repeated(DetectorWorkload):
         return found
 
 
-def measure(slowdown: float, iterations: int) -> Record:
-    """A record as `bench inference` makes it, of a detector that has `slowdown` times as much to do."""
+def measure(slowdown: float, iterations: int) -> list[Record]:
+    """Records as `bench inference` makes them: of a detector, and of one that has `slowdown` times as much to do."""
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    workload = Repeated(zoo.build(MODEL), pictures.generated(1, (128, 160)))
-    workload.rounds = round(ROUNDS * slowdown)
-    found = steady.measure(
-        workload, workload.device, **steady.PROTOCOL.parameters(QUICK | {"min_iterations": iterations})
+    model, device = zoo.build(MODEL), torch.device("cpu")
+    same, slower = (Repeated(model, pictures.generated(1, (128, 160))) for _ in range(2))
+    slower.rounds = round(ROUNDS * slowdown)
+    parameters = steady.PROTOCOL.parameters(QUICK | {"min_iterations": iterations})
+    del parameters["calibrate"]
+    timings = steady.interleave(
+        {"same": same, "calibration": Calibration(device), "slower": slower}, device, **parameters
     )
-    return Record(MODEL, "inference", "steady", samples=found.samples, environment=environment.describe("cpu"))
+    return [record(timings[name], timings["calibration"]) for name in ("same", "slower")]
 
 
-def measure_apart(slowdown: float, iterations: int) -> Record:
-    """`measure` in a fresh process."""
-    with SPAWN.Pool(1) as pool:
-        return pool.apply(measure, (slowdown, iterations))
+def record(calls: list[Timed], calibration: list[Timed]) -> Record:
+    """A record of these calls."""
+    samples = {
+        "latency_s": [timed.seconds for timed in calls],
+        SAMPLES: [timed.seconds for timed in calibration],
+        "cpu_s": steady.cpu_times(calls) or [],
+        CPU_SAMPLES: steady.cpu_times(calibration) or [],
+    }
+    return Record(MODEL, "inference", "steady", samples=samples, environment=environment.describe("cpu"))
+
+
+def measure_apart(count: int, *args: Any) -> list[list[Record]]:
+    """`measure` in so many fresh processes, one after another: all records of the one detector, all of the other."""
+    found = []
+    for _ in range(count):
+        with SPAWN.Pool(1) as pool:
+            found.append(pool.apply(measure, args))
+    return [list(records) for records in zip(*found)]
 
 
 def accuracy(ap: float) -> Record:
@@ -96,21 +117,25 @@ def neighbours(count: int) -> Iterator[None]:
             process.kill()
 
 
-def alarms(expected: Baseline, records: Iterator[Record], runs: int, title: str) -> int:
-    """In how many of the runs the check fails. Shows the factor of each on stderr."""
-    count = 0
-    for record in tqdm(records, total=runs, desc=title, disable=None):
-        found = regression.check(expected, [record])
-        count += any(finding.fails for finding in found)
-        tqdm.write(f"{title}: {'; '.join(f'{f.verdict}, {f.detail}' for f in found)}", file=sys.stderr)
-    return count
+class Tally:
+    """Counts the checks of one kind that failed, and shows each on stderr."""
+
+    def __init__(self, title: str, expected: Baseline, wanted: int) -> None:
+        self.title, self.expected, self.wanted, self.alarms = title, expected, wanted, 0
+
+    def check(self, records: list[Record]) -> None:
+        """One check."""
+        found = regression.check(self.expected, records)
+        self.alarms += any(finding.fails for finding in found)
+        tqdm.write(f"{self.title}: {'; '.join(f'{f.verdict}, {f.detail}' for f in found)}", file=sys.stderr)
 
 
 def parse() -> argparse.Namespace:
     """The options."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--runs", type=int, default=50)
-    parser.add_argument("--iterations", type=int, default=60)
+    parser.add_argument("--runs", type=positive, default=50)
+    parser.add_argument("--processes", type=positive, default=5, help="measurements of each check (%(default)s)")
+    parser.add_argument("--iterations", type=positive, default=10, help="timed calls of each process (%(default)s)")
     parser.add_argument("--slowdown", type=float, default=1.15)
     parser.add_argument("--busy", type=int, default=2, help="disturbing processes (%(default)s)")
     return parser.parse_args()
@@ -119,26 +144,22 @@ def parse() -> argparse.Namespace:
 def main() -> int:
     """Run and print."""
     args = parse()
-
-    def speeds(slowdown: float, runs: int) -> Iterator[Record]:
-        return (measure_apart(slowdown, args.iterations) for _ in range(runs))
-
+    effort = (args.slowdown, args.iterations)
     with neighbours(args.busy):
-        speed, ap = baseline.make(speeds(1.0, 1)), baseline.make([accuracy(0.374)])
-        same = (accuracy(0.374) for _ in range(args.runs))
-        lower = (accuracy(0.373) for _ in range(args.runs))
-        results = {
-            "unchanged speed": (alarms(speed, speeds(1.0, args.runs), args.runs, "unchanged"), 0),
-            f"{args.slowdown:g} times slower": (
-                alarms(speed, speeds(args.slowdown, args.runs), args.runs, "slower"),
-                args.runs,
-            ),
-            "unchanged AP": (alarms(ap, same, args.runs, "same AP"), 0),
-            "AP lower by 0.1": (alarms(ap, lower, args.runs, "lower AP"), args.runs),
-        }
-    for name, (count, wanted) in results.items():
-        print(f"{name}: {count} alarms in {args.runs} runs ({wanted} wanted)")
-    return int(any(count != wanted for count, wanted in results.values()))
+        speed, ap = baseline.make(measure_apart(baseline.RUNS, *effort)[0]), baseline.make([accuracy(0.374)])
+        tallies = [
+            Tally("unchanged speed", speed, 0),
+            Tally(f"{args.slowdown:g} times slower", speed, args.runs),
+            Tally("unchanged AP", ap, 0),
+            Tally("AP lower by 0.1", ap, args.runs),
+        ]
+        for _ in tqdm(range(args.runs), disable=None):
+            records = [*measure_apart(args.processes, *effort), [accuracy(0.374)], [accuracy(0.373)]]
+            for tally, found in zip(tallies, records):
+                tally.check(found)
+    for tally in tallies:
+        print(f"{tally.title}: {tally.alarms} alarms in {args.runs} runs ({tally.wanted} wanted)")
+    return int(any(tally.alarms != tally.wanted for tally in tallies))
 
 
 if __name__ == "__main__":

@@ -56,6 +56,33 @@ def test_a_faster_detector_is_reported_and_does_not_fail():
     assert not any(f.fails for f in findings)
 
 
+def apart(*factors: float, commit: str = "abc", month: int = 1) -> list[Record]:
+    """Records of one detector, which was so many times as slow as usual in each process."""
+    where = HOST | {"commit": commit}
+    return [
+        replace(speed(factor, seed=day, time=f"2026-{month:02}-{day:02}T00:00:00"), environment=where)
+        for day, factor in enumerate(factors, 1)
+    ]
+
+
+def test_one_odd_process_of_several_is_no_alarm():
+    usual, odd = apart(1.0, 1.02, 0.98, 1.0, 0.97), apart(1.01, 0.99, 1.0, 0.98, 1.12, month=2)
+    assert verdicts(usual, odd[-1:])["relative time"] == "regression"
+    assert verdicts(usual, odd)["relative time"] == "same"
+    (finding,) = [f for f in regression.check(baseline.make(usual), odd) if f.quantity == "relative time"]
+    assert "runs 5 and 5" in finding.detail
+
+
+def test_a_slowdown_of_all_processes_is_caught():
+    slower = apart(1.16, 1.14, 1.15, 1.13, 1.17, month=2)
+    assert verdicts(apart(1.0, 1.02, 0.98, 1.0, 0.97), slower)["relative time"] == "regression"
+
+
+def test_measurements_of_older_code_do_not_hide_a_slowdown():
+    before = apart(1.0, 1.0, 1.0, 1.0, 1.0, 1.0)
+    assert verdicts(before, before + apart(1.15, commit="def", month=2))["relative time"] == "regression"
+
+
 def test_another_machine_has_a_wider_limit():
     elsewhere = replace(speed(1.3, seed=1), environment={"device": "CPU B"})
     assert verdicts([speed()], [elsewhere])["relative time"] == "same"
