@@ -80,6 +80,15 @@ def test_masks_survive_run_length_encoding() -> None:
         assert rle == {"size": [13, 17], "counts": expected["counts"].decode()}
 
 
+@pytest.mark.parametrize("count", [0, 1, 30])
+def test_masks_survive_being_packed(count: int) -> None:
+    masks = torch.rand((count, 9, 14), generator=torch.Generator().manual_seed(count)) > 0.6
+    one = Detections(torch.zeros(count, 4), torch.zeros(count), torch.zeros(count).long(), masks)
+    packed = compact(one).masks
+    assert packed is not None
+    assert list(packed) == list(packed) == encode_masks(masks)  # as often as one likes
+
+
 def test_masks_are_ranked_by_their_own_scores_where_they_have_some() -> None:
     dataset = open_dataset("coco_2017", TINY, Request(measures=("box", "mask")))
     width, height = 120, 80
