@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from zoo.models.layers.tracing import recording, sliding
+
 # Rows of the map are done in blocks whose windows have no more elements than this, to bound the memory.
 BLOCK = 1 << 25
 
@@ -21,11 +23,11 @@ def carafe(x: Tensor, kernels: Tensor, kernel_size: int, groups: int, scale: int
     padded = F.pad(x, (border,) * 4).permute(0, 2, 3, 1)
     weights = kernels.view(n, groups, area, height, scale, width, scale)
     weights = weights.permute(0, 3, 5, 1, 4, 6, 2).reshape(n, height, width, groups, scale**2, area)
-    rows = max(1, BLOCK // max(1, n * width * channels * area))
+    rows = height if recording() else max(1, BLOCK // max(1, n * width * channels * area))
     blocks = []
-    for top in range(0, height, rows):
+    for top in [0] if recording() else range(0, height, rows):
         bottom = min(top + rows, height)
-        windows = padded[:, top : bottom + 2 * border].unfold(1, kernel_size, 1).unfold(2, kernel_size, 1)
+        windows = sliding(sliding(padded[:, top : bottom + 2 * border], 1, kernel_size), 2, kernel_size)
         windows = windows.reshape(n, bottom - top, width, groups, channels // groups, area)
         blocks.append(weights[:, top:bottom] @ windows.transpose(-1, -2))
     out = torch.cat(blocks, dim=1).view(n, height, width, groups, scale, scale, channels // groups)

@@ -18,6 +18,14 @@ def at_most(count: int, size: int) -> int:
     return min(count, size)
 
 
+def sliding(x: Tensor, dim: int, size: int) -> Tensor:
+    """`x.unfold(dim, size, 1)`, which ONNX cannot say of a tensor of unknown size."""
+    if not torch.jit.is_tracing():
+        return x.unfold(dim, size, 1)
+    places = x.shape[dim] - size + 1
+    return torch.stack([x[(slice(None),) * dim + (slice(i, i + places),)] for i in range(size)], dim=-1)
+
+
 def first(x: Tensor, count: int) -> Tensor:
     """The first `count` entries of a tensor, or all of them, whichever of the two the example has."""
     return x[: at_most(count, x.shape[0]) if torch.compiler.is_exporting() else count]

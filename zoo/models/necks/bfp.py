@@ -44,10 +44,29 @@ class BFP(nn.Module):
     def forward(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """`num_levels` maps (N, C, H_i, W_i), finest first, to as many of the same sizes."""
         size = inputs[self.refine_level].shape[2:]
-        mean = torch.stack([self.resized(x, size, i < self.refine_level) for i, x in enumerate(inputs)]).mean(dim=0)
+        steps = [i - self.refine_level for i in range(len(inputs))]
+        mean = torch.stack([self.resized(x, size, -step) for x, step in zip(inputs, steps)]).mean(dim=0)
         mean = self.refine(mean)
-        return tuple(x + self.resized(mean, x.shape[2:], i >= self.refine_level) for i, x in enumerate(inputs))
+        return tuple(x + self.resized(mean, x.shape[2:], step) for x, step in zip(inputs, steps))
 
-    def resized(self, x: Tensor, size: Sequence[int], shrinks: bool) -> Tensor:
-        """`x` at another resolution: the maximum where it shrinks, the nearest cell where it grows."""
-        return F.adaptive_max_pool2d(x, list(size)) if shrinks else F.interpolate(x, size=list(size), mode="nearest")
+    def resized(self, x: Tensor, size: Sequence[int], steps: int) -> Tensor:
+        """`x` at another resolution (h, w): the maximum where it shrinks, the nearest cell where it grows.
+
+        steps: so often it is halved; negative where it is doubled.
+        """
+        if steps <= 0:
+            return F.interpolate(x, size=list(size), mode="nearest")
+        if not torch.jit.is_tracing():
+            return F.adaptive_max_pool2d(x, list(size))
+        for dim, cells in ((2, size[0]), (3, size[1])):
+            x = highest(x, dim, cells, 2**steps + 1)
+        return x
+
+
+def highest(x: Tensor, dim: int, cells: int, longest: int) -> Tensor:
+    """Adaptive max pooling along one dimension, as steps that ONNX has. longest: bound of a window's length."""
+    size, cell = x.shape[dim], torch.arange(cells, device=x.device)[:, None]
+    start, end = cell * size // cells, ((cell + 1) * size + cells - 1) // cells
+    index = torch.minimum(start + torch.arange(longest, device=x.device), end - 1)
+    best = [x.index_select(dim, place) for place in index.unbind(1)]
+    return torch.stack(best).amax(dim=0)
