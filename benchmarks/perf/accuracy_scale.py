@@ -3,7 +3,8 @@
     python -m benchmarks.perf.accuracy_scale [--pictures 5000] [--model demo_atss] [--threads 1,2] [--processes 2]
 
 Without a model a stand-in detects, which costs next to nothing: then reading, resizing, collecting and evaluating are
-what is measured, on pictures of 480 x 640. A model of the demonstration gets the demonstration's pictures, drawn anew.
+what is measured, on pictures of 480 x 640, and a single loader thread has nothing to work beside. A model of the
+demonstration gets the demonstration's pictures, drawn anew.
 Each way of running evaluates all of them in processes of its own, with one thread for PyTorch in each. Resident MiB,
 of the largest process: after a tenth of the pictures, half of them and all, and the peak, which is in the evaluation.
 What must grow are the results: 2,800 bytes for a picture with 100 boxes. All ways must give the same numbers.
