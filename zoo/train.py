@@ -30,6 +30,7 @@ from zoo.models.detectors.base import Detector
 from zoo.models.detectors.distilled import Distilled
 from zoo.models.training.memory import remembered, remind, set_epoch
 from zoo.training import distributed, publishing, recipe, starting, state
+from zoo.training.class_maps import class_maps
 from zoo.training.coco_folder import CocoFolder
 from zoo.training.distributed import Place
 from zoo.training.ema import WeightAverage
@@ -56,7 +57,8 @@ class Plan:
     training started from, or another key of `zoo list --backbones`), `scratch`, or a file with weights of the whole
     network. recipe: by default the model's own. batch: pictures per process and step; accumulate: so many batches make
     one step of the optimiser. save_every, validate_every: in epochs; 0 for never. validation: annotation file and
-    folder of pictures. title: of the published file.
+    folder of pictures. semantic: folder of classes of all pixels (`zoo.training.class_maps`), for networks that learn
+    them too. title: of the published file.
     """
 
     name: str
@@ -76,6 +78,7 @@ class Plan:
     save_every: int = 1
     validation: tuple[Path, Path] | None = None
     validate_every: int = 0
+    semantic: Path | None = None
     title: str | None = None
 
 
@@ -125,8 +128,11 @@ class Run:
     def of(cls, plan: Plan, place: Place) -> Run:
         """A run that is ready to begin, or to go on where it was stopped."""
         description, entry = manifest.architecture(plan.name), manifest.representative(plan.name)
-        folder = CocoFolder(plan.annotations, plan.pictures, masks=needs_masks(description))
+        maps = None if plan.semantic is None else class_maps(plan.semantic, description)
+        folder = CocoFolder(plan.annotations, plan.pictures, masks=needs_masks(description), maps=maps)
         settings = plan.recipe or recipe.default(description, entry.training)
+        if maps and settings.augmentation.mosaic:
+            raise UsageError("mosaic puts pictures together, but not the classes of their pixels.")
         data = TrainingSet(folder, manifest.preprocessing(plan.name), settings.augmentation, plan.seed, settings.epochs)
         before = len(manifest.dataset(entry.dataset).classes)
         run = cls(plan, place, starting.with_classes(description, before, len(folder.classes)), data, settings)

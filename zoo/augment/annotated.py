@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 class Annotated:
     """image: (H, W, 3) BGR uint8. boxes: (M, 4) float32 xyxy, in pixels of `image`. labels: (M,) int64, 0-based.
 
-    masks: (M, H, W) uint8 of 0 and 1, or None where the method needs none. ignored: (I, 4), boxes of crowds.
+    masks: (M, H, W) uint8 of 0 and 1, or None where the method needs none. ignored: (I, 4), boxes of crowds. semantic:
+    (H, W) uint8, the classes of all pixels, or None.
     """
 
     image: NDArray[np.uint8]
@@ -20,6 +21,7 @@ class Annotated:
     labels: NDArray[np.int64]
     masks: NDArray[np.uint8] | None = None
     ignored: NDArray[np.float32] | None = None
+    semantic: NDArray[np.uint8] | None = None
 
     @property
     def size(self) -> tuple[int, int]:

@@ -15,8 +15,9 @@ def flip(picture: Annotated) -> Annotated:
     width = picture.size[1]
     masks = None if picture.masks is None else np.ascontiguousarray(picture.masks[:, :, ::-1])
     ignored = None if picture.ignored is None else flip_boxes(picture.ignored, width)
-    image = np.ascontiguousarray(picture.image[:, ::-1])
-    return replace(picture, image=image, boxes=flip_boxes(picture.boxes, width), masks=masks, ignored=ignored)
+    semantic = None if picture.semantic is None else np.ascontiguousarray(picture.semantic[:, ::-1])
+    image, boxes = np.ascontiguousarray(picture.image[:, ::-1]), flip_boxes(picture.boxes, width)
+    return replace(picture, image=image, boxes=boxes, masks=masks, ignored=ignored, semantic=semantic)
 
 
 def flip_boxes(boxes: NDArray[np.float32], width: int) -> NDArray[np.float32]:

@@ -42,13 +42,16 @@ def resize(picture: Annotated, step: Resize) -> Annotated:
 
 
 def resize_to(picture: Annotated, size: tuple[int, int]) -> Annotated:
-    """Resized to exactly (width, height); masks take the nearest pixel."""
+    """Resized to exactly (width, height); masks and classes of pixels take the nearest one."""
     height, width = picture.size
     factors = np.array([size[0] / width, size[1] / height] * 2, np.float32)
     image: Any = cv2.resize(picture.image, size, interpolation=cv2.INTER_LINEAR)
     resized = replace(picture, image=image, boxes=picture.boxes * factors, masks=resize_masks(picture.masks, size))
     if picture.ignored is not None:
         resized = replace(resized, ignored=picture.ignored * factors)
+    if picture.semantic is not None:
+        semantic: Any = cv2.resize(picture.semantic, size, interpolation=cv2.INTER_NEAREST)
+        resized = replace(resized, semantic=semantic)
     return resized.clipped(least=0)
 
 

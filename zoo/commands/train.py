@@ -25,6 +25,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     data.add_argument("--data", type=Path, metavar="DIR", help="a folder in COCO's layout, with a split `train`")
     data.add_argument("--annotations", type=Path, metavar="FILE", help="the annotation file, if not in that layout")
     data.add_argument("--pictures", type=Path, metavar="DIR", help="the folder of the pictures, likewise")
+    semantic = "PNG files of all pixels' classes, such as stuffthingmaps/train2017, for HTC, SCNet and Panoptic FPN"
+    data.add_argument("--semantic", type=Path, metavar="DIR", help=semantic)
     help_text = "published (default), backbone, a backbone's key, scratch, or a checkpoint file"
     data.add_argument("--start", default="published", metavar="WHAT", help=help_text)
     data.add_argument("--out", type=Path, required=True, metavar="DIR", help="for log, states and the checkpoint")
@@ -122,6 +124,7 @@ def plan_of(args: argparse.Namespace) -> Plan:
         save_every=args.save_every,
         validation=find(args.data, "val") if args.validate_every else None,
         validate_every=args.validate_every,
+        semantic=args.semantic,
         title=args.title,
     )
 

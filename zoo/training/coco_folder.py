@@ -12,14 +12,11 @@ from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
 from zoo.augment.annotated import Annotated
-from zoo.errors import ZooError
 from zoo.preprocess import read_image
+from zoo.training.class_maps import ClassMaps
+from zoo.training.data_error import DataError
 
 LEAST_SIDE = 32  # the reference trains on no smaller picture
-
-
-class DataError(ZooError):
-    """The data set's folder or annotations are not what training needs."""
 
 
 class CocoFolder:
@@ -27,12 +24,13 @@ class CocoFolder:
 
     annotations: a file such as `annotations/instances_train2017.json`. pictures: the folder of its file names.
     Pictures without objects, or with a side below 32 pixels, are left out; so are boxes without area.
-    classes: names in the annotations' order, which is the order of labels. sizes: (h, w) of each picture.
+    classes: names in the annotations' order, which is the order of labels. sizes: (h, w) of each picture. maps: the
+    classes of all pixels, where they are wanted.
     """
 
-    def __init__(self, annotations: Path, pictures: Path, masks: bool = False) -> None:
+    def __init__(self, annotations: Path, pictures: Path, masks: bool = False, maps: ClassMaps | None = None) -> None:
         document = _read(annotations)
-        self.annotations, self.pictures, self.masks = annotations, pictures, masks
+        self.annotations, self.pictures, self.masks, self.maps = annotations, pictures, masks, maps
         self.classes = tuple(row["name"] for row in document["categories"])
         self.labels = {row["id"]: label for label, row in enumerate(document["categories"])}
         rows = defaultdict(list)
@@ -57,14 +55,15 @@ class CocoFolder:
         return len(self.images)
 
     def __getitem__(self, index: int) -> Annotated:
-        """The picture and its objects. Raises UnreadableImage."""
+        """The picture and its objects. Raises UnreadableImage, DataError."""
         image = self.images[index]
         pixels = read_image(self.pictures / image["file_name"])
         rows = [row for row in self.rows[image["id"]] if not row.get("iscrowd")]
         crowds = [row for row in self.rows[image["id"]] if row.get("iscrowd")]
         labels = np.array([self.labels[row["category_id"]] for row in rows], np.int64)
         masks = np.stack([decode(row["segmentation"], image) for row in rows]) if self.masks else None
-        return Annotated(pixels, _boxes(rows), labels, masks, _boxes(crowds)).clipped()
+        semantic = self.maps.of(image["file_name"], pixels.shape[:2]) if self.maps else None
+        return Annotated(pixels, _boxes(rows), labels, masks, _boxes(crowds), semantic).clipped()
 
 
 def find(folder: Path, split: str = "train") -> tuple[Path, Path]:

@@ -22,8 +22,12 @@ from zoo.augment.resize import Scale, choose_scale, resize
 from zoo.planes import normalize
 from zoo.preprocess import pad
 from zoo.recipes import Normalize, Pad, Preprocessing, Resize
+from zoo.training.class_maps import UNKNOWN
 from zoo.training.coco_folder import CocoFolder
 from zoo.training.order import Key, generator
+
+# What stands for the pixels beside a picture in these parts of its target.
+FILLING = {"masks": 0, "semantic": UNKNOWN}
 
 
 @dataclass(frozen=True)
@@ -140,7 +144,7 @@ def chosen(step: Resize, augmentation: Augmentation, random: Generator) -> Resiz
 
 
 def target_of(picture: Annotated, padded: tuple[int, int]) -> dict[str, Tensor]:
-    """Boxes, labels, crowds where there are any, and masks (M, H, W) padded like the picture."""
+    """Boxes, labels, crowds where there are any, masks (M, H, W) and classes of pixels padded like the picture."""
     target = {"boxes": torch.from_numpy(picture.boxes), "labels": torch.from_numpy(picture.labels)}
     if picture.ignored is not None and len(picture.ignored):
         target["ignored"] = torch.from_numpy(picture.ignored)
@@ -148,11 +152,15 @@ def target_of(picture: Annotated, padded: tuple[int, int]) -> dict[str, Tensor]:
         masks = np.zeros((len(picture.masks), *padded), bool)
         masks[:, : picture.size[0], : picture.size[1]] = picture.masks
         target["masks"] = torch.from_numpy(masks)
+    if picture.semantic is not None:
+        semantic = np.full(padded, UNKNOWN, np.uint8)
+        semantic[: picture.size[0], : picture.size[1]] = picture.semantic
+        target["semantic"] = torch.from_numpy(semantic)
     return target
 
 
 def collate(samples: Sequence[Prepared]) -> Batch:
-    """Pictures of different sizes as one batch; masks grow with them."""
+    """Pictures of different sizes as one batch; masks and classes of pixels grow with them."""
     height, width = (max(sample.image.shape[side] for sample in samples) for side in (1, 2))
     images = samples[0].image.new_zeros((len(samples), 3, height, width))
     for canvas, sample in zip(images, samples):
@@ -161,9 +169,12 @@ def collate(samples: Sequence[Prepared]) -> Batch:
 
 
 def grown(target: dict[str, Tensor], height: int, width: int) -> dict[str, Tensor]:
-    """The target with masks of (height, width)."""
-    if "masks" not in target:
-        return target
-    masks = target["masks"]
-    below = (0, width - masks.shape[2], 0, height - masks.shape[1])
-    return {**target, "masks": torch.nn.functional.pad(masks, below)}
+    """The target with masks and classes of pixels of (height, width)."""
+    maps = {key: target[key] for key in FILLING if key in target}
+    return target | {key: extended(x, height, width, FILLING[key]) for key, x in maps.items()}
+
+
+def extended(maps: Tensor, height: int, width: int, value: int) -> Tensor:
+    """(..., h, w) to (..., height, width), with a value below and to the right."""
+    below = (0, width - maps.shape[-1], 0, height - maps.shape[-2])
+    return torch.nn.functional.pad(maps, below, value=value)

@@ -17,7 +17,8 @@ from zoo.checkpoint import read
 from zoo.checkpoint.config_text import describe
 from zoo.recipes import Preprocessing
 from zoo.training import distributed, recipe, starting
-from zoo.training.coco_folder import CocoFolder, DataError, find
+from zoo.training.coco_folder import CocoFolder, find
+from zoo.training.data_error import DataError
 from zoo.training.ema import WeightAverage
 from zoo.training.optimizing import make_optimizer, rate_factor
 from zoo.training.order import Batches, Key
