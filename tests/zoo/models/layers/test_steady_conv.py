@@ -6,6 +6,7 @@ from contextlib import contextmanager
 
 import pytest
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from zoo.models.backbones.resnet import ResNet
 from zoo.models.layers.steady_conv import SteadyConv
@@ -69,3 +70,12 @@ def test_it_trains():
     with threads(2):
         layer(x).sum().backward()
     assert torch.allclose(layer.weight.grad[:, :, 0, 0], x.sum(dim=(0, 2, 3)).expand(4, 6), atol=1e-4)
+
+
+def test_its_operations_are_counted_on_any_number_of_threads():
+    def operations(count: int) -> int:
+        with FlopCounterMode(display=False) as counter:
+            on_threads(count, SteadyConv(6, 4, 1), torch.randn(1, 6, 8, 9))
+        return counter.get_total_flops()
+
+    assert operations(1) == operations(2) == 2 * 6 * 4 * 8 * 9
