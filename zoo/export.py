@@ -52,26 +52,34 @@ def to_onnx(model: Detector, path: str | Path, sample: Sample, source: str = "")
     """
     onnx = extra("onnx")
     register_operators()
-    path, names = Path(path), list(kind_of(model).outputs)
-    free = {name: {0: "detections"} for name in names} | {"images": {2: "height", 3: "width"}}
-    with whole(path, ".part") as part, torch.no_grad(), quiet():
+    path = Path(path)
+    kind_of(model)  # refuses what has no graph at all
+    with whole(path, ".part") as part:
         try:
-            torch.onnx.export(
-                Graph(model.eval()).eval(),
-                (sample.image[None], torch.tensor(sample.size)),
-                str(part),
-                input_names=["images", "size"],
-                output_names=names,
-                dynamic_axes=free,
-                opset_version=OPSET,
-                dynamo=False,
-            )
+            write_graph(model, part, sample)
         except (RuntimeError, torch.onnx.errors.OnnxExporterError) as error:
             raise ExportError(f"{type(model).__name__} cannot be exported: {reason(error)}") from error
         graph = onnx.load(part)
         onnx.helper.set_model_props(graph, {SOURCE: source})
         onnx.save(graph, part)
     return path
+
+
+def write_graph(model: Detector, path: Path, sample: Sample) -> None:
+    """Have PyTorch write the ONNX file, with free dimensions by name."""
+    graph = Graph(model.eval()).eval()
+    names = list(graph.kind.outputs)
+    with torch.no_grad(), quiet():
+        torch.onnx.export(
+            graph,
+            (sample.image[None], torch.tensor(sample.size)),
+            str(path),
+            input_names=["images", "size"],
+            output_names=names,
+            dynamic_axes={name: {0: "detections"} for name in names} | {"images": {2: "height", 3: "width"}},
+            opset_version=OPSET,
+            dynamo=False,
+        )
 
 
 def source_of(path: str | Path) -> str:
@@ -117,6 +125,8 @@ def whole(path: Path, suffix: str) -> Iterator[Path]:
 
 def reason(error: Exception) -> str:
     """What an exporter has to say, without its advice for programmers."""
+    if "because it is not constant" in str(error):
+        return "it computes a size that ONNX must know beforehand from the size of the picture"
     return str(error).partition("\n")[0].partition(" Please feel free")[0].partition("  [Caused by")[0]
 
 
@@ -221,7 +231,10 @@ class OnnxDetector(ExportedDetector):
         options = runtime.SessionOptions()
         if threads is not None:
             options.intra_op_num_threads = threads
-        session = runtime.InferenceSession(str(path), options, providers=runtime.get_available_providers())
+        try:
+            session = runtime.InferenceSession(str(path), options, providers=runtime.get_available_providers())
+        except Exception as error:  # onnxruntime's errors have no base of their own
+            raise ExportError(f"onnxruntime {runtime.__version__} cannot run {path}: {reason(error)}") from error
         super().__init__(original, [n if isinstance(n, int) else None for n in session.get_inputs()[0].shape])
         self.session = session
 
@@ -229,7 +242,12 @@ class OnnxDetector(ExportedDetector):
         """What the graph gives for one padded picture (1, 3, H, W). size: (h, w) inside the padding."""
         given = {"images": image.numpy(), "size": torch.tensor(size).numpy()}
         wanted = {entry.name: given[entry.name] for entry in self.session.get_inputs()}
-        return [torch.from_numpy(value) for value in self.session.run(None, wanted)]
+        try:
+            found = self.session.run(None, wanted)
+        except Exception as error:
+            place = "x".join(str(side) for side in image.shape[2:])
+            raise ExportError(f"the graph fails on an input of {place} pixels: {reason(error)}") from error
+        return [torch.from_numpy(value) for value in found]
 
 
 class ProgramDetector(ExportedDetector):

@@ -190,6 +190,13 @@ def test_what_cannot_be_exported_is_said_and_leaves_nothing(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_file_that_onnxruntime_cannot_run_is_said(tmp_path):
+    path = tmp_path / "m.onnx"
+    path.write_bytes(b"nothing")
+    with pytest.raises(export.ExportError, match=r"onnxruntime .* cannot run .*m\.onnx"):
+        export.OnnxDetector(path, network(RETINA))
+
+
 def test_a_missing_library_is_said(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "onnxruntime", None)
     with pytest.raises(UsageError, match="onnxruntime"):

@@ -17,6 +17,7 @@ from tests.zoo.models.queries.test_detr import tiny_deformable_detr, tiny_detr
 from tests.zoo.models.queries.test_sparse_rcnn import FOCAL, tiny_queryinst
 from tests.zoo.models.segmentation import test_maskformer as maskformer
 from tests.zoo.models.segmentation import test_solo as solo
+from tests.zoo.test_export import RETINA, network
 from zoo import export, manifest
 from zoo.graphs import kind_of
 from zoo.structures import Sample
@@ -53,10 +54,27 @@ WITHOUT = {
     "faster_rcnn_r50_fpn_mdpool_1x_coco",  # ONNX has no `nextafter`
     "grid_rcnn_r50_fpn_gn-head_2x_coco",  # flat heatmaps, whose highest cell is a matter of the last digit
 }
+
+
+def with_backbone(**description: Any) -> Any:
+    """A small RetinaNet on another backbone."""
+    widths = description.pop("widths", [8, 16, 32, 64])
+    return network({**RETINA, "backbone": description, "neck": {**RETINA["neck"], "in_channels": widths}})
+
+
 NETWORKS: dict[str, Callable[[], Any]] = {
     "DETR": tiny_detr,
     "Deformable DETR": partial(tiny_deformable_detr, with_box_refine=False, as_two_stage=False),
     "Deformable DETR, two stages": partial(tiny_deformable_detr, with_box_refine=True, as_two_stage=True),
+    "Swin": partial(
+        with_backbone, type="SwinTransformer", embed_dims=8, depths=[2, 2, 2, 2], num_heads=[1, 2, 4, 8], window_size=3
+    ),
+    "PVT": partial(
+        with_backbone, type="PyramidVisionTransformer", embed_dims=8, num_layers=[1] * 4, widths=[8, 16, 40, 64]
+    ),
+    "PVTv2": partial(
+        with_backbone, type="PyramidVisionTransformerV2", embed_dims=8, num_layers=[1] * 4, widths=[8, 16, 40, 64]
+    ),
     "QueryInst": partial(tiny_queryinst, FOCAL),
     **{kind: partial(solo.tiny, kind) for kind in solo.HEADS},
     **{f"MaskFormer, {kind}": partial(maskformer.tiny, kind) for kind in maskformer.HEADS},
@@ -85,6 +103,16 @@ def test_a_graph_is_its_network_at_every_size_without_its_padding(name: str, tmp
     assert (found.mask is not None) == masks
     assert found.mask is None or found.mask > 0.9
     assert found.panoptic is None or found.panoptic > 0.98
+
+
+@pytest.mark.parametrize("name", ["DETR", "SOLOV2Head"])
+def test_a_program_is_its_network_at_every_size_without_its_padding(name: str, tmp_path: Path) -> None:
+    model = NETWORKS[name]().eval()
+    program = export.ProgramDetector(export.to_program(model, tmp_path / "m.pt2", padded(128, 160, 0)), model)
+    assert program.shape[2:] == [None, None]
+    found = export.difference(model, program, [padded(192, 256, 1), padded(96, 128, 2)])
+    assert found.detections > 5 and found.matched > 0.97 and found.score < 1e-3
+    assert found.mask is None or found.mask > 0.9
 
 
 def test_what_onnx_cannot_say_is_one_sentence_and_leaves_nothing(

@@ -14,6 +14,7 @@ from torchvision.ops import StochasticDepth
 from zoo.models.layers.activation import make_activation
 from zoo.models.layers.norm import make_norm
 from zoo.models.layers.patches import PatchEmbed
+from zoo.models.layers.tracing import recording
 
 GELU = {"type": "GELU"}
 LN = {"type": "LN", "eps": 1e-6}
@@ -63,7 +64,8 @@ class SpatialReductionAttention(nn.Module):
         """(N, H, W, embed_dims) to the same."""
         keys = x if self.sr is None else self.norm(self.sr(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1))
         keys = keys.flatten(1, 2)
-        out = self.attn(x.flatten(1, 2), keys, keys, need_weights=False)[0]
+        values = keys.view_as(keys) if recording() else keys  # of one tensor as both, an ONNX graph keeps the size
+        out = self.attn(x.flatten(1, 2), keys, values, need_weights=False)[0]
         return self.proj_drop(out).view(x.shape)
 
 

@@ -12,7 +12,7 @@ from torchvision.ops import StochasticDepth
 
 from zoo.models.layers.freezing import freeze
 from zoo.models.layers.norm import make_norm
-from zoo.models.layers.patches import LN, PatchEmbed, PatchMerging, pad_to_multiple
+from zoo.models.layers.patches import LN, PatchEmbed, PatchMerging, blocks, pad_to_multiple
 from zoo.models.queries.feedforward import FFN
 
 GELU = {"type": "GELU"}
@@ -46,10 +46,11 @@ class WindowMSA(nn.Module):
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """(windows, pixels, C) to the same. mask: (windows per picture, pixels, pixels), added to the energy."""
-        q, k, v = self.qkv(x).unflatten(2, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
+        x = self.qkv(x)
+        q, k, v = x.reshape(x.shape[0], x.shape[1], 3, self.num_heads, -1).permute(2, 0, 3, 1, 4)
         bias = self.relative_position_bias_table[self.relative_position_index].permute(2, 0, 1)[None]
         if mask is not None:
-            bias = (bias + mask[:, None]).repeat(len(x) // len(mask), 1, 1, 1)
+            bias = (bias + mask[:, None]).repeat(x.shape[0] // mask.shape[0], 1, 1, 1)
         dropout = self.attn_drop_rate if self.training else 0.0
         out = F.scaled_dot_product_attention(q, k, v, bias, dropout, scale=self.scale)
         return self.proj(out.transpose(1, 2).flatten(2))
@@ -86,14 +87,13 @@ class ShiftWindowMSA(nn.Module):
 
 def partition(x: Tensor, size: int) -> Tensor:
     """(N, H, W, C) to windows (N * H * W / size^2, size^2, C)."""
-    x = x.unflatten(2, (-1, size)).unflatten(1, (-1, size)).transpose(2, 3)
-    return x.flatten(3, 4).flatten(0, 2)
+    return blocks(x, size).transpose(2, 3).reshape(-1, size * size, x.shape[3])
 
 
 def unpartition(windows: Tensor, size: int, height: int, width: int) -> Tensor:
     """Windows (N * height * width / size^2, size^2, C) to (N, height, width, C)."""
-    x = windows.unflatten(1, (size, size)).unflatten(0, (-1, height // size, width // size))
-    return x.transpose(2, 3).flatten(3, 4).flatten(1, 2)  # (N, rows, size, columns, size, C), then merged
+    x = windows.reshape(-1, height // size, width // size, size, size, windows.shape[2]).transpose(2, 3)
+    return x.reshape(-1, height, width, windows.shape[2])  # of (N, rows, size, columns, size, C)
 
 
 def shift_mask(height: int, width: int, size: int, shift: int, like: Tensor) -> Tensor:

@@ -71,7 +71,7 @@ def resize(x: Tensor, size: tuple[int, ...]) -> Tensor:
         return x
     if (height, width) < tuple(size):  # by height first, as in the reference
         return F.interpolate(x, size=size, mode="nearest")
-    cell = -(-height // size[0]), -(-width // size[1])
+    cell = (height + size[0] - 1) // size[0], (width + size[1] - 1) // size[1]
     extra_y, extra_x = cell[0] * size[0] - height, cell[1] * size[1] - width
     padding = (extra_x // 2, extra_x - extra_x // 2, extra_y // 2, extra_y - extra_y // 2)
     return F.max_pool2d(F.pad(x, padding), cell, stride=cell)

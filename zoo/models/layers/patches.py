@@ -9,14 +9,25 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zoo.models.layers.norm import make_norm
+from zoo.models.layers.tracing import recording
 
 LN = {"type": "LN"}
 
 
 def pad_to_multiple(x: Tensor, multiple: int) -> Tensor:
     """(N, H, W, C) with zeros below and to the right, so that H and W are multiples."""
-    below, right = -x.shape[1] % multiple, -x.shape[2] % multiple
-    return F.pad(x, (0, 0, 0, right, 0, below)) if below or right else x
+    below, right = (missing(size, multiple) for size in x.shape[1:3])
+    return F.pad(x, (0, 0, 0, right, 0, below)) if recording() or below or right else x
+
+
+def missing(size: int, multiple: int) -> int:
+    """What a size lacks to the next multiple."""
+    return (multiple - size % multiple) % multiple
+
+
+def blocks(x: Tensor, size: int) -> Tensor:
+    """(N, H, W, C), whose H and W are multiples of `size`, as (N, H / size, size, W / size, size, C)."""
+    return x.reshape(x.shape[0], x.shape[1] // size, size, x.shape[2] // size, size, x.shape[3])
 
 
 class PatchEmbed(nn.Module):
@@ -42,8 +53,8 @@ class PatchEmbed(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, in_channels, H, W) to (N, H / stride, W / stride, embed_dims)."""
-        below, right = (-size % self.whole_patches for size in x.shape[2:])
-        if below or right:
+        below, right = (missing(size, self.whole_patches) for size in x.shape[2:])
+        if (recording() and self.whole_patches > 1) or below or right:
             x = F.pad(x, (0, right, 0, below))
         return self.norm(self.projection(x).permute(0, 2, 3, 1))
 
@@ -58,6 +69,6 @@ class PatchMerging(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, H, W, in_channels) to (N, H / 2, W / 2, out_channels), rounded up."""
-        x = pad_to_multiple(x, 2).unflatten(2, (-1, 2)).unflatten(1, (-1, 2))
+        x = blocks(pad_to_multiple(x, 2), 2)
         merged = x.permute(0, 1, 3, 5, 2, 4).flatten(3)  # the four pixels of a channel side by side
         return self.reduction(self.norm(merged))
