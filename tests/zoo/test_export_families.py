@@ -83,6 +83,7 @@ NETWORKS: dict[str, Callable[[], Any]] = {
         name: partial(dense, name)
         for name in (
             "fcos_r50_caffe_fpn_gn-head_1x_coco",
+            "paa_r50_fpn_1x_coco",
             "reppoints_moment_r50_fpn_1x_coco",
             "tood_r50_fpn_1x_coco",
             "vfnet_r50_fpn_1x_coco",

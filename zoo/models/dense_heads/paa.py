@@ -12,6 +12,7 @@ from zoo.models.dense_heads.atss import ATSSHead
 from zoo.models.dense_heads.selection import Level, best_rows, joint
 from zoo.models.layers.boxes import pairwise_iou
 from zoo.models.layers.nms import multiclass_nms
+from zoo.models.layers.tracing import recording
 from zoo.structures import Detections, Frame
 
 
@@ -39,7 +40,7 @@ class PAAHead(ATSSHead):
         boxes, scores = self.candidates(levels, frame)
         cfg = self.test_cfg
         found = multiclass_nms(boxes, scores, cfg["score_thr"], cfg["nms"], cfg["max_per_img"])
-        if self.score_voting and len(found):
+        if self.score_voting and (recording() or len(found)):
             found = vote(found, boxes, scores, cfg["score_thr"])
         return found
 
