@@ -1,13 +1,13 @@
 """Does the regression check cry wolf, and does it catch what it should, on this machine as noisy as it is?
 
-    python -m benchmarks.perf.regression_noise [--runs 50] [--processes 5] [--iterations 10] [--busy 2]
+    python -m benchmarks.perf.regression_noise [--runs 50] [--processes 3] [--iterations 6] [--busy 2]
 
-A detector of the zoo (demo_yolox, on generated pictures) is measured as `bench inference` measures one, several times
-for each check, each time in a process of its own, since two processes differ in more than the noise within one. Every
-process takes it in turns with one that has so much more to do. A call is ROUNDS passes, so that a slower one is just
-more passes. `--busy` processes disturb the machine meanwhile, each computing and pausing at random. Prints how many of
-the unchanged runs were called a regression, and how many of the slowed ones, and the same for a drop of 0.1 AP. Exit
-status 1 if any verdict was wrong.
+A detector of the zoo (YOLOX-tiny with random weights, on a small generated picture) is measured as `bench inference`
+measures one, several times for each check, each time in a process of its own, since two processes differ in more than
+the noise within one. Every process takes it in turns with one that has so much more to do. A call is ROUNDS passes, so
+that a slower one is just more passes. `--busy` processes disturb the machine meanwhile, each computing and pausing at
+random. Prints how many of the unchanged runs were called a regression, and how many of the slowed ones, and the same
+for a drop of 0.1 AP. Exit status 1 if any verdict was wrong.
 """
 
 from __future__ import annotations
@@ -34,10 +34,11 @@ from benchmarks.record import Record
 from benchmarks.timing import Timed
 from benchmarks.workload import Batch, DetectorWorkload
 from zoo.arguments import positive
+from zoo.structures import Sample
 
-MODEL = "demo_yolox"
-ROUNDS = 20
-QUICK = {"min_seconds": 0.0, "warmup_seconds": 2.0, "loaded": 1}
+MODEL, SIZE = "yolox_tiny_8x8_300e_coco", (128, 160)
+ROUNDS = 13
+QUICK = {"min_seconds": 0.0, "warmup_seconds": 2.0, "lap_calls": 2, "loaded": 1}
 SPAWN = multiprocessing.get_context("spawn")
 
 
@@ -59,7 +60,8 @@ def measure(slowdown: float, iterations: int) -> list[Record]:
     torch.set_num_threads(1)
     torch.manual_seed(0)
     model, device = zoo.build(MODEL), torch.device("cpu")
-    same, slower = (Repeated(model, pictures.generated(1, (128, 160))) for _ in range(2))
+    model.preprocess = unscaled
+    same, slower = (Repeated(model, pictures.generated(1, SIZE)) for _ in range(2))
     slower.rounds = round(ROUNDS * slowdown)
     parameters = steady.PROTOCOL.parameters(QUICK | {"min_iterations": iterations})
     del parameters["calibrate"]
@@ -67,6 +69,11 @@ def measure(slowdown: float, iterations: int) -> list[Record]:
         {"same": same, "calibration": Calibration(device), "slower": slower}, device, **parameters
     )
     return [record(timings[name], timings["calibration"]) for name in ("same", "slower")]
+
+
+def unscaled(picture: np.ndarray) -> Sample:
+    """A BGR picture of SIZE in its own size; this network takes pixels as they are."""
+    return Sample(torch.from_numpy(picture.transpose(2, 0, 1)).float(), SIZE, (1.0, 1.0), SIZE)
 
 
 def record(calls: list[Timed], calibration: list[Timed]) -> Record:
@@ -134,8 +141,8 @@ def parse() -> argparse.Namespace:
     """The options."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--runs", type=positive, default=50)
-    parser.add_argument("--processes", type=positive, default=5, help="measurements of each check (%(default)s)")
-    parser.add_argument("--iterations", type=positive, default=10, help="timed calls of each process (%(default)s)")
+    parser.add_argument("--processes", type=positive, default=3, help="measurements of each check (%(default)s)")
+    parser.add_argument("--iterations", type=positive, default=6, help="timed calls of each process (%(default)s)")
     parser.add_argument("--slowdown", type=float, default=1.15)
     parser.add_argument("--busy", type=int, default=2, help="disturbing processes (%(default)s)")
     return parser.parse_args()
