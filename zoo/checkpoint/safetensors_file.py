@@ -57,7 +57,8 @@ def read_header(file: BinaryIO, size: int) -> tuple[dict[str, object], int]:
     if length > min(limits.MAX_HEADER_BYTES, size - 8):
         raise CorruptCheckpoint("is truncated: its safetensors header reaches beyond its end")
     try:
-        header = json.loads(file.read(length), object_pairs_hook=table)
+        # From bytes, json would guess the encoding, and import what decodes it; the format is UTF-8.
+        header = json.loads(file.read(length).decode("utf-8"), object_pairs_hook=table)
     except (ValueError, RecursionError) as error:
         raise CorruptCheckpoint(f"has a broken safetensors header ({type(error).__name__})") from None
     if not isinstance(header, dict):

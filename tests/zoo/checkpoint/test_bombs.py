@@ -155,3 +155,10 @@ def test_headers_of_safetensors_are_refused(header, tmp_path):
     for function in (inspect, read):
         with pytest.raises(CorruptCheckpoint):
             function(tmp_path / "x.safetensors")
+
+
+def test_a_header_of_safetensors_in_another_encoding_is_refused(tmp_path):
+    data = "{}".encode("utf-16-le")
+    (tmp_path / "x.safetensors").write_bytes(struct.pack("<Q", len(data)) + data)
+    with pytest.raises(CorruptCheckpoint, match="broken safetensors header"):
+        read(tmp_path / "x.safetensors")
