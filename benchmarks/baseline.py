@@ -157,10 +157,10 @@ def together(records: Sequence[Record]) -> Entry:
     records: of one measurement, oldest first. At most RUNS count.
     """
     newest, commit = entry_of(records[-1]), records[-1].environment.get("commit")
+    if not newest.times:
+        return newest  # older ones do not stand in for what it lacks
     runs = [entry_of(r) for r in records[-RUNS:] if r.environment.get("commit") == commit]
-    runs = [run for run in runs if (run.clock, run.machine) == (newest.clock, newest.machine) and run.times]
-    if len(runs) < 2:
-        return newest
+    runs = [run for run in runs if (run.clock, run.machine) == (newest.clock, newest.machine)]
     return replace(newest, times=evenly([time for run in runs for time in run.times]), runs=len(runs))
 
 

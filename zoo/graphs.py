@@ -36,8 +36,9 @@ class ExportError(ZooError):
 class Kind(NamedTuple):
     """One kind of graph.
 
-    outputs: names. fields: of `Detections`, one for each output, where they are that. finish: from the network, the
-    outputs, the picture's frame and the input's (h, w) to detections in the frame's output coordinates.
+    outputs: names. compute: from the network, the input (1, 3, H, W) and the picture's frame in it to these outputs.
+    finish: from the network, the outputs, the picture's frame and the input's (h, w) to detections in the frame's
+    output coordinates.
     """
 
     outputs: tuple[str, ...]

@@ -28,7 +28,7 @@ from tqdm import tqdm
 import zoo
 from benchmarks import baseline, environment, pictures, regression
 from benchmarks.baseline import Baseline
-from benchmarks.calibration import CPU_SAMPLES, SAMPLES, Calibration
+from benchmarks.calibration import Calibration
 from benchmarks.protocols import steady
 from benchmarks.record import Record
 from benchmarks.timing import Timed
@@ -78,13 +78,9 @@ def unscaled(picture: np.ndarray) -> Sample:
 
 def record(calls: list[Timed], calibration: list[Timed]) -> Record:
     """A record of these calls."""
-    samples = {
-        "latency_s": [timed.seconds for timed in calls],
-        SAMPLES: [timed.seconds for timed in calibration],
-        "cpu_s": steady.cpu_times(calls) or [],
-        CPU_SAMPLES: steady.cpu_times(calibration) or [],
-    }
-    return Record(MODEL, "inference", "steady", samples=samples, environment=environment.describe("cpu"))
+    found = steady.measurement(calls, batch=1)
+    steady.add_calibration(found, calibration)
+    return Record(MODEL, "inference", "steady", samples=found.samples, environment=environment.describe("cpu"))
 
 
 def measure_apart(count: int, *args: Any) -> list[list[Record]]:

@@ -47,9 +47,7 @@ def measure(
     timings = interleave(workloads, device, *parameters)
     result = measurement(timings["detector"], workload.batch)
     if calibrate:
-        result.samples[SAMPLES] = [timed.seconds for timed in timings["calibration"]]
-        if (busy := cpu_times(timings["calibration"])) is not None:
-            result.samples[CPU_SAMPLES] = busy
+        add_calibration(result, timings["calibration"])
     return result
 
 
@@ -144,6 +142,13 @@ def measurement(timings: list[Timed], batch: int) -> Measurement:
     if (busy := cpu_times(timings)) is not None:
         samples["cpu_s"] = busy
     return Measurement({"fps": batch / float(np.median(seconds)), **summary(seconds)}, samples, len(seconds) * batch)
+
+
+def add_calibration(result: Measurement, timings: list[Timed]) -> None:
+    """Keep what the calibration took beside each call."""
+    result.samples[SAMPLES] = [timed.seconds for timed in timings]
+    if (busy := cpu_times(timings)) is not None:
+        result.samples[CPU_SAMPLES] = busy
 
 
 def cpu_times(timings: list[Timed]) -> list[float] | None:

@@ -78,6 +78,12 @@ def test_a_slowdown_of_all_processes_is_caught():
     assert verdicts(apart(1.0, 1.02, 0.98, 1.0, 0.97), slower)["relative time"] == "regression"
 
 
+def test_older_times_do_not_stand_in_for_those_that_the_newest_record_lacks():
+    before = apart(1.0, 1.0, 1.0)
+    bare = replace(before[-1], samples={"latency_s": [0.1] * 20}, time="2026-02-01T00:00:00")
+    assert verdicts(before, [*before, bare])["relative time"] == "missing"
+
+
 def test_measurements_of_older_code_do_not_hide_a_slowdown():
     before = apart(1.0, 1.0, 1.0, 1.0, 1.0, 1.0)
     assert verdicts(before, before + apart(1.15, commit="def", month=2))["relative time"] == "regression"

@@ -12,9 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zoo.errors import UsageError
+from zoo.models.training.segmentation import UNKNOWN
 from zoo.training.data_error import DataError
-
-UNKNOWN = 255
 
 
 @dataclass(frozen=True)

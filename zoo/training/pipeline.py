@@ -19,10 +19,10 @@ from zoo.augment.mixup import mixup
 from zoo.augment.mosaic import mosaic
 from zoo.augment.photometric import distort, shift_hsv
 from zoo.augment.resize import Scale, choose_scale, resize
+from zoo.models.training.segmentation import UNKNOWN
 from zoo.planes import normalize
 from zoo.preprocess import pad
 from zoo.recipes import Normalize, Pad, Preprocessing, Resize
-from zoo.training.class_maps import UNKNOWN
 from zoo.training.coco_folder import CocoFolder
 from zoo.training.order import Key, generator
 
@@ -149,14 +149,10 @@ def target_of(picture: Annotated, padded: tuple[int, int]) -> dict[str, Tensor]:
     if picture.ignored is not None and len(picture.ignored):
         target["ignored"] = torch.from_numpy(picture.ignored)
     if picture.masks is not None:
-        masks = np.zeros((len(picture.masks), *padded), bool)
-        masks[:, : picture.size[0], : picture.size[1]] = picture.masks
-        target["masks"] = torch.from_numpy(masks)
+        target["masks"] = torch.from_numpy(picture.masks.astype(bool))
     if picture.semantic is not None:
-        semantic = np.full(padded, UNKNOWN, np.uint8)
-        semantic[: picture.size[0], : picture.size[1]] = picture.semantic
-        target["semantic"] = torch.from_numpy(semantic)
-    return target
+        target["semantic"] = torch.from_numpy(picture.semantic)
+    return grown(target, *padded)
 
 
 def collate(samples: Sequence[Prepared]) -> Batch:
