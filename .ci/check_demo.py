@@ -15,9 +15,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks import cli
+from benchmarks.cli import main as cli
 from benchmarks.datasets import demo
-from zoo import manifest
+from zoo.manifest import api
 
 BASELINE = Path(__file__).resolve().parent / "demo_baseline.json"
 # One pass is enough for detections and sizes.
@@ -30,7 +30,7 @@ def measure(folder: str) -> str:
     """Measure every model of the demonstration that has weights. Returns the result store's name."""
     os.chdir(folder)  # records name the folder of the pictures, which must be the same everywhere
     data, store = demo.write("data", {"val": demo.SPLITS["val"]}), "results.db"
-    for name in manifest.list_models(family="demo"):
+    for name in api.list_models(family="demo"):
         bench("accuracy", name, "--data", str(data), "--results", store)
         bench("inference", name, "--images", f"{data}/val", "--limit", "4", "--results", store, *QUICK)
     return store

@@ -4,6 +4,6 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks.cli import main
+from benchmarks.cli.main import main
 
 sys.exit(main())

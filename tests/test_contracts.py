@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 import zoo
-from benchmarks.record import Record
+from benchmarks.results.record import Record
 from zoo.structures import Detections, Sample
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -48,15 +48,24 @@ def test_zoo_works_where_benchmarks_cannot_be_imported():
 @pytest.mark.parametrize(
     ("left", "right"),
     [
-        ("zoo.manifest", ("zoo.fetch", "zoo.checkpoint", "zoo.models", "zoo.loading")),
-        ("zoo.fetch", ("zoo.checkpoint", "zoo.models", "zoo.loading")),
-        ("zoo.files", ("zoo.checkpoint", "zoo.models", "zoo.loading")),
+        ("zoo.manifest.api", ("zoo.download", "zoo.checkpoint", "zoo.models", "zoo.loading")),
+        ("zoo.download.fetch", ("zoo.checkpoint", "zoo.models", "zoo.loading")),
+        ("zoo.download", ("zoo.checkpoint", "zoo.models", "zoo.loading")),
         ("zoo.checkpoint", ("zoo.models", "zoo.loading")),
-        ("benchmarks.record", ("benchmarks.reports", "benchmarks.inference", "benchmarks.protocols")),
-        ("benchmarks.results", ("benchmarks.reports", "benchmarks.inference", "benchmarks.protocols")),
-        ("benchmarks.protocols", ("benchmarks.inference", "benchmarks.results", "benchmarks.reports")),
-        ("benchmarks.inference", ("benchmarks.reports",)),
-        ("benchmarks.datasets", ("benchmarks.reports", "benchmarks.results")),
+        (
+            "benchmarks.results.record",
+            ("benchmarks.reports", "benchmarks.speed.inference", "benchmarks.speed.protocols"),
+        ),
+        (
+            "benchmarks.results.store",
+            ("benchmarks.reports", "benchmarks.speed.inference", "benchmarks.speed.protocols"),
+        ),
+        (
+            "benchmarks.speed.protocols",
+            ("benchmarks.speed.inference", "benchmarks.results.store", "benchmarks.reports"),
+        ),
+        ("benchmarks.speed.inference", ("benchmarks.reports",)),
+        ("benchmarks.datasets", ("benchmarks.reports", "benchmarks.results.store")),
     ],
 )
 def test_nothing_imports_from_its_right(left, right):
@@ -67,7 +76,7 @@ def test_nothing_imports_from_its_right(left, right):
             assert wrong == [], f"{name} imports {wrong}"
 
 
-@pytest.mark.parametrize("statement", ["import zoo", "import zoo.cli", "import zoo; zoo.list_models()"])
+@pytest.mark.parametrize("statement", ["import zoo", "import zoo.cli.main", "import zoo; zoo.list_models()"])
 def test_looking_around_never_imports_torch(statement):
     code = f"import sys\n{statement}\nassert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT, timeout=60)
@@ -143,9 +152,9 @@ def test_every_dependency_has_a_sentence():
 
 
 def test_every_command_explains_itself():
-    from benchmarks.cli import COMMANDS as BENCH
-    from zoo.cli import COMMANDS as ZOO
+    from benchmarks.cli.main import COMMANDS as BENCH
+    from zoo.cli.main import COMMANDS as ZOO
 
-    for commands, program in ((ZOO, "zoo.cli"), (BENCH, "benchmarks.cli")):
+    for commands, program in ((ZOO, "zoo.cli.main"), (BENCH, "benchmarks.cli.main")):
         for name, command in commands.items():
             assert command.help and (ROOT / (command.module.replace(".", "/") + ".py")).exists(), (program, name)

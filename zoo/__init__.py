@@ -8,6 +8,9 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+# Eager, unlike the rest: a module of this name exists too, and whoever imports it later would put it in the function's
+# place. It is cheap to import.
+from zoo.download.fetch import fetch
 from zoo.errors import (
     BuildError,
     CorruptCheckpoint,
@@ -21,21 +24,17 @@ from zoo.errors import (
     ZooError,
 )
 
-# Eager, unlike the rest: a module of this name exists too, and whoever imports it later would put it in the function's
-# place. It is cheap to import.
-from zoo.fetch import fetch
-
 __version__ = "0.1.0"
 
 # Public name -> the module that defines it; imported on first use.
 _HOME = {
-    "Entry": "zoo.manifest",
-    "list_models": "zoo.manifest",
-    "get": "zoo.manifest",
+    "Entry": "zoo.manifest.api",
+    "list_models": "zoo.manifest.api",
+    "get": "zoo.manifest.api",
     "build": "zoo.loading",
     "load": "zoo.loading",
     "load_file": "zoo.loading",
-    "preprocessor": "zoo.preprocess",
+    "preprocessor": "zoo.preprocessing.preprocess",
     "Detections": "zoo.structures",
     "Sample": "zoo.structures",
 }
@@ -65,8 +64,8 @@ __all__ = [
 
 if TYPE_CHECKING:
     from zoo.loading import build, load, load_file
-    from zoo.manifest import Entry, get, list_models
-    from zoo.preprocess import preprocessor
+    from zoo.manifest.api import Entry, get, list_models
+    from zoo.preprocessing.preprocess import preprocessor
     from zoo.structures import Detections, Sample
 
 

@@ -56,3 +56,7 @@ class UnreadableImage(ZooError):
 
 class NotTrainable(ZooError):
     """This component has no losses yet."""
+
+
+class DataError(ZooError):
+    """A dataset folder or its annotations cannot be used."""

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zoo import manifest
 from zoo.errors import BuildError
+from zoo.manifest import api
 from zoo.models.build import build_detector
 from zoo.models.detectors.base import Detector
 
@@ -23,15 +23,15 @@ def build(name_or_spec: str | Mapping[str, Any]) -> Detector:
     """
     if not isinstance(name_or_spec, str):
         return build_detector(unwrap(name_or_spec))
-    from zoo.preprocess import preprocessor
+    from zoo.preprocessing.preprocess import preprocessor
 
-    description = manifest.architecture(name_or_spec)
+    description = api.architecture(name_or_spec)
     try:
         model = build_detector(description)
     except BuildError as error:
         raise BuildError(f"{place(name_or_spec, description, error)}: {error}") from None
     model.preprocess = preprocessor(name_or_spec)
-    model.classes = manifest.dataset(manifest.representative(name_or_spec).dataset).classes
+    model.classes = api.dataset(api.representative(name_or_spec).dataset).classes
     return model
 
 
@@ -46,7 +46,7 @@ def unwrap(spec: Mapping[str, Any]) -> Mapping[str, Any]:
 def place(name: str, description: Mapping[str, Any], error: BuildError) -> str:
     """`file:line` of what an error is about, as exactly as the manifest can tell; the name itself otherwise."""
     paths = [path for path, part in parts(description) if part.get("type") == error.kind]
-    places = (manifest.where(name, [*path, key]) for path in paths for key in (error.field, "type") if key)
+    places = (api.where(name, [*path, key]) for path in paths for key in (error.field, "type") if key)
     return next((found for found in places if found), name)
 
 
@@ -64,7 +64,7 @@ def parts(description: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[
 def load(name: str, device: str = "cpu") -> Detector:
     """A published model with its weights: fetched, built, strictly loaded, in eval mode."""
     from zoo.checkpoint import read
-    from zoo.fetch import fetch
+    from zoo.download.fetch import fetch
 
     path = fetch(name)
     return fill(build_named(name), read(path), device)
@@ -78,7 +78,7 @@ def load_file(path: str | Path, name: str | None = None, device: str = "cpu") ->
     Raises UnsafeCheckpoint, CorruptCheckpoint, MismatchedCheckpoint, UnknownModel, BuildError.
     """
     from zoo.checkpoint import read
-    from zoo.checkpoint.config_text import class_names
+    from zoo.checkpoint.config.mmdet_config import class_names
 
     if name is None:
         checkpoint = read(path)
@@ -106,19 +106,19 @@ def build_named(name: str) -> Detector:
 
 def set_receptive_fields(model: Detector, name: str) -> None:
     """The dilations that a model's published weights need on top of its architecture, where there are any."""
-    from zoo.models.receptive_fields import dilate
+    from zoo.models.rfnext import dilate
 
-    known = manifest.catalog()
-    fields = manifest.get(name).receptive_fields if name in known.models or name in known.aliases else None
+    known = api.catalog()
+    fields = api.get(name).receptive_fields if name in known.models or name in known.aliases else None
     if fields is not None:
         dilate(model, fields.dilations, fields.skip, fields.branches)
 
 
 def build_from_meta(meta: Mapping[str, Any]) -> Detector:
     """The network that a checkpoint's own config text describes, with its test pipeline and class names."""
-    from zoo.checkpoint.config_text import describe
-    from zoo.models.absent import absent
-    from zoo.preprocess import preprocessor
+    from zoo.checkpoint.config.mmdet_config import describe
+    from zoo.models.unsupported import absent
+    from zoo.preprocessing.preprocess import preprocessor
 
     config = describe(meta, absent)
     model = build_detector(config.model)

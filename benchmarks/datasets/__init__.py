@@ -16,8 +16,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
-from benchmarks.datasets.found import Found, compact
-from benchmarks.datasets.layout import DatasetError, UnknownDataset
+from benchmarks.datasets.files import DatasetError, UnknownDataset
+from benchmarks.datasets.predictions import Found, compact
 from benchmarks.datasets.request import ENGINES, PROTOCOLS, Picture, Request
 
 __all__ = [

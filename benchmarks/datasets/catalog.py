@@ -9,7 +9,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.datasets.layout import DatasetError, UnknownDataset
+from benchmarks.datasets.files import DatasetError, UnknownDataset
 from benchmarks.datasets.request import Request
 from zoo.errors import UsageError
 

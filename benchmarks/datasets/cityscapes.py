@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from benchmarks.datasets import cityscapes_metric, coco_metric, coco_results
 from benchmarks.datasets.coco import match_categories
-from benchmarks.datasets.found import Found
-from benchmarks.datasets.layout import DatasetError, require_folder
+from benchmarks.datasets.files import DatasetError, require_folder
+from benchmarks.datasets.predictions import Found
 from benchmarks.datasets.request import Picture, Request
-from zoo.coco_format import encode_masks
+from zoo.coco_format.results import encode_masks
 
 # The labels that have instances and are evaluated, by Cityscapes' own numbers.
 CATEGORIES = {

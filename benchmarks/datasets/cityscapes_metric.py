@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
-from benchmarks.datasets.found import Found
+from benchmarks.datasets.predictions import Found
 
 THRESHOLDS = tuple(np.arange(0.5, 1.0, 0.05))
 SMALLEST = 100  # pixels

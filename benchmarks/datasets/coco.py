@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.datasets import coco_metric, coco_results, proposal_recall
-from benchmarks.datasets.found import Found
-from benchmarks.datasets.layout import DatasetError, read_json, require_folder
+from benchmarks.datasets.files import DatasetError, read_json, require_folder
+from benchmarks.datasets.predictions import Found
 from benchmarks.datasets.request import Picture, Request
 
 

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.datasets.found import Found
-from zoo.coco_format import to_results
+from benchmarks.datasets.predictions import Found
+from zoo.coco_format.results import to_results
 
 # Rows with a box or, for masks, a mask only (a box beside it would decide how large the detection is); or (N, 7)
 # float64 of image id, x, y, width, height, score and category id, which takes a tenth of the memory.

@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from zoo.coco_format import encode_masks
+from zoo.coco_format.results import encode_masks
 
 CLASSES = ("disk", "square", "triangle", "cross")
 SPLITS = {"train": 400, "val": 100}

@@ -19,8 +19,8 @@ import hotcoco
 from benchmarks.datasets import coco_results, streaming
 from benchmarks.datasets.coco_metric import IOU_TYPE
 from benchmarks.datasets.coco_results import Source
-from benchmarks.datasets.found import Found
-from benchmarks.datasets.layout import DatasetError, read_json, require_folder
+from benchmarks.datasets.files import DatasetError, read_json, require_folder
+from benchmarks.datasets.predictions import Found
 from benchmarks.datasets.request import Picture, Request
 
 NAMES = {

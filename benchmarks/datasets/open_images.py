@@ -17,9 +17,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
-from benchmarks.datasets.found import Found
-from benchmarks.datasets.layout import DatasetError, read_text, require_file, require_folder
+from benchmarks.datasets.files import DatasetError, read_text, require_file, require_folder
 from benchmarks.datasets.mean_ap import Bools, Floats, Ranked, average_precision, join, match, mean, overlaps
+from benchmarks.datasets.predictions import Found
 from benchmarks.datasets.request import Picture, Request
 
 ORIENTATION = 0x0112  # EXIF's tag

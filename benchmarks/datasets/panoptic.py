@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from benchmarks.datasets import panoptic_results
 from benchmarks.datasets.coco import CocoDataset
-from benchmarks.datasets.found import Found
-from benchmarks.datasets.layout import DatasetError, read_json, require_file, require_folder
+from benchmarks.datasets.files import DatasetError, read_json, require_file, require_folder
+from benchmarks.datasets.predictions import Found
 from benchmarks.datasets.request import Picture, Request
 from zoo.structures import INSTANCE
 

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.datasets.found import Found
+from benchmarks.datasets.predictions import Found
 from zoo.errors import UsageError, ZooError
 
 if TYPE_CHECKING:

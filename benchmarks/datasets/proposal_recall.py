@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.datasets.found import Found
 from benchmarks.datasets.mean_ap import Floats, overlaps
+from benchmarks.datasets.predictions import Found
 
 LIMITS = (100, 300, 1000)
 THRESHOLDS = np.linspace(0.5, 0.95, 10)

@@ -12,11 +12,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from benchmarks.datasets.found import Found
-from benchmarks.datasets.layout import DatasetError, read_text, require_folder
+from benchmarks.datasets.files import DatasetError, read_text, require_folder
 from benchmarks.datasets.mean_ap import Ranked, average_precision, join, match, mean, overlaps
+from benchmarks.datasets.predictions import Found
 from benchmarks.datasets.request import Picture, Request
-from zoo import manifest
+from zoo.manifest import api
 
 
 class Objects(NamedTuple):
@@ -33,7 +33,7 @@ class VocDataset:
     def __init__(self, name: str, root: Path, request: Request, folder: str, split: str) -> None:
         self.name, self.root, self.folder = name, root, root / folder
         self.eleven_points = folder == "VOC2007"
-        self.classes = request.classes or manifest.dataset("voc_0712").classes
+        self.classes = request.classes or api.dataset("voc_0712").classes
         self.category_ids = list(range(1, len(self.classes) + 1))
         listed = read_text(self.folder / "ImageSets" / "Main" / f"{split}.txt", name).split("\n")
         pictures = require_folder(self.folder / "JPEGImages", name)

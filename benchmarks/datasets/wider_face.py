@@ -14,9 +14,9 @@ import numpy as np
 from scipy.io import loadmat
 from scipy.io.matlab import MatReadError
 
-from benchmarks.datasets.found import Found
-from benchmarks.datasets.layout import DatasetError, require_file, require_folder
+from benchmarks.datasets.files import DatasetError, require_file, require_folder
 from benchmarks.datasets.mean_ap import Bools, Floats, area, overlaps
+from benchmarks.datasets.predictions import Found
 from benchmarks.datasets.request import Picture, Request
 
 SUBSETS = ("easy", "medium", "hard")

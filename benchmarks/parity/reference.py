@@ -96,7 +96,7 @@ def read(name: str, folder: Path = FOLDER) -> Reference:
     """The record of an architecture, or of the architecture of a model. Raises UsageError when there is none."""
     path = folder / (name + SUFFIX)
     if not path.exists():
-        from zoo.manifest import architecture_name
+        from zoo.manifest.api import architecture_name
 
         path = folder / (architecture_name(name) + SUFFIX)
     if not path.exists():

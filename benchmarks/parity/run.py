@@ -11,13 +11,13 @@ import torch
 from torch import nn
 
 import zoo
-from benchmarks import environment
-from benchmarks import options as speedups
-from benchmarks.options import Options
 from benchmarks.parity import compare, formula, reference
 from benchmarks.parity.compare import TOLERANCES, Gap
 from benchmarks.parity.reference import Reference
-from benchmarks.record import Record
+from benchmarks.results.record import Record
+from benchmarks.speed import optimizations as speedups
+from benchmarks.speed.optimizations import Options
+from benchmarks.system import environment
 from zoo.errors import ZooError
 from zoo.structures import Detections
 

@@ -27,10 +27,11 @@ import torch
 from torch import Tensor
 
 import zoo
-from benchmarks import accuracy, sharding
+from benchmarks.accuracy import measure as accuracy
+from benchmarks.accuracy import sharding
 from benchmarks.datasets import Dataset, Request, demo, open_dataset
-from benchmarks.memory import MemoryMeter, resident_mib
 from benchmarks.perf import stand_in
+from benchmarks.system.memory import MemoryMeter, resident_mib
 from zoo.structures import Detections, Sample
 
 MOMENTS = ("a tenth", "half", "all", "peak")

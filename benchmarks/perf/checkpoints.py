@@ -23,9 +23,9 @@ import torch
 from torchvision.models import resnet101
 
 from zoo.checkpoint import Checkpoint, read
-from zoo.checkpoint.reading import read_file
-from zoo.files.obtain import obtain
-from zoo.files.remote import RemoteFile
+from zoo.checkpoint.read import read_file
+from zoo.download.fetch_file import obtain
+from zoo.download.remote_file import RemoteFile
 
 
 def main() -> None:

@@ -23,8 +23,8 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from statistics import median
 
-from zoo.files.obtain import obtain
-from zoo.files.remote import RemoteFile
+from zoo.download.fetch_file import obtain
+from zoo.download.remote_file import RemoteFile
 
 SIZE = 170_000_000
 BLOCK = 1_000_000

@@ -22,8 +22,8 @@ from pycocotools import mask as coco_mask
 from torch import Tensor
 
 from benchmarks.datasets import coco_metric, coco_results
-from benchmarks.datasets.found import Found
-from zoo.coco_format import encode_masks
+from benchmarks.datasets.predictions import Found
+from zoo.coco_format.results import encode_masks
 
 T = TypeVar("T")
 CLASSES, WIDTH, HEIGHT = 80, 640, 480

@@ -21,10 +21,10 @@ from typing import Any
 import torch
 
 import zoo
-from benchmarks import pictures, protocols
-from benchmarks.tables import format_table
-from benchmarks.timing import median_interval
-from benchmarks.workload import DetectorWorkload
+from benchmarks.reports.text_table import format_table
+from benchmarks.speed import images, protocols
+from benchmarks.speed.workload import DetectorWorkload
+from benchmarks.system.timing import median_interval
 
 NETWORK, LIMIT = "yolox_tiny_8x8_300e_coco", 0.02
 # Protocol -> its parameters for a number of calls.
@@ -65,7 +65,7 @@ class Loaded:
     batch = 1
 
     def __init__(self, model: Any, calls: int, device: torch.device) -> None:
-        self.workload = DetectorWorkload(model, pictures.generated(2), device)
+        self.workload = DetectorWorkload(model, images.generated(2), device)
         self.batches = [self.workload.load(i % 2) for i in range(calls)]
         self.calls = 0
 

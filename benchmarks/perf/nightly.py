@@ -22,9 +22,9 @@ from statistics import median
 from typing import Any, NamedTuple
 
 import zoo
-from benchmarks.record import Record
-from benchmarks.results import Store
-from zoo.entry import Entry
+from benchmarks.results.record import Record
+from benchmarks.results.store import Store
+from zoo.manifest.entry import Entry
 
 # How many pictures the split that results are published for has, as the data sets' authors say; others: as COCO.
 PICTURES = {

@@ -19,13 +19,13 @@ from torch import Tensor
 from torchvision.ops import nms
 
 from benchmarks.perf.checkpoints import interleaved
-from zoo.models.layers.boxes import pairwise_iou
+from zoo.models.box_ops import pairwise_iou
 from zoo.models.layers.carafe import carafe
 from zoo.models.layers.masked_conv import MaskedConv2d
 from zoo.models.layers.nms import batched_nms
 from zoo.models.layers.soft_nms import soft_nms
-from zoo.models.queries.deformable_attention import sample_levels
 from zoo.models.roi_heads.deform_roi_pool import deform_roi_pool
+from zoo.models.transformer.deformable_attention import sample_levels
 
 Way = Callable[[], Tensor]
 

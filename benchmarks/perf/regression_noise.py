@@ -26,14 +26,16 @@ import torch
 from tqdm import tqdm
 
 import zoo
-from benchmarks import baseline, environment, pictures, regression
-from benchmarks.baseline import Baseline
-from benchmarks.calibration import Calibration
-from benchmarks.protocols import steady
-from benchmarks.record import Record
-from benchmarks.timing import Timed
-from benchmarks.workload import Batch, DetectorWorkload
-from zoo.arguments import positive
+from benchmarks.results import baseline, regression
+from benchmarks.results.baseline import Baseline
+from benchmarks.results.record import Record
+from benchmarks.speed import images
+from benchmarks.speed.protocols import interleaved
+from benchmarks.speed.workload import Batch, DetectorWorkload
+from benchmarks.system import environment
+from benchmarks.system.calibration import Calibration
+from benchmarks.system.timing import Timed
+from zoo.cli.argument_types import positive
 from zoo.structures import Sample
 
 MODEL, SIZE = "yolox_tiny_8x8_300e_coco", (128, 160)
@@ -61,11 +63,11 @@ def measure(slowdown: float, iterations: int) -> list[Record]:
     torch.manual_seed(0)
     model, device = zoo.build(MODEL), torch.device("cpu")
     model.preprocess = unscaled
-    same, slower = (Repeated(model, pictures.generated(1, SIZE)) for _ in range(2))
+    same, slower = (Repeated(model, images.generated(1, SIZE)) for _ in range(2))
     slower.rounds = round(ROUNDS * slowdown)
-    parameters = steady.PROTOCOL.parameters(QUICK | {"min_iterations": iterations})
+    parameters = interleaved.PROTOCOL.parameters(QUICK | {"min_iterations": iterations})
     del parameters["calibrate"]
-    timings = steady.interleave(
+    timings = interleaved.interleave(
         {"same": same, "calibration": Calibration(device), "slower": slower}, device, **parameters
     )
     return [record(timings[name], timings["calibration"]) for name in ("same", "slower")]
@@ -78,8 +80,8 @@ def unscaled(picture: np.ndarray) -> Sample:
 
 def record(calls: list[Timed], calibration: list[Timed]) -> Record:
     """A record of these calls."""
-    found = steady.measurement(calls, batch=1)
-    steady.add_calibration(found, calibration)
+    found = interleaved.measurement(calls, batch=1)
+    interleaved.add_calibration(found, calibration)
     return Record(MODEL, "inference", "steady", samples=found.samples, environment=environment.describe("cpu"))
 
 

@@ -21,9 +21,9 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
-from benchmarks import storage
-from benchmarks.record import Record
-from benchmarks.results import Store
+from benchmarks.results import sqlite
+from benchmarks.results.record import Record
+from benchmarks.results.store import Store
 
 MODELS, SWEEP_ROWS, WRITERS, EACH = 562, 562, 4, 50
 FIRST = datetime(2020, 1, 1, tzinfo=timezone.utc)
@@ -61,11 +61,11 @@ def measure(records: int, small: int, rounds: int) -> dict[str, Any]:
 
 def fill(store: Store, count: int) -> float:
     """Write `count` records in the tables' first version; returns seconds."""
-    upgrades, storage.UPGRADES = storage.UPGRADES, storage.UPGRADES[:1]
+    upgrades, sqlite.UPGRADES = sqlite.UPGRADES, sqlite.UPGRADES[:1]
     try:
         return timed(lambda: store.extend(generate(count)))
     finally:
-        storage.UPGRADES = upgrades
+        sqlite.UPGRADES = upgrades
 
 
 def generate(count: int) -> Iterator[Record]:

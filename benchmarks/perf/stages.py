@@ -36,13 +36,14 @@ from torchvision.models.detection.roi_heads import paste_masks_in_image
 from torchvision.models.detection.transform import GeneralizedRCNNTransform
 from torchvision.ops import nms
 
-from benchmarks import compare, options, pictures
-from benchmarks.options import Options
 from benchmarks.perf.checkpoints import interleaved
 from benchmarks.perf.evaluation import box_numbers, discs, generate, whole_mask
-from benchmarks.workload import DetectorWorkload
-from zoo.coco_format import encode_masks
-from zoo.models.layers import memory
+from benchmarks.speed import compare, optimizations
+from benchmarks.speed import images as pictures
+from benchmarks.speed.optimizations import Options
+from benchmarks.speed.workload import DetectorWorkload
+from zoo.coco_format.results import encode_masks
+from zoo.models.layers import memory_format
 from zoo.models.layers.masks import paste_masks
 from zoo.models.roi_heads.extractor import rois_of
 from zoo.structures import Frame
@@ -130,7 +131,7 @@ def line(row: dict[str, Any]) -> str:
 @contextmanager
 def plainly() -> Iterator[None]:
     """Without what makes inference faster than training."""
-    with patch.object(memory, "unrecorded", bool):
+    with patch.object(memory_format, "unrecorded", bool):
         yield
 
 
@@ -299,7 +300,7 @@ def whole(scene: Scene) -> Ways:
 
 def whole_faster(scene: Scene) -> Ways:
     """The same, ours with its options on."""
-    fast: Any = options.apply(scene.ours, FASTER)
+    fast: Any = optimizations.apply(scene.ours, FASTER)
     workload = DetectorWorkload(fast, [], precision=FASTER.precision, channels_last=FASTER.channels_last)
 
     def ours() -> Any:

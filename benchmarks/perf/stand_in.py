@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 import zoo
-from benchmarks import pictures
 from benchmarks.datasets import Request
 from benchmarks.datasets.coco import CocoDataset
 from benchmarks.perf.evaluation import generate
+from benchmarks.speed import images as pictures
 from zoo.structures import Detections, Frame, Sample
 
 DIFFERENT = 16

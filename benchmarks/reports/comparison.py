@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks import selection
-from benchmarks.record import Record
 from benchmarks.reports.table import Cell, Link, Table
-from zoo import manifest
+from benchmarks.results import selection
+from benchmarks.results.record import Record
+from zoo.manifest import api
 
 FILE = "reference_comparison.yaml"
 MEASURED = ("measured", "measured with", "ratio")
@@ -20,7 +20,7 @@ def read_facts(folder: Path | None = None) -> dict[str, Any]:
     """The published tables, from the manifests."""
     import yaml
 
-    from zoo.yaml_files import builtin_files
+    from zoo.manifest.yaml_io import builtin_files
 
     return yaml.safe_load(((folder or builtin_files()[0].parent) / FILE).read_text(encoding="utf-8"))
 
@@ -66,7 +66,7 @@ def throughput(facts: Mapping[str, Any], records: Sequence[Record]) -> Table:
 def accuracy(pairs: Sequence[Mapping[str, Any]], records: Sequence[Record]) -> Table:
     """Box and mask AP of models that both trained under the same settings."""
     rows = []
-    accuracies = selection.accuracies(records, [manifest.get(pair["models"][0]) for pair in pairs])
+    accuracies = selection.accuracies(records, [api.get(pair["models"][0]) for pair in pairs])
     for pair in pairs:
         found = accuracies.get(pair["models"][0])
         for metric, published in pair["accuracy"]["mmdetection"].items():

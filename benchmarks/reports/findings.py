@@ -7,8 +7,8 @@ from dataclasses import asdict
 from typing import Any
 from xml.etree import ElementTree
 
-from benchmarks.regression import Finding
-from benchmarks.tables import format_table
+from benchmarks.reports.text_table import format_table
+from benchmarks.results.regression import Finding
 
 # Of some 300 bytes each.
 SUMMARY_ROWS = 2000

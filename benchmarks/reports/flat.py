@@ -8,8 +8,8 @@ from typing import Any
 
 import pandas as pd
 
-from benchmarks.record import Record
 from benchmarks.reports.table import Link, Table
+from benchmarks.results.record import Record
 
 FIELDS = ("id", "time", "model", "kind", "protocol", "status", "reason", "checkpoint", "manifest")
 

@@ -11,13 +11,13 @@ from collections.abc import Sequence
 from importlib import resources
 from typing import TYPE_CHECKING
 
-from benchmarks.record import Record, plain
-from benchmarks.reports import page
-from benchmarks.reports.page import CURVES, Pictures
+from benchmarks.reports import html_data
+from benchmarks.reports.html_data import CURVES, Pictures
+from benchmarks.results.record import Record, plain
 from zoo.errors import UsageError
 
 if TYPE_CHECKING:
-    from zoo.manifest import Entry
+    from zoo.manifest.api import Entry
 
 __all__ = ["CURVES", "render"]
 
@@ -27,7 +27,7 @@ SCRIPTS = ("page.js", "table.js", "plot.js", "model.js", "start.js")
 
 def render(entries: Sequence[Entry], records: Sequence[Record], pictures: Pictures | None = None) -> str:
     """The page. pictures: of detections, per model. Raises UsageError without the plotting library."""
-    data = page.content(entries, records, pictures or {})
+    data = html_data.content(entries, records, pictures or {})
     parts = {
         "STYLE": asset("report.css"),
         "SCRIPT": "\n".join(asset(name) for name in SCRIPTS),

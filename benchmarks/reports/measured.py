@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from benchmarks import readings
-from benchmarks.record import Record
+from benchmarks.accuracy import published_metrics
 from benchmarks.reports import rivals
 from benchmarks.reports.table import Cell, Table
-from benchmarks.selection import find, memory_mib, percent
+from benchmarks.results.record import Record
+from benchmarks.results.selection import find, memory_mib, percent
 
 if TYPE_CHECKING:
-    from zoo.manifest import Entry
+    from zoo.manifest.api import Entry
 
 Lookup = Callable[[str], "Entry | None"]
 SPEED_COLUMNS = (
@@ -148,7 +148,7 @@ def accuracy_rows(record: Record, entry: Entry | None) -> list[dict[str, Cell]]:
         "machine": machine(record),
     }
     known = [name for name, value in record.metrics.items() if isinstance(value, float) and value >= 0]
-    compared = readings.compare(entry, p, record.metrics) if entry else []
+    compared = published_metrics.compare(entry, p, record.metrics) if entry else []
     rows = compared or [{"metric": name, "measured": percent(record, name)} for name in known]
     return [{**common, **row} for row in rows]
 

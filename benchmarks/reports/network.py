@@ -6,18 +6,18 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.reports.table import Cell
-from zoo import manifest
-from zoo.recipes import CenterPad, Resize
+from zoo.manifest import api
+from zoo.preprocessing.recipe import CenterPad, Resize
 
 if TYPE_CHECKING:
-    from zoo.manifest import Entry
+    from zoo.manifest.api import Entry
 
 
 def network(entry: Entry) -> dict[str, Cell]:
     """Backbone, style and configuration; nothing where the network is not described."""
     if entry.architecture is None:
         return {}
-    description = manifest.architecture(entry.architecture)
+    description = api.architecture(entry.architecture)
     backbone = description.get("backbone", {})
     facts = [description["type"], neck(description), input_size(entry), *unusual(backbone), entry.training.precision]
     return {
@@ -45,7 +45,7 @@ def neck(description: Mapping[str, Any]) -> str:
 
 def input_size(entry: Entry) -> str:
     """How large pictures come in: `1333x800` at most, or `300x300 stretched`, or their own size."""
-    for step in manifest.preprocessing(entry.name).steps:
+    for step in api.preprocessing(entry.name).steps:
         if isinstance(step, Resize) and step.scale:
             return f"{step.scale[0]}x{step.scale[1]}" + ("" if step.keep_ratio else " stretched")
         if isinstance(step, CenterPad):

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from benchmarks.readings import measured_name
-from benchmarks.record import Record
+from benchmarks.accuracy.published_metrics import measured_name
 from benchmarks.reports.network import network
 from benchmarks.reports.table import Cell, Link, Table
-from benchmarks.selection import accuracies, memory_mib, newest, percent
+from benchmarks.results.record import Record
+from benchmarks.results.selection import accuracies, memory_mib, newest, percent
 
 if TYPE_CHECKING:
-    from zoo.manifest import Entry
+    from zoo.manifest.api import Entry
 
 # Column -> key of a published metric, in the order of the zoo's own pages.
 METRICS = {

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from benchmarks.record import Record
 from benchmarks.reports.table import Cell, Table
+from benchmarks.results.record import Record
 
 COLUMNS = (
     "model",

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from zoo.models.detectors.base import Detector
-from zoo.preprocess import read_image
+from zoo.preprocessing.preprocess import read_image
 from zoo.structures import Detections, Frame, Sample
 
 COLOURS = ((230, 30, 30), (30, 200, 30), (40, 40, 230))  # as tests/data/scenes.py paints the classes

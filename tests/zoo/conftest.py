@@ -6,7 +6,7 @@ import hashlib
 
 import pytest
 
-from zoo import manifest
+from zoo.manifest import api
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ models:
     aliases: [mine]
     architecture: yolox_nano_8x8_300e_coco
     normalization: none
-    preprocessing: {manifest.get("yolox_nano_8x8_300e_coco").preprocessing}
+    preprocessing: {api.get("yolox_nano_8x8_300e_coco").preprocessing}
     dataset: coco_2017
     checkpoint: {{path: mine/nano.pth, sha256: "{digits}"}}
 """

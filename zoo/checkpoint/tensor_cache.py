@@ -10,11 +10,11 @@ import json
 from contextlib import suppress
 from pathlib import Path
 
-from zoo.checkpoint.contents import Contents
-from zoo.checkpoint.opening import open_checkpoint
-from zoo.checkpoint.reading import Checkpoint
+from zoo.checkpoint.formats.contents import Contents
+from zoo.checkpoint.formats.open import open_checkpoint
+from zoo.checkpoint.read import Checkpoint
+from zoo.download import cache
 from zoo.errors import ZooError
-from zoo.files import cache
 
 
 def copy_path(path: Path) -> Path | None:
@@ -37,7 +37,7 @@ def open_copy(path: Path | None) -> Contents | None:
 
 def in_order(contents: Contents) -> list[str] | None:
     """The names in the order of the original, and None for a file that does not tell."""
-    from zoo.checkpoint.writing import NAMES
+    from zoo.checkpoint.save import NAMES
 
     root = contents.root
     assert isinstance(root, dict)
@@ -50,8 +50,8 @@ def in_order(contents: Contents) -> list[str] | None:
 
 def keep(checkpoint: Checkpoint, path: Path | None) -> None:
     """Write the fast copy; a full disk or an unusual tensor is no reason to fail."""
-    from zoo.checkpoint.writing import save
-    from zoo.files.transfer import check_space
+    from zoo.checkpoint.save import save
+    from zoo.download.transfer import check_space
 
     if path is None:
         return

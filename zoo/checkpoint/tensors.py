@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, BinaryIO
 
-from zoo.checkpoint.contents import Contents, Span
-from zoo.checkpoint.values import ITEM_SIZES, ArrayData, Slice, StorageRef, TensorRef
+from zoo.checkpoint.formats.contents import Contents, Span
+from zoo.checkpoint.pickle_reader.values import ITEM_SIZES, ArrayData, Slice, StorageRef, TensorRef
 from zoo.errors import CorruptCheckpoint
 
 if TYPE_CHECKING:

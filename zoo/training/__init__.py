@@ -1,1 +1,1 @@
-"""The parts of `zoo.train`: data, order of pictures, optimiser, schedule, averages, state, published file."""
+"""Training: trainer, recipe, data, optimizer, checkpoints and logs."""

@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
-from zoo.augment.annotated import Annotated
-from zoo.preprocess import read_image
-from zoo.training.class_maps import ClassMaps
-from zoo.training.data_error import DataError
+from zoo.errors import DataError
+from zoo.preprocessing.preprocess import read_image
+from zoo.training.augmentation.annotated_image import Annotated
+from zoo.training.semantic_maps import ClassMaps
 
 LEAST_SIDE = 32  # the reference trains on no smaller picture
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from zoo.entry import Training
-from zoo.training.pipeline import Augmentation
+from zoo.manifest.entry import Training
+from zoo.training.dataset import Augmentation
 
 SCHEDULES = {"1x": 12, "2x": 24, "3x": 36, "20e": 20, "300e": 300}  # epochs
 

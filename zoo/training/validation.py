@@ -15,10 +15,10 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 from torch import Tensor
 
-from zoo.coco_format import encode_masks, to_results
+from zoo.coco_format.results import encode_masks, to_results
 from zoo.models.detectors.base import Detector
-from zoo.preprocess import preprocessor
-from zoo.recipes import Preprocessing
+from zoo.preprocessing.preprocess import preprocessor
+from zoo.preprocessing.recipe import Preprocessing
 
 KEYS = ("mAP", "mAP_50", "mAP_75", "mAP_s", "mAP_m", "mAP_l")
 

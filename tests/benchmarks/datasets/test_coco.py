@@ -22,7 +22,7 @@ from benchmarks.datasets import (
     streaming,
 )
 from benchmarks.datasets.coco_results import Source, coco_results
-from zoo.coco_format import encode_masks
+from zoo.coco_format.results import encode_masks
 from zoo.structures import Detections
 
 TINY = Path(__file__).parents[2] / "data" / "coco"

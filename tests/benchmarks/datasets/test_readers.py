@@ -12,15 +12,15 @@ import pytest
 import torch
 from PIL import Image
 
-from benchmarks import cli
-from benchmarks.accuracy import write_results
+from benchmarks.accuracy.measure import write_results
+from benchmarks.cli import main
 from benchmarks.datasets import Dataset, DatasetError, Found, Request, compact, open_dataset
 from benchmarks.datasets.catalog import DATASETS, check, spec
 from benchmarks.datasets.open_images import picture_size
 from tests.data.scenes import SCENES, Scene
-from zoo import manifest
 from zoo.errors import UsageError
-from zoo.preprocess import read_image
+from zoo.manifest import api
+from zoo.preprocessing.preprocess import read_image
 from zoo.structures import Detections
 
 DATA = Path(__file__).parents[2] / "data"
@@ -289,11 +289,11 @@ def test_a_broken_file_is_one_sentence_with_its_name(name: str, file: str, conte
 
 
 def test_every_data_set_of_the_manifests_can_be_evaluated() -> None:
-    assert set(manifest.catalog().datasets) <= set(DATASETS)
+    assert set(api.catalog().datasets) <= set(DATASETS)
 
 
 def test_every_published_number_belongs_to_a_data_set_and_split_that_we_evaluate() -> None:
-    entries = [manifest.get(name) for name in manifest.list_models()]
+    entries = [api.get(name) for name in api.list_models()]
     apart = [e.name for e in entries if e.metrics and spec(e.dataset).published not in e.metrics]
     assert apart == []
 
@@ -304,10 +304,10 @@ def test_a_measure_that_a_data_set_does_not_have_is_refused() -> None:
 
 
 def test_bench_datasets_lists_describes_and_checks(capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["datasets", "--json"]) == 0
+    assert main.main(["datasets", "--json"]) == 0
     assert [row["name"] for row in json.loads(capsys.readouterr().out)] == list(DATASETS)
-    assert cli.main(["datasets", "voc_0712"]) == 0
+    assert main.main(["datasets", "voc_0712"]) == 0
     assert "VOC2007/ImageSets/Main/test.txt" in capsys.readouterr().out
-    assert cli.main(["datasets", "coco_2017", "--check", str(DATA / "coco")]) == 0
-    assert cli.main(["datasets", "coco_2017", "--check", str(DATA / "lvis_v1"), "--json"]) == 1
-    assert cli.main(["datasets", "nothing"]) == 2
+    assert main.main(["datasets", "coco_2017", "--check", str(DATA / "coco")]) == 0
+    assert main.main(["datasets", "coco_2017", "--check", str(DATA / "lvis_v1"), "--json"]) == 1
+    assert main.main(["datasets", "nothing"]) == 2

@@ -13,9 +13,9 @@ import torch
 
 from benchmarks.datasets import cityscapes_metric, lvis, open_images, proposal_recall, streaming, voc, wider_face
 from benchmarks.datasets.cityscapes import CATEGORIES
-from benchmarks.datasets.found import Found
 from benchmarks.datasets.mean_ap import area, average_precision, join, mean
-from zoo.coco_format import encode_masks
+from benchmarks.datasets.predictions import Found
+from zoo.coco_format.results import encode_masks
 
 RECORDED: dict[str, Any] = json.loads((Path(__file__).parents[2] / "data" / "reference_metrics.json").read_text())
 

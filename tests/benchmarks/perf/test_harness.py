@@ -7,8 +7,8 @@ import json
 import torch
 
 import zoo
-from benchmarks import protocols
 from benchmarks.perf import harness
+from benchmarks.speed import protocols
 from tests.benchmarks.stub import StubDetector
 
 

@@ -6,7 +6,7 @@ import pytest
 
 import zoo
 from benchmarks.perf import nightly
-from benchmarks.record import Record
+from benchmarks.results.record import Record
 
 
 def test_rows_go_where_a_gpu_is_free() -> None:

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from benchmarks import cli
-from benchmarks.record import Record, failed
+from benchmarks.cli import main
 from benchmarks.reports import comparison
+from benchmarks.results.record import Record, failed
 
 FASTER = "faster_rcnn_r50_caffe_fpn_1x_coco"
 
@@ -95,13 +95,13 @@ def test_memory_is_in_the_pages_unit(facts):
 
 
 def test_the_models_of_the_page_exist(facts):
-    from zoo import manifest
+    from zoo.manifest import api
 
     names = [name for pair in facts["comparison_with_detectron2"] for name in pair["models"]]
     for name in [*names, *facts["training_throughput"]["models"]]:
-        assert manifest.get(name).name == name
+        assert api.get(name).name == name
 
 
 def test_the_command_needs_no_records(tmp_path, capsys):
-    assert cli.main(["report", "--comparison", "--results", str(tmp_path / "none.db")]) == 0
+    assert main.main(["report", "--comparison", "--results", str(tmp_path / "none.db")]) == 0
     assert capsys.readouterr().out.count("\n## ") == 7

@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 
 import zoo
-from benchmarks import cli
-from benchmarks.record import Record, failed
+from benchmarks.cli import main
 from benchmarks.reports import html
-from benchmarks.reports import page as content
-from benchmarks.results import Store
-from zoo import cli as zoo_cli
+from benchmarks.reports import html_data as content
+from benchmarks.results.record import Record, failed
+from benchmarks.results.store import Store
+from zoo.cli import main as zoo_cli
 
 pytest.importorskip("plotly", reason="the HTML report needs plotly")
 
@@ -116,7 +116,7 @@ def test_the_command_writes_it_with_pictures_and_curves(tmp_path):
     drawn.mkdir(parents=True)
     shutil.copy(PICTURE, drawn / "street.jpg")
     options = ["--results", str(store.path), "--model", "yolox*", "--pictures", str(drawn.parent), "--out", str(out)]
-    assert cli.main(["report", "--html", *options]) == 0
+    assert main.main(["report", "--html", *options]) == 0
     models = {m["name"]: m for m in data_of(out)["models"]}
     assert list(models) == zoo.list_models("yolox*")
     assert models[NAMES[2]]["pictures"][0]["name"] == "street"
@@ -134,7 +134,7 @@ def test_the_command_writes_it_with_pictures_and_curves(tmp_path):
 )
 def test_pictures_that_are_not_there_are_one_sentence(options, said, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    assert cli.main(["report", *options, "--results", "none.db"]) == 2
+    assert main.main(["report", *options, "--results", "none.db"]) == 2
     assert said in capsys.readouterr().err
 
 

@@ -5,11 +5,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from benchmarks import cli
-from benchmarks.record import Record, failed, skipped
+from benchmarks.cli import main
 from benchmarks.reports import markdown, measured
 from benchmarks.reports.table import Link, Table
-from benchmarks.results import Store
+from benchmarks.results.record import Record, failed, skipped
+from benchmarks.results.store import Store
 
 ENTRY = SimpleNamespace(
     speed=(SimpleNamespace(fps=19.0, hardware="V100"),),
@@ -136,14 +136,14 @@ def test_the_command_writes_the_same_text_twice(tmp_path, capsys, monkeypatch):
     store = Store(tmp_path / "results.db")
     store.extend([inference(time="2026-01-01"), inference("own", time="2026-01-02")])
     arguments = ["report", "--markdown", "--results", str(store.path)]
-    assert cli.main(arguments) == 0
+    assert main.main(arguments) == 0
     first = capsys.readouterr().out
-    assert cli.main([*arguments, "--out", str(tmp_path / "report.md")]) == 0
+    assert main.main([*arguments, "--out", str(tmp_path / "report.md")]) == 0
     assert (tmp_path / "report.md").read_text() == first and "| known |" in first
 
 
 def test_no_records_is_one_sentence(tmp_path, capsys):
-    assert cli.main(["report", "--results", str(tmp_path / "none.db")]) == 2
+    assert main.main(["report", "--results", str(tmp_path / "none.db")]) == 2
     assert "has no records to report" in capsys.readouterr().err
 
 

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 import zoo
-from benchmarks import cli
-from benchmarks.record import Record
+from benchmarks.cli import main
 from benchmarks.reports import flat, markdown, published
-from benchmarks.results import Store
+from benchmarks.results.record import Record
+from benchmarks.results.store import Store
 
 REPORTS = Path(__file__).parents[3] / "reports"
 
@@ -55,7 +55,7 @@ def test_json_carries_links_as_addresses():
     [("zoo.md", ["--zoo"]), ("zoo.csv", ["--zoo", "--csv"]), ("comparison.md", ["--comparison"])],
 )
 def test_the_committed_reports_are_what_the_command_writes(file, options, tmp_path, capsys):
-    assert cli.main(["report", *options, "--results", str(tmp_path / "none.db")]) == 0
+    assert main.main(["report", *options, "--results", str(tmp_path / "none.db")]) == 0
     assert capsys.readouterr().out == (REPORTS / file).read_text(encoding="utf-8")
 
 
@@ -66,7 +66,7 @@ def test_the_committed_reports_are_what_the_command_writes(file, options, tmp_pa
 def test_reports_of_measurements_are_what_the_command_writes_from_their_records(file, options, tmp_path, capsys):
     store = Store(tmp_path / "results.db")
     assert store.merge((REPORTS / file).with_suffix(".jsonl")) > 0
-    assert cli.main(["report", *options, "--results", str(store.path)]) == 0
+    assert main.main(["report", *options, "--results", str(store.path)]) == 0
     assert capsys.readouterr().out == (REPORTS / file).read_text(encoding="utf-8")
 
 

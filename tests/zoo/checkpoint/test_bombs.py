@@ -9,8 +9,9 @@ import zipfile
 
 import pytest
 
-from zoo.checkpoint import limits, read
-from zoo.checkpoint.inspection import inspect
+from zoo.checkpoint import read
+from zoo.checkpoint.inspect import inspect
+from zoo.checkpoint.pickle_reader import limits
 from zoo.errors import CorruptCheckpoint, UnsafeCheckpoint
 
 REFUSED = (UnsafeCheckpoint, CorruptCheckpoint)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from zoo.checkpoint.config_text import describe, parse
-from zoo.checkpoint.literals import Unknown, evaluate_text
+from zoo.checkpoint.config.literals import Unknown, evaluate_text
+from zoo.checkpoint.config.mmdet_config import describe, parse
 from zoo.errors import BuildError, CorruptCheckpoint
-from zoo.recipes import Normalize, Pad, Resize
+from zoo.preprocessing.recipe import Normalize, Pad, Resize
 
 PIPELINE_V2 = """
 img_norm_cfg = dict(

@@ -8,7 +8,7 @@ import torch
 import zoo
 from tests.zoo.checkpoint.naming import shapes
 from tests.zoo.checkpoint.test_config_text import LOADER_V3, PREPROCESSOR_V3
-from zoo.checkpoint.config_text import describe
+from zoo.checkpoint.config.mmdet_config import describe
 
 ATTENTION = "dict(embed_dims=256, num_heads=8, dropout=0.0, batch_first=True)"
 QUERIES = f"self_attn_cfg={ATTENTION}, cross_attn_cfg={ATTENTION}"

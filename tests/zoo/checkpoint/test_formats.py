@@ -15,11 +15,11 @@ import torch
 
 from tests.zoo.checkpoint.conftest import META, equal, save
 from zoo.checkpoint import Checkpoint, read
-from zoo.checkpoint.inspection import inspect
-from zoo.checkpoint.opening import open_checkpoint
-from zoo.checkpoint.values import Inert, Slice
-from zoo.checkpoint.writing import convert
-from zoo.checkpoint.writing import save as save_safetensors
+from zoo.checkpoint.formats.open import open_checkpoint
+from zoo.checkpoint.inspect import inspect
+from zoo.checkpoint.pickle_reader.values import Inert, Slice
+from zoo.checkpoint.save import convert
+from zoo.checkpoint.save import save as save_safetensors
 from zoo.errors import CorruptCheckpoint
 
 
@@ -158,7 +158,7 @@ def test_inspection_reads_no_tensors_and_needs_no_torch(saved, state):
     assert [name for name, _, _ in found.tensors] == list(state)
     assert found.nbytes == sum(tensor.numel() * tensor.element_size() for tensor in state.values())
     assert (found.classes, found.version) == (["cat", "dog"], "2.11.0")
-    script = "import sys; from zoo.checkpoint.inspection import inspect; inspect(sys.argv[1]); "
+    script = "import sys; from zoo.checkpoint.inspect import inspect; inspect(sys.argv[1]); "
     script += "assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", script, str(saved[0])], check=True)
 

@@ -13,10 +13,10 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from zoo.checkpoint.opcodes import STEPS
-from zoo.checkpoint.opening import dispatch
-from zoo.checkpoint.pickles import read_pickle
-from zoo.checkpoint.selection import select
+from zoo.checkpoint.formats.open import dispatch
+from zoo.checkpoint.pickle_reader.opcodes import STEPS
+from zoo.checkpoint.pickle_reader.reader import read_pickle
+from zoo.checkpoint.state_dict import select
 from zoo.checkpoint.tensors import load_tensors
 from zoo.errors import CorruptCheckpoint, UnsafeCheckpoint
 

@@ -18,8 +18,8 @@ import torch
 
 from tests.zoo.checkpoint.conftest import save
 from zoo.checkpoint import read
-from zoo.checkpoint.inspection import inspect
-from zoo.checkpoint.legacy import MAGIC, PROTOCOL
+from zoo.checkpoint.formats.torch_legacy import MAGIC, PROTOCOL
+from zoo.checkpoint.inspect import inspect
 from zoo.errors import CorruptCheckpoint, UnsafeCheckpoint
 
 REFUSED = (UnsafeCheckpoint, CorruptCheckpoint)

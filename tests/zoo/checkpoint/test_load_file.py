@@ -6,8 +6,8 @@ import pytest
 import torch
 
 import zoo
-from zoo import manifest
 from zoo.errors import BuildError, CorruptCheckpoint, MismatchedCheckpoint, UnsafeCheckpoint
+from zoo.manifest import api
 
 NAME = "yolox_nano_8x8_300e_coco"
 PIPELINE = """
@@ -48,7 +48,7 @@ def test_with_a_name(model, tmp_path):
 
 
 def test_without_a_name_the_stored_configuration_describes_the_network(model, tmp_path):
-    text = f"model = {as_text(manifest.architecture(NAME))}\n{PIPELINE}"
+    text = f"model = {as_text(api.architecture(NAME))}\n{PIPELINE}"
     path = saved(tmp_path / "x.pth", model, {"config": text, "CLASSES": tuple(f"class {n}" for n in range(80))})
     loaded = zoo.load_file(path)
     assert all(torch.equal(tensor, model.state_dict()[name]) for name, tensor in loaded.state_dict().items())

@@ -12,10 +12,10 @@ import torch
 import zoo
 from tests.zoo.checkpoint import written_models as models
 from tests.zoo.checkpoint.dialects import CLASSES, LOAD_V3, PACK_V3, dump, pipeline_v2, preprocessor_v3, v2, v3
-from zoo import manifest
-from zoo.checkpoint.config_text import describe
+from zoo.checkpoint.config.mmdet_config import describe
 from zoo.errors import BuildError
-from zoo.models.absent import absent
+from zoo.manifest import api
+from zoo.models.unsupported import absent
 
 CAFFE = {"mean": [102.9801, 115.9465, 122.7717], "std": [1.0, 1.0, 1.0]}
 GREY = {"type": "Pad", "pad_to_square": True, "pad_val": {"img": (114.0, 114.0, 114.0)}}
@@ -57,14 +57,14 @@ def test_the_written_model_is_the_published_one_but_for_its_classes(name, key):
     assert different
     assert all(own[key][1:] == published[key][1:] for key in different)  # only rows, those of the classes
     assert found.classes == CLASSES
-    assert found.model["test_cfg"] == manifest.architecture(name)["test_cfg"]
+    assert found.model["test_cfg"] == api.architecture(name)["test_cfg"]
 
 
 @pytest.mark.parametrize("key", ["config", "cfg"])
 @pytest.mark.parametrize("name", WRITTEN)
 def test_the_written_preprocessing_is_the_published_one(name, key):
     recipe = describe({key: WRITTEN[name][key == "cfg"]}).preprocessing
-    expected = manifest.preprocessing(name).steps
+    expected = api.preprocessing(name).steps
     assert recipe.steps[: len(expected)] == expected
     assert all(step.divisor == 32 for step in recipe.steps[len(expected) :])  # of a square of 640 pixels: nothing
 
@@ -97,7 +97,7 @@ def test_everything_that_is_not_here_is_listed_in_one_message(meta, names):
 
 
 def test_no_published_architecture_asks_for_what_is_not_here():
-    found = {name: absent(manifest.architecture(name)) for name in manifest.architecture_names()}
+    found = {name: absent(api.architecture(name)) for name in api.architecture_names()}
     assert {name: phrases for name, phrases in found.items() if phrases} == {}
 
 

@@ -8,8 +8,8 @@ from torchvision.models import detection
 
 from tests.zoo.checkpoint import naming
 from tests.zoo.checkpoint.naming import shapes, zeros
-from zoo.checkpoint import rows
-from zoo.checkpoint.renaming import adapt
+from zoo.checkpoint.convert import reorder
+from zoo.checkpoint.convert.rename import adapt
 
 
 def fits(state, name, meta=None):
@@ -76,7 +76,7 @@ def test_anchors_of_detectron2_change_from_sizes_to_ratios_first(count, sizes):
     ours = torch.tensor(
         [[100 * size + 10 * ratio, number] for ratio in range(3) for size in range(sizes) for number in range(width)]
     )
-    assert torch.equal(rows.anchors(theirs, theirs.shape), ours)
+    assert torch.equal(reorder.anchors(theirs, theirs.shape), ours)
 
 
 TORCHVISION = {
@@ -121,18 +121,18 @@ def test_older_torchvision_files_without_nested_convolutions():
 
 def test_torchvisions_91_numbers_become_80_categories_with_the_background_last():
     scores = torch.arange(91.0)
-    picked = rows.coco91(scores, (81,))
+    picked = reorder.coco91(scores, (81,))
     assert picked[:2].tolist() == [1, 2] and picked[11] == 13 and picked[-2:].tolist() == [90, 0]
-    assert rows.coco91_foreground(scores, (80,)).tolist() == picked[:80].tolist()
-    boxes = rows.coco91_boxes(scores.repeat_interleave(4), (320,))
+    assert reorder.coco91_foreground(scores, (80,)).tolist() == picked[:80].tolist()
+    boxes = reorder.coco91_boxes(scores.repeat_interleave(4), (320,))
     assert boxes.tolist() == picked[:80].repeat_interleave(4).tolist()
-    per_anchor = rows.coco91(scores.repeat(6), (486,))
+    per_anchor = reorder.coco91(scores.repeat(6), (486,))
     assert per_anchor.tolist() == picked.repeat(6).tolist()
 
 
 def test_torchvision_fine_tuned_on_other_classes_only_moves_the_background():
-    assert rows.coco91(torch.tensor([0.0, 1, 2]), (3,)).tolist() == [1, 2, 0]
-    assert rows.coco91_boxes(torch.arange(12.0), (8,)).tolist() == list(range(4, 12))
+    assert reorder.coco91(torch.tensor([0.0, 1, 2]), (3,)).tolist() == [1, 2, 0]
+    assert reorder.coco91_boxes(torch.arange(12.0), (8,)).tolist() == list(range(4, 12))
 
 
 def test_cascades_of_mmdetection_1():

@@ -8,7 +8,7 @@ from torch import nn
 
 from tests.zoo.checkpoint.naming import shapes, zeros
 from zoo.checkpoint import Checkpoint, load_into
-from zoo.checkpoint.diagnosis import guess
+from zoo.checkpoint.convert.diagnosis import guess
 from zoo.errors import MismatchedCheckpoint
 
 

@@ -9,9 +9,9 @@ import torch
 
 from tests.zoo.checkpoint.conftest import equal, save
 from zoo.checkpoint import read
-from zoo.checkpoint.reading import read_file
-from zoo.files.obtain import obtain
-from zoo.files.remote import RemoteFile
+from zoo.checkpoint.read import read_file
+from zoo.download.fetch_file import obtain
+from zoo.download.remote_file import RemoteFile
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def copies(cache):
 def test_the_first_read_makes_a_copy_and_the_second_uses_it(cached, cache, monkeypatch):
     original = read_file(cached)
     assert [path.suffix for path in copies(cache)] == [".safetensors"]
-    monkeypatch.setattr("zoo.checkpoint.reading.read_file", None)
+    monkeypatch.setattr("zoo.checkpoint.read.read_file", None)
     again = read(cached)
     assert equal(again.state_dict, original.state_dict)
     assert (again.meta, again.format, again.path) == (original.meta, original.format, cached)
@@ -65,6 +65,6 @@ def test_files_outside_the_cache_have_no_copy(saved, cache):
 def test_a_full_disk_only_means_no_copy(saved, cache, monkeypatch):
     path = saved[0]
     result = obtain(RemoteFile("models/x.pth", (path.as_uri(),), hashlib.sha256(path.read_bytes()).hexdigest()))
-    monkeypatch.setattr("zoo.files.transfer.shutil.disk_usage", lambda _: type("U", (), {"free": 0}))
+    monkeypatch.setattr("zoo.download.transfer.shutil.disk_usage", lambda _: type("U", (), {"free": 0}))
     read(result)
     assert copies(cache) == []

@@ -7,9 +7,9 @@ import torch
 from torchvision.models import detection
 
 import zoo
-from zoo import manifest
 from zoo.checkpoint import Checkpoint, load_into
-from zoo.checkpoint.rows import COCO_ROWS
+from zoo.checkpoint.convert.reorder import COCO_ROWS
+from zoo.manifest import api
 
 
 @pytest.fixture(autouse=True)
@@ -66,7 +66,7 @@ def test_mask_rcnn():
 
 def test_retinanet():
     source = theirs("retinanet_resnet50_fpn")
-    description = manifest.architecture("retinanet_r50_fpn_1x_coco")
+    description = api.architecture("retinanet_r50_fpn_1x_coco")
     description["neck"] |= {"add_extra_convs": "on_output", "relu_before_extra_convs": True}
     network = ours(description, source)
     image = torch.randn(1, 3, 64, 96)

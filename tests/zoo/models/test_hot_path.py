@@ -12,13 +12,13 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torchvision.ops import roi_align
 
 import zoo
-from benchmarks.options import compiled_parts
+from benchmarks.speed.optimizations import compiled_parts
 from zoo.models.backbones.resnet import ResNet
 from zoo.models.layers import nms
 from zoo.models.layers.linear import linear
-from zoo.models.layers.memory import added, by_cells, eager_on_cpu, pixel_by_pixel, zero_maps
+from zoo.models.layers.memory_format import added, by_cells, eager_on_cpu, pixel_by_pixel, zero_maps
 from zoo.models.layers.norm import make_norm
-from zoo.models.roi_heads import align_rows, roi_layers
+from zoo.models.roi_heads import roi_align_cpu, roi_layers
 from zoo.structures import Frame
 
 # Where the host learns from the device how many of something there are; nothing else may make it wait.
@@ -114,17 +114,17 @@ def test_regions_as_sums_of_rows_are_what_torchvision_pools(aligned, size, scale
     rois = torch.cat([picture, centre - half, centre + half], dim=1)
     want = roi_align(features, rois, size, scale, 0, aligned)
     with torch.inference_mode():
-        have = align_rows.align_rows(features, rois, size, scale, aligned)
+        have = roi_align_cpu.align_rows(features, rois, size, scale, aligned)
         assert torch.allclose(have, want, atol=1e-5)
-        assert align_rows.align_rows(features, rois[:0], size, scale, aligned).shape == (0, 8, *size)
+        assert roi_align_cpu.align_rows(features, rois[:0], size, scale, aligned).shape == (0, 8, *size)
 
 
 def test_regions_are_pooled_in_parts_where_weights_would_fill_the_memory(monkeypatch):
     features, rois = torch.randn(1, 4, 64, 64), torch.tensor([[0, 0, 0, 63.0, 63], [0, 1, 1, 63, 63]])
     want = roi_align(features, rois, (2, 2), 1.0, 0, True)
-    monkeypatch.setattr(align_rows, "WEIGHTS", 1)
+    monkeypatch.setattr(roi_align_cpu, "WEIGHTS", 1)
     with torch.inference_mode():
-        assert torch.allclose(align_rows.align_rows(features, rois, (2, 2), 1.0, True), want, atol=1e-5)
+        assert torch.allclose(roi_align_cpu.align_rows(features, rois, (2, 2), 1.0, True), want, atol=1e-5)
 
 
 def test_training_pools_with_the_operator_that_has_gradients():

@@ -12,20 +12,20 @@ import torch
 from torch import nn
 
 import zoo
-from zoo import manifest
 from zoo.checkpoint import read
-from zoo.checkpoint.config_text import describe
-from zoo.recipes import Preprocessing
-from zoo.training import distributed, recipe, starting
+from zoo.checkpoint.config.mmdet_config import describe
+from zoo.errors import DataError
+from zoo.manifest import api
+from zoo.preprocessing.recipe import Preprocessing
+from zoo.training import distributed, initial_weights, recipe
 from zoo.training.coco_folder import CocoFolder, find
-from zoo.training.data_error import DataError
+from zoo.training.dataset import Augmentation, TrainingSet, collate
 from zoo.training.ema import WeightAverage
-from zoo.training.optimizing import make_optimizer, rate_factor
-from zoo.training.order import Batches, Key
-from zoo.training.pipeline import Augmentation, TrainingSet, collate
-from zoo.training.publishing import make_meta, publish
-from zoo.training.publishing import test_pipeline as written
+from zoo.training.optimizer import make_optimizer, rate_factor
+from zoo.training.publish import make_meta, publish
+from zoo.training.publish import test_pipeline as written
 from zoo.training.recipe import Recipe
+from zoo.training.sampler import Batches, Key
 
 
 def test_every_picture_comes_once_an_epoch_in_batches_of_one_orientation() -> None:
@@ -46,7 +46,7 @@ def test_processes_share_an_epoch_and_a_resumed_one_goes_on() -> None:
 def test_a_picture_is_prepared_the_same_whoever_does_it(shapes: Path) -> None:
     folder = CocoFolder(*find(shapes), masks=True)
     data = TrainingSet(
-        folder, manifest.preprocessing("demo_yolox"), Augmentation(mosaic=True, mixup=True, plain_epochs=1), 7, 3
+        folder, api.preprocessing("demo_yolox"), Augmentation(mosaic=True, mixup=True, plain_epochs=1), 7, 3
     )
     np.random.seed(0)
     first = data[Key(1, 4)]
@@ -59,7 +59,7 @@ def test_a_picture_is_prepared_the_same_whoever_does_it(shapes: Path) -> None:
 
 def test_without_augmentation_training_sees_what_testing_sees(shapes: Path) -> None:
     folder = CocoFolder(*find(shapes), masks=True)
-    data = TrainingSet(folder, manifest.preprocessing("demo_atss"), Augmentation(flip=0))
+    data = TrainingSet(folder, api.preprocessing("demo_atss"), Augmentation(flip=0))
     samples = [data[Key(0, number)] for number in (0, 1)]
     expected = zoo.preprocessor("demo_atss")(folder.pictures / folder.images[0]["file_name"])
     assert torch.equal(samples[0].image, expected.image)
@@ -112,18 +112,18 @@ def test_the_learning_rate_is_in_proportion_to_the_pictures_of_a_step() -> None:
 
 
 def recipes() -> list[str]:
-    known = manifest.catalog()
+    known = api.catalog()
     return sorted({known.entry(name).preprocessing: name for name in known.models}.values())
 
 
 @pytest.mark.parametrize("name", recipes())
 def test_every_recipe_survives_being_written_as_a_test_pipeline(name: str) -> None:
-    own = manifest.preprocessing(name)
+    own = api.preprocessing(name)
     assert Preprocessing.from_config(written(own)) == own
 
 
 def test_a_published_file_describes_itself(tmp_path: Path) -> None:
-    own, description = manifest.preprocessing("demo_mask_rcnn"), manifest.architecture("demo_mask_rcnn")
+    own, description = api.preprocessing("demo_mask_rcnn"), api.architecture("demo_mask_rcnn")
     model = zoo.build("demo_mask_rcnn")
     path = publish(model, make_meta(description, own, ["a", "b", "c", "d"], epoch=1), tmp_path, "mine")
     from hashlib import sha256
@@ -143,11 +143,11 @@ def test_a_published_file_describes_itself(tmp_path: Path) -> None:
 
 
 def test_fine_tuning_takes_everything_over_but_the_classes(tmp_path: Path) -> None:
-    description = manifest.architecture("demo_mask_rcnn")
+    description = api.architecture("demo_mask_rcnn")
     source = zoo.build(description)
     path = publish(source, {}, tmp_path, "source")
-    target = zoo.build(starting.with_classes(description, 4, 2))
-    left = starting.from_detector(target, path, description)
+    target = zoo.build(initial_weights.with_classes(description, 4, 2))
+    left = initial_weights.from_detector(target, path, description)
     assert {name.rsplit(".", 2)[-2] for name in left} == {"fc_cls", "fc_reg", "conv_logits"}
     own, published = target.state_dict(), source.state_dict()
     assert all(torch.equal(own[name], published[name]) for name in own if name not in left)
@@ -156,13 +156,13 @@ def test_fine_tuning_takes_everything_over_but_the_classes(tmp_path: Path) -> No
 def test_a_backbone_of_another_network_is_refused(tmp_path: Path) -> None:
     atss, yolox = zoo.build("demo_atss"), zoo.build("demo_yolox")
     path = publish(atss.backbone, {}, tmp_path, "backbone")  # type: ignore[arg-type]
-    starting.from_backbone(zoo.build("demo_mask_rcnn"), path)
+    initial_weights.from_backbone(zoo.build("demo_mask_rcnn"), path)
     with pytest.raises(zoo.errors.MismatchedCheckpoint, match="not a checkpoint of this backbone"):
-        starting.from_backbone(yolox, path)
+        initial_weights.from_backbone(yolox, path)
 
 
 def test_nothing_stays_frozen_when_training_starts_from_scratch() -> None:
-    description = starting.unfrozen(manifest.architecture("retinanet_r18_fpn_1x_coco"))
+    description = initial_weights.unfrozen(api.architecture("retinanet_r18_fpn_1x_coco"))
     model = zoo.build(description).train()
     assert all(p.requires_grad for p in model.parameters())
     assert all(m.training for m in model.modules())

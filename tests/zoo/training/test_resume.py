@@ -15,11 +15,11 @@ import pytest
 import torch
 
 import zoo
-from zoo import manifest
 from zoo.errors import UsageError
-from zoo.train import Plan, Recipe, Run, train
+from zoo.manifest import api
 from zoo.training import distributed, recipe
 from zoo.training.coco_folder import find
+from zoo.training.trainer import Plan, Recipe, Run, train
 
 OPTIONS = "--start scratch --epochs 3 --batch-size 4 --lr 0.01 --warmup 2 --log-every 1 --seed 3"
 
@@ -31,7 +31,7 @@ def plan(name: str, shapes: Path, out: Path, settings: Recipe, **changes: Any) -
 
 
 def of(name: str, **changes: Any) -> Recipe:
-    own = recipe.default(manifest.architecture(name), manifest.get(name).training)
+    own = recipe.default(api.architecture(name), api.get(name).training)
     return replace(own, **{"epochs": 3, "learning_rate": 0.01, "batch": 4, "warmup": 2, **changes})
 
 
@@ -44,7 +44,17 @@ def test_a_killed_run_resumes_with_the_same_losses(shapes: Path, tmp_path: Path)
     """Mask R-CNN, whose samplers draw from torch's random numbers."""
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     published = train(plan("demo_mask_rcnn", shapes, whole, of("demo_mask_rcnn")))
-    command = [sys.executable, "-m", "zoo.cli", "train", "demo_mask_rcnn", "--data", str(shapes), "--out", str(killed)]
+    command = [
+        sys.executable,
+        "-m",
+        "zoo.cli.main",
+        "train",
+        "demo_mask_rcnn",
+        "--data",
+        str(shapes),
+        "--out",
+        str(killed),
+    ]
     process = subprocess.Popen([*command, *OPTIONS.split()])
     deadline = time.monotonic() + 240
     while not (killed / "log.json").exists() or len(losses_in(killed / "log.json")) < 4:

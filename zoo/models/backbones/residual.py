@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from zoo.models.layers.conv import make_conv
-from zoo.models.layers.memory import added
+from zoo.models.layers.memory_format import added
 from zoo.models.layers.norm import make_norm
 from zoo.models.layers.plugin import make_plugin
 

@@ -13,7 +13,7 @@ from torchvision.ops import StochasticDepth
 from zoo.models.layers.freezing import freeze
 from zoo.models.layers.norm import make_norm
 from zoo.models.layers.patches import LN, PatchEmbed, PatchMerging, blocks, pad_to_multiple
-from zoo.models.queries.feedforward import FFN
+from zoo.models.transformer.feedforward import FFN
 
 GELU = {"type": "GELU"}
 BLOCKED = -100.0  # added to the energy between pixels that the shift made neighbours

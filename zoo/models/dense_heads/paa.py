@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from zoo.models.box_ops import pairwise_iou
 from zoo.models.dense_heads.atss import ATSSHead
 from zoo.models.dense_heads.selection import Level, best_rows, joint
-from zoo.models.layers.boxes import pairwise_iou
 from zoo.models.layers.nms import multiclass_nms
 from zoo.models.layers.tracing import recording
 from zoo.structures import Detections, Frame

@@ -8,11 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from zoo.models.box_ops import pairwise_iou
 from zoo.models.dense_heads.anchor_head import AnchorHead
 from zoo.models.dense_heads.selection import Level, best_rows, flatten_map
 from zoo.models.dense_heads.ssd import SOFTMAX
 from zoo.models.dense_heads.towers import over_levels, run, tower
-from zoo.models.layers.boxes import pairwise_iou
 from zoo.models.layers.nms import ranked
 from zoo.models.layers.tracing import first
 from zoo.structures import Detections, Frame

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from zoo.errors import NotTrainable, UsageError
 from zoo.models.build import component
-from zoo.models.layers.memory import pixel_by_pixel
-from zoo.models.training.targets import Truth, truths
+from zoo.models.layers.memory_format import pixel_by_pixel
+from zoo.models.targets import Truth, truths
 from zoo.structures import Detections, Frame, Sample
 
 

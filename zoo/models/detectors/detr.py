@@ -7,10 +7,10 @@ from typing import Any
 
 from torch import Tensor
 
+from zoo.models.criteria.table import dense_losses
 from zoo.models.detectors.single_stage import SingleStageDetector
-from zoo.models.queries.padding import padding_mask
-from zoo.models.training.methods import dense_losses
-from zoo.models.training.targets import Truth
+from zoo.models.targets import Truth
+from zoo.models.transformer.padding import padding_mask
 from zoo.structures import Detections, Frame
 
 

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from zoo.errors import UsageError
+from zoo.models.criteria.table import dense_losses
 from zoo.models.detectors.base import Detector
 from zoo.models.detectors.single_stage import SingleStageDetector
 from zoo.models.layers.precision import full_precision
-from zoo.models.training.methods import dense_losses
-from zoo.models.training.targets import Truth
+from zoo.models.targets import Truth
 from zoo.structures import Frame
 
 

@@ -10,11 +10,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from zoo.models.build import component
+from zoo.models.criteria.table import dense_losses
 from zoo.models.detectors.base import Detector
 from zoo.models.detectors.panoptic_fpn import in_output
-from zoo.models.queries.padding import padding_mask
-from zoo.models.training.methods import dense_losses
-from zoo.models.training.targets import Truth
+from zoo.models.targets import Truth
+from zoo.models.transformer.padding import padding_mask
 from zoo.structures import Detections, Frame
 
 

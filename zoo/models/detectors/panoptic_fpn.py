@@ -9,10 +9,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from zoo.models.build import component
+from zoo.models.criteria.segmentation import panoptic_loss
+from zoo.models.criteria.table import losses_of
 from zoo.models.detectors.two_stage import TwoStageDetector
-from zoo.models.training.methods import losses_of
-from zoo.models.training.segmentation import panoptic_loss
-from zoo.models.training.targets import Truth
+from zoo.models.targets import Truth
 from zoo.structures import Detections, Frame
 
 

@@ -8,10 +8,10 @@ from typing import Any
 from torch import Tensor
 
 from zoo.models.build import component
+from zoo.models.criteria.table import dense_losses
 from zoo.models.detectors.base import Detector
 from zoo.models.layers.precision import full_precision
-from zoo.models.training.methods import dense_losses
-from zoo.models.training.targets import Truth
+from zoo.models.targets import Truth
 from zoo.structures import Detections, Frame
 
 

@@ -7,9 +7,9 @@ from typing import Any
 
 from torch import Tensor
 
+from zoo.models.criteria.table import losses_of
 from zoo.models.detectors.two_stage import TwoStageDetector
-from zoo.models.training.methods import losses_of
-from zoo.models.training.targets import Truth
+from zoo.models.targets import Truth
 from zoo.structures import Detections, Frame
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from zoo.models.detectors.two_stage import TwoStageDetector
-from zoo.models.training.targets import Truth
+from zoo.models.targets import Truth
 from zoo.structures import Detections, Frame
 
 

@@ -10,10 +10,10 @@ from torch import Tensor
 
 from zoo.errors import UsageError
 from zoo.models.build import component
+from zoo.models.criteria.table import dense_losses, losses_of
 from zoo.models.detectors.base import Detector
 from zoo.models.layers.precision import full_precision
-from zoo.models.training.methods import dense_losses, losses_of
-from zoo.models.training.targets import Truth
+from zoo.models.targets import Truth
 from zoo.structures import Detections, Frame
 
 

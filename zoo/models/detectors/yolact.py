@@ -9,10 +9,10 @@ from typing import Any
 from torch import Tensor
 
 from zoo.models.build import component
+from zoo.models.criteria.table import dense_losses
 from zoo.models.detectors.single_stage import SingleStageDetector, trained_whole
 from zoo.models.layers.precision import full_precision
-from zoo.models.training.methods import dense_losses
-from zoo.models.training.targets import Truth
+from zoo.models.targets import Truth
 from zoo.structures import Detections, Frame
 
 

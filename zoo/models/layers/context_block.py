@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from zoo.models.layers.steady_conv import SteadyConv
+from zoo.models.layers.deterministic_conv import SteadyConv
 
 
 class ContextBlock(nn.Module):

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from zoo.models.layers.conv_module import ConvModule, DepthwiseSeparableConv
-from zoo.models.layers.memory import added
+from zoo.models.layers.memory_format import added
 
 YOLOX_BN = {"type": "BN", "momentum": 0.03, "eps": 0.001}
 SWISH = {"type": "Swish"}

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zoo.errors import BuildError
-from zoo.models.layers.memory import by_cells
+from zoo.models.layers.memory_format import by_cells
 from zoo.models.layers.normed import NormedLinear
 
 LINEARS: dict[str, Callable[..., nn.Module]] = {"Linear": nn.Linear, "NormedLinear": NormedLinear}

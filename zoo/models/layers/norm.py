@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zoo.errors import BuildError
-from zoo.models.layers.memory import eager_on_cpu
+from zoo.models.layers.memory_format import eager_on_cpu
 
 
 class LayerNorm2d(nn.LayerNorm):

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from zoo.errors import BuildError
-from zoo.models.layers.boxes import pairwise_iou
+from zoo.models.box_ops import pairwise_iou
 
 Decay = Callable[[Tensor], Tensor]
 

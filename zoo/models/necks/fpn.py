@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zoo.models.layers.conv_module import ConvModule
-from zoo.models.layers.memory import added
+from zoo.models.layers.memory_format import added
 
 
 class FPN(nn.Module):

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from zoo.errors import BuildError
 from zoo.models.coders.bucketing import rescaled
-from zoo.models.layers.memory import zero_maps
+from zoo.models.layers.memory_format import zero_maps
 from zoo.models.layers.plugin import make_plugin
 from zoo.models.layers.tracing import recording
 from zoo.models.roi_heads.roi_layers import make_roi_layer

@@ -10,11 +10,11 @@ from torch import Tensor, nn
 from torchvision.ops import roi_align
 
 from zoo.errors import BuildError
-from zoo.models.layers.memory import eager_on_cpu
+from zoo.models.layers.memory_format import eager_on_cpu
 from zoo.models.layers.points import cell_centres, sample_regions
 from zoo.models.layers.precision import at_least_float32
 from zoo.models.priors.grid import pair
-from zoo.models.roi_heads.align_rows import align_rows
+from zoo.models.roi_heads.roi_align_cpu import align_rows
 
 ROI_LAYERS = {
     "DeformRoIPoolPack": "zoo.models.roi_heads.deform_roi_pool:DeformRoIPoolPack",

@@ -11,11 +11,11 @@ from torch import Tensor, nn
 
 from zoo.models.build import component
 from zoo.models.layers.conv_module import RELU, ConvModule
-from zoo.models.queries.detr_head import SINE
-from zoo.models.queries.layers import init_transformer
-from zoo.models.queries.levels import join, map_shapes, reference_points
+from zoo.models.query_heads.detr_head import SINE
 from zoo.models.segmentation.pixel_decoder import init_convs
 from zoo.models.segmentation.solo_head import GN
+from zoo.models.transformer.layers import init_transformer
+from zoo.models.transformer.levels import join, map_shapes, reference_points
 
 
 class MSDeformAttnPixelDecoder(nn.Module):

@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from zoo.models.queries.padding import tokens
 from zoo.models.segmentation.maskformer_head import MaskQueryHead
+from zoo.models.transformer.padding import tokens
 
 
 class Mask2FormerHead(MaskQueryHead):

@@ -10,10 +10,10 @@ from torch import Tensor, nn
 
 from zoo.models.build import component
 from zoo.models.layers.conv_module import RELU, ConvModule
-from zoo.models.queries.detr_head import SINE
-from zoo.models.queries.layers import init_transformer
-from zoo.models.queries.padding import padding_at, tokens
+from zoo.models.query_heads.detr_head import SINE
 from zoo.models.segmentation.solo_head import GN
+from zoo.models.transformer.layers import init_transformer
+from zoo.models.transformer.padding import padding_at, tokens
 
 
 class TopDown(nn.Module):

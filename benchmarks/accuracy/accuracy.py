@@ -1,0 +1,198 @@
+"""From a model's name to a record of its accuracy, with everything chosen as it was published."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import zoo
+from benchmarks.accuracy import measure, published_metrics
+from benchmarks.datasets import Request, open_dataset, panoptic_results
+from benchmarks.datasets.catalog import Spec, spec
+from benchmarks.results.record import Record
+from benchmarks.speed import targets
+from benchmarks.speed.targets import Subject
+from benchmarks.system import environment
+from zoo.cli.framework import CHECKPOINT_SUFFIXES
+from zoo.errors import UnknownModel, UsageError, ZooError
+from zoo.models.detectors.base import Detector
+
+DEFAULT_DATASET = "coco_2017"
+
+# A model's task -> what a data set is evaluated for.
+TASK_MEASURES = {
+    "object detection": "box",
+    "instance segmentation": "mask",
+    "panoptic segmentation": "panoptic",
+    "region proposal": "proposal",
+}
+MEASURES = tuple(TASK_MEASURES.values())
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to evaluate and how; None stands for what the model was published for.
+
+    data: the data set's folder. measures: some of MEASURES. limit: the first pictures only. device, batch_size and
+    workers: as in `accuracy.measure`. results_json: where to write the detections in COCO's format.
+    """
+
+    data: Path | None = None
+    dataset: str | None = None
+    split: str | None = None
+    checkpoint: Path | None = None
+    measures: tuple[str, ...] | None = None
+    protocol: str | None = None
+    engine: str = "auto"
+    device: str = "cpu"
+    batch_size: int = 1
+    workers: int = 0
+    limit: int | None = None
+    results_json: Path | None = None
+
+
+def evaluate(name: str, plan: Plan | None = None, progress: bool | None = None) -> Record | None:
+    """The accuracy of `name`, a model of the zoo or a checkpoint file; None on other ranks than 0 under torchrun.
+
+    Raises ZooError for whatever is missing or does not fit, before anything is written.
+    """
+    plan = plan or Plan()
+    check_output(plan.results_json)
+    subject, entry = choose(name, plan.checkpoint)
+    chosen = spec(plan.dataset or (entry.dataset if entry else DEFAULT_DATASET))
+    # What is published about a model says what to ask, so that a wrong folder is noticed before a download.
+    model = None if entry else subject.load()
+    request = request_of(plan, chosen, *(known(entry) if entry else guess(model)))  # type: ignore[arg-type]
+    check_panoptic_output(plan.results_json, request)
+    opened = open_dataset(chosen.name, Path(plan.data or chosen.root), request)
+    result = measure.measure(
+        (model or subject.load()).to(plan.device).eval(),
+        opened,
+        device=plan.device,
+        batch_size=plan.batch_size,
+        workers=plan.workers,
+        limit=plan.limit,
+        progress=progress,
+    )
+    if result is None:
+        return None
+    if plan.results_json is not None:
+        measure.write_results(opened, result.found, plan.results_json)
+    with environment.full_precision():  # as `accuracy.measure` ran
+        ran_on = environment.describe(plan.device)
+    return Record(
+        model=subject.name,
+        kind="accuracy",
+        protocol=request.protocol if chosen.protocols else chosen.reader.partition(":")[0],
+        parameters=describe(plan, chosen, request, result) | {"weights": subject.weights},
+        metrics=result.metrics,
+        environment=ran_on,
+        checkpoint=subject.facts.get("checkpoint"),
+        manifest=subject.facts.get("manifest"),
+    )
+
+
+def choose(name: str, checkpoint: Path | None) -> tuple[Subject, zoo.Entry | None]:
+    """The network and what is known about it; no entry for a file without a name."""
+    if checkpoint is None and Path(name).suffix in CHECKPOINT_SUFFIXES:
+        return targets.of_file(existing(Path(name)), None), None
+    if checkpoint is not None:
+        return targets.of_file(existing(checkpoint), name), find(name)
+    subject = targets.by_name(name)
+    if subject.weights == "random":
+        raise UsageError(f"{subject.name} has no published weights: give yours with --checkpoint.")
+    return subject, find(name)
+
+
+def find(name: str) -> zoo.Entry | None:
+    """The entry of a model; None for the name of an architecture."""
+    from zoo.manifest.api import architecture_names
+
+    try:
+        return zoo.get(name)
+    except UnknownModel:
+        if name in architecture_names():
+            return None
+        raise
+
+
+def existing(path: Path) -> Path:
+    """`path`, which must be a file."""
+    if not path.is_file():
+        raise ZooError(f"{path} does not exist.")
+    return path
+
+
+def known(entry: zoo.Entry) -> tuple[list[str], Sequence[str]]:
+    """What a model of the zoo is evaluated for, and its class names."""
+    from zoo.manifest.api import dataset
+
+    return [TASK_MEASURES[task] for task in entry.tasks if task in TASK_MEASURES], dataset(entry.dataset).classes
+
+
+def guess(model: Detector) -> tuple[list[str], Sequence[str] | None]:
+    """The same for a network without an entry, by its heads."""
+    names = {name.split(".")[-1] for name, _ in model.named_modules()}
+    if "rpn_head" in names and "roi_head" not in names:
+        return ["proposal"], None
+    return ["box", "mask"] if "mask_head" in names else ["box"], model.classes
+
+
+def request_of(plan: Plan, chosen: Spec, measures: Sequence[str], classes: Sequence[str] | None) -> Request:
+    """What to ask of a data set. measures, classes: what the model can be evaluated for, and its class names."""
+    asked = plan.measures or tuple(measure for measure in measures if measure in chosen.measures)
+    if not asked:
+        raise UsageError(f"{chosen.name} has no metric for {' and '.join(measures)}, only for {chosen.measures[0]}.")
+    if plan.protocol is not None and not chosen.protocols:
+        raise UsageError(f"--protocol says how to read COCO's numbers; {chosen.name} has a metric of its own.")
+    # Recall at 1000 proposals, which is what is published, exists in MMDetection's reading only.
+    protocol = plan.protocol or ("mmdet-v2" if "proposal" in asked else "coco")
+    names = None if classes is None or asked == ("proposal",) else tuple(classes)
+    return Request(names, asked, protocol, plan.engine, plan.split)
+
+
+def describe(plan: Plan, chosen: Spec, request: Request, result: measure.Accuracy) -> dict[str, Any]:
+    """Everything that was chosen, as a record's parameters."""
+    return {
+        "dataset": chosen.name,
+        "split": plan.split or chosen.split,
+        "pictures": result.pictures,
+        "limit": plan.limit,
+        "measures": list(request.measures),
+        "metric": chosen.metric,
+        "engine": plan.engine,
+        "batch": plan.batch_size,
+        "device": plan.device,
+    }
+
+
+def comparison(record: Record) -> list[dict[str, Any]]:
+    """Published beside measured, for a model of the zoo; the record says which weights and how many pictures."""
+    try:
+        entry = zoo.get(record.model)
+    except UnknownModel:
+        return []
+    return published_metrics.compare(entry, record.parameters, record.metrics)
+
+
+def check_output(path: Path | None) -> None:
+    """Complain before the work rather than after it."""
+    if path is not None and not path.absolute().parent.is_dir():
+        raise UsageError(f"{path.absolute().parent} is not a folder, {path.name} cannot be written there.")
+
+
+def check_panoptic_output(path: Path | None, request: Request) -> None:
+    """The same for the folder of PNGs that panoptic results have."""
+    if path is not None and "panoptic" in request.measures:
+        panoptic_results.require_empty(panoptic_results.path_beside(path))
+
+
+def parse_measures(listed: str) -> Sequence[str]:
+    """The parts of a comma-separated list, all of them in MEASURES."""
+    names = tuple(name.strip() for name in listed.split(","))
+    unknown = [name for name in names if name not in MEASURES]
+    if unknown:
+        raise UsageError(f"nothing measures '{unknown[0]}': there are {', '.join(MEASURES)}.")
+    return names

@@ -1,0 +1,110 @@
+"""Accuracy of a model on a data set: a picture in, detections out, the data set's own metric over all of them."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from tqdm import tqdm
+
+from benchmarks.accuracy import loader, sharding
+from benchmarks.datasets import Dataset, Found, Picture, compact, panoptic_results
+from benchmarks.datasets.coco_results import coco_results
+from benchmarks.datasets.panoptic import CocoPanoptic
+from benchmarks.system import environment
+from benchmarks.system.memory import Trimmer
+from zoo.errors import UsageError
+from zoo.models.detectors.base import Detector
+from zoo.structures import Detections
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """What was measured. metrics: numbers by name, 0 to 1. pictures: how many. found: what the metric looked at."""
+
+    metrics: dict[str, float]
+    pictures: int
+    found: Mapping[int | str, Found] = field(repr=False)
+
+
+def measure(
+    model: Detector,
+    dataset: Dataset,
+    *,
+    device: str | torch.device = "cpu",
+    batch_size: int = 1,
+    workers: int = 0,
+    limit: int | None = None,
+    progress: bool | None = None,
+) -> Accuracy | None:
+    """Run `model` over `dataset` and evaluate; under torchrun the processes share the work and rank 0 has the answer.
+
+    model: as `zoo.load` gives it; only its `preprocess` and `predict` are used. limit: the first pictures only.
+    progress: a bar on stderr; None shows it on a terminal. Raises UnreadableImage for a picture that does not decode.
+    """
+    pictures = dataset.images[:limit]
+    if not pictures:
+        raise UsageError(f"{dataset.name} in {dataset.root} has no pictures to evaluate.")
+    with sharding.process_group():
+        groups = sharding.shard(loader.group(pictures, batch_size))
+        mine = collect(model, groups, device, workers, progress)
+        found = sharding.gather(mine, [picture.id for picture in pictures])
+    if found is None:
+        return None
+    return Accuracy(dataset.evaluate(found), len(found), found)
+
+
+def collect(
+    model: Detector,
+    groups: Sequence[Sequence[Picture]],
+    device: str | torch.device,
+    workers: int = 0,
+    progress: bool | None = None,
+) -> dict[int | str, Found]:
+    """What the model finds in each picture, by image id."""
+    if model.preprocess is None:
+        raise UsageError("this network knows no preprocessing: load it by a model's name, or set .preprocess")
+    found: dict[int | str, Found] = {}
+    trim = Trimmer()
+    hide = True if sharding.world()[0] else (None if progress is None else not progress)
+    with (
+        tqdm(total=sum(map(len, groups)), unit="img", disable=hide) as bar,
+        environment.full_precision(),
+        torch.inference_mode(),
+    ):
+        for batch in loader.load(groups, model.preprocess, workers):
+            detections = detect(model, batch, torch.device(device))
+            found |= {picture.id: compact(one) for picture, one in zip(batch.pictures, detections)}
+            bar.update(len(batch.pictures))
+            trim()
+    return found
+
+
+def detect(model: Detector, batch: loader.Batch, device: torch.device) -> list[Detections]:
+    """What is in a batch's pictures, in their own pixels.
+
+    A picture alone goes the way of `model.detect`, with whatever its published accuracy was measured with.
+    """
+    if len(batch.samples) == 1:
+        return [model.detect_sample(batch.samples[0], torch.empty(0, device=device))]
+    return model.predict(batch.padded().to(device), [sample.frame for sample in batch.samples])
+
+
+def write_results(dataset: Dataset, found: Mapping[int | str, Found], path: Path) -> None:
+    """COCO results as JSON, masks as RLE, and panoptic maps as NAME_panoptic.json with its folder of PNGs.
+
+    Each appears only when it is whole.
+    """
+    if isinstance(dataset, CocoPanoptic) and any(one.packed_panoptic for one in found.values()):
+        panoptic_results.write(dataset, found, panoptic_results.path_beside(path))
+    part = path.with_name(path.name + ".part")
+    with part.open("w") as file:  # all rows at once take 25 times the memory of what was found
+        file.write("[")
+        for number, row in enumerate(coco_results(found, dataset.category_ids)):
+            file.write((", " if number else "") + json.dumps(row))
+        file.write("]")
+    os.replace(part, path)

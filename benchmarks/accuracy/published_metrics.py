@@ -1,0 +1,69 @@
+"""How published accuracies were read, so that like is compared with like.
+
+One metric has several readings: COCO's with at most 100 or 1000 detections, recall with two ways of matching. A reading
+names the measured number that is the same one as a published number, and says in words how that was read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from benchmarks.datasets.catalog import DATASETS
+from zoo.manifest.entry import Entry
+
+
+class Reading(NamedTuple):
+    """measured: the metric of an accuracy record to compare with. text: how the published number was read."""
+
+    measured: str
+    text: str
+
+
+# Average precisions of COCO are taken at 100 detections under either protocol, so they compare under both.
+MMDET_AP, COCO_AP = "mmdet-v2: maxDets=(100, 300, 1000), AP at 100", "coco: maxDets=(1, 10, 100), AP at 100"
+# MMDetection's `proposal_fast` and Detectron2's proposal evaluation match greedily, COCO's own recall does not.
+RECALL = {"ar_1000": Reading("greedy_ar_1000", "greedy matching of 1000 proposals")}
+OWN = {
+    "lvis": "LVIS API, 300 detections",
+    "voc": "VOC 2007, 11 points",
+    "open_images": "MMDetection's Open Images evaluation",
+    "panoptic": "panopticapi",
+}
+
+
+def measured_name(metric: str) -> str:
+    """The name under which a published metric is measured."""
+    return RECALL[metric].measured if metric in RECALL else metric
+
+
+def reading(metric: str, entry: Entry) -> Reading:
+    """How a published metric of a model was read."""
+    if metric in RECALL:
+        return RECALL[metric]
+    reader = DATASETS[entry.dataset].reader.partition(":")[0]
+    if reader in OWN and not (reader == "panoptic" and metric.endswith("_ap")):
+        return Reading(metric, OWN[reader])
+    return Reading(metric, MMDET_AP if entry.origin == "mmdetection" else COCO_AP)
+
+
+def published(entry: Entry, dataset: str, split: str) -> Mapping[str, float]:
+    """What was published about a model for a part of a data set; nothing for other pictures than those."""
+    chosen = DATASETS.get(dataset)
+    at_home = chosen is not None and dataset == entry.dataset and split == chosen.split
+    return entry.metrics.get(chosen.published, {}) if chosen and at_home else {}
+
+
+def compare(entry: Entry, parameters: Mapping[str, Any], metrics: Mapping[str, float]) -> list[dict[str, Any]]:
+    """Rows of metric, published, measured and difference in percent points, and how the published number was read.
+
+    parameters, metrics: those of an accuracy record; metrics are from 0 to 1.
+    """
+    rows = []
+    for name, value in published(entry, parameters.get("dataset", ""), parameters.get("split", "")).items():
+        found = reading(name, entry)
+        if metrics.get(found.measured, -1) >= 0:
+            points = 100 * metrics[found.measured]
+            numbers = {"published": value, "measured": points, "difference": points - value}
+            rows.append({"metric": found.measured, **numbers, "read as": found.text})
+    return rows

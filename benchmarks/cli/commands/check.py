@@ -1,0 +1,41 @@
+"""`bench check`: fail when accuracy, size or speed has become worse than a baseline."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+
+from benchmarks.reports import findings as output
+from benchmarks.reports import markdown
+from benchmarks.results import baseline, regression
+from benchmarks.results.store import Store
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    add = parser.add_argument
+    add("baseline", metavar="BASELINE", help="what `bench baseline` wrote")
+    add("--results", metavar="FILE", help="result store (default: $ZOO_RESULTS, else results.db)")
+    add("--since", metavar="TIME", help="only records from this ISO time on, so that old ones cannot stand in")
+    add("--junit", metavar="FILE", help="write JUnit XML")
+    add("--summary", metavar="FILE", help="append Markdown (default: $GITHUB_STEP_SUMMARY, where set)")
+    add("--json", action="store_true", help="print JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Compare, print, and exit with 1 if anything failed."""
+    expected = baseline.read(Path(args.baseline))
+    conditions = {"since": args.since} if args.since else {}
+    found = regression.check(expected, Store(args.results).stream(**conditions))
+    if args.junit:
+        markdown.write(output.junit(found), Path(args.junit))
+    summary = args.summary or os.environ.get("GITHUB_STEP_SUMMARY")
+    if summary:
+        with open(summary, "a", encoding="utf-8") as file:
+            file.write(output.summary(found))
+    print(json.dumps(output.as_json(found), indent=1) if args.json else output.table(found))
+    print(f"bench: {output.verdict(found)}", file=sys.stderr)
+    return int(any(f.fails for f in found))

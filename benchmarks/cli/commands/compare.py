@@ -1,0 +1,99 @@
+"""`bench compare`: other implementations of the same detector, in the same run."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmarks.cli.commands import inference
+from benchmarks.reports.rivals import implementation
+from benchmarks.reports.text_table import format_table
+from benchmarks.results.record import Record
+from benchmarks.results.store import Store
+from benchmarks.speed import compare, optimizations
+from benchmarks.speed.compare import Request
+from benchmarks.speed.inference import Setting
+from benchmarks.speed.peers.rivals import PEERS
+from benchmarks.speed.protocols import interleaved
+from zoo.cli.argument_types import positive
+from zoo.errors import UsageError
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    add = parser.add_argument
+    add("name", metavar="NAME", help="a model or architecture")
+    add("--against", default="torchvision", metavar="LIST", help=f"of {', '.join(PEERS)}, with commas (%(default)s)")
+    add("--python", action="append", default=[], metavar="PEER=PATH", help="a Python that has detectron2 or mmdet")
+    add("--weights", metavar="FILE", help="a checkpoint that all of them read")
+    add("--set", action="append", default=[], metavar="KEY=VALUE", help="a parameter of the protocol; recorded")
+    add("--images", metavar="DIR", help="folder of pictures; default: generated ones")
+    add("--limit", type=positive, help="at most so many pictures")
+    add("--device", default="cpu", help="cpu, cuda ... (%(default)s)")
+    add("--threads", type=positive, help="PyTorch threads")
+    add("--results", metavar="FILE", help="result store (default: $ZOO_RESULTS, else results.db)")
+    add("--json", action="store_true", help="print the records")
+    optimizations.configure(parser)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Measure in turns, store and print."""
+    photos, _ = inference.choose_pictures(args)
+    request = Request(
+        name=args.name,
+        against=[peer.strip() for peer in args.against.split(",")],
+        pictures=photos,
+        pythons=dict(inference.key_value(text, "--python") for text in args.python),
+        weights=existing(args.weights),
+        setting=Setting(
+            device=inference.checked_device(args.device),
+            threads=args.threads,
+            options=optimizations.from_args(args),
+            overrides=dict(inference.key_value(text) for text in args.set),
+        ),
+    )
+    interleaved.PROTOCOL.parameters(request.setting.overrides)
+    records = compare.run(request)
+    Store(args.results).extend(records)
+    if args.json:
+        print(json.dumps([record.to_dict() for record in records], indent=1))
+    else:
+        show(records)
+
+
+def existing(file: str | None) -> Path | None:
+    """A file that is there."""
+    if file is not None and not Path(file).is_file():
+        raise UsageError(f"--weights {file} does not exist.")
+    return Path(file) if file else None
+
+
+def show(records: Sequence[Record]) -> None:
+    """A table, and below it what each implementation is."""
+    print(format_table([row(record) for record in records]))
+    for record in records:
+        facts = record.parameters
+        said = [f"{name} {facts[name]}" for name in ("commit", "command", "differences") if facts.get(name)]
+        if said:
+            print(f"{implementation(record)}: {'; '.join(said)}")
+
+
+def row(record: Record) -> dict[str, object]:
+    """One implementation; a rival that did not run shows what it published, marked as such."""
+    if not record.ok:
+        number = record.parameters["published"]
+        said = f"published {number['fps']:.1f} on {number['hardware']} ({number['source']})" if number else "nothing"
+        return {"implementation": implementation(record), "fps": said, "remark": record.reason}
+    m = record.metrics
+    return {
+        "implementation": implementation(record),
+        "version": record.parameters.get("version"),
+        "weights": record.parameters.get("weights"),
+        "fps": f"{m['fps']:.2f}",
+        "p50 ms": f"{m['latency_ms_p50']:.1f}",
+        "speed against ours": f"{m['speedup']:.2f} ({m['speedup_low']:.2f} to {m['speedup_high']:.2f})",
+        "found again": f"{m['matched']:.1%} of {m['detections']}",
+        "score difference": f"{m['score_difference']:.2g}",
+    }

@@ -1,0 +1,40 @@
+"""`bench demo`: what `make demo` runs."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from tabulate import tabulate
+
+from benchmarks.accuracy import accuracy
+from benchmarks.cli import demo
+from benchmarks.cli.commands import inference
+from benchmarks.results.record import Record
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("--out", default="demo", metavar="DIR", help="where results and report go (%(default)s/)")
+    parser.add_argument("--device", default="cpu", help="cpu, cuda ... (%(default)s)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Measure, report, and say where the report is. Exit status 1 if an accuracy is not the stated one."""
+    folder = Path(args.out)
+    outcome = demo.run(folder, inference.checked_device(args.device))
+    accuracies, speeds = ([r for r in outcome.records if r.kind == kind] for kind in ("accuracy", "inference"))
+    print(accuracy_table(accuracies), end="\n\n")
+    inference.show(speeds, as_json=False)
+    for sentence in outcome.different:
+        print(f"bench: {sentence}", file=sys.stderr)
+    print("\nReports:", *(folder / name for name in demo.REPORTS))
+    return int(bool(outcome.different))
+
+
+def accuracy_table(records: Sequence[Record]) -> str:
+    """Each accuracy that a manifest states beside the measured one, in percent."""
+    rows = [{"model": record.model, **row} for record in records for row in accuracy.comparison(record)]
+    return tabulate(rows, headers="keys", floatfmt=("", "", ".1f", ".2f", "+.2f"))

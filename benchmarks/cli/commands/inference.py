@@ -1,0 +1,162 @@
+"""`bench inference`: speed, memory and size."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+
+from tqdm import tqdm
+
+from benchmarks.reports.text_table import format_table
+from benchmarks.results.record import Record, failed
+from benchmarks.results.store import Store
+from benchmarks.speed import engines, images, inference, optimizations, protocols
+from benchmarks.speed.inference import Setting
+from benchmarks.speed.targets import Subject
+from benchmarks.speed.workload import Picture
+from zoo.cli.argument_types import positive
+from zoo.errors import UsageError, ZooError
+
+GENERATED = 16
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    add = parser.add_argument
+    add(
+        "names",
+        nargs="*",
+        metavar="NAME",
+        help="models, checkpoint files, or files of `zoo export --onnx`; default: all in the local cache, else two "
+        "with random weights",
+    )
+    add("--protocol", default=protocols.DEFAULT, help=f"one of {', '.join(protocols.PROTOCOLS)} (%(default)s)")
+    add("--set", action="append", default=[], metavar="KEY=VALUE", help="a parameter of the protocol; recorded")
+    add("--images", metavar="DIR", help="folder of pictures; default: generated ones")
+    add("--limit", type=positive, help=f"at most so many pictures (generated: {GENERATED})")
+    add("--device", default="cpu", help="cpu, cuda, cuda:1 ... (%(default)s)")
+    add("--batch", type=positive, default=1, help="pictures per call (%(default)s)")
+    add("--threads", type=positive, help="threads of the engine")
+    add("--repeat", type=positive, default=1, help="run the protocol so many times (%(default)s)")
+    add("--checkpoint", metavar="FILE", help="weights of your own, for one NAME or for what the file says it is")
+    add("--random-weights", action="store_true", help="fresh weights: says nothing about post-processing time")
+    add("--no-effects", action="store_true", help="do not compare options with the plain network")
+    add("--results", metavar="FILE", help="result store (default: $ZOO_RESULTS, else results.db)")
+    add("--engine", choices=("torch", "onnxruntime"), default="torch", help="what runs the network (%(default)s)")
+    add("--json", action="store_true", help="print the records")
+    optimizations.configure(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Measure, store and print. Exit status 1 if any of several networks failed."""
+    setting = setting_of(args)
+    protocols.get(setting.protocol).parameters(setting.overrides)
+    chosen = engines.choose(args.names, args.checkpoint, args.random_weights, args.engine, args.threads)
+    photos, source = choose_pictures(args)
+    store, records = Store(args.results), []
+    for subject in tqdm(chosen, unit="model", disable=None):
+        records.append(store.append(measure(subject, photos, setting, source)))
+    show(records, args.json)
+    return int(any(not record.ok for record in records))
+
+
+def measure(subject: Subject, photos: Sequence[Picture], setting: Setting, source: str) -> Record:
+    """The record of one network; a failed one if it does not load or run."""
+    facts = {"weights": subject.weights, "pictures": source, **subject.parameters}
+    try:
+        return inference.measure(subject.load(), subject.name, photos, setting, facts, **subject.facts)
+    except UsageError:
+        raise
+    except (ZooError, RuntimeError, ValueError, NotImplementedError) as error:
+        reason = str(error) if isinstance(error, ZooError) else error
+        print(f"bench: {subject.name}: {error}", file=sys.stderr)
+        return failed(subject.name, "inference", reason, protocol=setting.protocol, parameters=facts)
+
+
+def setting_of(args: argparse.Namespace) -> Setting:
+    """The measurement that the options describe."""
+    return Setting(
+        protocol=args.protocol,
+        device=checked_device(args.device),
+        batch=args.batch,
+        repeat=args.repeat,
+        threads=args.threads,
+        options=optimizations.from_args(args),
+        overrides=dict(key_value(text) for text in args.set),
+        effects=not args.no_effects,
+    )
+
+
+def checked_device(name: str) -> str:
+    """A device that exists here."""
+    import torch
+
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise UsageError(f"--device {name} cannot be used here: {str(error).splitlines()[0]}") from error
+    return name
+
+
+def choose_pictures(args: argparse.Namespace) -> tuple[Sequence[Picture], str]:
+    """Pictures, and a word about them for the record."""
+    if args.images:
+        found = images.in_folder(args.images, args.limit)
+        return found, f"{len(found)} from {args.images}"
+    count = args.limit or GENERATED
+    return images.generated(count), f"{count} generated"
+
+
+def show(records: Sequence[Record], as_json: bool) -> None:
+    """Records as JSON, or a table."""
+    if as_json:
+        print(json.dumps([record.to_dict() for record in records], indent=1))
+        return
+    print(format_table([row(record) for record in records]))
+    for record in records:
+        for name, effect in record.metrics.get("effects", {}).items():
+            print(effect_line(record.model, name, effect))
+
+
+def row(record: Record) -> dict[str, object]:
+    """One line of the table; a record without a measurement gives its reason."""
+    if not record.ok:
+        return {"model": record.model, "status": f"{record.status}: {record.reason}"}
+    m = record.metrics
+    memory = m.get("cuda_allocated_mib", m.get("resident_peak_mib"))
+    return {
+        "model": record.model,
+        "weights": record.parameters["weights"],
+        "options": ", ".join(record.parameters.get("options", {})),
+        "fps": f"{m['fps']:.2f}",
+        "p50 ms": number(m.get("latency_ms_p50")),
+        "p99 ms": number(m.get("latency_ms_p99")),
+        "peak MiB": number(memory),
+        "params M": f"{m['parameters'] / 1e6:.2f}",
+        "GFLOPs": f"{m['flops'] / 1e9:.1f}",
+        "status": "ok",
+    }
+
+
+def number(value: float | None) -> str:
+    """One decimal, or nothing where nothing was measured."""
+    return "" if value is None else f"{value:.1f}"
+
+
+def effect_line(model: str, name: str, effect: dict[str, float]) -> str:
+    """What an option does to speed and to detections."""
+    interval = f"{effect['speedup_low']:.2f} to {effect['speedup_high']:.2f}"
+    return (
+        f"{model}, {name}: {effect['speedup']:.2f} times as fast ({interval}); {effect['matched']:.1%} of "
+        f"{effect['detections']} detections found again, largest score difference {effect['score_difference']:.2g}"
+    )
+
+
+def key_value(text: str, option: str = "--set") -> tuple[str, str]:
+    """('a', '1') from 'a=1'."""
+    key, equals, value = text.partition("=")
+    if not equals:
+        raise UsageError(f"{option} takes KEY=VALUE, not '{text}'.")
+    return key, value

@@ -1,0 +1,105 @@
+"""`bench report`: tables from records."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from benchmarks.reports import comparison, flat, html, markdown, measured, published
+from benchmarks.reports.table import Table
+from benchmarks.results import selection
+from benchmarks.results.record import Record
+from benchmarks.results.store import Store
+from zoo.errors import UsageError
+from zoo.manifest.entry import Entry
+
+HELP = {
+    "markdown": "in GitHub's Markdown (the default)",
+    "html": "one self-contained page of the whole zoo with everything that was measured",
+    "csv": "comma-separated: one line per record, or per row with --zoo or --comparison",
+    "json": "tables as JSON",
+}
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    add = parser.add_argument
+    formats = parser.add_mutually_exclusive_group()
+    for name, text in HELP.items():
+        formats.add_argument(f"--{name}", dest="format", action="store_const", const=name, help=text)
+    add("--zoo", action="store_true", help="the tables of the whole zoo, published beside measured")
+    add("--comparison", action="store_true", help="MMDetection's published comparison tables, measured columns beside")
+    help_text = "with --html: pictures of detections, in a subfolder for each model, as `zoo detect --out` writes them"
+    add("--pictures", type=Path, metavar="DIR", help=help_text)
+    add("--model", metavar="GLOB", help="only these models")
+    add("--family", metavar="NAME", help="with --zoo: only this family")
+    add("--all", action="store_true", help="every record, not only the newest of equal measurements")
+    add("--results", metavar="FILE", help="result store (default: $ZOO_RESULTS, else results.db)")
+    add("--out", metavar="FILE", help="write there (default: to standard output)")
+    parser.set_defaults(format="markdown")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Select the records, make the tables, write them."""
+    store = Store(args.results)
+    records = store.select(model=args.model, latest=not args.all, samples=False)
+    text = render(args, records, store)
+    if args.out:
+        markdown.write(text, Path(args.out))
+    else:
+        print(text, end="")
+
+
+def render(args: argparse.Namespace, records: list[Record], store: Store) -> str:
+    """The report as text, in the format asked for."""
+    if args.pictures is not None and args.format != "html":
+        raise UsageError("--pictures go into --html; other formats have no place for them.")
+    if args.format == "html":
+        return html.render(entries(args, records), with_curves(records, store), pictures(args.pictures))
+    if not (args.zoo or args.comparison) and not records:
+        raise UsageError(f"{store.path} has no records to report. `bench inference` makes some.")
+    if args.format == "csv" and not (args.zoo or args.comparison):
+        return flat.records_csv(records)
+    title, intro, tables = content(args, records)
+    if args.format == "csv":
+        return flat.tables_csv(tables)
+    return flat.tables_json(tables) if args.format == "json" else markdown.render(tables, title, intro)
+
+
+def content(args: argparse.Namespace, records: list[Record]) -> tuple[str, str, list[Table]]:
+    """Title, a word on the numbers, and tables."""
+    if args.zoo:
+        return "The zoo", published.NOTE, published.tables(entries(args, records), records)
+    if args.comparison:
+        return "Comparison with Detectron2 and others", "", comparison.tables(comparison.read_facts(), records)
+    return "Measured on this machine", "", measured.tables(records)
+
+
+def entries(args: argparse.Namespace, records: list[Record]) -> list[Entry]:
+    """The models that are asked for."""
+    return selection.entries_with(records, args.model or "*", args.family)
+
+
+def with_curves(records: list[Record], store: Store) -> list[Record]:
+    """The records, those that have training curves with their samples."""
+    wanted = {record.id for record in records}
+    curves = {r.id: r for kind in html.CURVES for r in store.stream(kind=kind) if r.id in wanted}
+    return [curves.get(record.id, record) for record in records]
+
+
+def pictures(folder: Path | None) -> dict[str, list[Path]]:
+    """Pictures of detections by model: those in the subfolders of `folder` that are called like models."""
+    if folder is None:
+        return {}
+    if not folder.is_dir():
+        raise UsageError(f"{folder} is not a folder. `zoo detect MODEL IMAGE --out {folder}/MODEL` fills one.")
+    folders = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_dir()}
+    found = {model: shown for model, path in folders.items() if (shown := viewable(path))}
+    if not found:
+        raise UsageError(f"{folder} has no subfolder with pictures, such as `zoo detect MODEL IMAGE --out DIR/MODEL`.")
+    return found
+
+
+def viewable(folder: Path) -> list[Path]:
+    """The pictures in a folder that browsers show."""
+    return sorted(path for path in folder.iterdir() if path.suffix.lower() in (".jpg", ".jpeg", ".png", ".webp"))

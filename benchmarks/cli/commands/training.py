@@ -1,0 +1,96 @@
+"""`bench training`: seconds per iteration, pictures per second, and peak memory."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from tabulate import tabulate
+
+from benchmarks.cli.commands.inference import checked_device, key_value
+from benchmarks.results.record import Record
+from zoo.cli.argument_types import natural, positive
+from zoo.errors import UsageError
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.epilog = "Under `torchrun --nproc_per_node N -m benchmarks training ...` N processes train together."
+    add = parser.add_argument
+    add("names", nargs="+", metavar="NAME", help="a model or an architecture")
+    add("--data", type=Path, metavar="DIR", help="a folder in COCO's layout; default: generated pictures")
+    add("--protocol", default="mmdet-v2", choices=("mmdet-v2", "detectron2"), help="what is averaged (%(default)s)")
+    add("--set", action="append", default=[], metavar="KEY=N", help="iterations, skipped or prepared; recorded")
+    add("--batch-size", type=positive, default=2, metavar="N", help="pictures per process (%(default)s)")
+    add("--accumulate", type=positive, default=1, metavar="N", help="batches per step of the optimiser")
+    add("--precision", choices=("fp32", "fp16", "bf16"), default="fp32")
+    add("--device", default="cpu", help="cpu, cuda ... (%(default)s)")
+    add("--workers", type=natural, default=2, metavar="N", help="processes that prepare pictures (%(default)s)")
+    add("--weights", choices=("random", "published"), default="random", help="where training starts (%(default)s)")
+    add("--results", type=Path, metavar="FILE", help="result store (default: $ZOO_RESULTS, else results.db)")
+    add("--json", action="store_true", help="print the records")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Measure, store, print; under torchrun only the first process does the latter two."""
+    from benchmarks.results.store import Store
+
+    settings = values(args)
+    records = [record for name in args.names if (record := measured(name, settings)) is not None]
+    Store(args.results).extend(records) if records else None
+    if args.json and records:
+        print(json.dumps([record.to_dict() for record in records], indent=1))
+    elif records:
+        print(tabulate([row(record) for record in records], headers="keys", disable_numparse=True))
+    return int(any(not record.ok for record in records))
+
+
+def values(args: argparse.Namespace) -> dict[str, Any]:
+    """The setting that the options describe. Raises UsageError."""
+    overrides = {}
+    for key, value in map(key_value, args.set):
+        if not value.isdigit():
+            raise UsageError(f"--set {key} takes a whole number, not '{value}'.")
+        overrides[key] = int(value)
+    return {
+        "protocol": args.protocol,
+        "data": args.data,
+        "batch": args.batch_size,
+        "accumulate": args.accumulate,
+        "precision": args.precision,
+        "device": checked_device(args.device),
+        "workers": args.workers,
+        "weights": args.weights,
+        "overrides": overrides,
+    }
+
+
+def measured(name: str, settings: dict[str, Any]) -> Record | None:
+    """The record of one network; a failed one where training broke down."""
+    from benchmarks.results.record import failed
+    from benchmarks.speed import training
+    from zoo.training.trainer import Diverged
+
+    try:
+        return training.measure(name, training.Setting(**settings))
+    except (Diverged, RuntimeError) as error:
+        return failed(name, "training", error, protocol=settings["protocol"])
+
+
+def row(record: Record) -> dict[str, str]:
+    """One line of the table."""
+    if not record.ok:
+        return {"model": record.model, "status": f"{record.status}: {record.reason}"}
+    m = record.metrics
+    memory = m.get("cuda_allocated_mib", m.get("resident_peak_mib"))
+    return {
+        "model": record.model,
+        "s/iter": f"{m['iteration_s']:.3f}",
+        "img/s": f"{m['images_per_second']:.2f}",
+        "data s": f"{m['data_s']:.3f}",
+        "compute s": f"{m['compute_s']:.3f}",
+        "peak MiB": "" if memory is None else f"{memory:.0f}",
+        "status": "ok",
+    }

@@ -1,0 +1,122 @@
+"""The whole way in one call: make pictures, fetch detectors, measure accuracy, speed and memory, draw, report."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+import zoo
+from benchmarks.accuracy import accuracy as evaluation
+from benchmarks.datasets import demo as shapes
+from benchmarks.reports import html, markdown, measured, training_logs
+from benchmarks.results.record import Record
+from benchmarks.results.store import Store
+from benchmarks.speed import inference, targets
+from benchmarks.speed.inference import Setting
+from benchmarks.speed.optimizations import Options
+from zoo.errors import ZooError
+from zoo.models.detectors.base import Detector
+from zoo.preprocessing.preprocess import read_image
+from zoo.structures import Detections
+from zoo.visualization import draw as visualize
+
+FAMILY = "demo"
+# Shorter than the protocol's definition asks for, and the records say so: a demonstration should take a minute or two.
+QUICK = {"min_iterations": 16, "min_seconds": 3.0, "max_seconds": 30.0, "warmup_seconds": 10.0}
+TIMED, DRAWN, ENLARGED = 16, 6, 3
+REPORTS = ("report.md", "report.html")
+
+
+class Outcome(NamedTuple):
+    """records: of accuracy, speed and training, per model. different: a sentence per number that is not as stated."""
+
+    records: list[Record]
+    different: list[str]
+
+
+def run(folder: Path, device: str = "cpu") -> Outcome:
+    """Write the data set, drawings, `results.db`, `report.md` and `report.html` into `folder`.
+
+    Raises FetchError where a checkpoint is not what the manifest says, UsageError without the plotting library.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    data, store = shapes.write(folder / "data"), Store(folder / "results.db")
+    photos = sorted((data / "val").glob("*.png"))
+    drawings: dict[str, list[Path]] = {}
+    records: list[Record] = []
+    for name in zoo.list_models(family=FAMILY):
+        zoo.fetch(name)
+        measured_now = measure(name, data, photos[:TIMED], device)
+        records += [store.append(record) for record in (*measured_now, training(name))]
+        drawings[name] = draw(name, photos[:DRAWN], folder / "pictures" / name)
+    report(folder, records, drawings)
+    return Outcome(records, [line for record in records for line in differences(record)])
+
+
+def measure(name: str, data: Path, photos: Sequence[Path], device: str) -> list[Record]:
+    """Accuracy on all of the data set; speed and memory, plain and with batch norm folded in."""
+    accuracy = evaluation.evaluate(name, evaluation.Plan(data=data, device=device))
+    subject, source = targets.by_name(name), {"weights": "published", "pictures": f"{len(photos)} generated"}
+    plain = Setting(device=device, overrides=QUICK)
+    settings = (plain, replace(plain, options=Options(fuse_conv_bn=True)))
+    speeds = [inference.measure(subject.load(), name, photos, one, source, **subject.facts) for one in settings]
+    return [*([accuracy] if accuracy else []), *speeds]
+
+
+def training(name: str) -> Record:
+    """How the model was trained: its log, which lies beside its checkpoint."""
+    checkpoint = zoo.get(name).checkpoint
+    if checkpoint is None or checkpoint.file is None:
+        raise ZooError(f"{name} does not come with this package.")
+    return training_logs.record(training_logs.read(checkpoint.file.with_name(f"{name}.log.json"), name))
+
+
+def differences(record: Record) -> list[str]:
+    """What differs from the manifest, to the decimals that it states."""
+    if record.kind != "accuracy":
+        return []
+    return [
+        f"{record.model}: {row['metric']} is {row['measured']:.2f}, not {row['published']} as stated."
+        for row in evaluation.comparison(record)
+        if round(row["measured"], 1) != row["published"]
+    ]
+
+
+def draw(name: str, photos: Sequence[Path], folder: Path) -> list[Path]:
+    """Draw what a model finds; the pictures are small, so the drawings are enlarged. Returns their paths."""
+    folder.mkdir(parents=True, exist_ok=True)
+    model = zoo.load(name)
+    for photo in photos:
+        visualize.save(drawing(model, photo), folder / photo.name)
+    return [folder / photo.name for photo in photos]
+
+
+def drawing(model: Detector, photo: Path) -> np.ndarray:
+    """One picture with its detections."""
+    picture = read_image(photo)
+    large = np.asarray(cv2.resize(picture, None, fx=ENLARGED, fy=ENLARGED, interpolation=cv2.INTER_CUBIC), np.uint8)
+    return visualize.draw(large, enlarged(model.detect([picture])[0]), model.classes, score_thr=0.4)
+
+
+def enlarged(found: Detections) -> Detections:
+    """The same detections in a picture of ENLARGED times the size."""
+    masks: Tensor | None = None
+    if found.masks is not None:
+        masks = interpolate(found.masks[None].float(), scale_factor=ENLARGED, mode="bilinear")[0] > 0.5
+    return replace(found, boxes=found.boxes * ENLARGED, masks=masks)
+
+
+def report(folder: Path, records: Sequence[Record], drawings: dict[str, list[Path]]) -> None:
+    """The reports, as Markdown and as a page of the whole zoo with these measurements in it."""
+    text = markdown.render(measured.tables(records), "Demonstration")
+    entries = [zoo.get(name) for name in zoo.list_models()]
+    page = html.render(entries, records, drawings)
+    for name, content in zip(REPORTS, (text, page)):
+        markdown.write(content, folder / name)

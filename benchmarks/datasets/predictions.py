@@ -1,0 +1,75 @@
+"""What was found in one picture, small enough to keep for a whole data set: numpy arrays, masks as RLE."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from zoo.coco_format.results import RLE, encode_masks
+from zoo.structures import Detections
+
+
+class Masks:
+    """RLEs of one picture's masks, compressed together: as objects of their own they take ten times the memory."""
+
+    def __init__(self, masks: Sequence[RLE]) -> None:
+        self.size = tuple(masks[0]["size"]) if masks else (0, 0)
+        self.packed = zlib.compress("\n".join(mask["counts"] for mask in masks).encode("ascii"), level=1)
+
+    def __iter__(self) -> Iterator[RLE]:
+        """Each mask's RLE, in order."""
+        for counts in zlib.decompress(self.packed).decode("ascii").split():
+            yield {"size": list(self.size), "counts": counts}
+
+
+@dataclass(frozen=True)
+class Found:
+    """Detections of one picture, best first, in the picture's own pixels.
+
+    boxes: (K, 4) float32 xyxy. scores: (K,) float32. labels: (K,) int64, 0-based. masks: K RLEs or None.
+    mask_scores: (K,) float32 or None: what mask AP ranks by, where that differs from `scores`.
+    packed_panoptic: the panoptic map of `Detections`, compressed, with its (h, w); None where there is none.
+    """
+
+    boxes: NDArray[np.float32]
+    scores: NDArray[np.float32]
+    labels: NDArray[np.int64]
+    masks: Iterable[RLE] | None = None
+    packed_panoptic: tuple[bytes, tuple[int, int]] | None = None
+    mask_scores: NDArray[np.float32] | None = None
+
+    @property
+    def ranking(self) -> NDArray[np.float32]:
+        """(K,) what mask AP ranks by."""
+        return self.scores if self.mask_scores is None else self.mask_scores
+
+    @property
+    def panoptic(self) -> NDArray[np.int32] | None:
+        """(H, W): label + 1000 * instance; the number of classes where nothing was found. None without panoptic."""
+        if self.packed_panoptic is None:
+            return None
+        data, shape = self.packed_panoptic
+        return np.frombuffer(zlib.decompress(data), np.int32).reshape(shape)
+
+
+def compact(detections: Detections) -> Found:
+    """Detections on any device -> what is kept of them."""
+    return Found(
+        boxes=detections.boxes.cpu().numpy().astype(np.float32),
+        scores=detections.scores.cpu().numpy().astype(np.float32),
+        labels=detections.labels.cpu().numpy().astype(np.int64),
+        masks=None if detections.masks is None else Masks(encode_masks(detections.masks)),
+        packed_panoptic=None if detections.panoptic is None else pack(detections.panoptic),
+        mask_scores=None if detections.mask_scores is None else detections.mask_scores.cpu().numpy(),
+    )
+
+
+def pack(panoptic: Tensor) -> tuple[bytes, tuple[int, int]]:
+    """A map (H, W), compressed, and its size."""
+    values = panoptic.cpu().numpy().astype(np.int32)
+    return zlib.compress(np.ascontiguousarray(values).tobytes(), level=1), (values.shape[0], values.shape[1])

@@ -1,0 +1,40 @@
+"""Curves of training logs as a PNG picture."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmarks.reports.training_logs import Log
+from zoo.errors import UsageError
+
+
+def write(logs: Sequence[Log], keys: Sequence[str], path: Path) -> Path:
+    """One panel for each key, one line for each log. Raises UsageError where nothing can be drawn."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise UsageError("plots need matplotlib: pip install 'detection-zoo[plots]'.") from None
+    absent = [key for key in keys if not any(log.series(key)[1] for log in logs)]
+    if absent:
+        raise UsageError(f"no log has '{absent[0]}'; they have: {', '.join(names(logs))}.")
+    figure = Figure(figsize=(8, 3.2 * len(keys)), layout="constrained")
+    for key, axes in zip(keys, figure.subplots(len(keys), 1, squeeze=False)[:, 0]):
+        for log in logs:
+            x, y = log.series(key)
+            axes.plot(x, y, marker="o" if len(x) < 50 else None, markersize=3, linewidth=1, label=log.name)
+        epochs = all(log.epoch_length for log in logs)
+        axes.set(xlabel="epoch" if epochs else "iteration", ylabel=key)
+        axes.grid(alpha=0.3)
+        axes.legend(fontsize="small")
+    part = path.with_name(path.name + ".part")
+    figure.savefig(part, format="png", dpi=120)
+    os.replace(part, path)
+    return path
+
+
+def names(logs: Sequence[Log]) -> list[str]:
+    """Everything that can be drawn."""
+    found = {key for log in logs for line in log.lines for key in line.values}
+    return sorted(found | {key for log in logs for e in log.evaluations for key in e.values} | {"time", "memory"})

@@ -1,0 +1,1 @@
+"""Measurements as records: storage, selection, baselines and regression checks."""

@@ -1,0 +1,208 @@
+"""What a measurement is compared with later: the part of a record that matters, in a file that is pleasant to commit.
+
+A baseline is JSON: `schema`, `tolerances`, and one entry per model, kind, protocol and parameters, with metrics and,
+for speeds, how long each call took in units of the calibration workload that ran beside it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.results import fingerprint
+from benchmarks.results.record import Record
+from benchmarks.system.calibration import CPU_SAMPLES, SAMPLES
+from zoo.errors import UsageError
+
+SCHEMA = 1
+# Parameters that say what was measured; the others say how long or where.
+DECIDING = ("batch", "precision", "options", "resolution", "pictures", "weights", "dataset", "data", "protocol")
+KINDS = ("accuracy", "inference", "training")
+# Clock -> samples of calls and of the calibration.
+CLOCKS = {"cpu": ("cpu_s", CPU_SAMPLES), "wall": ("latency_s", SAMPLES)}
+# Metrics that must not change at all.
+EXACT = ("parameters", "flops", "cuda_allocated_mib")
+# So many relative times are kept, evenly chosen from the sorted ones: enough for a rank test, few enough to commit.
+KEPT = 100
+# Times of so many of the newest records of a measurement count: processes differ in more than the noise within one.
+RUNS = 9
+
+
+class BaselineError(UsageError):
+    """A baseline file is missing or is not one: a check that cannot be made, which is no regression."""
+
+
+@dataclass(frozen=True)
+class Tolerances:
+    """How much may change.
+
+    accuracy: absolute, in the metric's own unit. score, box: of single detections, absolute and in pixels.
+    time: factor of the median relative time on the machine of the baseline; other_machine: factor on another one.
+    significance: largest p value of the rank test that counts.
+    """
+
+    accuracy: float = 0.0
+    score: float = 0.001
+    box: float = 0.5
+    time: float = 1.07
+    other_machine: float = 1.5
+    significance: float = 0.001
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One measurement to compare with.
+
+    times: seconds of a call divided by those of the calibration beside it, sorted; empty for accuracies. clock: which
+    seconds these are, "cpu" where one thread did all the work, else "wall".
+    detections: in the first pictures, as `benchmarks.fingerprint` has them; None where the record has none.
+    machine: of the measurement, to know whether times are of the same one. runs: of how many records the times are.
+    """
+
+    model: str
+    kind: str
+    protocol: str
+    parameters: Mapping[str, Any]
+    metrics: Mapping[str, float]
+    times: Sequence[float] = ()
+    machine: str = ""
+    detections: Sequence[float] | None = None
+    clock: str = "wall"
+    runs: int = 1
+
+    @property
+    def key(self) -> str:
+        """What identifies the measurement: model, kind, protocol and the deciding parameters."""
+        return json.dumps([self.model, self.kind, self.protocol, self.parameters], sort_keys=True)
+
+    @property
+    def comparable(self) -> bool:
+        """Whether there is anything in it that a later record can be held to."""
+        exact = any(name in self.metrics for name in EXACT)
+        return bool(exact or self.times or self.detections or (self.kind == "accuracy" and self.metrics))
+
+    @property
+    def title(self) -> str:
+        """For people."""
+        return " ".join(filter(None, (self.model, self.kind, self.protocol)))
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """Entries and how much they may change."""
+
+    entries: Sequence[Entry]
+    tolerances: Tolerances = field(default_factory=Tolerances)
+
+
+def entry_of(record: Record) -> Entry:
+    """The part of a record that is compared."""
+    clock = clock_of(record.samples)
+    return Entry(
+        model=record.model,
+        kind=record.kind,
+        protocol=record.protocol,
+        parameters={k: v for k, v in record.parameters.items() if k in DECIDING},
+        metrics={k: v for k, v in record.metrics.items() if type(v) in (int, float) and is_compared(record.kind, k)},
+        times=relative_times(record.samples, *CLOCKS[clock]),
+        clock=clock,
+        machine=machine_of(record),
+        detections=record.samples.get(fingerprint.SAMPLES),
+    )
+
+
+def is_compared(kind: str, metric: str) -> bool:
+    """Whether a metric of records of a kind is held to its baseline; others would only be noise in the file."""
+    return kind == "accuracy" or metric in EXACT
+
+
+def clock_of(samples: Mapping[str, Sequence[float]]) -> str:
+    """Which of CLOCKS counts: CPU time where there is some, since it stands still while a neighbour has the core."""
+    return "cpu" if all(name in samples for name in CLOCKS["cpu"]) else "wall"
+
+
+def relative_times(samples: Mapping[str, Sequence[float]], calls: str, calibration: str) -> list[float]:
+    """Sorted times in units of the calibration beside them; none without one. calls, calibration: names of samples."""
+    seconds, unit = samples.get(calls, []), samples.get(calibration, [])
+    if not len(seconds) or len(seconds) != len(unit):
+        return []
+    return evenly(np.asarray(seconds) / np.asarray(unit))
+
+
+def evenly(times: np.ndarray | Sequence[float]) -> list[float]:
+    """At most KEPT of these times, sorted, from all parts of their range."""
+    ordered = np.sort(times)
+    chosen = ordered[np.linspace(0, len(ordered) - 1, min(len(ordered), KEPT)).round().astype(int)]
+    return [float(f"{value:.5g}") for value in chosen]
+
+
+def by_measurement(records: Iterable[Record]) -> dict[str, list[Record]]:
+    """Successful records of each measurement (`Entry.key`), oldest first. records: in any order."""
+    groups: dict[str, list[Record]] = {}
+    for record in sorted((r for r in records if r.ok and r.kind in KINDS), key=lambda r: r.time):
+        groups.setdefault(entry_of(record).key, []).append(record)
+    return groups
+
+
+def together(records: Sequence[Record]) -> Entry:
+    """What the newest record says, with the times of all that measured the same code on the same machine.
+
+    records: of one measurement, oldest first. At most RUNS count.
+    """
+    newest, commit = entry_of(records[-1]), records[-1].environment.get("commit")
+    if not newest.times:
+        return newest  # older ones do not stand in for what it lacks
+    runs = [entry_of(r) for r in records[-RUNS:] if r.environment.get("commit") == commit]
+    runs = [run for run in runs if (run.clock, run.machine) == (newest.clock, newest.machine)]
+    return replace(newest, times=evenly([time for run in runs for time in run.times]), runs=len(runs))
+
+
+def machine_of(record: Record) -> str:
+    """Device and vector units: what decides relative times."""
+    host = record.environment.get("host") or {}
+    return f"{record.environment.get('device', '')} {host.get('vector_units', '')}".strip()
+
+
+def make(records: Iterable[Record], tolerances: Tolerances | None = None, times: bool = True) -> Baseline:
+    """A baseline of the successful records of each measurement, of kinds that can be compared (see `together`).
+
+    times: keep them; without, the baseline is good for every machine.
+    """
+    found = [together(group) for group in by_measurement(records).values()]
+    kept = [entry if times else replace(entry, times=(), machine="", runs=1) for entry in found]
+    return Baseline([entry for entry in kept if entry.comparable], tolerances or Tolerances())
+
+
+def write(baseline: Baseline, path: Path) -> None:
+    """Write a baseline file; it appears only when it is whole."""
+    part = path.with_name(path.name + ".part")
+    text = json.dumps({"schema": SCHEMA, **asdict(baseline)}, indent=1, sort_keys=True)
+    text = re.sub(r"\[[\d\s.,e+-]+\]", lambda found: " ".join(found[0].split()), text)  # a list of numbers in one line
+    part.write_text(text + "\n", encoding="utf-8")
+    os.replace(part, path)
+
+
+def read(path: Path) -> Baseline:
+    """Read a baseline file. Raises BaselineError."""
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise BaselineError(f"{path} cannot be read ({error.strerror}). `bench baseline` writes one.") from None
+    except ValueError as error:
+        raise BaselineError(f"{path} is not JSON ({error}).") from None
+    try:
+        if data["schema"] != SCHEMA:
+            raise BaselineError(f"{path} has schema {data['schema']}, this program knows {SCHEMA}.")
+        found = Baseline([Entry(**entry) for entry in data["entries"]], Tolerances(**data["tolerances"]))
+    except (KeyError, TypeError) as error:
+        raise BaselineError(f"{path} is not a baseline ({error}).") from None
+    if not found.entries:
+        raise BaselineError(f"{path} has no measurements, so nothing could ever fail. `bench baseline` writes some.")
+    return found

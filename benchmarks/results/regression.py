@@ -1,0 +1,126 @@
+"""Has anything become worse? Records against a committed baseline.
+
+Accuracies and single detections must agree within a stated tolerance; parameters, operations and allocated bytes
+exactly; times must pass a rank test on raw samples (Mann-Whitney) and a factor, both on times relative to a calibration
+workload that ran between the calls. A measurement that is missing or failed is a failure, never a pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.stats import mannwhitneyu
+
+from benchmarks.results import fingerprint
+from benchmarks.results.baseline import EXACT, Baseline, Entry, Tolerances, by_measurement, together
+from benchmarks.results.record import Record
+
+FAILURES = ("regression", "changed", "missing", "failed")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One quantity of one measurement, then and now.
+
+    verdict: same, improved, regression, changed (an exact quantity differs), missing (no record), failed (the record
+    says so), or unknown (nothing to compare with).
+    """
+
+    measurement: str
+    quantity: str
+    verdict: str
+    then: float | None = None
+    now: float | None = None
+    detail: str = ""
+
+    @property
+    def fails(self) -> bool:
+        """Whether CI should."""
+        return self.verdict in FAILURES
+
+
+def check(baseline: Baseline, records: Iterable[Record]) -> list[Finding]:
+    """Compare each measurement of the baseline with its newest records. records: in any order."""
+    records = list(records)
+    done = by_measurement(records)
+    failures: dict[tuple[str, str], Record] = {}
+    for record in sorted((r for r in records if not r.ok), key=lambda r: r.time):
+        # a failed record may know little of its parameters, so it stands for all of them
+        failures[record.model, record.kind] = record
+    return [
+        finding
+        for entry in baseline.entries
+        for finding in check_entry(
+            entry, done.get(entry.key, []), failures.get((entry.model, entry.kind)), baseline.tolerances
+        )
+    ]
+
+
+def check_entry(
+    entry: Entry, records: Sequence[Record], failure: Record | None, tolerances: Tolerances
+) -> list[Finding]:
+    """All findings of one measurement: of its records, oldest first, unless a newer one failed."""
+    if failure is not None and (not records or failure.time > records[-1].time):
+        return [Finding(entry.title, "status", "failed", detail=f"{failure.status}: {failure.reason}")]
+    if not records:
+        return [Finding(entry.title, "status", "missing", detail="no record of this measurement")]
+    now = together(records)
+    found = [exact(entry, now, name) for name in EXACT if name in entry.metrics]
+    if entry.kind == "accuracy":
+        found += [accuracy(entry, now, name, tolerances) for name in entry.metrics if name not in EXACT]
+    if entry.detections is not None:
+        found.append(detections(entry, now, tolerances))
+    if entry.times:
+        found.append(time(entry, now, tolerances))
+    return found or [Finding(entry.title, "status", "missing", detail="the baseline has nothing to compare with")]
+
+
+def exact(then: Entry, now: Entry, name: str) -> Finding:
+    """A quantity that must not change at all."""
+    a, b = then.metrics[name], now.metrics.get(name)
+    return Finding(then.title, name, "same" if a == b else "missing" if b is None else "changed", a, b)
+
+
+def accuracy(then: Entry, now: Entry, name: str, tolerances: Tolerances) -> Finding:
+    """A metric of which more is better."""
+    a, b = then.metrics[name], now.metrics.get(name)
+    if b is None:
+        return Finding(then.title, name, "missing", a, b)
+    verdict = "same" if abs(b - a) <= tolerances.accuracy else "improved" if b > a else "regression"
+    return Finding(then.title, name, verdict, a, b, f"tolerance {tolerances.accuracy:g}")
+
+
+def detections(then: Entry, now: Entry, tolerances: Tolerances) -> Finding:
+    """What was found in the first pictures, detection by detection."""
+    if now.detections is None:
+        return Finding(then.title, "detections", "missing", detail="the record has no detections")
+    said = fingerprint.differences(then.detections or (), now.detections, tolerances.score, tolerances.box)
+    a, b = (len(values or ()) / fingerprint.FIELDS for values in (then.detections, now.detections))
+    detail = "; ".join(said) or f"scores within {tolerances.score:g}, boxes within {tolerances.box:g} pixels"
+    return Finding(then.title, "detections", "changed" if said else "same", a, b, detail)
+
+
+def time(then: Entry, now: Entry, tolerances: Tolerances) -> Finding:
+    """Relative times: the medians differ by more than a factor, and the ranks say that it is no accident."""
+    if not now.times:
+        return Finding(then.title, "relative time", "missing", detail="the record has no calibrated samples")
+    if then.clock != now.clock:
+        detail = f"{now.clock} times do not compare with {then.clock} times: measure with as many threads as then"
+        return Finding(then.title, "relative time", "missing", detail=detail)
+    a, b = float(np.median(then.times)), float(np.median(now.times))
+    factor = tolerances.time if then.machine == now.machine else tolerances.other_machine
+    slower, faster = p_value(now.times, then.times), p_value(then.times, now.times)
+    verdict = "same"
+    if b > a * factor and slower < tolerances.significance:
+        verdict = "regression"
+    elif a > b * factor and faster < tolerances.significance:
+        verdict = "improved"
+    detail = f"factor {b / a:.3f}, limit {factor:g}, p {min(slower, faster):.1e}, runs {then.runs} and {now.runs}"
+    return Finding(then.title, "relative time", verdict, a, b, detail)
+
+
+def p_value(larger: Sequence[float], smaller: Sequence[float]) -> float:
+    """How likely the first sample is that much larger by accident (one-sided Mann-Whitney U test)."""
+    return float(mannwhitneyu(larger, smaller, alternative="greater").pvalue)

@@ -1,0 +1,76 @@
+"""Which records stand for a model: the newest plain ones, that may be set beside published numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
+
+from benchmarks.results.record import Record
+from zoo.errors import UnknownModel
+from zoo.manifest import api
+
+if TYPE_CHECKING:
+    from zoo.manifest.api import Entry
+
+MEMORY = ("cuda_allocated_mib", "resident_peak_mib")
+
+
+def is_plain(record: Record, peer: str | None = None) -> bool:
+    """Whether a record is of this implementation (None: ours) in float32, picture by picture, without options."""
+    p = record.parameters
+    alone = record.kind not in ("inference", "accuracy") or p.get("batch", 1) == 1
+    return alone and p.get("peer") == peer and not p.get("options") and p.get("precision", "fp32") == "fp32"
+
+
+def newest(records: Iterable[Record], kind: str, peer: str | None = None) -> dict[str, Record]:
+    """Model -> its newest successful plain record of a kind. One with random weights only where there is no other."""
+    found = [r for r in records if r.ok and r.kind == kind and is_plain(r, peer)]
+    return {r.model: r for r in sorted(found, key=lambda r: (r.parameters.get("weights") != "random", r.time))}
+
+
+def accuracies(records: Iterable[Record], entries: Iterable[Entry]) -> dict[str, Record]:
+    """Model -> its newest accuracy on the whole of the data set and split that the model was published for."""
+    home = {entry.name: entry for entry in entries}
+    return newest((r for r in records if r.model in home and is_at_home(r, home[r.model])), "accuracy")
+
+
+def is_at_home(record: Record, entry: Entry) -> bool:
+    """Whether an accuracy may be set beside the published one: same data set and split, all of its pictures."""
+    p = record.parameters
+    return p.get("dataset", entry.dataset) == entry.dataset and is_usual(p.get("split"), entry) and not p.get("limit")
+
+
+def is_usual(split: str | None, entry: Entry) -> bool:
+    """Whether results are published for this split: `validation` is what `openimages_v6_val` is about."""
+    published = [key.rpartition("_")[2] for key in entry.metrics]
+    return split is None or not published or any(split.startswith(name) for name in published)
+
+
+def percent(record: Record | None, metric: str) -> float | None:
+    """An accuracy in percent; None where it was not measured or where there was nothing to find (-1)."""
+    value = None if record is None else record.metrics.get(metric)
+    return None if value is None or value < 0 else 100 * value
+
+
+def memory_mib(record: Record) -> float | None:
+    """What the record says of memory: allocated by PyTorch on a GPU, the peak resident size on a CPU."""
+    return next((record.metrics[name] for name in MEMORY if record.metrics.get(name) is not None), None)
+
+
+def entries_with(records: Iterable[Record], pattern: str = "*", family: str | None = None) -> list[Entry]:
+    """The zoo's models, and the other projects' that were measured."""
+    entries = {name: api.get(name) for name in api.list_models(pattern, family=family)}
+    for name in dict.fromkeys(record.model for record in records):
+        entry = find(name)
+        if entry and fnmatchcase(entry.name, pattern) and family in (None, entry.family):
+            entries.setdefault(entry.name, entry)
+    return list(entries.values())
+
+
+def find(name: str) -> Entry | None:
+    """What the manifests say about a model; None for a name that is not in them."""
+    try:
+        return api.get(name)
+    except UnknownModel:
+        return None

@@ -1,0 +1,27 @@
+"""How big a network is: parameters, and floating-point operations for one input."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from benchmarks.speed.workload import Workload
+
+
+def parameters(model: nn.Module) -> int:
+    """Number of parameters, batch norm statistics not among them."""
+    return sum(p.numel() for p in model.parameters())
+
+
+def flops(workload: Workload, batch: Any) -> int:
+    """Operations of one batch, a multiply-add as two, from first layer to last.
+
+    Counted by PyTorch while it runs: convolutions, matrix products and attention. Deformable convolution, NMS and
+    element-wise work are not in it. (The zoo's published GFLOPs count a multiply-add as one.)
+    """
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        workload.compute(batch)
+    return int(counter.get_total_flops())

@@ -1,0 +1,156 @@
+"""Inference speed, memory and size of a network: one call, one record.
+
+record = inference.measure(zoo.load("yolox_s_8x8_300e_coco"), "yolox_s_8x8_300e_coco", pictures)
+Store().append(record)
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import torch
+from torch import nn
+
+from benchmarks.results import agreement, fingerprint
+from benchmarks.results.record import Record
+from benchmarks.speed import complexity, protocols
+from benchmarks.speed import optimizations as speedups
+from benchmarks.speed.optimizations import Options
+from benchmarks.speed.protocols import interleaved
+from benchmarks.speed.workload import DetectorWorkload, Picture
+from benchmarks.system import environment
+from benchmarks.system.memory import MemoryMeter
+
+# The comparison of an option with the plain network is a side show: fewer calls than the measurement itself.
+EFFECT_BATCHES = 4
+EFFECT = {"min_iterations": 12, "min_seconds": 0.0, "max_seconds": 60.0, "warmup_seconds": 20.0}
+
+
+@dataclass(frozen=True)
+class Setting:
+    """How to measure. overrides: parameters of the protocol that differ from its definition."""
+
+    protocol: str = protocols.DEFAULT
+    device: str = "cpu"
+    batch: int = 1
+    repeat: int = 1
+    threads: int | None = None
+    options: Options = field(default_factory=Options)
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+    effects: bool = True
+
+
+def measure(
+    model: nn.Module,
+    name: str,
+    pictures: Sequence[Picture],
+    setting: Setting | None = None,
+    source: Mapping[str, Any] | None = None,
+    **facts: Any,
+) -> Record:
+    """Measure `model` under `setting` and say so in a record.
+
+    pictures: files, or BGR uint8 arrays. source: what a reader must know about weights and pictures, for the record's
+    parameters. facts: further fields of the record (`checkpoint`, `manifest`).
+    """
+    setting = setting or Setting()
+    protocol = protocols.get(setting.protocol)
+    with thread_count(setting.threads):
+        fast = workload_of(model.eval(), pictures, setting, setting.options)
+        before, memory = environment.conditions(setting.device), MemoryMeter(setting.device).start()
+        measured = protocols.run(protocol, fast, setting.device, setting.repeat, setting.overrides)
+        metrics = {**measured.metrics, **memory.read(), **size(model, pictures, setting)}
+        after = environment.conditions(setting.device)
+        if setting.effects and setting.options.chosen():
+            metrics["effects"] = effects(model, pictures, setting)
+        return Record(
+            model=name,
+            kind="inference",
+            protocol=protocol.name,
+            parameters=describe(protocol, setting, fast, source or {}),
+            metrics={**metrics, "pictures": measured.pictures},
+            samples={**measured.samples, fingerprint.SAMPLES: fingerprint.flatten(fast.compute(fast.load(0)))},
+            environment=environment.describe(setting.device),
+            conditions={"before": before, "after": after},
+            **facts,
+        )
+
+
+@contextmanager
+def thread_count(threads: int | None) -> Iterator[None]:
+    """PyTorch with so many threads for a while; None leaves them."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def workload_of(
+    model: nn.Module, pictures: Sequence[Picture], setting: Setting, options: Options | None = None
+) -> DetectorWorkload:
+    """The network on its pictures; with options a copy of it, so that peaks of memory do not count the plain one."""
+    options, device = options or Options(), torch.device(setting.device)
+    fast = speedups.apply(model, options).to(device)
+    return DetectorWorkload(fast, pictures, device, setting.batch, options.precision, options.channels_last)
+
+
+def size(model: nn.Module, pictures: Sequence[Picture], setting: Setting) -> dict[str, Any]:
+    """Parameters, and operations for the first picture at its input size, of the network without options."""
+    model = getattr(model, "original", model).to(setting.device)  # of an exported graph: what it was made of
+    workload = DetectorWorkload(model, pictures[:1], torch.device(setting.device))
+    batch = workload.load(0)
+    return {
+        "parameters": complexity.parameters(model),
+        "flops": complexity.flops(workload, batch),
+        "flops_input": list(batch.images.shape[2:]),
+    }
+
+
+def describe(
+    protocol: protocols.Protocol, setting: Setting, workload: DetectorWorkload, source: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Everything that was chosen, as a record's parameters."""
+    return {
+        **protocol.describe(protocol.parameters(setting.overrides)),
+        "batch": setting.batch,
+        "repeat": setting.repeat,
+        "precision": setting.options.amp or "fp32",
+        "options": setting.options.chosen(),
+        "resolution": resolution(workload),
+        **source,
+    }
+
+
+def resolution(workload: DetectorWorkload) -> dict[str, int]:
+    """Input shapes 'height x width' and how many of the first batches have each."""
+    shapes = (workload.load(i).images.shape[2:] for i in range(min(len(workload), 8)))
+    return dict(Counter(f"{height}x{width}" for height, width in shapes))
+
+
+def effects(model: nn.Module, pictures: Sequence[Picture], setting: Setting) -> dict[str, dict[str, Any]]:
+    """Of each option alone, and of all together: speed and detections against the plain network, on a few pictures."""
+    chosen = pictures[: EFFECT_BATCHES * setting.batch]
+    plain = workload_of(model, chosen, setting)
+    return {
+        name: effect(plain, workload_of(model, chosen, setting, options))
+        for name, options in setting.options.single().items()
+    }
+
+
+def effect(plain: DetectorWorkload, fast: DetectorWorkload) -> dict[str, Any]:
+    """Speed-up with confidence interval, and the agreement of the detections."""
+    timed = interleaved.compare({"plain": plain, "option": fast}, plain.device, EFFECT)["option"].metrics
+    want, have = (detect(workload) for workload in (plain, fast))
+    speed = {name: timed[name] for name in ("speedup", "speedup_low", "speedup_high")}
+    return speed | asdict(agreement.compare(want, have))
+
+
+def detect(workload: DetectorWorkload) -> list[Any]:
+    """Detections of all pictures of a workload."""
+    return [found for i in range(len(workload)) for found in workload.compute(workload.load(i))]

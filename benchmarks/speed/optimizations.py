@@ -1,0 +1,102 @@
+"""Ways to make a network faster, applied to a copy of it."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from zoo.errors import UsageError
+from zoo.models.fuse import fuse_conv_bn
+
+PRECISIONS = {"bf16": torch.bfloat16, "fp16": torch.float16}
+# The parts that are pure tensor functions of fixed structure; selection and NMS depend on the data and stay eager.
+COMPILED = ("backbone", "neck", "rpn_head", "bbox_head", "mask_head")
+
+
+@dataclass(frozen=True)
+class Options:
+    """What to switch on. amp: None, "bf16" or "fp16", for automatic mixed precision."""
+
+    fuse_conv_bn: bool = False
+    amp: str | None = None
+    channels_last: bool = False
+    compile: bool = False
+
+    def __post_init__(self) -> None:
+        if self.amp is not None and self.amp not in PRECISIONS:
+            raise UsageError(f"--amp is bf16 or fp16, not '{self.amp}'.")
+
+    @property
+    def precision(self) -> torch.dtype | None:
+        """The type that autocast uses, None for float32."""
+        return PRECISIONS[self.amp] if self.amp else None
+
+    def chosen(self) -> dict[str, Any]:
+        """The options that are on."""
+        return {name: value for name, value in asdict(self).items() if value}
+
+    def single(self) -> dict[str, Options]:
+        """Each option that is on, alone, and all of them together where there are several."""
+        chosen = self.chosen()
+        alone = {name: Options(**{name: value}) for name, value in chosen.items()}
+        return alone | ({"all": self} if len(chosen) > 1 else {})
+
+
+def from_args(args: Any) -> Options:
+    """The options of a parsed command line."""
+    return Options(**{field.name: getattr(args, field.name) for field in fields(Options)})
+
+
+def configure(parser: Any) -> None:
+    """Declare the options on a command's parser."""
+    parser.add_argument("--fuse-conv-bn", action="store_true", help="fold batch norm into the convolutions")
+    parser.add_argument("--amp", choices=list(PRECISIONS), help="automatic mixed precision")
+    parser.add_argument("--channels-last", action="store_true", help="NHWC memory layout")
+    parser.add_argument("--compile", action="store_true", help="torch.compile backbone, neck and heads")
+
+
+def apply(model: nn.Module, options: Options) -> nn.Module:
+    """A copy of `model` with the options on, `model` itself if there are none. UsageError where one does nothing."""
+    if not options.chosen():
+        return model
+    model = copy.deepcopy(model)
+    if options.fuse_conv_bn and fuse_conv_bn(model) == 0:
+        raise UsageError("--fuse-conv-bn: this network has no batch norm that follows a convolution.")
+    if options.channels_last:
+        model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if options.amp:
+        keep_heads_in_float32(model)
+    if options.compile:
+        for part in compiled_parts(model):
+            part.compile()
+    return model
+
+
+def compiled_parts(model: nn.Module) -> list[nn.Module]:
+    """What `--compile` compiles: of a cascade each stage's head on its own."""
+    found = [getattr(model, name, None) for name in COMPILED]
+    found += [getattr(getattr(model, "roi_head", None), name, None) for name in ("bbox_head", "mask_head")]
+    parts = [part for part in found if part is not None]
+    return [one for part in parts for one in (part if isinstance(part, nn.ModuleList) else [part])]
+
+
+def keep_heads_in_float32(model: nn.Module) -> None:
+    """Let heads hand on float32: coordinates of some hundred pixels have no place in 8 bits of mantissa."""
+    for name, module in model.named_modules():
+        if "_head" in name.split(".")[-1] or (module is not model and hasattr(module, "predict")):
+            module.register_forward_hook(lambda module, inputs, output: to_float32(output))
+
+
+def to_float32(value: Any) -> Any:
+    """Nested tensors with half-precision ones widened."""
+    if isinstance(value, Tensor):
+        return value.float() if value.is_floating_point() else value
+    if isinstance(value, dict):
+        return {key: to_float32(item) for key, item in value.items()}
+    if type(value) in (list, tuple):
+        return type(value)(to_float32(item) for item in value)
+    return value

@@ -1,0 +1,101 @@
+"""torchvision's detectors on our inputs, so that only the networks and their post-processing differ."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+import torchvision
+from torch import Tensor, nn
+from torchvision.models.detection.image_list import ImageList
+from torchvision.models.detection.roi_heads import paste_masks_in_image
+
+from zoo.checkpoint.convert.reorder import COCO_ROWS
+from zoo.structures import Detections, Frame, Sample
+
+# torchvision's 91 COCO numbers -> our 80 labels; numbers that no category has keep out of the way at 80.
+LABELS = torch.full((91,), 80)
+LABELS[torch.tensor(COCO_ROWS)] = torch.arange(80)
+# Biases of 91 scores, or of 91 for each anchor.
+PREDICTORS = (
+    "cls_score.bias",
+    "classification_head.cls_logits.bias",
+    *(f"classification_head.module_list.{level}{part}.bias" for level in range(6) for part in ("", ".1")),
+)
+# Parts whose weights are drawn anew: torchvision's own let all scores be those of the biases.
+RENEWED = ("roi_heads.", "head.", "backbone.features.", "backbone.extra.")
+# Their COCO_V1 weights are older than torchvision's epsilon, which it takes back for them.
+WITHOUT_EPSILON = ("fasterrcnn_resnet50_fpn", "maskrcnn_resnet50_fpn", "retinanet_resnet50_fpn")
+SILENT = -30.0
+# Standard deviation of a random predictor's outputs, by a part of its name.
+GAINS = {"bbox": 0.2, "regression_head.module_list": 0.2, "cls_score": 2.0, "cls_logits": 2.0}
+
+
+class Inputs(nn.Module):
+    """Takes the place of torchvision's own resizing and normalising: inputs are ready, results go where frames say."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.images = torch.empty(0)
+        self.frames: Sequence[Frame] = []
+
+    def forward(self, images: list[Tensor], targets: Any = None) -> tuple[ImageList, Any]:
+        """The batch as it is, and the size of each picture in it."""
+        return ImageList(self.images, [frame.size for frame in self.frames]), targets
+
+    def postprocess(self, result: list[dict[str, Tensor]], sizes: Any, originals: Any) -> list[dict[str, Tensor]]:
+        """Boxes in output coordinates, masks pasted into the output picture."""
+        for found, frame in zip(result, self.frames):
+            found["boxes"] = frame.to_output(found["boxes"])
+            if "masks" in found:
+                found["masks"] = paste_masks_in_image(found["masks"], found["boxes"], frame.output_size)
+        return result
+
+
+class TorchvisionDetector(nn.Module):
+    """A detector of torchvision with the methods of ours.
+
+    name: of its builder, such as fasterrcnn_resnet50_fpn. preprocess: makes the inputs; give it our network's.
+    """
+
+    def __init__(self, name: str, preprocess: Callable[[Any], Sample] | None) -> None:
+        super().__init__()
+        builder = getattr(torchvision.models.detection, name)
+        self.network = builder(weights=None, weights_backbone=None).eval()
+        randomize(self.network)
+        for module in self.network.backbone.body.modules() if name in WITHOUT_EPSILON else ():
+            if isinstance(module, nn.BatchNorm2d):
+                module.eps = 0.0
+        self.network.transform = Inputs()
+        self.preprocess = preprocess
+
+    def predict(self, images: Tensor, frames: Sequence[Frame]) -> list[Detections]:
+        """images: (N, 3, H, W). Detections in the frames' output coordinates, labels as ours."""
+        self.network.transform.images, self.network.transform.frames = images, frames
+        return [converted(found) for found in self.network(list(images))]
+
+
+def randomize(network: nn.Module) -> None:
+    """Random weights that find something, with scores far enough apart to be ranked.
+
+    torchvision's own let activations grow a hundredfold in the backbone and start all scores at the background's.
+    Numbers that no category has are kept from winning, since our networks do not have them.
+    """
+    for name, value in network.named_parameters():
+        if name == "backbone.body.conv1.weight":
+            value.data.mul_(0.02)
+        elif name.startswith(RENEWED) and value.ndim > 1:
+            gain = next((gain for part, gain in GAINS.items() if part in name), math.sqrt(2))
+            nn.init.normal_(value, std=gain / math.sqrt(value[0].numel()))
+        elif name.endswith(PREDICTORS):
+            alone = name.endswith("cls_logits.bias")  # each number is scored alone, the background's too
+            unused = [number for number in range(91) if number not in COCO_ROWS and (number or alone)]
+            value.data.view(-1, 91)[:, unused] = SILENT
+
+
+def converted(found: dict[str, Tensor]) -> Detections:
+    """torchvision's result as ours; masks above one half."""
+    masks = found["masks"][:, 0] >= 0.5 if "masks" in found else None
+    return Detections(found["boxes"], found["scores"], LABELS.to(found["labels"].device)[found["labels"]], masks)

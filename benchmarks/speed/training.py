@@ -1,0 +1,246 @@
+"""Training speed and memory of a network: one call, one record.
+
+Two protocols. `mmdet-v2` is that of the zoo's page: the average over iterations 100 to 500 of a training as it is, with
+its data loading. `detectron2` is Detectron2's `tools/benchmark.py --task train`: 400 iterations on 100 batches that are
+prepared beforehand, the first 3 left out. Memory is the largest peak of all processes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import cycle, islice
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import numpy as np
+from torch.utils.data import DataLoader
+from tqdm import tqdm
+
+from benchmarks.results.record import Record
+from benchmarks.speed import images
+from benchmarks.system import environment
+from benchmarks.system.memory import MemoryMeter
+from benchmarks.system.timing import summary
+from zoo.errors import UsageError
+from zoo.manifest import api
+from zoo.training import distributed, initial_weights, recipe
+from zoo.training.augmentation.annotated_image import Annotated
+from zoo.training.coco_folder import CocoFolder, find
+from zoo.training.dataset import TrainingSet
+from zoo.training.distributed import Place
+from zoo.training.trainer import Plan, Run, Step, needs_masks
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """iterations: how many to run. skipped: so many first ones do not count. prepared: run on so many batches that are
+    made before the clock starts; 0 for loading as training does."""
+
+    name: str
+    source: str
+    iterations: int
+    skipped: int
+    prepared: int = 0
+
+
+PROTOCOLS = {
+    protocol.name: protocol
+    for protocol in (
+        Protocol("mmdet-v2", "MMDetection 2.28, docs/en/model_zoo.md: average over iterations 100 to 500", 500, 100),
+        Protocol("detectron2", "Detectron2, tools/benchmark.py --task train", 400, 3, 100),
+    )
+}
+
+
+@dataclass(frozen=True)
+class Setting:
+    """How to measure. data: a folder in COCO's layout, None for generated pictures. batch: per process.
+
+    overrides: `iterations`, `skipped` or `prepared`, where they should not be the protocol's. weights: `random`, or
+    `published` for those of the zoo.
+    """
+
+    protocol: str = "mmdet-v2"
+    data: Path | None = None
+    batch: int = 2
+    accumulate: int = 1
+    precision: str = "fp32"
+    device: str = "cpu"
+    workers: int = 2
+    weights: str = "random"
+    overrides: Mapping[str, int] | None = None
+
+
+class Generated:
+    """Pictures of COCO's most frequent sizes with seven objects each, in place of a folder.
+
+    classes: names; masks: whether objects have them.
+    """
+
+    def __init__(self, classes: Sequence[str], masks: bool, count: int = 64) -> None:
+        self.classes, self.masks = tuple(classes), masks
+        self.sizes = [(480, 640) if number % 4 else (640, 480) for number in range(count)]
+
+    def __len__(self) -> int:
+        return len(self.sizes)
+
+    def __getitem__(self, index: int) -> Annotated:
+        """Always the same for an index."""
+        random, (height, width) = np.random.RandomState(index), self.sizes[index]
+        corner = random.uniform(0, 0.6, (7, 2)) * (width, height)
+        extent = random.uniform(0.05, 0.4, (7, 2)) * (width, height)
+        boxes = np.concatenate([corner, corner + extent], axis=1).astype(np.float32)
+        labels = random.randint(0, len(self.classes), 7).astype(np.int64)
+        masks = np.stack([filled(box, height, width) for box in boxes]) if self.masks else None
+        image = images.draw(random, height, width)
+        return Annotated(image, boxes, labels, masks, np.zeros((0, 4), np.float32)).clipped()
+
+
+def filled(box: np.ndarray, height: int, width: int) -> np.ndarray:
+    """The mask (H, W) of a box."""
+    mask = np.zeros((height, width), np.uint8)
+    x1, y1, x2, y2 = (int(value) for value in box)
+    mask[y1:y2, x1:x2] = 1
+    return mask
+
+
+class Prepared(Run):
+    """A run on a few batches that are made once."""
+
+    batches_made = 100
+    made: list[Any] | None = None
+
+    def loader(self, epoch: int, skip: int) -> DataLoader[Any]:
+        """The same batches again and again."""
+        if self.made is None:
+            self.made = list(islice(super().loader(0, 0), self.batches_made))
+        return cycle(self.made)  # type: ignore[return-value]
+
+
+def measure(name: str, setting: Setting | None = None) -> Record | None:
+    """Train `name` for as long as the protocol says. Returns the record, on the first process only.
+
+    Raises UnknownModel, NotTrainable, DataError, Diverged, UsageError.
+    """
+    setting = setting or Setting()
+    protocol = chosen(setting)
+    place = distributed.join(setting.device)
+    try:
+        run = make_run(name, setting, protocol, place)
+        before, memory = environment.conditions(place.device), MemoryMeter(place.device).start()
+        steps = list(tqdm(islice(endless(run), protocol.iterations), total=protocol.iterations, disable=None))
+        peaks = distributed.gathered(memory.read(), place)
+        if not place.first:
+            return None
+        return Record(
+            model=name,
+            kind="training",
+            protocol=protocol.name,
+            parameters=describe(protocol, setting, run),
+            metrics={**numbers(steps[protocol.skipped :], run), **largest(peaks)},
+            samples=samples(steps),
+            environment=environment.describe(place.device),
+            conditions={"before": before, "after": environment.conditions(place.device)},
+            manifest=api.version(name),
+        )
+    finally:
+        distributed.leave()
+
+
+def chosen(setting: Setting) -> Protocol:
+    """The protocol with the setting's changes. Raises UsageError."""
+    if setting.protocol not in PROTOCOLS:
+        raise UsageError(f"no training protocol '{setting.protocol}': there are {', '.join(PROTOCOLS)}.")
+    changes = dict(setting.overrides or {})
+    unknown = sorted(changes.keys() - {"iterations", "skipped", "prepared"})
+    if unknown:
+        raise UsageError(f"a training protocol has no '{unknown[0]}', only iterations, skipped and prepared.")
+    protocol = replace(PROTOCOLS[setting.protocol], **changes)  # type: ignore[arg-type]
+    if protocol.skipped >= protocol.iterations:
+        raise UsageError(f"{protocol.iterations} iterations of which {protocol.skipped} are skipped leave none.")
+    return protocol
+
+
+def make_run(name: str, setting: Setting, protocol: Protocol, place: Place) -> Run:
+    """A training of the network with its own recipe, ready for its first step."""
+    description, entry = api.architecture(name), api.representative(name)
+    known, masks = api.dataset(entry.dataset).classes, needs_masks(description)
+    folder: Any = Generated(known, masks) if setting.data is None else CocoFolder(*find(setting.data), masks=masks)
+    settings = recipe.default(description, entry.training)
+    data = TrainingSet(folder, api.preprocessing(name), settings.augmentation, 0, settings.epochs)
+    plan = Plan(
+        name=name,
+        annotations=Path(),
+        pictures=Path(),
+        out=Path(),
+        start=setting.weights,
+        batch=setting.batch,
+        accumulate=setting.accumulate,
+        precision=setting.precision,
+        workers=setting.workers,
+    )
+    network = initial_weights.with_classes(description, len(known), len(folder.classes))
+    run = (Prepared if protocol.prepared else Run)(plan, place, network, data, settings)
+    if isinstance(run, Prepared):
+        run.batches_made = protocol.prepared
+    if setting.weights != "random":
+        run.initialise(description)
+    run.prepare()
+    return run
+
+
+def endless(run: Run) -> Iterator[Step]:
+    """Steps without end: a small data set is gone through as often as needed."""
+    run.total = 2**60
+    return run.steps()
+
+
+def numbers(steps: Sequence[Step], run: Run) -> dict[str, Any]:
+    """Seconds per iteration, pictures per second over all processes, and where the time went."""
+    seconds, waited = [step.seconds for step in steps], [step.data_seconds for step in steps]
+    pictures_at_once = run.plan.batch * run.plan.accumulate * run.place.world
+    return {
+        "iteration_s": fmean(seconds),
+        "images_per_second": pictures_at_once / fmean(seconds),
+        "data_s": fmean(waited),
+        "compute_s": fmean(seconds) - fmean(waited),
+        **summary(seconds, "iteration_ms"),
+        "iterations": len(steps),
+    }
+
+
+def largest(peaks: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The largest peak of each kind over all processes."""
+    return {
+        key: max(peak[key] for peak in peaks) if isinstance(value, (int, float)) else value
+        for key, value in peaks[0].items()
+    }
+
+
+def samples(steps: Sequence[Step]) -> dict[str, list[float]]:
+    """Times and losses of every iteration, also of those that do not count."""
+    curves = {name: [step.losses.get(name, 0.0) for step in steps] for name in steps[0].losses}
+    times = {"iteration_s": [step.seconds for step in steps], "data_s": [step.data_seconds for step in steps]}
+    return times | curves
+
+
+def describe(protocol: Protocol, setting: Setting, run: Run) -> dict[str, Any]:
+    """Everything that was chosen."""
+    defined = PROTOCOLS[protocol.name]
+    values = {key: getattr(protocol, key) for key in ("iterations", "skipped", "prepared")}
+    return {
+        **values,
+        "departs_in": sorted(key for key, value in values.items() if value != getattr(defined, key)),
+        "source": protocol.source,
+        "batch": setting.batch,
+        "accumulate": setting.accumulate,
+        "processes": run.place.world,
+        "precision": setting.precision,
+        "workers": setting.workers,
+        "weights": setting.weights,
+        "pictures": f"{len(run.data)} generated" if setting.data is None else f"{len(run.data)} from {setting.data}",
+        "optimizer": run.recipe.optimizer,
+        "learning_rate": run.recipe.learning_rate,
+    }

@@ -1,0 +1,113 @@
+"""A detector and its pictures, cut into the stages that a protocol times or leaves out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from zoo.coco_format.results import encode_masks
+from zoo.structures import Detections, Sample
+
+Picture = str | Path | np.ndarray
+
+
+class Workload(Protocol):
+    """What protocols need. A workload is a sequence of batches; each goes through load, compute and evaluate."""
+
+    batch: int
+
+    def __len__(self) -> int:
+        """Number of batches."""
+        ...
+
+    def load(self, index: int) -> Any:
+        """Decode, resize, normalise and pad batch `index`, on the CPU."""
+        ...
+
+    def compute(self, batch: Any) -> Any:
+        """Copy to the device, run network and post-processing, copy the results to the CPU."""
+        ...
+
+    def evaluate(self, results: Any) -> Any:
+        """Turn results into what an evaluator takes: rows, and masks run-length encoded."""
+        ...
+
+
+@dataclass
+class Batch:
+    """images: (N, 3, H, W) float32 on the CPU. samples: what the pictures were."""
+
+    images: Tensor
+    samples: list[Sample]
+
+
+@dataclass
+class DetectorWorkload:
+    """A network of the zoo on pictures (files, or BGR uint8 arrays of (H, W, 3)).
+
+    model: has `preprocess(picture) -> Sample` and `predict(images, frames) -> list[Detections]`, on `device` already.
+    precision: torch.bfloat16 or torch.float16 run under autocast, None in float32.
+    """
+
+    model: Any
+    pictures: Sequence[Picture]
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    batch: int = 1
+    precision: torch.dtype | None = None
+    channels_last: bool = False
+
+    def __len__(self) -> int:
+        return -(-len(self.pictures) // self.batch)
+
+    def load(self, index: int) -> Batch:
+        """Preprocess the pictures of batch `index` and pad them to a common shape."""
+        pictures = self.pictures[index * self.batch : (index + 1) * self.batch]
+        samples = [self.model.preprocess(picture) for picture in pictures]
+        return Batch(collate([sample.image for sample in samples]), samples)
+
+    def compute(self, batch: Batch) -> list[Detections]:
+        """Detections in original image coordinates, on the CPU."""
+        layout = torch.channels_last if self.channels_last else torch.contiguous_format
+        with torch.inference_mode(), self.autocast():
+            images = batch.images.to(self.device, memory_format=layout, non_blocking=True)
+            found = self.model.predict(images, [sample.frame for sample in batch.samples])
+            return [detections.to("cpu") for detections in found]
+
+    def evaluate(self, results: list[Detections]) -> list[dict[str, Any]]:
+        """Rows as COCO's result format has them, without image ids."""
+        return [row for detections in results for row in coco_rows(detections)]
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        """Mixed precision where it was asked for."""
+        if self.precision is None:
+            return nullcontext()
+        return torch.autocast(self.device.type, self.precision)
+
+
+def collate(images: list[Tensor]) -> Tensor:
+    """Images (3, H, W) of different sizes as one (N, 3, max H, max W), zeros on the right and at the bottom."""
+    height, width = (max(image.shape[axis] for image in images) for axis in (1, 2))
+    batch = images[0].new_zeros((len(images), 3, height, width))
+    for place, image in zip(batch, images):
+        place[:, : image.shape[1], : image.shape[2]] = image
+    return batch
+
+
+def coco_rows(found: Detections) -> list[dict[str, Any]]:
+    """One dict per detection: category index, score, box as (x, y, w, h), and the mask as COCO RLE."""
+    corners = found.boxes.tolist()
+    rows = [
+        {"label": label, "score": score, "bbox": [x1, y1, x2 - x1, y2 - y1]}
+        for (x1, y1, x2, y2), score, label in zip(corners, found.scores.tolist(), found.labels.tolist())
+    ]
+    if found.masks is not None:
+        for row, mask in zip(rows, encode_masks(found.masks)):
+            row["segmentation"] = mask
+    return rows

@@ -1,0 +1,96 @@
+"""What a sweep is doing: on a terminal a table that is drawn anew twice a second, elsewhere a line for each row."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import deque
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from benchmarks.results.record import Record
+from benchmarks.sweep.job import Row
+from benchmarks.sweep.sweep import counts
+
+SHOWN = 8  # rows that have ended and are still shown
+
+
+class View:
+    """total: rows of the sweep. before: those that had ended before it began, by model."""
+
+    def __init__(self, total: int, before: Mapping[str, Record], console: Console | None = None) -> None:
+        self.console = console or Console(file=sys.stderr)
+        self.total, self.done = total, dict(before)
+        self.running: dict[str, float] = {}
+        self.ended: deque[tuple[str, float | None, Record]] = deque(maxlen=SHOWN)
+        self.began, self.measured = time.monotonic(), 0
+
+    @contextmanager
+    def shown(self) -> Iterator[None]:
+        """The table is on the terminal during the block."""
+        if not self.console.is_terminal:
+            yield
+            return
+        with Live(get_renderable=self.table, console=self.console, refresh_per_second=2, transient=True):
+            yield
+
+    def step(self, row: Row, record: Record | None) -> None:
+        """A row has begun (None) or ended."""
+        if record is None:
+            self.running[row.model] = time.monotonic()
+            return
+        began = self.running.pop(row.model, None)
+        self.done[row.model] = record
+        self.measured += record.status != "skipped"
+        self.ended.append((row.model, None if began is None else time.monotonic() - began, record))
+        if not self.console.is_terminal:
+            print(f"bench: [{len(self.done)}/{self.total}] {line(*self.ended[-1])}", file=self.console.file, flush=True)
+
+    def table(self) -> Group:
+        """How far the sweep is, the rows that ended last, and those that run."""
+        shown = Table(box=None, pad_edge=False)
+        for name in ("model", "time", "result"):
+            shown.add_column(name, overflow="ellipsis", no_wrap=True)
+        for model, seconds, record in list(self.ended):
+            shown.add_row(model, clock(seconds), Text(ending(record)), style=STYLES[record.status])
+        for model, began in list(self.running.items()):
+            shown.add_row(model, clock(time.monotonic() - began), "running")
+        return Group(Text(self.summary()), shown)
+
+    def summary(self) -> str:
+        """How many rows ended how, and how long the others will take."""
+        ended = ", ".join(f"{count} {status}" for status, count in counts(self.done.values()).items())
+        text = f"{len(self.done)} of {self.total}: {ended}, {len(self.running)} running"
+        left = self.total - len(self.done)
+        if left and self.measured:
+            text += f", about {clock(left * (time.monotonic() - self.began) / self.measured)} left"
+        return text
+
+
+STYLES = {"ok": "green", "failed": "red", "skipped": "dim"}
+
+
+def line(model: str, seconds: float | None, record: Record) -> str:
+    """A row that has ended."""
+    return f"{model}: {ending(record)}" + ("" if seconds is None else f" in {clock(seconds)}")
+
+
+def ending(record: Record) -> str:
+    """How a row ended, in a few words."""
+    if not record.ok:
+        return f"{record.status} ({record.reason})"
+    shown = [f"{k} {record.metrics[k]:.4g}" for k in ("box_ap", "mask_ap", "fps") if k in record.metrics]
+    return " ".join(["ok", *shown])
+
+
+def clock(seconds: float | None) -> str:
+    """Hours, minutes and seconds, as far as they are needed."""
+    if seconds is None:
+        return ""
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}" if minutes >= 60 else f"{minutes}:{rest:02d}"

@@ -1,0 +1,1 @@
+"""The machine a measurement ran on: environment, memory, clocks and NVML."""

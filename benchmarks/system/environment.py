@@ -1,0 +1,160 @@
+"""What a measurement ran on: stable facts (`describe`), and those that drift from moment to moment (`conditions`)."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks.system import nvml
+
+LIBRARIES = ("torch", "torchvision", "numpy", "opencv-python-headless", "Pillow", "pycocotools", "detection-zoo")
+MIB = 2**20
+
+
+def describe(device: torch.device | str = "cpu") -> dict[str, Any]:
+    """Hardware, driver, library versions, thread counts, numeric switches and commit, as plain data."""
+    device = torch.device(device)
+    return {
+        "device": device_name(device),
+        "device_type": device.type,
+        "host": host(),
+        "gpu": gpu(device),
+        "python": platform.python_version(),
+        "libraries": libraries(),
+        "cuda": torch.version.cuda if device.type == "cuda" else None,
+        "cudnn": torch.backends.cudnn.version() if device.type == "cuda" else None,
+        "numerics": numerics(),
+        "threads": {"intra_op": torch.get_num_threads(), "inter_op": torch.get_num_interop_threads()},
+        "commit": commit(),
+    }
+
+
+def device_name(device: torch.device | str) -> str:
+    """The device's commercial name, such as 'NVIDIA H100 80GB HBM3' or 'AMD EPYC'."""
+    device = torch.device(device)
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else str(host()["cpu"])
+
+
+def devices_here() -> list[str]:
+    """The names of this machine's devices: GPUs, then the processor."""
+    return [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())] + [str(host()["cpu"])]
+
+
+@lru_cache
+def host() -> dict[str, Any]:
+    """The machine: processor, cores this process may use, memory (MiB), system."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // MIB
+    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return {
+        "cpu": processor(),
+        "cores": os.cpu_count(),
+        "usable_cores": cpus,
+        "vector_units": torch.backends.cpu.get_cpu_capability(),
+        "memory_mib": memory,
+        "system": platform.platform(),
+    }
+
+
+def processor() -> str:
+    """The processor's name."""
+    return field_of("/proc/cpuinfo", "model name") or platform.processor() or platform.machine()
+
+
+def field_of(path: str, name: str) -> str | None:
+    """The first `name : value` line of a file under /proc, None where there is none."""
+    try:
+        lines = Path(path).read_text(errors="replace").splitlines()
+    except OSError:
+        return None
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith(name) and ":" in line), None)
+
+
+def gpu(device: torch.device) -> dict[str, Any] | None:
+    """Name, memory, compute capability, driver and power limit of a CUDA device; None for a CPU."""
+    if device.type != "cuda":
+        return None
+    properties = torch.cuda.get_device_properties(device)
+    facts = {
+        "name": properties.name,
+        "memory_mib": properties.total_memory // MIB,
+        "compute_capability": f"{properties.major}.{properties.minor}",
+    }
+    return facts | nvml.facts(device)
+
+
+@lru_cache
+def libraries() -> dict[str, str]:
+    """Installed versions of the libraries that move speed or accuracy."""
+    found = {}
+    for name in LIBRARIES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def numerics() -> dict[str, Any]:
+    """The switches that trade precision for speed."""
+    return {
+        "tf32_matmul": torch.backends.cuda.matmul.allow_tf32,
+        "tf32_cudnn": torch.backends.cudnn.allow_tf32,
+        "float32_matmul_precision": torch.get_float32_matmul_precision(),
+        "cudnn_benchmark": torch.backends.cudnn.benchmark,
+        "deterministic": torch.are_deterministic_algorithms_enabled(),
+    }
+
+
+@contextmanager
+def full_precision() -> Iterator[None]:
+    """TF32 off: it moves scores by up to 1e-3, published numbers were measured without."""
+    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+    before = matmul.allow_tf32, cudnn.allow_tf32
+    matmul.allow_tf32 = cudnn.allow_tf32 = False
+    try:
+        yield
+    finally:
+        matmul.allow_tf32, cudnn.allow_tf32 = before
+
+
+@lru_cache
+def commit() -> str | None:
+    """Commit of this source tree, with `+` when it has changes; None outside a checkout."""
+    return commit_of(Path(__file__).resolve().parents[2])
+
+
+def commit_of(folder: Path) -> str | None:
+    """Commit of the checkout whose root is `folder`, with `+` when tracked files changed."""
+    if not (folder / ".git").exists():
+        return None
+    try:
+        head = git(folder, "rev-parse", "--short=12", "HEAD")
+        return head + ("+" if git(folder, "status", "--porcelain", "--untracked-files=no") else "")
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def git(folder: Path, *arguments: str) -> str:
+    """What a git command prints."""
+    command = ["git", "-C", str(folder), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+
+
+def conditions(device: torch.device | str = "cpu") -> dict[str, Any]:
+    """Clocks, throttling, temperature and load right now, as far as they can be read."""
+    device = torch.device(device)
+    mhz = field_of("/proc/cpuinfo", "cpu MHz")
+    facts: dict[str, Any] = {
+        "cpu_mhz": float(mhz) if mhz else None,
+        "load_1min": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
+    }
+    return facts | (nvml.clocks(device) if device.type == "cuda" else {})

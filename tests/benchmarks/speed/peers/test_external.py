@@ -1,0 +1,168 @@
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from benchmarks.speed import compare, images
+from benchmarks.speed.compare import Request
+from benchmarks.speed.inference import Setting
+from benchmarks.speed.peers import external, rivals
+from benchmarks.speed.peers.external import ExternalWorkload, PeerError
+from zoo.errors import UsageError
+from zoo.manifest import api
+
+WORKER = """
+import sys
+sys.path.insert(0, {workers!r})
+import torch
+from serve import serve
+import json as module_with_a_version
+module_with_a_version.__version__ = "1.2.3"
+
+class Detector:
+    implementation, module = "rival", module_with_a_version
+    def __init__(self, request):
+        if request["config"] == "missing":
+            raise FileNotFoundError("no such configuration")
+        print("libraries talk a lot")
+        self.model = torch.nn.Linear(3, 1)
+    def load(self, path):
+        return open(path, "rb").read(), (800, 1216)
+    def compute(self, picture):
+        if not picture.startswith(b"\\x89PNG"):
+            sys.exit("this is the end")
+        return [[1.0, 2.0, 3.0, 4.0]]
+    def rows(self, found):
+        return found, [0.5], [7]
+
+serve(Detector)
+"""
+
+
+@pytest.fixture
+def script(tmp_path) -> Path:
+    path = tmp_path / "rival_worker.py"
+    path.write_text(WORKER.format(workers=str(external.WORKERS)))
+    return path
+
+
+def start(script: Path, files: list[Path], config: str = "config") -> ExternalWorkload:
+    return ExternalWorkload("rival", sys.executable, config, files, script=script)
+
+
+def test_a_rival_in_another_process_times_itself_and_tells_what_it_found(script, tmp_path):
+    (file,) = compare.as_files(images.generated(1, (64, 64)), tmp_path)
+    rival = start(script, [file])
+    try:
+        assert rival.facts["version"] == "1.2.3" and rival.facts["parameters"] == 4
+        batch = rival.load(0)
+        assert 0 < rival.time(batch)[1].seconds < 1
+        (found,) = rival.compute(batch)
+        assert found.boxes.tolist() == [[1, 2, 3, 4]] and found.labels.tolist() == [7]
+    finally:
+        rival.close()
+    assert rival.process.poll() == 0
+
+
+def test_an_error_of_the_rival_is_one_sentence(script, tmp_path):
+    with pytest.raises(PeerError, match="rival: FileNotFoundError: no such configuration"):
+        start(script, [], "missing")
+    with pytest.raises(PeerError, match="cannot be started"):
+        ExternalWorkload("rival", str(tmp_path / "nopython"), "config", [], script=script)
+
+
+def test_a_rival_that_dies_leaves_its_last_words(script, tmp_path):
+    file = tmp_path / "picture.png"
+    file.write_text("no picture")
+    rival = start(script, [file])
+    rival.load(0)
+    with pytest.raises(PeerError, match=r"ended: this is the end"):
+        rival.time(0)
+
+
+def test_counterparts_are_found_by_the_network_that_they_are():
+    assert rivals.counterpart("faster_rcnn_r50", "torchvision") == "fasterrcnn_resnet50_fpn"
+    assert rivals.counterpart("torchvision/maskrcnn_resnet50_fpn", "torchvision") == "maskrcnn_resnet50_fpn"
+    assert rivals.counterpart("retinanet_r50_fpn_1x_coco", "detectron2") == "COCO-Detection/retinanet_R_50_FPN_1x"
+    assert rivals.counterpart("cascade_mask_rcnn_r50", "detectron2") == "Misc/cascade_mask_rcnn_R_50_FPN_1x"
+    assert rivals.counterpart("detectron2/rpn_R_50_C4_1x", "detectron2") == "COCO-Detection/rpn_R_50_C4_1x"
+    assert rivals.counterpart("detr_r50_8x2_150e_coco", "mmdet") == "configs/detr/detr_r50_8x2_150e_coco.py"
+    assert rivals.counterpart("detectron2/rpn_R_50_C4_1x", "mmdet") == "configs/rpn/rpn_r50_caffe_c4_1x_coco.py"
+    with pytest.raises(rivals.NoCounterpart, match="MMDetection has no counterpart of torchvision/ssdlite"):
+        rivals.counterpart("torchvision/ssdlite320_mobilenet_v3_large", "mmdet")
+    with pytest.raises(rivals.NoCounterpart, match="torchvision has no counterpart of detr"):
+        rivals.counterpart("detr_r50_8x2_150e_coco", "torchvision")
+    with pytest.raises(UsageError, match="No rival 'keras'"):
+        rivals.counterpart("detr_r50_8x2_150e_coco", "keras")
+
+
+def test_what_is_said_to_be_detectron2s_is_there_and_built_like_ours():
+    for ours, theirs in rivals.DETECTRON2.items():
+        one, other = api.architecture(ours), api.architecture(f"detectron2/{theirs}")
+        assert one["type"] == other["type"] and one["backbone"]["depth"] == other["backbone"]["depth"]
+
+
+def test_an_absent_rival_shows_what_it_published_with_the_hardware():
+    number = rivals.published("faster_rcnn_r50_fpn_1x_coco", "detectron2")
+    assert number is not None and number.fps == pytest.approx(26.3, abs=0.1) and number.hardware == "V100"
+    other = rivals.published("detectron2/retinanet_R_50_FPN_3x", "mmdet")
+    assert other is not None and other.source == "MMDetection's zoo, retinanet_r50_caffe_fpn_1x_coco"
+    request = Request("faster_rcnn_r50_fpn_1x_coco", ["detectron2"], [])
+    record = compare.absence(request, "detectron2", "not measured")
+    assert record.status == "skipped" and record.parameters["published"]["fps"] == number.fps
+
+
+def test_ours_and_a_rival_are_measured_in_turns(monkeypatch, script):
+    small = {"min_iterations": 2, "min_seconds": 0, "lap_calls": 1, "warmup_seconds": 0}
+    monkeypatch.setattr(external, "WORKERS", script.parent)
+    (script.parent / "detectron2_worker.py").write_text(script.read_text())
+    monkeypatch.setattr(compare, "networks", lambda request: (stub(), None, "random"))
+    request = Request(
+        "faster_rcnn_r50_fpn_1x_coco",
+        ["detectron2", "mmdet"],
+        images.generated(2, (64, 64)),
+        {"detectron2": sys.executable},
+        setting=Setting(overrides=small),
+    )
+    ours, rival, absent = compare.run(request)
+    assert (ours.parameters["peer"], rival.parameters["peer"]) == (None, "detectron2")
+    assert len(ours.samples["latency_s"]) == len(rival.samples["latency_s"]) == 2
+    assert ours.parameters["resolution"] == {"64x64": 2} and rival.parameters["resolution"] == {"800x1216": 2}
+    assert ours.parameters["precision"] == rival.parameters["precision"] == "fp32"
+    assert set(rival.parameters["tf32"]) == {"matmul", "cudnn"} and rival.parameters["threads"] >= 1
+    assert set(ours.conditions) == set(rival.conditions) == {"before", "after"}
+    assert ours.metrics["speedup"] == 1 and rival.metrics["speedup"] > 0
+    assert rival.metrics["matched"] == 0 and ours.metrics["matched"] == 1
+    assert absent.status == "skipped" and "--python mmdet=PATH" in absent.reason
+
+
+def stub():
+    from tests.benchmarks.stub import StubDetector
+
+    torch.manual_seed(0)
+    return StubDetector()
+
+
+def test_a_checkpoint_that_leaves_a_rival_random_is_an_error(monkeypatch):
+    monkeypatch.syspath_prepend(str(external.WORKERS))
+    from serve import load_all
+
+    network = torch.nn.Linear(3, 1)
+    load_all(network, lambda: torch.nn.init.ones_(network.weight) + torch.nn.init.zeros_(network.bias))
+    with pytest.raises(ValueError, match="has no bias; it is not one of this implementation"):
+        load_all(network, lambda: torch.nn.init.ones_(network.weight))
+
+
+def test_torchvision_takes_no_part_with_weights_of_another(tmp_path):
+    file = tmp_path / "other.pth"
+    torch.save({"state_dict": {"layer.weight": torch.ones(2)}}, file)
+
+    class Peer:
+        network = torch.nn.Linear(3, 1)
+
+    assert compare.filled(Peer(), file) is None and compare.filled(None, file) is None
+    torch.save(Peer.network.state_dict(), file)
+    assert compare.filled(Peer, file) is Peer

@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torchvision.models import detection, get_model_weights
+
+import zoo
+from benchmarks.parity import formula
+from benchmarks.results import agreement
+from benchmarks.speed.peers.torchvision import TorchvisionDetector
+from zoo.checkpoint import Checkpoint, load_into
+from zoo.structures import Frame
+
+
+def pair(name: str):
+    """Our network and torchvision's with the same random weights."""
+    torch.manual_seed(0)
+    ours = zoo.build(f"torchvision/{name}")
+    theirs = TorchvisionDetector(name, ours.preprocess)
+    assert load_into(ours, Checkpoint(dict(theirs.network.state_dict()))) == ["torchvision"]
+    return ours, theirs
+
+
+# Sides that 64 and 128 do not divide: torchvision rounds the strides of coarse levels down.
+SIZES = {
+    "fasterrcnn_resnet50_fpn": (224, 288),
+    "maskrcnn_resnet50_fpn": (224, 288),
+    "retinanet_resnet50_fpn": (224, 288),
+    "maskrcnn_resnet50_fpn_v2": (224, 288),
+    "retinanet_resnet50_fpn_v2": (224, 288),
+    "fcos_resnet50_fpn": (224, 288),
+    "ssd300_vgg16": (300, 300),
+    "ssdlite320_mobilenet_v3_large": (320, 320),
+}
+
+
+@pytest.mark.parametrize("name", SIZES)
+def test_with_torchvisions_weights_our_network_detects_what_torchvisions_does(name):
+    (ours, theirs), size = pair(name), SIZES[name]
+    frame = Frame(size, (2 * size[0], 2 * size[1]), (0.5, 0.5))
+    images = torch.rand(1, 3, *size) * 4 - 2
+    with torch.inference_mode():
+        (want,), (have,) = theirs.predict(images, [frame]), ours.predict(images, [frame])
+    found = agreement.compare([want], [have])
+    assert found.detections >= 100
+    assert found.matched == 1 and found.added == 0
+    assert found.score_difference < 1e-5 and found.box_difference < 1e-2
+    if want.masks is not None:
+        assert have.masks.shape == want.masks.shape
+        both, either = (have.masks & want.masks).sum(), (have.masks | want.masks).sum()
+        assert both / either > 0.9  # torchvision pastes masks at whole pixels
+
+
+@pytest.mark.parametrize("name", ["fcos_resnet50_fpn", "ssd300_vgg16", "ssdlite320_mobilenet_v3_large"])
+def test_pictures_become_the_inputs_that_torchvision_makes(name):
+    picture = formula.picture(240, 333, 0)
+    sample = zoo.preprocessor(f"torchvision/{name}")(picture[..., ::-1].copy())
+    transform = getattr(detection, name)(weights=None, weights_backbone=None).eval().transform
+    images, _ = transform([torch.from_numpy(picture.transpose(2, 0, 1).copy()).float() / 255])
+    assert sample.size == images.image_sizes[0]
+    assert torch.allclose(sample.image, images.tensors[0], atol=1e-4)
+
+
+@pytest.mark.parametrize("name", zoo.list_models("torchvision/*"))
+def test_what_the_manifest_says_of_a_file_is_what_torchvision_says(name):
+    entry = zoo.get(name)
+    weights = get_model_weights(name.removeprefix("torchvision/")).DEFAULT
+    assert entry.checkpoint.urls[0] == weights.url and entry.checkpoint.sha256 in weights.url
+    measured = {"box_ap": weights.meta["_metrics"]["COCO-val2017"]["box_map"]}
+    if "mask_map" in weights.meta["_metrics"]["COCO-val2017"]:
+        measured["mask_ap"] = weights.meta["_metrics"]["COCO-val2017"]["mask_map"]
+    assert {metric: round(value, 1) for metric, value in entry.metrics["coco_2017_val"].items()} == measured

@@ -1,0 +1,81 @@
+"""Results do not depend on how many threads compute them, where pictures are small."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from zoo.models.backbones.resnet import ResNet
+from zoo.models.layers.deterministic_conv import SteadyConv
+
+
+@contextmanager
+def threads(count: int):
+    """So many threads compute."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def on_threads(count: int, layer: torch.nn.Module, x: torch.Tensor):
+    """Outputs in inference."""
+    with threads(count), torch.inference_mode():
+        return layer(x)
+
+
+@pytest.mark.parametrize("channels", [(512, 1024), (1024, 1)])
+def test_a_pointwise_convolution_gives_the_same_bits_on_any_number_of_threads(channels):
+    torch.manual_seed(0)
+    layer, x = SteadyConv(*channels, 1), torch.randn(1, channels[0], 16, 20)
+    one = on_threads(1, layer, x)
+    assert all(torch.equal(on_threads(count, layer, x), one) for count in (2, 3, 4))
+    exact = torch.nn.functional.conv2d(x.double(), layer.weight.double(), layer.bias.double())
+    assert torch.allclose(one.double(), exact, atol=1e-4)
+
+
+def test_a_deformable_network_gives_the_same_bits_on_any_number_of_threads():
+    torch.manual_seed(0)
+    block = {"cfg": {"type": "ContextBlock", "ratio": 1 / 16}, "stages": (False, True, True, True)}
+    net = ResNet(
+        50,
+        dcn={"type": "DCN", "deform_groups": 1},
+        stage_with_dcn=(False, True, True, True),
+        plugins=[block | {"position": "after_conv3"}],
+        zero_init_residual=False,
+    ).eval()
+    for name, parameter in net.named_parameters():
+        if "conv_offset" in name or "context_block" in name:
+            torch.nn.init.normal_(parameter, std=0.02)
+    x = torch.randn(1, 3, 128, 160)
+    assert all(torch.equal(a, b) for a, b in zip(on_threads(1, net, x), on_threads(2, net, x)))
+
+
+@pytest.mark.parametrize("geometry", [{"stride": 2}, {"groups": 2}, {"padding": 1}, {"padding": "same"}])
+def test_other_convolutions_are_what_they_always_were(geometry):
+    torch.manual_seed(0)
+    layer, x = SteadyConv(6, 4, 1, **geometry), torch.randn(2, 6, 8, 9)
+    plain = torch.nn.Conv2d(6, 4, 1, **geometry)
+    plain.load_state_dict(layer.state_dict())
+    assert torch.equal(on_threads(2, layer, x), on_threads(2, plain, x))
+
+
+def test_it_trains():
+    layer, x = SteadyConv(6, 4, 1), torch.randn(2, 6, 8, 9)
+    with threads(2):
+        layer(x).sum().backward()
+    assert torch.allclose(layer.weight.grad[:, :, 0, 0], x.sum(dim=(0, 2, 3)).expand(4, 6), atol=1e-4)
+
+
+def test_its_operations_are_counted_on_any_number_of_threads():
+    def operations(count: int) -> int:
+        with FlopCounterMode(display=False) as counter:
+            on_threads(count, SteadyConv(6, 4, 1), torch.randn(1, 6, 8, 9))
+        return counter.get_total_flops()
+
+    assert operations(1) == operations(2) == 2 * 6 * 4 * 8 * 9

@@ -1,0 +1,1 @@
+"""The configuration stored in a checkpoint, parsed as literals and never executed."""

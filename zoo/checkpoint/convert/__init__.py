@@ -1,0 +1,1 @@
+"""Other projects' parameter names, and strict loading."""

@@ -1,0 +1,146 @@
+"""Tensors under other names -> the names that a network has.
+
+A rule is followed only where it leads from a name that the network lacks to one that it has and the file lacks. So a
+file with the published names passes untouched, and no table can do harm to a file that it is not about.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from zoo.checkpoint.convert import reorder as rows
+from zoo.checkpoint.convert.tables import Rule, Table, table
+
+TABLES = ("older", "mmdet_v3", "detectron2", "torchvision", "torchvision_ssdlite")
+PREFIXES = ("module.", "model.", "detector.")
+"""What wrappers of a network (data parallel, Lightning) put in front of every name."""
+
+Shapes = Mapping[str, Sequence[int]]
+State = dict[str, Tensor]
+
+
+def adapt(
+    state: Mapping[str, Tensor], shapes: Shapes, meta: Mapping[str, object] | None = None
+) -> tuple[State, list[str]]:
+    """Bring a state dict to the names, and the order of classes and anchors, of a network.
+
+    shapes: name -> shape of everything that the network has. Returns the state dict, which may still not fit, and the
+    titles of the tables that were used. The tensors of `state` are not changed.
+    """
+    if state.keys() == shapes.keys():
+        return dict(state), []
+    old_names = list(state)
+    result = strip_prefix(state, shapes)
+    used: list[str] = []
+    for known in [table(name) for name in TABLES]:
+        if known.concerns(result):
+            result, changed = use(known, result, shapes)
+            used += [known.title] if changed else []
+    if from_v1(old_names, meta or {}):
+        used.append(table("mmdet_v1").title)
+        result = reorder(table("mmdet_v1"), result, shapes)
+    return use(table("training_only"), result, shapes)[0], used
+
+
+def strip_prefix(state: Mapping[str, Tensor], shapes: Shapes) -> State:
+    """Without the prefix that all names share, if the network's names do not have it."""
+    for prefix in PREFIXES:
+        if all(name.startswith(prefix) for name in state) and not any(name.startswith(prefix) for name in shapes):
+            return {name.removeprefix(prefix): tensor for name, tensor in state.items()}
+    return dict(state)
+
+
+def use(known: Table, state: State, shapes: Shapes) -> tuple[State, bool]:
+    """Follow one table; also tells whether it renamed anything."""
+    names = list(state)
+    rules = [rule for rule in known.rules if rule.applies(names)]
+    result: State = {}
+    for name, tensor in state.items():
+        new, values = destination(name, rules, shapes, state)
+        result[new] = tensor if values is None else rows.apply(values, tensor, shapes[new])
+    changed = result.keys() != state.keys()
+    copy(known, result, shapes)
+    drop(known, result, shapes)
+    fill(known, result, shapes)
+    derive(known, result, shapes)
+    return result, changed
+
+
+def destination(
+    name: str, rules: Sequence[Rule], shapes: Shapes, state: Mapping[str, Tensor]
+) -> tuple[str, str | None]:
+    """Where a name leads, and what is to be done with the tensor's rows."""
+    if name in shapes:
+        return name, None
+    for rule in rules:
+        for new in rule.renamed(name):
+            if new in shapes and new not in state:
+                return new, rule.values
+    return name, None
+
+
+def copy(known: Table, state: State, shapes: Shapes) -> None:
+    """Give one tensor of the file to several places of the network."""
+    for name in [name for name in state if name not in shapes]:
+        for rule in known.copies:
+            places = [new for new in rule.renamed(name) if new in shapes]
+            state.update({place: state[name] for place in places if place not in state})
+            if places:
+                del state[name]
+                break
+
+
+def drop(known: Table, state: State, shapes: Shapes) -> None:
+    """Leave out what the table says is of no use to a network without it."""
+    for name in [name for name in state if name not in shapes]:
+        if any(pattern.fullmatch(name) for pattern in known.drop):
+            del state[name]
+
+
+def fill(known: Table, state: State, shapes: Shapes) -> None:
+    """Make up what the table says that such files lack."""
+    for name in [name for name in shapes if name not in state]:
+        for pattern, value in known.fill:
+            if pattern.fullmatch(name):
+                kind = torch.int64 if isinstance(value, int) else torch.float32
+                state[name] = torch.full(tuple(shapes[name]), value, dtype=kind)
+
+
+def derive(known: Table, state: State, shapes: Shapes) -> None:
+    """Compute what such files lack from what they have."""
+    for name in [name for name in shapes if name not in state]:
+        for rule in known.derive:
+            for source in rule.renamed(name):
+                if source in state and rule.values is not None:
+                    state[name] = rows.apply(rule.values, state[source], shapes[name])
+
+
+def from_v1(names: Sequence[str], meta: Mapping[str, object]) -> bool:
+    """Whether a file is from MMDetection 1.x or 0.x, by its version, or without one by its names."""
+    version = str(meta.get("mmdet_version", ""))
+    if version:
+        return version.startswith(("0.", "1."))
+    two_stage = any(name.startswith("rpn_head.") for name in names) and any(
+        name.startswith("bbox_head.") for name in names
+    )
+    return two_stage or "backbone.l2_norm.weight" in names
+
+
+def reorder(known: Table, state: State, shapes: Shapes) -> State:
+    """Apply a table's operations on rows to the names that the network has."""
+    result = dict(state)
+    for name in state.keys() & shapes.keys():
+        for pattern, values in known.values:
+            if pattern.fullmatch(name):
+                result[name] = rows.apply(values, state[name], shapes[name], anchors_per_cell(name, state))
+    return result
+
+
+def anchors_per_cell(name: str, state: Mapping[str, Tensor]) -> int:
+    """How many groups of classes a predictor of SSD has: a quarter of the rows of its box predictor."""
+    boxes = state.get(re.sub(r"\.cls_convs\.", ".reg_convs.", name))
+    return len(boxes) // 4 if ".cls_convs." in name and boxes is not None else 1

@@ -1,0 +1,114 @@
+"""`zoo cache`: what is in the local cache, whether it is intact, and removing what is not needed."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
+
+from zoo.settings import cache_dir
+
+if TYPE_CHECKING:
+    from zoo.download.cache import Cached
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the subcommands."""
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    add = actions.add_parser
+    texts = {
+        "list": "the files in the cache, with size and state",
+        "verify": "hash every file again and compare it with what was published and recorded",
+        "prune": "delete unfinished downloads and fast copies; with GLOB, also the files that it matches",
+        "path": "the folder of the cache, or the path of one model's file in it",
+    }
+    for name, text in texts.items():
+        action = add(name, help=text, description=text)
+        action.add_argument("--json", action="store_true", help="print JSON")
+        if name == "path":
+            action.add_argument("name", nargs="?", metavar="NAME", help="a model")
+        else:
+            action.add_argument("pattern", nargs="?", metavar="GLOB", help="of paths or file names in the cache")
+        if name == "prune":
+            action.add_argument("--all", action="store_true", help="delete everything but the lock file")
+            action.add_argument("--dry-run", action="store_true", help="only say what would be deleted")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Do one of the subcommands."""
+    return {"list": show, "verify": verify, "prune": prune, "path": path}[args.action](args)
+
+
+def matching(pattern: str | None) -> list[Cached]:
+    """The cached files that a glob matches, by path or name; all without one."""
+    from zoo.download import cache
+
+    files = list(cache.files())
+    if pattern is None:
+        return files
+    return [file for file in files if fnmatchcase(file.name, pattern) or fnmatchcase(file.path.name, pattern)]
+
+
+def row(file: Cached) -> dict[str, object]:
+    """One file of a JSON list."""
+    return {"file": file.name, "path": str(file.path), "size": file.size, "state": file.state, "sha256": file.sha256}
+
+
+def show(args: argparse.Namespace) -> int:
+    """`zoo cache list`."""
+    from zoo.download import cache
+
+    files = matching(args.pattern)
+    if args.json:
+        print(json.dumps([row(file) for file in files], indent=1))
+        return 0
+    for file in files:
+        print(f"{file.state:10}  {file.size / 2**20:9.1f} MiB  {file.name}")
+    copies = sum(path.stat().st_size for path in cache.derived())
+    total = f"{len(files)} files, {sum(file.size for file in files) / 2**20:,.1f} MiB in {cache_dir()}"
+    print(f"{total}, and {copies / 2**20:,.1f} MiB of fast copies", file=sys.stderr)
+    return 0
+
+
+def verify(args: argparse.Namespace) -> int:
+    """`zoo cache verify`; status 1 if a file is not what it should be."""
+    from zoo.download.audit import audit
+
+    results = [audit(file) for file in matching(args.pattern) if file.state != "part"]
+    if args.json:
+        rows = [{**row(result.file), "state": result.problem or "ok"} for result in results]
+        print(json.dumps(rows, indent=1))
+    else:
+        for result in results:
+            print(f"{'ok' if result.problem is None else 'BAD'}  {result.file.name}  {result.problem or ''}".rstrip())
+    return int(any(result.problem for result in results))
+
+
+def prune(args: argparse.Namespace) -> int:
+    """`zoo cache prune`."""
+    from zoo.download import cache
+
+    chosen = matching(args.pattern) if args.pattern or args.all else [f for f in matching(None) if f.state == "part"]
+    paths = [file.path for file in chosen] + ([] if args.pattern else cache.derived())
+    freed = 0
+    for target in paths:
+        freed += target.stat().st_size if args.dry_run else cache.remove(target)
+    facts = {"deleted": [str(target) for target in paths], "bytes": freed, "dry_run": args.dry_run}
+    print(json.dumps(facts, indent=1) if args.json else "\n".join(facts["deleted"]) or "nothing to delete")
+    print(f"{'would free' if args.dry_run else 'freed'} {freed / 2**20:,.1f} MiB", file=sys.stderr)
+    return 0
+
+
+def path(args: argparse.Namespace) -> int:
+    """`zoo cache path`."""
+    target = cache_dir()
+    if args.name:
+        from zoo.download.cache import location
+        from zoo.download.locations import model_file
+        from zoo.manifest import api
+
+        target = location(model_file(api.get(args.name)))
+    print(json.dumps({"path": str(target), "exists": target.exists()}) if args.json else target)
+    return 0

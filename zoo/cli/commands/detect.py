@@ -1,0 +1,143 @@
+"""`zoo detect`: run a model on pictures of your own."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tqdm import tqdm
+
+from zoo.cli import image_paths
+from zoo.cli.framework import CHECKPOINT_SUFFIXES
+from zoo.errors import UnreadableImage, UsageError, ZooError
+
+if TYPE_CHECKING:
+    from zoo.models.detectors.base import Detector
+    from zoo.structures import Detections
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    add = parser.add_argument
+    add("model", metavar="MODEL", help="a model of the zoo, or a checkpoint file of your own")
+    add("images", nargs="+", metavar="IMAGE", help="pictures, folders of pictures, or patterns in quotes")
+    add("--name", metavar="NAME", help="the architecture of a checkpoint file that does not say it itself")
+    add("--out", type=Path, metavar="DIR", help="draw the detections and write the pictures here")
+    add("--score-thr", type=float, default=0.3, metavar="S", help="leave out detections below (%(default)s)")
+    add("--device", default="cpu", help="cpu, cuda, cuda:1 ... (%(default)s)")
+    add("--json", action="store_true", help="print the detections in COCO's results format, masks as RLE")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Detect, draw, print. Exit status 1 if a picture could not be read; the others are done all the same."""
+    failures: list[str] = []
+    paths = list(dict.fromkeys(expand(args.images, failures)))
+    model = load(args.model, args.name, args.device) if paths else None
+    names = image_paths.output_names(paths)
+    if args.out is not None:
+        args.out.mkdir(parents=True, exist_ok=True)
+    rows = []
+    for path in tqdm(paths, unit="img", disable=None):
+        try:
+            found = detect(model, path, args, names[path])  # type: ignore[arg-type]
+        except UnreadableImage as error:
+            report(str(error), failures)
+        else:
+            rows += to_rows(found, path, model)  # type: ignore[arg-type]
+    print(json.dumps(rows) if args.json else table(rows))
+    return int(bool(failures))
+
+
+def expand(given: Sequence[str], failures: list[str]) -> Iterator[Path]:
+    """All pictures that the arguments mean; what is wrong with one is reported, the others go on."""
+    for one in given:
+        try:
+            yield from image_paths.find(one)
+        except UnreadableImage as error:
+            report(str(error), failures)
+
+
+def report(sentence: str, failures: list[str]) -> None:
+    """Say on stderr what is wrong with one of the pictures."""
+    tqdm.write(f"zoo: {sentence}", file=sys.stderr)
+    failures.append(sentence)
+
+
+def load(model: str, name: str | None, device: str) -> Detector:
+    """A published model, or a checkpoint file."""
+    import zoo
+
+    check_device(device)
+    if Path(model).is_file() or Path(model).suffix in CHECKPOINT_SUFFIXES:
+        if not Path(model).is_file():
+            raise ZooError(f"{model} does not exist.")
+        return zoo.load_file(model, name, device)
+    return zoo.load(model, device)
+
+
+def check_device(device: str) -> None:
+    """Raise UsageError for a device that is not there."""
+    import torch
+
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise UsageError(f"--device {device} cannot be used here: {str(error).splitlines()[0]}") from error
+
+
+def detect(model: Detector, path: Path, args: argparse.Namespace, name: str) -> Detections:
+    """What is in one picture above the threshold; its drawing is written if asked for."""
+    from zoo.preprocessing.preprocess import read_image
+    from zoo.visualization import draw
+
+    picture = read_image(path)
+    found = model.detect([picture])[0]
+    if args.out is not None:
+        draw.save(draw.draw(picture, found, names_for(model, found), args.score_thr), args.out / name)
+    return found[found.scores >= args.score_thr]
+
+
+def names_for(model: Detector, found: Detections) -> Sequence[str] | None:
+    """Class names by label; panoptic maps number the stuff after the things, which is all that detectors name."""
+    from zoo.manifest import api
+
+    panoptic = api.dataset("coco_2017_panoptic")
+    if found.panoptic is not None and model.classes is not None and tuple(model.classes) == panoptic.classes:
+        return panoptic.classes + panoptic.stuff_classes
+    return model.classes
+
+
+def to_rows(found: Detections, path: Path, model: Detector) -> list[dict[str, Any]]:
+    """COCO results, of a panoptic map one per segment; with the class's name, and the file's.
+
+    image_id: COCO's number for the picture where the file's name is one, else its path.
+    """
+    from zoo.coco_format import results
+    from zoo.visualization.draw import name_of
+
+    names = names_for(model, found) or ()
+    image_id = int(path.stem) if path.stem.isdigit() else str(path)
+    if found.panoptic is not None:
+        rows, labels = results.panoptic_results(image_id, found.panoptic.numpy(), len(names))
+    else:
+        masks = None if found.masks is None else results.encode_masks(found.masks)
+        boxes, scores, labels = (t.numpy() for t in (found.boxes, found.scores, found.labels))
+        rows = results.to_results(image_id, boxes, scores, labels, masks)
+    ids = results.category_ids(names)
+    for row, label in zip(rows, labels.tolist()):
+        number = ids[label] if label < len(ids) else label + bool(names)
+        row |= {"category_id": number, "category": name_of(label, names), "file": str(path)}
+    return rows
+
+
+def table(rows: Sequence[dict[str, Any]]) -> str:
+    """One line per detection: file, class, score ("-" for segments), box as x, y, width, height."""
+    lines = []
+    for row in rows:
+        score = f"{row['score']:.3f}" if "score" in row else "-"
+        lines.append("\t".join((row["file"], row["category"], score, " ".join(f"{v:.1f}" for v in row["bbox"]))))
+    return "\n".join(lines)

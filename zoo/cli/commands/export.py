@@ -1,0 +1,75 @@
+"""`zoo export`: a network as an ONNX file or a program of torch.export, checked against the network."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+from zoo.errors import UsageError
+
+# From this share of equal detections on, a graph passes for the network.
+ENOUGH = 0.97
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    add = parser.add_argument
+    add("model", metavar="MODEL", help="a model of the zoo, or a checkpoint file of your own")
+    files = parser.add_mutually_exclusive_group(required=True)
+    files.add_argument("--onnx", metavar="FILE", type=Path, help="the ONNX file to write")
+    files.add_argument("--torch-export", metavar="FILE", type=Path, help="the program of torch.export (.pt2) to write")
+    add("--name", metavar="NAME", help="the architecture of a checkpoint file that does not say it itself")
+    add("--images", nargs="+", metavar="IMAGE", required=True, help="pictures to export with and to check with")
+    add("--random-weights", action="store_true", help="a freshly initialised network, without a download")
+    add("--json", action="store_true", help="print JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Export, compare, print. Exit status 1 if the graph detects something else."""
+    import zoo
+    from zoo.cli import image_paths as pictures
+    from zoo.cli.commands.detect import load
+    from zoo.export import export
+
+    model = zoo.build(args.model) if args.random_weights else load(args.model, args.name, "cpu")
+    paths = [path for given in args.images for path in pictures.find(given)]
+    if not paths or model.preprocess is None:
+        raise UsageError("nothing to export with: give at least one picture, and a model with known preprocessing.")
+    samples = [model.preprocess(path) for path in paths]
+    path = args.onnx or args.torch_export
+    if args.onnx:
+        exported: export.ExportedDetector = export.OnnxDetector(
+            export.to_onnx(model, path, samples[0], source(args)), model
+        )
+    else:
+        exported = export.ProgramDetector(export.to_program(model, path, samples[0]), model)
+    free = None in exported.shape[2:]
+    samples = [s for s in samples if free or s.image.shape == samples[0].image.shape]
+    found = export.difference(model, exported, samples)
+    print(json.dumps(asdict(found) | {"free_size": free}) if args.json else text(found, len(samples), free))
+    same = min(found.matched, 1.0 if found.panoptic is None else found.panoptic)
+    if same < ENOUGH:
+        print(f"zoo: {path} finds {same:.1%} of what the network finds", file=sys.stderr)
+    return int(same < ENOUGH)
+
+
+def source(args: argparse.Namespace) -> str:
+    """What the exported file says about its origin: a model's name, or where the checkpoint lies."""
+    if Path(args.model).is_file():
+        return str(Path(args.model).resolve())
+    return str(args.model)
+
+
+def text(found, pictures: int, free: bool) -> str:  # type: ignore[no-untyped-def]  # its type needs torch
+    """The comparison in a sentence."""
+    sizes = "any input size" if free else "one input size"
+    line = (
+        f"{sizes}: {found.matched:.1%} of {found.detections} detections on {pictures} pictures are the same; largest "
+        f"differences: score {found.score:.1e}, box {found.box:.1e} pixels"
+    )
+    if found.mask is not None:
+        line += f", mask IoU {found.mask:.3f}"
+    return line + ("" if found.panoptic is None else f"; equal pixels of panoptic maps {found.panoptic:.3%}")

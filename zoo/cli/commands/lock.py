@@ -1,0 +1,52 @@
+"""`zoo lock`: write the full SHA-256 of verified files into a lock file that a team commits."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from zoo.download.digest import Digest
+from zoo.errors import UsageError
+from zoo.manifest import api
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("names", nargs="*", metavar="NAME", help="models to fetch and lock (default: all in the cache)")
+    parser.add_argument("--file", type=Path, default=Path("zoo.lock"), help="the lock file (default ./zoo.lock)")
+    parser.add_argument("--check", action="store_true", help="only compare; status 1 if the file would change")
+    parser.add_argument("--json", action="store_true", help="print the lock file's content")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Add to the lock file; entries that are there stay as they are."""
+    from zoo.download import lock
+
+    before = lock.read(args.file)
+    after = {**verified(args.names), **before}
+    if args.json:
+        print(json.dumps({path: {"sha256": d.sha256, "size": d.size} for path, d in after.items()}, indent=1))
+    new = sorted(after.keys() - before.keys())
+    if args.check:
+        print(f"{args.file} lacks {len(new)} files" if new else f"{args.file} is complete", file=sys.stderr)
+        return int(bool(new))
+    lock.write(args.file, after)
+    print(f"{args.file} locks {len(after)} files, {len(new)} of them new", file=sys.stderr)
+    return 0
+
+
+def verified(names: list[str]) -> dict[str, Digest]:
+    """Path -> digest of the models' files, or of everything verified in the cache. Raises UsageError for none."""
+    from zoo.download import cache
+    from zoo.download.fetch import fetch
+
+    if names:
+        paths = {Path(fetch(name)) for name in names if api.get(name)}
+        files = [cache.describe(path) for path in sorted(paths) if cache.note_path(path) is not None]
+    else:
+        files = [file for file in cache.files() if file.state == "verified"]
+    if not files:
+        raise UsageError("there is no verified file in the cache to lock; name models to fetch them first.")
+    return {file.name: Digest(str(file.sha256), file.size) for file in files}

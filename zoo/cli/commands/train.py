@@ -1,0 +1,169 @@
+"""`zoo train`: fine-tune or train a detector on a folder in COCO's format."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from zoo.cli.argument_types import natural, positive
+from zoo.errors import UsageError
+
+if TYPE_CHECKING:
+    from zoo.training.recipe import Recipe
+    from zoo.training.trainer import Plan
+
+SCHEDULES = ("1x", "2x", "3x")
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.epilog = "Under `torchrun --nproc_per_node N -m zoo.cli.main train ...` N processes share the work."
+    data = parser.add_argument_group("data and weights")
+    data.add_argument("name", help="a model or an architecture; the number of classes comes from the annotations")
+    data.add_argument("--data", type=Path, metavar="DIR", help="a folder in COCO's layout, with a split `train`")
+    data.add_argument("--annotations", type=Path, metavar="FILE", help="the annotation file, if not in that layout")
+    data.add_argument("--pictures", type=Path, metavar="DIR", help="the folder of the pictures, likewise")
+    semantic = "PNG files of all pixels' classes, such as stuffthingmaps/train2017, for HTC, SCNet and Panoptic FPN"
+    data.add_argument("--semantic", type=Path, metavar="DIR", help=semantic)
+    help_text = "published (default), backbone, a backbone's key, scratch, or a checkpoint file"
+    data.add_argument("--start", default="published", metavar="WHAT", help=help_text)
+    data.add_argument("--out", type=Path, required=True, metavar="DIR", help="for log, states and the checkpoint")
+    data.add_argument("--title", metavar="NAME", help="name of the published file, before its hash")
+    data.add_argument("--resume", action="store_true", help="go on from DIR/latest.pth, where there is one")
+    add_recipe_options(parser)
+    add_machine_options(parser)
+    parser.add_argument("--json", action="store_true", help="print {path, sha256} instead of the path")
+
+
+def add_recipe_options(parser: argparse.ArgumentParser) -> None:
+    """What is learnt how fast; by default as the reference trained the family."""
+    how = parser.add_argument_group("recipe (by default the family's own)")
+    length = how.add_mutually_exclusive_group()
+    length.add_argument("--schedule", choices=SCHEDULES, help="12, 24 or 36 epochs")
+    length.add_argument("--epochs", type=positive, metavar="N", help="so many epochs")
+    how.add_argument("--optimizer", choices=("SGD", "AdamW"))
+    how.add_argument("--lr", type=float, metavar="X", help="learning rate of this run, as it is")
+    how.add_argument("--weight-decay", type=float, metavar="X")
+    how.add_argument("--decay", choices=("step", "cosine", "constant"), help="how the learning rate falls")
+    how.add_argument("--warmup", type=natural, metavar="N", help="iterations of linear warm-up")
+    how.add_argument("--clip", type=float, metavar="NORM", help="clip gradients to this norm")
+    how.add_argument("--ema", type=float, metavar="M", help="publish an average of the weights, of this momentum")
+    how.add_argument("--scales", nargs="+", type=scale, metavar="WxH", help="train at these scales")
+    how.add_argument("--scale-mode", choices=("value", "range"), help="one of the scales, or one between them")
+    how.add_argument("--photometric", action="store_true", default=None, help="distort colours, as SSD does")
+    how.add_argument("--mosaic", action=argparse.BooleanOptionalAction, help="put four pictures together (YOLOX)")
+    how.add_argument("--mixup", action=argparse.BooleanOptionalAction, help="lay two pictures over each other (YOLOX)")
+    how.add_argument("--plain-epochs", type=natural, metavar="N", help="the last epochs, without mosaic")
+
+
+def add_machine_options(parser: argparse.ArgumentParser) -> None:
+    """How the machine is used."""
+    machine = parser.add_argument_group("machine")
+    machine.add_argument("--batch-size", type=positive, default=2, metavar="N", help="pictures per process (2)")
+    machine.add_argument("--accumulate", type=positive, default=1, metavar="N", help="batches per optimiser step")
+    machine.add_argument("--precision", choices=("fp32", "fp16", "bf16"), default="fp32")
+    machine.add_argument("--device", default="cpu", help="cpu, cuda ... (%(default)s)")
+    machine.add_argument("--workers", type=natural, default=0, metavar="N", help="processes that prepare pictures")
+    machine.add_argument("--seed", type=natural, default=0, metavar="N")
+    machine.add_argument("--log-every", type=positive, default=50, metavar="N", help="iterations per line of the log")
+    machine.add_argument("--save-every", type=natural, default=1, metavar="N", help="epochs per saved state, 0: never")
+    machine.add_argument("--validate-every", type=natural, default=0, metavar="N", help="epochs per AP on split `val`")
+
+
+def scale(text: str) -> tuple[int, int]:
+    """(1333, 800) from `1333x800`."""
+    width, _, height = text.partition("x")
+    return positive(width), positive(height)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Train, and print where the checkpoint is."""
+    from zoo.training.trainer import train
+
+    path = train(plan_of(args))
+    if path is None:
+        return
+    if args.json:
+        from hashlib import sha256
+
+        print(json.dumps({"path": str(path), "sha256": sha256(path.read_bytes()).hexdigest()}))
+    else:
+        print(path)
+
+
+def plan_of(args: argparse.Namespace) -> Plan:
+    """The training that the options describe. Raises UsageError, UnknownModel, DataError."""
+    from zoo.training.coco_folder import find
+    from zoo.training.trainer import Plan
+
+    if args.data is not None:
+        annotations, pictures = find(args.data)
+    elif args.annotations is not None and args.pictures is not None:
+        annotations, pictures = args.annotations, args.pictures
+    else:
+        raise UsageError("say what to train on: --data, or --annotations and --pictures.")
+    if args.validate_every and args.data is None:
+        raise UsageError("--validate-every needs --data, with a split `val`.")
+    return Plan(
+        name=args.name,
+        annotations=annotations,
+        pictures=pictures,
+        out=args.out,
+        start=args.start,
+        recipe=recipe_of(args),
+        batch=args.batch_size,
+        accumulate=args.accumulate,
+        precision=args.precision,
+        device=args.device,
+        workers=args.workers,
+        seed=args.seed,
+        resume=args.resume,
+        log_every=args.log_every,
+        save_every=args.save_every,
+        validation=find(args.data, "val") if args.validate_every else None,
+        validate_every=args.validate_every,
+        semantic=args.semantic,
+        title=args.title,
+    )
+
+
+def recipe_of(args: argparse.Namespace) -> Recipe:
+    """The model's own recipe with the options' changes."""
+    from zoo.manifest import api
+    from zoo.training import recipe
+    from zoo.training.trainer import overridden
+
+    own = recipe.default(api.architecture(args.name), api.representative(args.name).training)
+    pictures = overridden(
+        own.augmentation,
+        scales=None if args.scales is None else tuple(args.scales),
+        mode=args.scale_mode,
+        photometric=args.photometric,
+        mosaic=args.mosaic,
+        mixup=args.mixup,
+        plain_epochs=args.plain_epochs,
+    )
+    epochs = recipe.SCHEDULES[args.schedule] if args.schedule else args.epochs
+    step = None if args.lr is None else pictures_per_step(args)
+    return overridden(
+        own,
+        epochs=epochs,
+        optimizer=args.optimizer,
+        learning_rate=args.lr,
+        batch=step,
+        weight_decay=args.weight_decay,
+        decay=args.decay,
+        warmup=args.warmup,
+        clip=args.clip,
+        ema=args.ema,
+        augmentation=pictures,
+    )
+
+
+def pictures_per_step(args: argparse.Namespace) -> int:
+    """Over all processes; a learning rate that is given is meant for these."""
+    import os
+
+    return args.batch_size * args.accumulate * int(os.environ.get("WORLD_SIZE", "1"))

@@ -1,0 +1,90 @@
+"""What the `zoo` and `bench` commands share: subcommands loaded on demand, errors as one sentence.
+
+A command is a module with `configure(parser)`, which declares its options, and `run(args) -> int | None`, which turns
+them into one call of the library and prints the result. Only the module of the command in use is imported, so
+`zoo list` never pays for torch.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from typing import NamedTuple
+
+from zoo.errors import ZooError
+
+# Endings by which a checkpoint file is told from a model's name.
+CHECKPOINT_SUFFIXES = (".pth", ".pt", ".pkl", ".safetensors")
+
+
+class Command(NamedTuple):
+    """Where a subcommand lives and what it does, in one line."""
+
+    module: str
+    help: str
+
+
+class _UseManifest(argparse.Action):
+    """Reads a manifest file as soon as its name is seen; names that follow and precede it may be defined there."""
+
+    def __call__(self, parser: object, namespace: object, values: object, option_string: object = None) -> None:
+        from zoo.manifest.api import use
+
+        use(str(values))
+
+
+def main(program: str, description: str, commands: Mapping[str, Command], argv: Sequence[str] | None = None) -> int:
+    """Run one subcommand. Returns the exit status: 0, 1 for a failed operation, 2 for misuse."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+    try:
+        args = build_parser(program, description, commands, argv).parse_args(argv)
+        status = args.run(args) or 0
+        sys.stdout.flush()
+        return status
+    except ZooError as error:
+        print(f"{program}: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print(f"{program}: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader of a pipe has gone; there is nobody left to tell
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except OSError as error:  # a full disk, a folder that may only be read, and the like
+        print(f"{program}: {error.filename or 'a file or socket'}: {error.strerror or error}.", file=sys.stderr)
+        return 1
+
+
+def build_parser(
+    program: str, description: str, commands: Mapping[str, Command], argv: Sequence[str]
+) -> argparse.ArgumentParser:
+    """A parser that knows every subcommand by name, and the options of the one that `argv` uses."""
+    parser = argparse.ArgumentParser(prog=program, description=description)
+    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    wanted = next((word for word in argv if not word.startswith("-")), None)
+    for name, command in commands.items():
+        sub = subparsers.add_parser(name, help=command.help, description=command.help)
+        if name == wanted:
+            load_command(sub, command)
+    return parser
+
+
+def load_command(parser: argparse.ArgumentParser, command: Command) -> None:
+    """Import a command's module and let it declare its options on `parser`."""
+    module = import_module(command.module)
+    module.configure(parser)
+    add_manifest_option(parser)
+    parser.set_defaults(run=module.run)
+
+
+def add_manifest_option(parser: argparse.ArgumentParser) -> None:
+    """`--manifest`, behind the command's name and behind those of its own subcommands."""
+    help_text = "also the models of this manifest file (may be repeated)"
+    parser.add_argument("--manifest", metavar="FILE", action=_UseManifest, default=argparse.SUPPRESS, help=help_text)
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for inner in action.choices.values():
+                add_manifest_option(inner)

@@ -1,0 +1,37 @@
+"""The `zoo` command: a list of its subcommands."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from zoo.cli import framework
+from zoo.cli.framework import Command
+
+COMMANDS: dict[str, Command] = {
+    "list": Command("zoo.cli.commands.list_models", "List models, networks, recipes, data sets, training logs."),
+    # Reads measurements, so it lives with the harness; imported, like all of them, only when used.
+    "recommend": Command("benchmarks.cli.commands.recommend", "the Pareto-best models under constraints"),
+    "show": Command("zoo.cli.commands.show", "Show everything about one model, network or recipe."),
+    "build": Command("zoo.cli.commands.build", "Build a network with random weights and show its parts."),
+    "export": Command("zoo.cli.commands.export", "write a network as an ONNX file, and check it"),
+    "fetch": Command("zoo.cli.commands.fetch", "Download checkpoints, training logs or backbones, verified."),
+    "cache": Command("zoo.cli.commands.cache", "List, verify and prune the local cache."),
+    "lock": Command("zoo.cli.commands.lock", "Write full hashes into a lock file that a team commits."),
+    "mirror": Command("zoo.cli.commands.mirror", "Make a folder of verified files for any static server."),
+    "mirrors": Command("zoo.cli.commands.mirrors", "List mirrors, and check what each still serves."),
+    "inspect": Command("zoo.cli.commands.inspect", "Show what a checkpoint file holds, running nothing of it."),
+    "convert": Command("zoo.cli.commands.convert", "Write a checkpoint as safetensors."),
+    "detect": Command("zoo.cli.commands.detect", "Run a model on pictures: boxes, drawings, COCO results."),
+    "train": Command("zoo.cli.commands.train", "Train or fine-tune a detector on a folder in COCO's format."),
+    "completion": Command("zoo.cli.commands.completion", "Print a completion script for bash, zsh or fish."),
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point of `zoo`."""
+    return framework.main("zoo", "Find, fetch, load and run the models of the zoo.", COMMANDS, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

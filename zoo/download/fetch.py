@@ -1,0 +1,67 @@
+"""Names -> verified files in the cache. Cheap to import: what needs the network is imported when it is used."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from zoo.errors import FetchError
+
+if TYPE_CHECKING:
+    from zoo.download.remote_file import RemoteFile
+    from zoo.download.transfer import Progress
+    from zoo.manifest.entry import Entry
+
+
+def fetch(name: str, *, mirrors: Sequence[str] = (), progress: Progress | None = None) -> Path:
+    """The verified checkpoint of a model (or alias, or backbone key such as `torchvision://resnet50`), as a local file.
+
+    mirrors: URLs or folders that are asked before the published hosts. progress: called with (bytes so far, bytes in
+    all if known); a bar on the terminal by default. Raises UnknownModel, and FetchError with what each mirror said.
+    """
+    from zoo.download.locations import backbone_file, is_backbone, model_file
+    from zoo.manifest.api import get
+
+    if is_backbone(name):
+        return obtain(backbone_file(name), mirrors, progress)
+    entry = get(name)
+    return local_file(entry) or obtain(model_file(entry), mirrors, progress)
+
+
+def fetch_log(name: str, *, mirrors: Sequence[str] = (), progress: Progress | None = None) -> Path:
+    """The training log of a model. Logs were published without a hash: the first download is trusted, then locked."""
+    from zoo.download.locations import log_file
+    from zoo.manifest.api import get
+
+    return obtain(log_file(get(name)), mirrors, progress)
+
+
+def obtain(remote: RemoteFile, mirrors: Sequence[str], progress: Progress | None) -> Path:
+    """The verified file in the cache, with a progress bar unless there is something better."""
+    from zoo.download import fetch_file as files
+    from zoo.download.progress import bar
+
+    return files.obtain(remote, mirrors, progress or bar(remote))
+
+
+def cached_path(entry: Entry) -> Path | None:
+    """The model's file if it is in the cache and untouched since it was verified, else None; nothing is hashed."""
+    from zoo.download import cache, lock
+    from zoo.download.locations import model_file
+
+    if entry.checkpoint is None:
+        return None
+    if (own := entry.checkpoint.own_file) is not None:
+        return own if own.is_file() else None
+    remote = model_file(entry)
+    digest = cache.known_digest(path := cache.location(remote))
+    return path if digest is not None and lock.expected(remote).mismatch(digest) is None else None
+
+
+def local_file(entry: Entry) -> Path | None:
+    """The file of a model of the user's own that needs no fetching. Raises FetchError when it is missing."""
+    file = entry.checkpoint.own_file if entry.checkpoint is not None else None
+    if file is not None and not file.is_file():
+        raise FetchError(f"{entry.name} is said to be in {file}, which does not exist.")
+    return file

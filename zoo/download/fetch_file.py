@@ -1,0 +1,135 @@
+"""A remote file -> a verified file in the cache.
+
+One process downloads; mirrors are asked in turn, and what each one says is kept for the final sentence. Trust comes
+from the digest alone, so any mirror will do.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from zoo.download import cache, lock
+from zoo.download.digest import Digest, Expected
+from zoo.download.partial_download import Part
+from zoo.download.remote_file import RemoteFile, candidates, label, user_mirrors
+from zoo.download.stream import Refusal
+from zoo.download.transfer import Progress, disk_errors, transfer
+from zoo.errors import FetchError
+
+ATTEMPTS = 4
+"""How often one mirror is asked for one file."""
+
+LONGEST_WAIT = 60.0
+"""Seconds that a mirror may ask to wait; one that asks for more is passed over."""
+
+REST = 300.0
+"""Seconds for which a host that could not be reached is not asked again."""
+
+unreachable: dict[str, tuple[float, str]] = {}
+
+
+def obtain(remote: RemoteFile, mirrors: Sequence[str] = (), progress: Progress | None = None) -> Path:
+    """The verified file in the cache, downloaded if need be.
+
+    mirrors: the user's own, asked first. Raises FetchError with one sentence that tells what each mirror said.
+    """
+    path, expected = cache.location(remote), lock.expected(remote)
+    if (digest := cache.known_digest(path)) and not expected.mismatch(digest) and not expected.needs_md5:
+        return path
+    with lock.exclusive(cache.lock_path(remote)) as alone:
+        digest = cache.valid(path, expected)  # another process may have been faster
+        if digest is not None:
+            with suppress(OSError):  # a cache that may only be read is of use too
+                remember(remote, path, digest)
+            return path
+        part = part_of(path, alone)
+        digest = download(remote, expected, part, mirrors, progress)
+        with disk_errors(path):
+            os.replace(part.path, path)
+            part.discard()
+            remember(remote, path, digest)
+    return path
+
+
+def remember(remote: RemoteFile, path: Path, digest: Digest) -> None:
+    """Note that the file is verified, and lock it to its whole digest."""
+    cache.note(path, digest)
+    lock.record(remote, digest)
+
+
+def part_of(path: Path, alone: bool) -> Part:
+    """The unfinished download of a file; without locks every process has its own."""
+    return Part(path.with_name(f"{path.name}{cache.PART}" if alone else f"{path.name}.{os.getpid()}{cache.PART}"))
+
+
+def download(
+    remote: RemoteFile, expected: Expected, part: Part, mirrors: Sequence[str], progress: Progress | None
+) -> Digest:
+    """Ask each mirror in turn. Raises FetchError."""
+    answers: dict[tuple[str, str], None] = {}  # (mirror, what it said), once each, in order
+    own = {label(mirror) for mirror in user_mirrors(mirrors)}  # may keep the file under several paths
+    silent: set[str] = set()
+    for url, mirror in reachable(remote, mirrors, answers).items():
+        if mirror in silent:
+            continue
+        try:
+            return persist(url, part, expected, progress)
+        except Refusal as refusal:
+            if refusal.unreachable:
+                unreachable[mirror] = (time.monotonic(), str(refusal))
+            if mirror in own and (refusal.unreachable or refusal.stalled or refusal.again):
+                silent.add(mirror)  # it would not do better for another path
+            answers[mirror, str(refusal)] = None
+    raise FetchError(failure(remote, [f"{mirror} {said}" for mirror, said in answers]))
+
+
+def reachable(remote: RemoteFile, mirrors: Sequence[str], answers: dict[tuple[str, str], None]) -> dict[str, str]:
+    """The URLs worth trying now, each with its mirror; why others are not is added to `answers`. Raises FetchError."""
+    urls = candidates(remote, mirrors)
+    if offline():
+        urls = {url: mirror for url, mirror in urls.items() if url.startswith("file:")}
+        if not urls:
+            raise FetchError(f"{remote.name} is not in the cache ({cache.cache_dir()}) and ZOO_OFFLINE is set.")
+    result = {}
+    for url, mirror in urls.items():
+        since, reason = unreachable.get(mirror, (-REST, ""))
+        if reason and time.monotonic() - since < REST:
+            answers[mirror, reason] = None
+        else:
+            result[url] = mirror
+    return result
+
+
+def offline() -> bool:
+    """Whether `ZOO_OFFLINE` forbids the network."""
+    return os.environ.get("ZOO_OFFLINE", "") not in ("", "0")
+
+
+def persist(url: str, part: Part, expected: Expected, progress: Progress | None) -> Digest:
+    """Ask one mirror until it serves the file, refuses for good, or has had its attempts. Raises Refusal."""
+    for attempt in range(1, ATTEMPTS + 1):
+        before = part.size()
+        try:
+            return transfer(url, part, expected, progress)
+        except Refusal as refusal:
+            if refusal.discard:
+                part.discard()
+            again = refusal.again or (refusal.stalled and part.size() > before)
+            if not again or attempt == ATTEMPTS or refusal.wait > LONGEST_WAIT:
+                raise
+            time.sleep(refusal.wait or 0.25 * 2**attempt)
+    raise AssertionError("unreachable")
+
+
+def failure(remote: RemoteFile, answers: Sequence[str]) -> str:
+    """The one sentence that ends in vain."""
+    if not answers:
+        return f"nothing says where {remote.name} may be had. Name a mirror with --mirror or ZOO_MIRRORS."
+    return (
+        f"no mirror serves {remote.name}: {'; '.join(answers)}. "
+        "Name another mirror, or a folder that holds it, with --mirror or ZOO_MIRRORS."
+    )

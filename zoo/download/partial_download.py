@@ -1,0 +1,91 @@
+"""An unfinished download: the bytes so far, and what is needed to continue them.
+
+FILE.part holds a prefix of what some URL served; FILE.part.json says which URL, and its validator. Whatever kills the
+process, the part stays a prefix, because bytes are only ever appended in order and the note is written before them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from zoo.download.digest import Digest, Hasher, feed
+from zoo.download.lock import replace_text
+from zoo.download.stream import Stream
+
+
+class Part:
+    """The unfinished download at `path`."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.note = path.with_name(f"{path.name}.json")
+
+    def resumable(self, url: str) -> tuple[int, str | None]:
+        """How many bytes of `url` are here, and the validator to ask for the rest with; (0, None) if none."""
+        try:
+            facts = json.loads(self.note.read_text())
+            size = self.path.stat().st_size
+            if facts["url"] == url and isinstance(facts["validator"], str) and size > 0:
+                return size, facts["validator"]
+        except (OSError, ValueError, KeyError, TypeError):
+            pass
+        return 0, None
+
+    def is_complete(self, url: str) -> bool:
+        """Whether all bytes of `url` are here, as far as its size was told: only the last step was missing."""
+        try:
+            facts = json.loads(self.note.read_text())
+            return facts["url"] == url and facts["total"] == self.path.stat().st_size
+        except (OSError, ValueError, KeyError, TypeError):
+            return False
+
+    def size(self) -> int:
+        """Bytes so far."""
+        return self.path.stat().st_size if self.path.exists() else 0
+
+    def discard(self) -> None:
+        """Forget everything."""
+        self.note.unlink(missing_ok=True)
+        self.path.unlink(missing_ok=True)
+
+    @contextmanager
+    def writer(self, url: str, stream: Stream, with_md5: bool) -> Iterator[Writer]:
+        """Continue the part where `stream` starts, or begin it anew."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        hasher = Hasher(with_md5)
+        if stream.start:
+            feed(hasher, self.path)
+        else:
+            self.discard()
+            replace_text(self.note, json.dumps({"url": url, "validator": stream.validator, "total": stream.total}))
+        writer = Writer(self.path, hasher)
+        try:
+            yield writer
+        finally:
+            writer.close()
+
+
+class Writer:
+    """Appends blocks to a file, unbuffered, and hashes them."""
+
+    def __init__(self, path: Path, hasher: Hasher) -> None:
+        self.hasher = hasher
+        self.file = path.open("ab", buffering=0)
+
+    def write(self, block: bytes) -> None:
+        """Append a block. Raises OSError."""
+        view = memoryview(block)
+        while view:
+            view = view[self.file.write(view) :]
+        self.hasher.update(block)
+
+    def close(self) -> None:
+        """No more is written."""
+        self.file.close()
+
+    def digest(self) -> Digest:
+        """Digest of the whole part."""
+        return self.hasher.digest()

@@ -1,0 +1,1 @@
+"""What exists: manifest files as validated, frozen entries."""

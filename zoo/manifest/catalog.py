@@ -1,0 +1,255 @@
+"""All manifest files together: names -> what they say, with base and defaults filled in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from zoo.manifest import inheritance, schema, yaml_io
+from zoo.manifest.entry import Backbone, Checkpoint, Dataset, Entry, Mirror, Paper, ReceptiveFields, Speed, Training
+from zoo.preprocessing.recipe import Normalization, Preprocessing, triple
+
+Field = tuple[str | int, ...]
+
+
+class Stated(NamedTuple):
+    """A named thing as written, and the file that says it."""
+
+    value: Any
+    file: Path
+
+
+class Catalog:
+    """The files of the package and the user's `own`, which add to them. Raises ManifestError for the first mistake."""
+
+    def __init__(self, own: Sequence[Path] = ()) -> None:
+        self.files = yaml_io.read_cached(yaml_io.builtin_files(), schema.check)
+        self.files |= yaml_io.read(own, schema.check)
+        self.own = frozenset(own)
+        self.models = self._section("models")
+        self.normalizations = self._section("normalizations")
+        self.recipes = self._section("preprocessing")
+        self.datasets = self._section("datasets")
+        self.backbones = self._section("backbones")
+        self.searches = self._section("receptive_fields")
+        self.parameters = self._section("parameters")
+        self.architectures = self._section("architectures")
+        self.bases = self._section("components", taken=self.architectures)
+        self._entries: dict[str, Entry] = {}
+        self._resolved: dict[str, Any] = {}
+        self.aliases = self._alias_table()
+        self._check_names()
+        for file in own:
+            self._check_bases(file)
+
+    def _section(self, section: str, taken: Mapping[str, Stated] | None = None) -> dict[str, Stated]:
+        """Everything that the files say in a section, added to what is `taken`; a name may be used once only."""
+        found: dict[str, Stated] = dict(taken or {})
+        for file, content in self.files.items():
+            for name, value in content.get(section, {}).items():
+                if name in found:
+                    raise schema.mistake(file, (section, name), f"this name is already taken in {found[name].file}")
+                found[name] = Stated(value, file)
+        return found
+
+    # Names
+
+    def _alias_table(self) -> dict[str, str]:
+        """Alias -> model. Raises ManifestError for an alias that is taken."""
+        found: dict[str, str] = {}
+        for name, (value, file) in self.models.items():
+            for alias in value.get("aliases", ()):
+                if alias in self.models or alias in found:
+                    other = found.get(alias, alias)
+                    raise schema.mistake(file, ("models", name, "aliases"), f"'{alias}' already means {other}")
+                found[alias] = name
+        return found
+
+    def _check_names(self) -> None:
+        known: dict[str, Mapping[str, Any]] = {
+            "architecture": self.architectures,
+            "normalization": self.normalizations | {"none": None},
+            "preprocessing": self.recipes,
+            "dataset": self.datasets,
+        }
+        for name, (value, file) in self.models.items():
+            search = value.get("receptive_fields", {}).get("search")
+            if search is not None and search not in self.searches:
+                place = ("models", name, "receptive_fields", "search")
+                raise schema.mistake(file, place, f"no file has receptive_fields '{search}'")
+            defaults = self.files[file].get("defaults", {})
+            for field, names in known.items():
+                stated = value.get(field, defaults.get(field, name if field == "architecture" else None))
+                if stated not in names and not (field == "architecture" and field not in value):
+                    where: Field = ("models", name, field) if field in value else ("defaults", field)
+                    problem = f"there is no {field} named '{stated}'" if stated else f"{name} states no {field}"
+                    raise schema.mistake(file, where if stated else ("models", name), problem)
+
+    def _check_bases(self, file: Path) -> None:
+        """Everything that a user's file describes can be filled in."""
+        for section in ("components", "architectures"):
+            for name in self.files[file].get(section, ()):
+                self._resolve(name, ())
+        for name in self.files[file].get("models", ()):
+            self.preprocessing(self.entry(name))
+
+    # Architectures
+
+    def architecture(self, name: str) -> dict[str, Any]:
+        """The complete description. KeyError for an unknown name; ManifestError for a base that cannot be followed."""
+        if name not in self.architectures:
+            raise KeyError(name)
+        return self.base(name)
+
+    def base(self, name: str) -> dict[str, Any]:
+        """The complete description of a component or architecture. KeyError for an unknown name."""
+        if name not in self.bases:
+            raise KeyError(name)
+        return inheritance.copy(self._resolve(name, ()))
+
+    def _resolve(self, name: str, users: tuple[str, ...]) -> Any:
+        if name not in self._resolved:
+            value, file = self.bases[name]
+            section = "architectures" if name in self.architectures else "components"
+            if name in users:
+                raise schema.mistake(file, (section, name), f"is its own base: {' -> '.join((*users, name))}")
+            try:
+                self._resolved[name] = inheritance.resolve(value, lambda base: self._resolve(base, (*users, name)))
+            except inheritance.InheritanceError as error:
+                raise schema.mistake(file, (section, name, *error.path), str(error)) from None
+        return self._resolved[name]
+
+    def where(self, name: str, path: Field) -> tuple[Path, int] | None:
+        """File and line that state the field at `path` of an architecture, or None where nothing states it."""
+        found = inheritance.origin(name, path, lambda base: self.bases[base].value)
+        if found is None:
+            return None
+        base, inside = found
+        section = "architectures" if base in self.architectures else "components"
+        file = self.bases[base].file
+        return file, yaml_io.line_of(file, (section, base, *inside))
+
+    # Entries
+
+    def entry(self, name: str) -> Entry:
+        """The model called exactly `name`. KeyError where there is none."""
+        if name not in self._entries:
+            self._entries[name] = self._make_entry(name, *self.models[name])
+        return self._entries[name]
+
+    def _make_entry(self, name: str, stated: Any, file: Path) -> Entry:
+        content = self.files[file]
+        value = inheritance.resolve(stated, _no_base, content.get("defaults", {}))
+        architecture = value.get("architecture", name)
+        checkpoint = self._checkpoint(value["checkpoint"], file) if "checkpoint" in value else None
+        origin = self.origin(name)
+        config = f"configs/{value.get('family', content.get('family'))}/{name}.py" if origin == "mmdetection" else None
+        log = _log_path(value.get("log"), checkpoint)
+        paper = value.get("paper", content.get("paper"))
+        return Entry(
+            name=name,
+            aliases=tuple(value.get("aliases", ())),
+            family=value.get("family", content.get("family", file.stem)),
+            architecture=architecture if architecture in self.architectures else None,
+            checkpoint=checkpoint,
+            log_url=self.original_url(log) if log else None,
+            log_urls=self.urls(log) if log else (),
+            normalization=value["normalization"],
+            preprocessing=value["preprocessing"],
+            dataset=value["dataset"],
+            tasks=tuple(value.get("tasks", ())),
+            metrics=value.get("metrics", {}),
+            training=Training(**value.get("training", {})),
+            speed=tuple(_speed(item) for item in value.get("speed", ())),
+            paper=Paper(**paper) if paper else None,
+            license=value.get("license"),
+            notes=tuple(value.get("notes", ())),
+            origin=origin,
+            config=value.get("config", config),
+            receptive_fields=self._receptive_fields(**value["receptive_fields"])
+            if "receptive_fields" in value
+            else None,
+            superseded=tuple(self._checkpoint(item, file) for item in value.get("superseded", ())),
+            parameters=self.parameters[architecture].value if architecture in self.parameters else None,
+            source=file,
+        )
+
+    def _receptive_fields(self, search: str | None = None, branches: int = 1) -> ReceptiveFields | None:
+        if search is None:
+            return None
+        found = self.searches[search].value
+        return ReceptiveFields(found["dilations"], tuple(found.get("skip", ())), branches)
+
+    def origin(self, name: str) -> str:
+        """Whose model it is: as stated, else MMDetection's in the package's files and the user's in others."""
+        value, file = self.models[name]
+        stated = {**self.files[file].get("defaults", {}), **value}
+        return stated.get("origin", "user" if file in self.own else "mmdetection")
+
+    def _checkpoint(self, value: Mapping[str, Any], file: Path) -> Checkpoint:
+        local = (file.parent / Path(value["file"]).expanduser()).resolve() if "file" in value else None
+        fields = {key: item for key, item in value.items() if key != "file"}
+        return Checkpoint(urls=self.urls(value["path"]) if "path" in value else (), file=local, **fields)
+
+    # Everything else
+
+    @cached_property
+    def mirrors(self) -> tuple[Mirror, ...]:
+        """The hosts in the order in which they are tried; those of later files come first."""
+        stated = [mirror for content in reversed(self.files.values()) for mirror in content.get("mirrors", ())]
+        return tuple(Mirror(**{**m, "lacks": tuple(m.get("lacks", ()))}) for m in stated)
+
+    def urls(self, path: str) -> tuple[str, ...]:
+        """Where a published path may be had, in order."""
+        if "://" in path:
+            return (path,)
+        return tuple(m.url + path for m in self.mirrors if not any(fnmatchcase(path, p) for p in m.lacks))
+
+    def original_url(self, path: str) -> str:
+        """The published link to a path."""
+        return path if "://" in path else next(m.url for m in self.mirrors if m.original) + path
+
+    def normalization(self, name: str) -> Normalization | None:
+        """None for `none`. KeyError for an unknown name."""
+        if name == "none":
+            return None
+        value = self.normalizations[name].value
+        return Normalization(triple(value["mean"]), triple(value["std"]), value["to_rgb"])
+
+    def preprocessing(self, entry: Entry) -> Preprocessing:
+        """The complete recipe of a model."""
+        value, file = self.recipes[entry.preprocessing]
+        try:
+            return Preprocessing.from_description(value, self.normalization(entry.normalization))
+        except ValueError as error:
+            raise schema.mistake(file, ("preprocessing", entry.preprocessing), str(error)) from None
+
+    def dataset(self, name: str) -> Dataset:
+        """KeyError for an unknown name."""
+        value = self.datasets[name].value
+        tuples = {key: tuple(value[key]) for key in ("classes", "stuff_classes") if key in value}
+        return Dataset(name, **{**value, **tuples})
+
+    def backbone(self, key: str) -> Backbone:
+        """KeyError for an unknown key."""
+        value = self.backbones[key].value
+        return Backbone(key, url=value.get("url"), **{k: v for k, v in value.items() if k != "url"})
+
+
+def _log_path(log: str | None, checkpoint: Checkpoint | None) -> str | None:
+    """A bare file name lies beside the published checkpoint."""
+    if log is None or "/" in log or checkpoint is None or not checkpoint.path:
+        return log
+    return f"{checkpoint.path.rsplit('/', 1)[0]}/{log}"
+
+
+def _no_base(name: str) -> Any:
+    raise KeyError(name)
+
+
+def _speed(value: Mapping[str, Any]) -> Speed:
+    resolution = value.get("resolution")
+    return Speed(**{**value, "resolution": None if resolution is None else tuple(resolution)})

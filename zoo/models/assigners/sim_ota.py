@@ -1,0 +1,69 @@
+"""Simplified optimal transport assignment (Ge et al., YOLOX, 2021, section 2.1)."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from zoo.models.box_ops import pairwise_iou
+from zoo.models.targets import BACKGROUND, Assignment, Truth
+
+FAR = 1e5
+
+
+class SimOTAAssigner:
+    """Each object takes the cheapest of the predictions near it, as many as its best overlaps sum up to.
+
+    center_radius: in strides. candidate_topk: how many overlaps are summed. iou_weight, cls_weight: of the cost.
+    """
+
+    def __init__(
+        self, center_radius: float = 2.5, candidate_topk: int = 10, iou_weight: float = 3.0, cls_weight: float = 1.0
+    ) -> None:
+        self.radius, self.topk, self.iou_weight, self.cls_weight = center_radius, candidate_topk, iou_weight, cls_weight
+
+    def assign(self, scores: Tensor, points: Tensor, boxes: Tensor, truth: Truth) -> Assignment:
+        """Match predictions with the objects of a picture.
+
+        scores: (P, C) probabilities. points: (P, 4), x, y and strides. boxes: (P, 4) xyxy.
+        """
+        index = torch.full((len(boxes),), BACKGROUND, device=boxes.device)
+        overlaps = boxes.new_zeros(len(boxes))
+        in_box, in_centre = self.near(points, truth)
+        candidates = (in_box | in_centre).any(dim=1).nonzero().flatten()
+        if len(truth) == 0 or len(candidates) == 0:
+            return Assignment(index, overlaps)
+        iou = pairwise_iou(boxes[candidates], truth.boxes)
+        cost = self.cost(scores[candidates], iou, truth) + FAR * ~(in_box & in_centre)[candidates]
+        chosen = self.choose(cost, iou)
+        taken = chosen.any(dim=1)
+        index[candidates[taken]] = chosen[taken].int().argmax(dim=1)
+        overlaps[candidates[taken]] = (chosen * iou).sum(dim=1)[taken]
+        return Assignment(index, overlaps)
+
+    def near(self, points: Tensor, truth: Truth) -> tuple[Tensor, Tensor]:
+        """Whether points lie in the boxes, and whether near their centres, both (P, M)."""
+        xy, reach = points[:, None, :2], points[:, None, 2:] * self.radius
+        centre = (truth.boxes[:, :2] + truth.boxes[:, 2:]) / 2
+        in_box = torch.cat([xy - truth.boxes[:, :2], truth.boxes[:, 2:] - xy], dim=-1).amin(dim=-1) > 0
+        in_centre = torch.cat([xy - (centre - reach), centre + reach - xy], dim=-1).amin(dim=-1) > 0
+        return in_box, in_centre
+
+    def cost(self, scores: Tensor, iou: Tensor, truth: Truth) -> Tensor:
+        """Cost (K, M) of each prediction for each object, apart from where it lies."""
+        wanted = F.one_hot(truth.labels, scores.shape[1]).to(scores)
+        shape = (len(scores), *wanted.shape)
+        roots = scores.sqrt()[:, None].expand(shape)
+        entropy = F.binary_cross_entropy(roots, wanted[None].expand(shape), reduction="none").sum(-1)
+        return entropy * self.cls_weight - (iou + 1e-7).log() * self.iou_weight
+
+    def choose(self, cost: Tensor, iou: Tensor) -> Tensor:
+        """Which pairs (K, M) are taken; a prediction that several objects want goes to the cheapest."""
+        chosen = torch.zeros_like(cost, dtype=torch.bool)
+        counts = iou.topk(min(self.topk, len(iou)), dim=0).values.sum(dim=0).int().clamp(min=1).tolist()
+        for i, count in enumerate(counts):
+            chosen[cost[:, i].topk(count, largest=False).indices, i] = True
+        contested = chosen.sum(dim=1) > 1
+        chosen[contested] = F.one_hot(cost[contested].argmin(dim=1), cost.shape[1]).bool()
+        return chosen

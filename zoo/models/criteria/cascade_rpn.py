@@ -1,0 +1,66 @@
+"""Losses of Cascade RPN: each stage refines the anchors of the one before (Vu et al., 2019)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from zoo.models.criteria.anchor_head import (
+    AnchorMatching,
+    AnchorTargets,
+    Match,
+    class_agnostic,
+    losses_of_targets,
+    unencoded,
+)
+from zoo.models.targets import Truth
+from zoo.structures import Frame
+
+# By how many cells a stage that takes no sample divides its loss, as guided anchoring does.
+CELLS_PER_UNIT = 200
+
+
+def cascade_rpn_losses(
+    head: Any, features: Sequence[Tensor], frames: Sequence[Frame], truths: Sequence[Truth]
+) -> dict[str, Tensor]:
+    """`s0.loss_rpn_reg` and so on, and `loss_rpn_cls` of the stages that classify. features: per level (N, C, H, W)."""
+    anchors, losses, objects = head.stages[0].initial_anchors(features), {}, class_agnostic(truths)
+    for number, stage in enumerate(head.stages):
+        features, logits, deltas = stage(features, anchors)
+        targets = stage_targets(stage, deltas, anchors, frames, objects)
+        own = losses_of_targets(
+            stage, (logits, deltas), targets, torch.cat(list(anchors), dim=1), [x.shape[1] for x in anchors]
+        )
+        losses.update({f"s{number}.{NAMES[name]}": value for name, value in own.items()})
+        anchors = stage.refine(anchors, deltas, frames)
+    return losses
+
+
+NAMES = {"loss_cls": "loss_rpn_cls", "loss_bbox": "loss_rpn_reg"}
+
+
+def stage_targets(
+    stage: Any, maps: Sequence[Tensor], anchors: Sequence[Tensor], frames: Sequence[Frame], truths: Sequence[Truth]
+) -> AnchorTargets:
+    """Targets of one stage. maps: any maps (N, ..., H, W) of the levels. anchors: per level (N, P_i, 4)."""
+    matching = AnchorMatching(stage.train_cfg, stage.loss_cfg["cls"], stage.num_classes, stage.sampling)
+    sizes, strides = [(x.shape[-2], x.shape[-1]) for x in maps], stage.prior_generator.strides
+    encode = unencoded if stage.reg_decoded_bbox else stage.bbox_coder.encode
+    levels, own = [x[0] for x in anchors], [[x[i] for x in anchors] for i in range(len(frames))]
+    if not hasattr(matching.assigner, "around"):
+        return matching.targets(levels, sizes, strides, frames, truths, encode, own)
+    pictures, scale = [], float(stage.prior_generator.scales[0][0])
+    for mine, frame, truth in zip(own, frames, truths):
+        everything = torch.cat(mine)
+        found = matching.assigner.assign(mine, [s[0] for s in strides], scale, truth)
+        inside = matching.valid(levels, sizes, strides, frame) & matching.within(everything, frame)
+        samples = matching.sampler.sample(found, everything, truth)
+        positive, negative = samples.positive[inside[samples.positive]], samples.negative[inside[samples.negative]]
+        pictures.append(matching.fill(everything, Match(positive, negative, found.index[positive]), truth, encode))
+    targets = matching.collect(pictures)
+    if not stage.sampling:
+        targets.average = targets.labels.numel() / CELLS_PER_UNIT
+    return targets

@@ -1,0 +1,92 @@
+"""Losses of DDOD: classes and boxes have assignments of their own (Chen et al., 2021, section 4)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from zoo.models.box_ops import aligned_iou
+from zoo.models.build import component
+from zoo.models.criteria.anchor_head import AnchorMatching, AnchorTargets, Match, flatten, unencoded
+from zoo.models.criteria.state import memory_of
+from zoo.models.losses.reduction import mean_over_processes
+from zoo.models.targets import Truth
+from zoo.structures import Frame
+
+
+def ddod_losses(
+    head: Any, outputs: Sequence[Sequence[Tensor]], frames: Sequence[Frame], truths: Sequence[Truth]
+) -> dict[str, Tensor]:
+    """`loss_cls`, `loss_bbox` and `loss_iou`; levels with few positives so far count up to twice as much."""
+    logits, deltas, quality = (flatten(x, c) for x, c in zip(outputs, (head.cls_out_channels, 4, 1)))
+    levels = head.priors(outputs[0])
+    counts, anchors = [len(level) for level in levels], torch.cat(levels)
+    predicted = logits.detach(), torch.stack([head.bbox_coder.decode(anchors, d) for d in deltas.detach()])
+    targets = {key: match(head, key, levels, outputs[0], predicted, frames, truths) for key in KINDS}
+    own = targets["assigner"]
+    loss_cls, loss_bbox, loss_iou = (component(head.loss_cfg[key]) for key in ("cls", "bbox", "iou"))
+    weight, average = own.label_weights, averaged(own, logits)
+    factors = level_factors(head, own.labels, counts)
+    scores = [
+        factor * loss_cls(x.flatten(0, 1), label.flatten(), w.flatten(), average)
+        for factor, x, label, w in zip(factors, *(t.split(counts, dim=1) for t in (logits, own.labels, weight)))
+    ]
+    own = targets["reg_assigner"]
+    factor = torch.cat([anchors.new_full((n,), f) for n, f in zip(counts, level_factors(head, own.labels, counts))])
+    average, positive = averaged(own, logits), own.owners >= 0
+    found = head.bbox_coder.decode(anchors.expand(len(frames), -1, 4)[positive], deltas[positive])
+    wanted, factor = own.boxes[positive], factor.expand(len(frames), -1)[positive]
+    overlaps = aligned_iou(found.detach(), wanted)
+    expected = quality[positive]
+    return {
+        "loss_cls": torch.stack(scores).sum(),
+        "loss_bbox": loss_bbox(found, wanted, factor, average),
+        "loss_iou": loss_iou(expected, overlaps[:, None], factor[:, None], average),
+    }
+
+
+# Which setting assigns what: `assigner` the classes, `reg_assigner` the boxes.
+KINDS = ("assigner", "reg_assigner")
+
+
+def match(
+    head: Any,
+    key: str,
+    levels: Sequence[Tensor],
+    maps: Sequence[Tensor],
+    predicted: tuple[Tensor, Tensor],
+    frames: Sequence[Frame],
+    truths: Sequence[Truth],
+) -> AnchorTargets:
+    """Targets by one of the two assigners. predicted: class logits (N, P, C) and boxes (N, P, 4)."""
+    cfg = {**head.train_cfg, "assigner": head.train_cfg[key]}
+    matching = AnchorMatching(cfg, head.loss_cfg["cls"], head.num_classes)
+    sizes, anchors = [(x.shape[-2], x.shape[-1]) for x in maps], torch.cat(list(levels))
+    pictures = []
+    for frame, truth, logits, boxes in zip(frames, truths, *predicted):
+        inside = matching.inside(levels, sizes, head.prior_generator.strides, frame)
+        counts = [int(part.sum()) for part in inside.split([len(level) for level in levels])]
+        where = inside.nonzero().flatten()
+        found = matching.assigner.assign(anchors[where], counts, truth, logits[where], boxes[where])
+        samples = matching.sampler.sample(found, anchors[where], truth)
+        own = Match(where[samples.positive], where[samples.negative], samples.matched)
+        pictures.append(matching.fill(anchors, own, truth, unencoded))
+    return matching.collect(pictures)
+
+
+def averaged(targets: AnchorTargets, like: Tensor) -> Tensor:
+    """The mean number of positives over the processes, at least one."""
+    return mean_over_processes(like.new_tensor(float(targets.positives))).clamp(min=1)
+
+
+def level_factors(head: Any, labels: Tensor, counts: Sequence[int]) -> list[float]:
+    """A factor from 1 to 2 for each level, by the positives that all levels have had so far. labels: (N, P)."""
+    memory = memory_of(head)
+    now = torch.stack([(part < head.num_classes).sum() for part in labels.split(list(counts), dim=1)])
+    total = memory.get("positives", torch.zeros_like(now)).to(now) + now
+    memory["positives"] = total
+    least, spread = int(total.min()), int(total.max() - total.min())
+    return [2.0 - (n - least) / (spread + 1e-10) for n in total.tolist()]

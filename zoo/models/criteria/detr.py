@@ -1,0 +1,128 @@
+"""Losses of DETR and Deformable DETR: a set is compared with a set (Carion et al., 2020, section 3.1)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torchvision.ops import box_convert
+
+from zoo.errors import BuildError
+from zoo.models.assigners.hungarian import extent
+from zoo.models.build import component
+from zoo.models.losses.reduction import mean_over_processes
+from zoo.models.targets import Truth
+from zoo.structures import Frame
+
+
+def detr_losses(
+    head: Any, outputs: Sequence[Any], frames: Sequence[Frame], truths: Sequence[Truth]
+) -> dict[str, Tensor]:
+    """`loss_cls`, `loss_bbox` and `loss_iou` of the last decoder layer, and with a prefix those of the others.
+
+    outputs: what the head's `forward` returned. "d0." is the first layer, "enc_" the encoder's proposals.
+    """
+    *before, last = [set_losses(head, x, b, frames, truths) for x, b in zip(outputs[0], outputs[1])]
+    losses = dict(last)
+    for i, layer in enumerate(before):
+        losses.update({f"d{i}.{name}": value for name, value in layer.items()})
+    if len(outputs) > 2 and outputs[2] is not None:
+        anything = [replace(truth, labels=torch.zeros_like(truth.labels)) for truth in truths]
+        proposals = set_losses(head, outputs[2][0], outputs[2][1], frames, anything)
+        losses.update({f"enc_{name}": value for name, value in proposals.items()})
+    return losses
+
+
+def set_losses(
+    head: Any, logits: Tensor, boxes: Tensor, frames: Sequence[Frame], truths: Sequence[Truth]
+) -> dict[str, Tensor]:
+    """One layer's losses. logits: (N, Q, C). boxes: (N, Q, 4) cxcywh as shares of the pictures."""
+    found = matched(match(head.train_cfg["assigner"], logits, boxes, frames, truths), frames, truths)
+    logits, boxes = logits.flatten(0, 1), boxes.flatten(0, 1)[found.query]
+    labels = found.spread(len(logits), head.num_classes)
+    loss_cls, background = classification(head)
+    positives = logits.new_tensor(float(len(found.query)))
+    average = positives + (len(labels) - positives) * background
+    if head.sync_cls_avg_factor:
+        average = mean_over_processes(average)
+    positives = mean_over_processes(positives).clamp(min=1)
+    wanted = box_convert(found.boxes / found.scale, "xyxy", "cxcywh")
+    ours, theirs = (box_convert(x, "cxcywh", "xyxy") * found.scale for x in (boxes, wanted))
+    return {
+        "loss_cls": loss_cls(logits, labels, None, average.clamp(min=1)),
+        "loss_bbox": component(head.loss_cfg["bbox"])(boxes, wanted, None, positives),
+        "loss_iou": component(head.loss_cfg["iou"])(ours, theirs, None, positives),
+    }
+
+
+class Matched(NamedTuple):
+    """The queries of a batch that have an object.
+
+    query: (K,), counted over all pictures. scale: (K, 4), w, h, w, h of their pictures. boxes: (K, 4) xyxy in pixels
+    and labels: (K,), of their objects.
+    """
+
+    query: Tensor
+    scale: Tensor
+    boxes: Tensor
+    labels: Tensor
+
+    def spread(self, queries: int, background: int) -> Tensor:
+        """Labels of all queries (Q,), `background` for those without an object."""
+        labels = self.labels.new_full((queries,), background)
+        labels[self.query] = self.labels
+        return labels
+
+
+def match(
+    assigner: Mapping[str, Any], logits: Tensor, boxes: Tensor, frames: Sequence[Frame], truths: Sequence[Truth]
+) -> list[Tensor]:
+    """Per picture, for each query the index of its object or a negative number (Q,).
+
+    assigner: description. logits: (N, Q, C). boxes: (N, Q, 4) cxcywh as shares of the pictures.
+    """
+    assign = component(assigner).assign
+    return [assign(x, b, t, f.size).index for x, b, f, t in zip(logits, boxes, frames, truths)]
+
+
+def matched(index: Sequence[Tensor], frames: Sequence[Frame], truths: Sequence[Truth]) -> Matched:
+    """The pairs of query and object. index: what `match` returned."""
+    parts, start = [], 0
+    for own, frame, truth in zip(index, frames, truths):
+        query = (own >= 0).nonzero().flatten()
+        scale = extent(frame.size, truth.boxes).expand(len(query), 4)
+        parts.append((query + start, scale, truth.boxes[own[query]], truth.labels[own[query]]))
+        start += len(own)
+    return Matched(*(torch.cat(x) for x in zip(*parts)))
+
+
+def classification(head: Any) -> tuple[Any, float]:
+    """The classification loss, and how much a query without object counts in its average.
+
+    DETR's softmax weighs "no object" by `bg_cls_weight`; sigmoid losses have no such class.
+    """
+    cfg = dict(head.loss_cfg["cls"])
+    weight = cfg.pop("class_weight", None)
+    background = cfg.pop("bg_cls_weight", weight)
+    if weight is None or head.use_sigmoid:
+        return component(cfg), 0.0
+    alike = isinstance(weight, (int, float))
+    weights = [weight] * head.num_classes + [background] if alike else written(weight)
+    return component({**cfg, "class_weight": weights}), weights[-1]
+
+
+def written(text: str | Sequence[float]) -> list[float]:
+    """A weight for every class, also from "tensor([1., 0.1])".
+
+    MMDetection put such a tensor into the configuration that it saved with a trained DETR.
+    """
+    if not isinstance(text, str):
+        return list(text)
+    inside = re.fullmatch(r"tensor\(\[([-+.\deE,\s]*)\]\)", text)
+    if inside is None:
+        raise BuildError(f"class_weight is a number or the text of a tensor, not '{text:.80}'")
+    return [float(number) for number in inside[1].split(",")]

@@ -1,0 +1,70 @@
+"""Losses of Grid R-CNN: a heatmap for each point of a grid in the box (Lu et al., 2018; Grid R-CNN Plus, 2019)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from zoo.models.build import component
+from zoo.models.coders.delta import centre_and_size
+from zoo.models.criteria.standard_roi import sampled_box_losses
+from zoo.models.roi_heads.extractor import rois_of
+from zoo.models.targets import Truth
+from zoo.structures import Frame
+
+# Regions are moved and resized by at most this share of their size.
+JITTER = 0.15
+MOST_REGIONS = 192
+
+
+def grid_losses(
+    head: Any,
+    features: Sequence[Tensor],
+    proposals: Sequence[Tensor],
+    frames: Sequence[Frame],
+    truths: Sequence[Truth],
+) -> dict[str, Tensor]:
+    """`loss_cls`, `loss_bbox` if the box head has boxes, and `loss_grid` of some positive regions, moved at random."""
+    samples, losses = sampled_box_losses(head, features, proposals, truths)
+    regions = [jittered(s.boxes[s.positive], frame) for s, frame in zip(samples, frames)]
+    boxes = torch.cat([truth.boxes[s.matched] for s, truth in zip(samples, truths)])
+    if len(boxes) == 0:
+        return {**losses, "loss_grid": features[0].sum() * 0}
+    chosen = torch.randperm(len(boxes), device=boxes.device)[: head.train_cfg.get("max_num_grid", MOST_REGIONS)]
+    extractor, grid_head = head.grid_roi_extractor or head.bbox_roi_extractor, head.grid_head
+    x = head.share(extractor(features, rois_of(regions)[chosen]))
+    wanted = heatmaps(grid_head, torch.cat(regions)[chosen], boxes[chosen], head.train_cfg["pos_radius"])
+    loss = component(grid_head.loss_cfg["grid"])
+    return {**losses, "loss_grid": sum((loss(found, wanted) for found in grid_head.both(x)), x.new_zeros(()))}
+
+
+def jittered(boxes: Tensor, frame: Frame) -> Tensor:
+    """Boxes (K, 4) at random places near their own, within the picture."""
+    random = (torch.rand_like(boxes) * 2 - 1) * JITTER
+    centre, size = centre_and_size(boxes)
+    centre, size = centre + size * random[:, :2], size * (1 + random[:, 2:])
+    limit = boxes.new_tensor([frame.size[1], frame.size[0]] * 2) - 1
+    return torch.min(torch.cat([centre - size / 2, centre + size / 2], dim=1).clamp(min=0), limit)
+
+
+def heatmaps(head: Any, regions: Tensor, boxes: Tensor, radius: int) -> Tensor:
+    """Maps (K, grid_points, h, w) with a small disc where each point of the grid over a box (K, 4) lies.
+
+    A map covers the part of the doubled region (K, 4) that its point can lie in. Very small regions learn nothing.
+    """
+    size, half = head.whole_map_size, head.whole_map_size // 4 * 2
+    centre, extent = centre_and_size(regions)
+    low, extent = centre - extent, extent * 2
+    steps = torch.linspace(0, 1, head.grid_size, device=boxes.device)
+    x, y = (boxes[:, i : i + 1] * (1 - steps) + boxes[:, i + 2 : i + 3] * steps for i in (0, 1))
+    points = torch.stack([x.repeat_interleave(head.grid_size, 1), y.repeat(1, head.grid_size)], dim=-1)
+    cells = ((points - low[:, None]) / extent[:, None] * size).trunc()
+    start = torch.tensor(head.sub_regions(), device=boxes.device)
+    axis = torch.arange(half, device=boxes.device)
+    across, down = ((axis + start[:, i : i + 1] - cells[..., i : i + 1]).square() for i in (0, 1))
+    disc = down[..., :, None] + across[..., None, :] <= radius**2
+    large = (extent > head.grid_size).all(dim=1)
+    return (disc & large[:, None, None, None]).to(boxes)

@@ -1,0 +1,99 @@
+"""Losses of guided anchors: their places, shapes and what is in them (Wang et al., 2019, section 3.5)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from zoo.models.box_ops import area
+from zoo.models.build import component
+from zoo.models.criteria.anchor_head import AnchorMatching, class_agnostic, flatten, losses_of_targets, unencoded
+from zoo.models.criteria.approx import ApproxMatching
+from zoo.models.targets import Truth
+from zoo.structures import Frame
+
+# Weight of the cells away from objects, and by how much of all cells the location loss is divided.
+BACKGROUND_WEIGHT, CELLS_PER_UNIT = 0.1, 200
+PSEUDO = {"type": "PseudoSampler"}
+
+
+def guided_losses(
+    head: Any, outputs: Sequence[Sequence[Tensor]], frames: Sequence[Frame], truths: Sequence[Truth]
+) -> dict[str, Tensor]:
+    """`loss_cls` and `loss_bbox` of the guided anchors, `loss_shape` of the anchors and `loss_loc` of the cells."""
+    sizes, squares = [(x.shape[-2], x.shape[-1]) for x in outputs[0]], torch.cat(head.priors(outputs[0]))
+    counts = [height * width for height, width in sizes]
+    sides = flatten(outputs[2], 2)
+    anchors = torch.stack([head.shaped(squares, x) for x in sides.detach()])
+    matching = AnchorMatching(head.train_cfg, head.loss_cfg["cls"], head.num_classes)
+    sampler = head.train_cfg.get("ga_sampler", PSEUDO)
+    cells = ApproxMatching(head, {"assigner": head.train_cfg["ga_assigner"], "sampler": sampler}, matching.border)
+    encode, pictures, shapes, total = unencoded if head.reg_decoded_bbox else head.bbox_coder.encode, [], [], 0
+    for own, shape, frame, truth in zip(anchors, sides, frames, truths):
+        inside = cells.inside(sizes, frame, own.device)
+        match = cells.match(sizes, inside, truth)
+        shapes.append((head.shaped(squares[match.positive], shape[match.positive]), truth.boxes[match.matched]))
+        total += max(len(match.positive), 1) + (max(len(match.negative), 1) if "ga_sampler" in head.train_cfg else 0)
+        pictures.append(matching.picture(own.split(counts), inside & matching.within(own, frame), truth, encode))
+    losses = losses_of_targets(head, outputs, matching.collect(pictures), anchors, counts)
+    found, wanted = (torch.cat(x) for x in zip(*shapes))
+    losses["loss_shape"] = component(head.loss_cfg["shape"])(found, wanted, None, total)
+    return {**losses, "loss_loc": location_loss(head, outputs[3], truths)}
+
+
+def guided_rpn_losses(
+    head: Any, outputs: Sequence[Sequence[Tensor]], frames: Sequence[Frame], truths: Sequence[Truth]
+) -> dict[str, Tensor]:
+    """`loss_rpn_cls`, `loss_rpn_bbox`, `loss_anchor_shape` and `loss_anchor_loc` of the one class that there is."""
+    losses = guided_losses(head, outputs, frames, class_agnostic(truths))
+    names = {"cls": "rpn_cls", "bbox": "rpn_bbox", "shape": "anchor_shape", "loc": "anchor_loc"}
+    return {"loss_" + new: losses["loss_" + old] for old, new in names.items()}
+
+
+def location_loss(head: Any, maps: Sequence[Tensor], truths: Sequence[Truth]) -> Tensor:
+    """The loss of location logits (N, 1, H, W)."""
+    targets, weights = zip(*(location_targets(head, maps, truth) for truth in truths))
+    logits, cells = flatten(maps, 1).reshape(-1, 1), sum(x.numel() for x in maps)
+    # As the reference does, also where it means the opposite: a focal loss of one class takes label 0 as the object,
+    # label 1 as background.
+    loss: Tensor = component(head.loss_cfg["loc"])(
+        logits, torch.cat(targets), torch.cat(weights), cells / CELLS_PER_UNIT
+    )
+    return loss
+
+
+def location_targets(head: Any, maps: Sequence[Tensor], truth: Truth) -> tuple[Tensor, Tensor]:
+    """Labels (P,) of all cells, 1 in the middle of an object of the level's size, and their weights (P,).
+
+    Around the middle cells do not count, also on the levels above and below.
+    """
+    targets = [torch.zeros(x.shape[-2:], dtype=torch.long, device=x.device) for x in maps]
+    weights = [x.new_full(x.shape[-2:], BACKGROUND_WEIGHT) for x in maps]
+    claimed = [torch.zeros_like(t, dtype=torch.bool) for t in targets]
+    near = [torch.zeros_like(t, dtype=torch.bool) for t in targets]
+    strides, cfg = [s[0] for s in head.prior_generator.strides], head.train_cfg
+    smallest = head.octave_base_scale * strides[0]
+    levels = (area(truth.boxes).sqrt() / smallest).log2().add(0.5).floor().clamp(0, len(maps) - 1).int().tolist()
+    for box, level in zip(truth.boxes, levels):
+        middle = region(box / strides[level], cfg["center_ratio"], targets[level])
+        around = region(box / strides[level], cfg["ignore_ratio"], targets[level])
+        targets[level][middle] = 1
+        weights[level][around], weights[level][middle] = 0, 1
+        claimed[level][around] = claimed[level][middle] = True
+        for other in (level - 1, level + 1):
+            if 0 <= other < len(maps):
+                near[other][region(box / strides[other], cfg["ignore_ratio"], targets[other])] = True
+    for w, c, n in zip(weights, claimed, near):
+        w[n & ~c] = 0
+    return torch.cat([t.flatten() for t in targets]), torch.cat([w.flatten() for w in weights])
+
+
+def region(box: Tensor, ratio: float, cells: Tensor) -> tuple[slice, slice]:
+    """Rows and columns of the middle of a box (4,) in cells, `ratio` of its size, on a map (H, W)."""
+    edge = (1 - ratio) / 2
+    low = ((1 - edge) * box[:2] + edge * box[2:]).round().long().clamp(min=0).tolist()
+    high = (edge * box[:2] + (1 - edge) * box[2:]).round().long().clamp(min=0).tolist()
+    return slice(min(low[1], cells.shape[0]), high[1] + 1), slice(min(low[0], cells.shape[1]), high[0] + 1)

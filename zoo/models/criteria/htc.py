@@ -1,0 +1,98 @@
+"""Losses of cascades that see semantics: Hybrid Task Cascade (Chen et al., 2019) and SCNet (Vu et al., 2020)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from zoo.models.criteria.cascade_roi import box_stage, refined
+from zoo.models.criteria.roi_sampling import sample_regions
+from zoo.models.criteria.segmentation import segmentation_loss
+from zoo.models.criteria.standard_roi import hardness, positive_rois, region_mask_losses
+from zoo.models.roi_heads.htc import Scene
+from zoo.models.targets import Samples, Truth
+from zoo.structures import Frame
+
+
+def htc_losses(
+    head: Any,
+    features: Sequence[Tensor],
+    proposals: Sequence[Tensor],
+    frames: Sequence[Frame],
+    truths: Sequence[Truth],
+) -> dict[str, Tensor]:
+    """Losses of a `HybridTaskCascadeRoIHead`: `s0.` to `s2.` for the stages, and `loss_semantic_seg`.
+
+    features: per level (N, C, H, W). proposals: per picture (R, 4) xyxy. The last is left out where the targets have no
+    `semantic` classes.
+    """
+    scene, losses = seen(head, features, truths)
+    regions = list(proposals)
+    for stage, weight in enumerate(head.stage_loss_weights):
+        run, cfg = box_stage(head, stage, scene, regions, truths), head.train_cfg[stage]
+        samples = run.samples
+        if stage + 1 < head.num_stages or head.interleaved:
+            regions = refined(head.bbox_head[stage], run, frames)
+        if head.interleaved:
+            # Masks learn from the boxes that this stage has just found.
+            mining = partial(hardness, partial(head.box_outputs, stage, scene), head.bbox_head[stage])
+            samples = sample_regions(regions, truths, cfg, mining)
+        logits = mask_logits(head, stage, scene, samples)
+        run.losses.update(region_mask_losses(head.mask_head[stage], logits, samples, truths, cfg["mask_size"]))
+        losses.update({f"s{stage}.{name}": value * weight for name, value in run.losses.items()})
+    return losses
+
+
+def mask_logits(head: Any, stage: int, scene: Scene, samples: Sequence[Samples]) -> Tensor:
+    """A stage's mask logits (K, C, h, w) of the positive regions, through the mask heads before it."""
+    x = head.region_features(head.mask_roi_extractor[stage], scene, positive_rois(samples))
+    previous = None
+    for before in range(stage if head.mask_info_flow else 0):
+        _, previous = head.mask_head[before](x, previous)
+    logits: Tensor = head.mask_head[stage](x, previous)[0]
+    return logits
+
+
+def scnet_losses(
+    head: Any,
+    features: Sequence[Tensor],
+    proposals: Sequence[Tensor],
+    frames: Sequence[Frame],
+    truths: Sequence[Truth],
+) -> dict[str, Tensor]:
+    """Losses of an `SCNetRoIHead`: `s0.` to `s2.` for the boxes, `loss_mask`, `loss_glbctx`, `loss_semantic_seg`."""
+    scene, losses = seen(head, features, truths)
+    if head.glbctx_head is not None:
+        logits, scene.context = head.glbctx_head(features)
+        losses["loss_glbctx"] = context_loss(head.glbctx_head, logits, truths)
+    regions = list(proposals)
+    for stage, weight in enumerate(head.stage_loss_weights):
+        run = box_stage(head, stage, scene, regions, truths)
+        losses.update({f"s{stage}.{name}": value * weight for name, value in run.losses.items()})
+        if stage + 1 < head.num_stages:
+            regions = refined(head.bbox_head[stage], run, frames)
+    masks, size = head.mask_logits(scene, positive_rois(run.samples))[0], head.train_cfg[-1]["mask_size"]
+    own = region_mask_losses(head.mask_head, masks, run.samples, truths, size)
+    return {**losses, "loss_mask": own["loss_mask"] * sum(head.stage_loss_weights)}
+
+
+def seen(head: Any, features: Sequence[Tensor], truths: Sequence[Truth]) -> tuple[Scene, dict[str, Tensor]]:
+    """What regions see, and the loss of the semantic segmentation."""
+    if head.semantic_head is None:
+        return Scene(features), {}
+    logits, semantic = head.semantic_head(features)
+    return Scene(features, semantic), segmentation_loss(head.semantic_head, logits, truths, "loss_semantic_seg")
+
+
+def context_loss(context_head: Any, logits: Tensor, truths: Sequence[Truth]) -> Tensor:
+    """The loss of logits (N, C) of the classes that are in the pictures."""
+    wanted = torch.zeros_like(logits)
+    for row, truth in zip(wanted, truths):
+        row[truth.labels] = 1
+    loss: Tensor = context_head.loss_weight * F.binary_cross_entropy_with_logits(logits, wanted)
+    return loss

@@ -1,0 +1,69 @@
+"""Losses of Mask Scoring R-CNN: how good each mask is, is learnt too (Huang et al., 2019, section 3.3)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from zoo.models.build import component
+from zoo.models.criteria.roi_sampling import mask_losses, mask_targets
+from zoo.models.criteria.standard_roi import positive_labels, positive_rois, sampled_box_losses
+from zoo.models.targets import Samples, Truth
+from zoo.structures import Frame
+
+EPSILON = 1e-7
+
+
+def mask_scoring_losses(
+    head: Any,
+    features: Sequence[Tensor],
+    proposals: Sequence[Tensor],
+    frames: Sequence[Frame],
+    truths: Sequence[Truth],
+) -> dict[str, Tensor]:
+    """`loss_cls`, `loss_bbox`, `loss_mask`, and `loss_mask_iou` of the expected overlaps of the masks."""
+    samples, losses = sampled_box_losses(head, features, proposals, truths)
+    labels = positive_labels(samples, truths)
+    x = head.mask_features(features, positive_rois(samples))
+    logits, targets = head.mask_head(x), mask_targets(samples, truths, head.train_cfg["mask_size"])
+    losses.update(mask_losses(head.mask_head, logits, targets, labels))
+    own = head.mask_head.of_class(logits, labels)
+    expected = head.mask_iou_head(x, own.sigmoid())[torch.arange(len(labels), device=labels.device), labels]
+    wanted = overlaps(own.detach() > head.train_cfg["mask_thr_binary"], targets, shares(samples, truths))
+    counts = wanted > 0
+    loss = component(head.mask_iou_head.loss_cfg["iou"])
+    losses["loss_mask_iou"] = loss(expected[counts], wanted[counts]) if counts.any() else expected.sum() * 0
+    return losses
+
+
+def overlaps(found: Tensor, targets: Tensor, inside: Tensor) -> Tensor:
+    """IoU (K,) of masks (K, h, w) with objects, of which `targets` (K, h, w) is the part within the region.
+
+    inside: (K,), the share of the object that lies within.
+    """
+    shared = (found * targets).sum(dim=(1, 2))
+    whole = targets.sum(dim=(1, 2)) / (inside + EPSILON)
+    return shared / (found.sum(dim=(1, 2)) + whole - shared)
+
+
+def shares(samples: Sequence[Samples], truths: Sequence[Truth]) -> Tensor:
+    """How much of each positive region's object lies in it, in whole pixels, (K,)."""
+    found = []
+    for s, truth in zip(samples, truths):
+        if truth.masks is None or len(s.positive) == 0:
+            found.append(s.boxes.new_zeros(0))
+            continue
+        height, width = truth.masks.shape[1:]
+        limit = s.boxes.new_tensor([width, height, width, height])
+        boxes = torch.min(s.boxes[s.positive].trunc().clamp(min=0), limit)
+        boxes[:, 2:] = torch.max(boxes[:, 2:], boxes[:, :2] + 1)
+        y, x = (torch.arange(side, device=boxes.device) for side in (height, width))
+        rows = (y >= boxes[:, 1:2]) & (y < boxes[:, 3:])
+        columns = (x >= boxes[:, :1]) & (x < boxes[:, 2:3])
+        masks = truth.masks[s.matched].to(boxes)
+        part = torch.einsum("khw,kh,kw->k", masks, rows.to(boxes), columns.to(boxes))
+        found.append(part / (masks.sum(dim=(1, 2)) + EPSILON))
+    return torch.cat(found)

@@ -1,0 +1,121 @@
+"""Losses of MaskFormer and Mask2Former: a set of masks is compared with a set (Cheng et al., 2021 and 2022)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from zoo.errors import UsageError
+from zoo.models.build import component
+from zoo.models.layers.points import sample_points
+from zoo.models.losses.reduction import mean_over_processes
+from zoo.models.targets import Truth
+from zoo.structures import Frame
+
+# (mask logits (Q, h, w), masks (M, H, W)) -> both as rows of comparable pixels or points, (Q, P) and (M, P).
+Compare = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+
+
+def maskformer_losses(
+    head: Any, outputs: Sequence[Any], frames: Sequence[Frame], truths: Sequence[Truth]
+) -> dict[str, Tensor]:
+    """`loss_cls`, `loss_mask` and `loss_dice` of the last layer, and behind "d0." and so on those of the others.
+
+    truths: `masks` have the size of the padded input; stuff is objects with labels behind those of the things.
+    """
+    return all_layers(head, outputs, truths, at_pixels, upsampled)
+
+
+def mask2former_losses(
+    head: Any, outputs: Sequence[Any], frames: Sequence[Frame], truths: Sequence[Truth]
+) -> dict[str, Tensor]:
+    """The same as `maskformer_losses`, compared at random points instead of all pixels."""
+    cfg = head.train_cfg
+    count = cfg.get("num_points", 12544)
+
+    def anywhere(masks: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        points = torch.rand((1, count, 2), device=masks.device)
+        return at_points(masks, points), at_points(targets, points)
+
+    def uncertain(masks: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        ratios = cfg.get("oversample_ratio", 3.0), cfg.get("importance_sample_ratio", 0.75)
+        points = uncertain_points(masks.detach(), count, *ratios)
+        return at_points(masks, points), at_points(targets, points)
+
+    return all_layers(head, outputs, truths, anywhere, uncertain)
+
+
+def all_layers(
+    head: Any, outputs: Sequence[Any], truths: Sequence[Truth], to_match: Compare, to_learn: Compare
+) -> dict[str, Tensor]:
+    """The losses of all layers, those of the last one without a prefix."""
+    for truth in truths:
+        if truth.masks is None:
+            raise UsageError("MaskFormer learns masks: each picture's target needs 'masks' (M, H, W)")
+    *before, last = [layer_losses(head, x, m, truths, to_match, to_learn) for x, m in zip(*outputs)]
+    losses = {f"d{i}.{name}": value for i, layer in enumerate(before) for name, value in layer.items()}
+    return {**last, **losses}
+
+
+def layer_losses(
+    head: Any, logits: Tensor, masks: Tensor, truths: Sequence[Truth], to_match: Compare, to_learn: Compare
+) -> dict[str, Tensor]:
+    """One layer's losses. logits: (N, Q, C). masks: (N, Q, h, w) logits."""
+    assign = component(head.train_cfg["assigner"]).assign
+    labels = torch.full(logits.shape[:2], head.num_classes, device=logits.device)
+    chosen, targets = [], []
+    for i, truth in enumerate(truths):
+        with torch.no_grad():
+            index = assign(logits[i], truth.labels, *to_match(masks[i], objects(truth)))
+        query = (index >= 0).nonzero().flatten()
+        labels[i, query] = truth.labels[index[query]]
+        chosen.append(masks[i, query])
+        targets.append(objects(truth)[index[query]])
+    weight = logits.new_tensor(head.loss_cfg["cls"]["class_weight"])
+    loss_cls, loss_mask, loss_dice = (component(head.loss_cfg[key]) for key in ("cls", "mask", "dice"))
+    rows, wanted = to_learn(torch.cat(chosen), torch.cat(targets))
+    count = mean_over_processes(logits.new_tensor(float(len(rows)))).clamp(min=1)
+    flat = labels.flatten()
+    return {
+        "loss_cls": loss_cls(logits.flatten(0, 1), flat, None, weight[flat].sum()),
+        "loss_mask": loss_mask(rows.reshape(-1, 1), wanted.reshape(-1, 1), None, count * rows.shape[1]),
+        "loss_dice": loss_dice(rows, wanted, None, count),
+    }
+
+
+def objects(truth: Truth) -> Tensor:
+    """A picture's masks (M, H, W) as numbers."""
+    return truth.masks.float()  # type: ignore[union-attr]
+
+
+def at_pixels(masks: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """Predictions (Q, h * w), and targets (M, h * w) shrunk to their resolution."""
+    return masks.flatten(1), F.interpolate(targets[:, None], size=masks.shape[-2:])[:, 0].flatten(1)
+
+
+def upsampled(masks: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """Predictions (K, H * W) enlarged to the resolution of the targets (K, H * W)."""
+    if len(masks) == 0:
+        return masks.flatten(1), masks.flatten(1)
+    large = F.interpolate(masks[:, None], size=targets.shape[-2:], mode="bilinear", align_corners=False)[:, 0]
+    return large.flatten(1), targets.flatten(1)
+
+
+def at_points(masks: Tensor, points: Tensor) -> Tensor:
+    """Masks (K, h, w) at points (K, P, 2), or the same points (1, P, 2) for all: (K, P)."""
+    return sample_points(masks[:, None], points.expand(len(masks), -1, -1))[:, 0]
+
+
+def uncertain_points(masks: Tensor, count: int, oversample: float, importance: float) -> Tensor:
+    """Points (K, count, 2) as x, y in [0, 1]: mostly those where logits (K, h, w) are near zero (PointRend, 2020).
+
+    oversample: so many times more candidates than points. importance: share of points chosen among them.
+    """
+    candidates = torch.rand(len(masks), int(count * oversample), 2, device=masks.device)
+    best = (-at_points(masks, candidates).abs()).topk(int(importance * count), dim=1).indices
+    chosen = candidates.gather(1, best[..., None].expand(-1, -1, 2))
+    return torch.cat([chosen, torch.rand(len(masks), count - best.shape[1], 2, device=masks.device)], dim=1)

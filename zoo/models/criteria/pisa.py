@@ -1,0 +1,187 @@
+"""Samples weighted by how important they are (Cao et al., Prime Sample Attention, 2019, section 4)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from zoo.models.box_ops import aligned_iou
+from zoo.models.build import component
+from zoo.models.criteria.anchor_head import AnchorTargets, anchor_targets, flatten, losses_of_targets
+from zoo.models.criteria.roi_sampling import box_losses, box_targets
+from zoo.models.criteria.ssd import hard_losses
+from zoo.models.criteria.standard_roi import hardness, positive_rois, region_mask_losses
+from zoo.models.losses.cross_entropy import CrossEntropyLoss
+from zoo.models.losses.regression import SmoothL1Loss
+from zoo.models.roi_heads.extractor import rois_of
+from zoo.models.samplers.score_hlr import Scored, ScoreHLRSampler
+from zoo.models.targets import Samples, Truth
+from zoo.structures import Frame
+
+
+def pisa_retina_losses(
+    head: Any, outputs: Sequence[Sequence[Tensor]], frames: Sequence[Frame], truths: Sequence[Truth]
+) -> dict[str, Tensor]:
+    """`loss_cls`, `loss_bbox` and, with `carl` in `train_cfg`, `loss_carl`."""
+    targets, levels = anchor_targets(head, outputs[0], frames, truths, absolute=False)
+    loss_bbox = component(head.loss_cfg["bbox"])
+    weigh(head, outputs, targets, levels, truths, component(head.loss_cfg["cls"]))
+    anchors = torch.cat(levels).expand(len(frames), -1, 4)
+    losses = losses_of_targets(head, outputs, targets, anchors, [len(level) for level in levels])
+    return {**losses, **dense_carl(head, outputs, targets, loss_bbox, torch.sigmoid)}
+
+
+def pisa_ssd_losses(
+    head: Any, outputs: Sequence[Sequence[Tensor]], frames: Sequence[Frame], truths: Sequence[Truth]
+) -> dict[str, Tensor]:
+    """`loss_cls` with the hardest negatives, `loss_bbox` and, with `carl` in `train_cfg`, `loss_carl`."""
+    targets, levels = anchor_targets(head, outputs[0], frames, truths, head.reg_decoded_bbox)
+    weigh(head, outputs, targets, levels, truths, CrossEntropyLoss())
+    losses = hard_losses(head, outputs, targets, levels)
+    return {**losses, **dense_carl(head, outputs, targets, SmoothL1Loss(), partial(torch.softmax, dim=-1))}
+
+
+@torch.no_grad()
+def weigh(
+    head: Any,
+    outputs: Sequence[Sequence[Tensor]],
+    targets: AnchorTargets,
+    levels: Sequence[Tensor],
+    truths: Sequence[Truth],
+    loss_cls: Any,
+) -> None:
+    """Give the positives among the targets the weights of their importance, where `train_cfg` has `isr`."""
+    picture, prior = (targets.owners >= 0).nonzero(as_tuple=True)
+    if "isr" not in head.train_cfg or len(prior) == 0:
+        return
+    logits, deltas = (flatten(x, c)[picture, prior] for x, c in zip(outputs, (head.cls_out_channels, 4)))
+    labels, anchors = targets.labels[picture, prior], torch.cat(list(levels))[prior]
+    decoded = (head.bbox_coder.decode(anchors, x) for x in (deltas, targets.boxes[picture, prior]))
+    owners, weights = numbered(targets.owners, truths)[picture, prior], targets.label_weights[picture, prior]
+    losses = loss_cls(logits, labels, None, None, reduction="none")
+    targets.label_weights[picture, prior] = importance(
+        aligned_iou(*decoded), labels, owners, losses, weights, **head.train_cfg["isr"]
+    )
+
+
+def dense_carl(
+    head: Any, outputs: Sequence[Sequence[Tensor]], targets: AnchorTargets, loss_bbox: Any, activate: Any
+) -> dict[str, Tensor]:
+    """`loss_carl` of the positives, where `train_cfg` has `carl`. activate: from class logits to scores."""
+    if "carl" not in head.train_cfg:
+        return {}
+    picture, prior = (targets.owners >= 0).nonzero(as_tuple=True)
+    logits, deltas = (flatten(x, c)[picture, prior] for x, c in zip(outputs, (head.cls_out_channels, 4)))
+    confidence = activate(logits).gather(1, targets.labels[picture, prior, None])[:, 0]
+    losses = loss_bbox(deltas, targets.boxes[picture, prior], None, None, reduction="none")
+    return {"loss_carl": carl(losses, confidence, targets.positives, **head.train_cfg["carl"])}
+
+
+def numbered(owners: Tensor, truths: Sequence[Truth]) -> Tensor:
+    """Objects (N, P) of the pictures counted on over the batch; -1 stays."""
+    start = torch.tensor([len(truth) for truth in truths], device=owners.device).cumsum(0).roll(1)
+    start[0] = 0
+    return torch.where(owners < 0, owners, owners + start[:, None])
+
+
+def importance(
+    overlaps: Tensor, labels: Tensor, owners: Tensor, losses: Tensor, weights: Tensor, k: float = 2, bias: float = 0
+) -> Tensor:
+    """Weights (K,) of positives by their rank: the best of each object first, then the second best, and so on.
+
+    overlaps: (K,) of the predicted boxes with their objects. labels, owners: classes and objects (K,). losses: (K,) or
+    (K, C), whose sum stays. weights: (K,) so far. k: power. bias: weight of the last.
+    """
+    largest, ranks, share = labels.bincount().max(), overlaps.clone(), weights.clone()
+    for label in labels.unique():
+        of_class = (labels == label).nonzero().flatten()
+        for owner in owners[of_class].unique():
+            own = of_class[owners[of_class] == owner]
+            ranks[own] += largest - rank(ranks[own])
+        share[of_class] *= (largest - rank(ranks[of_class])) / largest
+    share = (bias + share * (1 - bias)) ** k
+    losses = losses.sum(dim=1) if losses.dim() > 1 else losses
+    return share * (losses * weights).sum() / (losses * share).sum()
+
+
+def rank(values: Tensor) -> Tensor:
+    """Places (K,) of values in falling order, from 0."""
+    return values.sort(descending=True).indices.sort().indices.to(values)
+
+
+def carl(losses: Tensor, confidence: Tensor, average: float, k: float = 1, bias: float = 0.2) -> Tensor:
+    """Classification-aware regression loss: box losses (K, 4) weighted by class scores (K,), which learn from them."""
+    if len(losses) == 0:
+        return losses.sum() + confidence.sum()
+    weights = (bias + (1 - bias) * confidence) ** k
+    return (losses / average * (weights * len(weights) / weights.sum())[:, None]).sum()
+
+
+def pisa_region_losses(
+    head: Any,
+    features: Sequence[Tensor],
+    proposals: Sequence[Tensor],
+    frames: Sequence[Frame],
+    truths: Sequence[Truth],
+) -> dict[str, Tensor]:
+    """`loss_cls`, `loss_bbox`, with `carl` in `train_cfg` `loss_carl`, and with a mask head `loss_mask`."""
+    outputs, bbox_head, cfg = partial(head.box_outputs, features), head.bbox_head, head.train_cfg
+    samples, of_negatives = sampled(head, outputs, proposals, truths)
+    regions = torch.cat([s.regions for s in samples])
+    logits, deltas = outputs(rois_of([s.regions for s in samples]))
+    labels, weights, boxes = box_targets(bbox_head, samples, truths, cfg)
+    weights[labels == bbox_head.num_classes] = torch.cat(of_negatives)
+    positive = (labels < bbox_head.num_classes).nonzero().flatten()
+    own = deltas.view(len(deltas), -1, 4)[
+        positive, torch.zeros_like(labels[positive]) if bbox_head.reg_class_agnostic else labels[positive]
+    ]
+    loss_cls, loss_bbox = (component(bbox_head.loss_cfg[key]) for key in ("cls", "bbox"))
+    if "isr" in cfg and len(positive):
+        start = [0, *torch.tensor([len(truth) for truth in truths]).cumsum(0).tolist()]
+        owners = torch.cat([s.matched + first for s, first in zip(samples, start)])
+        decoded = (bbox_head.bbox_coder.decode(regions[positive], x) for x in (own.detach(), boxes[positive]))
+        losses = loss_cls(logits[positive].detach(), labels[positive], None, None, reduction="none")
+        weights[positive] = importance(
+            aligned_iou(*decoded), labels[positive], owners, losses, weights[positive], **cfg["isr"]
+        )
+    found = box_losses(bbox_head, logits, deltas, regions, labels, weights, boxes)
+    if "carl" in cfg:
+        confidence = logits.softmax(dim=1)[positive, labels[positive]]
+        losses = loss_bbox(own, boxes[positive], None, None, reduction="none")
+        found["loss_carl"] = carl(losses, confidence, len(boxes), **cfg["carl"])
+    if head.mask_head is not None:
+        masks = head.mask_logits(features, positive_rois(samples))
+        found.update(region_mask_losses(head.mask_head, masks, samples, truths, cfg["mask_size"]))
+    return found
+
+
+def sampled(
+    head: Any, outputs: Any, proposals: Sequence[Tensor], truths: Sequence[Truth]
+) -> tuple[list[Samples], list[Tensor]]:
+    """The regions to learn from, and the weights (K,) of each picture's negatives."""
+    assigner, sampler = component(head.train_cfg["assigner"]), component(head.train_cfg["sampler"])
+    samples, weights = [], []
+    for i, (boxes, truth) in enumerate(zip(proposals, truths)):
+        if isinstance(sampler, ScoreHLRSampler):
+            sampler.ask = partial(scored, outputs, head.bbox_head, i)
+        mining = partial(hardness, outputs, head.bbox_head, i)
+        samples.append(sampler.sample(assigner.assign(boxes, truth), boxes, truth, mining))
+        own = getattr(sampler, "weights", None)
+        weights.append(boxes.new_ones(len(samples[-1].negative)) if own is None else own)
+    return samples, weights
+
+
+@torch.no_grad()
+def scored(outputs: Any, bbox_head: Any, picture: int, boxes: Tensor) -> Scored:
+    """What the box head says of a picture's regions (K, 4). outputs: regions (K, 5) -> class logits and deltas."""
+    logits, deltas = outputs(torch.cat([boxes.new_full((len(boxes), 1), picture), boxes], dim=1))
+    scores = logits.softmax(dim=1)[:, :-1]
+    best = torch.zeros_like(scores[:, 0], dtype=torch.long) if bbox_head.reg_class_agnostic else scores.argmax(dim=1)
+    own = deltas.view(len(deltas), -1, 4)[torch.arange(len(best), device=best.device), best]
+    background = torch.full_like(best, bbox_head.num_classes)
+    losses = component(bbox_head.loss_cfg["cls"])(logits, background, None, None, reduction="none")
+    return Scored(scores, bbox_head.bbox_coder.decode(boxes, own), losses)

@@ -1,0 +1,77 @@
+"""Losses of side-aware boundaries (Wang et al., SABL, 2019, section 3.3)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from zoo.models.build import component
+from zoo.models.criteria.anchor_head import WITHOUT_SAMPLING, flatten
+from zoo.models.criteria.approx import ApproxMatching
+from zoo.models.targets import Samples, Truth
+from zoo.structures import Frame
+
+PSEUDO = {"type": "PseudoSampler"}
+
+
+def sabl_retina_losses(
+    head: Any, outputs: Sequence[Sequence[Tensor]], frames: Sequence[Frame], truths: Sequence[Truth]
+) -> dict[str, Tensor]:
+    """`loss_cls`, and of the positives the sides' buckets, `loss_bbox_cls`, and offsets, `loss_bbox_reg`."""
+    sampling = head.loss_cfg["cls"]["type"] not in WITHOUT_SAMPLING and "sampler" in head.train_cfg
+    cfg = {"assigner": head.train_cfg["assigner"], "sampler": head.train_cfg["sampler"] if sampling else PSEUDO}
+    matching = ApproxMatching(head, cfg, head.train_cfg.get("allowed_border", -1))
+    sizes, squares = [(x.shape[-2], x.shape[-1]) for x in outputs[0]], torch.cat(head.priors(outputs[0]))
+    width = 4 * head.bbox_coder.side_num
+    logits, buckets = flatten(outputs[0], head.cls_out_channels), flatten(outputs[1], 2 * width)
+    labels = torch.full(logits.shape[:2], head.num_classes, device=squares.device)
+    weights, sides, count = squares.new_zeros(logits.shape[:2]), [], 0
+    for i, (frame, truth) in enumerate(zip(frames, truths)):
+        match = matching.match(sizes, matching.inside(sizes, frame, squares.device), truth)
+        labels[i, match.positive] = truth.labels[match.matched]
+        weights[i, match.positive] = max(head.train_cfg.get("pos_weight", -1), 0) or 1.0
+        weights[i, match.negative] = 1.0
+        count += max(len(match.positive), 1) + (max(len(match.negative), 1) if sampling else 0)
+        wanted = head.bbox_coder.encode(squares[match.positive], truth.boxes[match.matched])
+        sides.append((buckets[i, match.positive], *wanted))
+    found, *targets = (torch.cat(x) for x in zip(*sides))
+    loss_cls = component(head.loss_cfg["cls"])(logits.flatten(0, 1), labels.flatten(), weights.flatten(), count)
+    averages = count * width, count * 4 * head.bbox_coder.offset_topk
+    return {"loss_cls": loss_cls, **side_losses(head, tuple(found.chunk(2, dim=1)), targets, averages)}
+
+
+def side_losses(
+    head: Any, found: Sequence[Tensor], targets: Sequence[Tensor], averages: tuple[float, float]
+) -> dict[str, Tensor]:
+    """`loss_bbox_cls` and `loss_bbox_reg`.
+
+    found: bucket logits and offsets (K, 4 * S). targets: what the coder's `encode` returned. averages: divisors.
+    """
+    offsets, offset_weights, labels, label_weights = targets
+    loss_cls, loss_reg = (component(head.loss_cfg[key]) for key in ("bbox_cls", "bbox_reg"))
+    rows = [x.reshape(-1, head.bbox_coder.side_num) for x in (found[0], labels, label_weights)]
+    return {
+        "loss_bbox_cls": loss_cls(*rows, averages[0]),
+        "loss_bbox_reg": loss_reg(found[1], offsets, offset_weights, averages[1]),
+    }
+
+
+def region_losses(
+    head: Any, logits: Tensor, found: Sequence[Tensor], samples: Sequence[Samples], truths: Sequence[Truth]
+) -> tuple[dict[str, Tensor], Tensor]:
+    """`loss_cls` of sampled regions (K,) and the losses of the positives' sides, and the regions' labels (K,)."""
+    labels, positive, wanted, start = [], [], [], 0
+    for s, truth in zip(samples, truths):
+        background = truth.labels.new_full((len(s.negative),), head.num_classes)
+        labels.append(torch.cat([truth.labels[s.matched], background]))
+        positive.append(torch.arange(start, start + len(s.positive), device=logits.device))
+        wanted.append(head.bbox_coder.encode(s.boxes[s.positive], truth.boxes[s.matched]))
+        start += len(labels[-1])
+    index, targets = torch.cat(positive), [torch.cat(x) for x in zip(*wanted)]
+    loss_cls = component(head.loss_cfg["cls"])(logits, torch.cat(labels), None, max(start, 1))
+    averages = float(max(start, 1) * 4), float(max(start, 1))
+    losses = {"loss_cls": loss_cls, **side_losses(head, [x[index] for x in found], targets, averages)}
+    return losses, torch.cat(labels)

@@ -1,0 +1,91 @@
+"""Which heads can be trained, and how.
+
+The table is by exact class: a head that inherits another's layers does not inherit its losses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pkgutil import resolve_name
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from zoo.errors import NotTrainable
+from zoo.models.layers.precision import full_precision
+
+# Class of a head -> "module:function" below zoo.models.criteria. Dense heads: (head, outputs, frames, truths) -> dict;
+# heads on regions: (head, features, proposals, frames, truths) -> dict.
+LOSSES = {
+    "ATSSHead": "atss:atss_losses",
+    "CascadeRoIHead": "cascade_roi:cascade_losses",
+    "DecoupledSOLOHead": "solo:decoupled_losses",
+    "DecoupledSOLOLightHead": "solo:decoupled_losses",
+    "DETRHead": "detr:detr_losses",
+    "DeformableDETRHead": "detr:detr_losses",
+    "DoubleHeadRoIHead": "standard_roi:standard_losses",
+    "DynamicRoIHead": "dynamic_roi:dynamic_losses",
+    "FCOSHead": "fcos:fcos_losses",
+    "GFLHead": "gfl:gfl_losses",
+    "GridRoIHead": "grid_roi:grid_losses",
+    "LADHead": "paa:lad_losses",
+    "LDHead": "gfl:gfl_losses",
+    "HybridTaskCascadeRoIHead": "htc:htc_losses",
+    "Mask2FormerHead": "maskformer:mask2former_losses",
+    "MaskFormerHead": "maskformer:maskformer_losses",
+    "PISASSDHead": "pisa:pisa_ssd_losses",
+    "PISARoIHead": "pisa:pisa_region_losses",
+    "PointRendRoIHead": "point_rend:point_rend_losses",
+    "PISARetinaHead": "pisa:pisa_retina_losses",
+    "RPNHead": "anchor_head:rpn_losses",
+    "RetinaHead": "anchor_head:anchor_losses",
+    "RetinaSepBNHead": "anchor_head:anchor_losses",
+    "SABLRetinaHead": "sabl:sabl_retina_losses",
+    "SCNetRoIHead": "htc:scnet_losses",
+    "SSDHead": "ssd:ssd_losses",
+    "SOLOHead": "solo:solo_losses",
+    "SOLOV2Head": "solo:solov2_losses",
+    "SparseRoIHead": "sparse_rcnn:sparse_losses",
+    "StandardRoIHead": "standard_roi:standard_losses",
+    "TridentRoIHead": "standard_roi:standard_losses",
+    "AutoAssignHead": "autoassign:autoassign_losses",
+    "CascadeRPNHead": "cascade_rpn:cascade_rpn_losses",
+    "CenterNetHead": "centernet:centernet_losses",
+    "CentripetalHead": "corner:centripetal_losses",
+    "CornerHead": "corner:corner_losses",
+    "DDODHead": "ddod:ddod_losses",
+    "FSAFHead": "fsaf:fsaf_losses",
+    "FoveaHead": "fovea:fovea_losses",
+    "FreeAnchorRetinaHead": "free_anchor:free_anchor_losses",
+    "GARPNHead": "guided_anchor:guided_rpn_losses",
+    "GARetinaHead": "guided_anchor:guided_losses",
+    "MaskScoringRoIHead": "mask_scoring:mask_scoring_losses",
+    "NASFCOSHead": "fcos:fcos_losses",
+    "PAAHead": "paa:paa_losses",
+    "RepPointsHead": "reppoints:reppoints_losses",
+    "TOODHead": "tood:tood_losses",
+    "VFNetHead": "vfnet:vfnet_losses",
+    "YOLACTHead": "yolact:yolact_losses",
+    "YOLOFHead": "yolof:yolof_losses",
+    "YOLOV3Head": "yolov3:yolov3_losses",
+    "YOLOXHead": "yolox:yolox_losses",
+}
+
+
+def losses_of(head: nn.Module) -> Callable[..., dict[str, Tensor]]:
+    """The function that computes a head's losses. Raises NotTrainable for a head without one."""
+    kind = type(head).__name__
+    if kind not in LOSSES:
+        raise NotTrainable(f"{kind} has no losses yet: it detects, but does not train")
+    function: Any = resolve_name("zoo.models.criteria." + LOSSES[kind])
+    return function
+
+
+def dense_losses(head: nn.Module, outputs: Any, *rest: Any) -> dict[str, Tensor]:
+    """A dense head's losses in full precision, also of outputs in half: so many small terms do not add up in that.
+
+    rest: what the head's function takes beside its outputs.
+    """
+    with torch.autocast(next(head.parameters()).device.type, enabled=False):
+        return losses_of(head)(head, full_precision(outputs), *rest)

@@ -1,0 +1,56 @@
+"""Losses of VarifocalNet (Zhang et al., 2021, section 3.5)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from zoo.models.box_ops import EPSILON, aligned_iou
+from zoo.models.build import component
+from zoo.models.criteria.anchor_head import anchor_targets, flatten
+from zoo.models.criteria.fcos import picture_targets
+from zoo.models.losses.reduction import mean_over_processes
+from zoo.models.targets import Truth
+from zoo.structures import Frame
+
+
+def vfnet_losses(
+    head: Any, outputs: Sequence[Sequence[Tensor]], frames: Sequence[Frame], truths: Sequence[Truth]
+) -> dict[str, Tensor]:
+    """`loss_cls` against the overlaps of the refined boxes, `loss_bbox` of the first and `loss_bbox_rf` of these."""
+    logits, refined, first = (flatten(x, c).flatten(0, 1) for x, c in zip(outputs, (head.cls_out_channels, 4, 4)))
+    points = torch.cat(head.priors(outputs[0])).repeat(len(frames), 1)
+    labels, weights, boxes = targets(head, outputs[0], frames, truths)
+    positive = (labels < head.num_classes).nonzero().flatten()
+    average = logits.new_tensor(float(len(positive)))
+    if head.sync_num_pos:
+        average = mean_over_processes(average).clamp(min=1)
+    wanted, overlaps, losses = boxes[positive], [], {}
+    for name, key, distances in (("bbox", "bbox", first), ("bbox_rf", "bbox_refine", refined)):
+        found = head.bbox_coder.decode(points[positive], distances[positive])
+        overlaps.append(aligned_iou(found, wanted).clamp(min=EPSILON).detach())
+        total = mean_over_processes(overlaps[-1].sum()).clamp(min=1)
+        losses["loss_" + name] = component(head.loss_cfg[key])(found, wanted, overlaps[-1], total)
+    loss_cls = component(head.loss_cfg["cls"])
+    if not head.use_vfl:
+        return {"loss_cls": loss_cls(logits, labels, weights, average), **losses}
+    quality = torch.zeros_like(logits)
+    quality[positive, labels[positive]] = overlaps[1].to(quality.dtype)
+    return {"loss_cls": loss_cls(logits, quality, None, average), **losses}
+
+
+def targets(
+    head: Any, maps: Sequence[Tensor], frames: Sequence[Frame], truths: Sequence[Truth]
+) -> tuple[Tensor, Tensor | None, Tensor]:
+    """Labels (N * P,), their weights, and boxes (N * P, 4) of all points: by anchors around them, or as in FCOS."""
+    if head.use_atss:
+        found, _ = anchor_targets(head, maps, frames, truths, True, head.atss_prior_generator)
+        return found.labels.flatten(), found.label_weights.flatten(), found.boxes.flatten(0, 1)
+    levels = head.priors(maps)
+    points = torch.cat(levels)
+    ranges = torch.cat([x.new_tensor(r).expand(len(x), 2) for x, r in zip(levels, head.regress_ranges)])
+    labels, distances = (torch.stack(x) for x in zip(*(picture_targets(head, points, ranges, t) for t in truths)))
+    return labels.flatten(), None, head.bbox_coder.decode(points, distances).flatten(0, 1)

@@ -1,0 +1,110 @@
+"""Losses of YOLACT (Bolya et al., 2019, sections 3 and 4.3)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from zoo.errors import UsageError
+from zoo.models.build import component
+from zoo.models.criteria.anchor_head import AnchorTargets, anchor_targets, flatten, losses_of_targets
+from zoo.models.criteria.ssd import mined
+from zoo.models.dense_heads.yolact_masks import crop
+from zoo.models.targets import Truth
+from zoo.structures import Frame
+
+
+def yolact_losses(
+    head: Any,
+    outputs: Sequence[Sequence[Tensor]],
+    frames: Sequence[Frame],
+    truths: Sequence[Truth],
+    prototypes: Tensor,
+    segments: Tensor,
+    detector: Any,
+) -> dict[str, Tensor]:
+    """`loss_cls` with the hardest negatives, `loss_bbox`, `loss_segm` and `loss_mask`.
+
+    prototypes: (N, num_protos, H, W). segments: class logits (N, C, H', W'). detector: whose heads those are of.
+    """
+    targets, levels = anchor_targets(head, outputs[0], frames, truths, head.reg_decoded_bbox)
+    anchors = torch.cat(levels).expand(len(frames), -1, 4)
+    losses = losses_of_targets(head, outputs, targets, anchors, [len(level) for level in levels])
+    if head.use_ohem:
+        losses = ohem_losses(head, outputs, targets, anchors)
+    coefficients = flatten(outputs[2], head.num_protos)
+    pictures = zip(prototypes, coefficients, targets.owners, frames, truths)
+    masks, counts = zip(*(mask_loss(detector.mask_head, *picture) for picture in pictures))
+    losses["loss_segm"] = segment_loss(component(detector.segm_head.loss_cfg["segm"]), segments, truths)
+    return {**losses, "loss_mask": torch.stack(masks).sum() / max(sum(counts), 1)}
+
+
+def ohem_losses(
+    head: Any, outputs: Sequence[Sequence[Tensor]], targets: AnchorTargets, anchors: Tensor
+) -> dict[str, Tensor]:
+    """`loss_cls` and `loss_bbox` over the positives and the hardest negatives, both divided by the positives."""
+    logits, deltas = flatten(outputs[0], head.cls_out_channels), flatten(outputs[1], 4)
+    if head.reg_decoded_bbox:
+        deltas = head.bbox_coder.decode(anchors.reshape(-1, 4), deltas.reshape(-1, 4)).view_as(deltas)
+    loss_cls, loss_bbox = (component(head.loss_cfg[key]) for key in ("cls", "bbox"))
+    ratio, scores = head.train_cfg["neg_pos_ratio"], []
+    for x, labels, weights in zip(logits, targets.labels, targets.label_weights):
+        losses, positive = loss_cls(x, labels, weights, reduction="none"), labels < head.num_classes
+        scores.append(mined(losses, positive, ratio) if positive.any() else losses.sum())
+    boxes = (x.flatten(0, 1) for x in (deltas, targets.boxes, targets.box_weights))
+    return {
+        "loss_cls": torch.stack(scores).sum() / targets.positives,
+        "loss_bbox": loss_bbox(*boxes, targets.positives),
+    }
+
+
+def segment_loss(loss: Any, segments: Tensor, truths: Sequence[Truth]) -> Tensor:
+    """The loss of the segmentation, class by class and pixel by pixel."""
+    size = segments.shape[-2:]
+    parts = []
+    for logits, truth in zip(segments, truths):
+        goal = torch.zeros_like(logits)
+        for mask, label in zip(shrunk(truth, size), truth.labels.tolist()):
+            # One below the label, as in the reference: there, classes were once counted from one.
+            goal[label - 1] = torch.max(goal[label - 1], mask)
+        # Without an object nothing is learnt.
+        weight = None if len(truth) else torch.zeros_like(logits)
+        parts.append(loss(logits, goal, weight, len(segments) * size.numel() if len(truth) else None))
+    return torch.stack(parts).sum()
+
+
+def mask_loss(
+    mask_head: Any, prototypes: Tensor, coefficients: Tensor, owners: Tensor, frame: Frame, truth: Truth
+) -> tuple[Tensor, int]:
+    """A picture's loss of the masks of its positives, and how many of them there are.
+
+    prototypes: (num_protos, H, W). coefficients: (P, num_protos). owners: (P,). Masks count by their box's share of the
+    picture, and of very many only a random choice is learnt.
+    """
+    positive = (owners >= 0).nonzero().flatten()
+    if len(positive) == 0:
+        return prototypes.sum() * 0 + coefficients.sum() * 0, 0
+    if len(positive) > mask_head.max_masks_to_train:
+        positive = positive[torch.randperm(len(positive), device=positive.device)[: mask_head.max_masks_to_train]]
+    boxes = truth.boxes[owners[positive]]
+    soft = torch.einsum("kp,phw->khw", coefficients[positive], prototypes).sigmoid()
+    found = crop(soft, boxes, frame.size).clamp(0, 1)
+    wanted = shrunk(truth, found.shape[-2:])[owners[positive]]
+    # Over probabilities, since the crop has made zeros of them.
+    loss = F.binary_cross_entropy(found, wanted, reduction="none").mean(dim=(1, 2))
+    share = (boxes[:, 2:] - boxes[:, :2]) / boxes.new_tensor([frame.size[1], frame.size[0]])
+    return mask_head.loss_mask_weight * (loss / share.prod(dim=1)).sum(), len(positive)
+
+
+def shrunk(truth: Truth, size: tuple[int, int] | torch.Size) -> Tensor:
+    """A picture's masks (M, h, w) at another resolution, of zeros and ones. Raises UsageError where there are none."""
+    if truth.masks is None:
+        raise UsageError("YOLACT learns masks: each picture's target needs 'masks' (M, H, W) beside boxes and labels")
+    if len(truth.masks) == 0:
+        return truth.boxes.new_zeros(0, *size)
+    small = F.interpolate(truth.masks[None].float(), tuple(size), mode="bilinear", align_corners=False)[0]
+    return (small > 0.5).float()

@@ -1,0 +1,43 @@
+"""Losses of YOLOF (Chen et al., 2021)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from zoo.models.build import component
+from zoo.models.criteria.anchor_head import AnchorMatching, Match, flatten, unencoded
+from zoo.models.losses.reduction import mean_over_processes
+from zoo.models.targets import Truth
+from zoo.structures import Frame
+
+
+def yolof_losses(
+    head: Any, outputs: Sequence[Sequence[Tensor]], frames: Sequence[Frame], truths: Sequence[Truth]
+) -> dict[str, Tensor]:
+    """`loss_cls` and `loss_bbox`; an anchor that two objects are near to learns both boxes."""
+    matching = AnchorMatching(head.train_cfg, head.loss_cfg["cls"], head.num_classes)
+    levels, sizes = head.priors(outputs[0]), [(x.shape[-2], x.shape[-1]) for x in outputs[0]]
+    anchors, strides = torch.cat(levels), head.prior_generator.strides
+    pictures, found, wanted, weights = [], [], [], []
+    for frame, truth, deltas in zip(frames, truths, flatten(outputs[1], 4)):
+        where = matching.inside(levels, sizes, strides, frame).nonzero().flatten()
+        boxes = head.bbox_coder.decode(anchors[where], deltas[where])
+        match = matching.assigner.assign(boxes.detach(), anchors[where], truth)
+        samples = matching.sampler.sample(match.assignment, anchors[where], truth)
+        own = Match(where[samples.positive], where[samples.negative], samples.matched)
+        pictures.append(matching.fill(anchors, own, truth, unencoded))
+        found.append(boxes[match.priors])
+        wanted.append(truth.boxes[match.objects])
+        weights.append(match.counts)
+    targets = matching.collect(pictures)
+    average = mean_over_processes(anchors.new_tensor(float(targets.average))).clamp(min=1)
+    logits = flatten(outputs[0], head.cls_out_channels).flatten(0, 1)
+    loss_cls, loss_bbox = (component(head.loss_cfg[key]) for key in ("cls", "bbox"))
+    return {
+        "loss_cls": loss_cls(logits, targets.labels.flatten(), targets.label_weights.flatten(), average),
+        "loss_bbox": loss_bbox(torch.cat(found), torch.cat(wanted), torch.cat(weights).to(anchors), average),
+    }

@@ -1,0 +1,61 @@
+"""Losses of YOLOX (Ge et al., 2021)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from zoo.models.build import component
+from zoo.models.criteria.anchor_head import flatten
+from zoo.models.dense_heads.yolox import decode
+from zoo.models.losses.cross_entropy import CrossEntropyLoss
+from zoo.models.losses.iou import IoULoss
+from zoo.models.losses.reduction import mean_over_processes
+from zoo.models.losses.regression import L1Loss
+from zoo.models.targets import Truth
+from zoo.structures import Frame
+
+
+def yolox_losses(
+    head: Any, outputs: Sequence[Sequence[Tensor]], frames: Sequence[Frame], truths: Sequence[Truth]
+) -> dict[str, Tensor]:
+    """`loss_cls` against overlaps, `loss_bbox`, `loss_obj`; with `head.use_l1`, the last epochs' `loss_l1` too."""
+    logits, raw, objectness = (flatten(x, c) for x, c in zip(outputs, (head.num_classes, 4, 1)))
+    sizes = [(x.shape[2], x.shape[3]) for x in outputs[0]]
+    points = torch.cat(head.prior_generator.grid_priors(sizes, logits.device))
+    boxes = torch.stack([decode(points, x) for x in raw])
+    assigner = component(head.train_cfg["assigner"])
+    found = []
+    with torch.no_grad():
+        middle = torch.cat([points[:, :2] + points[:, 2:] * 0.5, points[:, 2:]], dim=1)
+        for c, o, b, truth in zip(logits, objectness, boxes, truths):
+            found.append(assigner.assign(c.sigmoid() * o.sigmoid(), middle, b, truth))
+    index = torch.stack([a.index for a in found])
+    owners = [i[i >= 0] for i in index]
+    wanted = torch.cat([truth.boxes[i] for truth, i in zip(truths, owners)])
+    labels = torch.cat([truth.labels[i] for truth, i in zip(truths, owners)])
+    positive = index >= 0
+    quality = torch.stack([a.overlaps for a in found])[positive]
+    average = mean_over_processes(logits.new_tensor(float(positive.sum()))).clamp(min=1)
+    binary = CrossEntropyLoss(use_sigmoid=True, reduction="sum")
+    classes = F.one_hot(labels, head.num_classes) * quality[:, None]
+    losses = {
+        "loss_cls": binary(logits[positive], classes) / average,
+        "loss_bbox": IoULoss(mode="square", eps=1e-16, reduction="sum", loss_weight=5.0)(boxes[positive], wanted)
+        / average,
+        "loss_obj": binary(objectness, positive[..., None].float()) / average,
+    }
+    if head.use_l1:
+        places = points.expand(len(frames), -1, -1)[positive]
+        losses["loss_l1"] = L1Loss(reduction="sum")(raw[positive], encode(places, wanted)) / average
+    return losses
+
+
+def encode(points: Tensor, boxes: Tensor) -> Tensor:
+    """The raw outputs (K, 4) that decode to boxes (K, 4) at points (K, 4: x, y, strides)."""
+    centre, size = (boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]
+    return torch.cat([(centre - points[:, :2]) / points[:, 2:], torch.log(size / points[:, 2:] + 1e-8)], dim=1)

@@ -1,0 +1,48 @@
+"""A convolution that gives the same bits on any number of threads.
+
+PyTorch computes a 1x1 convolution as a product of matrices on one thread, but by another library's kernels on several,
+which add the input channels up in an order that depends on how many there are. Where a network amplifies rounding, such
+as one with many deformable convolutions, whose samples move with it, that can show in its detections.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from zoo.models.layers.memory_format import eager_on_cpu
+
+# From so many pictures on, PyTorch takes the same kernels on one thread as on several.
+MANY = 16
+
+
+class SteadyConv(nn.Conv2d):
+    """`torch.nn.Conv2d`; on a CPU in inference a 1x1 convolution is a product of matrices, as it is on one thread.
+
+    Only where each channel is a plane of its own in memory, which large pictures' are not (see `pixel_by_pixel`).
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        geometry = (self.kernel_size, self.stride, self.padding, self.groups)
+        self.is_product = geometry == ((1, 1), (1, 1), (0, 0), 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, in_channels, H, W) to (N, out_channels, H', W')."""
+        if not (self.is_product and eager_on_cpu(x) and by_planes(x) and torch.get_num_threads() > 1):
+            return super().forward(x)
+        return pointwise(x, self.weight.flatten(1), self.bias)
+
+
+def pointwise(x: Tensor, matrix: Tensor, bias: Tensor | None) -> Tensor:
+    """(N, C, H, W) to (N, C', H, W), the channels of each pixel times a matrix (C', C), plus a bias (C',)."""
+    planes = x.flatten(2)
+    products = [torch.mm(matrix, p) if bias is None else torch.addmm(bias[:, None], matrix, p) for p in planes]
+    return torch.stack(products).unflatten(2, x.shape[2:])
+
+
+def by_planes(x: Tensor) -> bool:
+    """Whether (N, C, H, W) are few pictures, each channel of which is a plane of its own in memory."""
+    return len(x) < MANY and x.is_contiguous()

@@ -1,0 +1,103 @@
+"""Losses whose gradients are harmonized: common difficulties count less (Li et al., GHM, 2018)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from zoo.models.losses.cross_entropy import one_hot
+from zoo.models.losses.reduction import reduce_loss
+
+
+class Harmonizer:
+    """Weights by the density of gradients, estimated in `bins` equal parts of 0 to 1.
+
+    momentum: how much of a bin's former count stays. memory: where the counts live between calls.
+    """
+
+    def __init__(self, bins: int, momentum: float, largest: float, memory: dict[str, Any] | None) -> None:
+        self.bins, self.momentum, self.memory = bins, momentum, {} if memory is None else memory
+        self.edges = torch.arange(bins + 1).float() / bins
+        self.edges[-1] = largest
+
+    def weights(self, gradient: Tensor, valid: Tensor, total: Tensor) -> Tensor:
+        """Weights shaped like the sizes of the gradients, zero where not valid. total: of what they sum up to."""
+        place = torch.bucketize(gradient, self.edges.to(gradient), right=True) - 1
+        valid = valid & (place < self.bins)
+        counts = torch.bincount(place[valid], minlength=self.bins).to(gradient)
+        filled = counts > 0
+        density = self.moved(counts, filled) if self.momentum > 0 else counts
+        per_bin = torch.where(filled, total / density.clamp(min=1e-12), 0) / filled.sum().clamp(min=1)
+        return torch.where(valid, per_bin[place.clamp(max=self.bins - 1)], 0)
+
+    def moved(self, counts: Tensor, filled: Tensor) -> Tensor:
+        """Moving averages of the counts; those of empty bins stay."""
+        before = self.memory.get("counts", torch.zeros_like(counts)).to(counts)
+        after = torch.where(filled, self.momentum * before + (1 - self.momentum) * counts, before)
+        self.memory["counts"] = after
+        return after
+
+
+class GHMC:
+    """Harmonized binary cross entropy per class (section 3.3). It averages over its own samples, level by level."""
+
+    by_level = True
+
+    def __init__(
+        self,
+        bins: int = 10,
+        momentum: float = 0,
+        use_sigmoid: bool = True,
+        loss_weight: float = 1.0,
+        reduction: str = "mean",
+        memory: dict[str, Any] | None = None,
+    ) -> None:
+        self.harmonizer = Harmonizer(bins, momentum, 1 + 1e-6, memory)
+        self.loss_weight, self.reduction = loss_weight, reduction
+
+    def __call__(
+        self, logits: Tensor, target: Tensor, weight: Tensor, avg_factor: float | Tensor | None = None
+    ) -> Tensor:
+        """The loss of logits (K, C) against labels (K,), C for background. weight: (K,), zero for ignored.
+
+        avg_factor: without effect.
+        """
+        wanted = one_hot(target, target >= 0, logits.shape[1]).to(logits.dtype)
+        valid = (weight > 0)[:, None].expand_as(logits)
+        total = valid.sum().clamp(min=1).to(logits.dtype)
+        weights = self.harmonizer.weights((logits.detach().sigmoid() - wanted).abs(), valid, total)
+        loss = F.binary_cross_entropy_with_logits(logits, wanted, reduction="none")
+        return self.loss_weight * reduce_loss(loss, weights, self.reduction, total)
+
+
+class GHMR:
+    """Harmonized box regression with a smooth absolute difference (section 3.4).
+
+    mu: below which a difference counts as small.
+    """
+
+    by_level = True
+
+    def __init__(
+        self,
+        mu: float = 0.02,
+        bins: int = 10,
+        momentum: float = 0,
+        loss_weight: float = 1.0,
+        reduction: str = "mean",
+        memory: dict[str, Any] | None = None,
+    ) -> None:
+        self.harmonizer = Harmonizer(bins, momentum, 1e3, memory)
+        self.mu, self.loss_weight, self.reduction = mu, loss_weight, reduction
+
+    def __call__(self, x: Tensor, target: Tensor, weight: Tensor, avg_factor: float | Tensor | None = None) -> Tensor:
+        """The loss of `x` (K, 4) against a target (K, 4). weight: (K, 4), zero for ignored. avg_factor: no effect."""
+        difference = x - target
+        root = (difference.square() + self.mu**2).sqrt()
+        weights = self.harmonizer.weights(
+            (difference / root).abs().detach(), weight > 0, weight.sum().clamp(min=1).to(x.dtype)
+        )
+        return self.loss_weight * reduce_loss(root - self.mu, weights, self.reduction, weight.sum().clamp(min=1))

@@ -1,0 +1,81 @@
+"""Seesaw loss for many classes of very different frequency (Wang et al., 2020)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from zoo.models.losses.reduction import reduce_loss
+
+
+class SeesawLoss:
+    """Cross entropy in which rare classes are punished less as wrong classes; objectness is learnt apart.
+
+    p: power of the ratio of two classes' frequencies so far (mitigation). q: power of how much surer the wrong class is
+    (compensation). eps: least score of the right class. memory: where the frequencies live between calls.
+    """
+
+    def __init__(
+        self,
+        use_sigmoid: bool = False,
+        p: float = 0.8,
+        q: float = 2.0,
+        num_classes: int = 1203,
+        eps: float = 1e-2,
+        reduction: str = "mean",
+        loss_weight: float = 1.0,
+        return_dict: bool = True,
+        memory: dict[str, Any] | None = None,
+    ) -> None:
+        self.p, self.q, self.classes, self.eps = p, q, num_classes, eps
+        self.reduction, self.loss_weight, self.parts = reduction, loss_weight, return_dict
+        self.memory = {} if memory is None else memory
+
+    def __call__(
+        self,
+        logits: Tensor,
+        labels: Tensor,
+        weight: Tensor | None = None,
+        avg_factor: float | Tensor | None = None,
+        reduction: str | None = None,
+    ) -> Any:
+        """The loss of logits (K, C + 2), of the classes, of being an object and of being none, against labels (K,).
+
+        Returns `loss_cls_objectness` and `loss_cls_classes`, or their sum. weight: (K,).
+        """
+        counts, reduction = self.counted(labels, logits), reduction or self.reduction
+        weight = torch.ones_like(logits[:, 0]) if weight is None else weight
+        positive = labels < self.classes
+        of_class, of_object = logits[:, :-2], logits[:, -2:]
+        losses = self.elements(of_class[positive], labels[positive], counts)
+        objectness = F.cross_entropy(of_object, (~positive).long(), reduction="none")
+        found = {
+            "loss_cls_objectness": self.loss_weight * reduce_loss(objectness, weight, reduction, avg_factor),
+            "loss_cls_classes": self.loss_weight * reduce_loss(losses, weight[positive], reduction, avg_factor)
+            if len(losses)
+            else of_class.sum() * 0,
+        }
+        return found if self.parts else found["loss_cls_objectness"] + found["loss_cls_classes"]
+
+    def counted(self, labels: Tensor, like: Tensor) -> Tensor:
+        """How often each class (C,) has come so far."""
+        now = labels.bincount(minlength=self.classes + 1).to(like.dtype)
+        total = self.memory.get("counts", torch.zeros_like(now)).to(now) + now
+        self.memory["counts"] = total
+        return total[: self.classes]
+
+    def elements(self, logits: Tensor, labels: Tensor, counts: Tensor) -> Tensor:
+        """Losses (K,) of class logits (K, C)."""
+        scale = torch.ones_like(logits)
+        if self.p > 0:
+            ratio = counts.clamp(min=1) / counts[labels].clamp(min=1)[:, None]
+            scale = scale * ratio.clamp(max=1) ** self.p
+        if self.q > 0:
+            scores = logits.detach().softmax(dim=1)
+            own = scores.gather(1, labels[:, None]).clamp(min=self.eps)
+            scale = scale * (scores / own).clamp(min=1) ** self.q
+        shift = scale.log().scatter(1, labels[:, None], 0)
+        return F.cross_entropy(logits + shift, labels, reduction="none")

@@ -1,0 +1,66 @@
+"""Random rotation, scaling, shear and shift of a picture with its objects (what YOLOX does after a mosaic)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from math import radians, tan
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
+
+from zoo.training.augmentation.annotated_image import Annotated
+from zoo.training.augmentation.mosaic import GREY
+
+Matrix = NDArray[np.float64]
+
+
+def random_affine(
+    picture: Annotated,
+    size: tuple[int, int],
+    random: Generator,
+    degrees: float = 10.0,
+    shift: float = 0.1,
+    scale: tuple[float, float] = (0.1, 2.0),
+    shear: float = 2.0,
+) -> Annotated:
+    """A random view of the picture, (h, w) pixels large.
+
+    degrees: turns by up to so many. shift: the picture's middle lies off the view's by up to this part of its size.
+    scale: range of the factor. shear: in degrees, along each axis.
+    """
+    height, width = size
+    turn = cv2.getRotationMatrix2D((0, 0), random.uniform(-degrees, degrees), random.uniform(*scale))
+    slant = [tan(radians(random.uniform(-shear, shear))) for _ in range(2)]
+    middle = [random.uniform(0.5 - shift, 0.5 + shift) * side for side in (width, height)]
+    shearing = np.array([[1, slant[0], 0], [slant[1], 1, 0], [0, 0, 1]])
+    turning = np.vstack([turn, [0, 0, 1]])
+    centring = translation(-picture.size[1] / 2, -picture.size[0] / 2)
+    return warp(picture, translation(*middle) @ shearing @ turning @ centring, size)
+
+
+def translation(x: float, y: float) -> Matrix:
+    """(3, 3), moves by (x, y)."""
+    return np.array([[1, 0, x], [0, 1, y], [0, 0, 1]], np.float64)
+
+
+def warp(picture: Annotated, matrix: Matrix, size: tuple[int, int]) -> Annotated:
+    """The picture under an affine map (3, 3), on a canvas of (h, w); a box becomes the box around its four corners."""
+    height, width = size
+    image: Any = cv2.warpAffine(picture.image, matrix[:2], (width, height), borderValue=(GREY, GREY, GREY))
+    masks = None
+    if picture.masks is not None:
+        flags = cv2.INTER_NEAREST
+        warped: list[Any] = [cv2.warpAffine(mask, matrix[:2], (width, height), flags=flags) for mask in picture.masks]
+        masks = np.stack(warped) if warped else np.zeros((0, height, width), np.uint8)
+    ignored = None if picture.ignored is None else warp_boxes(picture.ignored, matrix)
+    boxes = warp_boxes(picture.boxes, matrix)
+    return replace(picture, image=image, boxes=boxes, masks=masks, ignored=ignored).clipped(least=2)
+
+
+def warp_boxes(boxes: NDArray[np.float32], matrix: Matrix) -> NDArray[np.float32]:
+    """Boxes (M, 4) around the four mapped corners of each."""
+    corners = boxes[:, [0, 1, 2, 1, 2, 3, 0, 3]].reshape(-1, 4, 2) @ matrix[:2, :2].T + matrix[:2, 2]
+    return np.concatenate([corners.min(axis=1), corners.max(axis=1)], axis=1).astype(np.float32)

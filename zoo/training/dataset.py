@@ -1,0 +1,176 @@
+"""From an annotated picture to what `module.losses` takes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.random import Generator
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from zoo.models.criteria.segmentation import UNKNOWN
+from zoo.preprocessing.normalize import normalize
+from zoo.preprocessing.preprocess import pad
+from zoo.preprocessing.recipe import Normalize, Pad, Preprocessing, Resize
+from zoo.training.augmentation.affine import random_affine
+from zoo.training.augmentation.annotated_image import Annotated
+from zoo.training.augmentation.flip import flip
+from zoo.training.augmentation.mixup import mixup
+from zoo.training.augmentation.mosaic import mosaic
+from zoo.training.augmentation.photometric import distort, shift_hsv
+from zoo.training.augmentation.resize import Scale, choose_scale, resize
+from zoo.training.coco_folder import CocoFolder
+from zoo.training.sampler import Key, generator
+
+# What stands for the pixels beside a picture in these parts of its target.
+FILLING = {"masks": 0, "semantic": UNKNOWN}
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """What training does to pictures beside what testing does.
+
+    scales, mode: what `augment.resize.choose_scale` takes; none for the scale of the test recipe. flip: probability.
+    photometric: SSD's distortion. mosaic: YOLOX's chain (mosaic, affine, mixup, colours), for the whole run but the
+    last `plain_epochs`. mixup: whether mixup is part of it. affine_scale: range of its factor.
+    """
+
+    scales: tuple[Scale, ...] = ()
+    mode: str = "value"
+    flip: float = 0.5
+    photometric: bool = False
+    mosaic: bool = False
+    mixup: bool = False
+    affine_scale: tuple[float, float] = (0.1, 2.0)
+    plain_epochs: int = 15
+
+
+class Prepared(NamedTuple):
+    """image: (3, H, W) float32, normalised and padded. size: (h, w) before padding. target: as `losses` takes it."""
+
+    image: Tensor
+    size: tuple[int, int]
+    target: dict[str, Tensor]
+
+
+class Batch(NamedTuple):
+    """images: (N, 3, H, W), padded with zeros. sizes, targets: one per picture."""
+
+    images: Tensor
+    sizes: list[tuple[int, int]]
+    targets: list[dict[str, Tensor]]
+
+    def to(self, device: torch.device) -> Batch:
+        """The same on another device."""
+        targets = [{key: value.to(device, non_blocking=True) for key, value in t.items()} for t in self.targets]
+        return Batch(self.images.to(device, non_blocking=True), self.sizes, targets)
+
+
+@dataclass
+class TrainingSet(Dataset[Prepared]):
+    """Pictures by `Key`; what is random about one depends on seed and key only.
+
+    epochs: of the whole run, to know when mosaic ends.
+    """
+
+    folder: CocoFolder
+    recipe: Preprocessing
+    augmentation: Augmentation = field(default_factory=Augmentation)
+    seed: int = 0
+    epochs: int = 0
+
+    def __len__(self) -> int:
+        return len(self.folder)
+
+    def __getitem__(self, key: Any) -> Prepared:
+        key = Key(*key)
+        random = generator(self.seed, key)
+        picture = self.composed(key, random) if self.mixes(key.epoch) else self.folder[key.number]
+        return prepare(picture, self.recipe, self.augmentation, random)
+
+    def mixes(self, epoch: int) -> bool:
+        """Whether pictures are put together from several in this epoch."""
+        return self.augmentation.mosaic and epoch < self.epochs - self.augmentation.plain_epochs
+
+    def composed(self, key: Key, random: Generator) -> Annotated:
+        """YOLOX's chain; without any object left, the picture alone."""
+        size = input_size(self.recipe)
+        others = [self.folder[int(i)] for i in random.integers(len(self.folder), size=4)]
+        first = self.folder[key.number]
+        picture = random_affine(
+            mosaic([first, *others[:3]], size, random), size, random, scale=self.augmentation.affine_scale
+        )
+        if self.augmentation.mixup and len(picture.labels):
+            picture = mixup(picture, others[3], size, random)
+        picture = replace(picture, image=shift_hsv(picture.image, random))
+        return picture if len(picture.labels) else first
+
+
+def input_size(recipe: Preprocessing) -> tuple[int, int]:
+    """(h, w) of the frame that pictures are resized into."""
+    step = next((step for step in recipe.steps if isinstance(step, Resize) and step.scale), None)
+    return (step.scale[1], step.scale[0]) if step is not None and step.scale else (640, 640)
+
+
+def prepare(picture: Annotated, recipe: Preprocessing, augmentation: Augmentation, random: Generator) -> Prepared:
+    """Distort, resize, mirror, then normalise and pad in the recipe's order."""
+    if augmentation.photometric:
+        picture = replace(picture, image=distort(picture.image, random))
+    size = picture.size
+    image: np.ndarray = picture.image
+    for step in recipe.steps:
+        if isinstance(step, Resize):
+            picture = resize(picture, chosen(step, augmentation, random))
+            if random.random() < augmentation.flip:
+                picture = flip(picture)
+            image, size = picture.image, picture.size
+        elif isinstance(step, Normalize):
+            image = normalize(image, step.normalization)
+        elif isinstance(step, Pad):
+            image = pad(step, image)
+    tensor = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1), dtype=np.float32))
+    return Prepared(tensor, size, target_of(picture, (tensor.shape[1], tensor.shape[2])))
+
+
+def chosen(step: Resize, augmentation: Augmentation, random: Generator) -> Resize:
+    """The resizing of this picture."""
+    if not augmentation.scales:
+        return step
+    return replace(step, scale=choose_scale(augmentation.scales, augmentation.mode, random), factor=None)
+
+
+def target_of(picture: Annotated, padded: tuple[int, int]) -> dict[str, Tensor]:
+    """Boxes, labels, crowds where there are any, masks (M, H, W) and classes of pixels padded like the picture."""
+    target = {"boxes": torch.from_numpy(picture.boxes), "labels": torch.from_numpy(picture.labels)}
+    if picture.ignored is not None and len(picture.ignored):
+        target["ignored"] = torch.from_numpy(picture.ignored)
+    if picture.masks is not None:
+        target["masks"] = torch.from_numpy(picture.masks.astype(bool))
+    if picture.semantic is not None:
+        target["semantic"] = torch.from_numpy(picture.semantic)
+    return grown(target, *padded)
+
+
+def collate(samples: Sequence[Prepared]) -> Batch:
+    """Pictures of different sizes as one batch; masks and classes of pixels grow with them."""
+    height, width = (max(sample.image.shape[side] for sample in samples) for side in (1, 2))
+    images = samples[0].image.new_zeros((len(samples), 3, height, width))
+    for canvas, sample in zip(images, samples):
+        canvas[:, : sample.image.shape[1], : sample.image.shape[2]] = sample.image
+    return Batch(images, [s.size for s in samples], [grown(s.target, height, width) for s in samples])
+
+
+def grown(target: dict[str, Tensor], height: int, width: int) -> dict[str, Tensor]:
+    """The target with masks and classes of pixels of (height, width)."""
+    maps = {key: target[key] for key in FILLING if key in target}
+    return target | {key: extended(x, height, width, FILLING[key]) for key, x in maps.items()}
+
+
+def extended(maps: Tensor, height: int, width: int, value: int) -> Tensor:
+    """(..., h, w) to (..., height, width), with a value below and to the right."""
+    below = (0, width - maps.shape[-1], 0, height - maps.shape[-2])
+    return torch.nn.functional.pad(maps, below, value=value)

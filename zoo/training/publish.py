@@ -1,0 +1,83 @@
+"""Checkpoints in the published format: `{"meta", "state_dict"}`, with text in `meta` that describes the network."""
+
+from __future__ import annotations
+
+import os
+import pprint
+from collections.abc import Mapping, Sequence
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from zoo.preprocessing.recipe import Normalize, Pad, Preprocessing, Resize, Step
+
+
+def make_meta(
+    description: Mapping[str, Any], recipe: Preprocessing, classes: Sequence[str], **facts: Any
+) -> dict[str, Any]:
+    """What `zoo.load_file` and MMDetection's tools read: `CLASSES` and `config`, text in MMDetection 2.x's form."""
+    return {"config": config_text(description, recipe, classes), "CLASSES": list(classes), **facts}
+
+
+def config_text(description: Mapping[str, Any], recipe: Preprocessing, classes: Sequence[str]) -> str:
+    """Assignments of literals, which `zoo.checkpoint.config.mmdet_config` parses again."""
+    pipeline = test_pipeline(recipe)
+    parts = {
+        "model": dict(description),
+        "test_pipeline": pipeline,
+        "data": {"test": {"classes": list(classes), "pipeline": pipeline}},
+    }
+    return "\n".join(f"{name} = {pprint.pformat(value, width=110, sort_dicts=False)}" for name, value in parts.items())
+
+
+def test_pipeline(recipe: Preprocessing) -> list[dict[str, Any]]:
+    """The recipe as MMDetection 2.x writes it: the inverse of `zoo.preprocessing.mmdet_pipeline.parse_pipeline`."""
+    resize = next((step for step in recipe.steps if isinstance(step, Resize)), None)
+    outer: dict[str, Any] = {"type": "MultiScaleFlipAug", "flip": recipe.flip}
+    if resize is not None and resize.scale is not None:
+        outer["img_scale"] = list(resize.scale)
+    else:
+        outer["scale_factor"] = 1.0 if resize is None or resize.factor is None else resize.factor
+    steps = [*(transform(step) for step in recipe.steps), {"type": "Collect", "keys": ["img"]}]
+    load = {"type": "LoadImageFromFile"} | ({"to_float32": True} if recipe.float32 else {})
+    proposals = [] if recipe.proposals is None else [{"type": "LoadProposals", "num_max_proposals": recipe.proposals}]
+    return [load, *proposals, {**outer, "transforms": steps}]
+
+
+def transform(step: Step) -> dict[str, Any]:
+    """One step of a recipe as a transform of MMDetection 2.x."""
+    if isinstance(step, Resize):
+        backend = {} if step.backend == "opencv" else {"backend": step.backend}
+        return {"type": "Resize", "keep_ratio": step.keep_ratio, **backend}
+    if isinstance(step, Normalize):
+        n = step.normalization
+        return {"type": "Normalize", "mean": list(n.mean), "std": list(n.std), "to_rgb": n.to_rgb}
+    if isinstance(step, Pad):
+        fill: dict[str, Any] = {"pad_val": {"img": list(step.value)}} if any(step.value) else {}
+        if step.size is not None:
+            return {"type": "Pad", "size": list(step.size), **fill}
+        return {"type": "Pad", **({"pad_to_square": True} if step.square else {"size_divisor": step.divisor}), **fill}
+    mode = ["logical_or", step.bits] if step.bits is not None else ["size_divisor", step.divisor]
+    extra = {"test_pad_add_pix": step.add} if step.add else {}
+    norm = {"mean": list(step.value), "std": [1.0, 1.0, 1.0]}
+    return {"type": "RandomCenterCropPad", "test_mode": True, "test_pad_mode": mode, **extra, **norm, "crop_size": None}
+
+
+def publish(network: nn.Module, meta: Mapping[str, Any], folder: Path, name: str) -> Path:
+    """Write `NAME-HASH.pth`, HASH being the first 8 hex digits of the file's SHA-256. Returns its path."""
+    state = {key: value.detach().cpu().clone() for key, value in network.state_dict().items()}
+    part = folder / f".{name}.{os.getpid()}.part"
+    save(part, {"meta": dict(meta), "state_dict": state})
+    path = folder / f"{name}-{sha256(part.read_bytes()).hexdigest()[:8]}.pth"
+    os.replace(part, path)
+    return path
+
+
+def save(path: Path, content: Mapping[str, Any]) -> None:
+    """`torch.save`, so that `path` is the old file or the new one, never half of one."""
+    part = path.with_name(path.name + ".tmp")
+    torch.save(content, part)
+    os.replace(part, path)

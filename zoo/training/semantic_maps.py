@@ -1,0 +1,51 @@
+"""Classes of all pixels beside the pictures, for heads that segment whole pictures (HTC, SCNet, Panoptic FPN)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from zoo.errors import DataError, UsageError
+from zoo.models.criteria.segmentation import UNKNOWN
+
+
+@dataclass(frozen=True)
+class ClassMaps:
+    """A folder of grey PNG files named like the pictures, a class per pixel, 255 where it is unknown.
+
+    So are COCO's `stuffthingmaps`. classes: how many the network knows.
+    """
+
+    folder: Path
+    classes: int
+
+    def of(self, picture: str, size: tuple[int, int]) -> NDArray[np.uint8]:
+        """The classes (H, W) of a picture, by its file name. size: the picture's (h, w). Raises DataError."""
+        path = (self.folder / picture).with_suffix(".png")
+        found: Any = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+        if found is None:
+            raise DataError(f"{path} cannot be read; it should hold the classes of the pixels of {picture}.")
+        if found.dtype != np.uint8 or found.shape != size:
+            raise DataError(f"{path} is no grey 8-bit picture of {size[1]} x {size[0]} pixels, as {picture} is.")
+        known = found[found != UNKNOWN]
+        if known.size and known.max() >= self.classes:
+            raise DataError(f"{path} has class {known.max()}; the network knows 0 to {self.classes - 1}, and 255.")
+        classes: NDArray[np.uint8] = found
+        return classes
+
+
+def class_maps(folder: Path, architecture: Mapping[str, Any]) -> ClassMaps:
+    """The maps in a folder for a network. Raises UsageError where it does not segment, or there is no such folder."""
+    head = architecture.get("semantic_head") or architecture.get("roi_head", {}).get("semantic_head")
+    if not head:
+        raise UsageError(f"{architecture['type']} has no head that learns the classes of all pixels.")
+    if not folder.is_dir():
+        raise UsageError(f"{folder} is not a folder; it should hold a PNG file for each picture.")
+    stuff = head.get("num_stuff_classes")
+    return ClassMaps(folder, head["num_classes"] if stuff is None else head["num_things_classes"] + stuff)

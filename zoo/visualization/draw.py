@@ -1,0 +1,146 @@
+"""Detections drawn on a picture: boxes with labels, masks, and panoptic maps in colours."""
+
+from __future__ import annotations
+
+import colorsys
+import os
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from zoo.errors import ZooError
+from zoo.structures import INSTANCE, Detections
+from zoo.visualization.label_layout import Places, around, beside
+
+Picture = NDArray[np.uint8]
+Colour = tuple[int, int, int]
+
+OPACITY = 0.5
+FONT = cv2.FONT_HERSHEY_SIMPLEX
+SMALL = 32  # boxes with a shorter side have thin lines
+MARGIN = 2  # pixels beside a label's text
+
+
+def draw(
+    picture: Picture, detections: Detections, classes: Sequence[str] | None = None, score_thr: float = 0.3
+) -> Picture:
+    """A copy of `picture` (BGR uint8 (H, W, 3)) with the detections of at least `score_thr` on it.
+
+    classes: names by label, numbers without them. detections: in the picture's own pixels. A panoptic map takes the
+    place of boxes and masks. Where labels would cover each other, the better detection keeps its label.
+    """
+    canvas = picture.copy()
+    if detections.panoptic is not None:
+        draw_panoptic(canvas, detections.panoptic.cpu().numpy(), classes)
+        return canvas
+    chosen = detections[detections.scores >= score_thr].to("cpu")
+    labels = chosen.labels.tolist()
+    shades = [colour(label, number) for number, label in enumerate(labels)]
+    if chosen.masks is not None:
+        for number in chosen.masks.flatten(1).sum(1).argsort(descending=True).tolist():  # what is in front is smaller
+            tint(canvas, chosen.masks[number].numpy(), shades[number])
+    boxes = [(round(x1), round(y1), round(x2), round(y2)) for x1, y1, x2, y2 in chosen.boxes.tolist()]
+    for box, shade in reversed(list(zip(boxes, shades))):
+        draw_box(canvas, box, shade)
+    places = Places(canvas.shape[:2])
+    for box, score, label, shade in zip(boxes, chosen.scores.tolist(), labels, shades):
+        write(canvas, f"{name_of(label, classes)} {score:.2f}", shade, places, partial(around, box))
+    return canvas
+
+
+def draw_box(canvas: Picture, box: Sequence[int], shade: Colour) -> None:
+    """A rectangle (xyxy) with a thin dark edge, which keeps it visible where the picture has its colour."""
+    small = min(box[2] - box[0], box[3] - box[1]) < SMALL
+    thickness = max(1 if small else 2, round(max(canvas.shape[:2]) / 400) - small)
+    corners = (box[0], box[1]), (box[2], box[3])
+    cv2.rectangle(canvas, *corners, tuple(part // 4 for part in shade), thickness + 1, cv2.LINE_AA)
+    cv2.rectangle(canvas, *corners, shade, thickness, cv2.LINE_AA)
+
+
+def write(
+    canvas: Picture,
+    text: str,
+    shade: Colour,
+    places: Places,
+    corners: Callable[[int, int], Sequence[tuple[int, int]]],
+) -> None:
+    """Text on a filled background, at the first free of the corners for its width and height; none if all are taken."""
+    size = max(0.4, min(canvas.shape[:2]) / 1200)
+    (width, height), below = cv2.getTextSize(text, FONT, size, 1)
+    width, height = width + 2 * MARGIN, height + below
+    place = places.find(corners(width, height), width, height)
+    if place is None:
+        return
+    cv2.rectangle(canvas, place[:2], (place[2] - 1, place[3] - 1), shade, cv2.FILLED)
+    ink = (0, 0, 0) if luminance(shade) > 110 else (255, 255, 255)
+    cv2.putText(canvas, text, (place[0] + MARGIN, place[3] - below // 2 - 1), FONT, size, ink, 1, cv2.LINE_AA)
+
+
+def luminance(shade: Colour) -> float:
+    """How bright a BGR colour looks, 0 to 255 (ITU-R BT.601)."""
+    return 0.114 * shade[0] + 0.587 * shade[1] + 0.299 * shade[2]
+
+
+def tint(canvas: Picture, mask: NDArray[np.bool_], shade: Colour) -> None:
+    """Mix a colour into the pixels of a mask (H, W), and draw its outline; only its bounding box is touched."""
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    if not len(rows):
+        return
+    part = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    inside, region = mask[part], canvas[part]
+    region[inside] = (region[inside] * (1 - OPACITY) + np.array(shade) * OPACITY).astype(np.uint8)
+    outlines, _ = cv2.findContours(inside.astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
+    shifted = [outline + np.array([columns[0], rows[0]], outline.dtype) for outline in outlines]
+    cv2.drawContours(canvas, shifted, -1, shade, 1)
+
+
+def draw_panoptic(canvas: Picture, panoptic: NDArray[np.integer], classes: Sequence[str] | None = None) -> None:
+    """Tint every segment of a panoptic map (H, W), label + 1000 * instance, and name it; void stays as it is."""
+    segments, areas = np.unique(panoptic, return_counts=True)
+    void = len(classes) if classes is not None else None
+    shown = [s for s in segments[np.argsort(-areas)].tolist() if s >= 0 and s % INSTANCE != void]
+    shades = {segment: colour(segment % INSTANCE, segment // INSTANCE) for segment in shown}
+    for segment in shown:
+        tint(canvas, panoptic == segment, shades[segment])
+    places = Places(canvas.shape[:2])
+    for segment in shown:
+        corners = partial(beside, innermost(panoptic == segment))
+        write(canvas, name_of(segment % INSTANCE, classes), shades[segment], places, corners)
+
+
+def innermost(mask: NDArray[np.bool_]) -> tuple[int, int]:
+    """(x, y) of the pixel of a mask (H, W) that is farthest from its edge; the picture's border counts as one."""
+    distance = cv2.distanceTransform(np.pad(mask, 1).astype(np.uint8), cv2.DIST_L2, 3)
+    x, y = cv2.minMaxLoc(distance)[3]
+    return x - 1, y - 1
+
+
+def colour(label: int, instance: int = 0) -> Colour:
+    """BGR of a label: hues in steps of the golden ratio, so that neighbours differ.
+
+    Instances of a label differ a little in hue and brightness, so that their boxes and masks can be told apart.
+    """
+    step = (instance * 3) % 7
+    hue = (0.08 + label * 0.618034 + 0.012 * (step - 3) * (instance > 0)) % 1
+    red, green, blue = colorsys.hsv_to_rgb(hue, 0.75 if label % 2 else 0.95, 0.97 - 0.05 * step)
+    return round(255 * blue), round(255 * green), round(255 * red)
+
+
+def name_of(label: int, classes: Sequence[str] | None) -> str:
+    """A label's name, its number without one."""
+    return classes[label] if classes is not None and label < len(classes) else str(label)
+
+
+def save(picture: Picture, path: Path) -> None:
+    """Write a picture in the format of the file's suffix; the file appears only when it is whole."""
+    try:
+        content = cv2.imencode(path.suffix, picture)[1]
+    except cv2.error as error:
+        raise ZooError(f"{path}: there is no way to write a picture as '{path.suffix}'.") from error
+    part = path.with_name(path.name + ".part")
+    part.write_bytes(content.tobytes())
+    os.replace(part, path)
