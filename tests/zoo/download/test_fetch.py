@@ -18,16 +18,12 @@ def run(script):
 
 
 def test_importing_the_module_does_not_replace_the_function():
-    run(
-        "import zoo; from zoo.download.fetch import cached_path; assert callable(zoo.fetch), zoo.fetch"
-    )
+    run("import zoo; from zoo.download.fetch import cached_path; assert callable(zoo.fetch), zoo.fetch")
     run("import zoo.download.fetch; import zoo; assert callable(zoo.fetch)")
 
 
 def test_importing_the_package_imports_neither_torch_nor_requests():
-    run(
-        "import sys, zoo.download.fetch; assert not {'torch', 'requests', 'tqdm', 'yaml', 'numpy'} & set(sys.modules)"
-    )
+    run("import sys, zoo.download.fetch; assert not {'torch', 'requests', 'tqdm', 'yaml', 'numpy'} & set(sys.modules)")
 
 
 def test_a_name_or_alias_becomes_a_verified_file(own):
