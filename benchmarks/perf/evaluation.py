@@ -103,12 +103,12 @@ def discs(count: int) -> Tensor:
     return torch.from_numpy(np.stack([(y - cy) ** 2 + (x - cx) ** 2 < r**2 for (cy, cx), r in zip(centres, radii)]))
 
 
-def generate(pictures: int, detections: int) -> tuple[dict[str, Any], dict[int | str, Found]]:
+def generate(count: int, detections: int) -> tuple[dict[str, Any], dict[int | str, Found]]:
     """Annotations, and detections of which half lie near an object."""
     random = np.random.default_rng(0)
     annotations: list[dict[str, Any]] = []
     found: dict[int | str, Found] = {}
-    for image_id in range(1, pictures + 1):
+    for image_id in range(1, count + 1):
         boxes, labels = draw(random, int(random.integers(0, 15)))
         for box, label in zip(boxes.tolist(), labels.tolist()):
             x1, y1, x2, y2 = box

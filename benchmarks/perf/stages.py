@@ -66,11 +66,11 @@ class Scene:
 
     @classmethod
     def of(cls, size: tuple[int, int]) -> Scene:
-        """A generated picture whose input has this (h, w)."""
-        picture = pictures.generated(1, size)[0]
-        ours, theirs, _ = compare.networks(compare.Request(MODEL, ["torchvision"], [picture]))
-        images = torch.from_numpy(picture.transpose(2, 0, 1).copy())[None].float() / 64 - 2
-        return cls(ours, theirs.eval().network, picture, images, Frame.of_input(size))
+        """A generated source whose input has this (h, w)."""
+        source = pictures.generated(1, size)[0]
+        ours, theirs, _ = compare.networks(compare.Request(MODEL, ["torchvision"], [source]))
+        images = torch.from_numpy(source.transpose(2, 0, 1).copy())[None].float() / 64 - 2
+        return cls(ours, theirs.eval().network, source, images, Frame.of_input(size))
 
     def features(self) -> tuple[Tensor, ...]:
         """Our feature maps, finest first."""
@@ -146,20 +146,20 @@ def simply(work: Callable[..., Any], *args: Any) -> Way:
 
 
 def preprocess(scene: Scene) -> Ways:
-    """A picture of 480 x 640 to an input."""
-    picture = pictures.generated(1)[0]
+    """A source of 480 x 640 to an input."""
+    source = pictures.generated(1)[0]
     mean, std = np.array([123.675, 116.28, 103.53]), np.array([58.395, 57.12, 57.375])
     transform = GeneralizedRCNNTransform(800, 1333, (mean / 255).tolist(), (std / 255).tolist()).eval()
 
     def simple() -> Tensor:
-        image = (cv2.resize(picture, (1067, 800))[..., ::-1] - mean) / std
+        image = (cv2.resize(source, (1067, 800))[..., ::-1] - mean) / std
         image = np.pad(image, ((0, 0), (0, -1067 % 32), (0, 0)))
         return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))).float()
 
     def torchvision() -> Any:
-        return transform([torch.from_numpy(picture[..., ::-1].transpose(2, 0, 1).copy()).float() / 255])
+        return transform([torch.from_numpy(source[..., ::-1].transpose(2, 0, 1).copy()).float() / 255])
 
-    return {"ours": lambda: scene.ours.preprocess(picture), "simple": simple, "torchvision": torchvision}
+    return {"ours": lambda: scene.ours.preprocess(source), "simple": simple, "torchvision": torchvision}
 
 
 def network(scene: Scene) -> Ways:

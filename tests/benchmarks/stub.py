@@ -45,9 +45,9 @@ class StubDetector(nn.Module):
         self.calls = 0
         self.eval()
 
-    def preprocess(self, picture: np.ndarray) -> Sample:
-        height, width = picture.shape[:2]
-        image = torch.from_numpy(picture.transpose(2, 0, 1).astype(np.float32) / 255)
+    def preprocess(self, source: np.ndarray) -> Sample:
+        height, width = source.shape[:2]
+        image = torch.from_numpy(source.transpose(2, 0, 1).astype(np.float32) / 255)
         return Sample(image, (height, width), (1.0, 1.0), (height, width))
 
     def predict(self, images: Tensor, frames: Sequence[Frame], *args: Any) -> list[Detections]:

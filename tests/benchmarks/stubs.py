@@ -26,9 +26,9 @@ class ColourDetector(Detector):
     def __init__(self) -> None:
         nn.Module.__init__(self)  # there is no backbone
 
-    def preprocess(self, picture: Path | np.ndarray) -> Sample:
+    def preprocess(self, source: Path | np.ndarray) -> Sample:
         """RGB, twice as large."""
-        image = read_image(picture)
+        image = read_image(source)
         height, width = image.shape[:2]
         large = cv2.resize(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), (2 * width, 2 * height))
         tensor = torch.from_numpy(large.transpose(2, 0, 1).astype(np.float32))

@@ -36,11 +36,11 @@ def preprocessor(name: str | Preprocessing) -> Callable[[Picture], Sample]:
     return lambda picture: apply(recipe, read_image(picture))
 
 
-def read_image(picture: Picture) -> np.ndarray:
+def read_image(source: Picture) -> np.ndarray:
     """BGR uint8 (H, W, 3) from a file, or the array itself after a check. Raises UnreadableImage."""
-    if isinstance(picture, np.ndarray):
-        return _checked(picture)
-    path = Path(picture)
+    if isinstance(source, np.ndarray):
+        return _checked(source)
+    path = Path(source)
     try:
         content = np.fromfile(path, np.uint8)
     except OSError as error:

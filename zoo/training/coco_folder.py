@@ -22,15 +22,15 @@ LEAST_SIDE = 32  # the reference trains on no smaller picture
 class CocoFolder:
     """Pictures with objects of an annotation file.
 
-    annotations: a file such as `annotations/instances_train2017.json`. pictures: the folder of its file names.
+    annotations: a file such as `annotations/instances_train2017.json`. folder: where its file names are.
     Pictures without objects, or with a side below 32 pixels, are left out; so are boxes without area.
     classes: names in the annotations' order, which is the order of labels. sizes: (h, w) of each picture. maps: the
     classes of all pixels, where they are wanted.
     """
 
-    def __init__(self, annotations: Path, pictures: Path, masks: bool = False, maps: ClassMaps | None = None) -> None:
+    def __init__(self, annotations: Path, folder: Path, masks: bool = False, maps: ClassMaps | None = None) -> None:
         document = _read(annotations)
-        self.annotations, self.pictures, self.masks, self.maps = annotations, pictures, masks, maps
+        self.annotations, self.folder, self.masks, self.maps = annotations, folder, masks, maps
         self.classes = tuple(row["name"] for row in document["categories"])
         self.labels = {row["id"]: label for label, row in enumerate(document["categories"])}
         rows = defaultdict(list)
@@ -46,8 +46,8 @@ class CocoFolder:
     def _check(self) -> None:
         if not self.images:
             raise DataError(f"{self.annotations} has no picture with an object, so there is nothing to train on.")
-        if not self.pictures.is_dir():
-            raise DataError(f"{self.pictures} is not a folder; it should hold the pictures of {self.annotations}.")
+        if not self.folder.is_dir():
+            raise DataError(f"{self.folder} is not a folder; it should hold the pictures of {self.annotations}.")
         if self.masks and not all("segmentation" in row for rows in self.rows.values() for row in rows):
             raise DataError(f"{self.annotations}: an annotation lacks 'segmentation', which this network needs.")
 
@@ -57,7 +57,7 @@ class CocoFolder:
     def __getitem__(self, index: int) -> Annotated:
         """The picture and its objects. Raises UnreadableImage, DataError."""
         image = self.images[index]
-        pixels = read_image(self.pictures / image["file_name"])
+        pixels = read_image(self.folder / image["file_name"])
         rows = [row for row in self.rows[image["id"]] if not row.get("iscrowd")]
         crowds = [row for row in self.rows[image["id"]] if row.get("iscrowd")]
         labels = np.array([self.labels[row["category_id"]] for row in rows], np.int64)

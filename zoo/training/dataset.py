@@ -116,24 +116,24 @@ def input_size(recipe: Preprocessing) -> tuple[int, int]:
     return (step.scale[1], step.scale[0]) if step is not None and step.scale else (640, 640)
 
 
-def prepare(picture: Annotated, recipe: Preprocessing, augmentation: Augmentation, random: Generator) -> Prepared:
+def prepare(annotated: Annotated, recipe: Preprocessing, augmentation: Augmentation, random: Generator) -> Prepared:
     """Distort, resize, mirror, then normalise and pad in the recipe's order."""
     if augmentation.photometric:
-        picture = replace(picture, image=distort(picture.image, random))
-    size = picture.size
-    image: np.ndarray = picture.image
+        annotated = replace(annotated, image=distort(annotated.image, random))
+    size = annotated.size
+    image: np.ndarray = annotated.image
     for step in recipe.steps:
         if isinstance(step, Resize):
-            picture = resize(picture, chosen(step, augmentation, random))
+            annotated = resize(annotated, chosen(step, augmentation, random))
             if random.random() < augmentation.flip:
-                picture = flip(picture)
-            image, size = picture.image, picture.size
+                annotated = flip(annotated)
+            image, size = annotated.image, annotated.size
         elif isinstance(step, Normalize):
             image = normalize(image, step.normalization)
         elif isinstance(step, Pad):
             image = pad(step, image)
     tensor = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1), dtype=np.float32))
-    return Prepared(tensor, size, target_of(picture, (tensor.shape[1], tensor.shape[2])))
+    return Prepared(tensor, size, target_of(annotated, (tensor.shape[1], tensor.shape[2])))
 
 
 def chosen(step: Resize, augmentation: Augmentation, random: Generator) -> Resize:

@@ -94,10 +94,10 @@ def test_a_picture_that_resizing_leaves_nothing_of_is_refused():
 
 
 def test_normalization_subtracts_and_divides_in_the_networks_channel_order():
-    image = picture(8, 8)
+    source = picture(8, 8)
     norm = Normalization((10.0, 20.0, 30.0), (2.0, 4.0, 8.0), to_rgb=True)
-    got = preprocessor(Preprocessing((Normalize(norm),)))(image).image.numpy()
-    want = (image[..., ::-1].astype(np.float64) - [10, 20, 30]) / [2, 4, 8]
+    got = preprocessor(Preprocessing((Normalize(norm),)))(source).image.numpy()
+    want = (source[..., ::-1].astype(np.float64) - [10, 20, 30]) / [2, 4, 8]
     assert np.array_equal(got, want.transpose(2, 0, 1).astype(np.float32))
 
 
@@ -119,13 +119,13 @@ def test_raw_pixels_stay_as_they_are():
 
 @pytest.mark.parametrize("side", [96, 127, 128, 130, 255])
 def test_centred_padding_keeps_the_centre(side):
-    image = picture(side, side)
-    sample = preprocessor(Preprocessing((CenterPad(bits=127, value=(1.0, 2.0, 3.0)),), float32=True))(image)
+    source = picture(side, side)
+    sample = preprocessor(Preprocessing((CenterPad(bits=127, value=(1.0, 2.0, 3.0)),), float32=True))(source)
     padded = side | 127
     left, top = map(int, sample.offset)
     assert sample.image.shape == (3, padded, padded) and left == top == padded // 2 - side // 2
     inside = sample.image[:, top : top + side - 1, left : left + side - 1].numpy()
-    assert np.array_equal(inside, image[:-1, :-1].transpose(2, 0, 1).astype(np.float32))
+    assert np.array_equal(inside, source[:-1, :-1].transpose(2, 0, 1).astype(np.float32))
 
 
 def test_a_number_as_padding_fills_the_first_channel_only_as_in_mmcv():

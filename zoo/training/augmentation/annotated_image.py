@@ -44,7 +44,7 @@ class Annotated:
 
 
 def clip(boxes: NDArray[np.float32], height: int, width: int) -> NDArray[np.float32]:
-    """Boxes (M, 4) cut at the borders of a picture."""
+    """Boxes (M, 4) cut at the borders of a annotated."""
     limits = np.array([width, height, width, height], np.float32)
     clipped: NDArray[np.float32] = np.clip(boxes, 0, limits)
     return clipped

@@ -10,14 +10,14 @@ from numpy.typing import NDArray
 from zoo.training.augmentation.annotated_image import Annotated
 
 
-def flip(picture: Annotated) -> Annotated:
+def flip(annotated: Annotated) -> Annotated:
     """The mirror image."""
-    width = picture.size[1]
-    masks = None if picture.masks is None else np.ascontiguousarray(picture.masks[:, :, ::-1])
-    ignored = None if picture.ignored is None else flip_boxes(picture.ignored, width)
-    semantic = None if picture.semantic is None else np.ascontiguousarray(picture.semantic[:, ::-1])
-    image, boxes = np.ascontiguousarray(picture.image[:, ::-1]), flip_boxes(picture.boxes, width)
-    return replace(picture, image=image, boxes=boxes, masks=masks, ignored=ignored, semantic=semantic)
+    width = annotated.size[1]
+    masks = None if annotated.masks is None else np.ascontiguousarray(annotated.masks[:, :, ::-1])
+    ignored = None if annotated.ignored is None else flip_boxes(annotated.ignored, width)
+    semantic = None if annotated.semantic is None else np.ascontiguousarray(annotated.semantic[:, ::-1])
+    image, boxes = np.ascontiguousarray(annotated.image[:, ::-1]), flip_boxes(annotated.boxes, width)
+    return replace(annotated, image=image, boxes=boxes, masks=masks, ignored=ignored, semantic=semantic)
 
 
 def flip_boxes(boxes: NDArray[np.float32], width: int) -> NDArray[np.float32]:

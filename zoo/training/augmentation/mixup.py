@@ -15,7 +15,7 @@ from zoo.training.augmentation.resize import resize_to
 RATIOS = (0.5, 1.5)
 
 
-def mixup(picture: Annotated, other: Annotated, size: tuple[int, int], random: Generator) -> Annotated:
+def mixup(annotated: Annotated, other: Annotated, size: tuple[int, int], random: Generator) -> Annotated:
     """The mean of `picture` and a second one, with the objects of both.
 
     The second is fitted into `size` (h, w) on grey, then resized by 0.5 to 1.5, mirrored every other time, and cut or
@@ -26,10 +26,10 @@ def mixup(picture: Annotated, other: Annotated, size: tuple[int, int], random: G
     second = resize_to(second, (int(size[1] * ratio), int(size[0] * ratio)))
     if random.random() < 0.5:
         second = flip(second)
-    height, width = picture.size
+    height, width = annotated.size
     h, w = second.size
     x, y = (int(random.integers(0, max(a - b, 0) + 1)) for a, b in ((w, width), (h, height)))
-    return average(picture, place(second, (-x, -y), (height, width)))
+    return average(annotated, place(second, (-x, -y), (height, width)))
 
 
 def average(first: Annotated, second: Annotated) -> Annotated:
