@@ -1,6 +1,6 @@
 """Datasets, each a reader of the native folder layout together with its metric.
 
-    dataset = open_dataset("coco_2017", "data/coco", Request(classes=..., measures=("box", "mask")))
+    dataset = open_dataset("coco_2017", "data/coco", MetricConfig(classes=..., measures=("box", "mask")))
     dataset.images      -> list of Image(id, path), in the dataset's order
     dataset.classes, dataset.category_ids -> name and the dataset's own number of each label
     dataset.evaluate({image_id: Found, ...}) -> {"box_ap": 0.374, ...}
@@ -18,7 +18,7 @@ from typing import Protocol
 
 from benchmarks.datasets.files import DatasetError, UnknownDataset
 from benchmarks.datasets.predictions import Predictions, compact
-from benchmarks.datasets.request import ENGINES, PROTOCOLS, DatasetImage, Request
+from benchmarks.datasets.request import ENGINES, PROTOCOLS, DatasetImage, MetricConfig
 
 __all__ = [
     "ENGINES",
@@ -27,7 +27,7 @@ __all__ = [
     "DatasetError",
     "Found",
     "Image",
-    "Request",
+    "MetricConfig",
     "UnknownDataset",
     "compact",
     "open_dataset",
@@ -52,11 +52,11 @@ class Dataset(Protocol):
         ...
 
 
-def open_dataset(name: str, root: Path | str, request: Request | None = None) -> Dataset:
+def open_dataset(name: str, root: Path | str, request: MetricConfig | None = None) -> Dataset:
     """The dataset called `name` in the folder `root`.
 
     Raises UnknownDataset, or DatasetError where a file is missing or is not what the layout says.
     """
     from benchmarks.datasets.catalog import spec
 
-    return spec(name).open(Path(root), request or Request())
+    return spec(name).open(Path(root), request or MetricConfig())
