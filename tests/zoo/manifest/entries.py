@@ -2,7 +2,7 @@
 
     python -m tests.zoo.manifest.entries    # after a change that is meant; git diff shows which entries changed
 
-An entry's digest covers its published facts, not the hosts (urls) and the manifest that states it.
+An entry's digest covers its published facts: not the hosts, not prose such as notes, not the manifest that states it.
 """
 
 from __future__ import annotations
@@ -13,24 +13,27 @@ from pathlib import Path
 from typing import Any
 
 from zoo.manifest import api
-from zoo.manifest.entry import Backbone, Checkpoint, Entry
+from zoo.manifest.entry import Backbone, Checkpoint, Dataset, Entry
 from zoo.manifest.formatting import plain
 
 FILE = Path(__file__).with_name("entry_digests.json")
 FACTS = (
     "name aliases family architecture normalization preprocessing dataset tasks metrics training speed paper license "
-    "notes origin config receptive_fields parameters"
+    "origin config receptive_fields parameters"
 )
 
 
 def digests() -> dict[str, str]:
-    """`kind name` -> digest, for every model, backbone, component, architecture, data set and recipe."""
+    """`kind name` -> digest, for every model, backbone, component, architecture, dataset and recipe."""
     known = api.catalog()
     facts = {f"model {name}": entry_facts(api.get(name)) for name in known.models}
     facts |= {f"backbone {name}": without_hosts(known.backbone(name), "url") for name in known.backbones}
     facts |= {f"base {name}": known.base(name) for name in known.bases}
-    facts |= {f"dataset {name}": plain(known.dataset(name)) for name in known.datasets}
-    facts |= {f"recipe {name}": known.recipes[name].value for name in known.recipes}
+    facts |= {f"dataset {name}": dataset_facts(known.dataset(name)) for name in known.datasets}
+    facts |= {
+        f"recipe {name}": {k: v for k, v in known.recipes[name].value.items() if k != "description"}
+        for name in known.recipes
+    }
     return {key: digest(value) for key, value in sorted(facts.items())}
 
 
@@ -42,9 +45,13 @@ def entry_facts(entry: Entry) -> dict[str, Any]:
     return facts
 
 
+def dataset_facts(value: Dataset) -> list[Any]:
+    return [value.name, value.classes, value.stuff_classes, plain(value.splits)]
+
+
 def without_hosts(value: Checkpoint | Backbone, *keep: str) -> dict[str, Any]:
     if isinstance(value, Backbone):
-        return {key: plain(getattr(value, key)) for key in ("key", *keep, "source", "normalization", "sha256", "note")}
+        return {key: plain(getattr(value, key)) for key in ("key", *keep, "source", "normalization", "sha256")}
     file = value.file.name if value.file else None
     return {"path": value.path, "sha256": value.sha256, "md5": value.md5, "format": value.format, "file": file}
 
