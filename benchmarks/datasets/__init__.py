@@ -12,10 +12,8 @@ Numbers are shares from 0 to 1. Every error names the file that was expected.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Protocol
-
+from benchmarks.datasets.catalog import open_dataset
+from benchmarks.datasets.dataset import Dataset
 from benchmarks.datasets.files import DatasetError, UnknownDataset
 from benchmarks.datasets.predictions import Found, compact
 from benchmarks.datasets.request import ENGINES, PROTOCOLS, Picture, Request
@@ -32,31 +30,3 @@ __all__ = [
     "compact",
     "open_dataset",
 ]
-
-
-class Dataset(Protocol):
-    """What every reader offers."""
-
-    name: str
-    root: Path
-    classes: tuple[str, ...]
-    category_ids: list[int]
-    images: list[Picture]
-
-    def truth_files(self) -> list[Path]:
-        """Files with the truth of single pictures, which are read only when a picture is evaluated; often none."""
-        ...
-
-    def evaluate(self, found: Mapping[int | str, Found]) -> dict[str, float]:
-        """The data set's metric over the pictures in `found`: numbers by name, 0 to 1."""
-        ...
-
-
-def open_dataset(name: str, root: Path | str, request: Request | None = None) -> Dataset:
-    """The data set called `name` in the folder `root`.
-
-    Raises UnknownDataset, or DatasetError where a file is missing or is not what the layout says.
-    """
-    from benchmarks.datasets.catalog import spec
-
-    return spec(name).open(Path(root), request or Request())

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from zoo.coco_format.results import encode_masks, to_results
 from zoo.models.detectors.base import Detector
-from zoo.preprocessing.preprocess import preprocessor
+from zoo.preprocessing.preprocess import make_preprocessor
 from zoo.preprocessing.recipe import Preprocessing
 
 KEYS = ("mAP", "mAP_50", "mAP_75", "mAP_s", "mAP_m", "mAP_l")
@@ -46,7 +46,7 @@ def detected(
     network: Detector, recipe: Preprocessing, truth: COCO, image: dict[str, Any], pictures: Path
 ) -> list[dict[str, Any]]:
     """One picture's detections as COCO results."""
-    sample = preprocessor(recipe)(pictures / image["file_name"])
+    sample = make_preprocessor(recipe)(pictures / image["file_name"])
     home: Tensor = next(network.parameters())
     found = network.detect_sample(sample, home)
     categories = [row["id"] for row in truth.dataset["categories"]]
