@@ -13,13 +13,13 @@ from zoo.models.detectors.base import Detector
 
 if TYPE_CHECKING:
     from zoo.checkpoint import Checkpoint
-    from zoo.preprocessing.preprocess import Picture
+    from zoo.preprocessing.preprocess import ImageSource
     from zoo.preprocessing.recipe import Preprocessing
     from zoo.structures import Sample
 
 
 def build(name_or_spec: str | Mapping[str, Any]) -> Detector:
-    """A network, freshly initialised, in eval mode.
+    """A network, freshly initialized, in eval mode.
 
     name_or_spec: the name of a model or of an architecture, or a description `{type: ..., backbone: ...}` (also as
     `{model: {...}, train_cfg: ...}`). Raises UnknownModel, BuildError.
@@ -36,7 +36,7 @@ def build(name_or_spec: str | Mapping[str, Any]) -> Detector:
     return model
 
 
-def preprocessor(name: str | Preprocessing) -> Callable[[Picture], Sample]:
+def preprocessor(name: str | Preprocessing) -> Callable[[ImageSource], Sample]:
     """A function from an image (path, or BGR uint8 array (H, W, 3)) to the input of the model `name`.
 
     name: a model, an alias, an architecture, or a recipe. Raises UnknownModel. The result raises UnreadableImage.

@@ -21,7 +21,7 @@ from zoo.models.detectors.base import Detector
 
 DEFAULT_DATASET = "coco_2017"
 
-# A model's task -> what a data set is evaluated for.
+# A model's task -> what a dataset is evaluated for.
 TASK_MEASURES = {
     "object detection": "box",
     "instance segmentation": "mask",
@@ -35,7 +35,7 @@ MEASURES = tuple(TASK_MEASURES.values())
 class Plan:
     """What to evaluate and how; None stands for what the model was published for.
 
-    data: the data set's folder. measures: some of MEASURES. limit: the first pictures only. device, batch_size and
+    data: the dataset's folder. measures: some of MEASURES. limit: the first images only. device, batch_size and
     workers: as in `accuracy.measure`. results_json: where to write the detections in COCO's format.
     """
 
@@ -79,7 +79,7 @@ def evaluate(name: str, plan: Plan | None = None, progress: bool | None = None) 
     if result is None:
         return None
     if plan.results_json is not None:
-        measure.write_results(opened, result.found, plan.results_json)
+        measure.write_results(opened, result.predictions, plan.results_json)
     with environment.full_precision():  # as `accuracy.measure` ran
         ran_on = environment.describe(plan.device)
     return Record(
@@ -141,7 +141,7 @@ def guess(model: Detector) -> tuple[list[str], Sequence[str] | None]:
 
 
 def request_of(plan: Plan, chosen: Spec, measures: Sequence[str], classes: Sequence[str] | None) -> Request:
-    """What to ask of a data set. measures, classes: what the model can be evaluated for, and its class names."""
+    """What to ask of a dataset. measures, classes: what the model can be evaluated for, and its class names."""
     asked = plan.measures or tuple(measure for measure in measures if measure in chosen.measures)
     if not asked:
         raise UsageError(f"{chosen.name} has no metric for {' and '.join(measures)}, only for {chosen.measures[0]}.")
@@ -158,7 +158,7 @@ def describe(plan: Plan, chosen: Spec, request: Request, result: measure.Accurac
     return {
         "dataset": chosen.name,
         "split": plan.split or chosen.split,
-        "pictures": result.pictures,
+        "images": result.images,
         "limit": plan.limit,
         "measures": list(request.measures),
         "metric": chosen.metric,
@@ -169,7 +169,7 @@ def describe(plan: Plan, chosen: Spec, request: Request, result: measure.Accurac
 
 
 def comparison(record: Record) -> list[dict[str, Any]]:
-    """Published beside measured, for a model of the zoo; the record says which weights and how many pictures."""
+    """Published beside measured, for a model of the zoo; the record says which weights and how many images."""
     try:
         entry = zoo.get(record.model)
     except UnknownModel:

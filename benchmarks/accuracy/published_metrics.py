@@ -48,7 +48,7 @@ def reading(metric: str, entry: Entry) -> Reading:
 
 
 def published(entry: Entry, dataset: str, split: str) -> Mapping[str, float]:
-    """What was published about a model for a part of a data set; nothing for other pictures than those."""
+    """What was published about a model for a part of a dataset; nothing for other images than those."""
     chosen = DATASETS.get(dataset)
     at_home = chosen is not None and dataset == entry.dataset and split == chosen.split
     return entry.metrics.get(chosen.published, {}) if chosen and at_home else {}
@@ -61,9 +61,9 @@ def compare(entry: Entry, parameters: Mapping[str, Any], metrics: Mapping[str, f
     """
     rows = []
     for name, value in published(entry, parameters.get("dataset", ""), parameters.get("split", "")).items():
-        found = reading(name, entry)
-        if metrics.get(found.measured, -1) >= 0:
-            points = 100 * metrics[found.measured]
+        predictions = reading(name, entry)
+        if metrics.get(predictions.measured, -1) >= 0:
+            points = 100 * metrics[predictions.measured]
             numbers = {"published": value, "measured": points, "difference": points - value}
-            rows.append({"metric": found.measured, **numbers, "read as": found.text})
+            rows.append({"metric": predictions.measured, **numbers, "read as": predictions.text})
     return rows

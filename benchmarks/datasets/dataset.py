@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
-from benchmarks.datasets.predictions import Found
-from benchmarks.datasets.request import Picture
+from benchmarks.datasets.predictions import Predictions
+from benchmarks.datasets.request import DatasetImage
 
 
 class Dataset(Protocol):
@@ -17,12 +17,12 @@ class Dataset(Protocol):
     root: Path
     classes: tuple[str, ...]
     category_ids: list[int]
-    images: list[Picture]
+    images: list[DatasetImage]
 
     def truth_files(self) -> list[Path]:
-        """Files with the truth of single pictures, which are read only when a picture is evaluated; often none."""
+        """Files with the ground truth of single images, which are read only when an image is evaluated; often none."""
         ...
 
-    def evaluate(self, found: Mapping[int | str, Found]) -> dict[str, float]:
-        """The data set's metric over the pictures in `found`: numbers by name, 0 to 1."""
+    def evaluate(self, predictions: Mapping[int | str, Predictions]) -> dict[str, float]:
+        """The dataset's metric over the images in `predictions`: numbers by name, 0 to 1."""
         ...

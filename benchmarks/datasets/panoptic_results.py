@@ -1,4 +1,4 @@
-"""Panoptic results in COCO's format: a JSON document, and beside it a folder of PNGs whose colours are segment ids."""
+"""Panoptic results in COCO's format: a JSON document, and beside it a folder of PNGs whose colors are segment ids."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ def require_empty(path: Path) -> None:
         raise UsageError(f"{folder} is not empty; panoptic results go into a folder of their own.")
 
 
-def write_picture(ids: NDArray[np.int64], kinds: Mapping[int, int], path: Path) -> list[dict[str, Any]]:
-    """Write one picture's PNG, with segments numbered from 1 and void 0; returns its `segments_info`.
+def write_image(ids: NDArray[np.int64], kinds: Mapping[int, int], path: Path) -> list[dict[str, Any]]:
+    """Write one image's PNG, with segments numbered from 1 and void 0; returns its `segments_info`.
 
     ids: (H, W) segment ids or VOID. kinds: category id of each segment.
     """
     present, numbered = np.unique(np.append(ids, VOID), return_inverse=True)
     numbers = numbered[:-1].reshape(ids.shape)  # VOID, the smallest, becomes 0
-    colours = np.stack([numbers >> 16, numbers >> 8 & 255, numbers & 255], axis=-1).astype(np.uint8)  # BGR
-    if not cv2.imwrite(str(path), colours):
+    colors = np.stack([numbers >> 16, numbers >> 8 & 255, numbers & 255], axis=-1).astype(np.uint8)  # BGR
+    if not cv2.imwrite(str(path), colors):
         raise ZooError(f"{path} cannot be written.")
     areas = np.bincount(numbers.reshape(-1), minlength=len(present))
     return [

@@ -89,8 +89,8 @@ class Loaded:
         model, device = self.workload.model, self.workload.device
         with torch.inference_mode():
             for batch in self.batches:
-                frames = [sample.frame for sample in batch.samples]
-                [found.to("cpu") for found in model.predict(batch.images.to(device), frames)]
+                geometries = [sample.geometry for sample in batch.samples]
+                [found.to("cpu") for found in model.predict(batch.images.to(device), geometries)]
         return len(self.batches)
 
     def under(self, name: str) -> int:

@@ -16,7 +16,7 @@ from benchmarks.results.selection import accuracies, memory_mib, newest, percent
 if TYPE_CHECKING:
     from zoo.manifest.api import Entry
 
-# Task -> the metrics that data sets have for it, the usual one first.
+# Task -> the metrics that datasets have for it, the usual one first.
 METRICS_OF_TASK = {
     "object detection": ("box_ap", "map_50"),
     "instance segmentation": ("mask_ap",),
@@ -29,7 +29,7 @@ METRICS_OF_TASK = {
 class Candidate:
     """One model with the numbers that count.
 
-    ap: published, in percent, or measured. latency_ms: of one picture. memory_mib: at inference, None where unknown.
+    ap: published, in percent, or measured. latency_ms: of one image. memory_mib: at inference, None where unknown.
     source: "measured" or "published". hardware: that the latency belongs to. remark: what a reader must know about the
     numbers. reason: why it is recommended.
     """
@@ -135,7 +135,7 @@ def measured(
 ) -> list[Candidate]:
     """Candidates from plain inference records, the newest of each model and device.
 
-    Their accuracy is the measured one, where there is a record of it on the whole data set, else the published one.
+    Their accuracy is the measured one, where there is a record of it on the whole dataset, else the published one.
     """
     known, accuracy = {entry.name: entry for entry in entries}, accuracies(records, entries)
     by_device: dict[str, list[Record]] = {}
@@ -176,7 +176,7 @@ def is_one_of(device: str, names: Sequence[str] | None) -> bool:
 
 
 def published(entries: Sequence[Entry], metric: str, hardware: str | None = None) -> list[Candidate]:
-    """Candidates from published numbers for single pictures. hardware: such as V100."""
+    """Candidates from published numbers for single images. hardware: such as V100."""
     found = []
     for entry in entries:
         ap = entry.metric(metric)

@@ -1,4 +1,4 @@
-"""One detector in several implementations, in turns: same pictures, same protocol, same weights where possible."""
+"""One detector in several implementations, in turns: same images, same protocol, same weights where possible."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from benchmarks.speed.peers import rivals
 from benchmarks.speed.peers.external import ExternalWorkload, PeerError
 from benchmarks.speed.peers.rivals import NoCounterpart
 from benchmarks.speed.protocols import Measurement, interleaved
-from benchmarks.speed.workload import DetectorWorkload, Picture, Workload
+from benchmarks.speed.workload import DetectorWorkload, ImageSource, Workload
 from benchmarks.system import environment
 from zoo.checkpoint import Checkpoint, load_into
 from zoo.errors import MismatchedCheckpoint
@@ -41,7 +41,7 @@ class Request:
 
     name: str
     against: Sequence[str]
-    pictures: Sequence[Picture]
+    images: Sequence[ImageSource]
     pythons: Mapping[str, str] = field(default_factory=dict)
     weights: Path | None = None
     setting: Setting = field(default_factory=Setting)
@@ -133,7 +133,7 @@ def filled(theirs: Any, weights: Path) -> Any:
 
 def own(model: Any, request: Request, options: Options, weights: str) -> Contestant:
     """Our network with options."""
-    workload = inference.workload_of(model.to(request.setting.device), request.pictures, request.setting, options)
+    workload = inference.workload_of(model.to(request.setting.device), request.images, request.setting, options)
     facts = {
         "version": environment.libraries().get("detection-zoo"),
         "commit": environment.commit(),
@@ -160,18 +160,18 @@ def torchvision_rival(request: Request, model: Any, weights: str) -> Contestant:
         "precision": "fp32",
         "differences": SAME if request.name.startswith("torchvision/") else "same inputs; " + OTHERWISE,
     }
-    return Contestant(DetectorWorkload(model.to(device), request.pictures, device, request.setting.batch), facts)
+    return Contestant(DetectorWorkload(model.to(device), request.images, device, request.setting.batch), facts)
 
 
 @contextmanager
 def external_rival(request: Request, peer: str) -> Iterator[Contestant]:
-    """A rival in the user's own environment, on the same pictures as files. Raises PeerError if it does not start."""
+    """A rival in the user's own environment, on the same images as files. Raises PeerError if it does not start."""
     if peer not in request.pythons:
         raise PeerError(f"not measured: say --python {peer}=PATH of a Python that has it.")
     setting, config, python = request.setting, rivals.counterpart(request.name, peer), request.pythons[peer]
     weights = str(request.weights.resolve()) if request.weights else None
     with TemporaryDirectory() as folder:
-        files = as_files(request.pictures, Path(folder))
+        files = as_files(request.images, Path(folder))
         workload = ExternalWorkload(peer, python, config, files, setting.device, weights, setting.threads)
         try:
             facts = {name: workload.facts.get(name) for name in WORKER_FACTS}
@@ -184,20 +184,20 @@ def external_rival(request: Request, peer: str) -> Iterator[Contestant]:
             workload.close()
 
 
-def as_files(pictures: Sequence[Picture], folder: Path) -> list[Path]:
-    """The pictures as files; arrays are written without loss."""
+def as_files(images: Sequence[ImageSource], folder: Path) -> list[Path]:
+    """The images as files; arrays are written without loss."""
     files = []
-    for i, picture in enumerate(pictures):
-        if isinstance(picture, np.ndarray):
+    for i, image in enumerate(images):
+        if isinstance(image, np.ndarray):
             files.append(folder / f"{i}.png")
-            cv2.imwrite(str(files[-1]), picture)
+            cv2.imwrite(str(files[-1]), image)
         else:
-            files.append(Path(picture))
+            files.append(Path(image))
     return files
 
 
 def detections(workload: Workload, batches: int = 4) -> list[Any]:
-    """What is found in the first pictures."""
+    """What is found in the first images."""
     return [found for i in range(min(batches, len(workload))) for found in workload.compute(workload.load(i))]
 
 

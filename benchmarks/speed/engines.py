@@ -12,7 +12,7 @@ from benchmarks.speed import targets
 from benchmarks.speed.targets import Subject
 from zoo.errors import UsageError
 
-# The picture that a graph is traced with; its size does not matter for graphs of free size.
+# The image that a graph is traced with; its size does not matter for graphs of free size.
 EXAMPLE = (480, 640)
 SUFFIX = ".onnx"
 

@@ -65,7 +65,7 @@ def by_name(name: str) -> Subject:
 
 
 def randomly(name: str) -> Subject:
-    """A freshly initialised network, the same at every call."""
+    """A freshly initialized network, the same at every call."""
     from zoo.manifest.api import version
 
     def load() -> Detector:

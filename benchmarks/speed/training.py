@@ -26,7 +26,7 @@ from benchmarks.system.timing import summary
 from zoo.errors import UsageError
 from zoo.manifest import api
 from zoo.training import distributed, initial_weights, recipe
-from zoo.training.augmentation.annotated_image import Annotated
+from zoo.training.augmentation.annotated_image import AnnotatedImage
 from zoo.training.coco_folder import CocoFolder, find
 from zoo.training.dataset import TrainingSet
 from zoo.training.distributed import Place
@@ -56,7 +56,7 @@ PROTOCOLS = {
 
 @dataclass(frozen=True)
 class Setting:
-    """How to measure. data: a folder in COCO's layout, None for generated pictures. batch: per process.
+    """How to measure. data: a folder in COCO's layout, None for generated images. batch: per process.
 
     overrides: `iterations`, `skipped` or `prepared`, where they should not be the protocol's. weights: `random`, or
     `published` for those of the zoo.
@@ -74,7 +74,7 @@ class Setting:
 
 
 class Generated:
-    """Pictures of COCO's most frequent sizes with seven objects each, in place of a folder.
+    """Images of COCO's most frequent sizes with seven objects each, in place of a folder.
 
     classes: names; masks: whether objects have them.
     """
@@ -86,7 +86,7 @@ class Generated:
     def __len__(self) -> int:
         return len(self.sizes)
 
-    def __getitem__(self, index: int) -> Annotated:
+    def __getitem__(self, index: int) -> AnnotatedImage:
         """Always the same for an index."""
         random, (height, width) = np.random.RandomState(index), self.sizes[index]
         corner = random.uniform(0, 0.6, (7, 2)) * (width, height)
@@ -95,7 +95,7 @@ class Generated:
         labels = random.randint(0, len(self.classes), 7).astype(np.int64)
         masks = np.stack([filled(box, height, width) for box in boxes]) if self.masks else None
         image = images.draw(random, height, width)
-        return Annotated(image, boxes, labels, masks, np.zeros((0, 4), np.float32)).clipped()
+        return AnnotatedImage(image, boxes, labels, masks, np.zeros((0, 4), np.float32)).clipped()
 
 
 def filled(box: np.ndarray, height: int, width: int) -> np.ndarray:
@@ -173,7 +173,7 @@ def make_run(name: str, setting: Setting, protocol: Protocol, place: Place) -> R
     plan = Plan(
         name=name,
         annotations=Path(),
-        pictures=Path(),
+        images=Path(),
         out=Path(),
         start=setting.weights,
         batch=setting.batch,
@@ -186,24 +186,24 @@ def make_run(name: str, setting: Setting, protocol: Protocol, place: Place) -> R
     if isinstance(run, Prepared):
         run.batches_made = protocol.prepared
     if setting.weights != "random":
-        run.initialise(description)
+        run.initialize(description)
     run.prepare()
     return run
 
 
 def endless(run: Run) -> Iterator[Step]:
-    """Steps without end: a small data set is gone through as often as needed."""
+    """Steps without end: a small dataset is gone through as often as needed."""
     run.total = 2**60
     return run.steps()
 
 
 def numbers(steps: Sequence[Step], run: Run) -> dict[str, Any]:
-    """Seconds per iteration, pictures per second over all processes, and where the time went."""
+    """Seconds per iteration, images per second over all processes, and where the time went."""
     seconds, waited = [step.seconds for step in steps], [step.data_seconds for step in steps]
-    pictures_at_once = run.plan.batch * run.plan.accumulate * run.place.world
+    images_at_once = run.plan.batch * run.plan.accumulate * run.place.world
     return {
         "iteration_s": fmean(seconds),
-        "images_per_second": pictures_at_once / fmean(seconds),
+        "images_per_second": images_at_once / fmean(seconds),
         "data_s": fmean(waited),
         "compute_s": fmean(seconds) - fmean(waited),
         **summary(seconds, "iteration_ms"),
@@ -240,7 +240,7 @@ def describe(protocol: Protocol, setting: Setting, run: Run) -> dict[str, Any]:
         "precision": setting.precision,
         "workers": setting.workers,
         "weights": setting.weights,
-        "pictures": f"{len(run.data)} generated" if setting.data is None else f"{len(run.data)} from {setting.data}",
+        "images": f"{len(run.data)} generated" if setting.data is None else f"{len(run.data)} from {setting.data}",
         "optimizer": run.recipe.optimizer,
         "learning_rate": run.recipe.learning_rate,
     }

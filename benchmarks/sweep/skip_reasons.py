@@ -51,7 +51,7 @@ def without_reference(model: str) -> str | None:
 
 
 def without_data(row: Row) -> str | None:
-    """The first file or folder of the data set's layout that is not there."""
+    """The first file or folder of the dataset's layout that is not there."""
     from benchmarks.datasets.catalog import spec
 
     given = options(row)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from zoo.errors import UsageError
 
-SYNCHRONISED = ("SyncBN", "MMSyncBN", "NaiveSyncBN")
+SYNCHRONIZED = ("SyncBN", "MMSyncBN", "NaiveSyncBN")
 
 
 class Place(NamedTuple):
@@ -81,11 +81,11 @@ def spread(network: nn.Module, place: Place) -> nn.Module:
     return nn.parallel.DistributedDataParallel(losses, device_ids=ids, find_unused_parameters=True)
 
 
-def synchronise_norms(network: nn.Module, description: Mapping[str, Any], place: Place) -> None:
+def synchronize_norms(network: nn.Module, description: Mapping[str, Any], place: Place) -> None:
     """Make batch norm share its statistics in the parts whose description says SyncBN; in place."""
     if place.world == 1:
         return
-    parts = [name for name, part in description.items() if isinstance(part, Mapping) and says_synchronised(part)]
+    parts = [name for name, part in description.items() if isinstance(part, Mapping) and says_synchronized(part)]
     if parts and place.device.type != "cuda":
         print("zoo: SyncBN needs GPUs; each process keeps statistics of its own.", file=sys.stderr)
         return
@@ -93,11 +93,11 @@ def synchronise_norms(network: nn.Module, description: Mapping[str, Any], place:
         setattr(network, name, nn.SyncBatchNorm.convert_sync_batchnorm(getattr(network, name)))
 
 
-def says_synchronised(part: Any) -> bool:
-    """Whether any norm in a description is a synchronised one."""
+def says_synchronized(part: Any) -> bool:
+    """Whether any norm in a description is a synchronized one."""
     if isinstance(part, Mapping):
-        return part.get("type") in SYNCHRONISED or any(says_synchronised(value) for value in part.values())
-    return isinstance(part, list) and any(says_synchronised(value) for value in part)
+        return part.get("type") in SYNCHRONIZED or any(says_synchronized(value) for value in part.values())
+    return isinstance(part, list) and any(says_synchronized(value) for value in part)
 
 
 def gathered(value: Any, place: Place) -> list[Any]:

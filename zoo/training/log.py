@@ -13,7 +13,7 @@ import torch
 
 
 class Step(NamedTuple):
-    """One step of the optimiser. losses: by name, `loss` is their sum. data_seconds: waiting for pictures."""
+    """One step of the optimizer. losses: by name, `loss` is their sum. data_seconds: waiting for images."""
 
     epoch: int
     iteration: int

@@ -29,8 +29,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--python", action="append", default=[], metavar="PEER=PATH", help="a Python that has detectron2 or mmdet")
     add("--weights", metavar="FILE", help="a checkpoint that all of them read")
     add("--set", action="append", default=[], metavar="KEY=VALUE", help="a parameter of the protocol; recorded")
-    add("--images", metavar="DIR", help="folder of pictures; default: generated ones")
-    add("--limit", type=positive, help="at most so many pictures")
+    add("--images", metavar="DIR", help="folder of images; default: generated ones")
+    add("--limit", type=positive, help="at most so many images")
     add("--device", default="cpu", help="cpu, cuda ... (%(default)s)")
     add("--threads", type=positive, help="PyTorch threads")
     add("--results", metavar="FILE", help="result store (default: $ZOO_RESULTS, else results.db)")
@@ -40,11 +40,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Measure in turns, store and print."""
-    photos, _ = inference.choose_pictures(args)
+    photos, _ = inference.choose_images(args)
     request = Request(
         name=args.name,
         against=[peer.strip() for peer in args.against.split(",")],
-        pictures=photos,
+        images=photos,
         pythons=dict(inference.key_value(text, "--python") for text in args.python),
         weights=existing(args.weights),
         setting=Setting(

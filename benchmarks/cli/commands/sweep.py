@@ -32,7 +32,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--all", action="store_true", help="every model of the manifests")
     add("--family", help="only this family")
     add("--task", help="only this task")
-    add("--dataset", help="only models of this data set")
+    add("--dataset", help="only models of this dataset")
     add("--timeout", type=float, default=3600.0, metavar="S", help="seconds per row (%(default)s)")
     add("--memory", type=float, metavar="MIB", help="resident memory per row")
     add("--jobs", type=positive, default=1, help="rows at a time; timed benchmarks take 1 (%(default)s)")

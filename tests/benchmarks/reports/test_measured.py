@@ -64,7 +64,7 @@ def test_accuracy_is_in_percent_points_against_the_published_number():
     record = Record(
         model="known",
         kind="accuracy",
-        parameters={"dataset": "coco_2017", "split": "val", "pictures": 38},
+        parameters={"dataset": "coco_2017", "split": "val", "images": 38},
         metrics={"box_ap": 0.37, "box_ap50": 0.5},
         environment=MACHINE,
     )

@@ -52,7 +52,7 @@ def test_measured_accuracy_counts_more_than_published():
 @pytest.mark.parametrize(
     "parameters", [{"limit": 100}, {"dataset": "demo"}, {"dataset": "coco_2017", "split": "train"}]
 )
-def test_an_accuracy_on_other_pictures_does_not_stand_for_the_published_one(parameters):
+def test_an_accuracy_on_other_images_does_not_stand_for_the_published_one(parameters):
     speed = Record("faster_rcnn_r50_fpn_1x_coco", "inference", metrics={"latency_ms_p50": 300.0})
     ap = Record("faster_rcnn_r50_fpn_1x_coco", "accuracy", parameters=parameters, metrics={"box_ap": 0.9})
     assert measured([speed, ap], [api.get(speed.model)], "box_ap")[0].ap == 37.4

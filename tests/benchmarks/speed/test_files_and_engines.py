@@ -25,7 +25,7 @@ def tuned(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    """Four pictures in COCO's layout."""
+    """Four images in COCO's layout."""
     return demo.write(tmp_path / "data", {"val": 4})
 
 

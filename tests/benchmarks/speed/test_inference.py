@@ -9,7 +9,7 @@ import torch
 from benchmarks.cli import main
 from benchmarks.results import agreement, fingerprint
 from benchmarks.results.store import Store
-from benchmarks.speed import images as pictures
+from benchmarks.speed import images as images
 from benchmarks.speed import inference, optimizations, targets
 from benchmarks.speed.inference import Setting
 from benchmarks.speed.optimizations import Options
@@ -24,7 +24,7 @@ QUICK = {"min_iterations": 3, "min_seconds": 0}
 
 @pytest.fixture(scope="module")
 def photos():
-    return pictures.generated(3, (96, 128))
+    return images.generated(3, (96, 128))
 
 
 def test_a_record_says_what_was_measured_and_on_what(photos):
@@ -34,9 +34,9 @@ def test_a_record_says_what_was_measured_and_on_what(photos):
     assert (p["batch"], p["precision"], p["weights"], p["resolution"]) == (1, "fp32", "random", {"96x128": 3})
     assert p["departs_in"] == ["min_iterations", "min_seconds"] and p["timed"]["data_loading"] is False
     m = record.metrics
-    assert m["fps"] > 0 and len(record.samples["latency_s"]) == m["pictures"] == 3
+    assert m["fps"] > 0 and len(record.samples["latency_s"]) == m["images"] == 3
     assert m["resident_peak_mib"] > 50 and "cuda_allocated_mib" not in m
-    assert len(fingerprint.pictures(record.samples["detections"])[0]) == 10
+    assert len(fingerprint.images(record.samples["detections"])[0]) == 10
     assert record.environment["threads"]["intra_op"] == torch.get_num_threads()
     assert "tf32_matmul" in record.environment["numerics"]
     assert set(record.conditions) == {"before", "after"}
@@ -85,7 +85,7 @@ def test_useless_or_unknown_options_are_misuse():
         Options(amp="int8")
 
 
-def test_a_batch_is_padded_to_its_largest_picture():
+def test_a_batch_is_padded_to_its_largest_image():
     workload = DetectorWorkload(
         StubDetector(), [np.zeros((64, 96, 3), np.uint8), np.ones((96, 64, 3), np.uint8)], batch=2
     )
@@ -131,7 +131,7 @@ def run(monkeypatch, tmp_path, capsys, *arguments, load=StubDetector):
 def test_the_command_stores_what_it_prints(monkeypatch, tmp_path, capsys):
     status, printed, records = run(monkeypatch, tmp_path, capsys, "--json")
     assert status == 0 and [record.to_dict() for record in records] == json.loads(printed.out)
-    assert records[0].parameters["pictures"] == "2 generated"
+    assert records[0].parameters["images"] == "2 generated"
     status, printed, records = run(monkeypatch, tmp_path, capsys, "--fuse-conv-bn")
     assert "fps" in printed.out and "fuse_conv_bn:" in printed.out and len(records) == 2
 
@@ -164,19 +164,19 @@ def test_misuse_is_one_sentence_and_exit_status_2(monkeypatch, tmp_path, capsys,
     assert sentence in printed.err and printed.err.count("\n") == 1
 
 
-def test_a_folder_gives_its_pictures_by_name(tmp_path):
+def test_a_folder_gives_its_images_by_name(tmp_path):
     for name in ("b.jpg", "a.PNG", "notes.txt"):
         (tmp_path / name).touch()
-    assert [path.name for path in pictures.in_folder(tmp_path)] == ["a.PNG", "b.jpg"]
+    assert [path.name for path in images.in_folder(tmp_path)] == ["a.PNG", "b.jpg"]
     (tmp_path / "empty").mkdir()
-    with pytest.raises(UsageError, match="has no pictures"):
-        pictures.in_folder(tmp_path / "empty")
+    with pytest.raises(UsageError, match="has no images"):
+        images.in_folder(tmp_path / "empty")
 
 
-def test_generated_pictures_are_always_the_same():
-    first, second = pictures.generated(2)
+def test_generated_images_are_always_the_same():
+    first, second = images.generated(2)
     assert first.shape == (480, 640, 3) and first.dtype == np.uint8
-    assert np.array_equal(first, pictures.generated(1)[0]) and not np.array_equal(first, second)
+    assert np.array_equal(first, images.generated(1)[0]) and not np.array_equal(first, second)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")

@@ -25,8 +25,8 @@ OPTIONS = "--start scratch --epochs 3 --batch-size 4 --lr 0.01 --warmup 2 --log-
 
 
 def plan(name: str, shapes: Path, out: Path, settings: Recipe, **changes: Any) -> Plan:
-    annotations, pictures = find(shapes)
-    plan = Plan(name, annotations, pictures, out, "scratch", settings, batch=4, seed=3, log_every=1)
+    annotations, images = find(shapes)
+    plan = Plan(name, annotations, images, out, "scratch", settings, batch=4, seed=3, log_every=1)
     return replace(plan, **changes)
 
 

@@ -5,8 +5,8 @@ One JSON object per line. Requests have an `op`; answers are objects, `{"error":
     open     config, weights (path or null), device, threads -> implementation, version, commit, python, torch,
              parameters, threads, tf32
     load     index, path -> shape: [H, W] of the network's input. Reads and preprocesses; the worker keeps the result.
-    compute  index -> seconds: of one call on what `load` kept, device synchronised before and after
-    detect   index -> boxes, scores, labels (0-based), in the picture's own coordinates
+    compute  index -> seconds: of one call on what `load` kept, device synchronized before and after
+    detect   index -> boxes, scores, labels (0-based), in the image's own coordinates
 """
 
 from __future__ import annotations

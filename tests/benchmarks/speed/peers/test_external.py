@@ -31,8 +31,8 @@ class Detector:
         self.model = torch.nn.Linear(3, 1)
     def load(self, path):
         return open(path, "rb").read(), (800, 1216)
-    def compute(self, picture):
-        if not picture.startswith(b"\\x89PNG"):
+    def compute(self, image):
+        if not image.startswith(b"\\x89PNG"):
             sys.exit("this is the end")
         return [[1.0, 2.0, 3.0, 4.0]]
     def rows(self, found):
@@ -75,8 +75,8 @@ def test_an_error_of_the_rival_is_one_sentence(script, tmp_path):
 
 
 def test_a_rival_that_dies_leaves_its_last_words(script, tmp_path):
-    file = tmp_path / "picture.png"
-    file.write_text("no picture")
+    file = tmp_path / "image.png"
+    file.write_text("no image")
     rival = start(script, [file])
     rival.load(0)
     with pytest.raises(PeerError, match=r"ended: this is the end"):

@@ -142,7 +142,7 @@ def test_maps_come_finest_first_at_the_known_strides(built, name):
 
 @pytest.mark.parametrize("name", TINY)
 @torch.no_grad()
-def test_pictures_of_a_batch_do_not_see_each_other(built, name):
+def test_images_of_a_batch_do_not_see_each_other(built, name):
     x = torch.randn(2, 3, 96, 96)
     together, alone = built[name](x), [built[name](x[i : i + 1]) for i in (0, 1)]
     for k, batch in enumerate(together):
