@@ -1,6 +1,6 @@
 """Datasets, each a reader of the native folder layout together with its metric.
 
-    dataset = open_dataset("coco_2017", "data/coco", Request(classes=..., measures=("box", "mask")))
+    dataset = open_dataset("coco_2017", "data/coco", MetricConfig(classes=..., measures=("box", "mask")))
     dataset.images      -> list of DatasetImage(id, path), in the dataset's order
     dataset.classes, dataset.category_ids -> name and the dataset's own number of each label
     dataset.evaluate({image_id: Predictions, ...}) -> {"box_ap": 0.374, ...}
@@ -16,7 +16,7 @@ from benchmarks.datasets.catalog import open_dataset
 from benchmarks.datasets.dataset import Dataset
 from benchmarks.datasets.files import DatasetError, UnknownDataset
 from benchmarks.datasets.predictions import Predictions, compact
-from benchmarks.datasets.request import ENGINES, PROTOCOLS, DatasetImage, Request
+from benchmarks.datasets.request import ENGINES, PROTOCOLS, DatasetImage, MetricConfig
 
 __all__ = [
     "ENGINES",
@@ -24,8 +24,8 @@ __all__ = [
     "Dataset",
     "DatasetError",
     "DatasetImage",
+    "MetricConfig",
     "Predictions",
-    "Request",
     "UnknownDataset",
     "compact",
     "open_dataset",

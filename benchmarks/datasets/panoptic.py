@@ -23,7 +23,7 @@ from benchmarks.datasets import panoptic_results
 from benchmarks.datasets.coco import CocoDataset
 from benchmarks.datasets.files import DatasetError, read_json, require_file, require_folder
 from benchmarks.datasets.predictions import Predictions
-from benchmarks.datasets.request import DatasetImage, Request
+from benchmarks.datasets.request import DatasetImage, MetricConfig
 from zoo.structures import INSTANCE
 
 MEASURES = ("box", "mask")
@@ -34,7 +34,7 @@ class CocoPanoptic:
     """Panoptic annotations with their PNGs, and for the things' AP the instance annotations; paths below `root`."""
 
     def __init__(
-        self, name: str, root: Path, request: Request, annotations: str, segments: str, images: str, instances: str
+        self, name: str, root: Path, request: MetricConfig, annotations: str, segments: str, images: str, instances: str
     ) -> None:
         self.name, self.root, self.request = name, root, request
         path = root / annotations
