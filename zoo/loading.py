@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def build(name_or_spec: str | Mapping[str, Any]) -> Detector:
-    """A network, freshly initialised, in eval mode.
+    """A network, freshly initialized, in eval mode.
 
     name_or_spec: the name of a model or of an architecture, or a description `{type: ..., backbone: ...}` (also as
     `{model: {...}, train_cfg: ...}`). Raises UnknownModel, BuildError.

@@ -15,13 +15,13 @@ INSTANCE = 1000
 
 
 @dataclass
-class Frame:
-    """Where one picture lies inside a network input, and where results should go.
+class ImageGeometry:
+    """Where one image lies inside a network input, and where results should go.
 
-    size: (h, w) of the picture's content inside the padded input, in input pixels.
-    output_size: (h, w) of the picture that results refer to.
+    size: (h, w) of the image's content inside the padded input, in input pixels.
+    output_size: (h, w) of the image that results refer to.
     scale: (sx, sy), input pixels per output pixel.
-    offset: (x, y) of the content's corner inside the input; non-zero only for centred padding (CornerNet).
+    offset: (x, y) of the content's corner inside the input; non-zero only for centered padding (CornerNet).
     """
 
     size: tuple[int, int]
@@ -30,7 +30,7 @@ class Frame:
     offset: tuple[float, float] = (0.0, 0.0)
 
     @classmethod
-    def of_input(cls, size: tuple[int, int]) -> Frame:
+    def of_input(cls, size: tuple[int, int]) -> ImageGeometry:
         """Results in network-input coordinates."""
         return cls(size=(int(size[0]), int(size[1])), output_size=(int(size[0]), int(size[1])))
 
@@ -53,9 +53,9 @@ class Frame:
 
 @dataclass
 class Sample:
-    """One preprocessed picture.
+    """One preprocessed image.
 
-    image: (3, H, W) float32, normalised and padded.
+    image: (3, H, W) float32, normalized and padded.
     size: (h, w) before padding. scale: (sx, sy) input pixels per original pixel. original_size: (h, w).
     offset: (x, y) of the content's corner inside `image`.
     """
@@ -67,14 +67,14 @@ class Sample:
     offset: tuple[float, float] = (0.0, 0.0)
 
     @property
-    def frame(self) -> Frame:
+    def geometry(self) -> ImageGeometry:
         """Results in original image coordinates."""
-        return Frame(self.size, self.original_size, self.scale, self.offset)
+        return ImageGeometry(self.size, self.original_size, self.scale, self.offset)
 
 
 @dataclass
 class Detections:
-    """What was found in one picture, best first.
+    """What was found in one image, best first.
 
     boxes: (K, 4) float32 xyxy. scores: (K,) float32, falling. labels: (K,) int64, 0-based.
     masks: (K, H, W) bool or None. panoptic: (H, W) int64 or None, label + INSTANCE * instance; void = class count.
@@ -104,10 +104,10 @@ class Detections:
         boxes, scores, labels, masks, mask_scores, keypoints = (None if t is None else t[index] for t in rows)
         return Detections(boxes, scores, labels, masks, self.panoptic, mask_scores, keypoints)  # type: ignore[arg-type]
 
-    def to_output(self, frame: Frame) -> Detections:
+    def to_output(self, geometry: ImageGeometry) -> Detections:
         """Boxes and keypoints moved from input to output coordinates; masks are made in output coordinates already."""
-        keypoints = None if self.keypoints is None else frame.keypoints_to_output(self.keypoints)
-        return replace(self, boxes=frame.to_output(self.boxes), keypoints=keypoints)
+        keypoints = None if self.keypoints is None else geometry.keypoints_to_output(self.keypoints)
+        return replace(self, boxes=geometry.to_output(self.boxes), keypoints=keypoints)
 
     def to(self, device: torch.device | str) -> Detections:
         """The same detections on another device."""

@@ -1,11 +1,11 @@
-"""Data sets, each a reader of the native folder layout together with its metric.
+"""Datasets, each a reader of the native folder layout together with its metric.
 
-    dataset = open_dataset("coco_2017", "data/coco", Request(classes=..., measures=("box", "mask")))
-    dataset.images      -> list of Picture(id, path), in the data set's order
-    dataset.classes, dataset.category_ids -> name and the data set's own number of each label
+    dataset = open_dataset("coco_2017", "data/coco", MetricConfig(classes=..., measures=("box", "mask")))
+    dataset.images      -> list of Image(id, path), in the dataset's order
+    dataset.classes, dataset.category_ids -> name and the dataset's own number of each label
     dataset.evaluate({image_id: Found, ...}) -> {"box_ap": 0.374, ...}
 
-`evaluate` looks only at the pictures that it is given, so a part of a data set is evaluated as if it were all of it.
+`evaluate` looks only at the images that it is given, so a part of a dataset is evaluated as if it were all of it.
 Numbers are shares from 0 to 1. Every error names the file that was expected.
 `benchmarks.datasets.catalog` lists what there is; each reader's module says which metric it computes and whose.
 """
@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Protocol
 
 from benchmarks.datasets.files import DatasetError, UnknownDataset
-from benchmarks.datasets.predictions import Found, compact
-from benchmarks.datasets.request import ENGINES, PROTOCOLS, Picture, Request
+from benchmarks.datasets.predictions import Predictions, compact
+from benchmarks.datasets.request import ENGINES, PROTOCOLS, DatasetImage, MetricConfig
 
 __all__ = [
     "ENGINES",
@@ -26,8 +26,8 @@ __all__ = [
     "Dataset",
     "DatasetError",
     "Found",
-    "Picture",
-    "Request",
+    "Image",
+    "MetricConfig",
     "UnknownDataset",
     "compact",
     "open_dataset",
@@ -41,22 +41,22 @@ class Dataset(Protocol):
     root: Path
     classes: tuple[str, ...]
     category_ids: list[int]
-    images: list[Picture]
+    images: list[DatasetImage]
 
     def truth_files(self) -> list[Path]:
-        """Files with the truth of single pictures, which are read only when a picture is evaluated; often none."""
+        """Files with the ground truth of single images, which are read only when an image is evaluated; often none."""
         ...
 
-    def evaluate(self, found: Mapping[int | str, Found]) -> dict[str, float]:
-        """The data set's metric over the pictures in `found`: numbers by name, 0 to 1."""
+    def evaluate(self, predictions: Mapping[int | str, Predictions]) -> dict[str, float]:
+        """The dataset's metric over the images in `found`: numbers by name, 0 to 1."""
         ...
 
 
-def open_dataset(name: str, root: Path | str, request: Request | None = None) -> Dataset:
-    """The data set called `name` in the folder `root`.
+def open_dataset(name: str, root: Path | str, request: MetricConfig | None = None) -> Dataset:
+    """The dataset called `name` in the folder `root`.
 
     Raises UnknownDataset, or DatasetError where a file is missing or is not what the layout says.
     """
     from benchmarks.datasets.catalog import spec
 
-    return spec(name).open(Path(root), request or Request())
+    return spec(name).open(Path(root), request or MetricConfig())

@@ -223,7 +223,7 @@ COMPONENTS: dict[str, str] = {
     # training: assigners and samplers
     "ATSSAssigner": "assigners.atss:ATSSAssigner",
     "ApproxMaxIoUAssigner": "assigners.approx:ApproxMaxIoUAssigner",
-    "CenterRegionAssigner": "assigners.centre_region:CenterRegionAssigner",
+    "CenterRegionAssigner": "assigners.center_region:CenterRegionAssigner",
     "GridAssigner": "assigners.grid:GridAssigner",
     "HungarianAssigner": "assigners.hungarian:HungarianAssigner",
     "MaskHungarianAssigner": "assigners.hungarian:MaskHungarianAssigner",
@@ -270,7 +270,7 @@ COMPONENTS: dict[str, str] = {
     "VarifocalLoss": "losses.heatmap:VarifocalLoss",
 }
 
-# Settings that only training or initialisation needs: dropped for a component that does not take them.
+# Settings that only training or initialization needs: dropped for a component that does not take them.
 TRAINING_ONLY = ("loss", "train_cfg", "init_cfg", "pretrained", "convert_weights", "teacher", "with_cp")
 
 
@@ -343,5 +343,5 @@ def own_parameters(cls: Any) -> list[inspect.Parameter]:
 
 
 def build_detector(description: Mapping[str, Any]) -> Any:
-    """A whole detector, freshly initialised, in eval mode. Raises BuildError."""
+    """A whole detector, freshly initialized, in eval mode. Raises BuildError."""
     return component(description).eval()

@@ -23,7 +23,7 @@ from zoo.preprocessing.recipe import (
 
 Transform = Mapping[str, Any]
 
-# Transforms that leave the picture as it is at test time.
+# Transforms that leave the image as it is at test time.
 _NO_EFFECT = {
     "Collect",
     "DefaultFormatBundle",
@@ -52,7 +52,7 @@ def parse_pipeline(pipeline: Sequence[Transform], data_preprocessor: Mapping[str
     steps = [step for t in transforms if (step := _step(t, outer, v3)) is not None]
     load = _first(pipeline, "LoadImageFromFile") or {}
     if load.get("channel_order", "bgr") != "bgr" or load.get("color_type", "color") != "color":
-        raise ValueError("the test pipeline reads pictures as something else than BGR; describe it in a manifest")
+        raise ValueError("the test pipeline reads images as something else than BGR; describe it in a manifest")
     proposals = _first(pipeline, "LoadProposals")
     return Preprocessing(
         steps=(*steps, *_model_steps(data_preprocessor or {})),

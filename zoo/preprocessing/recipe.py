@@ -1,4 +1,4 @@
-"""How a picture becomes a network input: a recipe is a list of steps, as data.
+"""How an image becomes a network input: a recipe is a list of steps, as data.
 
 In a manifest:
 
@@ -53,7 +53,7 @@ class Pad:
 
 @dataclass(frozen=True)
 class CenterPad:
-    """Pad on all sides, the picture in the middle (CornerNet, CenterNet).
+    """Pad on all sides, the image in the middle (CornerNet, CenterNet).
 
     The padded side is `(side | bits) + add`, or the next multiple of `divisor`. value: in BGR, before normalization.
     """
@@ -79,8 +79,8 @@ _STEPS: dict[str, type[Resize] | type[Pad] | type[CenterPad]] = {"resize": Resiz
 class Preprocessing:
     """A complete recipe.
 
-    flip: the published metric averages over the picture and its mirror image. proposals: at most so many precomputed
-    proposals per picture (Fast R-CNN); 0 for all. float32: resize in floating point instead of bytes.
+    flip: the published metric averages over the image and its mirror image. proposals: at most so many precomputed
+    proposals per image (Fast R-CNN); 0 for all. float32: resize in floating point instead of bytes.
     """
 
     steps: tuple[Step, ...]
@@ -102,7 +102,7 @@ class Preprocessing:
     ) -> Preprocessing:
         """The recipe of an MMDetection config: v2's test pipeline, or v3's with `model.data_preprocessor`.
 
-        Raises ValueError naming a transform that changes pictures in a way that is not known here.
+        Raises ValueError naming a transform that changes images in a way that is not known here.
         """
         from zoo.preprocessing.mmdet_pipeline import parse_pipeline
 

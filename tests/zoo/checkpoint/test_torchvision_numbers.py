@@ -22,7 +22,7 @@ def quiet():
 
 
 def theirs(name):
-    """A network with weights of a size that neither vanish nor explode; its own initialisation would take longer."""
+    """A network with weights of a size that neither vanish nor explode; its own initialization would take longer."""
     with torch.device("meta"):
         network = getattr(detection, name)(weights=None, weights_backbone=None).eval()
     network.to_empty(device="cpu")

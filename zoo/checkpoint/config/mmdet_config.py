@@ -154,7 +154,7 @@ def test_pipeline(config: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def sets(config: Mapping[str, Any], split: str) -> Iterator[Mapping[str, Any]]:
-    """The data sets of a split: in `data` of 2.x, in a loader of 3.x; those inside of wrappers too."""
+    """The datasets of a split: in `data` of 2.x, in a loader of 3.x; those inside of wrappers too."""
     data, loader = config.get("data"), config.get(f"{split}_dataloader")
     waiting = [data.get(split)] if isinstance(data, dict) else []
     waiting += [loader.get("dataset")] if isinstance(loader, dict) else []
@@ -168,7 +168,7 @@ def sets(config: Mapping[str, Any], split: str) -> Iterator[Mapping[str, Any]]:
 
 
 def class_names(meta: Mapping[str, Any], config: Mapping[str, Any]) -> tuple[str, ...]:
-    """The classes as the metadata list them, else as the configuration's data sets do."""
+    """The classes as the metadata list them, else as the configuration's datasets do."""
     splits = [part for split in ("test", "val", "train") for part in sets(config, split)]
     holders = [meta, meta.get("dataset_meta"), *splits, *(part.get("metainfo") for part in splits)]
     holders += [config, config.get("metainfo")]

@@ -1,4 +1,4 @@
-"""Random rotation, scaling, shear and shift of a picture with its objects (what YOLOX does after a mosaic)."""
+"""Random rotation, scaling, shear and shift of an image with its objects (what YOLOX does after a mosaic)."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from zoo.training.augmentation.annotated_image import Annotated
-from zoo.training.augmentation.mosaic import GREY
+from zoo.training.augmentation.annotated_image import AnnotatedImage
+from zoo.training.augmentation.mosaic import GRAY
 
 Matrix = NDArray[np.float64]
 
 
 def random_affine(
-    annotated: Annotated,
+    annotated: AnnotatedImage,
     size: tuple[int, int],
     random: Generator,
     degrees: float = 10.0,
     shift: float = 0.1,
     scale: tuple[float, float] = (0.1, 2.0),
     shear: float = 2.0,
-) -> Annotated:
+) -> AnnotatedImage:
     """A random view of the annotated, (h, w) pixels large.
 
-    degrees: turns by up to so many. shift: the picture's middle lies off the view's by up to this part of its size.
+    degrees: turns by up to so many. shift: the image's middle lies off the view's by up to this part of its size.
     scale: range of the factor. shear: in degrees, along each axis.
     """
     height, width = size
@@ -46,10 +46,10 @@ def translation(x: float, y: float) -> Matrix:
     return np.array([[1, 0, x], [0, 1, y], [0, 0, 1]], np.float64)
 
 
-def warp(annotated: Annotated, matrix: Matrix, size: tuple[int, int]) -> Annotated:
-    """The picture under an affine map (3, 3), on a canvas of (h, w); a box becomes the box around its four corners."""
+def warp(annotated: AnnotatedImage, matrix: Matrix, size: tuple[int, int]) -> AnnotatedImage:
+    """The image under an affine map (3, 3), on a canvas of (h, w); a box becomes the box around its four corners."""
     height, width = size
-    image: Any = cv2.warpAffine(annotated.image, matrix[:2], (width, height), borderValue=(GREY, GREY, GREY))
+    image: Any = cv2.warpAffine(annotated.image, matrix[:2], (width, height), borderValue=(GRAY, GRAY, GRAY))
     masks = None
     if annotated.masks is not None:
         flags = cv2.INTER_NEAREST

@@ -7,10 +7,10 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from zoo.training.augmentation.annotated_image import Annotated
+from zoo.training.augmentation.annotated_image import AnnotatedImage
 
 
-def flip(annotated: Annotated) -> Annotated:
+def flip(annotated: AnnotatedImage) -> AnnotatedImage:
     """The mirror image."""
     width = annotated.size[1]
     masks = None if annotated.masks is None else np.ascontiguousarray(annotated.masks[:, :, ::-1])
@@ -21,6 +21,6 @@ def flip(annotated: Annotated) -> Annotated:
 
 
 def flip_boxes(boxes: NDArray[np.float32], width: int) -> NDArray[np.float32]:
-    """Boxes (M, 4) in the mirror image of a picture of this width."""
+    """Boxes (M, 4) in the mirror image of an image of this width."""
     left, right = width - boxes[:, 2], width - boxes[:, 0]
     return np.stack([left, boxes[:, 1], right, boxes[:, 3]], axis=1)

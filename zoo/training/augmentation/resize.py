@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from zoo.preprocessing.preprocess import resized_size
 from zoo.preprocessing.recipe import Resize
-from zoo.training.augmentation.annotated_image import Annotated
+from zoo.training.augmentation.annotated_image import AnnotatedImage
 
 Scale = tuple[int, int]
 MODES = ("value", "range")
@@ -35,13 +35,13 @@ def choose_scale(scales: Sequence[Scale], mode: str, random: Generator) -> Scale
     )
 
 
-def resize(annotated: Annotated, step: Resize) -> Annotated:
+def resize(annotated: AnnotatedImage, step: Resize) -> AnnotatedImage:
     """Resized as the same step does at test time (`zoo.preprocessing.preprocess`), boxes and masks with it."""
     height, width = annotated.size
     return resize_to(annotated, resized_size(step, width, height))
 
 
-def resize_to(annotated: Annotated, size: tuple[int, int]) -> Annotated:
+def resize_to(annotated: AnnotatedImage, size: tuple[int, int]) -> AnnotatedImage:
     """Resized to exactly (width, height); masks and classes of pixels take the nearest one."""
     height, width = annotated.size
     factors = np.array([size[0] / width, size[1] / height] * 2, np.float32)

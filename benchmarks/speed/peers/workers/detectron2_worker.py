@@ -14,7 +14,7 @@ from serve import load_all, serve
 
 
 class Detector:
-    """A model of Detectron2's zoo; `compute` is what its own benchmark times, from picture to results."""
+    """A model of Detectron2's zoo; `compute` is what its own benchmark times, from image to results."""
 
     implementation, module = "detectron2", detectron2
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from zoo.models.roi_heads.keypoint_head import KeypointRCNNHead, decode_heatmaps
-from zoo.structures import Detections, Frame
+from zoo.structures import Detections, ImageGeometry
 
 
 def peak(x: int, y: int, side: int = 56) -> torch.Tensor:
@@ -45,10 +45,10 @@ def test_no_detections_have_no_keypoints_of_the_right_shape() -> None:
 
 
 def test_keypoints_move_to_output_coordinates_with_their_boxes() -> None:
-    frame = Frame(size=(100, 200), output_size=(50, 50), scale=(4.0, 2.0), offset=(8.0, 0.0))
+    geometry = ImageGeometry(size=(100, 200), output_size=(50, 50), scale=(4.0, 2.0), offset=(8.0, 0.0))
     found = Detections(torch.zeros(1, 4), torch.ones(1), torch.zeros(1).long())
     found.keypoints = torch.tensor([[[28.0, 10.0, 0.7]]])
-    assert torch.equal(found.to_output(frame).keypoints, torch.tensor([[[5.0, 5.0, 0.7]]]))
+    assert torch.equal(found.to_output(geometry).keypoints, torch.tensor([[[5.0, 5.0, 0.7]]]))
 
 
 def test_selecting_detections_selects_their_keypoints() -> None:

@@ -14,7 +14,7 @@ def head(**cfg: float) -> HeuristicFusionHead:
 
 
 def stuff(label: int, size: tuple[int, int] = (4, 6)) -> Tensor:
-    """Logits of a picture full of one class of stuff (3: things)."""
+    """Logits of an image full of one class of stuff (3: things)."""
     return torch.nn.functional.one_hot(torch.full(size, label), 4).permute(2, 0, 1).float()
 
 
