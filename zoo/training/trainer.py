@@ -15,7 +15,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -34,7 +34,7 @@ from zoo.training.coco_folder import CocoFolder
 from zoo.training.dataset import Augmentation, Batch, TrainingSet, collate
 from zoo.training.distributed import Rank
 from zoo.training.ema import WeightAverage
-from zoo.training.log import Journal
+from zoo.training.log import Journal, Step
 from zoo.training.optimizer import make_optimizer, make_scheduler
 from zoo.training.recipe import Recipe
 from zoo.training.sampler import Batches, multiscale_size
@@ -80,17 +80,6 @@ class TrainConfig:
     validate_every: int = 0
     semantic: Path | None = None
     title: str | None = None
-
-
-class Step(NamedTuple):
-    """One step of the optimizer. losses: by name, `loss` is their sum. data_seconds: waiting for images."""
-
-    epoch: int
-    iteration: int
-    losses: dict[str, float]
-    learning_rate: float
-    data_seconds: float
-    seconds: float
 
 
 def train(plan: TrainConfig) -> Path | None:

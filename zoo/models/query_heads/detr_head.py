@@ -97,9 +97,3 @@ class DETRHead(QueryHead):
         mask = padding_at(padding, x)
         states = self.transformer(x, mask, self.query_embedding.weight, self.positional_encoding(mask))
         return self.fc_cls(states), self.fc_reg(F.relu(self.reg_ffn(states))).sigmoid()
-
-
-def inverse_sigmoid(x: Tensor, eps: float = 1e-5) -> Tensor:
-    """The logit of probabilities, limited to that of `eps`."""
-    x = x.clamp(0, 1)
-    return torch.log(x.clamp(min=eps) / (1 - x).clamp(min=eps))

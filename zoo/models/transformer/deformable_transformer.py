@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from zoo.models.build import component
 from zoo.models.layers.constants import extents
 from zoo.models.layers.tracing import at_most
-from zoo.models.query_heads.detr_head import inverse_sigmoid
+from zoo.models.transformer.inverse_sigmoid import inverse_sigmoid
 from zoo.models.transformer.layers import LayerSequence, init_transformer
 from zoo.models.transformer.levels import cell_centers, join, map_shapes, reference_points, valid_ratios
 from zoo.models.transformer.position_encoding import sinusoids
