@@ -69,7 +69,7 @@ def collect(
     if model.preprocess is None:
         raise UsageError("this network knows no preprocessing: load it by a model's name, or set .preprocess")
     predictions: dict[int | str, Predictions] = {}
-    trim = Trimmer()
+    trim, center = Trimmer(), getattr(model, "pixel_center", 0.5)
     hide = True if sharding.world()[0] else (None if progress is None else not progress)
     with (
         tqdm(total=sum(map(len, groups)), unit="img", disable=hide) as bar,
@@ -78,7 +78,7 @@ def collect(
     ):
         for batch in loader.load(groups, model.preprocess, workers):
             detections = detect(model, batch, torch.device(device))
-            predictions |= {image.id: compact(one) for image, one in zip(batch.images, detections)}
+            predictions |= {image.id: compact(one, center) for image, one in zip(batch.images, detections)}
             bar.update(len(batch.images))
             trim()
     return predictions
