@@ -12,7 +12,7 @@ import torch
 from tqdm import tqdm
 
 from benchmarks.accuracy import loader, sharding
-from benchmarks.datasets import Dataset, DatasetImage, Predictions, compact, panoptic_results
+from benchmarks.datasets import Dataset, DatasetImage, Predictions, compact, panoptic, panoptic_results
 from benchmarks.datasets.coco_results import coco_results
 from benchmarks.datasets.panoptic import CocoPanoptic
 from benchmarks.system import environment
@@ -100,7 +100,7 @@ def write_results(dataset: Dataset, predictions: Mapping[int | str, Predictions]
     Each appears only when it is whole.
     """
     if isinstance(dataset, CocoPanoptic) and any(one.packed_panoptic for one in predictions.values()):
-        panoptic_results.write(dataset, predictions, panoptic_results.path_beside(path))
+        panoptic.write(dataset, predictions, panoptic_results.path_beside(path))
     part = path.with_name(path.name + ".part")
     with part.open("w") as file:  # all rows at once take 25 times the memory of what was found
         file.write("[")

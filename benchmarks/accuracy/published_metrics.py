@@ -13,7 +13,7 @@ from benchmarks.datasets.catalog import DATASETS
 from zoo.manifest.entry import Entry
 
 
-class Reading(NamedTuple):
+class MetricDefinition(NamedTuple):
     """measured: the metric of an accuracy record to compare with. text: how the published number was read."""
 
     measured: str
@@ -23,7 +23,7 @@ class Reading(NamedTuple):
 # Average precisions of COCO are taken at 100 detections under either protocol, so they compare under both.
 MMDET_AP, COCO_AP = "mmdet-v2: maxDets=(100, 300, 1000), AP at 100", "coco: maxDets=(1, 10, 100), AP at 100"
 # MMDetection's `proposal_fast` and Detectron2's proposal evaluation match greedily, COCO's own recall does not.
-RECALL = {"ar_1000": Reading("greedy_ar_1000", "greedy matching of 1000 proposals")}
+RECALL = {"ar_1000": MetricDefinition("greedy_ar_1000", "greedy matching of 1000 proposals")}
 OWN = {
     "lvis": "LVIS API, 300 detections",
     "voc": "VOC 2007, 11 points",
@@ -37,14 +37,14 @@ def measured_name(metric: str) -> str:
     return RECALL[metric].measured if metric in RECALL else metric
 
 
-def reading(metric: str, entry: Entry) -> Reading:
+def reading(metric: str, entry: Entry) -> MetricDefinition:
     """How a published metric of a model was read."""
     if metric in RECALL:
         return RECALL[metric]
     reader = DATASETS[entry.dataset].reader.partition(":")[0]
     if reader in OWN and not (reader == "panoptic" and metric.endswith("_ap")):
-        return Reading(metric, OWN[reader])
-    return Reading(metric, MMDET_AP if entry.origin == "mmdetection" else COCO_AP)
+        return MetricDefinition(metric, OWN[reader])
+    return MetricDefinition(metric, MMDET_AP if entry.origin == "mmdetection" else COCO_AP)
 
 
 def published(entry: Entry, dataset: str, split: str) -> Mapping[str, float]:

@@ -19,7 +19,7 @@ from benchmarks.reports import html, markdown, measured, training_logs
 from benchmarks.results.record import Record
 from benchmarks.results.store import Store
 from benchmarks.speed import inference, targets
-from benchmarks.speed.inference import Setting
+from benchmarks.speed.inference import BenchmarkConfig
 from benchmarks.speed.optimizations import Options
 from zoo.errors import ZooError
 from zoo.models.detectors.base import Detector
@@ -62,9 +62,9 @@ def run(folder: Path, device: str = "cpu") -> Outcome:
 
 def measure(name: str, data: Path, photos: Sequence[Path], device: str) -> list[Record]:
     """Accuracy on all of the dataset; speed and memory, plain and with batch norm folded in."""
-    accuracy = evaluation.evaluate(name, evaluation.Plan(data=data, device=device))
+    accuracy = evaluation.evaluate(name, evaluation.EvalConfig(data=data, device=device))
     subject, source = targets.by_name(name), {"weights": "published", "images": f"{len(photos)} generated"}
-    plain = Setting(device=device, overrides=QUICK)
+    plain = BenchmarkConfig(device=device, overrides=QUICK)
     settings = (plain, replace(plain, options=Options(fuse_conv_bn=True)))
     speeds = [inference.measure(subject.load(), name, photos, one, source, **subject.facts) for one in settings]
     return [*([accuracy] if accuracy else []), *speeds]

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.datasets.files import DatasetError, UnknownDataset
-from benchmarks.datasets.request import Request
+from benchmarks.datasets.request import MetricConfig
 from zoo.errors import UsageError
 
 if TYPE_CHECKING:
-    from benchmarks.datasets import Dataset
+    from benchmarks.datasets.dataset import Dataset
 
 SHOWN = 5  # problems of one kind that a check lists
 
@@ -45,7 +45,7 @@ class Spec:
         """Whether COCO's numbers are among its metrics, which can be read in two ways."""
         return self.reader.partition(":")[0] in ("coco", "panoptic", "cityscapes")
 
-    def open(self, root: Path, request: Request) -> Dataset:
+    def open(self, root: Path, request: MetricConfig) -> Dataset:
         """The dataset in `root`. Raises DatasetError."""
         self.require_root(root)
         unknown = [measure for measure in request.measures if measure not in self.measures]
@@ -315,11 +315,19 @@ def spec(name: str) -> Spec:
     raise UnknownDataset(f"no dataset '{name}'. Nearest: {', '.join(near)}; `bench datasets` lists all.")
 
 
+def open_dataset(name: str, root: Path | str, request: MetricConfig | None = None) -> Dataset:
+    """The dataset called `name` in the folder `root`.
+
+    Raises UnknownDataset, or DatasetError where a file is missing or is not what the layout says.
+    """
+    return spec(name).open(Path(root), request or MetricConfig())
+
+
 def check(one: Spec, root: Path, split: str | None = None) -> dict[str, Any]:
     """Whether `root` holds the dataset: name, root, numbers of images and classes, problems (sentences)."""
     predictions: dict[str, Any] = {"name": one.name, "root": str(root), "images": 0, "classes": 0, "problems": []}
     try:
-        opened = one.open(root, Request(measures=one.measures, split=split))
+        opened = one.open(root, MetricConfig(measures=one.measures, split=split))
     except DatasetError as error:
         return predictions | {"problems": [str(error)]}
     problems = [

@@ -15,7 +15,7 @@ from benchmarks.datasets import cityscapes_metric, coco_metric, coco_results
 from benchmarks.datasets.coco import match_categories
 from benchmarks.datasets.files import DatasetError, require_folder
 from benchmarks.datasets.predictions import Predictions
-from benchmarks.datasets.request import DatasetImage, Request
+from benchmarks.datasets.request import DatasetImage, MetricConfig
 from zoo.coco_format.results import encode_masks
 
 # The labels that have instances and are evaluated, by Cityscapes' own numbers.
@@ -35,7 +35,7 @@ IMAGE, GROUND_TRUTH = "_leftImg8bit.png", "_gtFine_instanceIds.png"
 class Cityscapes:
     """One split. images, ground truth: its folders of cities below `root`."""
 
-    def __init__(self, name: str, root: Path, request: Request, images: str, ground_truth: str) -> None:
+    def __init__(self, name: str, root: Path, request: MetricConfig, images: str, ground_truth: str) -> None:
         self.name, self.root, self.request = name, root, request
         folder, self.ground_truth = require_folder(root / images, name), require_folder(root / ground_truth, name)
         categories = [{"id": number, "name": title} for number, title in CATEGORIES.items()]

@@ -12,7 +12,7 @@ from typing import Any
 from benchmarks.datasets import coco_metric, coco_results, proposal_recall
 from benchmarks.datasets.files import DatasetError, read_json, require_folder
 from benchmarks.datasets.predictions import Predictions
-from benchmarks.datasets.request import DatasetImage, Request
+from benchmarks.datasets.request import DatasetImage, MetricConfig
 
 
 class CocoDataset:
@@ -27,7 +27,7 @@ class CocoDataset:
         self,
         name: str,
         root: Path,
-        request: Request,
+        request: MetricConfig,
         annotations: str,
         images: str,
         *,

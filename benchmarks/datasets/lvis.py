@@ -21,7 +21,7 @@ from benchmarks.datasets.coco_metric import IOU_TYPE
 from benchmarks.datasets.coco_results import Source
 from benchmarks.datasets.files import DatasetError, read_json, require_folder
 from benchmarks.datasets.predictions import Predictions
-from benchmarks.datasets.request import DatasetImage, Request
+from benchmarks.datasets.request import DatasetImage, MetricConfig
 
 NAMES = {
     "AP": "ap",
@@ -45,7 +45,7 @@ class LvisDataset:
     annotations, images: where the two lie below `root`.
     """
 
-    def __init__(self, name: str, root: Path, request: Request, annotations: str, images: str) -> None:
+    def __init__(self, name: str, root: Path, request: MetricConfig, annotations: str, images: str) -> None:
         self.name, self.root, self.request = name, root, request
         path = root / annotations
         self.ground_truth = read_json(path, name, KEYS)

@@ -20,7 +20,7 @@ from PIL import Image
 from benchmarks.datasets.files import DatasetError, read_text, require_file, require_folder
 from benchmarks.datasets.mean_ap import Bools, Floats, Ranked, average_precision, join, match, mean, overlaps
 from benchmarks.datasets.predictions import Predictions
-from benchmarks.datasets.request import DatasetImage, Request
+from benchmarks.datasets.request import DatasetImage, MetricConfig
 
 ORIENTATION = 0x0112  # EXIF's tag
 LYING = (5, 6, 7, 8)  # its values for images that are turned by a quarter
@@ -76,7 +76,7 @@ class OpenImages:
             theirs, mine = of_class[:, label], found_as[:, label]
             yield label, rank(one.boxes[mine], one.scores[mine], boxes[theirs], objects.groups[theirs])
 
-    def check_classes(self, request: Request, path: Path) -> None:
+    def check_classes(self, request: MetricConfig, path: Path) -> None:
         """Raise DatasetError for a model of other classes."""
         if request.classes is not None and len(request.classes) != len(self.classes):
             raise DatasetError(f"{path} has {len(self.classes)} classes, the model knows {len(request.classes)}.")
@@ -95,7 +95,7 @@ class Files(NamedTuple):
 class OpenImagesV6(OpenImages):
     """The CSV files of version 6. files: as in `Files`, below `root`."""
 
-    def __init__(self, name: str, root: Path, request: Request, **files: str) -> None:
+    def __init__(self, name: str, root: Path, request: MetricConfig, **files: str) -> None:
         self.name, self.root = name, root
         at = Files(**{key: root / value for key, value in files.items()})
         described = list(csv.reader(read_text(at.classes, name).splitlines()))
@@ -115,7 +115,7 @@ class OpenImagesV6(OpenImages):
 class OpenImagesChallenge(OpenImages):
     """The 2019 challenge, in the text files that MMDetection converts it to. files: as in `Files`, below `root`."""
 
-    def __init__(self, name: str, root: Path, request: Request, **files: str) -> None:
+    def __init__(self, name: str, root: Path, request: MetricConfig, **files: str) -> None:
         self.name, self.root = name, root
         at = Files(**{key: root / value for key, value in files.items()})
         described = sorted(csv.reader(read_text(at.classes, name).splitlines()), key=lambda row: int(row[2]))

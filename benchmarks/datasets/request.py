@@ -18,7 +18,7 @@ class DatasetImage(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Request:
+class MetricConfig:
     """How to read and to evaluate.
 
     classes: the model's class names by label, or None where only their order is known.

@@ -15,7 +15,7 @@ import numpy as np
 from benchmarks.datasets.files import DatasetError, read_text, require_folder
 from benchmarks.datasets.mean_ap import Ranked, average_precision, join, match, mean, overlaps
 from benchmarks.datasets.predictions import Predictions
-from benchmarks.datasets.request import DatasetImage, Request
+from benchmarks.datasets.request import DatasetImage, MetricConfig
 from zoo.manifest import api
 
 
@@ -30,7 +30,7 @@ class Objects(NamedTuple):
 class VocDataset:
     """One year of Pascal VOC. folder: that year's folder below `root`. split: a list in ImageSets/Main."""
 
-    def __init__(self, name: str, root: Path, request: Request, folder: str, split: str) -> None:
+    def __init__(self, name: str, root: Path, request: MetricConfig, folder: str, split: str) -> None:
         self.name, self.root, self.folder = name, root, root / folder
         self.eleven_points = folder == "VOC2007"
         self.classes = request.classes or api.dataset("voc_0712").classes

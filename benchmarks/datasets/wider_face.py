@@ -17,7 +17,7 @@ from scipy.io.matlab import MatReadError
 from benchmarks.datasets.files import DatasetError, require_file, require_folder
 from benchmarks.datasets.mean_ap import Bools, Floats, area, overlaps
 from benchmarks.datasets.predictions import Predictions
-from benchmarks.datasets.request import DatasetImage, Request
+from benchmarks.datasets.request import DatasetImage, MetricConfig
 
 SUBSETS = ("easy", "medium", "hard")
 THRESHOLDS = 1000
@@ -26,7 +26,7 @@ THRESHOLDS = 1000
 class WiderFace:
     """The validation part. ground truth: folder of eval_tools' .mat files; images: folder of the events' folders."""
 
-    def __init__(self, name: str, root: Path, request: Request, ground_truth: str, images: str) -> None:
+    def __init__(self, name: str, root: Path, request: MetricConfig, ground_truth: str, images: str) -> None:
         self.name, self.root = name, root
         self.classes: tuple[str, ...] = ("face",)
         self.category_ids = [1]

@@ -29,7 +29,7 @@ from torch import Tensor
 import zoo
 from benchmarks.accuracy import measure as accuracy
 from benchmarks.accuracy import sharding
-from benchmarks.datasets import Dataset, Request, demo, open_dataset
+from benchmarks.datasets import Dataset, MetricConfig, demo, open_dataset
 from benchmarks.perf import stand_in
 from benchmarks.system.memory import MemoryMeter, resident_mib
 from zoo.structures import Detections, Sample
@@ -116,7 +116,7 @@ def opened(model: str | None, data: Path) -> tuple[Any, Dataset]:
     if model is None:
         return stand_in.StandIn(), stand_in.opened(data)
     network = zoo.load(model).eval()
-    return network, open_dataset("demo", data, Request(tuple(network.classes or ()), ("box",)))
+    return network, open_dataset("demo", data, MetricConfig(tuple(network.classes or ()), ("box",)))
 
 
 class Watched:

@@ -29,7 +29,7 @@ from benchmarks.system.timing import median_interval
 NETWORK, LIMIT = "yolox_tiny_8x8_300e_coco", 0.02
 # Protocol -> its parameters for a number of calls.
 SHORT: dict[str, Callable[[int], dict[str, Any]]] = {
-    "steady": lambda n: {
+    "interleaved": lambda n: {
         "min_iterations": n,
         "min_seconds": 0,
         "warmup_seconds": 0,

@@ -82,7 +82,7 @@ def record(calls: list[Timed], calibration: list[Timed]) -> Record:
     """A record of these calls."""
     found = interleaved.measurement(calls, batch=1)
     interleaved.add_calibration(found, calibration)
-    return Record(MODEL, "inference", "steady", samples=found.samples, environment=environment.describe("cpu"))
+    return Record(MODEL, "inference", "interleaved", samples=found.samples, environment=environment.describe("cpu"))
 
 
 def measure_apart(count: int, *args: Any) -> list[list[Record]]:

@@ -69,7 +69,7 @@ class Scene:
     def of(cls, size: tuple[int, int]) -> Scene:
         """A generated image whose input has this (h, w)."""
         source = generated(1, size)[0]
-        ours, theirs, _ = compare.networks(compare.Request(MODEL, ["torchvision"], [source]))
+        ours, theirs, _ = compare.networks(compare.CompareConfig(MODEL, ["torchvision"], [source]))
         images = torch.from_numpy(source.transpose(2, 0, 1).copy())[None].float() / 64 - 2
         return cls(ours, theirs.eval().network, source, images, ImageGeometry.of_input(size))
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 import zoo
-from benchmarks.datasets import Request
+from benchmarks.datasets import MetricConfig
 from benchmarks.datasets.coco import CocoDataset
 from benchmarks.perf.evaluation import generate
 from benchmarks.speed import images as images
@@ -58,4 +58,4 @@ def write(folder: Path, count: int) -> Path:
 
 def opened(folder: Path) -> CocoDataset:
     """The dataset in a folder."""
-    return CocoDataset("generated", folder, Request(), "annotations.json", "images")
+    return CocoDataset("generated", folder, MetricConfig(), "annotations.json", "images")

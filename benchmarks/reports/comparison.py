@@ -46,7 +46,7 @@ def settings(facts: Mapping[str, str]) -> Table:
 
 
 def throughput(facts: Mapping[str, Any], records: Sequence[Record]) -> Table:
-    """Training throughput of seven frameworks; ours is measured in MMDetection's row, rivals in their own."""
+    """Training throughput of seven frameworks; ours is measured in MMDetection's row, peers in their own."""
     rows = []
     for row in facts["rows"]:
         ours = row["implementation"] == facts["ours"]
@@ -97,14 +97,14 @@ def training_speed(pairs: Sequence[Mapping[str, Any]], records: Sequence[Record]
 
 
 def inference_speed(pairs: Sequence[Mapping[str, Any]], records: Sequence[Record]) -> Table:
-    """Images per second; a rival that was measured in the same run stands beside ours."""
+    """Images per second; a peer that was measured in the same run stands beside ours."""
     rows = []
     for pair in pairs:
         published, found = pair["inference_speed"], newest(records, "inference", pair["models"])
-        rival = newest(records, "compare", pair["models"], "detectron2")
+        peer = newest(records, "compare", pair["models"], "detectron2")
         cells = both(pair, published) | {"Detectron2's zoo": published["detectron2_official"]}
         cells |= measured(found.metrics.get("fps") if found else None, published["mmdetection"], found)
-        rows.append(cells | {"Detectron2 measured": rival.metrics.get("fps") if rival else None})
+        rows.append(cells | {"Detectron2 measured": peer.metrics.get("fps") if peer else None})
     note = f"Images per second on one GPU, without data loading; Mask R-CNN without mask encoding. {HERE}"
     columns = ("type", "Detectron2", "Detectron2's zoo", "MMDetection", *MEASURED, "Detectron2 measured")
     digits = {"measured": 2, "ratio": 2, "Detectron2 measured": 2}
@@ -153,6 +153,6 @@ def measured(value: float | None, published: float, record: Record | None) -> di
 
 
 def newest(records: Sequence[Record], kind: str, models: Sequence[str], peer: str | None = None) -> Record | None:
-    """The newest plain measurement of the most preferred model; of a rival if one is named."""
+    """The newest plain measurement of the most preferred model; of a peer if one is named."""
     found = selection.newest(records, kind, peer)
     return next((found[model] for model in models if model in found), None)

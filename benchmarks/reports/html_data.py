@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.reports.network import network
 from benchmarks.reports.published import METRICS
-from benchmarks.reports.recommend import METRICS_OF_TASK, Candidate, Wish, groups, metric_of, recommend
+from benchmarks.reports.recommend import METRICS_OF_TASK, Candidate, Constraints, groups, metric_of, recommend
 from benchmarks.results.record import Record
 from benchmarks.results.selection import accuracies, find, memory_mib, newest, percent
 from zoo.manifest import api
@@ -169,7 +169,7 @@ def fronts(entries: Sequence[Entry], records: Sequence[Record]) -> list[dict[str
         for dataset in sorted({entry.dataset for entry in entries}):
             able = [e for e in entries if task in e.tasks and e.dataset == dataset]
             metric = metric_of(task, able)
-            chosen = [c for group in groups(able, records, metric) for c in recommend(group, Wish(metric))]
+            chosen = [c for group in groups(able, records, metric) for c in recommend(group, Constraints(metric))]
             if chosen:
                 found.append({"task": task, "dataset": dataset, "metric": metric, "models": plain_rows(chosen)})
     return found

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.accuracy import published_metrics
-from benchmarks.reports import rivals
+from benchmarks.reports import peers
 from benchmarks.reports.table import Cell, Table
 from benchmarks.results.record import Record
 from benchmarks.results.selection import find, memory_mib, percent
@@ -36,11 +36,11 @@ SPEED_COLUMNS = (
 
 
 def tables(records: Sequence[Record], lookup: Lookup = find) -> list[Table]:
-    """All tables that have rows: speed, options, rivals, accuracy, what did not work, and the machines."""
+    """All tables that have rows: speed, options, peers, accuracy, what did not work, and the machines."""
     made = [
         speed(records, lookup),
         options(records),
-        rivals.table(records),
+        peers.table(records),
         accuracy(records, lookup),
         failures(records),
         machines(records),
@@ -158,7 +158,7 @@ def failures(records: Sequence[Record]) -> Table:
     rows: list[Mapping[str, Cell]] = [
         {"model": r.model, "kind": r.kind, "status": r.status, "reason": r.reason, "time": r.time[:19]}
         for r in records
-        if not r.ok and r.kind != "compare"  # a rival that is absent has a row among the rivals
+        if not r.ok and r.kind != "compare"  # a peer that is absent has a row among the peers
     ]
     return Table("Failed or skipped", ("model", "kind", "status", "reason", "time"), rows)
 

@@ -45,7 +45,7 @@ class Candidate:
 
 
 @dataclass(frozen=True)
-class Wish:
+class Constraints:
     """Constraints; None for no limit. latency_ms and memory_mib are upper limits."""
 
     metric: str = "box_ap"
@@ -54,7 +54,7 @@ class Wish:
     memory_mib: float | None = None
 
 
-def recommend(candidates: Sequence[Candidate], wish: Wish) -> list[Candidate]:
+def recommend(candidates: Sequence[Candidate], wish: Constraints) -> list[Candidate]:
     """The Pareto-best candidates that meet the wish, most accurate first, each with the reason."""
     possible = [c for c in candidates if meets(c, wish)]
     best = [c for c in possible if not any(beats(other, c) for other in possible)]
@@ -62,7 +62,7 @@ def recommend(candidates: Sequence[Candidate], wish: Wish) -> list[Candidate]:
     return [explain(c, place, ordered) for place, c in enumerate(ordered)]
 
 
-def meets(c: Candidate, wish: Wish) -> bool:
+def meets(c: Candidate, wish: Constraints) -> bool:
     """Whether a candidate is within all limits; an unknown number is not within one."""
     limits = ((c.latency_ms, wish.latency_ms), (c.memory_mib, wish.memory_mib))
     within = all(limit is None or (value is not None and value <= limit) for value, limit in limits)
@@ -91,12 +91,12 @@ def explain(c: Candidate, place: int, ordered: Sequence[Candidate]) -> Candidate
     return replace(c, reason=text)
 
 
-def obstacles(candidates: Sequence[Candidate], wish: Wish) -> str:
+def obstacles(candidates: Sequence[Candidate], wish: Constraints) -> str:
     """How many candidates are within each limit alone: why there may be none within all of them."""
     limits = {
-        f"{wish.min_ap:g} in {wish.metric}" if wish.min_ap is not None else "": Wish(min_ap=wish.min_ap),
-        f"{wish.latency_ms:g} ms" if wish.latency_ms is not None else "": Wish(latency_ms=wish.latency_ms),
-        f"{wish.memory_mib:g} MiB" if wish.memory_mib is not None else "": Wish(memory_mib=wish.memory_mib),
+        f"{wish.min_ap:g} in {wish.metric}" if wish.min_ap is not None else "": Constraints(min_ap=wish.min_ap),
+        f"{wish.latency_ms:g} ms" if wish.latency_ms is not None else "": Constraints(latency_ms=wish.latency_ms),
+        f"{wish.memory_mib:g} MiB" if wish.memory_mib is not None else "": Constraints(memory_mib=wish.memory_mib),
     }
     parts = [f"{sum(meets(c, alone) for c in candidates)} reach {text}" for text, alone in limits.items() if text]
     unknown = sum(c.memory_mib is None for c in candidates) if wish.memory_mib is not None else 0

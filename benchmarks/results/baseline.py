@@ -17,11 +17,11 @@ from typing import Any
 import numpy as np
 
 from benchmarks.results import fingerprint
-from benchmarks.results.record import Record
+from benchmarks.results.record import Record, rename
 from benchmarks.system.calibration import CPU_SAMPLES, SAMPLES
 from zoo.errors import UsageError
 
-SCHEMA = 1
+SCHEMA = 2
 # Parameters that say what was measured; the others say how long or where.
 DECIDING = ("batch", "precision", "options", "resolution", "images", "weights", "dataset", "data", "protocol")
 KINDS = ("accuracy", "inference", "training")
@@ -198,11 +198,12 @@ def read(path: Path) -> Baseline:
     except ValueError as error:
         raise BaselineError(f"{path} is not JSON ({error}).") from None
     try:
-        if data["schema"] != SCHEMA:
+        if data["schema"] > SCHEMA:
             raise BaselineError(f"{path} has schema {data['schema']}, this program knows {SCHEMA}.")
-        found = Baseline([Entry(**entry) for entry in data["entries"]], Tolerances(**data["tolerances"]))
+        entries = [Entry(**rename(entry, data["schema"])) for entry in data["entries"]]
+        baseline = Baseline(entries, Tolerances(**data["tolerances"]))
     except (KeyError, TypeError) as error:
         raise BaselineError(f"{path} is not a baseline ({error}).") from None
-    if not found.entries:
+    if not baseline.entries:
         raise BaselineError(f"{path} has no measurements, so nothing could ever fail. `bench baseline` writes some.")
-    return found
+    return baseline

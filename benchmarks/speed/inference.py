@@ -31,7 +31,7 @@ EFFECT = {"min_iterations": 12, "min_seconds": 0.0, "max_seconds": 60.0, "warmup
 
 
 @dataclass(frozen=True)
-class Setting:
+class BenchmarkConfig:
     """How to measure. overrides: parameters of the protocol that differ from its definition."""
 
     protocol: str = protocols.DEFAULT
@@ -48,7 +48,7 @@ def measure(
     model: nn.Module,
     name: str,
     images: Sequence[ImageSource],
-    setting: Setting | None = None,
+    setting: BenchmarkConfig | None = None,
     source: Mapping[str, Any] | None = None,
     **facts: Any,
 ) -> Record:
@@ -57,7 +57,7 @@ def measure(
     images: files, or BGR uint8 arrays. source: what a reader must know about weights and images, for the record's
     parameters. facts: further fields of the record (`checkpoint`, `manifest`).
     """
-    setting = setting or Setting()
+    setting = setting or BenchmarkConfig()
     protocol = protocols.get(setting.protocol)
     with thread_count(setting.threads):
         fast = workload_of(model.eval(), images, setting, setting.options)
@@ -92,7 +92,7 @@ def thread_count(threads: int | None) -> Iterator[None]:
 
 
 def workload_of(
-    model: nn.Module, images: Sequence[ImageSource], setting: Setting, options: Options | None = None
+    model: nn.Module, images: Sequence[ImageSource], setting: BenchmarkConfig, options: Options | None = None
 ) -> DetectorWorkload:
     """The network on its images; with options a copy of it, so that peaks of memory do not count the plain one."""
     options, device = options or Options(), torch.device(setting.device)
@@ -100,7 +100,7 @@ def workload_of(
     return DetectorWorkload(fast, images, device, setting.batch, options.precision, options.channels_last)
 
 
-def size(model: nn.Module, images: Sequence[ImageSource], setting: Setting) -> dict[str, Any]:
+def size(model: nn.Module, images: Sequence[ImageSource], setting: BenchmarkConfig) -> dict[str, Any]:
     """Parameters, and operations for the first image at its input size, of the network without options."""
     model = getattr(model, "original", model).to(setting.device)  # of an exported graph: what it was made of
     workload = DetectorWorkload(model, images[:1], torch.device(setting.device))
@@ -113,7 +113,7 @@ def size(model: nn.Module, images: Sequence[ImageSource], setting: Setting) -> d
 
 
 def describe(
-    protocol: protocols.Protocol, setting: Setting, workload: DetectorWorkload, source: Mapping[str, Any]
+    protocol: protocols.Protocol, setting: BenchmarkConfig, workload: DetectorWorkload, source: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Everything that was chosen, as a record's parameters."""
     return {
@@ -133,7 +133,7 @@ def resolution(workload: DetectorWorkload) -> dict[str, int]:
     return dict(Counter(f"{height}x{width}" for height, width in shapes))
 
 
-def effects(model: nn.Module, images: Sequence[ImageSource], setting: Setting) -> dict[str, dict[str, Any]]:
+def effects(model: nn.Module, images: Sequence[ImageSource], setting: BenchmarkConfig) -> dict[str, dict[str, Any]]:
     """Of each option alone, and of all together: speed and detections against the plain network, on a few images."""
     chosen = images[: EFFECT_BATCHES * setting.batch]
     plain = workload_of(model, chosen, setting)

@@ -29,8 +29,8 @@ from zoo.training import distributed, initial_weights, recipe
 from zoo.training.augmentation.annotated_image import AnnotatedImage
 from zoo.training.coco_folder import CocoFolder, find
 from zoo.training.dataset import TrainingSet
-from zoo.training.distributed import Place
-from zoo.training.trainer import Plan, Run, Step, needs_masks
+from zoo.training.distributed import Rank
+from zoo.training.trainer import Run, Step, TrainConfig, needs_masks
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ PROTOCOLS = {
 
 
 @dataclass(frozen=True)
-class Setting:
+class TrainingConfig:
     """How to measure. data: a folder in COCO's layout, None for generated images. batch: per process.
 
     overrides: `iterations`, `skipped` or `prepared`, where they should not be the protocol's. weights: `random`, or
@@ -119,12 +119,12 @@ class Prepared(Run):
         return cycle(self.made)  # type: ignore[return-value]
 
 
-def measure(name: str, setting: Setting | None = None) -> Record | None:
+def measure(name: str, setting: TrainingConfig | None = None) -> Record | None:
     """Train `name` for as long as the protocol says. Returns the record, on the first process only.
 
     Raises UnknownModel, NotTrainable, DataError, Diverged, UsageError.
     """
-    setting = setting or Setting()
+    setting = setting or TrainingConfig()
     protocol = chosen(setting)
     place = distributed.join(setting.device)
     try:
@@ -149,7 +149,7 @@ def measure(name: str, setting: Setting | None = None) -> Record | None:
         distributed.leave()
 
 
-def chosen(setting: Setting) -> Protocol:
+def chosen(setting: TrainingConfig) -> Protocol:
     """The protocol with the setting's changes. Raises UsageError."""
     if setting.protocol not in PROTOCOLS:
         raise UsageError(f"no training protocol '{setting.protocol}': there are {', '.join(PROTOCOLS)}.")
@@ -163,14 +163,14 @@ def chosen(setting: Setting) -> Protocol:
     return protocol
 
 
-def make_run(name: str, setting: Setting, protocol: Protocol, place: Place) -> Run:
+def make_run(name: str, setting: TrainingConfig, protocol: Protocol, place: Rank) -> Run:
     """A training of the network with its own recipe, ready for its first step."""
     description, entry = api.architecture(name), api.representative(name)
     known, masks = api.dataset(entry.dataset).classes, needs_masks(description)
     folder: Any = Generated(known, masks) if setting.data is None else CocoFolder(*find(setting.data), masks=masks)
     settings = recipe.default(description, entry.training)
     data = TrainingSet(folder, api.preprocessing(name), settings.augmentation, 0, settings.epochs)
-    plan = Plan(
+    plan = TrainConfig(
         name=name,
         annotations=Path(),
         images=Path(),
@@ -226,7 +226,7 @@ def samples(steps: Sequence[Step]) -> dict[str, list[float]]:
     return times | curves
 
 
-def describe(protocol: Protocol, setting: Setting, run: Run) -> dict[str, Any]:
+def describe(protocol: Protocol, setting: TrainingConfig, run: Run) -> dict[str, Any]:
     """Everything that was chosen."""
     defined = PROTOCOLS[protocol.name]
     values = {key: getattr(protocol, key) for key in ("iterations", "skipped", "prepared")}

@@ -1,6 +1,6 @@
 """The trainer: from a plan to a checkpoint in the published format.
 
-    zoo.train.train(Plan("retinanet_r50_fpn_1x_coco", annotations, images, out=Path("work")))
+    zoo.train.train(TrainConfig("retinanet_r50_fpn_1x_coco", annotations, images, out=Path("work")))
 
 A run is a sequence of steps of the optimizer. Everything random depends on the seed and on states that are saved, so a
 run that is killed and resumed computes the same losses as one that is not (on a CPU to the last bit; on a GPU as far
@@ -15,7 +15,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -32,9 +32,9 @@ from zoo.models.detectors.distilled import Distilled
 from zoo.training import distributed, initial_weights, publish, recipe, state
 from zoo.training.coco_folder import CocoFolder
 from zoo.training.dataset import Augmentation, Batch, TrainingSet, collate
-from zoo.training.distributed import Place
+from zoo.training.distributed import Rank
 from zoo.training.ema import WeightAverage
-from zoo.training.log import Journal
+from zoo.training.log import Journal, Step
 from zoo.training.optimizer import make_optimizer, make_scheduler
 from zoo.training.recipe import Recipe
 from zoo.training.sampler import Batches, multiscale_size
@@ -50,7 +50,7 @@ class Diverged(ZooError):
 
 
 @dataclass(frozen=True)
-class Plan:
+class TrainConfig:
     """What to train, on what, and how.
 
     name: a model or an architecture. start: `published` (the model's own weights), `backbone` (what its published
@@ -82,18 +82,7 @@ class Plan:
     title: str | None = None
 
 
-class Step(NamedTuple):
-    """One step of the optimizer. losses: by name, `loss` is their sum. data_seconds: waiting for images."""
-
-    epoch: int
-    iteration: int
-    losses: dict[str, float]
-    learning_rate: float
-    data_seconds: float
-    seconds: float
-
-
-def train(plan: Plan) -> Path | None:
+def train(plan: TrainConfig) -> Path | None:
     """Train as planned. Returns the published checkpoint, on the first process only.
 
     Raises UnknownModel, NotTrainable, DataError, Diverged, UsageError.
@@ -112,7 +101,7 @@ class Run:
     """
 
     def __init__(
-        self, plan: Plan, place: Place, description: dict[str, Any], data: TrainingSet, settings: Recipe
+        self, plan: TrainConfig, place: Rank, description: dict[str, Any], data: TrainingSet, settings: Recipe
     ) -> None:
         state.seed_everything(plan.seed)
         self.plan, self.place, self.data, self.recipe = plan, place, data, settings
@@ -125,7 +114,7 @@ class Run:
         self.done, self.total = 0, settings.epochs * self.per_epoch
 
     @classmethod
-    def of(cls, plan: Plan, place: Place) -> Run:
+    def of(cls, plan: TrainConfig, place: Rank) -> Run:
         """A run that is ready to begin, or to go on where it was stopped."""
         description, entry = api.architecture(plan.name), api.representative(plan.name)
         maps = None if plan.semantic is None else class_maps(plan.semantic, description)

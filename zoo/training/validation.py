@@ -17,7 +17,7 @@ from torch import Tensor
 
 from zoo.coco_format.results import encode_masks, to_results
 from zoo.models.detectors.base import Detector
-from zoo.preprocessing.preprocess import preprocessor
+from zoo.preprocessing.preprocess import make_preprocessor
 from zoo.preprocessing.recipe import Preprocessing
 
 KEYS = ("mAP", "mAP_50", "mAP_75", "mAP_s", "mAP_m", "mAP_l")
@@ -50,7 +50,7 @@ def detected(
     network: Detector, recipe: Preprocessing, ground_truth: COCO, image: dict[str, Any], images: Path
 ) -> list[dict[str, Any]]:
     """One image's detections as COCO results."""
-    sample = preprocessor(recipe)(images / image["file_name"])
+    sample = make_preprocessor(recipe)(images / image["file_name"])
     home: Tensor = next(network.parameters())
     found = network.detect_sample(sample, home)
     categories = [row["id"] for row in ground_truth.dataset["categories"]]

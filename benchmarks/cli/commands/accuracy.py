@@ -50,11 +50,11 @@ def run(args: argparse.Namespace) -> None:
 
 def plan_of(args: argparse.Namespace):  # type: ignore[no-untyped-def]  # its type needs torch
     """The evaluation that the options describe."""
-    from benchmarks.accuracy.accuracy import Plan, parse_measures
+    from benchmarks.accuracy.accuracy import EvalConfig, parse_measures
     from benchmarks.accuracy.sharding import own_device
     from benchmarks.cli.commands.inference import checked_device
 
-    return Plan(
+    return EvalConfig(
         data=args.data,
         dataset=args.dataset,
         split=args.split,

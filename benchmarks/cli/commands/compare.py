@@ -8,14 +8,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.cli.commands import inference
-from benchmarks.reports.rivals import implementation
+from benchmarks.reports.peers import implementation
 from benchmarks.reports.text_table import format_table
 from benchmarks.results.record import Record
 from benchmarks.results.store import Store
 from benchmarks.speed import compare, optimizations
-from benchmarks.speed.compare import Request
-from benchmarks.speed.inference import Setting
-from benchmarks.speed.peers.rivals import PEERS
+from benchmarks.speed.compare import CompareConfig
+from benchmarks.speed.inference import BenchmarkConfig
+from benchmarks.speed.peers.counterparts import PEERS
 from benchmarks.speed.protocols import interleaved
 from zoo.cli.argument_types import positive
 from zoo.errors import UsageError
@@ -41,13 +41,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Measure in turns, store and print."""
     photos, _ = inference.choose_images(args)
-    request = Request(
+    request = CompareConfig(
         name=args.name,
         against=[peer.strip() for peer in args.against.split(",")],
         images=photos,
         pythons=dict(inference.key_value(text, "--python") for text in args.python),
         weights=existing(args.weights),
-        setting=Setting(
+        setting=BenchmarkConfig(
             device=inference.checked_device(args.device),
             threads=args.threads,
             options=optimizations.from_args(args),
@@ -81,7 +81,7 @@ def show(records: Sequence[Record]) -> None:
 
 
 def row(record: Record) -> dict[str, object]:
-    """One implementation; a rival that did not run shows what it published, marked as such."""
+    """One implementation; a peer that did not run shows what it published, marked as such."""
     if not record.ok:
         number = record.parameters["published"]
         said = f"published {number['fps']:.1f} on {number['hardware']} ({number['source']})" if number else "nothing"

@@ -13,8 +13,8 @@ from benchmarks.reports.text_table import format_table
 from benchmarks.results.record import Record, failed
 from benchmarks.results.store import Store
 from benchmarks.speed import engines, images, inference, optimizations, protocols
-from benchmarks.speed.inference import Setting
-from benchmarks.speed.targets import Subject
+from benchmarks.speed.inference import BenchmarkConfig
+from benchmarks.speed.targets import Target
 from benchmarks.speed.workload import ImageSource
 from zoo.cli.argument_types import positive
 from zoo.errors import UsageError, ZooError
@@ -62,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
     return int(any(not record.ok for record in records))
 
 
-def measure(subject: Subject, photos: Sequence[ImageSource], setting: Setting, source: str) -> Record:
+def measure(subject: Target, photos: Sequence[ImageSource], setting: BenchmarkConfig, source: str) -> Record:
     """The record of one network; a failed one if it does not load or run."""
     facts = {"weights": subject.weights, "images": source, **subject.parameters}
     try:
@@ -75,9 +75,9 @@ def measure(subject: Subject, photos: Sequence[ImageSource], setting: Setting, s
         return failed(subject.name, "inference", reason, protocol=setting.protocol, parameters=facts)
 
 
-def setting_of(args: argparse.Namespace) -> Setting:
+def setting_of(args: argparse.Namespace) -> BenchmarkConfig:
     """The measurement that the options describe."""
-    return Setting(
+    return BenchmarkConfig(
         protocol=args.protocol,
         device=checked_device(args.device),
         batch=args.batch,

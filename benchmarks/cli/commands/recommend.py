@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 from benchmarks.reports import recommend
-from benchmarks.reports.recommend import METRICS_OF_TASK, Candidate, Wish
+from benchmarks.reports.recommend import METRICS_OF_TASK, Candidate, Constraints
 from benchmarks.reports.text_table import format_table
 from benchmarks.results.selection import entries_with
 from benchmarks.results.store import Store
@@ -58,9 +58,9 @@ def run(args: argparse.Namespace) -> None:
         print(f"zoo: no model is known to meet that: {recommend.obstacles(everything, wish)}.", file=sys.stderr)
 
 
-def wish_of(args: argparse.Namespace, metric: str) -> Wish:
+def wish_of(args: argparse.Namespace, metric: str) -> Constraints:
     """The constraints."""
-    return Wish(
+    return Constraints(
         metric=metric,
         min_ap=args.min_ap,
         latency_ms=quantity(args.max_latency, SECONDS, "50ms"),

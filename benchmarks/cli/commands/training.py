@@ -74,7 +74,7 @@ def measured(name: str, settings: dict[str, Any]) -> Record | None:
     from zoo.training.trainer import Diverged
 
     try:
-        return training.measure(name, training.Setting(**settings))
+        return training.measure(name, training.TrainingConfig(**settings))
     except (Diverged, RuntimeError) as error:
         return failed(name, "training", error, protocol=settings["protocol"])
 

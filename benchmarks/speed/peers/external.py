@@ -1,4 +1,4 @@
-"""A rival in another Python environment, driven over JSON lines; `workers/serve.py` states the contract.
+"""A peer in another Python environment, driven over JSON lines; `workers/serve.py` states the contract.
 
 The worker times its own calls, so that neither pipes nor JSON are inside the clock.
 """
@@ -23,11 +23,11 @@ WORKERS = Path(__file__).parent / "workers"
 
 
 class PeerError(ZooError):
-    """The rival could not be started, or answered with an error."""
+    """The peer could not be started, or answered with an error."""
 
 
 class ExternalWorkload:
-    """A rival's detector and the images, one per batch. A `Workload` that keeps its own time."""
+    """A peer's detector and the images, one per batch. A `Workload` that keeps its own time."""
 
     batch = 1
 
@@ -76,7 +76,7 @@ class ExternalWorkload:
         return None, Timed(self.ask(op="compute", index=batch)["seconds"], None)
 
     def compute(self, batch: int) -> list[Detections]:
-        """What the rival detects."""
+        """What the peer detects."""
         found = self.ask(op="detect", index=batch)
         boxes = torch.tensor(found["boxes"], dtype=torch.float32).reshape(-1, 4)
         return [Detections(boxes, torch.tensor(found["scores"]).float(), torch.tensor(found["labels"]).long())]

@@ -158,7 +158,7 @@ def cpu_times(timings: list[Timed]) -> list[float] | None:
 
 
 PROTOCOL = Protocol(
-    name="steady",
+    name="interleaved",
     title="Warm-up until stable, median of whole passes, interleaved when comparing",
     source="benchmarks/speed/protocols/interleaved.py",
     timed=("host_to_device", "network", "post_processing", "mask_pasting"),

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from benchmarks.accuracy import measure
-from benchmarks.datasets import Request, open_dataset
+from benchmarks.datasets import MetricConfig, open_dataset
 from tests.benchmarks.stubs import ColorDetector
 from zoo.errors import ZooError
 from zoo.structures import Sample
@@ -25,7 +25,7 @@ class Mortal(ColorDetector):
 
 def main(out: str, how: str) -> None:
     data = Path(__file__).parents[2] / "data" / "coco"
-    dataset = open_dataset("coco_2017", data, Request(ColorDetector.classes, ("box", "mask")))
+    dataset = open_dataset("coco_2017", data, MetricConfig(ColorDetector.classes, ("box", "mask")))
     try:
         result = measure.measure(Mortal() if how == "die" else ColorDetector(), dataset, batch_size=3)
     except ZooError as error:

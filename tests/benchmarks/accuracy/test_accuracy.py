@@ -16,9 +16,9 @@ import zoo
 from benchmarks.accuracy import accuracy as evaluation
 from benchmarks.accuracy import measure as measuring
 from benchmarks.cli import main
-from benchmarks.datasets import DatasetError, Request, open_dataset
+from benchmarks.datasets import DatasetError, MetricConfig, open_dataset
 from benchmarks.results.store import Store
-from benchmarks.speed.targets import Subject
+from benchmarks.speed.targets import Target
 from tests.benchmarks.stubs import ColorDetector
 from zoo.errors import UnreadableImage
 
@@ -29,14 +29,14 @@ TINY = ROOT / "tests" / "data" / "coco"
 @pytest.fixture
 def stub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Any name loads the stub detector."""
-    chosen = Subject("stub", "stub", ColorDetector, {})
+    chosen = Target("stub", "stub", ColorDetector, {})
     monkeypatch.setattr(evaluation, "choose", lambda *_: (chosen, None))
     monkeypatch.setenv("ZOO_RESULTS", str(tmp_path / "results.db"))
 
 
 def measure(data: Path = TINY, **options: Any) -> measuring.Accuracy:
     """The stub's accuracy on the tiny COCO."""
-    dataset = open_dataset("coco_2017", data, Request(ColorDetector.classes, ("box", "mask")))
+    dataset = open_dataset("coco_2017", data, MetricConfig(ColorDetector.classes, ("box", "mask")))
     result = measuring.measure(ColorDetector(), dataset, **options)
     assert result is not None
     return result
@@ -132,15 +132,15 @@ def test_a_wrong_folder_is_noticed_before_anything_is_downloaded(tmp_path: Path)
         pytest.MonkeyPatch.context() as patch,
         pytest.raises(DatasetError, match=r"instances_val2017\.json does not exist"),
     ):
-        patch.setattr(evaluation, "choose", lambda *_: (Subject(model.name, "published", fail, {}), model))
-        evaluation.evaluate(model.name, evaluation.Plan(data=tmp_path))
+        patch.setattr(evaluation, "choose", lambda *_: (Target(model.name, "published", fail, {}), model))
+        evaluation.evaluate(model.name, evaluation.EvalConfig(data=tmp_path))
 
 
 def test_proposals_are_read_as_published(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     model = zoo.get("rpn_r50_fpn_1x_coco")
-    monkeypatch.setattr(evaluation, "choose", lambda *_: (Subject(model.name, "x", ColorDetector, {}), model))
+    monkeypatch.setattr(evaluation, "choose", lambda *_: (Target(model.name, "x", ColorDetector, {}), model))
     monkeypatch.setattr(ColorDetector, "classes", None)
-    record = evaluation.evaluate(model.name, evaluation.Plan(data=TINY))
+    record = evaluation.evaluate(model.name, evaluation.EvalConfig(data=TINY))
     assert record is not None
     assert record.protocol == "mmdet-v2"
     assert record.metrics["ar_1000"] == pytest.approx(0.9667, abs=1e-3)
@@ -155,7 +155,7 @@ def test_yolox_nano_on_coco38_gives_the_numbers_of_the_reference(
     if shared is None:
         pytest.skip("needs ../shared/data: YOLOX-nano's weights and 38 images of COCO")
     monkeypatch.setenv("ZOO_MANIFESTS", str(ROOT / "tests" / "data" / "yolox_nano_0.1.0.yaml"))
-    plan = evaluation.Plan(data=shared / "coco38", checkpoint=shared / "yolox_nano.pth", workers=1)
+    plan = evaluation.EvalConfig(data=shared / "coco38", checkpoint=shared / "yolox_nano.pth", workers=1)
     record = evaluation.evaluate("yolox_nano_0.1.0", plan)
     assert record is not None
     readme = (shared / "README.md").read_text()

@@ -52,7 +52,7 @@ def test_a_checkpoint_describes_its_own_network(name):
 
 @pytest.mark.parametrize("name", MODELS)
 def test_the_stated_accuracy_is_reproduced(name, data):
-    record = accuracy.evaluate(name, accuracy.Plan(data=data))
+    record = accuracy.evaluate(name, accuracy.EvalConfig(data=data))
     compared = {row["metric"] for row in accuracy.comparison(record)}
     assert compared == {"box_ap", "mask_ap"} if name == "demo_mask_rcnn" else compared == {"box_ap"}
     assert demo.differences(record) == []

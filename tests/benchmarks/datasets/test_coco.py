@@ -13,8 +13,8 @@ import torch
 
 from benchmarks.datasets import (
     DatasetError,
+    MetricConfig,
     Predictions,
-    Request,
     UnknownDataset,
     coco_metric,
     compact,
@@ -35,7 +35,7 @@ def predictions(rows: list[tuple[int, float, list[float]]]) -> Predictions:
 
 
 def test_labels_follow_the_order_of_the_annotation_file_not_of_the_model() -> None:
-    dataset = open_dataset("coco_2017", TINY, Request(classes=("car", "person")))
+    dataset = open_dataset("coco_2017", TINY, MetricConfig(classes=("car", "person")))
     assert dataset.classes == ("person", "car")
     assert list(dataset.category_ids) == [1, 7]
 
@@ -61,7 +61,7 @@ def test_a_image_that_is_not_evaluated_costs_nothing() -> None:
 
 def test_nothing_found_is_a_zero_in_both_engines() -> None:
     for engine in ("pycocotools", "hotcoco"):
-        dataset = open_dataset("coco_2017", TINY, Request(measures=("box", "mask", "proposal"), engine=engine))
+        dataset = open_dataset("coco_2017", TINY, MetricConfig(measures=("box", "mask", "proposal"), engine=engine))
         numbers = dataset.evaluate({p.id: compact(Detections.empty(torch.zeros(1))) for p in dataset.images})
         assert numbers["box_ap"] == numbers["mask_ap"] == numbers["ar_100"] == 0
 
@@ -90,7 +90,7 @@ def test_masks_survive_being_packed(count: int) -> None:
 
 
 def test_masks_are_ranked_by_their_own_scores_where_they_have_some() -> None:
-    dataset = open_dataset("coco_2017", TINY, Request(measures=("box", "mask")))
+    dataset = open_dataset("coco_2017", TINY, MetricConfig(measures=("box", "mask")))
     width, height = 120, 80
     masks = torch.zeros((2, height, width), dtype=torch.bool)
     masks[0, 8:38, 8:48] = True
@@ -209,7 +209,7 @@ def test_a_broken_annotation_file_is_named(tmp_path: Path, content: str, complai
 
 def test_a_model_of_other_classes_is_refused() -> None:
     with pytest.raises(DatasetError, match=r"lacks 1 of the model's 2 classes \(zebra\)"):
-        open_dataset("coco_2017", TINY, Request(classes=("person", "zebra")))
+        open_dataset("coco_2017", TINY, MetricConfig(classes=("person", "zebra")))
 
 
 def test_an_unknown_data_set_suggests_names() -> None:
@@ -226,4 +226,4 @@ def test_annotations_without_masks_have_no_mask_ap(tmp_path: Path) -> None:
     path.write_text(json.dumps(ground_truth))
     assert open_dataset("coco_2017", tmp_path / "coco").classes == ("person", "bicycle", "car")
     with pytest.raises(DatasetError, match="lacks 'segmentation'"):
-        open_dataset("coco_2017", tmp_path / "coco", Request(measures=("box", "mask")))
+        open_dataset("coco_2017", tmp_path / "coco", MetricConfig(measures=("box", "mask")))

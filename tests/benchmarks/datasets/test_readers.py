@@ -14,7 +14,7 @@ from PIL import Image
 
 from benchmarks.accuracy.measure import write_results
 from benchmarks.cli import main
-from benchmarks.datasets import Dataset, DatasetError, Predictions, Request, compact, open_dataset
+from benchmarks.datasets import Dataset, DatasetError, MetricConfig, Predictions, compact, open_dataset
 from benchmarks.datasets.catalog import DATASETS, check, spec
 from benchmarks.datasets.open_images import image_size
 from tests.data.scenes import SCENES, Scene
@@ -70,7 +70,7 @@ def perfect(
 
 def tiny(name: str, **request: object) -> Dataset:
     """A tiny dataset."""
-    return open_dataset(name, DATA / FOLDERS[name], Request(**request))  # type: ignore[arg-type]
+    return open_dataset(name, DATA / FOLDERS[name], MetricConfig(**request))  # type: ignore[arg-type]
 
 
 def test_every_data_set_has_a_tiny_folder_in_its_layout() -> None:
@@ -286,7 +286,7 @@ def test_a_broken_file_is_one_sentence_with_its_name(name: str, file: str, conte
     (root / file).write_text(content)
     measures = ("panoptic",) if "panoptic" in name else ("box",)
     with pytest.raises(DatasetError, match=Path(file).name):
-        dataset = open_dataset(name, root, Request(measures=measures))
+        dataset = open_dataset(name, root, MetricConfig(measures=measures))
         dataset.evaluate(perfect(dataset))
 
 

@@ -27,15 +27,15 @@ RECORDS = [
     Record(
         NAMES[0],
         "inference",
-        "steady",
+        "interleaved",
         metrics={"fps": 3.25, "latency_ms_p50": 307.7, "parameters": 41_753_286},
         environment=DEVICE,
     ),
-    Record(NAMES[0], "inference", "steady", {"batch": 8, "options": {"amp": "bf16"}}, {"fps": 99.0}),
+    Record(NAMES[0], "inference", "interleaved", {"batch": 8, "options": {"amp": "bf16"}}, {"fps": 99.0}),
     Record(NAMES[0], "accuracy", "coco", {"dataset": "coco_2017"}, {"box_ap": 0.372, "box_ap_large": -1.0}),
     Record(NAMES[0], "log", "mmdetection", metrics={"epochs": 2}, samples=CURVES),
     failed(NAMES[1], "inference", "out of memory <!-- <script> </script> <b>"),
-    Record("my_own_model", "inference", "steady", metrics={"fps": 9.0}),
+    Record("my_own_model", "inference", "interleaved", metrics={"fps": 9.0}),
     Record("demo_atss", "accuracy", "coco", {"dataset": "demo"}, {"box_ap": 0.7}),
 ]
 IMAGE = Path(__file__).parents[2] / "data" / "coco" / "val2017" / "000001.jpg"

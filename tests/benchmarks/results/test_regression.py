@@ -30,7 +30,7 @@ def speed(factor: float = 1.0, load: float = 1.0, seed: int = 0, time: str = "20
         SAMPLES: list(0.02 * busy * rng.normal(1, 0.02, 200)),
     }
     metrics = {"fps": 10 / factor, "parameters": 1000, "flops": 5000}
-    return Record("net", "inference", "steady", {"batch": 1}, metrics, samples, HOST, time=time, **values)
+    return Record("net", "inference", "interleaved", {"batch": 1}, metrics, samples, HOST, time=time, **values)
 
 
 def accuracy(ap: float, **values) -> Record:

@@ -11,9 +11,9 @@ from benchmarks.results import agreement, fingerprint
 from benchmarks.results.store import Store
 from benchmarks.speed import images as images
 from benchmarks.speed import inference, optimizations, targets
-from benchmarks.speed.inference import Setting
+from benchmarks.speed.inference import BenchmarkConfig
 from benchmarks.speed.optimizations import Options
-from benchmarks.speed.targets import Subject
+from benchmarks.speed.targets import Target
 from benchmarks.speed.workload import DetectorWorkload
 from tests.benchmarks.stub import StubDetector
 from zoo.errors import FetchError, UsageError
@@ -28,8 +28,8 @@ def photos():
 
 
 def test_a_record_says_what_was_measured_and_on_what(photos):
-    record = inference.measure(StubDetector(), "stub", photos, Setting(overrides=QUICK), {"weights": "random"})
-    assert record.ok and (record.kind, record.protocol, record.model) == ("inference", "steady", "stub")
+    record = inference.measure(StubDetector(), "stub", photos, BenchmarkConfig(overrides=QUICK), {"weights": "random"})
+    assert record.ok and (record.kind, record.protocol, record.model) == ("inference", "interleaved", "stub")
     p = record.parameters
     assert (p["batch"], p["precision"], p["weights"], p["resolution"]) == (1, "fp32", "random", {"96x128": 3})
     assert p["departs_in"] == ["min_iterations", "min_seconds"] and p["timed"]["data_loading"] is False
@@ -43,7 +43,7 @@ def test_a_record_says_what_was_measured_and_on_what(photos):
 
 
 def test_parameters_and_operations_are_counted_exactly(photos):
-    record = inference.measure(StubDetector(), "stub", photos, Setting(overrides=QUICK))
+    record = inference.measure(StubDetector(), "stub", photos, BenchmarkConfig(overrides=QUICK))
     convs = (3 * 8 * 9) + (8 * 16 * 9 + 16) + (16 * 5 + 5)
     assert record.metrics["parameters"] == convs + 2 * 8 + 2 * 16
     cells = (24 * 32, 6 * 8, 6 * 8)
@@ -53,7 +53,7 @@ def test_parameters_and_operations_are_counted_exactly(photos):
 
 
 def test_every_option_reports_its_effect_on_speed_and_on_detections(photos):
-    setting = Setting(overrides=QUICK, options=Options(fuse_conv_bn=True, channels_last=True, amp="bf16"))
+    setting = BenchmarkConfig(overrides=QUICK, options=Options(fuse_conv_bn=True, channels_last=True, amp="bf16"))
     effects = inference.measure(StubDetector(), "stub", photos, setting).metrics["effects"]
     assert list(effects) == ["fuse_conv_bn", "amp", "channels_last", "all"]
     assert effects["fuse_conv_bn"]["matched"] == 1 and effects["fuse_conv_bn"]["score_difference"] < 1e-5
@@ -120,7 +120,7 @@ def test_agreement_matches_each_detection_once():
 
 
 def run(monkeypatch, tmp_path, capsys, *arguments, load=StubDetector):
-    subject = Subject("stub", "random", load, {})
+    subject = Target("stub", "random", load, {})
     monkeypatch.setattr(targets, "choose", lambda *_: [subject])
     path = str(tmp_path / "results.db")
     quick = [] if "--protocol" in arguments else ["--set", "min_iterations=2", "--set", "min_seconds=0"]
@@ -181,7 +181,7 @@ def test_generated_images_are_always_the_same():
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
 def test_on_a_gpu_events_and_three_memories_are_recorded_and_detections_stay(photos):
-    setting = Setting(device="cuda", overrides=QUICK, options=Options(channels_last=True))
+    setting = BenchmarkConfig(device="cuda", overrides=QUICK, options=Options(channels_last=True))
     record = inference.measure(StubDetector(), "stub", photos, setting)
     assert len(record.samples["device_s"]) == len(record.samples["latency_s"])
     m = record.metrics

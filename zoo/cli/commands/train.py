@@ -12,7 +12,7 @@ from zoo.errors import UsageError
 
 if TYPE_CHECKING:
     from zoo.training.recipe import Recipe
-    from zoo.training.trainer import Plan
+    from zoo.training.trainer import TrainConfig
 
 SCHEDULES = ("1x", "2x", "3x")
 
@@ -93,10 +93,10 @@ def run(args: argparse.Namespace) -> None:
         print(path)
 
 
-def plan_of(args: argparse.Namespace) -> Plan:
+def plan_of(args: argparse.Namespace) -> TrainConfig:
     """The training that the options describe. Raises UsageError, UnknownModel, DataError."""
     from zoo.training.coco_folder import find
-    from zoo.training.trainer import Plan
+    from zoo.training.trainer import TrainConfig
 
     if args.data is not None:
         annotations, images = find(args.data)
@@ -106,7 +106,7 @@ def plan_of(args: argparse.Namespace) -> Plan:
         raise UsageError("say what to train on: --data, or --annotations and --images.")
     if args.validate_every and args.data is None:
         raise UsageError("--validate-every needs --data, with a split `val`.")
-    return Plan(
+    return TrainConfig(
         name=args.name,
         annotations=annotations,
         images=images,

@@ -13,7 +13,6 @@ from torchvision.ops import box_convert
 from zoo.models.build import component
 from zoo.models.targets import BACKGROUND, Assignment, GroundTruth
 
-
 ROLES = {"ClassificationCost": "cls", "BBoxL1Cost": "reg", "IoUCost": "iou", "DiceCost": "dice"}
 """What a cost of 3.x's list compares; focal and cross-entropy costs do so with classes or with masks."""
 
@@ -43,7 +42,7 @@ class HungarianAssigner:
         match_costs: Sequence[Mapping[str, Any]] | None = None,
     ) -> None:
         costs = {"cls_cost": cls_cost, "reg_cost": reg_cost, "iou_cost": iou_cost, **roles(match_costs)}
-        self.cls_cost, self.reg_cost, self.iou_cost = (component(costs[key]) for key in costs if costs[key])
+        self.cls_cost, self.reg_cost, self.iou_cost = (component(cost) for cost in costs.values() if cost)
 
     @torch.no_grad()
     def assign(self, logits: Tensor, boxes: Tensor, ground_truth: GroundTruth, size: tuple[int, int]) -> Assignment:
@@ -100,7 +99,7 @@ class MaskHungarianAssigner:
         match_costs: Sequence[Mapping[str, Any]] | None = None,
     ) -> None:
         costs = {"cls_cost": cls_cost, "mask_cost": mask_cost, "dice_cost": dice_cost, **roles(match_costs)}
-        self.cls_cost, self.mask_cost, self.dice_cost = (component(costs[key]) for key in costs if costs[key])
+        self.cls_cost, self.mask_cost, self.dice_cost = (component(cost) for cost in costs.values() if cost)
 
     @torch.no_grad()
     def assign(self, logits: Tensor, labels: Tensor, masks: Tensor, targets: Tensor) -> Tensor:

@@ -34,15 +34,19 @@ def ddq_losses(
     the distinct queries that stayed after each layer, and logits and boxes of the dense queries.
     """
     logits, boxes, proposals, index, stayed, dense = outputs
-    count, common = len(index[0]), (geometries, ground_truths)
-    distinct = zip(logits[:, :, count:], boxes[:, :, count:], [None, *stayed])
-    losses = by_layer([set_losses(head, *remaining(*layer), *common) for layer in distinct])
-    losses |= prefixed("enc_", set_losses(head, *proposals["distinct"], *common))
+    count, positives = len(index[0]), head.aux_num_pos
+    layers = zip(logits[:, :, count:], boxes[:, :, count:], [None, *stayed])
+    distinct = [remaining(*layer) for layer in layers]
+    losses = by_layer([set_losses(head, x, b, geometries, ground_truths) for x, b in distinct])
+    x, b = proposals["distinct"]
+    losses |= prefixed("enc_", set_losses(head, x, b, geometries, ground_truths))
     noisy = zip(logits[:, :, :count], boxes[:, :, :count])
-    losses |= by_layer([prefixed("dn_", matched_losses(head, x, b, index, *common)) for x, b in noisy])
-    for i, layer in enumerate(zip(*dense)):
-        losses |= prefixed(f"{i}_aux_", dense_losses(*layer, *common, head.aux_num_pos))
-    return losses | prefixed("aux_enc_", dense_losses(*proposals["dense"], *common, head.aux_num_pos))
+    restored = [matched_losses(head, x, b, index, geometries, ground_truths) for x, b in noisy]
+    losses |= by_layer([prefixed("dn_", layer) for layer in restored])
+    for i, (x, b) in enumerate(zip(*dense)):
+        losses |= prefixed(f"{i}_aux_", dense_losses(x, b, geometries, ground_truths, positives))
+    x, b = proposals["dense"]
+    return losses | prefixed("aux_enc_", dense_losses(x, b, geometries, ground_truths, positives))
 
 
 def remaining(logits: Tensor, boxes: Tensor, stayed: Tensor | None) -> tuple[Any, Any]:

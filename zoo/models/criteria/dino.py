@@ -25,8 +25,19 @@ def dino_losses(
 
     outputs: logits and boxes of all queries, denoising ones first, the proposals, and the denoising queries' objects.
     """
-    matching = lambda head, logits, boxes, geometries, truths, _: set_losses(head, logits, boxes, geometries, truths)  # noqa: E731
-    return denoising_losses(head, outputs, geometries, ground_truths, matching, matched_losses)
+    return denoising_losses(head, outputs, geometries, ground_truths, matching_losses, matched_losses)
+
+
+def matching_losses(
+    head: Any,
+    logits: Any,
+    boxes: Any,
+    geometries: Sequence[ImageGeometry],
+    ground_truths: Sequence[GroundTruth],
+    layer: int,
+) -> dict[str, Tensor]:
+    """`set_losses`, alike for all layers."""
+    return set_losses(head, logits, boxes, geometries, ground_truths)
 
 
 def denoising_losses(
@@ -39,12 +50,13 @@ def denoising_losses(
 ) -> dict[str, Tensor]:
     """`dino_losses` with other functions for queries that are matched, and for those whose objects are known."""
     logits, boxes, proposals, index = outputs
-    count, common = len(index[0]), (geometries, ground_truths)
+    count = len(index[0])
     layers = enumerate(zip(logits[:, :, count:], boxes[:, :, count:]))
-    losses = by_layer([matching(head, x, b, *common, i) for i, (x, b) in layers])
-    losses |= {f"enc_{name}": value for name, value in matching(head, *proposals, *common, -1).items()}
-    layers = zip(logits[:, :, :count], boxes[:, :, :count])  # type: ignore[assignment]
-    return losses | by_layer([prefixed("dn_", known(head, x, b, index, *common)) for x, b in layers])
+    losses = by_layer([matching(head, x, b, geometries, ground_truths, i) for i, (x, b) in layers])
+    losses |= prefixed("enc_", matching(head, proposals[0], proposals[1], geometries, ground_truths, -1))
+    noisy = zip(logits[:, :, :count], boxes[:, :, :count])
+    restored = [known(head, x, b, index, geometries, ground_truths) for x, b in noisy]
+    return losses | by_layer([prefixed("dn_", layer) for layer in restored])
 
 
 def prefixed(prefix: str, losses: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -84,7 +84,7 @@ class DDQDETR(DINO):
     def compute_losses(
         self, images: Tensor, geometries: Sequence[ImageGeometry], ground_truths: Sequence[GroundTruth]
     ) -> dict[str, Tensor]:
-        """The head's losses: of the distinct queries, the denoising ones in front of them, and the dense ones behind."""
+        """The head's losses, of denoising, distinct and dense queries behind each other."""
         noise = self.dn_query_generator(ground_truths, geometries)
         memory = self.encode(images, geometries)
         states, logits, boxes = self.distinct(memory)
@@ -124,7 +124,7 @@ class Selection:
         return torch.zeros(batch * self.heads, self.count, self.count, dtype=torch.bool, device=device)
 
     def groups(self, mask: Tensor, dense: int, batch: int) -> Tensor:
-        """The mask of denoising and distinct queries (Q, Q) with dense queries behind them, which see only each other."""
+        """The mask of denoising and distinct queries (Q, Q) with dense ones behind them, apart from them."""
         mask = F.pad(mask, (0, dense, 0, dense), value=True)
         mask[-dense:, -dense:] = False
         return mask.expand(batch * self.heads, -1, -1)

@@ -98,7 +98,7 @@ class DETR(DetectionTransformer):
         return self.decode(self.query_embedding.weight.expand(len(images), -1, -1), looked_at)
 
     def decode(self, queries: Tensor, looked_at: Mapping[str, Tensor]) -> tuple[Any, ...]:
-        """What `outputs` returns. queries: (N, Q, C), learned positions. looked_at: the decoder's `memory` and so on."""
+        """What `outputs` returns. queries: (N, Q, C), learned positions. looked_at: `memory` and so on."""
         states = self.decoder(torch.zeros_like(queries), query_pos=queries, **looked_at)
         return tuple(self.bbox_head(states))
 

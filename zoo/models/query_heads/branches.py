@@ -52,7 +52,8 @@ class DABDETRHead(QueryPredictor):
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.fc_cls, self.fc_reg = nn.Linear(self.embed_dims, self.cls_out_channels), MLP(*[self.embed_dims] * 2, 4, 3)
+        self.fc_cls = nn.Linear(self.embed_dims, self.cls_out_channels)
+        self.fc_reg = MLP(self.embed_dims, self.embed_dims, 4, 3)
         if self.use_sigmoid:
             nn.init.constant_(self.fc_cls.bias, prior_bias())
         still(self.fc_reg.layers[-1])

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torchvision.ops import box_convert
 
 from zoo.models.targets import BACKGROUND, GroundTruth
-from zoo.models.transformer.reference_points import inverse_sigmoid
+from zoo.models.transformer.inverse_sigmoid import inverse_sigmoid
 from zoo.structures import ImageGeometry
 
 

@@ -1,4 +1,4 @@
-"""Conditional cross-attention: content and position meet apart from each other (Meng et al., Conditional DETR, 2021)."""
+"""Conditional cross-attention: content and position are compared apart (Meng et al., Conditional DETR, 2021)."""
 
 from __future__ import annotations
 

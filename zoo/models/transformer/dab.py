@@ -12,10 +12,10 @@ from zoo.errors import BuildError
 from zoo.models.layers.norm import make_norm
 from zoo.models.transformer.conditional import conditional_layers
 from zoo.models.transformer.detr_layers import DetrEncoder
+from zoo.models.transformer.inverse_sigmoid import inverse_sigmoid
 from zoo.models.transformer.layers import LN
 from zoo.models.transformer.mlp import MLP
 from zoo.models.transformer.position_encoding import box_sinusoids
-from zoo.models.transformer.reference_points import inverse_sigmoid
 
 
 class DABEncoder(DetrEncoder):

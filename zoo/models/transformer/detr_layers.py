@@ -20,7 +20,7 @@ from zoo.models.transformer.layers import LN, attend, make_attention
 ATTENTION: dict[str, Any] = {"embed_dims": 256, "num_heads": 8, "dropout": 0.0}
 
 
-def attention_layer(settings: Mapping[str, Any] | None, deformable: bool) -> nn.Module:
+def attention_layer(settings: Mapping[str, Any] | None, deformable: bool) -> Any:
     """Deformable attention, or the usual one."""
     kind = "MultiScaleDeformableAttention" if deformable else "MultiheadAttention"
     return make_attention({"type": kind, **(ATTENTION if settings is None else settings)})
@@ -42,7 +42,7 @@ class DetrEncoderLayer(nn.Module):
         deformable: bool = False,
     ) -> None:
         super().__init__()
-        self.self_attn: Any = attention_layer(self_attn_cfg, deformable)
+        self.self_attn = attention_layer(self_attn_cfg, deformable)
         self.embed_dims: int = self.self_attn.embed_dims
         self.ffn = FFN(**(ffn_cfg or {}))
         self.norms = norm_layers(norm_cfg, self.embed_dims, 2)
@@ -73,8 +73,8 @@ class DetrDecoderLayer(nn.Module):
         cross_first: bool = False,
     ) -> None:
         super().__init__()
-        self.self_attn: Any = attention_layer(self_attn_cfg, False)
-        self.cross_attn: Any = attention_layer(cross_attn_cfg, deformable)
+        self.self_attn = attention_layer(self_attn_cfg, False)
+        self.cross_attn = attention_layer(cross_attn_cfg, deformable)
         self.embed_dims: int = self.self_attn.embed_dims
         self.ffn = FFN(**(ffn_cfg or {}))
         self.norms = norm_layers(norm_cfg, self.embed_dims, 3)

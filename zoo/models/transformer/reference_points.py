@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-
-def inverse_sigmoid(x: Tensor, eps: float = 1e-5) -> Tensor:
-    """The logit of probabilities, limited to that of `eps`."""
-    x = x.clamp(0, 1)
-    return torch.log(x.clamp(min=eps) / (1 - x).clamp(min=eps))
+from zoo.models.transformer.inverse_sigmoid import inverse_sigmoid
 
 
 def moved(points: Tensor, deltas: Tensor, eps: float = 1e-5) -> Tensor:

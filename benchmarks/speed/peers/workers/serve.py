@@ -1,4 +1,4 @@
-"""The worker's side of the contract. Runs in the rival's environment: Python 3.8, standard library and torch.
+"""The worker's side of the contract. Runs in the peer's environment: Python 3.8, standard library and torch.
 
 One JSON object per line. Requests have an `op`; answers are objects, `{"error": sentence}` when something went wrong.
 
@@ -82,7 +82,7 @@ def wait(device):
 def load_all(model, load):
     """Call `load`, which reads a checkpoint. ValueError if a parameter keeps its value.
 
-    The rivals' readers only log what does not fit: a file with other names would leave a random network.
+    The peers' readers only log what does not fit: a file with other names would leave a random network.
     """
     import torch
 

@@ -108,7 +108,7 @@ def test_offline_runs_all_samples_and_counts_whole_batches(clock):
 
 def test_steady_times_whole_passes_with_data_loading_outside(clock):
     workload = Clockwork(0.001, count=4)
-    found = protocols.run(protocols.get("steady"), workload, overrides={"min_iterations": 9, "min_seconds": 0})
+    found = protocols.run(protocols.get("interleaved"), workload, overrides={"min_iterations": 9, "min_seconds": 0})
     assert len(found.samples["latency_s"]) == 12
     assert [what for what, _ in workload.events].index("compute") == 4
     assert found.metrics["fps"] == pytest.approx(1 / np.median(found.samples["latency_s"]))
@@ -120,7 +120,9 @@ def test_steady_warms_up_until_two_laps_agree(clock):
             self.seconds = 0.02 if len(self.log) < 5 else 0.002
             return super().compute(batch)
 
-    found = protocols.run(protocols.get("steady"), Settling(count=1), overrides={"min_iterations": 5, "min_seconds": 0})
+    found = protocols.run(
+        protocols.get("interleaved"), Settling(count=1), overrides={"min_iterations": 5, "min_seconds": 0}
+    )
     assert max(found.samples["latency_s"]) < 0.01
 
 
