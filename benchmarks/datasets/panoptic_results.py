@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from benchmarks.datasets.predictions import Predictions
 from zoo.errors import UsageError, ZooError
+from zoo.system.atomic_write import atomic_write
 
 if TYPE_CHECKING:
     from benchmarks.datasets.panoptic import CocoPanoptic
@@ -45,8 +46,7 @@ def write(dataset: CocoPanoptic, predictions: Mapping[int | str, Predictions], p
     part.mkdir()
     annotations = [dataset.write(one, dataset.annotations[image_id], part) for image_id, one in predictions.items()]
     os.replace(part, folder)
-    part.write_text(json.dumps({"annotations": annotations}))
-    os.replace(part, path)
+    atomic_write(path, json.dumps({"annotations": annotations}))
 
 
 def write_image(ids: NDArray[np.int64], kinds: Mapping[int, int], path: Path) -> list[dict[str, Any]]:
