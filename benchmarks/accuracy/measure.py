@@ -11,7 +11,7 @@ import torch
 from tqdm import tqdm
 
 from benchmarks.accuracy import loader, sharding
-from benchmarks.datasets import Dataset, DatasetImage, Predictions, compact, panoptic_results
+from benchmarks.datasets import Dataset, DatasetImage, Predictions, compact, panoptic, panoptic_results
 from benchmarks.datasets.coco_results import coco_results
 from benchmarks.datasets.panoptic import CocoPanoptic
 from benchmarks.system import environment
@@ -69,7 +69,7 @@ def collect(
     if model.preprocess is None:
         raise UsageError("this network knows no preprocessing: load it by a model's name, or set .preprocess")
     predictions: dict[int | str, Predictions] = {}
-    trim = Trimmer()
+    trim, center = Trimmer(), getattr(model, "pixel_center", 0.5)
     hide = True if sharding.world()[0] else (None if progress is None else not progress)
     with (
         tqdm(total=sum(map(len, groups)), unit="img", disable=hide) as bar,
@@ -78,7 +78,7 @@ def collect(
     ):
         for batch in loader.load(groups, model.preprocess, workers):
             detections = detect(model, batch, torch.device(device))
-            predictions |= {image.id: compact(one) for image, one in zip(batch.images, detections)}
+            predictions |= {image.id: compact(one, center) for image, one in zip(batch.images, detections)}
             bar.update(len(batch.images))
             trim()
     return predictions
@@ -100,11 +100,9 @@ def write_results(dataset: Dataset, predictions: Mapping[int | str, Predictions]
     Each appears only when it is whole.
     """
     if isinstance(dataset, CocoPanoptic) and any(one.packed_panoptic for one in predictions.values()):
-        panoptic_results.write(dataset, predictions, panoptic_results.path_beside(path))
-    with (
-        atomic_path(path) as part,
-        part.open("w") as file,
-    ):  # all rows at once take 25 times the memory of what was found
+        panoptic.write(dataset, predictions, panoptic_results.path_beside(path))
+    # Row by row: all rows at once take 25 times the memory of the detections.
+    with atomic_path(path) as part, part.open("w") as file:
         file.write("[")
         for number, row in enumerate(coco_results(predictions, dataset.category_ids)):
             file.write((", " if number else "") + json.dumps(row))

@@ -1,9 +1,9 @@
 """Datasets, each a reader of the native folder layout together with its metric.
 
     dataset = open_dataset("coco_2017", "data/coco", MetricConfig(classes=..., measures=("box", "mask")))
-    dataset.images      -> list of Image(id, path), in the dataset's order
+    dataset.images      -> list of DatasetImage(id, path), in the dataset's order
     dataset.classes, dataset.category_ids -> name and the dataset's own number of each label
-    dataset.evaluate({image_id: Found, ...}) -> {"box_ap": 0.374, ...}
+    dataset.evaluate({image_id: Predictions, ...}) -> {"box_ap": 0.374, ...}
 
 `evaluate` looks only at the images that it is given, so a part of a dataset is evaluated as if it were all of it.
 Numbers are shares from 0 to 1. Every error names the file that was expected.
@@ -12,10 +12,8 @@ Numbers are shares from 0 to 1. Every error names the file that was expected.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Protocol
-
+from benchmarks.datasets.catalog import open_dataset
+from benchmarks.datasets.dataset import Dataset
 from benchmarks.datasets.files import DatasetError, UnknownDataset
 from benchmarks.datasets.predictions import Predictions, compact
 from benchmarks.datasets.request import ENGINES, PROTOCOLS, DatasetImage, MetricConfig
@@ -25,38 +23,10 @@ __all__ = [
     "PROTOCOLS",
     "Dataset",
     "DatasetError",
-    "Found",
-    "Image",
+    "DatasetImage",
     "MetricConfig",
+    "Predictions",
     "UnknownDataset",
     "compact",
     "open_dataset",
 ]
-
-
-class Dataset(Protocol):
-    """What every reader offers."""
-
-    name: str
-    root: Path
-    classes: tuple[str, ...]
-    category_ids: list[int]
-    images: list[DatasetImage]
-
-    def truth_files(self) -> list[Path]:
-        """Files with the ground truth of single images, which are read only when an image is evaluated; often none."""
-        ...
-
-    def evaluate(self, predictions: Mapping[int | str, Predictions]) -> dict[str, float]:
-        """The dataset's metric over the images in `found`: numbers by name, 0 to 1."""
-        ...
-
-
-def open_dataset(name: str, root: Path | str, request: MetricConfig | None = None) -> Dataset:
-    """The dataset called `name` in the folder `root`.
-
-    Raises UnknownDataset, or DatasetError where a file is missing or is not what the layout says.
-    """
-    from benchmarks.datasets.catalog import spec
-
-    return spec(name).open(Path(root), request or MetricConfig())

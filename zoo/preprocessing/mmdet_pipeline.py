@@ -43,7 +43,10 @@ _STEPS = ("Resize", "Normalize", "Pad", "RandomCenterCropPad")
 
 
 def parse_pipeline(pipeline: Sequence[Transform], data_preprocessor: Mapping[str, Any] | None = None) -> Preprocessing:
-    """The recipe that `pipeline` describes; see `Preprocessing.from_config`."""
+    """The recipe of an MMDetection config: v2's test pipeline, or v3's with `model.data_preprocessor`.
+
+    Raises ValueError naming a transform that changes images in a way that is not known here.
+    """
     outer = _first(pipeline, "MultiScaleFlipAug") or {}
     pipeline = [inner for t in pipeline for inner in (t["transforms"] if _kind(t) == "ProposalBroadcaster" else [t])]
     transforms = [t for t in pipeline if t is not outer] + list(outer.get("transforms", ()))

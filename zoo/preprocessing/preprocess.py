@@ -23,16 +23,8 @@ from zoo.structures import Sample
 ImageSource = str | os.PathLike[str] | np.ndarray
 
 
-def preprocessor(name: str | Preprocessing) -> Callable[[ImageSource], Sample]:
-    """What turns an image (path, or BGR uint8 array (H, W, 3)) into the input of the model `name`.
-
-    name: a model, an alias, an architecture, or a recipe. Raises UnknownModel. The result raises UnreadableImage.
-    """
-    if not isinstance(name, Preprocessing):
-        from zoo.manifest.api import preprocessing
-
-        name = preprocessing(name)
-    recipe = name
+def make_preprocessor(recipe: Preprocessing) -> Callable[[ImageSource], Sample]:
+    """A function from an image (path, or BGR uint8 array (H, W, 3)) to a network input. It raises UnreadableImage."""
     return lambda image: apply(recipe, read_image(image))
 
 

@@ -96,18 +96,6 @@ class Preprocessing:
             raise ValueError("the model has a normalization but the recipe has no `normalize` step")
         return cls(steps, **{key: value for key, value in recipe.items() if key not in ("steps", "description")})
 
-    @classmethod
-    def from_config(
-        cls, test_pipeline: Sequence[Mapping[str, Any]], data_preprocessor: Mapping[str, Any] | None = None
-    ) -> Preprocessing:
-        """The recipe of an MMDetection config: v2's test pipeline, or v3's with `model.data_preprocessor`.
-
-        Raises ValueError naming a transform that changes images in a way that is not known here.
-        """
-        from zoo.preprocessing.mmdet_pipeline import parse_pipeline
-
-        return parse_pipeline(test_pipeline, data_preprocessor)
-
 
 def _step(description: Any, normalization: Normalization | None) -> Step:
     if description == "normalize":

@@ -147,7 +147,7 @@ def chosen(step: Resize, augmentation: Augmentation, random: Generator) -> Resiz
 
 
 def target_of(image: AnnotatedImage, padded: tuple[int, int]) -> dict[str, Tensor]:
-    """Boxes, labels, crowds where there are any, masks (M, H, W) and classes of pixels padded like the image."""
+    """Boxes, labels, crowds and keypoints where there are any, masks and classes of pixels padded like the image."""
     target = {"boxes": torch.from_numpy(image.boxes), "labels": torch.from_numpy(image.labels)}
     if image.ignored is not None and len(image.ignored):
         target["ignored"] = torch.from_numpy(image.ignored)
@@ -155,6 +155,8 @@ def target_of(image: AnnotatedImage, padded: tuple[int, int]) -> dict[str, Tenso
         target["masks"] = torch.from_numpy(image.masks.astype(bool))
     if image.semantic is not None:
         target["semantic"] = torch.from_numpy(image.semantic)
+    if image.keypoints is not None:
+        target["keypoints"] = torch.from_numpy(image.keypoints.points)
     return grown(target, *padded)
 
 

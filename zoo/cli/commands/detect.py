@@ -108,6 +108,7 @@ def to_rows(found: Detections, path: Path, model: Detector) -> list[dict[str, An
     image_id: COCO's number for the image where the file's name is one, else its path.
     """
     from zoo.coco_format import results
+    from zoo.coco_format.keypoints import to_pixel_indices
     from zoo.visualization.draw import name_of
 
     names = names_for(model, found) or ()
@@ -117,7 +118,10 @@ def to_rows(found: Detections, path: Path, model: Detector) -> list[dict[str, An
     else:
         masks = None if found.masks is None else results.encode_masks(found.masks)
         boxes, scores, labels = (t.numpy() for t in (found.boxes, found.scores, found.labels))
-        rows = results.to_results(image_id, boxes, scores, labels, masks)
+        keypoints = None
+        if found.keypoints is not None:
+            keypoints = to_pixel_indices(found.keypoints.numpy(), model.pixel_center)
+        rows = results.to_results(image_id, boxes, scores, labels, masks, keypoints=keypoints)
     ids = results.category_ids(names)
     for row, label in zip(rows, labels.tolist()):
         number = ids[label] if label < len(ids) else label + bool(names)

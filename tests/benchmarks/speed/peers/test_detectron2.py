@@ -17,8 +17,8 @@ import torch
 
 import zoo
 from benchmarks.parity import formula
+from zoo.loading import preprocessor
 from zoo.manifest import api
-from zoo.preprocessing.preprocess import preprocessor
 from zoo.preprocessing.recipe import Resize
 from zoo.structures import ImageGeometry
 
