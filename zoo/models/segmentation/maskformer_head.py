@@ -20,6 +20,9 @@ class MaskQueryHead(nn.Module):
     num_things_classes: come first among the classes, num_stuff_classes: behind them.
     """
 
+    learns_masks = True
+    learns_semantic = True
+
     def __init__(
         self,
         in_channels: Sequence[int],
