@@ -46,6 +46,7 @@ COMPONENTS: dict[str, str] = {
     "PanopticFPN": "detectors.panoptic_fpn:PanopticFPN",
     "PointRend": "detectors.two_stage:TwoStageDetector",
     "QueryInst": "detectors.sparse_rcnn:SparseRCNN",
+    "RTMDet": "detectors.single_stage:SingleStageDetector",
     "RPN": "detectors.two_stage:RPN",
     "RepPointsDetector": "detectors.single_stage:SingleStageDetector",
     "RetinaNet": "detectors.single_stage:SingleStageDetector",
@@ -62,6 +63,7 @@ COMPONENTS: dict[str, str] = {
     "YOLOV3": "detectors.single_stage:SingleStageDetector",
     "YOLOX": "detectors.single_stage:YOLOX",
     # backbones
+    "CSPNeXt": "backbones.cspnext:CSPNeXt",
     "CSPDarknet": "backbones.csp_darknet:CSPDarknet",
     "Darknet": "backbones.darknet:Darknet",
     "DetectoRS_ResNeXt": "backbones.detectors_resnet:DetectoRSResNet",
@@ -83,8 +85,10 @@ COMPONENTS: dict[str, str] = {
     "SwinTransformer": "backbones.swin:SwinTransformer",
     "TridentResNet": "backbones.trident_resnet:TridentResNet",
     "mmcls.ConvNeXt": "backbones.convnext:ConvNeXt",
+    "mmpretrain.ConvNeXt": "backbones.convnext:PretrainConvNeXt",
     # necks
     "BFP": "necks.bfp:BFP",
+    "CSPNeXtPAFPN": "necks.yolox_pafpn:CSPNeXtPAFPN",
     "CTResNetNeck": "necks.ct_resnet_neck:CTResNetNeck",
     "ChannelMapper": "necks.channel_mapper:ChannelMapper",
     "DilatedEncoder": "necks.dilated_encoder:DilatedEncoder",
@@ -128,6 +132,8 @@ COMPONENTS: dict[str, str] = {
     "PISARetinaHead": "dense_heads.retina:PISARetinaHead",
     "PISASSDHead": "dense_heads.ssd:PISASSDHead",
     "RPNHead": "dense_heads.rpn:RPNHead",
+    "RTMDetInsSepBNHead": "dense_heads.rtmdet_ins:RTMDetInsSepBNHead",
+    "RTMDetSepBNHead": "dense_heads.rtmdet:RTMDetSepBNHead",
     "RepPointsHead": "dense_heads.reppoints:RepPointsHead",
     "RetinaHead": "dense_heads.retina:RetinaHead",
     "RetinaSepBNHead": "dense_heads.retina_sepbn:RetinaSepBNHead",
@@ -212,6 +218,7 @@ COMPONENTS: dict[str, str] = {
     "LegacyAnchorGenerator": "priors.anchors:LegacyAnchorGenerator",
     "LegacyDeltaXYWHBBoxCoder": "coders.legacy_delta:LegacyDeltaXYWHCoder",
     "LegacySSDAnchorGenerator": "priors.anchors:LegacySSDAnchorGenerator",
+    "MlvlPointGenerator": "priors.points:PointGenerator",
     "SSDAnchorGenerator": "priors.anchors:SSDAnchorGenerator",
     "TBLRBBoxCoder": "coders.tblr:TBLRCoder",
     "WholePixelAnchorGenerator": "priors.whole_pixels:WholePixelAnchorGenerator",
@@ -222,6 +229,7 @@ COMPONENTS: dict[str, str] = {
     "ATSSAssigner": "assigners.atss:ATSSAssigner",
     "ApproxMaxIoUAssigner": "assigners.approx:ApproxMaxIoUAssigner",
     "CenterRegionAssigner": "assigners.centre_region:CenterRegionAssigner",
+    "DynamicSoftLabelAssigner": "assigners.dynamic_soft_label:DynamicSoftLabelAssigner",
     "GridAssigner": "assigners.grid:GridAssigner",
     "HungarianAssigner": "assigners.hungarian:HungarianAssigner",
     "MaskHungarianAssigner": "assigners.hungarian:MaskHungarianAssigner",
@@ -268,8 +276,18 @@ COMPONENTS: dict[str, str] = {
     "VarifocalLoss": "losses.heatmap:VarifocalLoss",
 }
 
-# Settings that only training or initialisation needs: dropped for a component that does not take them.
-TRAINING_ONLY = ("loss", "train_cfg", "init_cfg", "pretrained", "convert_weights", "teacher", "with_cp")
+# Settings that only training, initialization or MMEngine needs: dropped for a component that does not take them.
+TRAINING_ONLY = (
+    "loss",
+    "train_cfg",
+    "init_cfg",
+    "pretrained",
+    "convert_weights",
+    "teacher",
+    "with_cp",
+    "data_preprocessor",
+    "_scope_",
+)
 
 
 def component(description: Mapping[str, Any] | list[Mapping[str, Any]], /, **context: Any) -> Any:
