@@ -28,7 +28,7 @@ TOLERANCES = ["--accuracy", "0.002", "--score", "0.001", "--box", "0.1"]
 
 def measure(folder: str) -> str:
     """Measure every model of the demonstration that has weights. Returns the result store's name."""
-    os.chdir(folder)  # records name the folder of the pictures, which must be the same everywhere
+    os.chdir(folder)  # records name the folder of the images, which must be the same everywhere
     data, store = demo.write("data", {"val": demo.SPLITS["val"]}), "results.db"
     for name in api.list_models(family="demo"):
         bench("accuracy", name, "--data", str(data), "--results", store)

@@ -51,7 +51,7 @@ class MismatchedCheckpoint(ZooError):
 
 
 class UnreadableImage(ZooError):
-    """The picture is missing or does not decode."""
+    """The image is missing or does not decode."""
 
 
 class NotTrainable(ZooError):

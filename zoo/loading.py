@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,18 +13,19 @@ from zoo.models.detectors.base import Detector
 
 if TYPE_CHECKING:
     from zoo.checkpoint import Checkpoint
+    from zoo.preprocessing.preprocess import ImageSource
+    from zoo.preprocessing.recipe import Preprocessing
+    from zoo.structures import Sample
 
 
 def build(name_or_spec: str | Mapping[str, Any]) -> Detector:
-    """A network, freshly initialised, in eval mode.
+    """A network, freshly initialized, in eval mode.
 
     name_or_spec: the name of a model or of an architecture, or a description `{type: ..., backbone: ...}` (also as
     `{model: {...}, train_cfg: ...}`). Raises UnknownModel, BuildError.
     """
     if not isinstance(name_or_spec, str):
         return build_detector(unwrap(name_or_spec))
-    from zoo.preprocessing.preprocess import preprocessor
-
     description = api.architecture(name_or_spec)
     try:
         model = build_detector(description)
@@ -33,6 +34,16 @@ def build(name_or_spec: str | Mapping[str, Any]) -> Detector:
     model.preprocess = preprocessor(name_or_spec)
     model.classes = api.dataset(api.representative(name_or_spec).dataset).classes
     return model
+
+
+def preprocessor(name: str | Preprocessing) -> Callable[[ImageSource], Sample]:
+    """A function from an image (path, or BGR uint8 array (H, W, 3)) to the input of the model `name`.
+
+    name: a model, an alias, an architecture, or a recipe. Raises UnknownModel. The result raises UnreadableImage.
+    """
+    from zoo.preprocessing.preprocess import make_preprocessor
+
+    return make_preprocessor(api.preprocessing(name) if isinstance(name, str) else name)
 
 
 def unwrap(spec: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -118,7 +129,6 @@ def build_from_meta(meta: Mapping[str, Any]) -> Detector:
     """The network that a checkpoint's own config text describes, with its test pipeline and class names."""
     from zoo.checkpoint.config.mmdet_config import describe
     from zoo.models.unsupported import absent
-    from zoo.preprocessing.preprocess import preprocessor
 
     config = describe(meta, absent)
     model = build_detector(config.model)

@@ -9,11 +9,11 @@ from typing import Any
 
 import zoo
 from benchmarks.accuracy import measure, published_metrics
-from benchmarks.datasets import Request, open_dataset, panoptic_results
+from benchmarks.datasets import MetricConfig, open_dataset, panoptic_results
 from benchmarks.datasets.catalog import Spec, spec
 from benchmarks.results.record import Record
 from benchmarks.speed import targets
-from benchmarks.speed.targets import Subject
+from benchmarks.speed.targets import Target
 from benchmarks.system import environment
 from zoo.cli.framework import CHECKPOINT_SUFFIXES
 from zoo.errors import UnknownModel, UsageError, ZooError
@@ -21,7 +21,7 @@ from zoo.models.detectors.base import Detector
 
 DEFAULT_DATASET = "coco_2017"
 
-# A model's task -> what a data set is evaluated for.
+# A model's task -> what a dataset is evaluated for.
 TASK_MEASURES = {
     "object detection": "box",
     "instance segmentation": "mask",
@@ -32,10 +32,10 @@ MEASURES = tuple(TASK_MEASURES.values())
 
 
 @dataclass(frozen=True)
-class Plan:
+class EvalConfig:
     """What to evaluate and how; None stands for what the model was published for.
 
-    data: the data set's folder. measures: some of MEASURES. limit: the first pictures only. device, batch_size and
+    data: the dataset's folder. measures: some of MEASURES. limit: the first images only. device, batch_size and
     workers: as in `accuracy.measure`. results_json: where to write the detections in COCO's format.
     """
 
@@ -53,12 +53,12 @@ class Plan:
     results_json: Path | None = None
 
 
-def evaluate(name: str, plan: Plan | None = None, progress: bool | None = None) -> Record | None:
+def evaluate(name: str, plan: EvalConfig | None = None, progress: bool | None = None) -> Record | None:
     """The accuracy of `name`, a model of the zoo or a checkpoint file; None on other ranks than 0 under torchrun.
 
     Raises ZooError for whatever is missing or does not fit, before anything is written.
     """
-    plan = plan or Plan()
+    plan = plan or EvalConfig()
     check_output(plan.results_json)
     subject, entry = choose(name, plan.checkpoint)
     chosen = spec(plan.dataset or (entry.dataset if entry else DEFAULT_DATASET))
@@ -79,7 +79,7 @@ def evaluate(name: str, plan: Plan | None = None, progress: bool | None = None) 
     if result is None:
         return None
     if plan.results_json is not None:
-        measure.write_results(opened, result.found, plan.results_json)
+        measure.write_results(opened, result.predictions, plan.results_json)
     with environment.full_precision():  # as `accuracy.measure` ran
         ran_on = environment.describe(plan.device)
     return Record(
@@ -94,7 +94,7 @@ def evaluate(name: str, plan: Plan | None = None, progress: bool | None = None) 
     )
 
 
-def choose(name: str, checkpoint: Path | None) -> tuple[Subject, zoo.Entry | None]:
+def choose(name: str, checkpoint: Path | None) -> tuple[Target, zoo.Entry | None]:
     """The network and what is known about it; no entry for a file without a name."""
     if checkpoint is None and Path(name).suffix in CHECKPOINT_SUFFIXES:
         return targets.of_file(existing(Path(name)), None), None
@@ -140,8 +140,8 @@ def guess(model: Detector) -> tuple[list[str], Sequence[str] | None]:
     return ["box", "mask"] if "mask_head" in names else ["box"], model.classes
 
 
-def request_of(plan: Plan, chosen: Spec, measures: Sequence[str], classes: Sequence[str] | None) -> Request:
-    """What to ask of a data set. measures, classes: what the model can be evaluated for, and its class names."""
+def request_of(plan: EvalConfig, chosen: Spec, measures: Sequence[str], classes: Sequence[str] | None) -> MetricConfig:
+    """What to ask of a dataset. measures, classes: what the model can be evaluated for, and its class names."""
     asked = plan.measures or tuple(measure for measure in measures if measure in chosen.measures)
     if not asked:
         raise UsageError(f"{chosen.name} has no metric for {' and '.join(measures)}, only for {chosen.measures[0]}.")
@@ -150,15 +150,15 @@ def request_of(plan: Plan, chosen: Spec, measures: Sequence[str], classes: Seque
     # Recall at 1000 proposals, which is what is published, exists in MMDetection's reading only.
     protocol = plan.protocol or ("mmdet-v2" if "proposal" in asked else "coco")
     names = None if classes is None or asked == ("proposal",) else tuple(classes)
-    return Request(names, asked, protocol, plan.engine, plan.split)
+    return MetricConfig(names, asked, protocol, plan.engine, plan.split)
 
 
-def describe(plan: Plan, chosen: Spec, request: Request, result: measure.Accuracy) -> dict[str, Any]:
+def describe(plan: EvalConfig, chosen: Spec, request: MetricConfig, result: measure.Accuracy) -> dict[str, Any]:
     """Everything that was chosen, as a record's parameters."""
     return {
         "dataset": chosen.name,
         "split": plan.split or chosen.split,
-        "pictures": result.pictures,
+        "images": result.images,
         "limit": plan.limit,
         "measures": list(request.measures),
         "metric": chosen.metric,
@@ -169,7 +169,7 @@ def describe(plan: Plan, chosen: Spec, request: Request, result: measure.Accurac
 
 
 def comparison(record: Record) -> list[dict[str, Any]]:
-    """Published beside measured, for a model of the zoo; the record says which weights and how many pictures."""
+    """Published beside measured, for a model of the zoo; the record says which weights and how many images."""
     try:
         entry = zoo.get(record.model)
     except UnknownModel:
@@ -183,7 +183,7 @@ def check_output(path: Path | None) -> None:
         raise UsageError(f"{path.absolute().parent} is not a folder, {path.name} cannot be written there.")
 
 
-def check_panoptic_output(path: Path | None, request: Request) -> None:
+def check_panoptic_output(path: Path | None, request: MetricConfig) -> None:
     """The same for the folder of PNGs that panoptic results have."""
     if path is not None and "panoptic" in request.measures:
         panoptic_results.require_empty(panoptic_results.path_beside(path))

@@ -1,4 +1,4 @@
-"""Pictures read and preprocessed ahead of the model, in batches, in order.
+"""Images read and preprocessed ahead of the model, in batches, in order.
 
 Threads, not processes: decoding and resizing leave Python's lock, and forking with OpenCV's thread pool alive hangs.
 """
@@ -14,22 +14,22 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from benchmarks.datasets.request import Picture
+from benchmarks.datasets.request import DatasetImage
 from zoo.structures import Sample
 
 Preprocess = Callable[[Path], Sample]
 
 
 class Batch(NamedTuple):
-    """N pictures and what became of them."""
+    """N images and what became of them."""
 
-    pictures: Sequence[Picture]
+    images: Sequence[DatasetImage]
     samples: list[Sample]
 
     def padded(self) -> Tensor:
         """(N, 3, H, W): the samples, each padded with zeros on the right and below to the largest.
 
-        Models must ignore the padding, as the samples' frames tell; published numbers are for N = 1.
+        Models must ignore the padding, as the samples' geometries tell; published numbers are for N = 1.
         """
         height, width = (max(sample.image.shape[side] for sample in self.samples) for side in (1, 2))
         images = self.samples[0].image.new_zeros((len(self.samples), 3, height, width))
@@ -38,19 +38,19 @@ class Batch(NamedTuple):
         return images
 
 
-def group(pictures: Sequence[Picture], batch_size: int) -> list[Sequence[Picture]]:
+def group(images: Sequence[DatasetImage], batch_size: int) -> list[Sequence[DatasetImage]]:
     """Consecutive groups of `batch_size`, the last one maybe smaller."""
-    return [pictures[start : start + batch_size] for start in range(0, len(pictures), batch_size)]
+    return [images[start : start + batch_size] for start in range(0, len(images), batch_size)]
 
 
-def load(groups: Sequence[Sequence[Picture]], preprocess: Preprocess, workers: int = 0) -> Iterator[Batch]:
+def load(groups: Sequence[Sequence[DatasetImage]], preprocess: Preprocess, workers: int = 0) -> Iterator[Batch]:
     """Each group's batch in order; `workers` threads prepare them ahead, two for each, so memory stays flat.
 
-    Raises UnreadableImage for a picture that does not decode.
+    Raises UnreadableImage for an image that does not decode.
     """
     if not workers:
-        for pictures in groups:
-            yield prepare(pictures, preprocess)
+        for images in groups:
+            yield prepare(images, preprocess)
         return
     waiting = iter(groups)
     pool = ThreadPoolExecutor(workers)
@@ -64,6 +64,6 @@ def load(groups: Sequence[Sequence[Picture]], preprocess: Preprocess, workers: i
         pool.shutdown(wait=False, cancel_futures=True)
 
 
-def prepare(pictures: Sequence[Picture], preprocess: Preprocess) -> Batch:
+def prepare(images: Sequence[DatasetImage], preprocess: Preprocess) -> Batch:
     """One batch. Raises UnreadableImage."""
-    return Batch(pictures, [preprocess(picture.path) for picture in pictures])
+    return Batch(images, [preprocess(image.path) for image in images])

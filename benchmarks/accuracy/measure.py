@@ -1,4 +1,4 @@
-"""Accuracy of a model on a data set: a picture in, detections out, the data set's own metric over all of them."""
+"""Accuracy of a model on a dataset: an image in, detections out, the dataset's own metric over all of them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch
 from tqdm import tqdm
 
 from benchmarks.accuracy import loader, sharding
-from benchmarks.datasets import Dataset, Found, Picture, compact, panoptic_results
+from benchmarks.datasets import Dataset, DatasetImage, Predictions, compact, panoptic, panoptic_results
 from benchmarks.datasets.coco_results import coco_results
 from benchmarks.datasets.panoptic import CocoPanoptic
 from benchmarks.system import environment
@@ -24,11 +24,11 @@ from zoo.structures import Detections
 
 @dataclass(frozen=True)
 class Accuracy:
-    """What was measured. metrics: numbers by name, 0 to 1. pictures: how many. found: what the metric looked at."""
+    """What was measured. metrics: numbers by name, 0 to 1. images: how many. found: what the metric looked at."""
 
     metrics: dict[str, float]
-    pictures: int
-    found: Mapping[int | str, Found] = field(repr=False)
+    images: int
+    predictions: Mapping[int | str, Predictions] = field(repr=False)
 
 
 def measure(
@@ -43,32 +43,32 @@ def measure(
 ) -> Accuracy | None:
     """Run `model` over `dataset` and evaluate; under torchrun the processes share the work and rank 0 has the answer.
 
-    model: as `zoo.load` gives it; only its `preprocess` and `predict` are used. limit: the first pictures only.
-    progress: a bar on stderr; None shows it on a terminal. Raises UnreadableImage for a picture that does not decode.
+    model: as `zoo.load` gives it; only its `preprocess` and `predict` are used. limit: the first images only.
+    progress: a bar on stderr; None shows it on a terminal. Raises UnreadableImage for an image that does not decode.
     """
-    pictures = dataset.images[:limit]
-    if not pictures:
-        raise UsageError(f"{dataset.name} in {dataset.root} has no pictures to evaluate.")
+    images = dataset.images[:limit]
+    if not images:
+        raise UsageError(f"{dataset.name} in {dataset.root} has no images to evaluate.")
     with sharding.process_group():
-        groups = sharding.shard(loader.group(pictures, batch_size))
+        groups = sharding.shard(loader.group(images, batch_size))
         mine = collect(model, groups, device, workers, progress)
-        found = sharding.gather(mine, [picture.id for picture in pictures])
-    if found is None:
+        predictions = sharding.gather(mine, [image.id for image in images])
+    if predictions is None:
         return None
-    return Accuracy(dataset.evaluate(found), len(found), found)
+    return Accuracy(dataset.evaluate(predictions), len(predictions), predictions)
 
 
 def collect(
     model: Detector,
-    groups: Sequence[Sequence[Picture]],
+    groups: Sequence[Sequence[DatasetImage]],
     device: str | torch.device,
     workers: int = 0,
     progress: bool | None = None,
-) -> dict[int | str, Found]:
-    """What the model finds in each picture, by image id."""
+) -> dict[int | str, Predictions]:
+    """What the model finds in each image, by image id."""
     if model.preprocess is None:
         raise UsageError("this network knows no preprocessing: load it by a model's name, or set .preprocess")
-    found: dict[int | str, Found] = {}
+    predictions: dict[int | str, Predictions] = {}
     trim = Trimmer()
     hide = True if sharding.world()[0] else (None if progress is None else not progress)
     with (
@@ -78,33 +78,33 @@ def collect(
     ):
         for batch in loader.load(groups, model.preprocess, workers):
             detections = detect(model, batch, torch.device(device))
-            found |= {picture.id: compact(one) for picture, one in zip(batch.pictures, detections)}
-            bar.update(len(batch.pictures))
+            predictions |= {image.id: compact(one) for image, one in zip(batch.images, detections)}
+            bar.update(len(batch.images))
             trim()
-    return found
+    return predictions
 
 
 def detect(model: Detector, batch: loader.Batch, device: torch.device) -> list[Detections]:
-    """What is in a batch's pictures, in their own pixels.
+    """What is in a batch's images, in their own pixels.
 
-    A picture alone goes the way of `model.detect`, with whatever its published accuracy was measured with.
+    An image alone goes the way of `model.detect`, with whatever its published accuracy was measured with.
     """
     if len(batch.samples) == 1:
         return [model.detect_sample(batch.samples[0], torch.empty(0, device=device))]
-    return model.predict(batch.padded().to(device), [sample.frame for sample in batch.samples])
+    return model.predict(batch.padded().to(device), [sample.geometry for sample in batch.samples])
 
 
-def write_results(dataset: Dataset, found: Mapping[int | str, Found], path: Path) -> None:
+def write_results(dataset: Dataset, predictions: Mapping[int | str, Predictions], path: Path) -> None:
     """COCO results as JSON, masks as RLE, and panoptic maps as NAME_panoptic.json with its folder of PNGs.
 
     Each appears only when it is whole.
     """
-    if isinstance(dataset, CocoPanoptic) and any(one.packed_panoptic for one in found.values()):
-        panoptic_results.write(dataset, found, panoptic_results.path_beside(path))
+    if isinstance(dataset, CocoPanoptic) and any(one.packed_panoptic for one in predictions.values()):
+        panoptic.write(dataset, predictions, panoptic_results.path_beside(path))
     part = path.with_name(path.name + ".part")
     with part.open("w") as file:  # all rows at once take 25 times the memory of what was found
         file.write("[")
-        for number, row in enumerate(coco_results(found, dataset.category_ids)):
+        for number, row in enumerate(coco_results(predictions, dataset.category_ids)):
             file.write((", " if number else "") + json.dumps(row))
         file.write("]")
     os.replace(part, path)

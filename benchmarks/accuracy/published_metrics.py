@@ -13,7 +13,7 @@ from benchmarks.datasets.catalog import DATASETS
 from zoo.manifest.entry import Entry
 
 
-class Reading(NamedTuple):
+class MetricDefinition(NamedTuple):
     """measured: the metric of an accuracy record to compare with. text: how the published number was read."""
 
     measured: str
@@ -23,7 +23,7 @@ class Reading(NamedTuple):
 # Average precisions of COCO are taken at 100 detections under either protocol, so they compare under both.
 MMDET_AP, COCO_AP = "mmdet-v2: maxDets=(100, 300, 1000), AP at 100", "coco: maxDets=(1, 10, 100), AP at 100"
 # MMDetection's `proposal_fast` and Detectron2's proposal evaluation match greedily, COCO's own recall does not.
-RECALL = {"ar_1000": Reading("greedy_ar_1000", "greedy matching of 1000 proposals")}
+RECALL = {"ar_1000": MetricDefinition("greedy_ar_1000", "greedy matching of 1000 proposals")}
 OWN = {
     "lvis": "LVIS API, 300 detections",
     "voc": "VOC 2007, 11 points",
@@ -37,18 +37,18 @@ def measured_name(metric: str) -> str:
     return RECALL[metric].measured if metric in RECALL else metric
 
 
-def reading(metric: str, entry: Entry) -> Reading:
+def reading(metric: str, entry: Entry) -> MetricDefinition:
     """How a published metric of a model was read."""
     if metric in RECALL:
         return RECALL[metric]
     reader = DATASETS[entry.dataset].reader.partition(":")[0]
     if reader in OWN and not (reader == "panoptic" and metric.endswith("_ap")):
-        return Reading(metric, OWN[reader])
-    return Reading(metric, MMDET_AP if entry.origin == "mmdetection" else COCO_AP)
+        return MetricDefinition(metric, OWN[reader])
+    return MetricDefinition(metric, MMDET_AP if entry.origin == "mmdetection" else COCO_AP)
 
 
 def published(entry: Entry, dataset: str, split: str) -> Mapping[str, float]:
-    """What was published about a model for a part of a data set; nothing for other pictures than those."""
+    """What was published about a model for a part of a dataset; nothing for other images than those."""
     chosen = DATASETS.get(dataset)
     at_home = chosen is not None and dataset == entry.dataset and split == chosen.split
     return entry.metrics.get(chosen.published, {}) if chosen and at_home else {}
@@ -61,9 +61,9 @@ def compare(entry: Entry, parameters: Mapping[str, Any], metrics: Mapping[str, f
     """
     rows = []
     for name, value in published(entry, parameters.get("dataset", ""), parameters.get("split", "")).items():
-        found = reading(name, entry)
-        if metrics.get(found.measured, -1) >= 0:
-            points = 100 * metrics[found.measured]
+        predictions = reading(name, entry)
+        if metrics.get(predictions.measured, -1) >= 0:
+            points = 100 * metrics[predictions.measured]
             numbers = {"published": value, "measured": points, "difference": points - value}
-            rows.append({"metric": found.measured, **numbers, "read as": found.text})
+            rows.append({"metric": predictions.measured, **numbers, "read as": predictions.text})
     return rows

@@ -1,4 +1,4 @@
-"""Several processes, started by torchrun, evaluate one data set together.
+"""Several processes, started by torchrun, evaluate one dataset together.
 
 Batches are dealt out in turn, so nothing is padded or evaluated twice and each batch is the one that a single process
 would have made. What was found is gathered by image id on rank 0.

@@ -1,4 +1,4 @@
-"""The whole way in one call: make pictures, fetch detectors, measure accuracy, speed and memory, draw, report."""
+"""The whole way in one call: make images, fetch detectors, measure accuracy, speed and memory, draw, report."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from benchmarks.reports import html, markdown, measured, training_logs
 from benchmarks.results.record import Record
 from benchmarks.results.store import Store
 from benchmarks.speed import inference, targets
-from benchmarks.speed.inference import Setting
+from benchmarks.speed.inference import BenchmarkConfig
 from benchmarks.speed.optimizations import Options
 from zoo.errors import ZooError
 from zoo.models.detectors.base import Detector
@@ -42,7 +42,7 @@ class Outcome(NamedTuple):
 
 
 def run(folder: Path, device: str = "cpu") -> Outcome:
-    """Write the data set, drawings, `results.db`, `report.md` and `report.html` into `folder`.
+    """Write the dataset, drawings, `results.db`, `report.md` and `report.html` into `folder`.
 
     Raises FetchError where a checkpoint is not what the manifest says, UsageError without the plotting library.
     """
@@ -55,16 +55,16 @@ def run(folder: Path, device: str = "cpu") -> Outcome:
         zoo.fetch(name)
         measured_now = measure(name, data, photos[:TIMED], device)
         records += [store.append(record) for record in (*measured_now, training(name))]
-        drawings[name] = draw(name, photos[:DRAWN], folder / "pictures" / name)
+        drawings[name] = draw(name, photos[:DRAWN], folder / "images" / name)
     report(folder, records, drawings)
     return Outcome(records, [line for record in records for line in differences(record)])
 
 
 def measure(name: str, data: Path, photos: Sequence[Path], device: str) -> list[Record]:
-    """Accuracy on all of the data set; speed and memory, plain and with batch norm folded in."""
-    accuracy = evaluation.evaluate(name, evaluation.Plan(data=data, device=device))
-    subject, source = targets.by_name(name), {"weights": "published", "pictures": f"{len(photos)} generated"}
-    plain = Setting(device=device, overrides=QUICK)
+    """Accuracy on all of the dataset; speed and memory, plain and with batch norm folded in."""
+    accuracy = evaluation.evaluate(name, evaluation.EvalConfig(data=data, device=device))
+    subject, source = targets.by_name(name), {"weights": "published", "images": f"{len(photos)} generated"}
+    plain = BenchmarkConfig(device=device, overrides=QUICK)
     settings = (plain, replace(plain, options=Options(fuse_conv_bn=True)))
     speeds = [inference.measure(subject.load(), name, photos, one, source, **subject.facts) for one in settings]
     return [*([accuracy] if accuracy else []), *speeds]
@@ -90,7 +90,7 @@ def differences(record: Record) -> list[str]:
 
 
 def draw(name: str, photos: Sequence[Path], folder: Path) -> list[Path]:
-    """Draw what a model finds; the pictures are small, so the drawings are enlarged. Returns their paths."""
+    """Draw what a model finds; the images are small, so the drawings are enlarged. Returns their paths."""
     folder.mkdir(parents=True, exist_ok=True)
     model = zoo.load(name)
     for photo in photos:
@@ -99,14 +99,14 @@ def draw(name: str, photos: Sequence[Path], folder: Path) -> list[Path]:
 
 
 def drawing(model: Detector, photo: Path) -> np.ndarray:
-    """One picture with its detections."""
-    picture = read_image(photo)
-    large = np.asarray(cv2.resize(picture, None, fx=ENLARGED, fy=ENLARGED, interpolation=cv2.INTER_CUBIC), np.uint8)
-    return visualize.draw(large, enlarged(model.detect([picture])[0]), model.classes, score_thr=0.4)
+    """One image with its detections."""
+    image = read_image(photo)
+    large = np.asarray(cv2.resize(image, None, fx=ENLARGED, fy=ENLARGED, interpolation=cv2.INTER_CUBIC), np.uint8)
+    return visualize.draw(large, enlarged(model.detect([image])[0]), model.classes, score_thr=0.4)
 
 
 def enlarged(found: Detections) -> Detections:
-    """The same detections in a picture of ENLARGED times the size."""
+    """The same detections in an image of ENLARGED times the size."""
     masks: Tensor | None = None
     if found.masks is not None:
         masks = interpolate(found.masks[None].float(), scale_factor=ENLARGED, mode="bilinear")[0] > 0.5

@@ -9,17 +9,17 @@ from zoo.cli import framework
 from zoo.cli.framework import Command
 
 COMMANDS: dict[str, Command] = {
-    "accuracy": Command("benchmarks.cli.commands.accuracy", "measure the accuracy of a model on a data set"),
+    "accuracy": Command("benchmarks.cli.commands.accuracy", "measure the accuracy of a model on a dataset"),
     "baseline": Command("benchmarks.cli.commands.baseline", "write what later measurements are compared with"),
     "check": Command("benchmarks.cli.commands.check", "fail when accuracy, size or speed is worse than a baseline"),
     "completion": Command("benchmarks.cli.commands.completion", "print a completion script for bash, zsh or fish"),
     "compare": Command(
         "benchmarks.cli.commands.compare", "measure other implementations of a detector in the same run"
     ),
-    "datasets": Command("benchmarks.cli.commands.datasets", "list data sets and their layouts, check a folder"),
+    "datasets": Command("benchmarks.cli.commands.datasets", "list datasets and their layouts, check a folder"),
     "demo": Command("benchmarks.cli.commands.demo", "fetch three small detectors, reproduce their AP, report"),
     "inference": Command("benchmarks.cli.commands.inference", "measure speed, latency, memory and size"),
-    "logs": Command("benchmarks.cli.commands.logs", "summarise and plot training logs of this or other projects"),
+    "logs": Command("benchmarks.cli.commands.logs", "summarize and plot training logs of this or other projects"),
     "parity": Command("benchmarks.cli.commands.parity", "compare networks with recorded results of the reference"),
     "report": Command("benchmarks.cli.commands.report", "write tables from records: published beside measured"),
     "results": Command("benchmarks.cli.commands.results", "list, show, export and merge result records"),

@@ -1,62 +1,32 @@
-"""Data sets, each a reader of the native folder layout together with its metric.
+"""Datasets, each a reader of the native folder layout together with its metric.
 
-    dataset = open_dataset("coco_2017", "data/coco", Request(classes=..., measures=("box", "mask")))
-    dataset.images      -> list of Picture(id, path), in the data set's order
-    dataset.classes, dataset.category_ids -> name and the data set's own number of each label
-    dataset.evaluate({image_id: Found, ...}) -> {"box_ap": 0.374, ...}
+    dataset = open_dataset("coco_2017", "data/coco", MetricConfig(classes=..., measures=("box", "mask")))
+    dataset.images      -> list of DatasetImage(id, path), in the dataset's order
+    dataset.classes, dataset.category_ids -> name and the dataset's own number of each label
+    dataset.evaluate({image_id: Predictions, ...}) -> {"box_ap": 0.374, ...}
 
-`evaluate` looks only at the pictures that it is given, so a part of a data set is evaluated as if it were all of it.
+`evaluate` looks only at the images that it is given, so a part of a dataset is evaluated as if it were all of it.
 Numbers are shares from 0 to 1. Every error names the file that was expected.
 `benchmarks.datasets.catalog` lists what there is; each reader's module says which metric it computes and whose.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Protocol
-
+from benchmarks.datasets.catalog import open_dataset
+from benchmarks.datasets.dataset import Dataset
 from benchmarks.datasets.files import DatasetError, UnknownDataset
-from benchmarks.datasets.predictions import Found, compact
-from benchmarks.datasets.request import ENGINES, PROTOCOLS, Picture, Request
+from benchmarks.datasets.predictions import Predictions, compact
+from benchmarks.datasets.request import ENGINES, PROTOCOLS, DatasetImage, MetricConfig
 
 __all__ = [
     "ENGINES",
     "PROTOCOLS",
     "Dataset",
     "DatasetError",
-    "Found",
-    "Picture",
-    "Request",
+    "DatasetImage",
+    "MetricConfig",
+    "Predictions",
     "UnknownDataset",
     "compact",
     "open_dataset",
 ]
-
-
-class Dataset(Protocol):
-    """What every reader offers."""
-
-    name: str
-    root: Path
-    classes: tuple[str, ...]
-    category_ids: list[int]
-    images: list[Picture]
-
-    def truth_files(self) -> list[Path]:
-        """Files with the truth of single pictures, which are read only when a picture is evaluated; often none."""
-        ...
-
-    def evaluate(self, found: Mapping[int | str, Found]) -> dict[str, float]:
-        """The data set's metric over the pictures in `found`: numbers by name, 0 to 1."""
-        ...
-
-
-def open_dataset(name: str, root: Path | str, request: Request | None = None) -> Dataset:
-    """The data set called `name` in the folder `root`.
-
-    Raises UnknownDataset, or DatasetError where a file is missing or is not what the layout says.
-    """
-    from benchmarks.datasets.catalog import spec
-
-    return spec(name).open(Path(root), request or Request())

@@ -1,4 +1,4 @@
-"""What data sets there are: layout, metric, and which reader opens them."""
+"""What datasets there are: layout, metric, and which reader opens them."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.datasets.files import DatasetError, UnknownDataset
-from benchmarks.datasets.request import Request
+from benchmarks.datasets.request import MetricConfig
 from zoo.errors import UsageError
 
 if TYPE_CHECKING:
-    from benchmarks.datasets import Dataset
+    from benchmarks.datasets.dataset import Dataset
 
 SHOWN = 5  # problems of one kind that a check lists
 
 
 @dataclass(frozen=True)
 class Spec:
-    """One data set.
+    """One dataset.
 
     root: the folder it is expected in, unless one is given. split: the part that results are published for, and
     published: the manifests' name for it.
@@ -45,8 +45,8 @@ class Spec:
         """Whether COCO's numbers are among its metrics, which can be read in two ways."""
         return self.reader.partition(":")[0] in ("coco", "panoptic", "cityscapes")
 
-    def open(self, root: Path, request: Request) -> Dataset:
-        """The data set in `root`. Raises DatasetError."""
+    def open(self, root: Path, request: MetricConfig) -> Dataset:
+        """The dataset in `root`. Raises DatasetError."""
         self.require_root(root)
         unknown = [measure for measure in request.measures if measure not in self.measures]
         if unknown:
@@ -75,10 +75,10 @@ COCO_MEASURES = ("box", "mask", "proposal")
 COCO_ANNOTATIONS = "images, annotations and categories in COCO's format"
 
 
-def coco_style(name: str, title: str, root: str, split: str, annotations: str, pictures: str, **files: Any) -> Spec:
-    """A data set in COCO's layout with COCO's metric."""
-    layout = {annotations: COCO_ANNOTATIONS, f"{pictures}/": "the pictures"}
-    files |= {"annotations": annotations, "pictures": pictures}
+def coco_style(name: str, title: str, root: str, split: str, annotations: str, images: str, **files: Any) -> Spec:
+    """A dataset in COCO's layout with COCO's metric."""
+    layout = {annotations: COCO_ANNOTATIONS, f"{images}/": "the images"}
+    files |= {"annotations": annotations, "images": images}
     metric = "COCO box and mask AP, proposal recall"
     return Spec(name, title, metric, root, split, f"{name}_{split}", layout, COCO_MEASURES, "coco:CocoDataset", files)
 
@@ -88,13 +88,13 @@ def coco_2017(name: str, title: str) -> Spec:
     return coco_style(name, title, "data/coco", "val", "annotations/instances_{split}2017.json", "{split}2017")
 
 
-def lvis(version: str, pictures: str) -> Spec:
+def lvis(version: str, images: str) -> Spec:
     """A version of LVIS."""
     annotations = f"annotations/lvis_{version}_{{split}}.json"
-    layout = {annotations: "LVIS's annotations", "{split}2017/": "COCO's pictures"}
+    layout = {annotations: "LVIS's annotations", "{split}2017/": "COCO's images"}
     if version == "v1":
-        layout["train2017/"] = "COCO's pictures; some of LVIS's validation pictures are there"
-    files = {"annotations": annotations, "pictures": pictures}
+        layout["train2017/"] = "COCO's images; some of LVIS's validation images are there"
+    files = {"annotations": annotations, "images": images}
     metric = "LVIS box and mask AP: all, rare, common, frequent"
     name = f"lvis_{version}"
     return Spec(
@@ -131,9 +131,9 @@ def open_images(name: str, title: str, reader: str, layout: dict[str, str], **fi
 def voc(name: str, title: str, folder: str, split: str) -> Spec:
     """A year of Pascal VOC."""
     layout = {
-        f"{folder}/ImageSets/Main/{{split}}.txt": "names of the split's pictures",
-        f"{folder}/Annotations/": "an XML file for each picture",
-        f"{folder}/JPEGImages/": "the pictures",
+        f"{folder}/ImageSets/Main/{{split}}.txt": "names of the split's images",
+        f"{folder}/Annotations/": "an XML file for each image",
+        f"{folder}/JPEGImages/": "the images",
     }
     files = {"folder": folder, "split": "{split}"}
     metric = "mAP at IoU 0.5, by 11 points for 2007 and by area"
@@ -152,14 +152,14 @@ COCO_PANOPTIC = Spec(
         "annotations/panoptic_{split}2017.json": "COCO's panoptic annotations",
         "annotations/panoptic_{split}2017/": "their PNG files",
         "annotations/instances_{split}2017.json": "the instances, for box and mask AP",
-        "{split}2017/": "the pictures",
+        "{split}2017/": "the images",
     },
     ("panoptic", "box", "mask"),
     "panoptic:CocoPanoptic",
     {
         "annotations": "annotations/panoptic_{split}2017.json",
         "segments": "annotations/panoptic_{split}2017",
-        "pictures": "{split}2017",
+        "images": "{split}2017",
         "instances": "annotations/instances_{split}2017.json",
     },
 )
@@ -171,10 +171,10 @@ COCO_KEYPOINTS = Spec(
     "data/coco",
     "val",
     "coco_2017_val",
-    {"annotations/person_keypoints_{split}2017.json": COCO_ANNOTATIONS, "{split}2017/": "the pictures"},
+    {"annotations/person_keypoints_{split}2017.json": COCO_ANNOTATIONS, "{split}2017/": "the images"},
     ("box",),
     "coco:CocoDataset",
-    {"annotations": "annotations/person_keypoints_{split}2017.json", "pictures": "{split}2017"},
+    {"annotations": "annotations/person_keypoints_{split}2017.json", "images": "{split}2017"},
 )
 
 CITYSCAPES = Spec(
@@ -185,12 +185,12 @@ CITYSCAPES = Spec(
     "val",
     "cityscapes_val",
     {
-        "leftImg8bit/{split}/CITY/*_leftImg8bit.png": "the pictures",
+        "leftImg8bit/{split}/CITY/*_leftImg8bit.png": "the images",
         "gtFine/{split}/CITY/*_gtFine_instanceIds.png": "the instances",
     },
     ("box", "mask"),
     "cityscapes:Cityscapes",
-    {"pictures": "leftImg8bit/{split}", "truth": "gtFine/{split}"},
+    {"images": "leftImg8bit/{split}", "truth": "gtFine/{split}"},
 )
 
 WIDER_FACE = Spec(
@@ -201,13 +201,13 @@ WIDER_FACE = Spec(
     "val",
     "wider_face_val",
     {
-        "WIDER_{split}/images/EVENT/*.jpg": "the pictures",
+        "WIDER_{split}/images/EVENT/*.jpg": "the images",
         "eval_tools/ground_truth/wider_face_val.mat": "all faces",
         "eval_tools/ground_truth/wider_{easy,medium,hard}_val.mat": "which of them belong to a subset",
     },
     ("box",),
     "wider_face:WiderFace",
-    {"truth": "eval_tools/ground_truth", "pictures": "WIDER_{split}/images"},
+    {"truth": "eval_tools/ground_truth", "images": "WIDER_{split}/images"},
 )
 
 OPEN_IMAGES_V6 = open_images(
@@ -219,13 +219,13 @@ OPEN_IMAGES_V6 = open_images(
         "annotations/bbox_labels_600_hierarchy.json": "which class lies above which",
         "annotations/{split}-annotations-bbox.csv": "the boxes",
         "annotations/{split}-annotations-human-imagelabels-boxable.csv": "labels that people looked for",
-        "OpenImages/{split}/": "the pictures",
+        "OpenImages/{split}/": "the images",
     },
     classes="annotations/class-descriptions-boxable.csv",
     hierarchy="annotations/bbox_labels_600_hierarchy.json",
     boxes="annotations/{split}-annotations-bbox.csv",
     labels="annotations/{split}-annotations-human-imagelabels-boxable.csv",
-    pictures="OpenImages/{split}",
+    images="OpenImages/{split}",
 )
 
 OPEN_IMAGES_CHALLENGE = open_images(
@@ -237,16 +237,16 @@ OPEN_IMAGES_CHALLENGE = open_images(
         "challenge2019/class_label_tree.np": "which class lies above which, a NumPy array",
         "challenge2019/challenge-2019-{split}-detection-bbox.txt": "the boxes",
         "challenge2019/challenge-2019-{split}-detection-human-imagelabels.csv": "labels that people looked for",
-        "OpenImages/{split}/": "the pictures",
+        "OpenImages/{split}/": "the images",
     },
     classes="challenge2019/cls-label-description.csv",
     hierarchy="challenge2019/class_label_tree.np",
     boxes="challenge2019/challenge-2019-{split}-detection-bbox.txt",
     labels="challenge2019/challenge-2019-{split}-detection-human-imagelabels.csv",
-    pictures="OpenImages",
+    images="OpenImages",
 )
 
-# Pictures of Objects365 v2 that are annotated but are not part of its download.
+# Images of Objects365 v2 that are annotated but are not part of its download.
 OBJECTS365_ABSENT = (
     "patch16/objects365_v2_00908726.jpg",
     "patch6/objects365_v1_00320532.jpg",
@@ -254,7 +254,7 @@ OBJECTS365_ABSENT = (
 )
 
 SPECS = [
-    coco_2017("coco_2017", "COCO 2017, or a data set of yours in its layout"),
+    coco_2017("coco_2017", "COCO 2017, or a dataset of yours in its layout"),
     coco_2017("coco_2017_person", "COCO 2017, for models of persons"),
     coco_2017("coco_2017_person_bicycle_car", "COCO 2017, for models of persons, bicycles and cars"),
     COCO_KEYPOINTS,
@@ -312,23 +312,31 @@ def spec(name: str) -> Spec:
     if name in DATASETS:
         return DATASETS[name]
     near = difflib.get_close_matches(name, DATASETS, n=3, cutoff=0.4) or list(DATASETS)
-    raise UnknownDataset(f"no data set '{name}'. Nearest: {', '.join(near)}; `bench datasets` lists all.")
+    raise UnknownDataset(f"no dataset '{name}'. Nearest: {', '.join(near)}; `bench datasets` lists all.")
+
+
+def open_dataset(name: str, root: Path | str, request: MetricConfig | None = None) -> Dataset:
+    """The dataset called `name` in the folder `root`.
+
+    Raises UnknownDataset, or DatasetError where a file is missing or is not what the layout says.
+    """
+    return spec(name).open(Path(root), request or MetricConfig())
 
 
 def check(one: Spec, root: Path, split: str | None = None) -> dict[str, Any]:
-    """Whether `root` holds the data set: name, root, numbers of pictures and classes, problems (sentences)."""
-    found: dict[str, Any] = {"name": one.name, "root": str(root), "pictures": 0, "classes": 0, "problems": []}
+    """Whether `root` holds the dataset: name, root, numbers of images and classes, problems (sentences)."""
+    predictions: dict[str, Any] = {"name": one.name, "root": str(root), "images": 0, "classes": 0, "problems": []}
     try:
-        opened = one.open(root, Request(measures=one.measures, split=split))
+        opened = one.open(root, MetricConfig(measures=one.measures, split=split))
     except DatasetError as error:
-        return found | {"problems": [str(error)]}
+        return predictions | {"problems": [str(error)]}
     problems = [
-        *absent([picture.path for picture in opened.images], "pictures"),
+        *absent([image.path for image in opened.images], "images"),
         *absent(opened.truth_files(), "files with their annotations"),
     ]
     if not opened.images:
-        problems.append("The annotations list no pictures.")
-    return found | {"pictures": len(opened.images), "classes": len(opened.classes), "problems": problems}
+        problems.append("The annotations list no images.")
+    return predictions | {"images": len(opened.images), "classes": len(opened.classes), "problems": problems}
 
 
 def absent(paths: Sequence[Path], kind: str) -> list[str]:

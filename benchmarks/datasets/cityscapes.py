@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from benchmarks.datasets import cityscapes_metric, coco_metric, coco_results
 from benchmarks.datasets.coco import match_categories
 from benchmarks.datasets.files import DatasetError, require_folder
-from benchmarks.datasets.predictions import Found
-from benchmarks.datasets.request import Picture, Request
+from benchmarks.datasets.predictions import Predictions
+from benchmarks.datasets.request import DatasetImage, MetricConfig
 from zoo.coco_format.results import encode_masks
 
 # The labels that have instances and are evaluated, by Cityscapes' own numbers.
@@ -29,43 +29,49 @@ CATEGORIES = {
     32: "motorcycle",
     33: "bicycle",
 }
-PICTURE, TRUTH = "_leftImg8bit.png", "_gtFine_instanceIds.png"
+IMAGE, GROUND_TRUTH = "_leftImg8bit.png", "_gtFine_instanceIds.png"
 
 
 class Cityscapes:
-    """One split. pictures, truth: its folders of cities below `root`."""
+    """One split. images, ground truth: its folders of cities below `root`."""
 
-    def __init__(self, name: str, root: Path, request: Request, pictures: str, truth: str) -> None:
+    def __init__(self, name: str, root: Path, request: MetricConfig, images: str, ground_truth: str) -> None:
         self.name, self.root, self.request = name, root, request
-        folder, self.truth = require_folder(root / pictures, name), require_folder(root / truth, name)
+        folder, self.ground_truth = require_folder(root / images, name), require_folder(root / ground_truth, name)
         categories = [{"id": number, "name": title} for number, title in CATEGORIES.items()]
         self.category_ids = match_categories(categories, request.classes, root)
         self.classes = tuple(CATEGORIES[number] for number in self.category_ids)
-        paths = sorted(folder.glob(f"*/*{PICTURE}"))
-        self.images = [Picture(path.name.removesuffix(PICTURE), path) for path in paths]
+        paths = sorted(folder.glob(f"*/*{IMAGE}"))
+        self.images = [DatasetImage(path.name.removesuffix(IMAGE), path) for path in paths]
         if not self.images:
-            raise DatasetError(f"{folder} has no */*{PICTURE}. `bench datasets {name}` shows the layout.")
+            raise DatasetError(f"{folder} has no */*{IMAGE}. `bench datasets {name}` shows the layout.")
 
-    def evaluate(self, found: Mapping[int | str, Found]) -> dict[str, float]:
+    def evaluate(self, predictions: Mapping[int | str, Predictions]) -> dict[str, float]:
         """box_ap, ..., mask_ap, ... as COCO computes them; with masks also instance_ap and instance_ap_50."""
         numbers: dict[str, float] = {}
-        truth = self.coco_truth(list(found))
+        ground_truth = self.coco_truth(list(predictions))
         for measure in self.request.measures:
-            results = coco_results.source(measure, found, self.category_ids)
+            results = coco_results.source(measure, predictions, self.category_ids)
             numbers |= coco_metric.evaluate(
-                truth, results, measure, list(found), self.category_ids, self.request.protocol, self.request.engine
+                ground_truth,
+                results,
+                measure,
+                list(predictions),
+                self.category_ids,
+                self.request.protocol,
+                self.request.engine,
             )
         if "mask" in self.request.measures:
-            numbers |= cityscapes_metric.evaluate(found, self.instances, self.category_ids)
+            numbers |= cityscapes_metric.evaluate(predictions, self.instances, self.category_ids)
         return numbers
 
     def truth_files(self) -> list[Path]:
-        """The map of instances of each picture."""
-        return [self.truth_file(picture.id) for picture in self.images]
+        """The map of instances of each image."""
+        return [self.truth_file(image.id) for image in self.images]
 
     def truth_file(self, image_id: int | str) -> Path:
-        """A picture's map of instances."""
-        return self.truth / str(image_id).split("_")[0] / f"{image_id}{TRUTH}"
+        """An image's map of instances."""
+        return self.ground_truth / str(image_id).split("_")[0] / f"{image_id}{GROUND_TRUTH}"
 
     def instances(self, image_id: int | str) -> NDArray[np.int32]:
         """(H, W): label * 1000 + number for an instance, the label alone for groups and everything else."""
@@ -76,7 +82,7 @@ class Cityscapes:
         return image.astype(np.int32)
 
     def coco_truth(self, image_ids: list[int | str]) -> dict[str, Any]:
-        """The pictures' instances as a COCO document; groups are crowds."""
+        """The images' instances as a COCO document; groups are crowds."""
         annotations: list[dict[str, Any]] = []
         images: list[dict[str, Any]] = []
         for image_id in image_ids:

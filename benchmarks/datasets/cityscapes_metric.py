@@ -1,7 +1,7 @@
 """Cityscapes' instance-level AP (Cordts et al., 2016, section 4.2), as cityscapesScripts computes it.
 
 Mean over IoU thresholds 0.5, 0.55, ..., 0.95 and classes. An overlap has to exceed the threshold; instances below 100
-pixels, groups and unlabelled regions neither have to be found nor count against what lies on them.
+pixels, groups and unlabeled regions neither have to be found nor count against what lies on them.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
-from benchmarks.datasets.predictions import Found
+from benchmarks.datasets.predictions import Predictions
 
 THRESHOLDS = tuple(np.arange(0.5, 1.0, 0.05))
 SMALLEST = 100  # pixels
 # Labels that are not evaluated (Cityscapes' `ignoreInEval`), by number.
-UNLABELLED = (-1, 0, 1, 2, 3, 4, 5, 6, 9, 10, 14, 15, 16, 18, 29, 30)
+UNLABELED = (-1, 0, 1, 2, 3, 4, 5, 6, 9, 10, 14, 15, 16, 18, 29, 30)
 
 Ids = NDArray[np.int32]
 
@@ -35,7 +35,7 @@ class Segment:
 
 @dataclass
 class Curve:
-    """Matches of a class at a threshold over all pictures."""
+    """Matches of a class at a threshold over all images."""
 
     scores: list[float] = field(default_factory=list)
     hits: list[bool] = field(default_factory=list)
@@ -44,18 +44,18 @@ class Curve:
 
 
 def evaluate(
-    found: Mapping[int | str, Found], instances: Callable[[int | str], Ids], category_ids: Sequence[int]
+    predictions: Mapping[int | str, Predictions], instances: Callable[[int | str], Ids], category_ids: Sequence[int]
 ) -> dict[str, float]:
-    """instance_ap and instance_ap_50; -1 where no class has an instance. instances: ids (H, W) of a picture."""
+    """instance_ap and instance_ap_50; -1 where no class has an instance. instances: ids (H, W) of an image."""
     curves = {(category, t): Curve() for category in category_ids for t in range(len(THRESHOLDS))}
-    for image_id, one in found.items():
+    for image_id, one in predictions.items():
         ids = instances(image_id)
         regions = dict(zip(*(values.tolist() for values in np.unique(ids, return_counts=True))))
         for label, category in enumerate(category_ids):
             mine = {i: n for i, n in regions.items() if category in (i, i // 1000)}
             segments = segments_of(one, label, ids, mine)
             for t, threshold in enumerate(THRESHOLDS):
-                add_picture(curves[category, t], segments, mine, threshold)
+                add_image(curves[category, t], segments, mine, threshold)
     table = np.array([[average_precision(curves[c, t]) for t in range(len(THRESHOLDS))] for c in category_ids])
     known = table[~np.isnan(table[:, 0])]
     return {
@@ -64,7 +64,7 @@ def evaluate(
     }
 
 
-def segments_of(one: Found, label: int, ids: Ids, regions: Mapping[int, int]) -> list[Segment]:
+def segments_of(one: Predictions, label: int, ids: Ids, regions: Mapping[int, int]) -> list[Segment]:
     """The masks found for a label, with their overlaps. regions: pixels of the class's regions, by id."""
     segments = []
     for rle, kind, score in zip(one.masks or (), one.labels.tolist(), one.ranking.tolist()):
@@ -75,14 +75,14 @@ def segments_of(one: Found, label: int, ids: Ids, regions: Mapping[int, int]) ->
             continue
         values, sizes = np.unique(under, return_counts=True)
         below = dict(zip(values.tolist(), sizes.tolist()))
-        unlabelled = sum(n for i, n in below.items() if i in UNLABELLED)
+        unlabeled = sum(n for i, n in below.items() if i in UNLABELED)
         shared = {i: below[i] for i in regions if i in below}
-        segments.append(Segment(score, len(under), unlabelled, shared))
+        segments.append(Segment(score, len(under), unlabeled, shared))
     return segments
 
 
-def add_picture(curve: Curve, segments: Sequence[Segment], regions: Mapping[int, int], threshold: float) -> None:
-    """Match one picture's masks with its instances. regions: pixels of each region of the class, by id."""
+def add_image(curve: Curve, segments: Sequence[Segment], regions: Mapping[int, int], threshold: float) -> None:
+    """Match one image's masks with its instances. regions: pixels of each region of the class, by id."""
     wanted = [i for i, pixels in regions.items() if i >= 1000 and pixels >= SMALLEST]
     curve.instances += len(wanted)
     for i in wanted:

@@ -1,6 +1,6 @@
-"""Data sets in COCO's own layout: COCO itself, DeepFashion, Objects365, and a user's own.
+"""Datasets in COCO's own layout: COCO itself, DeepFashion, Objects365, and a user's own.
 
-A JSON file with `images`, `annotations` and `categories`, and a folder of pictures (https://cocodataset.org/#format-data).
+A JSON file with `images`, `annotations` and `categories`, and a folder of images (https://cocodataset.org/#format-data).
 """
 
 from __future__ import annotations
@@ -11,25 +11,25 @@ from typing import Any
 
 from benchmarks.datasets import coco_metric, coco_results, proposal_recall
 from benchmarks.datasets.files import DatasetError, read_json, require_folder
-from benchmarks.datasets.predictions import Found
-from benchmarks.datasets.request import Picture, Request
+from benchmarks.datasets.predictions import Predictions
+from benchmarks.datasets.request import DatasetImage, MetricConfig
 
 
 class CocoDataset:
-    """A COCO annotation file and its pictures.
+    """A COCO annotation file and its images.
 
-    annotations, pictures: where the two lie below `root`. name_parts: how many parts of a picture's file name, from the
-    end, lead to it below `pictures`; None for all. absent: such names that are annotated but not in the download.
-    sort: take the categories by id; the order in the file is not the same in all of the data set's files.
+    annotations, images: where the two lie below `root`. name_parts: how many parts of an image's file name, from the
+    end, lead to it below `images`; None for all. absent: such names that are annotated but not in the download.
+    sort: take the categories by id; the order in the file is not the same in all of the dataset's files.
     """
 
     def __init__(
         self,
         name: str,
         root: Path,
-        request: Request,
+        request: MetricConfig,
         annotations: str,
-        pictures: str,
+        images: str,
         *,
         name_parts: int | None = None,
         absent: Sequence[str] = (),
@@ -37,59 +37,59 @@ class CocoDataset:
     ) -> None:
         self.name, self.root, self.request = name, root, request
         path = root / annotations
-        self.truth = normalised(read_json(path, name, ("images", "annotations", "categories")), path)
+        self.ground_truth = normalized(read_json(path, name, ("images", "annotations", "categories")), path)
         if "mask" in request.measures:
-            require_masks(self.truth, path)
+            require_masks(self.ground_truth, path)
         if sort:
-            self.truth["categories"].sort(key=lambda row: row["id"])
-        self.category_ids = match_categories(self.truth["categories"], request.classes, path)
-        titles = {row["id"]: row["name"] for row in self.truth["categories"]}
+            self.ground_truth["categories"].sort(key=lambda row: row["id"])
+        self.category_ids = match_categories(self.ground_truth["categories"], request.classes, path)
+        titles = {row["id"]: row["name"] for row in self.ground_truth["categories"]}
         self.classes = tuple(titles[i] for i in self.category_ids)
-        folder = require_folder(root / pictures, name)
-        names = {row["id"]: last_parts(row["file_name"], name_parts) for row in self.truth["images"]}
-        self.images = [Picture(i, folder / file_name) for i, file_name in names.items() if file_name not in absent]
+        folder = require_folder(root / images, name)
+        names = {row["id"]: last_parts(row["file_name"], name_parts) for row in self.ground_truth["images"]}
+        self.images = [DatasetImage(i, folder / file_name) for i, file_name in names.items() if file_name not in absent]
 
     def truth_files(self) -> list[Path]:
-        """None: the truth is read when the data set is opened."""
+        """None: the ground truth is read when the dataset is opened."""
         return []
 
-    def evaluate(self, found: Mapping[int | str, Found]) -> dict[str, float]:
-        """COCO's numbers for each measure of the request, over the pictures in `found`."""
+    def evaluate(self, predictions: Mapping[int | str, Predictions]) -> dict[str, float]:
+        """COCO's numbers for each measure of the request, over the images in `found`."""
         numbers: dict[str, float] = {}
         for measure in self.request.measures:
             numbers |= coco_metric.evaluate(
-                self.truth,
-                coco_results.source(measure, found, self.category_ids),
+                self.ground_truth,
+                coco_results.source(measure, predictions, self.category_ids),
                 measure,
-                list(found),
+                list(predictions),
                 self.category_ids,
                 self.request.protocol,
                 self.request.engine,
             )
         if "proposal" in self.request.measures and self.request.protocol == "mmdet-v2":
-            numbers |= proposal_recall.evaluate(self.truth, found)
+            numbers |= proposal_recall.evaluate(self.ground_truth, predictions)
         return numbers
 
 
-def normalised(truth: dict[str, Any], path: Path) -> dict[str, Any]:
-    """The document with the fields that evaluation needs and that small data sets often leave out."""
+def normalized(ground_truth: dict[str, Any], path: Path) -> dict[str, Any]:
+    """The document with the fields that evaluation needs and that small datasets often leave out."""
     for kind, keys in {"images": ("id", "file_name"), "categories": ("id", "name")}.items():
-        for row in truth[kind]:
+        for row in ground_truth[kind]:
             if not all(key in row for key in keys):
                 raise DatasetError(f"{path}: an entry of '{kind}' lacks {' or '.join(map(repr, keys))}.")
-    for row in truth["annotations"]:
+    for row in ground_truth["annotations"]:
         if not {"id", "image_id", "category_id", "bbox"} <= row.keys():
             raise DatasetError(f"{path}: an annotation lacks 'id', 'image_id', 'category_id' or 'bbox'.")
         row.setdefault("iscrowd", 0)
         row.setdefault("area", row["bbox"][2] * row["bbox"][3])
-    return truth
+    return ground_truth
 
 
-def require_masks(truth: dict[str, Any], path: Path) -> None:
-    """Raise DatasetError where mask AP cannot be had: it needs masks, and for outlines the pictures' sizes."""
-    if not all("segmentation" in row for row in truth["annotations"]):
+def require_masks(ground_truth: dict[str, Any], path: Path) -> None:
+    """Raise DatasetError where mask AP cannot be had: it needs masks, and for outlines the images' sizes."""
+    if not all("segmentation" in row for row in ground_truth["annotations"]):
         raise DatasetError(f"{path}: an annotation lacks 'segmentation', so there is no mask AP; use --measure box.")
-    if not all({"height", "width"} <= row.keys() for row in truth["images"]):
+    if not all({"height", "width"} <= row.keys() for row in ground_truth["images"]):
         raise DatasetError(f"{path}: an entry of 'images' lacks 'height' or 'width', which mask AP needs.")
 
 
@@ -112,6 +112,6 @@ def match_categories(categories: Sequence[dict[str, Any]], classes: Sequence[str
         absent = sorted(wanted - {row["name"] for row in categories})
         raise DatasetError(
             f"{path} lacks {len(absent)} of the model's {len(classes)} classes ({', '.join(absent[:5])}): "
-            "the model was trained for another data set."
+            "the model was trained for another dataset."
         )
     return ids

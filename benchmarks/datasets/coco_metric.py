@@ -1,9 +1,9 @@
 """COCO's twelve numbers by name, from annotations and results, by one of two engines that agree bit for bit.
 
 pycocotools is the reference. hotcoco computes the same precision and recall arrays some hundred times faster; a test
-compares all twelve numbers at full double precision over crowds, ties, empty pictures and empty classes.
+compares all twelve numbers at full double precision over crowds, ties, empty images and empty classes.
 
-Protocols: `coco` counts at most 1, 10 and 100 detections per picture. `mmdet-v2` is MMDetection 2.x's reading,
+Protocols: `coco` counts at most 1, 10 and 100 detections per image. `mmdet-v2` is MMDetection 2.x's reading,
 `maxDets=(100, 300, 1000)`: its AP is COCO's, but AP50, AP75, the APs by size and all recalls look at 1000 detections.
 """
 
@@ -32,7 +32,7 @@ def metric_names(measure: str, protocol: str) -> list[str]:
 
 
 def evaluate(
-    truth: dict[str, Any],
+    ground_truth: dict[str, Any],
     results: Source,
     measure: str,
     image_ids: Sequence[int | str],
@@ -42,14 +42,14 @@ def evaluate(
 ) -> dict[str, float]:
     """The twelve numbers, 0 to 1, by name; -1 where the annotations have nothing to find (no large object, say).
 
-    truth: a COCO annotation document. results: what was found. Only `image_ids` and `category_ids` count.
+    ground truth: a COCO annotation document. results: what was found. Only `image_ids` and `category_ids` count.
     measure: "box" (box IoU), "mask" (mask IoU) or "proposal" (box IoU, classes ignored, recalls only).
     """
-    match = by_hotcoco if uses_hotcoco(engine, truth) else by_pycocotools
+    match = by_hotcoco if uses_hotcoco(engine, ground_truth) else by_pycocotools
     # Both libraries print their progress on stdout, which is for data here.
     with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        evaluator = match(truth, results, Scope(measure, image_ids, category_ids, MAX_DETECTIONS[protocol]))
+        evaluator = match(ground_truth, results, Scope(measure, image_ids, category_ids, MAX_DETECTIONS[protocol]))
         evaluator.accumulate()
         evaluator.summarize()
         stats = evaluator.stats
@@ -60,7 +60,7 @@ def evaluate(
 
 
 class Scope(NamedTuple):
-    """What counts; as for `evaluate`. max_detections: of a picture, three limits."""
+    """What counts; as for `evaluate`. max_detections: of an image, three limits."""
 
     measure: str
     image_ids: Sequence[int | str]
@@ -68,7 +68,7 @@ class Scope(NamedTuple):
     max_detections: Sequence[int]
 
 
-def by_hotcoco(truth: dict[str, Any], results: Source, scope: Scope) -> Any:
+def by_hotcoco(ground_truth: dict[str, Any], results: Source, scope: Scope) -> Any:
     """A COCOeval after its `evaluate`, by hotcoco, with little memory."""
     import hotcoco
 
@@ -77,16 +77,16 @@ def by_hotcoco(truth: dict[str, Any], results: Source, scope: Scope) -> Any:
     params = hotcoco.Params(IOU_TYPE[scope.measure])
     params.catIds, params.maxDets = list(scope.category_ids), list(scope.max_detections)
     params.useCats = scope.measure != "proposal"
-    return streaming.match(truth, results, params, scope.image_ids)
+    return streaming.match(ground_truth, results, params, scope.image_ids)
 
 
-def by_pycocotools(truth: dict[str, Any], results: Source, scope: Scope) -> Any:
+def by_pycocotools(ground_truth: dict[str, Any], results: Source, scope: Scope) -> Any:
     """The same by pycocotools, with everything in memory at once."""
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
 
     coco = COCO()
-    coco.dataset = truth
+    coco.dataset = ground_truth
     coco.createIndex()
     evaluator = COCOeval(coco, loaded(coco, results(scope.image_ids)), IOU_TYPE[scope.measure])
     params = evaluator.params
@@ -106,25 +106,25 @@ def loaded(coco: Any, results: Results) -> Any:
     return nothing
 
 
-def uses_hotcoco(engine: str, truth: dict[str, Any]) -> bool:
+def uses_hotcoco(engine: str, ground_truth: dict[str, Any]) -> bool:
     """Whether to evaluate with hotcoco: `auto` does where it is installed and reads `truth` as pycocotools does."""
-    if engine == "pycocotools" or (engine == "auto" and not hotcoco_agrees(truth)):
+    if engine == "pycocotools" or (engine == "auto" and not hotcoco_agrees(ground_truth)):
         return False
     if importlib.util.find_spec("hotcoco") is None:
         raise UsageError("hotcoco is not installed: `pip install hotcoco`, or use --engine pycocotools.")
-    if not hotcoco_agrees(truth):
+    if not hotcoco_agrees(ground_truth):
         raise UsageError(
             "hotcoco reads annotation ids below 1 or ids that are not numbers in its own way: use pycocotools."
         )
     return True
 
 
-def hotcoco_agrees(truth: dict[str, Any]) -> bool:
+def hotcoco_agrees(ground_truth: dict[str, Any]) -> bool:
     """Whether hotcoco is there and the annotations have none of the ids that pycocotools reads differently.
 
     pycocotools marks an unmatched detection with annotation id 0, so it takes a match with annotation 0 for none.
     """
     if importlib.util.find_spec("hotcoco") is None:
         return False
-    numbered = all(type(image["id"]) is int for image in truth["images"])
-    return numbered and all(type(row["id"]) is int and row["id"] > 0 for row in truth["annotations"])
+    numbered = all(type(image["id"]) is int for image in ground_truth["images"])
+    return numbered and all(type(row["id"]) is int and row["id"] > 0 for row in ground_truth["annotations"])

@@ -8,37 +8,37 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.datasets.predictions import Found
+from benchmarks.datasets.predictions import Predictions
 from zoo.coco_format.results import to_results
 
 # Rows with a box or, for masks, a mask only (a box beside it would decide how large the detection is); or (N, 7)
 # float64 of image id, x, y, width, height, score and category id, which takes a tenth of the memory.
 Results = list[dict[str, Any]] | NDArray[np.float64]
 
-# The results of the pictures with these ids. A metric asks for some at a time, so that not all are there at once.
+# The results of the images with these ids. A metric asks for some at a time, so that not all are there at once.
 Source = Callable[[Sequence[int | str]], Results]
 
 
-def coco_results(found: Mapping[int | str, Found], category_ids: Sequence[int]) -> Iterator[dict[str, Any]]:
-    """Everything found, in full, row by row. category_ids: the data set's own number of each label."""
-    for image_id, one in found.items():
+def coco_results(predictions: Mapping[int | str, Predictions], category_ids: Sequence[int]) -> Iterator[dict[str, Any]]:
+    """Everything found, in full, row by row. category_ids: the dataset's own number of each label."""
+    for image_id, one in predictions.items():
         fields = (one.boxes, one.scores, one.labels, one.masks)
         yield from to_results(image_id, *fields, category_ids, one.mask_scores)
 
 
-def source(measure: str, found: Mapping[int | str, Found], category_ids: Sequence[int]) -> Source:
+def source(measure: str, predictions: Mapping[int | str, Predictions], category_ids: Sequence[int]) -> Source:
     """What COCO's metric needs to know for a measure, and no more."""
     kind = mask_results if measure == "mask" else box_results
-    return lambda image_ids: kind({image_id: found[image_id] for image_id in image_ids}, category_ids)
+    return lambda image_ids: kind({image_id: predictions[image_id] for image_id in image_ids}, category_ids)
 
 
-def box_results(found: Mapping[int | str, Found], category_ids: Sequence[int]) -> Results:
+def box_results(predictions: Mapping[int | str, Predictions], category_ids: Sequence[int]) -> Results:
     """The boxes; as an array where ids are numbers."""
-    if not all(isinstance(image_id, int) for image_id in found):
+    if not all(isinstance(image_id, int) for image_id in predictions):
         wanted = ("image_id", "category_id", "bbox", "score")
-        return [{key: row[key] for key in wanted} for row in coco_results(found, category_ids)]
+        return [{key: row[key] for key in wanted} for row in coco_results(predictions, category_ids)]
     parts = [np.zeros((0, 7))]
-    for image_id, one in found.items():
+    for image_id, one in predictions.items():
         boxes = one.boxes.astype(np.float64)
         boxes[:, 2:] -= boxes[:, :2]
         categories = np.array(category_ids, np.float64)[one.labels]
@@ -46,10 +46,10 @@ def box_results(found: Mapping[int | str, Found], category_ids: Sequence[int]) -
     return np.concatenate(parts)
 
 
-def mask_results(found: Mapping[int | str, Found], category_ids: Sequence[int]) -> list[dict[str, Any]]:
+def mask_results(predictions: Mapping[int | str, Predictions], category_ids: Sequence[int]) -> list[dict[str, Any]]:
     """The masks, with their own scores where they have some."""
     return [
         {"image_id": image_id, "category_id": category_ids[label], "segmentation": mask, "score": score}
-        for image_id, one in found.items()
+        for image_id, one in predictions.items()
         for label, mask, score in zip(one.labels.tolist(), one.masks or (), one.ranking.tolist())
     ]

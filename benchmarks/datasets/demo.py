@@ -1,6 +1,6 @@
-"""The demonstration's data set: coloured shapes on textured backgrounds, with boxes and masks, in COCO's format.
+"""The demonstration's dataset: colored shapes on textured backgrounds, with boxes and masks, in COCO's format.
 
-The same seed gives the same pictures, bit for bit, on every machine: NumPy's RandomState is frozen, pictures are PNG,
+The same seed gives the same images, bit for bit, on every machine: NumPy's RandomState is frozen, images are PNG,
 and arithmetic is limited to operations that IEEE 754 rounds exactly.
 
     python -c "from benchmarks.datasets import demo; demo.write('data/demo')"
@@ -29,17 +29,17 @@ Mask = NDArray[np.bool_]
 
 
 class Scene(NamedTuple):
-    """picture: (H, W, 3) uint8. masks: (M, H, W), the visible part of each object. labels: M indices into CLASSES."""
+    """image: (H, W, 3) uint8. masks: (M, H, W), the visible part of each object. labels: M indices into CLASSES."""
 
-    picture: NDArray[np.uint8]
+    image: NDArray[np.uint8]
     masks: NDArray[np.bool_]
     labels: list[int]
 
 
 def write(folder: str | os.PathLike[str], splits: dict[str, int] | None = None, seed: int = SEED) -> Path:
-    """Make the data set: `annotations/instances_SPLIT.json` and the pictures in `SPLIT/`. Returns the folder.
+    """Make the dataset: `annotations/instances_SPLIT.json` and the images in `SPLIT/`. Returns the folder.
 
-    splits: how many pictures of each; a split's pictures do not depend on the other splits or on the number.
+    splits: how many images of each; a split's images do not depend on the other splits or on the number.
     """
     root = Path(folder)
     (root / "annotations").mkdir(parents=True, exist_ok=True)
@@ -59,9 +59,9 @@ def _write_split(folder: Path, count: int, seed: int) -> dict[str, Any]:
     annotations: list[dict[str, Any]] = []
     for number in range(1, count + 1):
         scene = make_scene(random)
-        height, width = scene.picture.shape[:2]
+        height, width = scene.image.shape[:2]
         images.append({"id": number, "file_name": f"{number:06d}.png", "height": height, "width": width})
-        cv2.imwrite(str(folder / images[-1]["file_name"]), scene.picture)
+        cv2.imwrite(str(folder / images[-1]["file_name"]), scene.image)
         annotations += _rows(scene, number, len(annotations) + 1)
     categories = [{"id": i, "name": name} for i, name in enumerate(CLASSES, 1)]
     return {"images": images, "annotations": annotations, "categories": categories}
@@ -81,7 +81,7 @@ def _rows(scene: Scene, image: int, first: int) -> list[dict[str, Any]]:
 
 
 def make_scene(random: np.random.RandomState) -> Scene:
-    """One picture of about 150 x 110 pixels with one to six objects; later ones lie above earlier ones."""
+    """One image of about 150 x 110 pixels with one to six objects; later ones lie above earlier ones."""
     height, width = random.randint(96, 129), random.randint(128, 161)
     canvas = texture(random, height, width)
     masks: list[Mask] = []
@@ -103,7 +103,7 @@ def make_scene(random: np.random.RandomState) -> Scene:
 def grid(
     random: np.random.RandomState, height: int, width: int, x: float, y: float, size: float
 ) -> tuple[Floats, Floats]:
-    """Each pixel's coordinates in a frame that is centred on (x, y), turned at random, with `size` as its unit."""
+    """Each pixel's coordinates in a geometry that is centered on (x, y), turned at random, with `size` as its unit."""
     rows, columns = np.mgrid[0:height, 0:width]
     across, down = (columns + 0.5 - x) / size, (rows + 0.5 - y) / size
     a, b = random.uniform(-1, 1), random.uniform(0.1, 1)
@@ -120,13 +120,13 @@ SHAPES: tuple[Callable[[Floats, Floats], Mask], ...] = (
 
 
 def surface(random: np.random.RandomState, height: int, width: int) -> Floats:
-    """An object's colour, with faint stripes: (H, W, 3)."""
-    colour = random.uniform(20, 235, 3)
-    return colour + stripes(random, height, width)[..., None] * random.uniform(0, 25)
+    """An object's color, with faint stripes: (H, W, 3)."""
+    color = random.uniform(20, 235, 3)
+    return color + stripes(random, height, width)[..., None] * random.uniform(0, 25)
 
 
 def texture(random: np.random.RandomState, height: int, width: int) -> Floats:
-    """A background: two colours mixed by blotches and stripes, (H, W, 3)."""
+    """A background: two colors mixed by blotches and stripes, (H, W, 3)."""
     first, second = random.uniform(30, 225, 3), random.uniform(30, 225, 3)
     mix = 0.6 * blotches(random, height, width) + 0.4 * (stripes(random, height, width) + 1) / 2
     return first + (second - first) * (mix * random.uniform(0.2, 0.6))[..., None]

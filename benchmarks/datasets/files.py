@@ -1,4 +1,4 @@
-"""Files of a data set: each reader's complaints say which file was expected where."""
+"""Files of a dataset: each reader's complaints say which file was expected where."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from zoo.errors import UsageError, ZooError
 
 
 class DatasetError(ZooError):
-    """A data set's folder lacks a file, or a file is not what the layout says; the message names it."""
+    """A dataset's folder lacks a file, or a file is not what the layout says; the message names it."""
 
 
 class UnknownDataset(UsageError):
-    """No data set has this name."""
+    """No dataset has this name."""
 
 
 def missing(path: Path, dataset: str) -> DatasetError:

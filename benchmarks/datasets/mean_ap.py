@@ -39,7 +39,7 @@ def overlaps(boxes: Floats, others: Floats, extent: float = 0.0, over: str = "un
 
 
 def match(shared: Floats, scores: Floats, ignored: Bools, threshold: float = 0.5) -> tuple[Bools, Bools]:
-    """(hits, misses) of one picture's detections of a class.
+    """(hits, misses) of one image's detections of a class.
 
     shared: (K, M) overlaps with the objects. Each detection, best score first, goes to the object that it overlaps
     most, and is a miss if that one has been found already. Detections of an `ignored` object (M,) count for nothing.
@@ -59,7 +59,7 @@ def match(shared: Floats, scores: Floats, ignored: Bools, threshold: float = 0.5
 
 
 def join(parts: Iterable[Ranked]) -> Ranked:
-    """The same class over several pictures."""
+    """The same class over several images."""
     listed = list(parts)
     if not listed:
         return Ranked(np.zeros(0), np.zeros(0, bool), np.zeros(0, bool), 0)

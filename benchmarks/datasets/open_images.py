@@ -2,7 +2,7 @@
 
 The rules (https://storage.googleapis.com/openimages/web/evaluation.html), as MMDetection applies them: an object counts
 for its class and all classes above it; a detection counts for its class and those above it, where people looked for
-that class in the picture; a box around a group is one object, found once by any detection that lies half inside it.
+that class in the image; a box around a group is one object, found once by any detection that lies half inside it.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from PIL import Image
 
 from benchmarks.datasets.files import DatasetError, read_text, require_file, require_folder
 from benchmarks.datasets.mean_ap import Bools, Floats, Ranked, average_precision, join, match, mean, overlaps
-from benchmarks.datasets.predictions import Found
-from benchmarks.datasets.request import Picture, Request
+from benchmarks.datasets.predictions import Predictions
+from benchmarks.datasets.request import DatasetImage, MetricConfig
 
 ORIENTATION = 0x0112  # EXIF's tag
-LYING = (5, 6, 7, 8)  # its values for pictures that are turned by a quarter
+LYING = (5, 6, 7, 8)  # its values for images that are turned by a quarter
 
 
 class Objects(NamedTuple):
-    """What is in a picture: boxes (M, 4) xyxy as shares of its width and height, labels (M,), groups (M,)."""
+    """What is in an image: boxes (M, 4) xyxy as shares of its width and height, labels (M,), groups (M,)."""
 
     boxes: Floats
     labels: np.ndarray
@@ -37,15 +37,15 @@ class Objects(NamedTuple):
 class OpenImages:
     """A part of Open Images. above: (C, C), whether class j is class i or lies above it.
 
-    verified: the labels that people looked for in a picture.
+    verified: the labels that people looked for in an image.
     """
 
     name: str
     root: Path
     classes: tuple[str, ...]
-    images: list[Picture]
+    images: list[DatasetImage]
     above: Bools
-    truth: dict[int | str, Objects]
+    ground_truth: dict[int | str, Objects]
     verified: dict[int | str, set[int]]
 
     @property
@@ -54,48 +54,48 @@ class OpenImages:
         return list(range(1, len(self.classes) + 1))
 
     def truth_files(self) -> list[Path]:
-        """None: the truth is read when the data set is opened."""
+        """None: the ground truth is read when the dataset is opened."""
         return []
 
-    def evaluate(self, found: Mapping[int | str, Found]) -> dict[str, float]:
+    def evaluate(self, predictions: Mapping[int | str, Predictions]) -> dict[str, float]:
         """map_50."""
-        paths = {picture.id: picture.path for picture in self.images}
+        paths = {image.id: image.path for image in self.images}
         parts: dict[int, list[Ranked]] = defaultdict(list)
-        for image_id, one in found.items():
-            for label, ranked in self.rank(image_id, one, picture_size(paths[image_id])):
+        for image_id, one in predictions.items():
+            for label, ranked in self.rank(image_id, one, image_size(paths[image_id])):
                 parts[label].append(ranked)
         joined = [join(listed) for listed in parts.values()]
         return {"map_50": mean(average_precision(one) for one in joined if one.positives)}
 
-    def rank(self, image_id: int | str, one: Found, size: tuple[int, int]) -> Iterator[tuple[int, Ranked]]:
-        """(label, hits and misses) for every class that counts in a picture of `size` (width, height)."""
-        objects = self.truth[image_id]
+    def rank(self, image_id: int | str, one: Predictions, size: tuple[int, int]) -> Iterator[tuple[int, Ranked]]:
+        """(label, hits and misses) for every class that counts in an image of `size` (width, height)."""
+        objects = self.ground_truth[image_id]
         boxes = objects.boxes * np.array(size * 2, np.float32)
         of_class, found_as = self.above[objects.labels], self.above[one.labels]
         for label in sorted({*np.flatnonzero(of_class.any(0)).tolist(), *self.verified.get(image_id, ())}):
             theirs, mine = of_class[:, label], found_as[:, label]
             yield label, rank(one.boxes[mine], one.scores[mine], boxes[theirs], objects.groups[theirs])
 
-    def check_classes(self, request: Request, path: Path) -> None:
+    def check_classes(self, request: MetricConfig, path: Path) -> None:
         """Raise DatasetError for a model of other classes."""
         if request.classes is not None and len(request.classes) != len(self.classes):
             raise DatasetError(f"{path} has {len(self.classes)} classes, the model knows {len(request.classes)}.")
 
 
 class Files(NamedTuple):
-    """Where everything lies. labels: the CSV of verified image-level labels. pictures: a folder."""
+    """Where everything lies. labels: the CSV of verified image-level labels. images: a folder."""
 
     boxes: Path
     labels: Path
     classes: Path
     hierarchy: Path
-    pictures: Path
+    images: Path
 
 
 class OpenImagesV6(OpenImages):
     """The CSV files of version 6. files: as in `Files`, below `root`."""
 
-    def __init__(self, name: str, root: Path, request: Request, **files: str) -> None:
+    def __init__(self, name: str, root: Path, request: MetricConfig, **files: str) -> None:
         self.name, self.root = name, root
         at = Files(**{key: root / value for key, value in files.items()})
         described = list(csv.reader(read_text(at.classes, name).splitlines()))
@@ -106,16 +106,16 @@ class OpenImagesV6(OpenImages):
             self.above = tree(json.loads(read_text(at.hierarchy, name)), index)
         except (KeyError, ValueError) as error:
             raise DatasetError(f"{at.hierarchy} is not the hierarchy of these classes: {error!r}.") from error
-        self.truth = read_boxes(at.boxes, index, name)
-        folder = require_folder(at.pictures, name)
-        self.images = [Picture(i, folder / f"{i}.jpg") for i in self.truth]
+        self.ground_truth = read_boxes(at.boxes, index, name)
+        folder = require_folder(at.images, name)
+        self.images = [DatasetImage(i, folder / f"{i}.jpg") for i in self.ground_truth]
         self.verified = read_verified(at.labels, index, name)
 
 
 class OpenImagesChallenge(OpenImages):
     """The 2019 challenge, in the text files that MMDetection converts it to. files: as in `Files`, below `root`."""
 
-    def __init__(self, name: str, root: Path, request: Request, **files: str) -> None:
+    def __init__(self, name: str, root: Path, request: MetricConfig, **files: str) -> None:
         self.name, self.root = name, root
         at = Files(**{key: root / value for key, value in files.items()})
         described = sorted(csv.reader(read_text(at.classes, name).splitlines()), key=lambda row: int(row[2]))
@@ -124,14 +124,14 @@ class OpenImagesChallenge(OpenImages):
         index = {row[0]: int(row[2]) - 1 for row in described}
         self.above = read_tree(at.hierarchy, name)
         listed = read_challenge(at.boxes, name)
-        folder = require_folder(at.pictures, name)
-        self.images = [Picture(Path(file).stem, folder / file) for file in listed]
-        self.truth = {Path(file).stem: objects for file, objects in listed.items()}
+        folder = require_folder(at.images, name)
+        self.images = [DatasetImage(Path(file).stem, folder / file) for file in listed]
+        self.ground_truth = {Path(file).stem: objects for file, objects in listed.items()}
         self.verified = read_verified(at.labels, index, name)
 
 
 def rank(boxes: Floats, scores: Floats, objects: Floats, groups: Bools, threshold: float = 0.5) -> Ranked:
-    """Hits and misses among one picture's detections of a class.
+    """Hits and misses among one image's detections of a class.
 
     boxes: (K, 4), objects: (M, 4), both in pixels. Detections that find no single object but lie in a group's box by
     half become one hit per group, with the best of their scores.
@@ -143,11 +143,11 @@ def rank(boxes: Floats, scores: Floats, objects: Floats, groups: Bools, threshol
         return Ranked(scores, hits, misses, len(objects))
     grouped = ~hits & (inside.max(1) >= threshold)
     best = [scores[grouped & (inside.argmax(1) == group)] for group in range(inside.shape[1])]
-    found = np.array([listed.max() for listed in best if len(listed)], scores.dtype)
+    predictions = np.array([listed.max() for listed in best if len(listed)], scores.dtype)
     return Ranked(
-        np.concatenate([scores[~grouped], found]),
-        np.concatenate([hits[~grouped], np.ones(len(found), bool)]),
-        np.concatenate([misses[~grouped], np.zeros(len(found), bool)]),
+        np.concatenate([scores[~grouped], predictions]),
+        np.concatenate([hits[~grouped], np.ones(len(predictions), bool)]),
+        np.concatenate([misses[~grouped], np.zeros(len(predictions), bool)]),
         len(objects),
     )
 
@@ -187,18 +187,18 @@ def read_boxes(path: Path, index: Mapping[str, int], dataset: str) -> dict[int |
 
 
 def read_challenge(path: Path, dataset: str) -> dict[str, Objects]:
-    """Objects by file name. Per picture: its name, a line that says nothing, a count, and `label x1 y1 x2 y2 group`."""
-    lines, found, at = read_text(path, dataset).split("\n"), {}, 0
+    """Objects by file name. Per image: its name, a line that says nothing, a count, and `label x1 y1 x2 y2 group`."""
+    lines, predictions, at = read_text(path, dataset).split("\n"), {}, 0
     try:
         while at < len(lines) and lines[at].strip():
             count = int(lines[at + 2])
             rows = [line.split() for line in lines[at + 3 : at + 3 + count]]
             listed = [([float(v) for v in row[1:5]], int(row[0]) - 1, row[5] == "1") for row in rows]
-            found[lines[at].strip()] = objects_of(listed)
+            predictions[lines[at].strip()] = objects_of(listed)
             at += 3 + count
     except (IndexError, ValueError) as error:
         raise DatasetError(f"{path} is not a file of challenge boxes, around line {at + 1}: {error}.") from error
-    return found
+    return predictions
 
 
 def objects_of(listed: Sequence[tuple[list[float], int, bool]]) -> Objects:
@@ -209,7 +209,7 @@ def objects_of(listed: Sequence[tuple[list[float], int, bool]]) -> Objects:
 
 
 def read_verified(path: Path, index: Mapping[str, int], dataset: str) -> dict[int | str, set[int]]:
-    """The labels that people verified to be in a picture or not to be in it, by image id."""
+    """The labels that people verified to be in an image or not to be in it, by image id."""
     verified: dict[int | str, set[int]] = defaultdict(set)
     try:
         for row in csv.DictReader(read_text(path, dataset).splitlines()):
@@ -219,8 +219,8 @@ def read_verified(path: Path, index: Mapping[str, int], dataset: str) -> dict[in
     return verified
 
 
-def picture_size(path: Path) -> tuple[int, int]:
-    """(width, height), from the file's header, of the picture as it is read: turned as its EXIF entry says."""
-    with Image.open(path) as picture:
-        width, height = picture.size
-        return (height, width) if picture.getexif().get(ORIENTATION) in LYING else (width, height)
+def image_size(path: Path) -> tuple[int, int]:
+    """(width, height), from the file's header, of the image as it is read: turned as its EXIF entry says."""
+    with Image.open(path) as image:
+        width, height = image.size
+        return (height, width) if image.getexif().get(ORIENTATION) in LYING else (width, height)

@@ -1,23 +1,16 @@
-"""Panoptic results in COCO's format: a JSON document, and beside it a folder of PNGs whose colours are segment ids."""
+"""Panoptic results in COCO's format: a JSON document, and beside it a folder of PNGs whose colors are segment ids."""
 
 from __future__ import annotations
 
-import json
-import os
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.datasets.predictions import Found
 from zoo.errors import UsageError, ZooError
-
-if TYPE_CHECKING:
-    from benchmarks.datasets.panoptic import CocoPanoptic
 
 VOID = -1  # the id of pixels where nothing was found
 
@@ -34,30 +27,15 @@ def require_empty(path: Path) -> None:
         raise UsageError(f"{folder} is not empty; panoptic results go into a folder of their own.")
 
 
-def write(dataset: CocoPanoptic, found: Mapping[int | str, Found], path: Path) -> None:
-    """Write `path` and the folder of the same name without `.json`; both appear only when they are whole.
-
-    Raises UsageError for a folder of that name that is there already and holds something.
-    """
-    require_empty(path)
-    folder, part = path.with_suffix(""), path.with_suffix(".part")
-    shutil.rmtree(part, ignore_errors=True)
-    part.mkdir()
-    annotations = [dataset.write(one, dataset.annotations[image_id], part) for image_id, one in found.items()]
-    os.replace(part, folder)
-    part.write_text(json.dumps({"annotations": annotations}))
-    os.replace(part, path)
-
-
-def write_picture(ids: NDArray[np.int64], kinds: Mapping[int, int], path: Path) -> list[dict[str, Any]]:
-    """Write one picture's PNG, with segments numbered from 1 and void 0; returns its `segments_info`.
+def write_image(ids: NDArray[np.int64], kinds: Mapping[int, int], path: Path) -> list[dict[str, Any]]:
+    """Write one image's PNG, with segments numbered from 1 and void 0; returns its `segments_info`.
 
     ids: (H, W) segment ids or VOID. kinds: category id of each segment.
     """
     present, numbered = np.unique(np.append(ids, VOID), return_inverse=True)
     numbers = numbered[:-1].reshape(ids.shape)  # VOID, the smallest, becomes 0
-    colours = np.stack([numbers >> 16, numbers >> 8 & 255, numbers & 255], axis=-1).astype(np.uint8)  # BGR
-    if not cv2.imwrite(str(path), colours):
+    colors = np.stack([numbers >> 16, numbers >> 8 & 255, numbers & 255], axis=-1).astype(np.uint8)  # BGR
+    if not cv2.imwrite(str(path), colors):
         raise ZooError(f"{path} cannot be written.")
     areas = np.bincount(numbers.reshape(-1), minlength=len(present))
     return [

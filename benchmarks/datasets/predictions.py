@@ -1,4 +1,4 @@
-"""What was found in one picture, small enough to keep for a whole data set: numpy arrays, masks as RLE."""
+"""What was found in one image, small enough to keep for a whole dataset: numpy arrays, masks as RLE."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from zoo.structures import Detections
 
 
 class Masks:
-    """RLEs of one picture's masks, compressed together: as objects of their own they take ten times the memory."""
+    """RLEs of one image's masks, compressed together: as objects of their own they take ten times the memory."""
 
     def __init__(self, masks: Sequence[RLE]) -> None:
         self.size = tuple(masks[0]["size"]) if masks else (0, 0)
@@ -28,8 +28,8 @@ class Masks:
 
 
 @dataclass(frozen=True)
-class Found:
-    """Detections of one picture, best first, in the picture's own pixels.
+class Predictions:
+    """Detections of one image, best first, in the image's own pixels.
 
     boxes: (K, 4) float32 xyxy. scores: (K,) float32. labels: (K,) int64, 0-based. masks: K RLEs or None.
     mask_scores: (K,) float32 or None: what mask AP ranks by, where that differs from `scores`.
@@ -57,9 +57,9 @@ class Found:
         return np.frombuffer(zlib.decompress(data), np.int32).reshape(shape)
 
 
-def compact(detections: Detections) -> Found:
+def compact(detections: Detections) -> Predictions:
     """Detections on any device -> what is kept of them."""
-    return Found(
+    return Predictions(
         boxes=detections.boxes.cpu().numpy().astype(np.float32),
         scores=detections.scores.cpu().numpy().astype(np.float32),
         labels=detections.labels.cpu().numpy().astype(np.int64),

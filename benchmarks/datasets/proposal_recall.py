@@ -12,25 +12,27 @@ from typing import Any
 import numpy as np
 
 from benchmarks.datasets.mean_ap import Floats, overlaps
-from benchmarks.datasets.predictions import Found
+from benchmarks.datasets.predictions import Predictions
 
 LIMITS = (100, 300, 1000)
 THRESHOLDS = np.linspace(0.5, 0.95, 10)
 
 
-def evaluate(truth: Mapping[str, Any], found: Mapping[int | str, Found]) -> dict[str, float]:
-    """greedy_ar_100, greedy_ar_300, greedy_ar_1000 over the pictures in `found`; -1 without any box.
+def evaluate(ground_truth: Mapping[str, Any], predictions: Mapping[int | str, Predictions]) -> dict[str, float]:
+    """greedy_ar_100, greedy_ar_300, greedy_ar_1000 over the images in `found`; -1 without any box.
 
-    truth: a COCO annotation document.
+    ground truth: a COCO annotation document.
     """
-    boxes: dict[int | str, list[list[float]]] = {image_id: [] for image_id in found}
-    for row in truth["annotations"]:
+    boxes: dict[int | str, list[list[float]]] = {image_id: [] for image_id in predictions}
+    for row in ground_truth["annotations"]:
         if row["image_id"] in boxes and not row["iscrowd"] and not row.get("ignore"):
             x, y, w, h = row["bbox"]
             boxes[row["image_id"]].append([x, y, x + w, y + h])
     numbers = {}
     for limit in LIMITS:
-        best = [pair(np.array(boxes[i], np.float32).reshape(-1, 4), one.boxes[:limit]) for i, one in found.items()]
+        best = [
+            pair(np.array(boxes[i], np.float32).reshape(-1, 4), one.boxes[:limit]) for i, one in predictions.items()
+        ]
         together = np.concatenate([*best, np.zeros(0)])
         recalls = [(together >= threshold).mean() for threshold in THRESHOLDS] if len(together) else [-1.0]
         numbers[f"greedy_ar_{limit}"] = float(np.mean(recalls))

@@ -1,4 +1,4 @@
-"""What an evaluation asks of a data set, whichever it is."""
+"""What an evaluation asks of a dataset, whichever it is."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ PROTOCOLS = ("coco", "mmdet-v2")
 ENGINES = ("auto", "pycocotools", "hotcoco")
 
 
-class Picture(NamedTuple):
-    """One picture to run a model on. id: the data set's own, by which results are gathered."""
+class DatasetImage(NamedTuple):
+    """One image to run a model on. id: the dataset's own, by which results are gathered."""
 
     id: int | str
     path: Path
 
 
 @dataclass(frozen=True)
-class Request:
+class MetricConfig:
     """How to read and to evaluate.
 
     classes: the model's class names by label, or None where only their order is known.
     measures: which of box, mask, proposal and panoptic the model can be evaluated for.
     protocol: how COCO's numbers are read, one of PROTOCOLS. engine: what computes them, one of ENGINES.
-    split: which part of the data set; None is the one that results are published for.
+    split: which part of the dataset; None is the one that results are published for.
     """
 
     classes: tuple[str, ...] | None = None

@@ -14,13 +14,13 @@ import numpy as np
 
 from benchmarks.datasets.files import DatasetError, read_text, require_folder
 from benchmarks.datasets.mean_ap import Ranked, average_precision, join, match, mean, overlaps
-from benchmarks.datasets.predictions import Found
-from benchmarks.datasets.request import Picture, Request
+from benchmarks.datasets.predictions import Predictions
+from benchmarks.datasets.request import DatasetImage, MetricConfig
 from zoo.manifest import api
 
 
 class Objects(NamedTuple):
-    """What is in a picture: boxes (M, 4) xyxy from 0, labels (M,), difficult (M,)."""
+    """What is in an image: boxes (M, 4) xyxy from 0, labels (M,), difficult (M,)."""
 
     boxes: np.ndarray
     labels: np.ndarray
@@ -30,25 +30,27 @@ class Objects(NamedTuple):
 class VocDataset:
     """One year of Pascal VOC. folder: that year's folder below `root`. split: a list in ImageSets/Main."""
 
-    def __init__(self, name: str, root: Path, request: Request, folder: str, split: str) -> None:
+    def __init__(self, name: str, root: Path, request: MetricConfig, folder: str, split: str) -> None:
         self.name, self.root, self.folder = name, root, root / folder
         self.eleven_points = folder == "VOC2007"
         self.classes = request.classes or api.dataset("voc_0712").classes
         self.category_ids = list(range(1, len(self.classes) + 1))
         listed = read_text(self.folder / "ImageSets" / "Main" / f"{split}.txt", name).split("\n")
-        pictures = require_folder(self.folder / "JPEGImages", name)
+        images = require_folder(self.folder / "JPEGImages", name)
         require_folder(self.folder / "Annotations", name)
         ids = [line.split()[0] for line in listed if line.strip()]
-        self.images = [Picture(i, pictures / f"{i}.jpg") for i in ids]
+        self.images = [DatasetImage(i, images / f"{i}.jpg") for i in ids]
 
     def truth_files(self) -> list[Path]:
-        """The XML file of each picture."""
-        return [self.folder / "Annotations" / f"{picture.id}.xml" for picture in self.images]
+        """The XML file of each image."""
+        return [self.folder / "Annotations" / f"{image.id}.xml" for image in self.images]
 
-    def evaluate(self, found: Mapping[int | str, Found]) -> dict[str, float]:
+    def evaluate(self, predictions: Mapping[int | str, Predictions]) -> dict[str, float]:
         """map_50 by the year's own rule, and map_50_11_points and map_50_area by either."""
-        truth = {i: read_objects(self.folder / "Annotations" / f"{i}.xml", self.classes, self.name) for i in found}
-        ranked = [rank(found, truth, label) for label in range(len(self.classes))]
+        ground_truth = {
+            i: read_objects(self.folder / "Annotations" / f"{i}.xml", self.classes, self.name) for i in predictions
+        }
+        ranked = [rank(predictions, ground_truth, label) for label in range(len(self.classes))]
         present = [one for one in ranked if one.positives]
         points = mean(average_precision(one, eleven_points=True) for one in present)
         area = mean(average_precision(one) for one in present)
@@ -59,11 +61,11 @@ class VocDataset:
         }
 
 
-def rank(found: Mapping[int | str, Found], truth: Mapping[int | str, Objects], label: int) -> Ranked:
+def rank(predictions: Mapping[int | str, Predictions], ground_truth: Mapping[int | str, Objects], label: int) -> Ranked:
     """All detections of a class as hits and misses."""
     parts = []
-    for image_id, one in found.items():
-        objects, mine = truth[image_id], one.labels == label
+    for image_id, one in predictions.items():
+        objects, mine = ground_truth[image_id], one.labels == label
         theirs = objects.labels == label
         shared = overlaps(one.boxes[mine], objects.boxes[theirs], extent=1.0)
         difficult = objects.difficult[theirs]

@@ -1,6 +1,6 @@
 """WIDER FACE (Yang et al., 2016) with its own evaluation: AP of the easy, medium and hard faces at IoU 0.5.
 
-The rules are those of the data set's `eval_tools`: scores are stretched to 0 to 1 over all pictures; a thousand
+The rules are those of the dataset's `eval_tools`: scores are stretched to 0 to 1 over all images; a thousand
 thresholds give the curve; faces outside the subset are ignored, and so are detections that overlap them most.
 """
 
@@ -16,56 +16,58 @@ from scipy.io.matlab import MatReadError
 
 from benchmarks.datasets.files import DatasetError, require_file, require_folder
 from benchmarks.datasets.mean_ap import Bools, Floats, area, overlaps
-from benchmarks.datasets.predictions import Found
-from benchmarks.datasets.request import Picture, Request
+from benchmarks.datasets.predictions import Predictions
+from benchmarks.datasets.request import DatasetImage, MetricConfig
 
 SUBSETS = ("easy", "medium", "hard")
 THRESHOLDS = 1000
 
 
 class WiderFace:
-    """The validation part. truth: folder of eval_tools' .mat files; pictures: folder of the events' folders."""
+    """The validation part. ground truth: folder of eval_tools' .mat files; images: folder of the events' folders."""
 
-    def __init__(self, name: str, root: Path, request: Request, truth: str, pictures: str) -> None:
+    def __init__(self, name: str, root: Path, request: MetricConfig, ground_truth: str, images: str) -> None:
         self.name, self.root = name, root
         self.classes: tuple[str, ...] = ("face",)
         self.category_ids = [1]
         if request.classes is not None and len(request.classes) != 1:
             raise DatasetError(f"WIDER FACE has 1 class, the model knows {len(request.classes)}.")
-        listed = read_mat(root / truth / "wider_face_val.mat", ("event_list", "file_list", "face_bbx_list"), name)
-        folder = require_folder(root / pictures, name)
+        listed = read_mat(
+            root / ground_truth / "wider_face_val.mat", ("event_list", "file_list", "face_bbx_list"), name
+        )
+        folder = require_folder(root / images, name)
         files = [(str(event[0]), str(file[0])) for event, file in pairs(listed, "event_list", "file_list")]
-        self.images = [Picture(f"{event}/{file}", folder / event / f"{file}.jpg") for event, file in files]
-        ids = [picture.id for picture in self.images]
+        self.images = [DatasetImage(f"{event}/{file}", folder / event / f"{file}.jpg") for event, file in files]
+        ids = [image.id for image in self.images]
         self.faces = dict(zip(ids, (corners(boxes) for _, boxes in pairs(listed, "event_list", "face_bbx_list"))))
         self.counted: dict[str, dict[int | str, Bools]] = {}
         for subset in SUBSETS:
-            chosen = read_mat(root / truth / f"wider_{subset}_val.mat", ("gt_list",), name) | {
+            chosen = read_mat(root / ground_truth / f"wider_{subset}_val.mat", ("gt_list",), name) | {
                 "events": listed["event_list"]
             }
             rows = (rows for _, rows in pairs(chosen, "events", "gt_list"))
             self.counted[subset] = {i: mask(r, len(self.faces[i])) for i, r in zip(ids, rows)}
 
     def truth_files(self) -> list[Path]:
-        """None: the truth is read when the data set is opened."""
+        """None: the ground truth is read when the dataset is opened."""
         return []
 
-    def evaluate(self, found: Mapping[int | str, Found]) -> dict[str, float]:
+    def evaluate(self, predictions: Mapping[int | str, Predictions]) -> dict[str, float]:
         """ap_easy, ap_medium, ap_hard."""
-        scores = stretched({i: one.scores.astype(np.float64) for i, one in found.items()})
+        scores = stretched({i: one.scores.astype(np.float64) for i, one in predictions.items()})
         numbers = {}
         for subset in SUBSETS:
             curve, positives = np.zeros((THRESHOLDS, 2)), 0
-            for image_id, one in found.items():
+            for image_id, one in predictions.items():
                 counted = self.counted[subset][image_id]
-                curve += picture_curve(one.boxes, scores[image_id], self.faces[image_id], counted)
+                curve += image_curve(one.boxes, scores[image_id], self.faces[image_id], counted)
                 positives += int(counted.sum())
             precision = curve[:, 1] / np.maximum(curve[:, 0], 1)
             numbers[f"ap_{subset}"] = area(curve[:, 1] / max(positives, 1), precision)
         return numbers
 
 
-def picture_curve(boxes: Floats, scores: Floats, faces: Floats, counted: Bools) -> Floats:
+def image_curve(boxes: Floats, scores: Floats, faces: Floats, counted: Bools) -> Floats:
     """(1000, 2): how many detections and how many found faces there are above each falling threshold.
 
     boxes: (K, 4), scores: (K,) falling, faces: (M, 4), counted: (M,), whether a face belongs to the subset.
@@ -84,7 +86,7 @@ def picture_curve(boxes: Floats, scores: Floats, faces: Floats, counted: Bools) 
 
 
 def stretched(scores: Mapping[int | str, Floats]) -> dict[int | str, Floats]:
-    """Scores moved to 0 to 1 over all pictures."""
+    """Scores moved to 0 to 1 over all images."""
     everything = np.concatenate([*scores.values(), np.zeros(0)])
     if not len(everything):
         return dict(scores)
@@ -102,7 +104,7 @@ def read_mat(path: Path, keys: tuple[str, ...], dataset: str) -> dict[str, Any]:
 
 
 def pairs(listed: Mapping[str, Any], events: str, values: str) -> list[tuple[Any, Any]]:
-    """(event, value) for every picture: both are cells of cells, one for each event, one for each picture in it."""
+    """(event, value) for every image: both are cells of cells, one for each event, one for each image in it."""
     return [(event[0], value[0]) for event, cell in zip(listed[events], listed[values]) for value in cell[0]]
 
 

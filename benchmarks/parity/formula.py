@@ -1,4 +1,4 @@
-"""Weights and pictures that are pure functions of names and shapes, so that neither has to be stored.
+"""Weights and images that are pure functions of names and shapes, so that neither has to be stored.
 
 The recorded results were computed with exactly these values: any change here makes all records worthless.
 """
@@ -27,7 +27,7 @@ def fill(model: nn.Module, gains: Gains) -> None:
     names += [name for name, _ in model.named_buffers() if leaf(name) in STATISTICS]
     with torch.no_grad():
         for name in (name for name in values if name.endswith("weight_gamma")):
-            # The buffer of adaptive weight standardisation: the scale that the standardised weight should have.
+            # The buffer of adaptive weight standardization: the scale that the standardized weight should have.
             values[name].fill_(1 / np.sqrt(fan_in(values[name.removesuffix("_gamma")].shape)))
         for name in names:
             values[name].copy_(torch.from_numpy(draw(name, tuple(values[name].shape), gains)))
@@ -43,7 +43,7 @@ def draw(name: str, shape: tuple[int, ...], gains: Gains) -> np.ndarray:
 def spread(name: str, shape: tuple[int, ...], noise: np.ndarray, gains: Gains) -> np.ndarray:
     """Noise in [-1, 1) in the range that suits the kind of value."""
     gain = next((factor for prefix, factor in reversed(gains) if name.startswith(prefix)), 1.0)
-    if "init_proposal_bboxes" in name:  # learned boxes, as centre and size relative to the picture
+    if "init_proposal_bboxes" in name:  # learned boxes, as center and size relative to the image
         return 0.5 + 0.25 * noise
     if leaf(name) == "running_var":
         return 1.0 + 0.5 * noise
@@ -66,7 +66,7 @@ def leaf(name: str) -> str:
     return name.rsplit(".", 1)[-1]
 
 
-def picture(height: int, width: int, seed: int) -> np.ndarray:
+def image(height: int, width: int, seed: int) -> np.ndarray:
     """(H, W, 3) uint8 RGB: two ramps and a wave, 24 flat boxes, mild noise."""
     random = np.random.RandomState(seed)
     y, x = np.mgrid[0:height, 0:width].astype(np.float64)

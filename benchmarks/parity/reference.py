@@ -51,18 +51,18 @@ class Reference:
 
     @property
     def size(self) -> tuple[int, int]:
-        """(h, w) of the picture inside the padded input."""
+        """(h, w) of the image inside the padded input."""
         height, width = self.input.get("valid") or (self.input["height"], self.input["width"])
         return int(height), int(width)
 
     @cached_property
     def images(self) -> Tensor:
-        """The network's input (1, 3, H, W), normalised, zero outside the picture."""
-        picture = formula.picture(self.input["height"], self.input["width"], self.input["seed"]).astype(np.float32)
+        """The network's input (1, 3, H, W), normalized, zero outside the image."""
+        image = formula.image(self.input["height"], self.input["width"], self.input["seed"]).astype(np.float32)
         if normalize := self.input["normalize"]:
-            picture = picture if normalize.get("to_rgb", True) else picture[..., ::-1]
-            picture = (picture - np.float32(normalize["mean"])) / np.float32(normalize["std"])
-        images = torch.from_numpy(np.ascontiguousarray(picture.transpose(2, 0, 1)))[None]
+            image = image if normalize.get("to_rgb", True) else image[..., ::-1]
+            image = (image - np.float32(normalize["mean"])) / np.float32(normalize["std"])
+        images = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))[None]
         images[:, :, self.size[0] :] = 0
         images[:, :, :, self.size[1] :] = 0
         return images

@@ -65,7 +65,7 @@ def prepared(recorded: Reference) -> nn.Module:
 
 
 def run(model: nn.Module, recorded: Reference, device: str, options: Options) -> Detections:
-    """The detections in the recorded picture, on the CPU."""
+    """The detections in the recorded image, on the CPU."""
     images = recorded.images.to(device)
     if options.channels_last:
         images = images.to(memory_format=torch.channels_last)

@@ -1,1 +1,1 @@
-"""Measurements of this project's own parts against a rival, interleaved in one run."""
+"""Measurements of this project's own parts against a peer, interleaved in one run."""

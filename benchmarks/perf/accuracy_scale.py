@@ -1,13 +1,13 @@
-"""`bench accuracy` on many generated pictures: is memory flat, and do loader threads and processes make it faster?
+"""`bench accuracy` on many generated images: is memory flat, and do loader threads and processes make it faster?
 
-    python -m benchmarks.perf.accuracy_scale [--pictures 5000] [--model demo_atss] [--threads 1,2] [--processes 2]
+    python -m benchmarks.perf.accuracy_scale [--images 5000] [--model demo_atss] [--threads 1,2] [--processes 2]
 
 Without a model a stand-in detects, which costs next to nothing: then reading, resizing, collecting and evaluating are
-what is measured, on pictures of 480 x 640, and a single loader thread has nothing to work beside. A model of the
-demonstration gets the demonstration's pictures, drawn anew.
+what is measured, on images of 480 x 640, and a single loader thread has nothing to work beside. A model of the
+demonstration gets the demonstration's images, drawn anew.
 Each way of running evaluates all of them in processes of its own, with one thread for PyTorch in each. Resident MiB,
-of the largest process: after a tenth of the pictures, half of them and all, and the peak, which is in the evaluation.
-What must grow are the results: 2,800 bytes for a picture with 100 boxes. All ways must give the same numbers.
+of the largest process: after a tenth of the images, half of them and all, and the peak, which is in the evaluation.
+What must grow are the results: 2,800 bytes for an image with 100 boxes. All ways must give the same numbers.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from torch import Tensor
 import zoo
 from benchmarks.accuracy import measure as accuracy
 from benchmarks.accuracy import sharding
-from benchmarks.datasets import Dataset, Request, demo, open_dataset
+from benchmarks.datasets import Dataset, MetricConfig, demo, open_dataset
 from benchmarks.perf import stand_in
 from benchmarks.system.memory import MemoryMeter, resident_mib
 from zoo.structures import Detections, Sample
@@ -40,7 +40,7 @@ MOMENTS = ("a tenth", "half", "all", "peak")
 def main() -> None:
     """Measure, and print the table or JSON."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0] if __doc__ else None)
-    parser.add_argument("--pictures", type=int, default=5000)
+    parser.add_argument("--images", type=int, default=5000)
     parser.add_argument("--model", help="one of the demonstration's models")
     parser.add_argument("--threads", default="1,2", help="of the loader, with commas (%(default)s)")
     parser.add_argument("--processes", type=int, default=2)
@@ -51,26 +51,26 @@ def main() -> None:
         evaluate(args.model, Path(args.child[0]), int(args.child[1]), Path(args.child[2]))
         return
     threads = [int(number) for number in args.threads.split(",")]
-    result = measure(args.model, args.pictures, threads, args.processes)
+    result = measure(args.model, args.images, threads, args.processes)
     print(
         json.dumps(result, indent=1) if args.json else "\n".join(f"{key:52} {value}" for key, value in result.items())
     )
 
 
-def measure(model: str | None, pictures: int, threads: list[int], processes: int) -> dict[str, Any]:
-    """Each way of running: pictures per second, the ratio to a single plain process, and resident sizes."""
+def measure(model: str | None, images: int, threads: list[int], processes: int) -> dict[str, Any]:
+    """Each way of running: images per second, the ratio to a single plain process, and resident sizes."""
     ways = {"1 process": (1, 0)}
     ways |= {f"1 process, loader threads: {count}": (1, count) for count in threads}
     ways |= {f"{processes} processes": (processes, 0)}
-    result: dict[str, Any] = {"pictures": pictures, "cores": len(os.sched_getaffinity(0)), "load before": load()}
+    result: dict[str, Any] = {"images": images, "cores": len(os.sched_getaffinity(0)), "load before": load()}
     with tempfile.TemporaryDirectory() as folder:
-        data = demo.write(folder, {"val": pictures}) if model else stand_in.write(Path(folder) / "data", pictures)
+        data = demo.write(folder, {"val": images}) if model else stand_in.write(Path(folder) / "data", images)
         found = {title: run(model, data, *way) for title, way in ways.items()}
     plain = found["1 process"]
     for title, one in found.items():
-        result[f"{title}: pictures per s"] = round(pictures / one["seconds"], 1)
+        result[f"{title}: images per s"] = round(images / one["seconds"], 1)
         result[f"{title}: ratio to 1 process"] = round(plain["seconds"] / one["seconds"], 2)
-        result[f"{title}: processor time, ms per picture"] = round(1000 * one["cpu"] / pictures, 2)
+        result[f"{title}: processor time, ms per image"] = round(1000 * one["cpu"] / images, 2)
         result |= {f"{title}: {moment}, MiB": round(one[moment]) for moment in MOMENTS}
     result["the same numbers in all"] = all(one["metrics"] == plain["metrics"] for one in found.values())
     return result
@@ -112,15 +112,15 @@ def evaluate(model: str | None, data: Path, threads: int, out: Path) -> None:
 
 
 def opened(model: str | None, data: Path) -> tuple[Any, Dataset]:
-    """The detector and its data set."""
+    """The detector and its dataset."""
     if model is None:
         return stand_in.StandIn(), stand_in.opened(data)
     network = zoo.load(model).eval()
-    return network, open_dataset("demo", data, Request(tuple(network.classes or ()), ("box",)))
+    return network, open_dataset("demo", data, MetricConfig(tuple(network.classes or ()), ("box",)))
 
 
 class Watched:
-    """A detector that notes the process's resident size after a tenth, half and all of `count` pictures."""
+    """A detector that notes the process's resident size after a tenth, half and all of `count` images."""
 
     def __init__(self, detector: Any, count: int) -> None:
         self.detector, self.preprocess = detector, detector.preprocess
@@ -128,7 +128,7 @@ class Watched:
         self.sizes: list[float] = []
 
     def detect_sample(self, sample: Sample, home: Tensor) -> Detections:
-        """One preprocessed picture."""
+        """One preprocessed image."""
         found = self.detector.detect_sample(sample, home)
         self.calls += 1
         self.sizes += [resident_mib()] * self.moments.count(self.calls)

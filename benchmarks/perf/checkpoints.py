@@ -2,7 +2,7 @@
 
     python -m benchmarks.perf.checkpoints [--rounds 7] [--json]
 
-The rivals take turns, so that a busy machine disturbs all of them alike; compared are the medians. The file is in the
+The peers take turns, so that a busy machine disturbs all of them alike; compared are the medians. The file is in the
 page cache. The fast copy is mapped into memory and read when it is used, so both are also timed with a number on every
 page used once. Goals: at most 1.2 times `torch.load`; the fast copy at least 5 times faster than reading the file.
 """

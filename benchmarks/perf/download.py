@@ -2,7 +2,7 @@
 
     python -m benchmarks.perf.download [--rounds 7] [--json]
 
-The rivals take turns, and the medians are compared. Goal: at least 0.8 of curl's throughput, in constant memory: how
+The peers take turns, and the medians are compared. Goal: at least 0.8 of curl's throughput, in constant memory: how
 much more the largest download needs than one of a single block does.
 """
 

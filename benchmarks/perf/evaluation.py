@@ -1,8 +1,8 @@
 """COCO evaluation and mask encoding against pycocotools, with the results compared bit for bit.
 
-    python -m benchmarks.perf.evaluation [--pictures 5000] [--detections 100] [--json]
+    python -m benchmarks.perf.evaluation [--images 5000] [--detections 100] [--json]
 
-Evaluation: generated boxes of 80 classes with crowds, tied scores, empty pictures and empty classes; from what was
+Evaluation: generated boxes of 80 classes with crowds, tied scores, empty images and empty classes; from what was
 found to the twelve numbers, in both engines. Encoding: masks of 640 x 480 as RLE, ours (the bounding box of each mask)
 against pycocotools on whole masks. Goal: evaluation at least 10 times faster than pycocotools.
 """
@@ -22,7 +22,7 @@ from pycocotools import mask as coco_mask
 from torch import Tensor
 
 from benchmarks.datasets import coco_metric, coco_results
-from benchmarks.datasets.predictions import Found
+from benchmarks.datasets.predictions import Predictions
 from zoo.coco_format.results import encode_masks
 
 T = TypeVar("T")
@@ -32,22 +32,22 @@ CLASSES, WIDTH, HEIGHT = 80, 640, 480
 def main() -> None:
     """Measure, and print the table or JSON."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0] if __doc__ else None)
-    parser.add_argument("--pictures", type=int, default=5000)
+    parser.add_argument("--images", type=int, default=5000)
     parser.add_argument("--detections", type=int, default=100)
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
-    result = evaluation(args.pictures, args.detections) | encoding()
+    result = evaluation(args.images, args.detections) | encoding()
     print(
         json.dumps(result, indent=1) if args.json else "\n".join(f"{key:28} {value}" for key, value in result.items())
     )
 
 
-def evaluation(pictures: int, detections: int) -> dict[str, object]:
+def evaluation(images: int, detections: int) -> dict[str, object]:
     """Seconds of both engines, their ratio, and whether all twelve numbers are the same double."""
-    truth, found = generate(pictures, detections)
+    ground_truth, found = generate(images, detections)
     numbers, seconds = {}, {}
     for engine in ("hotcoco", "pycocotools"):
-        seconds[engine], numbers[engine] = timed(partial(box_numbers, truth, found, engine))
+        seconds[engine], numbers[engine] = timed(partial(box_numbers, ground_truth, found, engine))
     return {
         "evaluate: pycocotools, s": round(seconds["pycocotools"], 3),
         "evaluate: ours, s": round(seconds["hotcoco"], 3),
@@ -56,15 +56,15 @@ def evaluation(pictures: int, detections: int) -> dict[str, object]:
     }
 
 
-def box_numbers(truth: dict[str, Any], found: dict[int | str, Found], engine: str) -> dict[str, float]:
+def box_numbers(ground_truth: dict[str, Any], found: dict[int | str, Predictions], engine: str) -> dict[str, float]:
     """COCO's twelve numbers."""
-    ids = [row["id"] for row in truth["categories"]]
+    ids = [row["id"] for row in ground_truth["categories"]]
     results = coco_results.source("box", found, ids)
-    return coco_metric.evaluate(truth, results, "box", list(found), ids, engine=engine)
+    return coco_metric.evaluate(ground_truth, results, "box", list(found), ids, engine=engine)
 
 
 def encoding(count: int = 100, rounds: int = 5) -> dict[str, object]:
-    """Seconds for the masks of one picture, best of some rounds in turns, and whether the strings are the same."""
+    """Seconds for the masks of one image, best of some rounds in turns, and whether the strings are the same."""
     masks = discs(count)
     ours, theirs, seconds = [], [], {"ours": [], "pycocotools": []}  # type: ignore[var-annotated]
     for _ in range(rounds):
@@ -98,17 +98,17 @@ def discs(count: int) -> Tensor:
     """(count, H, W) discs of all sizes, as detectors find objects."""
     random = np.random.default_rng(0)
     y, x = np.mgrid[:HEIGHT, :WIDTH]
-    centres = random.uniform((0, 0), (HEIGHT, WIDTH), (count, 2))
+    centers = random.uniform((0, 0), (HEIGHT, WIDTH), (count, 2))
     radii = np.exp(random.uniform(np.log(8), np.log(160), count))
-    return torch.from_numpy(np.stack([(y - cy) ** 2 + (x - cx) ** 2 < r**2 for (cy, cx), r in zip(centres, radii)]))
+    return torch.from_numpy(np.stack([(y - cy) ** 2 + (x - cx) ** 2 < r**2 for (cy, cx), r in zip(centers, radii)]))
 
 
-def generate(pictures: int, detections: int) -> tuple[dict[str, Any], dict[int | str, Found]]:
+def generate(count: int, detections: int) -> tuple[dict[str, Any], dict[int | str, Predictions]]:
     """Annotations, and detections of which half lie near an object."""
     random = np.random.default_rng(0)
     annotations: list[dict[str, Any]] = []
-    found: dict[int | str, Found] = {}
-    for image_id in range(1, pictures + 1):
+    found: dict[int | str, Predictions] = {}
+    for image_id in range(1, count + 1):
         boxes, labels = draw(random, int(random.integers(0, 15)))
         for box, label in zip(boxes.tolist(), labels.tolist()):
             x1, y1, x2, y2 = box
@@ -136,7 +136,7 @@ def draw(random: np.random.Generator, count: int) -> tuple[np.ndarray, np.ndarra
     return np.concatenate([corner, corner + sides], 1), labels
 
 
-def detect(random: np.random.Generator, boxes: np.ndarray, labels: np.ndarray, count: int) -> Found:
+def detect(random: np.random.Generator, boxes: np.ndarray, labels: np.ndarray, count: int) -> Predictions:
     """`count` detections, best first, some of equal score."""
     guesses, kinds = draw(random, count)
     if len(boxes):
@@ -146,7 +146,7 @@ def detect(random: np.random.Generator, boxes: np.ndarray, labels: np.ndarray, c
         guesses[near] = boxes[which] + random.normal(0, 0.08, (len(near), 4)) * sides
         kinds[near] = labels[which]
     scores = np.sort(np.round(random.beta(1, 3, count), 2))[::-1]
-    return Found(guesses.astype(np.float32), scores.astype(np.float32), kinds)
+    return Predictions(guesses.astype(np.float32), scores.astype(np.float32), kinds)
 
 
 if __name__ == "__main__":

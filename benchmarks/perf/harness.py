@@ -29,7 +29,7 @@ from benchmarks.system.timing import median_interval
 NETWORK, LIMIT = "yolox_tiny_8x8_300e_coco", 0.02
 # Protocol -> its parameters for a number of calls.
 SHORT: dict[str, Callable[[int], dict[str, Any]]] = {
-    "steady": lambda n: {
+    "interleaved": lambda n: {
         "min_iterations": n,
         "min_seconds": 0,
         "warmup_seconds": 0,
@@ -89,8 +89,8 @@ class Loaded:
         model, device = self.workload.model, self.workload.device
         with torch.inference_mode():
             for batch in self.batches:
-                frames = [sample.frame for sample in batch.samples]
-                [found.to("cpu") for found in model.predict(batch.images.to(device), frames)]
+                geometries = [sample.geometry for sample in batch.samples]
+                [found.to("cpu") for found in model.predict(batch.images.to(device), geometries)]
         return len(self.batches)
 
     def under(self, name: str) -> int:

@@ -2,11 +2,11 @@
 
     python -m benchmarks.perf.nightly [--gpus 64] [--results results.db] [--device NAME] [--fixed 40] [--json]
 
-A model's seconds per picture are those of its newest record in the result store (`bench inference`, one picture at a
+A model's seconds per image are those of its newest record in the result store (`bench inference`, one image at a
 time, float32, on `--device` if that is given); else the reference's published speed, measured on a V100; else the
-median of its family, else of all. A row is that times the pictures of its data set plus `--fixed` seconds for loading,
+median of its family, else of all. A row is that times the images of its dataset plus `--fixed` seconds for loading,
 building and evaluating. Rows are placed on GPUs as they become free: in alphabetical order, longest first, and longest
-first with rows above `--split` minutes dealt out to several processes. Reading and resizing of pictures is taken to
+first with rows above `--split` minutes dealt out to several processes. Reading and resizing of images is taken to
 keep up; docs/scale.md says what that needs.
 """
 
@@ -26,8 +26,8 @@ from benchmarks.results.record import Record
 from benchmarks.results.store import Store
 from zoo.manifest.entry import Entry
 
-# How many pictures the split that results are published for has, as the data sets' authors say; others: as COCO.
-PICTURES = {
+# How many images the split that results are published for has, as the datasets' authors say; others: as COCO.
+IMAGES = {
     "lvis_v1": 19_809,
     "voc_0712": 4_952,
     "cityscapes": 500,
@@ -40,7 +40,7 @@ COCO = 5_000
 
 
 class Cost(NamedTuple):
-    """Seconds per picture, and where they come from: here, published, family or all."""
+    """Seconds per image, and where they come from: here, published, family or all."""
 
     seconds: float
     source: str
@@ -52,7 +52,7 @@ def main() -> None:
     parser.add_argument("--gpus", type=int, default=64)
     parser.add_argument("--results", metavar="FILE")
     parser.add_argument("--device", metavar="NAME", help="part of the device's name in the records")
-    parser.add_argument("--fixed", type=float, default=40.0, metavar="S", help="seconds per row beside the pictures")
+    parser.add_argument("--fixed", type=float, default=40.0, metavar="S", help="seconds per row beside the images")
     parser.add_argument("--split", type=float, default=20.0, metavar="MIN", help="rows above this are dealt out")
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
@@ -65,7 +65,7 @@ def main() -> None:
 
 
 def measured(records: Sequence[Record], device: str | None) -> dict[str, float]:
-    """Seconds per picture by model: the newest plain measurement of one picture at a time."""
+    """Seconds per image by model: the newest plain measurement of one image at a time."""
     return {
         record.model: 1 / record.metrics["fps"]
         for record in sorted(records, key=lambda r: r.time)
@@ -101,15 +101,15 @@ def own_cost(entry: Entry, here: Mapping[str, float]) -> Cost | None:
 
 def night(entries: Sequence[Entry], costs: Mapping[str, Cost], gpus: int, fixed: float, split: float) -> dict[str, Any]:
     """Hours by order of the rows, with what they are made of."""
-    rows = {e.name: costs[e.name].seconds * PICTURES.get(e.dataset, COCO) + fixed for e in entries}
+    rows = {e.name: costs[e.name].seconds * IMAGES.get(e.dataset, COCO) + fixed for e in entries}
     shares = [part for seconds in rows.values() for part in dealt_out(seconds, fixed, split)]
     longest = max(rows, key=lambda name: rows[name])
     sources = Counter(cost.source for cost in costs.values())
     return {
         "models": len(rows),
         "cost from": ", ".join(f"{source} {count}" for source, count in sources.most_common()),
-        "ms per picture: median, 90th percentile": percentiles([1000 * cost.seconds for cost in costs.values()]),
-        "pictures, millions": round(sum(PICTURES.get(e.dataset, COCO) for e in entries) / 1e6, 2),
+        "ms per image: median, 90th percentile": percentiles([1000 * cost.seconds for cost in costs.values()]),
+        "images, millions": round(sum(IMAGES.get(e.dataset, COCO) for e in entries) / 1e6, 2),
         "GPU hours": round(sum(rows.values()) / 3600, 1),
         "hours if evenly spread": round(sum(rows.values()) / 3600 / gpus, 2),
         "hours, alphabetical": round(makespan(list(rows.values()), gpus) / 3600, 2),
@@ -121,7 +121,7 @@ def night(entries: Sequence[Entry], costs: Mapping[str, Cost], gpus: int, fixed:
 
 
 def dealt_out(seconds: float, fixed: float, split: float) -> list[float]:
-    """A row's parts when the pictures of a long one are shared by several processes."""
+    """A row's parts when the images of a long one are shared by several processes."""
     parts = max(math.ceil((seconds - fixed) / split), 1)
     return [(seconds - fixed) / parts + fixed] * parts
 

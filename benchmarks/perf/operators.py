@@ -151,7 +151,7 @@ def deformable_attention() -> tuple[Way, Way]:
 
 
 def scene(count: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Boxes, scores (no two equal) and labels of a crowded picture."""
+    """Boxes, scores (no two equal) and labels of a crowded image."""
     generator = torch.Generator().manual_seed(0)
     corner = torch.rand(count, 2, generator=generator) * 400
     boxes = torch.cat([corner, corner + 20 + torch.rand(count, 2, generator=generator) * 200], dim=1)

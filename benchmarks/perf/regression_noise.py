@@ -2,7 +2,7 @@
 
     python -m benchmarks.perf.regression_noise [--runs 50] [--processes 3] [--iterations 6] [--busy 2]
 
-A detector of the zoo (YOLOX-tiny with random weights, on a small generated picture) is measured as `bench inference`
+A detector of the zoo (YOLOX-tiny with random weights, on a small generated image) is measured as `bench inference`
 measures one, several times for each check, each time in a process of its own, since two processes differ in more than
 the noise within one. Every process takes it in turns with one that has so much more to do. A call is ROUNDS passes, so
 that a slower one is just more passes. `--busy` processes disturb the machine meanwhile, each computing and pausing at
@@ -73,16 +73,16 @@ def measure(slowdown: float, iterations: int) -> list[Record]:
     return [record(timings[name], timings["calibration"]) for name in ("same", "slower")]
 
 
-def unscaled(picture: np.ndarray) -> Sample:
-    """A BGR picture of SIZE in its own size; this network takes pixels as they are."""
-    return Sample(torch.from_numpy(picture.transpose(2, 0, 1)).float(), SIZE, (1.0, 1.0), SIZE)
+def unscaled(image: np.ndarray) -> Sample:
+    """A BGR image of SIZE in its own size; this network takes pixels as they are."""
+    return Sample(torch.from_numpy(image.transpose(2, 0, 1)).float(), SIZE, (1.0, 1.0), SIZE)
 
 
 def record(calls: list[Timed], calibration: list[Timed]) -> Record:
     """A record of these calls."""
     found = interleaved.measurement(calls, batch=1)
     interleaved.add_calibration(found, calibration)
-    return Record(MODEL, "inference", "steady", samples=found.samples, environment=environment.describe("cpu"))
+    return Record(MODEL, "inference", "interleaved", samples=found.samples, environment=environment.describe("cpu"))
 
 
 def measure_apart(count: int, *args: Any) -> list[list[Record]]:
@@ -100,7 +100,7 @@ def accuracy(ap: float) -> Record:
 
 
 def disturb() -> None:
-    """Compute for a while, pause for a while, for ever: a neighbour on the same cores."""
+    """Compute for a while, pause for a while, for ever: a neighbor on the same cores."""
     matrix = np.ones((256, 256))
     while True:
         end = time.monotonic() + random.uniform(0.05, 2.0)
@@ -110,7 +110,7 @@ def disturb() -> None:
 
 
 @contextmanager
-def neighbours(count: int) -> Iterator[None]:
+def neighbors(count: int) -> Iterator[None]:
     """So many disturbing processes."""
     busy = [SPAWN.Process(target=disturb, daemon=True) for _ in range(count)]
     for process in busy:
@@ -150,7 +150,7 @@ def main() -> int:
     """Run and print."""
     args = parse()
     effort = (args.slowdown, args.iterations)
-    with neighbours(args.busy):
+    with neighbors(args.busy):
         speed, ap = baseline.make(measure_apart(baseline.RUNS, *effort)[0]), baseline.make([accuracy(0.374)])
         tallies = [
             Tally("unchanged speed", speed, 0),

@@ -76,7 +76,7 @@ def generate(count: int) -> Iterator[Record]:
         yield Record(
             model=f"model_{model}",
             kind="inference",
-            protocol="steady",
+            protocol="interleaved",
             parameters={"batch": 1, "precision": "fp32", **sweep},
             metrics={"fps": 10.0 + model, "latency_ms_p50": 80.5, "latency_ms_p99": 91.25},
             samples={"latency_s": [0.08 + k * 1e-5 for k in range(30)]},

@@ -8,9 +8,9 @@ rounds count. Reported are seconds, and how many times as long the others take. 
 - preprocess: the arithmetic of a pipeline, operation by operation in NumPy;
 - network, regions, masks: the same modules without what `zoo.models.layers.memory` allows;
 - proposals, boxes: a loop over levels or classes, with NMS for each;
-- paste: every mask sampled over the whole picture;
-- encode: pycocotools on whole masks; evaluate: pycocotools on 500 pictures of 100 detections;
-- whole: all of a picture, from input to pasted masks. "whole, faster" is ours with --fuse-conv-bn --channels-last --amp
+- paste: every mask sampled over the whole image;
+- encode: pycocotools on whole masks; evaluate: pycocotools on 500 images of 100 detections;
+- whole: all of an image, from input to pasted masks. "whole, faster" is ours with --fuse-conv-bn --channels-last --amp
   bf16 against torchvision's as it is.
 
 A way that somebody does not have is left empty.
@@ -39,14 +39,15 @@ from torchvision.ops import nms
 from benchmarks.perf.checkpoints import interleaved
 from benchmarks.perf.evaluation import box_numbers, discs, generate, whole_mask
 from benchmarks.speed import compare, optimizations
-from benchmarks.speed import images as pictures
+from benchmarks.speed import images as images
+from benchmarks.speed.images import generated
 from benchmarks.speed.optimizations import Options
 from benchmarks.speed.workload import DetectorWorkload
 from zoo.coco_format.results import encode_masks
 from zoo.models.layers import memory_format
 from zoo.models.layers.masks import paste_masks
 from zoo.models.roi_heads.extractor import rois_of
-from zoo.structures import Frame
+from zoo.structures import ImageGeometry
 
 MODEL = "mask_rcnn_r50_fpn_1x_coco"
 FASTER = Options(fuse_conv_bn=True, channels_last=True, amp="bf16")
@@ -56,21 +57,21 @@ Ways = dict[str, Way]
 
 @dataclass
 class Scene:
-    """Both networks, a picture of (H, W, 3), its input (1, 3, H, W), and what the first stages make of it."""
+    """Both networks, an image of (H, W, 3), its input (1, 3, H, W), and what the first stages make of it."""
 
     ours: Any
     theirs: Any
-    picture: np.ndarray
+    image: np.ndarray
     images: Tensor
-    frame: Frame
+    geometry: ImageGeometry
 
     @classmethod
     def of(cls, size: tuple[int, int]) -> Scene:
-        """A generated picture whose input has this (h, w)."""
-        picture = pictures.generated(1, size)[0]
-        ours, theirs, _ = compare.networks(compare.Request(MODEL, ["torchvision"], [picture]))
-        images = torch.from_numpy(picture.transpose(2, 0, 1).copy())[None].float() / 64 - 2
-        return cls(ours, theirs.eval().network, picture, images, Frame.of_input(size))
+        """A generated image whose input has this (h, w)."""
+        source = generated(1, size)[0]
+        ours, theirs, _ = compare.networks(compare.CompareConfig(MODEL, ["torchvision"], [source]))
+        images = torch.from_numpy(source.transpose(2, 0, 1).copy())[None].float() / 64 - 2
+        return cls(ours, theirs.eval().network, source, images, ImageGeometry.of_input(size))
 
     def features(self) -> tuple[Tensor, ...]:
         """Our feature maps, finest first."""
@@ -78,11 +79,11 @@ class Scene:
 
     def proposals(self) -> Tensor:
         """Our proposals, (M, 4)."""
-        return self.ours.propose(self.features(), [self.frame])[0]
+        return self.ours.propose(self.features(), [self.geometry])[0]
 
     def detections(self) -> Any:
         """Our detections without masks, in input coordinates."""
-        return self.ours.roi_head.predict_boxes(self.features(), [self.proposals()], [self.frame])[0]
+        return self.ours.roi_head.predict_boxes(self.features(), [self.proposals()], [self.geometry])[0]
 
 
 def main() -> None:
@@ -146,20 +147,20 @@ def simply(work: Callable[..., Any], *args: Any) -> Way:
 
 
 def preprocess(scene: Scene) -> Ways:
-    """A picture of 480 x 640 to an input."""
-    picture = pictures.generated(1)[0]
+    """A source of 480 x 640 to an input."""
+    source = generated(1)[0]
     mean, std = np.array([123.675, 116.28, 103.53]), np.array([58.395, 57.12, 57.375])
     transform = GeneralizedRCNNTransform(800, 1333, (mean / 255).tolist(), (std / 255).tolist()).eval()
 
     def simple() -> Tensor:
-        image = (cv2.resize(picture, (1067, 800))[..., ::-1] - mean) / std
+        image = (cv2.resize(source, (1067, 800))[..., ::-1] - mean) / std
         image = np.pad(image, ((0, 0), (0, -1067 % 32), (0, 0)))
         return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))).float()
 
     def torchvision() -> Any:
-        return transform([torch.from_numpy(picture[..., ::-1].transpose(2, 0, 1).copy()).float() / 255])
+        return transform([torch.from_numpy(source[..., ::-1].transpose(2, 0, 1).copy()).float() / 255])
 
-    return {"ours": lambda: scene.ours.preprocess(picture), "simple": simple, "torchvision": torchvision}
+    return {"ours": lambda: scene.ours.preprocess(source), "simple": simple, "torchvision": torchvision}
 
 
 def network(scene: Scene) -> Ways:
@@ -176,7 +177,7 @@ def network(scene: Scene) -> Ways:
 
 def proposals(scene: Scene) -> Ways:
     """From these maps to a thousand proposals."""
-    head, frames = scene.ours.rpn_head, [scene.frame]
+    head, geometries = scene.ours.rpn_head, [scene.geometry]
     outputs = head(scene.features())
     levels, cfg = head.levels(outputs, 0), head.test_cfg
 
@@ -185,7 +186,7 @@ def proposals(scene: Scene) -> Ways:
         for level in levels:
             scores, order = level.scores[:, 0].sort(descending=True)
             best = order[: cfg["nms_pre"]]
-            boxes = head.bbox_coder.decode(level.priors[best], level.regression[best], size=scene.frame.size)
+            boxes = head.bbox_coder.decode(level.priors[best], level.regression[best], size=scene.geometry.size)
             keep = nms(boxes, scores[: cfg["nms_pre"]], cfg["nms"]["iou_threshold"])
             found.append(torch.cat([boxes[keep], scores[keep][:, None]], dim=1))
         together = torch.cat(found)
@@ -199,9 +200,9 @@ def proposals(scene: Scene) -> Ways:
 
     def torchvision() -> Any:
         boxes = rpn.box_coder.decode(flat[1], [priors]).view(1, -1, 4)
-        return rpn.filter_proposals(boxes, flat[0], [scene.frame.size], counts)
+        return rpn.filter_proposals(boxes, flat[0], [scene.geometry.size], counts)
 
-    return {"ours": lambda: head.predict(outputs, frames), "simple": simple, "torchvision": torchvision}
+    return {"ours": lambda: head.predict(outputs, geometries), "simple": simple, "torchvision": torchvision}
 
 
 def regions(scene: Scene) -> Ways:
@@ -224,7 +225,7 @@ def on_regions(scene: Scene, boxes: Tensor, ours: Callable[..., Any], pool: Any,
     plain, maps = [x.contiguous() for x in features], by_name(features)
 
     def torchvision() -> Any:
-        return predictor(head(pool(maps, [boxes], [scene.frame.size])))
+        return predictor(head(pool(maps, [boxes], [scene.geometry.size])))
 
     return {"ours": partial(ours, features, rois), "simple": simply(ours, plain, rois), "torchvision": torchvision}
 
@@ -237,7 +238,7 @@ def boxes(scene: Scene) -> Ways:
     wide, wide_deltas = F.pad(logits.roll(1, dims=1), (0, 10), value=-30.0), F.pad(deltas, (4, 40))
 
     def simple() -> Tensor:
-        scores, decoded, kept = logits.softmax(-1), head.boxes(found, deltas, scene.frame), []
+        scores, decoded, kept = logits.softmax(-1), head.boxes(found, deltas, scene.geometry), []
         for c in range(head.num_classes):
             above = scores[:, c] > cfg["score_thr"]
             candidates, values = decoded[above, 4 * c : 4 * c + 4], scores[above, c]
@@ -247,15 +248,15 @@ def boxes(scene: Scene) -> Ways:
         return together[together[:, 4].argsort(descending=True)[: cfg["max_per_img"]]]
 
     return {
-        "ours": lambda: head.predict(found, logits, deltas, scene.frame, cfg),
+        "ours": lambda: head.predict(found, logits, deltas, scene.geometry, cfg),
         "simple": simple,
-        "torchvision": lambda: heads.postprocess_detections(wide, wide_deltas, [found], [scene.frame.size]),
+        "torchvision": lambda: heads.postprocess_detections(wide, wide_deltas, [found], [scene.geometry.size]),
     }
 
 
 def paste(scene: Scene) -> Ways:
-    """The masks of 100 objects of a picture."""
-    (height, width), generator = scene.frame.size, torch.Generator().manual_seed(0)
+    """The masks of 100 objects of an image."""
+    (height, width), generator = scene.geometry.size, torch.Generator().manual_seed(0)
     probabilities = torch.rand(100, 28, 28, generator=generator)
     sides = torch.tensor([width, height]) * (0.03 + 0.4 * torch.rand(100, 2, generator=generator) ** 2)
     corners = torch.rand(100, 2, generator=generator) * (torch.tensor([width, height]) - sides)
@@ -284,17 +285,17 @@ def encode(scene: Scene) -> Ways:
 
 
 def evaluate(scene: Scene) -> Ways:
-    """COCO's twelve numbers of 500 pictures."""
-    truth, found = generate(500, 100)
-    ours, simple = (partial(box_numbers, truth, found, engine) for engine in ("hotcoco", "pycocotools"))
+    """COCO's twelve numbers of 500 images."""
+    ground_truth, found = generate(500, 100)
+    ours, simple = (partial(box_numbers, ground_truth, found, engine) for engine in ("hotcoco", "pycocotools"))
     return {"ours": ours, "simple": simple}
 
 
 def whole(scene: Scene) -> Ways:
     """Input to detections with pasted masks."""
-    frames = [scene.frame]
+    geometries = [scene.geometry]
     torchvision = partial(theirs, scene)
-    ours = partial(scene.ours.predict, scene.images, frames)
+    ours = partial(scene.ours.predict, scene.images, geometries)
     return {"ours": ours, "simple": simply(ours), "torchvision": torchvision}
 
 
@@ -305,14 +306,14 @@ def whole_faster(scene: Scene) -> Ways:
 
     def ours() -> Any:
         with workload.autocast():
-            return fast.predict(scene.images, [scene.frame])
+            return fast.predict(scene.images, [scene.geometry])
 
     return {"ours": ours, "torchvision": partial(theirs, scene)}
 
 
 def theirs(scene: Scene) -> Any:
-    """torchvision's network on the picture."""
-    scene.theirs.transform.images, scene.theirs.transform.frames = scene.images, [scene.frame]
+    """torchvision's network on the image."""
+    scene.theirs.transform.images, scene.theirs.transform.geometries = scene.images, [scene.geometry]
     return scene.theirs(list(scene.images))
 
 

@@ -1,4 +1,4 @@
-"""A detector that costs next to nothing, and a data set in COCO's layout for it: what is left is the harness itself."""
+"""A detector that costs next to nothing, and a dataset in COCO's layout for it: what is left is the harness itself."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 
 import zoo
-from benchmarks.datasets import Request
+from benchmarks.datasets import MetricConfig
 from benchmarks.datasets.coco import CocoDataset
 from benchmarks.perf.evaluation import generate
-from benchmarks.speed import images as pictures
-from zoo.structures import Detections, Frame, Sample
+from benchmarks.speed import images as images
+from zoo.structures import Detections, ImageGeometry, Sample
 
 DIFFERENT = 16
 
@@ -29,13 +29,13 @@ class StandIn:
         self.boxes = torch.rand(100, 4, generator=torch.Generator().manual_seed(0)) * 100
 
     def detect_sample(self, sample: Sample, home: Tensor) -> Detections:
-        """One preprocessed picture."""
-        return self.predict(sample.image[None].to(home), [sample.frame])[0]
+        """One preprocessed image."""
+        return self.predict(sample.image[None].to(home), [sample.geometry])[0]
 
-    def predict(self, images: Tensor, frames: Sequence[Frame]) -> list[Detections]:
-        """A hundred boxes for each picture (N, 3, H, W)."""
+    def predict(self, images: Tensor, geometries: Sequence[ImageGeometry]) -> list[Detections]:
+        """A hundred boxes for each image (N, 3, H, W)."""
         shifts = images.mean(dim=(1, 2, 3))
-        return [self.detections(float(shift)).to_output(frame) for shift, frame in zip(shifts, frames)]
+        return [self.detections(float(shift)).to_output(geometry) for shift, geometry in zip(shifts, geometries)]
 
     def detections(self, shift: float) -> Detections:
         """Boxes moved by `shift` pixels, best first."""
@@ -45,17 +45,17 @@ class StandIn:
 
 
 def write(folder: Path, count: int) -> Path:
-    """A data set of `count` pictures of 480 x 640, a few files under many names. Returns the folder."""
-    truth, _ = generate(count, 0)
-    (folder / "pictures").mkdir(parents=True)
-    (folder / "annotations.json").write_text(json.dumps(truth))
-    for i, picture in enumerate(pictures.generated(min(DIFFERENT, count))):
-        cv2.imwrite(str(folder / f"{i}.jpg"), picture)
-    for i, row in enumerate(truth["images"]):
-        os.link(folder / f"{i % DIFFERENT}.jpg", folder / "pictures" / row["file_name"])
+    """A dataset of `count` images of 480 x 640, a few files under many names. Returns the folder."""
+    ground_truth, _ = generate(count, 0)
+    (folder / "images").mkdir(parents=True)
+    (folder / "annotations.json").write_text(json.dumps(ground_truth))
+    for i, image in enumerate(images.generated(min(DIFFERENT, count))):
+        cv2.imwrite(str(folder / f"{i}.jpg"), image)
+    for i, row in enumerate(ground_truth["images"]):
+        os.link(folder / f"{i % DIFFERENT}.jpg", folder / "images" / row["file_name"])
     return folder
 
 
 def opened(folder: Path) -> CocoDataset:
-    """The data set in a folder."""
-    return CocoDataset("generated", folder, Request(), "annotations.json", "pictures")
+    """The dataset in a folder."""
+    return CocoDataset("generated", folder, MetricConfig(), "annotations.json", "images")

@@ -46,7 +46,7 @@ def settings(facts: Mapping[str, str]) -> Table:
 
 
 def throughput(facts: Mapping[str, Any], records: Sequence[Record]) -> Table:
-    """Training throughput of seven frameworks; ours is measured in MMDetection's row, rivals in their own."""
+    """Training throughput of seven frameworks; ours is measured in MMDetection's row, peers in their own."""
     rows = []
     for row in facts["rows"]:
         ours = row["implementation"] == facts["ours"]
@@ -91,21 +91,21 @@ def training_speed(pairs: Sequence[Mapping[str, Any]], records: Sequence[Record]
         published, found = pair["training_speed"], newest(records, "training", pair["models"])
         value = found.metrics.get("iteration_s") if found else None
         rows.append(both(pair, published) | measured(value, published["mmdetection"], found))
-    note = f"Seconds per iteration, lower is better; published with 16 pictures on 8 GPUs. {HERE}"
+    note = f"Seconds per iteration, lower is better; published with 16 images on 8 GPUs. {HERE}"
     digits = {"Detectron2": 3, "MMDetection": 3, "measured": 3, "ratio": 2}
     return Table("Training speed", ("type", "Detectron2", "MMDetection", *MEASURED), rows, note, digits, MEASURED)
 
 
 def inference_speed(pairs: Sequence[Mapping[str, Any]], records: Sequence[Record]) -> Table:
-    """Pictures per second; a rival that was measured in the same run stands beside ours."""
+    """Images per second; a peer that was measured in the same run stands beside ours."""
     rows = []
     for pair in pairs:
         published, found = pair["inference_speed"], newest(records, "inference", pair["models"])
-        rival = newest(records, "compare", pair["models"], "detectron2")
+        peer = newest(records, "compare", pair["models"], "detectron2")
         cells = both(pair, published) | {"Detectron2's zoo": published["detectron2_official"]}
         cells |= measured(found.metrics.get("fps") if found else None, published["mmdetection"], found)
-        rows.append(cells | {"Detectron2 measured": rival.metrics.get("fps") if rival else None})
-    note = f"Pictures per second on one GPU, without data loading; Mask R-CNN without mask encoding. {HERE}"
+        rows.append(cells | {"Detectron2 measured": peer.metrics.get("fps") if peer else None})
+    note = f"Images per second on one GPU, without data loading; Mask R-CNN without mask encoding. {HERE}"
     columns = ("type", "Detectron2", "Detectron2's zoo", "MMDetection", *MEASURED, "Detectron2 measured")
     digits = {"measured": 2, "ratio": 2, "Detectron2 measured": 2}
     return Table("Inference speed", columns, rows, note, digits, (*MEASURED, "Detectron2 measured"))
@@ -119,7 +119,7 @@ def training_memory(pairs: Sequence[Mapping[str, Any]], records: Sequence[Record
         mib = found.metrics.get("cuda_allocated_mib") if found else None
         gigabytes = None if mib is None else mib * 2**20 / 1e9
         rows.append(both(pair, published) | measured(gigabytes, published["mmdetection"], found))
-    note = f"GB allocated by PyTorch (the page names no unit), two pictures per GPU. {HERE}"
+    note = f"GB allocated by PyTorch (the page names no unit), two images per GPU. {HERE}"
     columns = ("type", "Detectron2", "MMDetection", *MEASURED)
     return Table("Training memory", columns, rows, note, {"ratio": 2}, MEASURED)
 
@@ -153,6 +153,6 @@ def measured(value: float | None, published: float, record: Record | None) -> di
 
 
 def newest(records: Sequence[Record], kind: str, models: Sequence[str], peer: str | None = None) -> Record | None:
-    """The newest plain measurement of the most preferred model; of a rival if one is named."""
+    """The newest plain measurement of the most preferred model; of a peer if one is named."""
     found = selection.newest(records, kind, peer)
     return next((found[model] for model in models if model in found), None)

@@ -12,7 +12,7 @@ from importlib import resources
 from typing import TYPE_CHECKING
 
 from benchmarks.reports import html_data
-from benchmarks.reports.html_data import CURVES, Pictures
+from benchmarks.reports.html_data import CURVES, Images
 from benchmarks.results.record import Record, plain
 from zoo.errors import UsageError
 
@@ -25,9 +25,9 @@ ASSETS = resources.files("benchmarks.reports") / "assets"
 SCRIPTS = ("page.js", "table.js", "plot.js", "model.js", "start.js")
 
 
-def render(entries: Sequence[Entry], records: Sequence[Record], pictures: Pictures | None = None) -> str:
-    """The page. pictures: of detections, per model. Raises UsageError without the plotting library."""
-    data = html_data.content(entries, records, pictures or {})
+def render(entries: Sequence[Entry], records: Sequence[Record], images: Images | None = None) -> str:
+    """The page. images: of detections, per model. Raises UsageError without the plotting library."""
+    data = html_data.content(entries, records, images or {})
     parts = {
         "STYLE": asset("report.css"),
         "SCRIPT": "\n".join(asset(name) for name in SCRIPTS),

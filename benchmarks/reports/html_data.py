@@ -1,4 +1,4 @@
-"""What the HTML page shows, as plain data: each model with its numbers, records, curves and pictures; the fronts."""
+"""What the HTML page shows, as plain data: each model with its numbers, records, curves and images; the fronts."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.reports.network import network
 from benchmarks.reports.published import METRICS
-from benchmarks.reports.recommend import METRICS_OF_TASK, Candidate, Wish, groups, metric_of, recommend
+from benchmarks.reports.recommend import METRICS_OF_TASK, Candidate, Constraints, groups, metric_of, recommend
 from benchmarks.results.record import Record
 from benchmarks.results.selection import accuracies, find, memory_mib, newest, percent
 from zoo.manifest import api
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 # Kinds of records whose samples are curves over a training.
 CURVES = ("training", "log")
 CURVE_POINTS = 500
-Pictures = Mapping[str, Sequence[Path]]
+Images = Mapping[str, Sequence[Path]]
 
 
-def content(entries: Sequence[Entry], records: Sequence[Record], pictures: Pictures) -> dict[str, Any]:
+def content(entries: Sequence[Entry], records: Sequence[Record], images: Images) -> dict[str, Any]:
     """Everything that the page's script reads. Measured models that `entries` lack come after them."""
     own: dict[str, list[Record]] = {}
     for record in records:
@@ -36,13 +36,13 @@ def content(entries: Sequence[Entry], records: Sequence[Record], pictures: Pictu
     models = [
         model(entry)
         | measured(speed.get(entry.name), accuracy.get(entry.name))
-        | attached(own.get(entry.name, ()), pictures.get(entry.name, ()))
+        | attached(own.get(entry.name, ()), images.get(entry.name, ()))
         for entry in entries
     ]
     others = sorted(set(own) - {entry.name for entry in entries})
     return {
         "metrics": {key: title for title, key in METRICS.items()},
-        "models": models + [unlisted(name, own[name], pictures.get(name, ())) for name in others],
+        "models": models + [unlisted(name, own[name], images.get(name, ())) for name in others],
         "recipes": {recipe_key(entry): recipe(entry) for entry in entries},
         "fronts": fronts(entries, records),
     }
@@ -93,18 +93,18 @@ def measured(speed: Record | None, accuracy: Record | None) -> dict[str, Any]:
     }
 
 
-def unlisted(name: str, records: Sequence[Record], pictures: Sequence[Path]) -> dict[str, Any]:
+def unlisted(name: str, records: Sequence[Record], images: Sequence[Path]) -> dict[str, Any]:
     """A measured model that is in no manifest."""
     speed = newest(records, "inference").get(name)
     facts = {"name": name, "family": "", "tasks": [], "notes": ["Not in the manifests."]}
     size = speed.metrics.get("parameters") if speed else None
-    return facts | {"params": size} | measured(speed, None) | attached(records, pictures)
+    return facts | {"params": size} | measured(speed, None) | attached(records, images)
 
 
-def attached(records: Sequence[Record], pictures: Sequence[Path]) -> dict[str, Any]:
-    """A model's records, newest first, and pictures of its detections."""
+def attached(records: Sequence[Record], images: Sequence[Path]) -> dict[str, Any]:
+    """A model's records, newest first, and images of its detections."""
     ordered = sorted(records, key=lambda r: r.time, reverse=True)
-    return {"records": [summary(r) for r in ordered], "pictures": [embedded(path) for path in pictures]}
+    return {"records": [summary(r) for r in ordered], "images": [embedded(path) for path in images]}
 
 
 def summary(record: Record) -> dict[str, Any]:
@@ -137,12 +137,12 @@ def curves(record: Record) -> list[dict[str, Any]]:
 
 
 def recipe_key(entry: Entry) -> str:
-    """Models with the same key get their pictures in the same way."""
+    """Models with the same key get their images in the same way."""
     return f"{entry.preprocessing}, {entry.normalization}"
 
 
 def recipe(entry: Entry) -> dict[str, Any]:
-    """How pictures are prepared, step by step."""
+    """How images are prepared, step by step."""
     found = api.preprocessing(entry.name)
     extras = {"flip": found.flip, "float32": found.float32, "proposals": found.proposals}
     return {
@@ -154,7 +154,7 @@ def recipe(entry: Entry) -> dict[str, Any]:
 
 
 def embedded(path: Path) -> dict[str, str]:
-    """A picture as a data address, with its name."""
+    """An image as a data address, with its name."""
     kind = mimetypes.guess_type(path.name)[0] or "image/png"
     return {
         "name": path.stem,
@@ -163,13 +163,13 @@ def embedded(path: Path) -> dict[str, str]:
 
 
 def fronts(entries: Sequence[Entry], records: Sequence[Record]) -> list[dict[str, Any]]:
-    """Per task and data set, the Pareto-best models, exactly as `zoo recommend` without limits gives them."""
+    """Per task and dataset, the Pareto-best models, exactly as `zoo recommend` without limits gives them."""
     found = []
     for task in METRICS_OF_TASK:
         for dataset in sorted({entry.dataset for entry in entries}):
             able = [e for e in entries if task in e.tasks and e.dataset == dataset]
             metric = metric_of(task, able)
-            chosen = [c for group in groups(able, records, metric) for c in recommend(group, Wish(metric))]
+            chosen = [c for group in groups(able, records, metric) for c in recommend(group, Constraints(metric))]
             if chosen:
                 found.append({"task": task, "dataset": dataset, "metric": metric, "models": plain_rows(chosen)})
     return found

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.accuracy import published_metrics
-from benchmarks.reports import rivals
+from benchmarks.reports import peers
 from benchmarks.reports.table import Cell, Table
 from benchmarks.results.record import Record
 from benchmarks.results.selection import find, memory_mib, percent
@@ -36,11 +36,11 @@ SPEED_COLUMNS = (
 
 
 def tables(records: Sequence[Record], lookup: Lookup = find) -> list[Table]:
-    """All tables that have rows: speed, options, rivals, accuracy, what did not work, and the machines."""
+    """All tables that have rows: speed, options, peers, accuracy, what did not work, and the machines."""
     made = [
         speed(records, lookup),
         options(records),
-        rivals.table(records),
+        peers.table(records),
         accuracy(records, lookup),
         failures(records),
         machines(records),
@@ -51,9 +51,9 @@ def tables(records: Sequence[Record], lookup: Lookup = find) -> list[Table]:
 def speed(records: Sequence[Record], lookup: Lookup) -> Table:
     """Inference speed and memory of each record, the published speed beside it."""
     note = (
-        "fps: pictures per second as the protocol defines it; `*` marks a run that departs from the protocol's own "
+        "fps: images per second as the protocol defines it; `*` marks a run that departs from the protocol's own "
         "parameters (the record says where). Timed: host-to-device copy, network, post-processing, mask pasting; not "
-        "timed: reading and resizing pictures, mask encoding. Memory: on a GPU what PyTorch allocated, on a CPU the "
+        "timed: reading and resizing images, mask encoding. Memory: on a GPU what PyTorch allocated, on a CPU the "
         "peak resident size of the process. GFLOPs: a multiply-add is two operations. With random weights "
         "post-processing has other work to do than with trained ones."
     )
@@ -95,7 +95,7 @@ def options(records: Sequence[Record]) -> Table:
     """What each option did to speed and to the detections."""
     columns = ("model", "option", "speed-up", "95% interval", "detections", "found again", "score difference", "added")
     note = (
-        "Speed-up: median over pairs of neighbouring calls, plain and with the option, in turns. Found again: share "
+        "Speed-up: median over pairs of neighboring calls, plain and with the option, in turns. Found again: share "
         "of the plain network's detections that have a partner of the same label and IoU of at least 0.5; score "
         "difference: the largest among them; added: detections without a partner."
     )
@@ -118,7 +118,7 @@ def options(records: Sequence[Record]) -> Table:
 
 def accuracy(records: Sequence[Record], lookup: Lookup) -> Table:
     """Every metric that was measured, in percent points, against the published one."""
-    measured_here = ("model", "weights", "dataset", "pictures", "protocol", "metric", "measured")
+    measured_here = ("model", "weights", "dataset", "images", "protocol", "metric", "measured")
     columns = (*measured_here, "published", "difference", "read as", "machine")
     rows = [
         row
@@ -127,7 +127,7 @@ def accuracy(records: Sequence[Record], lookup: Lookup) -> Table:
         for row in accuracy_rows(record, lookup(record.model))
     ]
     note = (
-        "In percent points. A published number is for the whole of its data set; `pictures` says how many were used. "
+        "In percent points. A published number is for the whole of its dataset; `images` says how many were used. "
         "Protocol: how ours was read; read as: how the published number was, which is the same where both are given."
     )
     return Table("Accuracy", columns, number_machines(rows, records), note, {"difference": 2})
@@ -143,7 +143,7 @@ def accuracy_rows(record: Record, entry: Entry | None) -> list[dict[str, Cell]]:
         "model": record.model,
         "weights": p.get("weights", "published" if entry else None),
         "dataset": "_".join(str(p[name]) for name in ("dataset", "split") if p.get(name)),
-        "pictures": p.get("pictures"),
+        "images": p.get("images"),
         "protocol": record.protocol,
         "machine": machine(record),
     }
@@ -158,7 +158,7 @@ def failures(records: Sequence[Record]) -> Table:
     rows: list[Mapping[str, Cell]] = [
         {"model": r.model, "kind": r.kind, "status": r.status, "reason": r.reason, "time": r.time[:19]}
         for r in records
-        if not r.ok and r.kind != "compare"  # a rival that is absent has a row among the rivals
+        if not r.ok and r.kind != "compare"  # a peer that is absent has a row among the peers
     ]
     return Table("Failed or skipped", ("model", "kind", "status", "reason", "time"), rows)
 

@@ -44,7 +44,7 @@ def neck(description: Mapping[str, Any]) -> str:
 
 
 def input_size(entry: Entry) -> str:
-    """How large pictures come in: `1333x800` at most, or `300x300 stretched`, or their own size."""
+    """How large images come in: `1333x800` at most, or `300x300 stretched`, or their own size."""
     for step in api.preprocessing(entry.name).steps:
         if isinstance(step, Resize) and step.scale:
             return f"{step.scale[0]}x{step.scale[1]}" + ("" if step.keep_ratio else " stretched")
@@ -54,7 +54,7 @@ def input_size(entry: Entry) -> str:
 
 
 def unusual(backbone: Mapping[str, Any]) -> Iterator[str]:
-    """What a backbone has beyond the usual: normalisation, convolutions, plugins."""
+    """What a backbone has beyond the usual: normalization, convolutions, plugins."""
     norm = (backbone.get("norm_cfg") or {}).get("type", "BN")
     if norm not in ("BN", "LN"):
         yield norm

@@ -1,4 +1,4 @@
-"""Curves of training logs as a PNG picture."""
+"""Curves of training logs as a PNG image."""
 
 from __future__ import annotations
 

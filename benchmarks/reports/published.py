@@ -38,15 +38,15 @@ COLUMNS = (
     *MEASURED,
     "params M",
     "config",
-    "data set",
+    "dataset",
     "weights",
     "log",
     "notes",
 )
 DIGITS = {"measured fps": 2, "measured MiB": 0, "params M": 1}
 NOTE = (
-    "As published: memory GB (training, per GPU), fps (one picture at a time) and accuracies in percent. Measured: "
-    "newest records of this store, in float32, picture by picture; accuracies on the whole data set. "
+    "As published: memory GB (training, per GPU), fps (one image at a time) and accuracies in percent. Measured: "
+    "newest records of this store, in float32, image by image; accuracies on the whole dataset. "
     "Published box and mask APs are COCO's at 100 detections, which MMDetection's maxDets=(100, 300, 1000) (protocol "
     "`mmdet-v2`) and the usual (1, 10, 100) (`coco`) share; AR@1000 matches greedily."
 )
@@ -86,7 +86,7 @@ def row(entry: Entry, speed: Record | None, accuracy: Record | None) -> dict[str
         "measured on": speed.environment.get("device") if speed else None,
         **{column: percent(accuracy, key) for column, key in MEASURED.items()},
         "params M": entry.parameters / 1e6 if entry.parameters else None,
-        "data set": entry.dataset,
+        "dataset": entry.dataset,
         "weights": link("weights", entry.checkpoint.urls if entry.checkpoint else ()),
         "log": link("log", entry.log_urls),
         "notes": " ".join(entry.notes) or None,

@@ -16,7 +16,7 @@ from benchmarks.results.selection import accuracies, memory_mib, newest, percent
 if TYPE_CHECKING:
     from zoo.manifest.api import Entry
 
-# Task -> the metrics that data sets have for it, the usual one first.
+# Task -> the metrics that datasets have for it, the usual one first.
 METRICS_OF_TASK = {
     "object detection": ("box_ap", "map_50"),
     "instance segmentation": ("mask_ap",),
@@ -29,7 +29,7 @@ METRICS_OF_TASK = {
 class Candidate:
     """One model with the numbers that count.
 
-    ap: published, in percent, or measured. latency_ms: of one picture. memory_mib: at inference, None where unknown.
+    ap: published, in percent, or measured. latency_ms: of one image. memory_mib: at inference, None where unknown.
     source: "measured" or "published". hardware: that the latency belongs to. remark: what a reader must know about the
     numbers. reason: why it is recommended.
     """
@@ -45,7 +45,7 @@ class Candidate:
 
 
 @dataclass(frozen=True)
-class Wish:
+class Constraints:
     """Constraints; None for no limit. latency_ms and memory_mib are upper limits."""
 
     metric: str = "box_ap"
@@ -54,7 +54,7 @@ class Wish:
     memory_mib: float | None = None
 
 
-def recommend(candidates: Sequence[Candidate], wish: Wish) -> list[Candidate]:
+def recommend(candidates: Sequence[Candidate], wish: Constraints) -> list[Candidate]:
     """The Pareto-best candidates that meet the wish, most accurate first, each with the reason."""
     possible = [c for c in candidates if meets(c, wish)]
     best = [c for c in possible if not any(beats(other, c) for other in possible)]
@@ -62,7 +62,7 @@ def recommend(candidates: Sequence[Candidate], wish: Wish) -> list[Candidate]:
     return [explain(c, place, ordered) for place, c in enumerate(ordered)]
 
 
-def meets(c: Candidate, wish: Wish) -> bool:
+def meets(c: Candidate, wish: Constraints) -> bool:
     """Whether a candidate is within all limits; an unknown number is not within one."""
     limits = ((c.latency_ms, wish.latency_ms), (c.memory_mib, wish.memory_mib))
     within = all(limit is None or (value is not None and value <= limit) for value, limit in limits)
@@ -91,12 +91,12 @@ def explain(c: Candidate, place: int, ordered: Sequence[Candidate]) -> Candidate
     return replace(c, reason=text)
 
 
-def obstacles(candidates: Sequence[Candidate], wish: Wish) -> str:
+def obstacles(candidates: Sequence[Candidate], wish: Constraints) -> str:
     """How many candidates are within each limit alone: why there may be none within all of them."""
     limits = {
-        f"{wish.min_ap:g} in {wish.metric}" if wish.min_ap is not None else "": Wish(min_ap=wish.min_ap),
-        f"{wish.latency_ms:g} ms" if wish.latency_ms is not None else "": Wish(latency_ms=wish.latency_ms),
-        f"{wish.memory_mib:g} MiB" if wish.memory_mib is not None else "": Wish(memory_mib=wish.memory_mib),
+        f"{wish.min_ap:g} in {wish.metric}" if wish.min_ap is not None else "": Constraints(min_ap=wish.min_ap),
+        f"{wish.latency_ms:g} ms" if wish.latency_ms is not None else "": Constraints(latency_ms=wish.latency_ms),
+        f"{wish.memory_mib:g} MiB" if wish.memory_mib is not None else "": Constraints(memory_mib=wish.memory_mib),
     }
     parts = [f"{sum(meets(c, alone) for c in candidates)} reach {text}" for text, alone in limits.items() if text]
     unknown = sum(c.memory_mib is None for c in candidates) if wish.memory_mib is not None else 0
@@ -135,7 +135,7 @@ def measured(
 ) -> list[Candidate]:
     """Candidates from plain inference records, the newest of each model and device.
 
-    Their accuracy is the measured one, where there is a record of it on the whole data set, else the published one.
+    Their accuracy is the measured one, where there is a record of it on the whole dataset, else the published one.
     """
     known, accuracy = {entry.name: entry for entry in entries}, accuracies(records, entries)
     by_device: dict[str, list[Record]] = {}
@@ -176,7 +176,7 @@ def is_one_of(device: str, names: Sequence[str] | None) -> bool:
 
 
 def published(entries: Sequence[Entry], metric: str, hardware: str | None = None) -> list[Candidate]:
-    """Candidates from published numbers for single pictures. hardware: such as V100."""
+    """Candidates from published numbers for single images. hardware: such as V100."""
     found = []
     for entry in entries:
         ap = entry.metric(metric)

@@ -29,7 +29,7 @@ class Agreement:
 
 
 def compare(reference: Sequence[Detections], found: Sequence[Detections]) -> Agreement:
-    """Match the detections of each picture one to one, by the highest total IoU among equal labels."""
+    """Match the detections of each image one to one, by the highest total IoU among equal labels."""
     total = hits = added = 0
     score = box = 0.0
     for want, have in zip(reference, found, strict=True):

@@ -17,13 +17,13 @@ from typing import Any
 import numpy as np
 
 from benchmarks.results import fingerprint
-from benchmarks.results.record import Record
+from benchmarks.results.record import Record, rename
 from benchmarks.system.calibration import CPU_SAMPLES, SAMPLES
 from zoo.errors import UsageError
 
-SCHEMA = 1
+SCHEMA = 2
 # Parameters that say what was measured; the others say how long or where.
-DECIDING = ("batch", "precision", "options", "resolution", "pictures", "weights", "dataset", "data", "protocol")
+DECIDING = ("batch", "precision", "options", "resolution", "images", "weights", "dataset", "data", "protocol")
 KINDS = ("accuracy", "inference", "training")
 # Clock -> samples of calls and of the calibration.
 CLOCKS = {"cpu": ("cpu_s", CPU_SAMPLES), "wall": ("latency_s", SAMPLES)}
@@ -62,7 +62,7 @@ class Entry:
 
     times: seconds of a call divided by those of the calibration beside it, sorted; empty for accuracies. clock: which
     seconds these are, "cpu" where one thread did all the work, else "wall".
-    detections: in the first pictures, as `benchmarks.fingerprint` has them; None where the record has none.
+    detections: in the first images, as `benchmarks.fingerprint` has them; None where the record has none.
     machine: of the measurement, to know whether times are of the same one. runs: of how many records the times are.
     """
 
@@ -124,7 +124,7 @@ def is_compared(kind: str, metric: str) -> bool:
 
 
 def clock_of(samples: Mapping[str, Sequence[float]]) -> str:
-    """Which of CLOCKS counts: CPU time where there is some, since it stands still while a neighbour has the core."""
+    """Which of CLOCKS counts: CPU time where there is some, since it stands still while a neighbor has the core."""
     return "cpu" if all(name in samples for name in CLOCKS["cpu"]) else "wall"
 
 
@@ -198,11 +198,12 @@ def read(path: Path) -> Baseline:
     except ValueError as error:
         raise BaselineError(f"{path} is not JSON ({error}).") from None
     try:
-        if data["schema"] != SCHEMA:
+        if data["schema"] > SCHEMA:
             raise BaselineError(f"{path} has schema {data['schema']}, this program knows {SCHEMA}.")
-        found = Baseline([Entry(**entry) for entry in data["entries"]], Tolerances(**data["tolerances"]))
+        entries = [Entry(**rename(entry, data["schema"])) for entry in data["entries"]]
+        baseline = Baseline(entries, Tolerances(**data["tolerances"]))
     except (KeyError, TypeError) as error:
         raise BaselineError(f"{path} is not a baseline ({error}).") from None
-    if not found.entries:
+    if not baseline.entries:
         raise BaselineError(f"{path} has no measurements, so nothing could ever fail. `bench baseline` writes some.")
-    return found
+    return baseline

@@ -1,4 +1,4 @@
-"""What a detector finds in its first pictures, as numbers in a record, so that a later run can be held to it."""
+"""What a detector finds in its first images, as numbers in a record, so that a later run can be held to it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ FIELDS = 7
 
 
 def flatten(found: Sequence[Detections]) -> list[float]:
-    """Picture, label, score and box (xyxy, pixels of the picture) of the KEPT best detections of each picture."""
+    """Image, label, score and box (xyxy, pixels of the image) of the KEPT best detections of each image."""
     rows = [
         [number, label, *(float(f"{value:.6g}") for value in (score, *box))]
         for number, one in enumerate(found)
@@ -24,8 +24,8 @@ def flatten(found: Sequence[Detections]) -> list[float]:
     return [value for row in rows for value in row]
 
 
-def pictures(values: Sequence[float]) -> dict[int, Detections]:
-    """The detections of each picture, back from `flatten`."""
+def images(values: Sequence[float]) -> dict[int, Detections]:
+    """The detections of each image, back from `flatten`."""
     rows = torch.tensor(values, dtype=torch.float64).reshape(-1, FIELDS)
     return {int(number): of_rows(rows[rows[:, 0] == number]) for number in rows[:, 0].unique()}
 
@@ -41,7 +41,7 @@ def differences(then: Sequence[float], now: Sequence[float], score: float, box: 
     score: absolute. box: pixels. Of two full lists the weakest detections may differ, since either may end between
     two that score nearly the same.
     """
-    before, after, nothing = pictures(then), pictures(now), of_rows(torch.zeros(0, FIELDS))
+    before, after, nothing = images(then), images(now), of_rows(torch.zeros(0, FIELDS))
     said = []
     for number in sorted(before.keys() | after.keys()):
         want, have = before.get(number, nothing), after.get(number, nothing)
@@ -49,9 +49,9 @@ def differences(then: Sequence[float], now: Sequence[float], score: float, box: 
         floor = max(lowest(want), lowest(have)) + score
         lost, added = unmatched(want, ours, floor), unmatched(have, theirs, floor)
         moved = largest(want.scores[ours] - have.scores[theirs]), largest(want.boxes[ours] - have.boxes[theirs])
-        said += [f"picture {number}: {lost} lost, {added} added"] if lost or added else []
-        said += [f"picture {number}: a score moved by {moved[0]:.3g}"] if moved[0] > score else []
-        said += [f"picture {number}: a box moved by {moved[1]:.3g} pixels"] if moved[1] > box else []
+        said += [f"image {number}: {lost} lost, {added} added"] if lost or added else []
+        said += [f"image {number}: a score moved by {moved[0]:.3g}"] if moved[0] > score else []
+        said += [f"image {number}: a box moved by {moved[1]:.3g} pixels"] if moved[1] > box else []
     return said
 
 

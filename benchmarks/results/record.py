@@ -11,7 +11,15 @@ from typing import Any
 
 from zoo.errors import ZooError
 
-SCHEMA = 1
+SCHEMA = 2
+
+# Schema 1 had other words for these: keys of parameters, metrics and samples, and names of protocols.
+_RENAMED_KEYS = {
+    "pictures": "images",
+    "latency_s_per_picture": "latency_s_per_image",
+    "compute_s_per_picture": "compute_s_per_image",
+}
+_RENAMED_PROTOCOLS = {"steady": "interleaved"}
 STATUSES = ("ok", "failed", "skipped")
 
 
@@ -80,7 +88,18 @@ class Record:
         unknown = sorted(set(data) - known)
         if unknown:
             raise TypeError(f"unknown field '{unknown[0]}'")
-        return cls(**{**data, "schema": SCHEMA})
+        return cls(**{**rename(data, data["schema"]), "schema": SCHEMA})
+
+
+def rename(data: Mapping[str, Any], schema: int) -> dict[str, Any]:
+    """Fields of a record or baseline entry of an earlier schema under the names of this version."""
+    renamed = dict(data)
+    if schema < 2:
+        for part in ("parameters", "metrics"):
+            renamed[part] = {_RENAMED_KEYS.get(key, key): value for key, value in data.get(part, {}).items()}
+        protocol = data.get("protocol", "")
+        renamed["protocol"] = _RENAMED_PROTOCOLS.get(protocol, protocol)
+    return renamed
 
 
 def failed(model: str, kind: str, reason: str | BaseException, **values: Any) -> Record:

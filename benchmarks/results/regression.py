@@ -93,7 +93,7 @@ def accuracy(then: Entry, now: Entry, name: str, tolerances: Tolerances) -> Find
 
 
 def detections(then: Entry, now: Entry, tolerances: Tolerances) -> Finding:
-    """What was found in the first pictures, detection by detection."""
+    """What was found in the first images, detection by detection."""
     if now.detections is None:
         return Finding(then.title, "detections", "missing", detail="the record has no detections")
     said = fingerprint.differences(then.detections or (), now.detections, tolerances.score, tolerances.box)

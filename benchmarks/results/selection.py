@@ -17,7 +17,7 @@ MEMORY = ("cuda_allocated_mib", "resident_peak_mib")
 
 
 def is_plain(record: Record, peer: str | None = None) -> bool:
-    """Whether a record is of this implementation (None: ours) in float32, picture by picture, without options."""
+    """Whether a record is of this implementation (None: ours) in float32, image by image, without options."""
     p = record.parameters
     alone = record.kind not in ("inference", "accuracy") or p.get("batch", 1) == 1
     return alone and p.get("peer") == peer and not p.get("options") and p.get("precision", "fp32") == "fp32"
@@ -30,13 +30,13 @@ def newest(records: Iterable[Record], kind: str, peer: str | None = None) -> dic
 
 
 def accuracies(records: Iterable[Record], entries: Iterable[Entry]) -> dict[str, Record]:
-    """Model -> its newest accuracy on the whole of the data set and split that the model was published for."""
+    """Model -> its newest accuracy on the whole of the dataset and split that the model was published for."""
     home = {entry.name: entry for entry in entries}
     return newest((r for r in records if r.model in home and is_at_home(r, home[r.model])), "accuracy")
 
 
 def is_at_home(record: Record, entry: Entry) -> bool:
-    """Whether an accuracy may be set beside the published one: same data set and split, all of its pictures."""
+    """Whether an accuracy may be set beside the published one: same dataset and split, all of its images."""
     p = record.parameters
     return p.get("dataset", entry.dataset) == entry.dataset and is_usual(p.get("split"), entry) and not p.get("limit")
 

@@ -34,6 +34,15 @@ UPGRADES = [
     CREATE INDEX records_by_sweep ON records (json_extract(parameters, '$.sweep'))
         WHERE json_extract(parameters, '$.sweep') IS NOT NULL;
     """,
+    # Schema 2 of records has other names; see `record.rename`.
+    """
+    UPDATE records SET protocol = 'interleaved' WHERE protocol = 'steady';
+    UPDATE records SET
+        parameters = replace(parameters, '"pictures":', '"images":'),
+        metrics = replace(replace(replace(metrics, '"pictures":', '"images":'),
+            '"latency_s_per_picture":', '"latency_s_per_image":'),
+            '"compute_s_per_picture":', '"compute_s_per_image":');
+    """,
 ]
 TEXTS = ("id", "time", "model", "kind", "protocol", "status", "reason", "checkpoint", "manifest")
 MAPPINGS = ("parameters", "metrics", "conditions")

@@ -1,4 +1,4 @@
-"""One detector in several implementations, in turns: same pictures, same protocol, same weights where possible."""
+"""One detector in several implementations, in turns: same images, same protocol, same weights where possible."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ import zoo
 from benchmarks.results import agreement
 from benchmarks.results.record import Record, skipped
 from benchmarks.speed import inference
-from benchmarks.speed.inference import Setting
+from benchmarks.speed.inference import BenchmarkConfig
 from benchmarks.speed.optimizations import Options
-from benchmarks.speed.peers import rivals
+from benchmarks.speed.peers import counterparts
+from benchmarks.speed.peers.counterparts import NoCounterpart
 from benchmarks.speed.peers.external import ExternalWorkload, PeerError
-from benchmarks.speed.peers.rivals import NoCounterpart
 from benchmarks.speed.protocols import Measurement, interleaved
-from benchmarks.speed.workload import DetectorWorkload, Picture, Workload
+from benchmarks.speed.workload import DetectorWorkload, ImageSource, Workload
 from benchmarks.system import environment
 from zoo.checkpoint import Checkpoint, load_into
 from zoo.errors import MismatchedCheckpoint
@@ -36,15 +36,15 @@ WORKER_FACTS = ("version", "commit", "torch", "python", "threads", "tf32")
 
 
 @dataclass(frozen=True)
-class Request:
+class CompareConfig:
     """What to compare. pythons: peer -> interpreter of the environment that has it. weights: a checkpoint file."""
 
     name: str
     against: Sequence[str]
-    pictures: Sequence[Picture]
+    images: Sequence[ImageSource]
     pythons: Mapping[str, str] = field(default_factory=dict)
     weights: Path | None = None
-    setting: Setting = field(default_factory=Setting)
+    setting: BenchmarkConfig = field(default_factory=BenchmarkConfig)
 
 
 @dataclass
@@ -55,15 +55,15 @@ class Contestant:
     facts: dict[str, Any]
 
 
-def run(request: Request) -> list[Record]:
-    """A record for our network, for ours with options if any are on, and for each rival.
+def run(request: CompareConfig) -> list[Record]:
+    """A record for our network, for ours with options if any are on, and for each peer.
 
-    A rival that is not to be had, or has no such detector, gives a skipped record with what it published. Raises
-    UsageError for an unknown rival.
+    A peer that is not to be had, or has no such detector, gives a skipped record with what it published. Raises
+    UsageError for an unknown peer.
     """
     for peer in request.against:
         with suppress(NoCounterpart):
-            rivals.counterpart(request.name, peer)
+            counterparts.counterpart(request.name, peer)
     with ExitStack() as stack:
         stack.enter_context(inference.thread_count(request.setting.threads))
         contestants, absent = gather(request, stack)
@@ -78,7 +78,7 @@ def run(request: Request) -> list[Record]:
         ]  # fmt: skip
 
 
-def gather(request: Request, stack: ExitStack) -> tuple[dict[str, Contestant], dict[str, str]]:
+def gather(request: CompareConfig, stack: ExitStack) -> tuple[dict[str, Contestant], dict[str, str]]:
     """Those that can run, ours first; and peer -> why not."""
     ours, theirs, weights = networks(request)
     contestants, absent = {OURS: own(ours, request, Options(), weights)}, {}
@@ -95,7 +95,7 @@ def gather(request: Request, stack: ExitStack) -> tuple[dict[str, Contestant], d
     return contestants, absent
 
 
-def networks(request: Request) -> tuple[Any, Any, str]:
+def networks(request: CompareConfig) -> tuple[Any, Any, str]:
     """Ours, torchvision's if it takes part (else None), and a word about the weights.
 
     Both read the weights' file; without one, torchvision's random weights are copied into ours.
@@ -106,7 +106,7 @@ def networks(request: Request) -> tuple[Any, Any, str]:
         from benchmarks.speed.peers.torchvision import TorchvisionDetector
 
         with suppress(NoCounterpart):
-            theirs = TorchvisionDetector(rivals.counterpart(request.name, "torchvision"), ours.preprocess)
+            theirs = TorchvisionDetector(counterparts.counterpart(request.name, "torchvision"), ours.preprocess)
     if request.weights is not None:
         return zoo.load_file(request.weights, request.name), filled(theirs, request.weights), request.weights.name
     if theirs is None:
@@ -131,9 +131,9 @@ def filled(theirs: Any, weights: Path) -> Any:
     return theirs
 
 
-def own(model: Any, request: Request, options: Options, weights: str) -> Contestant:
+def own(model: Any, request: CompareConfig, options: Options, weights: str) -> Contestant:
     """Our network with options."""
-    workload = inference.workload_of(model.to(request.setting.device), request.pictures, request.setting, options)
+    workload = inference.workload_of(model.to(request.setting.device), request.images, request.setting, options)
     facts = {
         "version": environment.libraries().get("detection-zoo"),
         "commit": environment.commit(),
@@ -144,11 +144,11 @@ def own(model: Any, request: Request, options: Options, weights: str) -> Contest
     return Contestant(workload, facts)
 
 
-def torchvision_rival(request: Request, model: Any, weights: str) -> Contestant:
+def torchvision_rival(request: CompareConfig, model: Any, weights: str) -> Contestant:
     """torchvision's detector on our network's inputs."""
     import torchvision
 
-    builder = rivals.counterpart(request.name, "torchvision")
+    builder = counterparts.counterpart(request.name, "torchvision")
     if model is None:
         raise PeerError(f"not measured: {weights} is no checkpoint of torchvision's {builder}.")
     device = torch.device(request.setting.device)
@@ -160,18 +160,18 @@ def torchvision_rival(request: Request, model: Any, weights: str) -> Contestant:
         "precision": "fp32",
         "differences": SAME if request.name.startswith("torchvision/") else "same inputs; " + OTHERWISE,
     }
-    return Contestant(DetectorWorkload(model.to(device), request.pictures, device, request.setting.batch), facts)
+    return Contestant(DetectorWorkload(model.to(device), request.images, device, request.setting.batch), facts)
 
 
 @contextmanager
-def external_rival(request: Request, peer: str) -> Iterator[Contestant]:
-    """A rival in the user's own environment, on the same pictures as files. Raises PeerError if it does not start."""
+def external_rival(request: CompareConfig, peer: str) -> Iterator[Contestant]:
+    """A peer in the user's own environment, on the same images as files. Raises PeerError if it does not start."""
     if peer not in request.pythons:
         raise PeerError(f"not measured: say --python {peer}=PATH of a Python that has it.")
-    setting, config, python = request.setting, rivals.counterpart(request.name, peer), request.pythons[peer]
+    setting, config, python = request.setting, counterparts.counterpart(request.name, peer), request.pythons[peer]
     weights = str(request.weights.resolve()) if request.weights else None
     with TemporaryDirectory() as folder:
-        files = as_files(request.pictures, Path(folder))
+        files = as_files(request.images, Path(folder))
         workload = ExternalWorkload(peer, python, config, files, setting.device, weights, setting.threads)
         try:
             facts = {name: workload.facts.get(name) for name in WORKER_FACTS}
@@ -184,25 +184,25 @@ def external_rival(request: Request, peer: str) -> Iterator[Contestant]:
             workload.close()
 
 
-def as_files(pictures: Sequence[Picture], folder: Path) -> list[Path]:
-    """The pictures as files; arrays are written without loss."""
+def as_files(images: Sequence[ImageSource], folder: Path) -> list[Path]:
+    """The images as files; arrays are written without loss."""
     files = []
-    for i, picture in enumerate(pictures):
-        if isinstance(picture, np.ndarray):
+    for i, image in enumerate(images):
+        if isinstance(image, np.ndarray):
             files.append(folder / f"{i}.png")
-            cv2.imwrite(str(files[-1]), picture)
+            cv2.imwrite(str(files[-1]), image)
         else:
-            files.append(Path(picture))
+            files.append(Path(image))
     return files
 
 
 def detections(workload: Workload, batches: int = 4) -> list[Any]:
-    """What is found in the first pictures."""
+    """What is found in the first images."""
     return [found for i in range(min(batches, len(workload))) for found in workload.compute(workload.load(i))]
 
 
 def record(
-    request: Request,
+    request: CompareConfig,
     name: str,
     contestant: Contestant,
     measured: Measurement,
@@ -237,8 +237,8 @@ def resolution(workload: Workload) -> dict[str, int]:
     return inference.resolution(workload)  # type: ignore[arg-type]
 
 
-def absence(request: Request, peer: str, reason: str) -> Record:
-    """A rival that did not run, with what it published."""
-    number = rivals.published(request.name, peer)
+def absence(request: CompareConfig, peer: str, reason: str) -> Record:
+    """A peer that did not run, with what it published."""
+    number = counterparts.published(request.name, peer)
     facts = {"peer": peer, "published": asdict(number) if number else None}
     return skipped(request.name, "compare", reason, protocol=interleaved.PROTOCOL.name, parameters=facts)

@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.speed import targets
-from benchmarks.speed.targets import Subject
+from benchmarks.speed.targets import Target
 from zoo.errors import UsageError
 
-# The picture that a graph is traced with; its size does not matter for graphs of free size.
+# The image that a graph is traced with; its size does not matter for graphs of free size.
 EXAMPLE = (480, 640)
 SUFFIX = ".onnx"
 
 
-def onnx(subject: Subject, threads: int | None = None) -> Subject:
+def onnx(subject: Target, threads: int | None = None) -> Target:
     """The same network, exported and run by onnxruntime; parameters and operations are the network's."""
 
     def load() -> Any:
@@ -35,7 +35,7 @@ def onnx(subject: Subject, threads: int | None = None) -> Subject:
 
 def choose(
     names: Sequence[str], checkpoint: str | None, random_weights: bool, engine: str, threads: int | None
-) -> list[Subject]:
+) -> list[Target]:
     """What `subjects.choose` chooses, as the engine runs it. Files of `zoo export --onnx` may be among the names.
 
     Raises UsageError for such a file and another engine.
@@ -50,7 +50,7 @@ def choose(
     return chosen + [exported(Path(name), threads) for name in files]
 
 
-def exported(path: Path, threads: int | None) -> Subject:
+def exported(path: Path, threads: int | None) -> Target:
     """An ONNX file of `zoo export`; the network that it was made of gives preprocessing, parameters and operations."""
     from zoo.export import export
 

@@ -1,4 +1,4 @@
-"""What detectors are measured on: a folder of pictures, or generated ones."""
+"""What detectors are measured on: a folder of images, or generated ones."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ SIZE = (480, 640)  # the most frequent size in COCO
 
 
 def in_folder(folder: str | Path, limit: int | None = None) -> list[Path]:
-    """Picture files in `folder`, by name. Raises UsageError when there is none."""
+    """Image files in `folder`, by name. Raises UsageError when there is none."""
     folder = Path(folder)
     if not folder.is_dir():
-        raise UsageError(f"{folder} is no folder; --images takes a folder of pictures.")
+        raise UsageError(f"{folder} is no folder; --images takes a folder of images.")
     found = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
     if not found:
-        raise UsageError(f"{folder} has no pictures ({', '.join(sorted(SUFFIXES))}).")
+        raise UsageError(f"{folder} has no images ({', '.join(sorted(SUFFIXES))}).")
     return found[:limit]
 
 
 def generated(count: int, size: tuple[int, int] = SIZE) -> list[np.ndarray]:
-    """`count` pictures (h, w, 3), BGR uint8, always the same: a gradient with rectangles, discs and mild noise.
+    """`count` images (h, w, 3), BGR uint8, always the same: a gradient with rectangles, discs and mild noise.
 
     They cost a detector the same convolutions as a photograph; what post-processing costs depends on what is found.
     """
@@ -33,17 +33,17 @@ def generated(count: int, size: tuple[int, int] = SIZE) -> list[np.ndarray]:
 
 
 def draw(random: np.random.RandomState, height: int, width: int) -> np.ndarray:
-    """One generated picture."""
+    """One generated image."""
     y, x = np.mgrid[0:height, 0:width]
-    picture = np.stack([x * 255 / width, y * 255 / height, (x + y) * 255 / (width + height)], -1).astype(np.uint8)
+    image = np.stack([x * 255 / width, y * 255 / height, (x + y) * 255 / (width + height)], -1).astype(np.uint8)
     for i in range(12):
-        centre = (int(random.randint(width)), int(random.randint(height)))
+        center = (int(random.randint(width)), int(random.randint(height)))
         extent = random.randint(10, height // 3, 2)
-        colour = tuple(int(c) for c in random.randint(0, 256, 3))
+        color = tuple(int(c) for c in random.randint(0, 256, 3))
         if i % 2:
-            cv2.circle(picture, centre, int(extent[0]) // 2, colour, -1)
+            cv2.circle(image, center, int(extent[0]) // 2, color, -1)
         else:
-            corner = (centre[0] + int(extent[0]), centre[1] + int(extent[1]))
-            cv2.rectangle(picture, centre, corner, colour, -1)
-    noise = random.randint(-8, 9, picture.shape)
-    return np.clip(picture + noise, 0, 255).astype(np.uint8)
+            corner = (center[0] + int(extent[0]), center[1] + int(extent[1]))
+            cv2.rectangle(image, center, corner, color, -1)
+    noise = random.randint(-8, 9, image.shape)
+    return np.clip(image + noise, 0, 255).astype(np.uint8)

@@ -1,6 +1,6 @@
 """Inference speed, memory and size of a network: one call, one record.
 
-record = inference.measure(zoo.load("yolox_s_8x8_300e_coco"), "yolox_s_8x8_300e_coco", pictures)
+record = inference.measure(zoo.load("yolox_s_8x8_300e_coco"), "yolox_s_8x8_300e_coco", images)
 Store().append(record)
 """
 
@@ -21,7 +21,7 @@ from benchmarks.speed import complexity, protocols
 from benchmarks.speed import optimizations as speedups
 from benchmarks.speed.optimizations import Options
 from benchmarks.speed.protocols import interleaved
-from benchmarks.speed.workload import DetectorWorkload, Picture
+from benchmarks.speed.workload import DetectorWorkload, ImageSource
 from benchmarks.system import environment
 from benchmarks.system.memory import MemoryMeter
 
@@ -31,7 +31,7 @@ EFFECT = {"min_iterations": 12, "min_seconds": 0.0, "max_seconds": 60.0, "warmup
 
 
 @dataclass(frozen=True)
-class Setting:
+class BenchmarkConfig:
     """How to measure. overrides: parameters of the protocol that differ from its definition."""
 
     protocol: str = protocols.DEFAULT
@@ -47,32 +47,32 @@ class Setting:
 def measure(
     model: nn.Module,
     name: str,
-    pictures: Sequence[Picture],
-    setting: Setting | None = None,
+    images: Sequence[ImageSource],
+    setting: BenchmarkConfig | None = None,
     source: Mapping[str, Any] | None = None,
     **facts: Any,
 ) -> Record:
     """Measure `model` under `setting` and say so in a record.
 
-    pictures: files, or BGR uint8 arrays. source: what a reader must know about weights and pictures, for the record's
+    images: files, or BGR uint8 arrays. source: what a reader must know about weights and images, for the record's
     parameters. facts: further fields of the record (`checkpoint`, `manifest`).
     """
-    setting = setting or Setting()
+    setting = setting or BenchmarkConfig()
     protocol = protocols.get(setting.protocol)
     with thread_count(setting.threads):
-        fast = workload_of(model.eval(), pictures, setting, setting.options)
+        fast = workload_of(model.eval(), images, setting, setting.options)
         before, memory = environment.conditions(setting.device), MemoryMeter(setting.device).start()
         measured = protocols.run(protocol, fast, setting.device, setting.repeat, setting.overrides)
-        metrics = {**measured.metrics, **memory.read(), **size(model, pictures, setting)}
+        metrics = {**measured.metrics, **memory.read(), **size(model, images, setting)}
         after = environment.conditions(setting.device)
         if setting.effects and setting.options.chosen():
-            metrics["effects"] = effects(model, pictures, setting)
+            metrics["effects"] = effects(model, images, setting)
         return Record(
             model=name,
             kind="inference",
             protocol=protocol.name,
             parameters=describe(protocol, setting, fast, source or {}),
-            metrics={**metrics, "pictures": measured.pictures},
+            metrics={**metrics, "images": measured.images},
             samples={**measured.samples, fingerprint.SAMPLES: fingerprint.flatten(fast.compute(fast.load(0)))},
             environment=environment.describe(setting.device),
             conditions={"before": before, "after": after},
@@ -92,18 +92,18 @@ def thread_count(threads: int | None) -> Iterator[None]:
 
 
 def workload_of(
-    model: nn.Module, pictures: Sequence[Picture], setting: Setting, options: Options | None = None
+    model: nn.Module, images: Sequence[ImageSource], setting: BenchmarkConfig, options: Options | None = None
 ) -> DetectorWorkload:
-    """The network on its pictures; with options a copy of it, so that peaks of memory do not count the plain one."""
+    """The network on its images; with options a copy of it, so that peaks of memory do not count the plain one."""
     options, device = options or Options(), torch.device(setting.device)
     fast = speedups.apply(model, options).to(device)
-    return DetectorWorkload(fast, pictures, device, setting.batch, options.precision, options.channels_last)
+    return DetectorWorkload(fast, images, device, setting.batch, options.precision, options.channels_last)
 
 
-def size(model: nn.Module, pictures: Sequence[Picture], setting: Setting) -> dict[str, Any]:
-    """Parameters, and operations for the first picture at its input size, of the network without options."""
+def size(model: nn.Module, images: Sequence[ImageSource], setting: BenchmarkConfig) -> dict[str, Any]:
+    """Parameters, and operations for the first image at its input size, of the network without options."""
     model = getattr(model, "original", model).to(setting.device)  # of an exported graph: what it was made of
-    workload = DetectorWorkload(model, pictures[:1], torch.device(setting.device))
+    workload = DetectorWorkload(model, images[:1], torch.device(setting.device))
     batch = workload.load(0)
     return {
         "parameters": complexity.parameters(model),
@@ -113,7 +113,7 @@ def size(model: nn.Module, pictures: Sequence[Picture], setting: Setting) -> dic
 
 
 def describe(
-    protocol: protocols.Protocol, setting: Setting, workload: DetectorWorkload, source: Mapping[str, Any]
+    protocol: protocols.Protocol, setting: BenchmarkConfig, workload: DetectorWorkload, source: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Everything that was chosen, as a record's parameters."""
     return {
@@ -133,9 +133,9 @@ def resolution(workload: DetectorWorkload) -> dict[str, int]:
     return dict(Counter(f"{height}x{width}" for height, width in shapes))
 
 
-def effects(model: nn.Module, pictures: Sequence[Picture], setting: Setting) -> dict[str, dict[str, Any]]:
-    """Of each option alone, and of all together: speed and detections against the plain network, on a few pictures."""
-    chosen = pictures[: EFFECT_BATCHES * setting.batch]
+def effects(model: nn.Module, images: Sequence[ImageSource], setting: BenchmarkConfig) -> dict[str, dict[str, Any]]:
+    """Of each option alone, and of all together: speed and detections against the plain network, on a few images."""
+    chosen = images[: EFFECT_BATCHES * setting.batch]
     plain = workload_of(model, chosen, setting)
     return {
         name: effect(plain, workload_of(model, chosen, setting, options))
@@ -152,5 +152,5 @@ def effect(plain: DetectorWorkload, fast: DetectorWorkload) -> dict[str, Any]:
 
 
 def detect(workload: DetectorWorkload) -> list[Any]:
-    """Detections of all pictures of a workload."""
+    """Detections of all images of a workload."""
     return [found for i in range(len(workload)) for found in workload.compute(workload.load(i))]

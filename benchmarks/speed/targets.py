@@ -19,7 +19,7 @@ EMBEDDED = ("yolox_tiny_8x8_300e_coco", "faster_rcnn_r50_fpn_1x_coco")
 
 
 @dataclass(frozen=True)
-class Subject:
+class Target:
     """A network to measure. load() may take long and may fail. weights: "published", "random" or a file's name.
 
     facts: fields of its records. parameters: further parameters of its records.
@@ -32,7 +32,7 @@ class Subject:
     parameters: dict[str, Any] = field(default_factory=dict)
 
 
-def choose(names: Sequence[str], checkpoint: str | Path | None = None, random_weights: bool = False) -> list[Subject]:
+def choose(names: Sequence[str], checkpoint: str | Path | None = None, random_weights: bool = False) -> list[Target]:
     """The networks that a command line asks for. Raises UnknownModel for a name that is nowhere."""
     if checkpoint is not None:
         return [of_file(Path(checkpoint), names[0] if names else None)]
@@ -43,7 +43,7 @@ def choose(names: Sequence[str], checkpoint: str | Path | None = None, random_we
     return [randomly(name) if random_weights else by_name(name) for name in names]
 
 
-def by_name(name: str) -> Subject:
+def by_name(name: str) -> Target:
     """A model with its published weights; an architecture that is no model, or has no weights, with random ones.
 
     The name of an existing file with a checkpoint's suffix is a checkpoint of the user's own.
@@ -61,11 +61,11 @@ def by_name(name: str) -> Subject:
     if entry.checkpoint is None:
         return randomly(entry.name)
     facts = {"checkpoint": entry.checkpoint.sha256, "manifest": version(entry.name)}
-    return Subject(entry.name, "published", lambda: zoo.load(entry.name), facts)
+    return Target(entry.name, "published", lambda: zoo.load(entry.name), facts)
 
 
-def randomly(name: str) -> Subject:
-    """A freshly initialised network, the same at every call."""
+def randomly(name: str) -> Target:
+    """A freshly initialized network, the same at every call."""
     from zoo.manifest.api import version
 
     def load() -> Detector:
@@ -74,15 +74,15 @@ def randomly(name: str) -> Subject:
         torch.manual_seed(0)
         return zoo.build(name)
 
-    return Subject(name, "random", load, {"manifest": version(name)})
+    return Target(name, "random", load, {"manifest": version(name)})
 
 
-def of_file(path: Path, name: str | None) -> Subject:
+def of_file(path: Path, name: str | None) -> Target:
     """A checkpoint of the user's own."""
     from hashlib import sha256
 
     digest = sha256(path.read_bytes()).hexdigest() if path.is_file() else None
-    return Subject(name or path.stem, path.name, lambda: zoo.load_file(path, name), {"checkpoint": digest})
+    return Target(name or path.stem, path.name, lambda: zoo.load_file(path, name), {"checkpoint": digest})
 
 
 def cached() -> list[str]:

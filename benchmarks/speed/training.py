@@ -26,11 +26,11 @@ from benchmarks.system.timing import summary
 from zoo.errors import UsageError
 from zoo.manifest import api
 from zoo.training import distributed, initial_weights, recipe
-from zoo.training.augmentation.annotated_image import Annotated
+from zoo.training.augmentation.annotated_image import AnnotatedImage
 from zoo.training.coco_folder import CocoFolder, find
 from zoo.training.dataset import TrainingSet
-from zoo.training.distributed import Place
-from zoo.training.trainer import Plan, Run, Step, needs_masks
+from zoo.training.distributed import Rank
+from zoo.training.trainer import Run, Step, TrainConfig, needs_masks
 
 
 @dataclass(frozen=True)
@@ -55,8 +55,8 @@ PROTOCOLS = {
 
 
 @dataclass(frozen=True)
-class Setting:
-    """How to measure. data: a folder in COCO's layout, None for generated pictures. batch: per process.
+class TrainingConfig:
+    """How to measure. data: a folder in COCO's layout, None for generated images. batch: per process.
 
     overrides: `iterations`, `skipped` or `prepared`, where they should not be the protocol's. weights: `random`, or
     `published` for those of the zoo.
@@ -74,7 +74,7 @@ class Setting:
 
 
 class Generated:
-    """Pictures of COCO's most frequent sizes with seven objects each, in place of a folder.
+    """Images of COCO's most frequent sizes with seven objects each, in place of a folder.
 
     classes: names; masks: whether objects have them.
     """
@@ -86,7 +86,7 @@ class Generated:
     def __len__(self) -> int:
         return len(self.sizes)
 
-    def __getitem__(self, index: int) -> Annotated:
+    def __getitem__(self, index: int) -> AnnotatedImage:
         """Always the same for an index."""
         random, (height, width) = np.random.RandomState(index), self.sizes[index]
         corner = random.uniform(0, 0.6, (7, 2)) * (width, height)
@@ -95,7 +95,7 @@ class Generated:
         labels = random.randint(0, len(self.classes), 7).astype(np.int64)
         masks = np.stack([filled(box, height, width) for box in boxes]) if self.masks else None
         image = images.draw(random, height, width)
-        return Annotated(image, boxes, labels, masks, np.zeros((0, 4), np.float32)).clipped()
+        return AnnotatedImage(image, boxes, labels, masks, np.zeros((0, 4), np.float32)).clipped()
 
 
 def filled(box: np.ndarray, height: int, width: int) -> np.ndarray:
@@ -119,12 +119,12 @@ class Prepared(Run):
         return cycle(self.made)  # type: ignore[return-value]
 
 
-def measure(name: str, setting: Setting | None = None) -> Record | None:
+def measure(name: str, setting: TrainingConfig | None = None) -> Record | None:
     """Train `name` for as long as the protocol says. Returns the record, on the first process only.
 
     Raises UnknownModel, NotTrainable, DataError, Diverged, UsageError.
     """
-    setting = setting or Setting()
+    setting = setting or TrainingConfig()
     protocol = chosen(setting)
     place = distributed.join(setting.device)
     try:
@@ -149,7 +149,7 @@ def measure(name: str, setting: Setting | None = None) -> Record | None:
         distributed.leave()
 
 
-def chosen(setting: Setting) -> Protocol:
+def chosen(setting: TrainingConfig) -> Protocol:
     """The protocol with the setting's changes. Raises UsageError."""
     if setting.protocol not in PROTOCOLS:
         raise UsageError(f"no training protocol '{setting.protocol}': there are {', '.join(PROTOCOLS)}.")
@@ -163,17 +163,17 @@ def chosen(setting: Setting) -> Protocol:
     return protocol
 
 
-def make_run(name: str, setting: Setting, protocol: Protocol, place: Place) -> Run:
+def make_run(name: str, setting: TrainingConfig, protocol: Protocol, place: Rank) -> Run:
     """A training of the network with its own recipe, ready for its first step."""
     description, entry = api.architecture(name), api.representative(name)
     known, masks = api.dataset(entry.dataset).classes, needs_masks(description)
     folder: Any = Generated(known, masks) if setting.data is None else CocoFolder(*find(setting.data), masks=masks)
     settings = recipe.default(description, entry.training)
     data = TrainingSet(folder, api.preprocessing(name), settings.augmentation, 0, settings.epochs)
-    plan = Plan(
+    plan = TrainConfig(
         name=name,
         annotations=Path(),
-        pictures=Path(),
+        images=Path(),
         out=Path(),
         start=setting.weights,
         batch=setting.batch,
@@ -186,24 +186,24 @@ def make_run(name: str, setting: Setting, protocol: Protocol, place: Place) -> R
     if isinstance(run, Prepared):
         run.batches_made = protocol.prepared
     if setting.weights != "random":
-        run.initialise(description)
+        run.initialize(description)
     run.prepare()
     return run
 
 
 def endless(run: Run) -> Iterator[Step]:
-    """Steps without end: a small data set is gone through as often as needed."""
+    """Steps without end: a small dataset is gone through as often as needed."""
     run.total = 2**60
     return run.steps()
 
 
 def numbers(steps: Sequence[Step], run: Run) -> dict[str, Any]:
-    """Seconds per iteration, pictures per second over all processes, and where the time went."""
+    """Seconds per iteration, images per second over all processes, and where the time went."""
     seconds, waited = [step.seconds for step in steps], [step.data_seconds for step in steps]
-    pictures_at_once = run.plan.batch * run.plan.accumulate * run.place.world
+    images_at_once = run.plan.batch * run.plan.accumulate * run.place.world
     return {
         "iteration_s": fmean(seconds),
-        "images_per_second": pictures_at_once / fmean(seconds),
+        "images_per_second": images_at_once / fmean(seconds),
         "data_s": fmean(waited),
         "compute_s": fmean(seconds) - fmean(waited),
         **summary(seconds, "iteration_ms"),
@@ -226,7 +226,7 @@ def samples(steps: Sequence[Step]) -> dict[str, list[float]]:
     return times | curves
 
 
-def describe(protocol: Protocol, setting: Setting, run: Run) -> dict[str, Any]:
+def describe(protocol: Protocol, setting: TrainingConfig, run: Run) -> dict[str, Any]:
     """Everything that was chosen."""
     defined = PROTOCOLS[protocol.name]
     values = {key: getattr(protocol, key) for key in ("iterations", "skipped", "prepared")}
@@ -240,7 +240,7 @@ def describe(protocol: Protocol, setting: Setting, run: Run) -> dict[str, Any]:
         "precision": setting.precision,
         "workers": setting.workers,
         "weights": setting.weights,
-        "pictures": f"{len(run.data)} generated" if setting.data is None else f"{len(run.data)} from {setting.data}",
+        "images": f"{len(run.data)} generated" if setting.data is None else f"{len(run.data)} from {setting.data}",
         "optimizer": run.recipe.optimizer,
         "learning_rate": run.recipe.learning_rate,
     }

@@ -1,4 +1,4 @@
-"""A detector and its pictures, cut into the stages that a protocol times or leaves out."""
+"""A detector and its images, cut into the stages that a protocol times or leaves out."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from torch import Tensor
 from zoo.coco_format.results import encode_masks
 from zoo.structures import Detections, Sample
 
-Picture = str | Path | np.ndarray
+ImageSource = str | Path | np.ndarray
 
 
 class Workload(Protocol):
@@ -28,7 +28,7 @@ class Workload(Protocol):
         ...
 
     def load(self, index: int) -> Any:
-        """Decode, resize, normalise and pad batch `index`, on the CPU."""
+        """Decode, resize, normalize and pad batch `index`, on the CPU."""
         ...
 
     def compute(self, batch: Any) -> Any:
@@ -42,7 +42,7 @@ class Workload(Protocol):
 
 @dataclass
 class Batch:
-    """images: (N, 3, H, W) float32 on the CPU. samples: what the pictures were."""
+    """images: (N, 3, H, W) float32 on the CPU. samples: what the images were."""
 
     images: Tensor
     samples: list[Sample]
@@ -50,26 +50,26 @@ class Batch:
 
 @dataclass
 class DetectorWorkload:
-    """A network of the zoo on pictures (files, or BGR uint8 arrays of (H, W, 3)).
+    """A network of the zoo on images (files, or BGR uint8 arrays of (H, W, 3)).
 
-    model: has `preprocess(picture) -> Sample` and `predict(images, frames) -> list[Detections]`, on `device` already.
+    model: has `preprocess(image) -> Sample` and `predict(images, geometries) -> list[Detections]`, on `device` already.
     precision: torch.bfloat16 or torch.float16 run under autocast, None in float32.
     """
 
     model: Any
-    pictures: Sequence[Picture]
+    images: Sequence[ImageSource]
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     batch: int = 1
     precision: torch.dtype | None = None
     channels_last: bool = False
 
     def __len__(self) -> int:
-        return -(-len(self.pictures) // self.batch)
+        return -(-len(self.images) // self.batch)
 
     def load(self, index: int) -> Batch:
-        """Preprocess the pictures of batch `index` and pad them to a common shape."""
-        pictures = self.pictures[index * self.batch : (index + 1) * self.batch]
-        samples = [self.model.preprocess(picture) for picture in pictures]
+        """Preprocess the images of batch `index` and pad them to a common shape."""
+        images = self.images[index * self.batch : (index + 1) * self.batch]
+        samples = [self.model.preprocess(image) for image in images]
         return Batch(collate([sample.image for sample in samples]), samples)
 
     def compute(self, batch: Batch) -> list[Detections]:
@@ -77,7 +77,7 @@ class DetectorWorkload:
         layout = torch.channels_last if self.channels_last else torch.contiguous_format
         with torch.inference_mode(), self.autocast():
             images = batch.images.to(self.device, memory_format=layout, non_blocking=True)
-            found = self.model.predict(images, [sample.frame for sample in batch.samples])
+            found = self.model.predict(images, [sample.geometry for sample in batch.samples])
             return [detections.to("cpu") for detections in found]
 
     def evaluate(self, results: list[Detections]) -> list[dict[str, Any]]:

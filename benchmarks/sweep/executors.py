@@ -9,7 +9,7 @@ from typing import Any
 
 from benchmarks.results.record import Record, failed
 from benchmarks.sweep import job as one
-from benchmarks.sweep.job import Limits, Row
+from benchmarks.sweep.job import Job, Limits
 from benchmarks.sweep.sweep import Executor, Runner, Steps
 from zoo.errors import UsageError, ZooError
 
@@ -26,7 +26,7 @@ def ray(
     """
     engine = extra("ray")
 
-    def execute(rows: Sequence[Row], limits: Limits) -> Steps:
+    def execute(rows: Sequence[Job], limits: Limits) -> Steps:
         connect(engine, address)
         require(engine, gpus, cpus)
         task = engine.remote(num_gpus=gpus, num_cpus=cpus, max_retries=retries)(runner)
@@ -60,7 +60,7 @@ def require(engine: Any, gpus: float, cpus: float) -> None:
         raise UsageError(f"no node of the Ray cluster has {gpus:g} GPUs and {cpus:g} processors for a row.")
 
 
-def result(engine: Any, reference: Any, row: Row) -> Record:
+def result(engine: Any, reference: Any, row: Job) -> Record:
     """A row's record from the cluster; one that the cluster lost is failed."""
     try:
         return engine.get(reference)
@@ -78,7 +78,7 @@ def slurm(
     """
     submitit = extra("submitit")
 
-    def execute(rows: Sequence[Row], limits: Limits) -> Steps:
+    def execute(rows: Sequence[Job], limits: Limits) -> Steps:
         executor = submitit.AutoExecutor(folder=str(folder))
         options: dict[str, Any] = {"timeout_min": int(limits.seconds // 60) + 5, "cpus_per_task": cpus}
         if gpus:
@@ -94,7 +94,7 @@ def slurm(
     return execute
 
 
-def job_result(submitit: Any, job: Any, row: Row) -> Record:
+def job_result(submitit: Any, job: Any, row: Job) -> Record:
     """A job's record; one that Slurm lost is failed."""
     try:
         return job.result()

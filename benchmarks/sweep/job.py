@@ -28,7 +28,7 @@ PR_SET_PDEATHSIG = 1
 
 
 @dataclass(frozen=True)
-class Row:
+class Job:
     """What to run: `bench KIND MODEL OPTIONS`. sweep: which sweep it belongs to."""
 
     sweep: str
@@ -45,7 +45,7 @@ class Limits:
     memory_mib: float | None = None
 
 
-def guarded(row: Row, limits: Limits, stop: threading.Event | None = None) -> Record:
+def guarded(row: Job, limits: Limits, stop: threading.Event | None = None) -> Record:
     """As `run`, whatever happens: an error outside the row's own process (a full disk, say) costs this row."""
     try:
         return run(row, limits, stop)
@@ -53,7 +53,7 @@ def guarded(row: Row, limits: Limits, stop: threading.Event | None = None) -> Re
         return mark(failed(row.model, row.kind, error), row)
 
 
-def run(row: Row, limits: Limits, stop: threading.Event | None = None) -> Record:
+def run(row: Job, limits: Limits, stop: threading.Event | None = None) -> Record:
     """The row's record; a crash, a hang or too much memory is a failed one that says so.
 
     stop: ends the row early when it is set. A timed row waits until its device is free.
@@ -69,18 +69,18 @@ def run(row: Row, limits: Limits, stop: threading.Event | None = None) -> Record
     return mark(failed(row.model, row.kind, reason if not tail or tail in reason else f"{reason}; {tail}"), row)
 
 
-def mark(record: Record, row: Row) -> Record:
+def mark(record: Record, row: Job) -> Record:
     """The record with what the sweep needs to find it again."""
     return replace(record, parameters={**record.parameters, "sweep": row.sweep, "row": row.model})
 
 
-def command(row: Row, store: Path) -> list[str]:
+def command(row: Job, store: Path) -> list[str]:
     """What is executed."""
     return [sys.executable, "-m", "benchmarks", row.kind, row.model, *row.options, "--results", str(store)]
 
 
 @contextmanager
-def turn(row: Row, stop: threading.Event | None = None) -> Iterator[None]:
+def turn(row: Job, stop: threading.Event | None = None) -> Iterator[None]:
     """A timed row's time alone on its device: no other one of this user, in whichever sweep, runs there meanwhile."""
     if row.kind not in TIMED:
         yield
@@ -95,7 +95,7 @@ def turn(row: Row, stop: threading.Event | None = None) -> Iterator[None]:
         yield
 
 
-def device_of(row: Row) -> str:
+def device_of(row: Job) -> str:
     """The device that a row's options name."""
     given = [after for before, after in zip(row.options, row.options[1:]) if before == "--device"]
     return given[-1] if given else "cpu"

@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from benchmarks.results.record import Record
-from benchmarks.sweep.job import Row
+from benchmarks.sweep.job import Job
 from benchmarks.sweep.sweep import counts
 
 SHOWN = 8  # rows that have ended and are still shown
@@ -39,7 +39,7 @@ class View:
         with Live(get_renderable=self.table, console=self.console, refresh_per_second=2, transient=True):
             yield
 
-    def step(self, row: Row, record: Record | None) -> None:
+    def step(self, row: Job, record: Record | None) -> None:
         """A row has begun (None) or ended."""
         if record is None:
             self.running[row.model] = time.monotonic()

@@ -7,7 +7,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.sweep.job import Row
+from benchmarks.sweep.job import Job
 from zoo.errors import ZooError
 from zoo.manifest import api
 
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
     from benchmarks.datasets.catalog import Spec
 
 
-def options(row: Row) -> argparse.Namespace:
+def options(row: Job) -> argparse.Namespace:
     """The row's options as its benchmark understands them; argparse ends the program for one that it does not know."""
     parser = argparse.ArgumentParser(prog=f"bench {row.kind}")
     import_module(f"benchmarks.cli.commands.{row.kind}").configure(parser)
     return parser.parse_args([row.model, *row.options])
 
 
-def reason(row: Row, here: bool = True) -> str | None:
+def reason(row: Job, here: bool = True) -> str | None:
     """Why a row cannot give a measurement; None where it can be tried. here: whether it runs on this machine."""
     if row.kind == "parity":
         return without_reference(row.model)
@@ -31,7 +31,7 @@ def reason(row: Row, here: bool = True) -> str | None:
     return without_data(row) if here and row.kind == "accuracy" else None
 
 
-def needs_weights(row: Row) -> bool:
+def needs_weights(row: Job) -> bool:
     """Whether the row measures published weights."""
     if row.kind == "parity":
         return False
@@ -50,8 +50,8 @@ def without_reference(model: str) -> str | None:
     return None
 
 
-def without_data(row: Row) -> str | None:
-    """The first file or folder of the data set's layout that is not there."""
+def without_data(row: Job) -> str | None:
+    """The first file or folder of the dataset's layout that is not there."""
     from benchmarks.datasets.catalog import spec
 
     given = options(row)

@@ -21,39 +21,39 @@ from benchmarks.results.record import Record, ResultsError, skipped
 from benchmarks.results.store import Store
 from benchmarks.sweep import job as one
 from benchmarks.sweep import skip_reasons
-from benchmarks.sweep.job import TIMED, Limits, Row
+from benchmarks.sweep.job import TIMED, Job, Limits
 from zoo.errors import UsageError, ZooError
 
 # How many models ahead of the running ones are fetched.
 AHEAD = 2
 
-Runner = Callable[[Row, Limits], Record]
+Runner = Callable[[Job, Limits], Record]
 # A row with its record when it ends, and with None when it begins, where that is known.
-Steps = Iterator[tuple[Row, Record | None]]
-Executor = Callable[[Sequence[Row], Limits], Steps]
+Steps = Iterator[tuple[Job, Record | None]]
+Executor = Callable[[Sequence[Job], Limits], Steps]
 
 
 @dataclass(frozen=True)
 class Progress:
     """Where a sweep stands: rows by how they ended, and those to come."""
 
-    rows: Sequence[Row]
+    rows: Sequence[Job]
     done: Mapping[str, Record]
 
-    def pending(self, retry_failed: bool) -> list[Row]:
+    def pending(self, retry_failed: bool) -> list[Job]:
         """Rows without a record and rows that were skipped; with `retry_failed` also those that failed."""
         again = ("skipped", "failed") if retry_failed else ("skipped",)
         return [row for row in self.rows if row.model not in self.done or self.done[row.model].status in again]
 
 
-def plan(kind: str, models: Sequence[str], options: Sequence[str]) -> list[Row]:
+def plan(kind: str, models: Sequence[str], options: Sequence[str]) -> list[Job]:
     """The rows of a sweep. Its name is a digest of what is swept, so that the same command finds its records."""
     words = json.dumps([kind, list(options)])
     name = f"{kind}-{sha256(words.encode()).hexdigest()[:12]}"
-    return [Row(name, kind, model, tuple(options)) for model in models]
+    return [Job(name, kind, model, tuple(options)) for model in models]
 
 
-def progress(rows: Sequence[Row], store: Store) -> Progress:
+def progress(rows: Sequence[Job], store: Store) -> Progress:
     """What of a sweep is in the store."""
     if not rows:
         return Progress(rows, {})
@@ -65,12 +65,12 @@ def progress(rows: Sequence[Row], store: Store) -> Progress:
 
 
 def run(
-    rows: Sequence[Row],
+    rows: Sequence[Job],
     store: Store,
     executor: Executor,
     limits: Limits,
     retry_failed: bool = False,
-    skip: Callable[[Row], str | None] = lambda row: None,
+    skip: Callable[[Job], str | None] = lambda row: None,
 ) -> Steps:
     """Run what is missing; each record is in the store before it is yielded.
 
@@ -79,7 +79,7 @@ def run(
     """
     found = progress(rows, store)
     store.extend([])  # a store that cannot be written is noticed before the work
-    runnable: list[Row] = []
+    runnable: list[Job] = []
     for row in found.pending(retry_failed):
         why = skip(row)
         if why is None:
@@ -112,7 +112,7 @@ def save(store: Store, records: list[Record]) -> list[Record]:
 def local(jobs: int = 1, fetch: bool = True, runner: Runner | None = None) -> Executor:
     """Rows in processes of this machine, `jobs` at a time. Raises UsageError for timed rows side by side."""
 
-    def execute(rows: Sequence[Row], limits: Limits) -> Steps:
+    def execute(rows: Sequence[Job], limits: Limits) -> Steps:
         if jobs > 1 and rows and rows[0].kind in TIMED:
             raise UsageError(f"--jobs {jobs}: two timed runs on one device disturb each other; {rows[0].kind} takes 1.")
         stop = threading.Event()
@@ -126,10 +126,10 @@ def local(jobs: int = 1, fetch: bool = True, runner: Runner | None = None) -> Ex
     return execute
 
 
-def pooled(rows: Sequence[Row], limits: Limits, jobs: int, ahead: queue.SimpleQueue[Any], runner: Runner) -> Steps:
+def pooled(rows: Sequence[Job], limits: Limits, jobs: int, ahead: queue.SimpleQueue[Any], runner: Runner) -> Steps:
     """Rows as they begin and end. While some run, the files of the next ones are fetched."""
     workers = ThreadPoolExecutor(jobs)
-    waiting, running = list(rows), dict[Future[Record], Row]()
+    waiting, running = list(rows), dict[Future[Record], Job]()
     for row in waiting[:AHEAD]:
         ahead.put(row.model)
     try:
@@ -147,7 +147,7 @@ def pooled(rows: Sequence[Row], limits: Limits, jobs: int, ahead: queue.SimpleQu
         workers.shutdown(wait=False, cancel_futures=True)
 
 
-def prefetcher(rows: Sequence[Row]) -> queue.SimpleQueue[Any]:
+def prefetcher(rows: Sequence[Job]) -> queue.SimpleQueue[Any]:
     """Names that are put in are fetched, one after the other; None is the end.
 
     In a thread that does not keep the program from ending: what it has got of a file is there the next time.

@@ -1,7 +1,7 @@
 """A fixed piece of work that tells how fast this machine is at the moment.
 
-It is timed between the calls of a detector. The ratio of the two times stays the same when clocks fall or a neighbour
-takes half of the processor, and changes when the detector does. So it must suffer from neighbours as much as detectors
+It is timed between the calls of a detector. The ratio of the two times stays the same when clocks fall or a neighbor
+takes half of the processor, and changes when the detector does. So it must suffer from neighbors as much as detectors
 do, and they suffer from cold caches: it is a network of many different layers, called as modules, and NMS. (A few
 convolutions in a loop stay in the cache: beside four busy processes on two cores they became 1.07 times as slow, this
 1.10 times, RetinaNet R50 1.11 times.)
@@ -20,7 +20,7 @@ ROUNDS, SIZE, BOXES = 3, (128, 160), 300
 
 
 class Calibration:
-    """The layers of torchvision's MobileNetV3 (Howard et al., 2019) on one small picture, and NMS of fixed boxes.
+    """The layers of torchvision's MobileNetV3 (Howard et al., 2019) on one small image, and NMS of fixed boxes.
 
     A workload of one batch (see `benchmarks.workload.Workload`); some 10 milliseconds on a core of 2026.
     """

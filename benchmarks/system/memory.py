@@ -83,7 +83,7 @@ def resident_mib() -> float:
 class Trimmer:
     """Gives freed memory back to the system, at most every so many seconds, where glibc is the C library.
 
-    Pictures of different sizes leave holes of many megabytes in its heap, which it keeps.
+    Images of different sizes leave holes of many megabytes in its heap, which it keeps.
     """
 
     def __init__(self, seconds: float = 10.0) -> None:

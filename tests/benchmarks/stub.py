@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from zoo.structures import Detections, Frame, Sample
+from zoo.structures import Detections, ImageGeometry, Sample
 
 
 class Backbone(nn.Module):
@@ -45,15 +45,15 @@ class StubDetector(nn.Module):
         self.calls = 0
         self.eval()
 
-    def preprocess(self, picture: np.ndarray) -> Sample:
-        height, width = picture.shape[:2]
-        image = torch.from_numpy(picture.transpose(2, 0, 1).astype(np.float32) / 255)
+    def preprocess(self, source: np.ndarray) -> Sample:
+        height, width = source.shape[:2]
+        image = torch.from_numpy(source.transpose(2, 0, 1).astype(np.float32) / 255)
         return Sample(image, (height, width), (1.0, 1.0), (height, width))
 
-    def predict(self, images: Tensor, frames: Sequence[Frame], *args: Any) -> list[Detections]:
+    def predict(self, images: Tensor, geometries: Sequence[ImageGeometry], *args: Any) -> list[Detections]:
         self.calls += 1
         maps = self.bbox_head(self.backbone(images)).flatten(2).transpose(1, 2)
-        return [self.decode(cells).to_output(frame) for cells, frame in zip(maps, frames)]
+        return [self.decode(cells).to_output(geometry) for cells, geometry in zip(maps, geometries)]
 
     def decode(self, cells: Tensor) -> Detections:
         scores, order = cells[:, 4].sigmoid().topk(10)

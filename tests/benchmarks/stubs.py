@@ -1,4 +1,4 @@
-"""A detector without a network: it finds rectangles by their colour, so everything around a network can be tested."""
+"""A detector without a network: it finds rectangles by their color, so everything around a network can be tested."""
 
 from __future__ import annotations
 
@@ -13,43 +13,43 @@ from torch import Tensor, nn
 
 from zoo.models.detectors.base import Detector
 from zoo.preprocessing.preprocess import read_image
-from zoo.structures import Detections, Frame, Sample
+from zoo.structures import Detections, ImageGeometry, Sample
 
-COLOURS = ((230, 30, 30), (30, 200, 30), (40, 40, 230))  # as tests/data/scenes.py paints the classes
+COLORS = ((230, 30, 30), (30, 200, 30), (40, 40, 230))  # as tests/data/scenes.py paints the classes
 
 
-class ColourDetector(Detector):
-    """Boxes, masks and scores of the rectangles in `COLOURS`; pictures come in at double size."""
+class ColorDetector(Detector):
+    """Boxes, masks and scores of the rectangles in `COLORS`; images come in at double size."""
 
     classes = ("person", "bicycle", "car")
 
     def __init__(self) -> None:
         nn.Module.__init__(self)  # there is no backbone
 
-    def preprocess(self, picture: Path | np.ndarray) -> Sample:
+    def preprocess(self, source: Path | np.ndarray) -> Sample:
         """RGB, twice as large."""
-        image = read_image(picture)
+        image = read_image(source)
         height, width = image.shape[:2]
         large = cv2.resize(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), (2 * width, 2 * height))
         tensor = torch.from_numpy(large.transpose(2, 0, 1).astype(np.float32))
         return Sample(tensor, (2 * height, 2 * width), (2.0, 2.0), (height, width))
 
-    def predict(self, images: Tensor, frames: Sequence[Frame], *args: Any) -> list[Detections]:
+    def predict(self, images: Tensor, geometries: Sequence[ImageGeometry], *args: Any) -> list[Detections]:
         """Detections in the frames' output coordinates."""
-        return [self.find(image, frame) for image, frame in zip(images, frames)]
+        return [self.find(image, geometry) for image, geometry in zip(images, geometries)]
 
-    def find(self, image: Tensor, frame: Frame) -> Detections:
-        """The rectangles of one picture (3, H, W)."""
+    def find(self, image: Tensor, geometry: ImageGeometry) -> Detections:
+        """The rectangles of one image (3, H, W)."""
         rows = []
-        for label, colour in enumerate(COLOURS):
-            near = ((image - torch.tensor(colour, dtype=torch.float32)[:, None, None]).abs() < 40).all(0)
+        for label, color in enumerate(COLORS):
+            near = ((image - torch.tensor(color, dtype=torch.float32)[:, None, None]).abs() < 40).all(0)
             count, _, stats, _ = cv2.connectedComponentsWithStats(near.numpy().astype(np.uint8))
             rows += [(label, *stats[i]) for i in range(1, count) if stats[i][4] > 50]
         rows.sort(key=lambda row: -row[5])
         found = torch.tensor(rows, dtype=torch.float32).reshape(-1, 6)
         boxes = torch.cat([found[:, 1:3], found[:, 1:3] + found[:, 3:5]], 1)
-        boxes = frame.to_output(boxes)
-        return Detections(boxes, found[:, 5] / 1e5, found[:, 0].long(), fill(boxes, frame.output_size))
+        boxes = geometry.to_output(boxes)
+        return Detections(boxes, found[:, 5] / 1e5, found[:, 0].long(), fill(boxes, geometry.output_size))
 
 
 def fill(boxes: Tensor, size: tuple[int, int]) -> Tensor:

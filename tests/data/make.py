@@ -1,4 +1,4 @@
-"""Write the tiny data sets beside this file: `python tests/data/make.py`. One function per native layout."""
+"""Write the tiny datasets beside this file: `python tests/data/make.py`. One function per native layout."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ HERE = Path(__file__).parent
 
 
 def save(scene: Scene, path: Path) -> None:
-    """The picture as a file."""
+    """The image as a file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(paint(scene)).save(path, quality=95, subsampling=0)
 
@@ -37,9 +37,9 @@ def coco(
     listed_in: str = "",
     names: tuple[str, ...] = ("person", "bicycle", "car"),
 ) -> None:
-    """annotations/FILE and the pictures in `folder`; category ids and image ids have gaps, as COCO's have.
+    """annotations/FILE and the images in `folder`; category ids and image ids have gaps, as COCO's have.
 
-    listed_in: what stands before a picture's name in the file.
+    listed_in: what stands before an image's name in the file.
     """
     images, annotations = [], []
     for number, scene in enumerate(SCENES):
@@ -74,9 +74,9 @@ def keypoints(root: Path) -> None:
 
 
 def lvis(root: Path, version: str) -> None:
-    """annotations/lvis_VERSION_val.json; classes are looked for in some pictures.
+    """annotations/lvis_VERSION_val.json; classes are looked for in some images.
 
-    v1 has addresses of pictures in val2017/ and train2017/, v0.5 has COCO 2014's names of pictures in val2017/.
+    v1 has addresses of images in val2017/ and train2017/, v0.5 has COCO 2014's names of images in val2017/.
     """
     images, annotations = [], []
     for number, scene in enumerate(SCENES):
@@ -219,7 +219,7 @@ def open_images_challenge(root: Path) -> None:
 
 
 def shares(box: tuple[int, int, int, int], size: tuple[int, int]) -> tuple[float, ...]:
-    """x1, y1, x2, y2 as shares of the picture's size."""
+    """x1, y1, x2, y2 as shares of the image's size."""
     (x, y, w, h), (width, height) = box, size
     return tuple(round(v, 6) for v in (x / width, y / height, (x + w) / width, (y + h) / height))
 

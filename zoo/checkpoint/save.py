@@ -9,24 +9,12 @@ from pathlib import Path
 from threading import get_ident
 from typing import TYPE_CHECKING
 
-from zoo.checkpoint.read import Checkpoint, read
+from zoo.checkpoint.checkpoint import FORMAT, META, NAMES, Checkpoint
 from zoo.checkpoint.state_dict import to_json
-from zoo.errors import CorruptCheckpoint, UsageError
+from zoo.errors import CorruptCheckpoint
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-META, FORMAT, NAMES = "zoo.meta", "zoo.format", "zoo.names"
-"""Keys of the text metadata: the checkpoint's metadata as JSON, the format it came in, the order of its names."""
-
-
-def convert(source: str | Path, target: str | Path) -> Path:
-    """Write any readable checkpoint as safetensors. Raises what `read` raises; UsageError if `target` is `source`."""
-    target = Path(target)
-    if target.exists() and target.samefile(source):
-        raise UsageError(f"{target} would replace the file that it is made from.")
-    save(read(source), target)
-    return target
 
 
 def save(checkpoint: Checkpoint, target: Path) -> None:

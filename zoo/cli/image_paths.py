@@ -1,4 +1,4 @@
-"""Files, folders and patterns on a command line -> pictures."""
+"""Files, folders and patterns on a command line -> images."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}
 
 
 def find(given: str) -> list[Path]:
-    """The pictures that one argument means: a file, all pictures in a folder, or all files that match a pattern.
+    """The images that one argument means: a file, all images in a folder, or all files that match a pattern.
 
     Raises UnreadableImage where there is none.
     """
@@ -20,7 +20,7 @@ def find(given: str) -> list[Path]:
     if path.is_dir():
         found = sorted(p for p in path.iterdir() if p.suffix.lower() in SUFFIXES)
         if not found:
-            raise UnreadableImage(f"{given}: there are no pictures in this folder ({', '.join(sorted(SUFFIXES))})")
+            raise UnreadableImage(f"{given}: there are no images in this folder ({', '.join(sorted(SUFFIXES))})")
         return found
     if path.exists():
         return [path]
@@ -31,7 +31,7 @@ def find(given: str) -> list[Path]:
 
 
 def output_names(paths: Iterable[Path]) -> dict[Path, str]:
-    """A name for each picture's drawing: its own, with a number where another one has it; PNG for unusual formats."""
+    """A name for each image's drawing: its own, with a number where another one has it; PNG for unusual formats."""
     names: dict[Path, str] = {}
     taken: set[str] = set()
     for path in paths:

@@ -9,7 +9,7 @@ from zoo.cli import framework
 from zoo.cli.framework import Command
 
 COMMANDS: dict[str, Command] = {
-    "list": Command("zoo.cli.commands.list_models", "List models, networks, recipes, data sets, training logs."),
+    "list": Command("zoo.cli.commands.list_models", "List models, networks, recipes, datasets, training logs."),
     # Reads measurements, so it lives with the harness; imported, like all of them, only when used.
     "recommend": Command("benchmarks.cli.commands.recommend", "the Pareto-best models under constraints"),
     "show": Command("zoo.cli.commands.show", "Show everything about one model, network or recipe."),
@@ -22,7 +22,7 @@ COMMANDS: dict[str, Command] = {
     "mirrors": Command("zoo.cli.commands.mirrors", "List mirrors, and check what each still serves."),
     "inspect": Command("zoo.cli.commands.inspect", "Show what a checkpoint file holds, running nothing of it."),
     "convert": Command("zoo.cli.commands.convert", "Write a checkpoint as safetensors."),
-    "detect": Command("zoo.cli.commands.detect", "Run a model on pictures: boxes, drawings, COCO results."),
+    "detect": Command("zoo.cli.commands.detect", "Run a model on images: boxes, drawings, COCO results."),
     "train": Command("zoo.cli.commands.train", "Train or fine-tune a detector on a folder in COCO's format."),
     "completion": Command("zoo.cli.commands.completion", "Print a completion script for bash, zsh or fish."),
 }

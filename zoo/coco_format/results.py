@@ -72,9 +72,9 @@ def to_results(
     category_ids: Sequence[int] | None = None,
     mask_scores: NDArray[np.float32] | None = None,
 ) -> list[dict[str, Any]]:
-    """One picture's detections as COCO results, in the given order.
+    """One image's detections as COCO results, in the given order.
 
-    boxes: (K, 4) xyxy. category_ids: the data set's category for each label; by default the label itself, from 0.
+    boxes: (K, 4) xyxy. category_ids: the dataset's category for each label; by default the label itself, from 0.
     mask_scores: (K,) where masks have scores of their own; a further field `mask_score` of the rows.
     """
     corners = boxes.astype(np.float64)

@@ -1,6 +1,6 @@
 """Networks as ONNX graphs or as programs of torch.export, post-processing included, and graphs as detectors again.
 
-A graph takes one padded picture, `images` (1, 3, H, W), normalised, and the picture's height and width inside the
+A graph takes one padded image, `images` (1, 3, H, W), normalized, and the image's height and width inside the
 padding, `size` (2,). It gives `boxes` (K, 4) xyxy in input pixels, `scores` (K,), `labels` (K,) and, where the network
 has them, masks; `zoo.graphs` says which. Height and width are free. A program of torch.export is of free size wherever
 nothing in the network depends on the size of the example.
@@ -26,11 +26,11 @@ from zoo.errors import UsageError
 from zoo.export.graph_outputs import ExportError, Graph, kind_of
 from zoo.export.onnx_operators import OPSET, register_operators
 from zoo.models.detectors.base import Detector
-from zoo.structures import Detections, Frame, Sample
+from zoo.structures import Detections, ImageGeometry, Sample
 
 # Under this name an ONNX file says what it was made of.
 SOURCE = "detection-zoo.source"
-# Pictures are padded to multiples of this, or to none.
+# Images are padded to multiples of this, or to none.
 MULTIPLE = 32
 
 RECORDING_ERRORS = (
@@ -47,7 +47,7 @@ RECORDING_ERRORS = (
 def to_onnx(model: Detector, path: str | Path, sample: Sample, source: str = "") -> Path:
     """Write a network as an ONNX file; it appears only when it is whole.
 
-    sample: a preprocessed picture; the graph is for any other size too. source: the name or the checkpoint file that
+    sample: a preprocessed image; the graph is for any other size too. source: the name or the checkpoint file that
     the network was loaded by, kept in the file. Raises ExportError, and UsageError where ONNX is not installed.
     """
     onnx = extra("onnx")
@@ -98,7 +98,7 @@ def source_of(path: str | Path) -> str:
 def to_program(model: Detector, path: str | Path, sample: Sample) -> Path:
     """Write a network as a program of torch.export (`.pt2`); it appears only when it is whole.
 
-    sample: a preprocessed picture. The program is for any height and width if the network can be recorded so, else for
+    sample: a preprocessed image. The program is for any height and width if the network can be recorded so, else for
     multiples of 32, else for this size. Raises ExportError.
     """
     path = Path(path)
@@ -126,7 +126,7 @@ def whole(path: Path, suffix: str) -> Iterator[Path]:
 def reason(error: Exception) -> str:
     """What an exporter has to say, without its advice for programmers."""
     if "because it is not constant" in str(error):
-        return "it computes a size that ONNX must know beforehand from the size of the picture"
+        return "it computes a size that ONNX must know beforehand from the size of the image"
     return str(error).partition("\n")[0].partition(" Please feel free")[0].partition("  [Caused by")[0]
 
 
@@ -147,14 +147,14 @@ def recorded_freely(model: Detector, sample: Sample) -> torch.export.ExportedPro
 
 
 def try_larger(program: torch.export.ExportedProgram, sample: Sample) -> None:
-    """Run a program on a larger picture: some that promise any size have conditions that only show then."""
+    """Run a program on a larger image: some that promise any size have conditions that only show then."""
     larger = torch.nn.functional.pad(sample.image[None], (0, 2 * MULTIPLE, 0, MULTIPLE))
     with torch.inference_mode(), quiet():
         program.module()(larger, tuple(sample.size))
 
 
 def record(model: Detector, sample: Sample, free: Any) -> torch.export.ExportedProgram:
-    """What the network does to a picture. free: dimensions that are not those of the example."""
+    """What the network does to an image. free: dimensions that are not those of the example."""
     with torch.no_grad(), quiet():
         graph, example = Graph(model.eval()).eval(), (sample.image[None], tuple(sample.size))
         return torch.export.export(graph, example, dynamic_shapes=free, strict=False)
@@ -188,7 +188,7 @@ def unheard() -> Iterator[None]:
 
 
 class ExportedDetector(nn.Module):
-    """Base of graphs with the interface of a `Detector`: `preprocess`, `predict`, `detect`. One picture at a time.
+    """Base of graphs with the interface of a `Detector`: `preprocess`, `predict`, `detect`. One image at a time.
 
     original: the network it was made of, for its preprocessing, classes, parameters and operations. shape: of the
     input, None where it is free.
@@ -202,25 +202,25 @@ class ExportedDetector(nn.Module):
         self.kind = kind_of(original)
 
     def outputs(self, image: Tensor, size: tuple[int, int]) -> Sequence[Tensor]:
-        """What the graph gives for one padded picture (1, 3, H, W). size: (h, w) inside the padding."""
+        """What the graph gives for one padded image (1, 3, H, W). size: (h, w) inside the padding."""
         raise NotImplementedError
 
-    def predict(self, images: Tensor, frames: Sequence[Frame]) -> list[Detections]:
+    def predict(self, images: Tensor, geometries: Sequence[ImageGeometry]) -> list[Detections]:
         """Detections in the frames' output coordinates. images: (N, 3, H, W), run one by one."""
-        return [self.predict_one(image[None], frame) for image, frame in zip(images, frames)]
+        return [self.predict_one(image[None], geometry) for image, geometry in zip(images, geometries)]
 
-    def predict_one(self, image: Tensor, frame: Frame) -> Detections:
-        """One picture (1, 3, H, W). Raises UsageError for another input size than the graph's."""
+    def predict_one(self, image: Tensor, geometry: ImageGeometry) -> Detections:
+        """One image (1, 3, H, W). Raises UsageError for another input size than the graph's."""
         fixed = self.shape[2:]
         if None not in fixed and list(image.shape[2:]) != fixed:
             raise UsageError(f"this graph is for inputs of {fixed[0]} x {fixed[1]}, not {tuple(image.shape[2:])}")
-        outputs = self.outputs(image.cpu(), frame.size)
-        return self.kind.finish(self.original, outputs, frame, (image.shape[2], image.shape[3]))
+        outputs = self.outputs(image.cpu(), geometry.size)
+        return self.kind.finish(self.original, outputs, geometry, (image.shape[2], image.shape[3]))
 
     def detect(self, images: Sequence[Any], device: Any = None) -> list[Detections]:
         """Detections in original image coordinates. images: files, or BGR uint8 arrays (H, W, 3)."""
         samples = [self.preprocess(image) for image in images]  # type: ignore[misc]
-        return [self.predict_one(sample.image[None], sample.frame) for sample in samples]
+        return [self.predict_one(sample.image[None], sample.geometry) for sample in samples]
 
 
 class OnnxDetector(ExportedDetector):
@@ -239,7 +239,7 @@ class OnnxDetector(ExportedDetector):
         self.session = session
 
     def outputs(self, image: Tensor, size: tuple[int, int]) -> Sequence[Tensor]:
-        """What the graph gives for one padded picture (1, 3, H, W). size: (h, w) inside the padding."""
+        """What the graph gives for one padded image (1, 3, H, W). size: (h, w) inside the padding."""
         given = {"images": image.numpy(), "size": torch.tensor(size).numpy()}
         wanted = {entry.name: given[entry.name] for entry in self.session.get_inputs()}
         try:
@@ -262,7 +262,7 @@ class ProgramDetector(ExportedDetector):
         self.__dict__["program"] = program.module()  # not a submodule: its parameters are copies of the original's
 
     def outputs(self, image: Tensor, size: tuple[int, int]) -> Sequence[Tensor]:
-        """What the program gives for one padded picture (1, 3, H, W). size: (h, w) inside the padding."""
+        """What the program gives for one padded image (1, 3, H, W). size: (h, w) inside the padding."""
         with torch.inference_mode():
             found: Sequence[Tensor] = self.program(image, tuple(size))
             return found
@@ -274,7 +274,7 @@ class Difference:
 
     detections: of the network. matched: share of them that the graph has too (same label, and IoU at least 0.98 of
     the boxes). score, box: largest differences among the matched ones, boxes in pixels. mask: smallest IoU of two
-    matched masks, panoptic: smallest share of equal pixels in a picture; None where there are none.
+    matched masks, panoptic: smallest share of equal pixels in an image; None where there are none.
     """
 
     detections: int
@@ -286,12 +286,12 @@ class Difference:
 
 
 def difference(model: Detector, exported: ExportedDetector, samples: Sequence[Sample]) -> Difference:
-    """Compare a graph with its network on preprocessed pictures."""
+    """Compare a graph with its network on preprocessed images."""
     count, score, box, mask, panoptic = 0, [], [], [], []
     for sample in samples:
         with torch.inference_mode():
-            want = model.predict(sample.image[None], [sample.frame])[0]
-        have = exported.predict_one(sample.image[None], sample.frame)
+            want = model.predict(sample.image[None], [sample.geometry])[0]
+        have = exported.predict_one(sample.image[None], sample.geometry)
         count += len(want)
         if want.panoptic is not None and have.panoptic is not None:
             panoptic.append(float((want.panoptic == have.panoptic).float().mean()))

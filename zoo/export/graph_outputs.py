@@ -1,9 +1,9 @@
 """What an exported graph computes, and how its outputs become detections.
 
-A graph takes one padded picture and the picture's size inside the padding, and gives what the network finds in input
-pixels. Masks are left as the network makes them, since pictures differ in size: the probabilities inside each box of
+A graph takes one padded image and the image's size inside the padding, and gives what the network finds in input
+pixels. Masks are left as the network makes them, since images differ in size: the probabilities inside each box of
 Mask R-CNN and its relatives, those of the whole input of YOLACT and SOLO. MaskFormer's graph ends with its queries.
-`Kind.finish` makes the picture's masks and panoptic maps of them, with the functions that the network itself uses.
+`Kind.finish` makes the image's masks and panoptic maps of them, with the functions that the network itself uses.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from zoo.models.detectors.two_stage import RPN, FastRCNN, TwoStageDetector
 from zoo.models.detectors.yolact import YOLACT
 from zoo.models.layers.masks import paste_masks
 from zoo.models.roi_heads.mask_scoring import MaskScoringRoIHead
-from zoo.models.segmentation.solo_head import picture_masks
-from zoo.structures import Detections, Frame
+from zoo.models.segmentation.solo_head import image_masks
+from zoo.structures import Detections, ImageGeometry
 
 Size = tuple[int, int]
 
@@ -36,18 +36,18 @@ class ExportError(ZooError):
 class Kind(NamedTuple):
     """One kind of graph.
 
-    outputs: names. compute: from the network, the input (1, 3, H, W) and the picture's frame in it to these outputs.
-    finish: from the network, the outputs, the picture's frame and the input's (h, w) to detections in the frame's
+    outputs: names. compute: from the network, the input (1, 3, H, W) and the image's frame in it to these outputs.
+    finish: from the network, the outputs, the image's frame and the input's (h, w) to detections in the frame's
     output coordinates.
     """
 
     outputs: tuple[str, ...]
-    compute: Callable[[Any, Tensor, Sequence[Frame]], tuple[Tensor, ...]]
-    finish: Callable[[Any, Sequence[Tensor], Frame, Size], Detections]
+    compute: Callable[[Any, Tensor, Sequence[ImageGeometry]], tuple[Tensor, ...]]
+    finish: Callable[[Any, Sequence[Tensor], ImageGeometry, Size], Detections]
 
 
 class Graph(nn.Module):
-    """What is exported: one picture in, plain tensors out."""
+    """What is exported: one image in, plain tensors out."""
 
     def __init__(self, model: Detector) -> None:
         super().__init__()
@@ -57,79 +57,79 @@ class Graph(nn.Module):
     def forward(self, images: Tensor, size: Any) -> tuple[Tensor, ...]:
         """The outputs of the graph's kind.
 
-        images: (1, 3, H, W), normalised and padded. size: height and width of the picture inside the padding, two
+        images: (1, 3, H, W), normalized and padded. size: height and width of the image inside the padding, two
         numbers or an integer tensor (2,).
         """
         extent: Any = tuple(size.unbind()) if isinstance(size, Tensor) else size
-        return self.kind.compute(self.model, images, [Frame(extent, extent)])
+        return self.kind.compute(self.model, images, [ImageGeometry(extent, extent)])
 
 
-def detected(*fields: str) -> Callable[[Any, Tensor, Sequence[Frame]], tuple[Tensor, ...]]:
+def detected(*fields: str) -> Callable[[Any, Tensor, Sequence[ImageGeometry]], tuple[Tensor, ...]]:
     """Some fields of what the network detects."""
 
-    def compute(model: Any, images: Tensor, frames: Sequence[Frame]) -> tuple[Tensor, ...]:
-        found = model.predict(images, frames)[0]
+    def compute(model: Any, images: Tensor, geometries: Sequence[ImageGeometry]) -> tuple[Tensor, ...]:
+        found = model.predict(images, geometries)[0]
         return tuple(getattr(found, field) for field in fields)
 
     return compute
 
 
-def panoptic_parts(model: Any, images: Tensor, frames: Sequence[Frame]) -> tuple[Tensor, ...]:
+def panoptic_parts(model: Any, images: Tensor, geometries: Sequence[ImageGeometry]) -> tuple[Tensor, ...]:
     """Instances with region masks, and the segmentation's logits (C, h, w)."""
-    (found,), logits = model.parts(images, frames)
+    (found,), logits = model.parts(images, geometries)
     return found.boxes, found.scores, found.labels, found.masks, logits[0]
 
 
-def query_outputs(model: Any, images: Tensor, frames: Sequence[Frame]) -> tuple[Tensor, ...]:
+def query_outputs(model: Any, images: Tensor, geometries: Sequence[ImageGeometry]) -> tuple[Tensor, ...]:
     """The queries' class logits (Q, C + 1) and mask logits (Q, h, w) of the last layer."""
-    logits, masks = model.outputs(images, frames)
+    logits, masks = model.outputs(images, geometries)
     return logits[-1][0], masks[-1][0]
 
 
-def boxes(model: Any, outputs: Sequence[Tensor], frame: Frame, size: Size) -> Detections:
+def boxes(model: Any, outputs: Sequence[Tensor], geometry: ImageGeometry, size: Size) -> Detections:
     """Detections without masks."""
-    return Detections(*outputs[:3]).to_output(frame)
+    return Detections(*outputs[:3]).to_output(geometry)
 
 
-def region_masks(model: Any, outputs: Sequence[Tensor], frame: Frame, size: Size) -> Detections:
+def region_masks(model: Any, outputs: Sequence[Tensor], geometry: ImageGeometry, size: Size) -> Detections:
     """Masks pasted where their boxes are."""
-    found = boxes(model, outputs, frame, size)
+    found = boxes(model, outputs, geometry, size)
     threshold = model.roi_head.test_cfg["mask_thr_binary"]
-    found.masks = paste_masks(outputs[3], found.boxes, frame.output_size, threshold)
+    found.masks = paste_masks(outputs[3], found.boxes, geometry.output_size, threshold)
     return found
 
 
-def scored_masks(model: Any, outputs: Sequence[Tensor], frame: Frame, size: Size) -> Detections:
+def scored_masks(model: Any, outputs: Sequence[Tensor], geometry: ImageGeometry, size: Size) -> Detections:
     """Pasted masks with scores of their own."""
-    found = region_masks(model, outputs, frame, size)
+    found = region_masks(model, outputs, geometry, size)
     found.mask_scores = outputs[4]
     return found
 
 
-def prototype_masks(model: Any, outputs: Sequence[Tensor], frame: Frame, size: Size) -> Detections:
-    """YOLACT's masks, stretched over the picture."""
-    found = boxes(model, outputs, frame, size)
-    found.masks = model.mask_head.stretched(outputs[3], frame)
+def prototype_masks(model: Any, outputs: Sequence[Tensor], geometry: ImageGeometry, size: Size) -> Detections:
+    """YOLACT's masks, stretched over the image."""
+    found = boxes(model, outputs, geometry, size)
+    found.masks = model.mask_head.stretched(outputs[3], geometry)
     return found
 
 
-def grid_masks(model: Any, outputs: Sequence[Tensor], frame: Frame, size: Size) -> Detections:
-    """SOLO's masks, cut to the picture; its boxes are zero."""
+def grid_masks(model: Any, outputs: Sequence[Tensor], geometry: ImageGeometry, size: Size) -> Detections:
+    """SOLO's masks, cut to the image; its boxes are zero."""
     found = Detections(*outputs[:3])
-    found.masks = picture_masks(outputs[3], frame, model.mask_head.test_cfg["mask_thr"])
+    found.masks = image_masks(outputs[3], geometry, model.mask_head.test_cfg["mask_thr"])
     return found
 
 
-def fused_map(model: Any, outputs: Sequence[Tensor], frame: Frame, size: Size) -> Detections:
+def fused_map(model: Any, outputs: Sequence[Tensor], geometry: ImageGeometry, size: Size) -> Detections:
     """Instances and segmentation as a panoptic map."""
-    found = region_masks(model, outputs, frame, size)
-    found.panoptic = model.fused(found, outputs[4], frame, size)
+    found = region_masks(model, outputs, geometry, size)
+    found.panoptic = model.fused(found, outputs[4], geometry, size)
     return found
 
 
-def fused_queries(model: Any, outputs: Sequence[Tensor], frame: Frame, size: Size) -> Detections:
+def fused_queries(model: Any, outputs: Sequence[Tensor], geometry: ImageGeometry, size: Size) -> Detections:
     """MaskFormer's instances or panoptic map."""
-    found: Detections = model.fused(outputs[0], outputs[1], frame, size)
+    found: Detections = model.fused(outputs[0], outputs[1], geometry, size)
     return found
 
 

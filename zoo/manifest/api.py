@@ -176,7 +176,7 @@ def representative(name: str) -> Entry:
     users = (e for e in map(known.entry, known.models) if e.architecture == name)
     entry = next(users, None)
     if entry is None:
-        raise UnknownModel(f"no model uses the architecture {name}, so nothing says how its pictures are prepared.")
+        raise UnknownModel(f"no model uses the architecture {name}, so nothing says how its images are prepared.")
     return entry
 
 
@@ -200,9 +200,9 @@ def version(name: str) -> str:
 
 
 def dataset(name: str) -> Dataset:
-    """A data set by name. Raises UnknownModel, which suggests the nearest names."""
+    """A dataset by name. Raises UnknownModel, which suggests the nearest names."""
     if name not in catalog().datasets:
-        raise UnknownModel(f"no data set '{name}'.{nearest(name, catalog().datasets)}")
+        raise UnknownModel(f"no dataset '{name}'.{nearest(name, catalog().datasets)}")
     return catalog().dataset(name)
 
 

@@ -96,7 +96,7 @@ class ReceptiveFields:
 class Entry:
     """One model of the zoo.
 
-    normalization, preprocessing, dataset: names of things in the manifests. metrics: data set and split -> metric ->
+    normalization, preprocessing, dataset: names of things in the manifests. metrics: dataset and split -> metric ->
     value, e.g. `{"coco_2017_val": {"box_ap": 37.4}}`, in percent as published. checkpoint: None where the reference
     has a configuration but published no weights. log_url: as published; log_urls: on every mirror. config: the
     reference's configuration file. parameters: of the network. source: the manifest that says all this.
@@ -127,7 +127,7 @@ class Entry:
     source: Path = field(default=Path(), compare=False)
 
     def metric(self, key: str) -> float | None:
-        """The published value of e.g. `box_ap`, on the first data set that has it."""
+        """The published value of e.g. `box_ap`, on the first dataset that has it."""
         return next((values[key] for values in self.metrics.values() if key in values), None)
 
 
@@ -147,7 +147,7 @@ class Mirror:
 
 @dataclass(frozen=True)
 class Dataset:
-    """A data set that models were trained for. classes: names in label order."""
+    """A dataset that models were trained for. classes: names in label order."""
 
     name: str
     title: str

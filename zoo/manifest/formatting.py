@@ -26,16 +26,16 @@ def entry_lines(entry: Entry) -> list[str]:
     lines = [entry.name]
     for field in fields(entry):
         if field.name != "name":
-            lines += _labelled(field.name.replace("_", " "), getattr(entry, field.name), "  ")
+            lines += _labeled(field.name.replace("_", " "), getattr(entry, field.name), "  ")
     return lines
 
 
-def _labelled(label: str, value: Any, indent: str) -> list[str]:
+def _labeled(label: str, value: Any, indent: str) -> list[str]:
     value = plain(value)
     if value in (None, [], {}, ""):
         return []
     if isinstance(value, dict):
-        inside = [line for key, item in value.items() for line in _labelled(key, item, indent + "  ")]
+        inside = [line for key, item in value.items() for line in _labeled(key, item, indent + "  ")]
         return [f"{indent}{label}:", *inside] if inside else []
     if isinstance(value, list) and any(isinstance(item, dict) or len(str(item)) > 40 for item in value):
         return [f"{indent}{label}:", *(f"{indent}  - {one_line(_without_urls(item))}" for item in value)]

@@ -40,6 +40,12 @@ class Either(NamedTuple):
     mapping: Fields
 
 
+class OrNull(NamedTuple):
+    """`value`, or `~`: there is none, although one could be derived."""
+
+    value: Any
+
+
 class Several(NamedTuple):
     """A list of `value`, this long."""
 
@@ -65,6 +71,7 @@ _CHECKPOINT = Fields(
     },
     one_of=("path", "file"),
 )
+_PUBLISHED = Either(Text(r"\S+", "a file name, a path, a URL or a mapping"), _CHECKPOINT)
 _TRAINING = Fields(
     {
         "schedule": TEXT,
@@ -83,16 +90,18 @@ _TRAINING = Fields(
         "images_per_second": NUMBER,
     }
 )
-_SPEED = Fields({"fps": NUMBER, "hardware": TEXT, "batch": int, "precision": TEXT, "resolution": PAIR}, ("fps",))
+_SETTING = {"hardware": TEXT, "batch": int, "precision": TEXT, "resolution": PAIR}
+_SPEED = Fields({"fps": NUMBER, **_SETTING}, ("fps",))
 _MODEL_FIELDS = {
     "aliases": [NAME],
     "architecture": NAME,
-    "checkpoint": _CHECKPOINT,
+    "checkpoint": _PUBLISHED,
     "config": TEXT,
     "dataset": NAME,
     "family": NAME,
+    "folder": NAME,
     "license": TEXT,
-    "log": TEXT,
+    "log": OrNull(TEXT),
     "metrics": Names(Names(NUMBER)),
     "normalization": NAME,
     "notes": [TEXT],
@@ -101,7 +110,7 @@ _MODEL_FIELDS = {
     "preprocessing": NAME,
     "receptive_fields": Fields({"search": NAME, "branches": int}, ("search", "branches")),
     "speed": [_SPEED],
-    "superseded": [_CHECKPOINT],
+    "superseded": [_PUBLISHED],
     "tasks": [TEXT],
     "training": _TRAINING,
 }
@@ -143,16 +152,15 @@ _DATASET = Fields(
     },
     ("title", "classes"),
 )
-_BACKBONE = Fields({"url": TEXT, "source": TEXT, "normalization": TEXT, "sha256": SHA256, "note": TEXT}, ("source",))
+_BACKBONE = Fields({"url": TEXT, "source": TEXT, "normalization": TEXT, "sha256": SHA256, "note": TEXT})
 _MIRROR = Fields({"name": NAME, "url": TEXT, "lacks": [TEXT], "original": bool, "note": TEXT}, ("name", "url"))
 
 FILE = Fields(
     {
         "schema": int,
         "family": NAME,
-        "title": TEXT,
         "paper": _PAPER,
-        "defaults": Fields(_MODEL_FIELDS),
+        "defaults": Fields({**_MODEL_FIELDS, "speed": Fields(_SETTING)}),
         "components": Names(Names(ANY)),
         "architectures": Names(Names(ANY)),
         "models": Names(Fields(_MODEL_FIELDS)),
@@ -199,6 +207,9 @@ def problems(value: Any, shape: Any, field: tuple[str | int, ...] = ()) -> Itera
         yield from _list_problems(value, shape.value, field)
         if isinstance(value, list) and len(value) != shape.length:
             yield field, f"must have {shape.length} numbers, not {len(value)}"
+    elif isinstance(shape, OrNull):
+        if value is not None:
+            yield from problems(value, shape.value, field)
     elif isinstance(shape, Either):
         yield from problems(value, shape.mapping if isinstance(value, dict) else shape.text, field)
     elif isinstance(shape, Text):

@@ -26,7 +26,7 @@ def builtin_files() -> list[Path]:
     """The manifests that come with this package: `zoo/manifests` when installed, `manifests` in a source tree."""
     package = Path(__file__).resolve().parents[1]
     for folder in (package / "manifests", package.parent / "manifests"):
-        files = sorted(path for path in folder.glob("*.yaml") if path.name not in OTHER_FILES)
+        files = sorted(path for path in folder.rglob("*.yaml") if path.name not in OTHER_FILES)
         if files:
             return files
     raise ManifestError(f"{package / 'manifests'}: no manifest files; the installation is incomplete, install again")

@@ -36,6 +36,7 @@ COMPONENTS: dict[str, str] = {
     "GridRCNN": "detectors.two_stage:TwoStageDetector",
     "HybridTaskCascade": "detectors.two_stage:TwoStageDetector",
     "KnowledgeDistillationSingleStageDetector": "detectors.distilled:Distilled",
+    "KeypointRCNN": "detectors.two_stage:TwoStageDetector",
     "LAD": "detectors.distilled:Distilled",
     "Mask2Former": "detectors.maskformer:MaskFormer",
     "MaskFormer": "detectors.maskformer:MaskFormer",
@@ -167,6 +168,7 @@ COMPONENTS: dict[str, str] = {
     "GridRoIHead": "roi_heads.grid:GridRoIHead",
     "HTCMaskHead": "roi_heads.fcn_mask_head:HTCMaskHead",
     "HybridTaskCascadeRoIHead": "roi_heads.htc:HybridTaskCascadeRoIHead",
+    "KeypointRCNNHead": "roi_heads.keypoint_head:KeypointRCNNHead",
     "MaskIoUHead": "roi_heads.mask_scoring:MaskIoUHead",
     "MaskPointHead": "roi_heads.point_rend:MaskPointHead",
     "MaskScoringRoIHead": "roi_heads.mask_scoring:MaskScoringRoIHead",
@@ -228,7 +230,7 @@ COMPONENTS: dict[str, str] = {
     # training: assigners and samplers
     "ATSSAssigner": "assigners.atss:ATSSAssigner",
     "ApproxMaxIoUAssigner": "assigners.approx:ApproxMaxIoUAssigner",
-    "CenterRegionAssigner": "assigners.centre_region:CenterRegionAssigner",
+    "CenterRegionAssigner": "assigners.center_region:CenterRegionAssigner",
     "DynamicSoftLabelAssigner": "assigners.dynamic_soft_label:DynamicSoftLabelAssigner",
     "GridAssigner": "assigners.grid:GridAssigner",
     "HungarianAssigner": "assigners.hungarian:HungarianAssigner",
@@ -359,5 +361,5 @@ def own_parameters(cls: Any) -> list[inspect.Parameter]:
 
 
 def build_detector(description: Mapping[str, Any]) -> Any:
-    """A whole detector, freshly initialised, in eval mode. Raises BuildError."""
+    """A whole detector, freshly initialized, in eval mode. Raises BuildError."""
     return component(description).eval()

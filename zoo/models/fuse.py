@@ -22,7 +22,7 @@ def fuse_conv_bn(model: nn.Module) -> int:
 
     A folded batch norm becomes an identity, so the state dict no longer has the published names. A convolution or batch
     norm that several places share keeps its parts apart, and so do convolutions that compute their weight (weight
-    standardisation) or sample elsewhere (deformable). Raises ValueError in training mode, where statistics still move.
+    standardization) or sample elsewhere (deformable). Raises ValueError in training mode, where statistics still move.
     """
     if model.training:
         raise ValueError("fuse_conv_bn: call model.eval() first; in training batch norm is not a fixed map")
@@ -39,7 +39,7 @@ def fuse_conv_bn(model: nn.Module) -> int:
 
 
 def pairs(parent: nn.Module) -> Iterator[tuple[str, str]]:
-    """(convolution, batch norm) by name: neighbours in a Sequential, else alike but for `conv` and `bn`."""
+    """(convolution, batch norm) by name: neighbors in a Sequential, else alike but for `conv` and `bn`."""
     names = [name for name, child in parent.named_children()]
     if isinstance(parent, nn.Sequential):
         yield from pairwise(names)

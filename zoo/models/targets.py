@@ -1,4 +1,4 @@
-"""What training knows about a picture, and how it is matched with priors and regions."""
+"""What training knows about an image, and how it is matched with priors and regions."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ BACKGROUND, IGNORED = -1, -2
 
 
 @dataclass
-class Truth:
-    """The objects of one picture.
+class GroundTruth:
+    """The objects of one image.
 
     boxes: (M, 4) xyxy in input coordinates. labels: (M,). masks: (M, H, W) or None. ignored: (I, 4) boxes of crowds,
     in which nothing counts as background. proposals: (R, 4), for Fast R-CNN only. semantic: (h, w), classes of all
-    pixels of the padded picture at any resolution, 255 for unknown, for heads that segment.
+    pixels of the padded image at any resolution, 255 for unknown, for heads that segment.
     """
 
     boxes: Tensor
@@ -28,7 +28,7 @@ class Truth:
     semantic: Tensor | None = None
 
     @classmethod
-    def of(cls, target: Mapping[str, Tensor], device: torch.device) -> Truth:
+    def of(cls, target: Mapping[str, Tensor], device: torch.device) -> GroundTruth:
         """From what a caller of `losses` gives: `boxes`, `labels`, and the others where there are any."""
         parts = {key: value.to(device) for key, value in target.items()}
         return cls(parts.pop("boxes").float(), parts.pop("labels").long(), **parts)
@@ -37,9 +37,9 @@ class Truth:
         return len(self.labels)
 
 
-def truths(targets: Sequence[Mapping[str, Tensor]], device: torch.device) -> list[Truth]:
-    """One `Truth` per picture."""
-    return [Truth.of(target, device) for target in targets]
+def ground_truths(targets: Sequence[Mapping[str, Tensor]], device: torch.device) -> list[GroundTruth]:
+    """One `Ground truth` per image."""
+    return [GroundTruth.of(target, device) for target in targets]
 
 
 @dataclass
@@ -52,7 +52,7 @@ class Assignment:
 
 @dataclass
 class Samples:
-    """The priors or regions of one picture that are learnt from.
+    """The priors or regions of one image that are learned from.
 
     boxes: (P, 4), all candidates; ground truth boxes come first where they take part. positive, negative: indices into
     them. matched: for each positive, the index of its object. is_truth: (P,) whether a candidate is a ground truth box.

@@ -23,7 +23,7 @@ from zoo.preprocessing.recipe import (
 
 Transform = Mapping[str, Any]
 
-# Transforms that leave the picture as it is at test time.
+# Transforms that leave the image as it is at test time.
 _NO_EFFECT = {
     "Collect",
     "DefaultFormatBundle",
@@ -43,7 +43,10 @@ _STEPS = ("Resize", "Normalize", "Pad", "RandomCenterCropPad")
 
 
 def parse_pipeline(pipeline: Sequence[Transform], data_preprocessor: Mapping[str, Any] | None = None) -> Preprocessing:
-    """The recipe that `pipeline` describes; see `Preprocessing.from_config`."""
+    """The recipe of an MMDetection config: v2's test pipeline, or v3's with `model.data_preprocessor`.
+
+    Raises ValueError naming a transform that changes images in a way that is not known here.
+    """
     outer = _first(pipeline, "MultiScaleFlipAug") or {}
     pipeline = [inner for t in pipeline for inner in (t["transforms"] if _kind(t) == "ProposalBroadcaster" else [t])]
     transforms = [t for t in pipeline if t is not outer] + list(outer.get("transforms", ()))
@@ -54,7 +57,7 @@ def parse_pipeline(pipeline: Sequence[Transform], data_preprocessor: Mapping[str
     if load.get("imdecode_backend", "cv2") not in ("cv2", "pillow"):
         raise ValueError(f"the test pipeline decodes files with {load['imdecode_backend']}; known: cv2 and pillow")
     if load.get("channel_order", "bgr") != "bgr" or load.get("color_type", "color") != "color":
-        raise ValueError("the test pipeline reads pictures as something else than BGR; describe it in a manifest")
+        raise ValueError("the test pipeline reads images as something else than BGR; describe it in a manifest")
     proposals = _first(pipeline, "LoadProposals")
     return Preprocessing(
         steps=(*steps, *_model_steps(data_preprocessor or {})),

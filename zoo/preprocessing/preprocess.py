@@ -1,4 +1,4 @@
-"""Pictures -> network inputs, exactly as the checkpoint was trained and tested.
+"""Images -> network inputs, exactly as the checkpoint was trained and tested.
 
 The arithmetic follows MMCV: OpenCV (or Pillow) decodes and turns the image as its EXIF orientation says, sizes round
 half up, OpenCV's INTER_LINEAR resizes bytes without antialiasing, mean and standard deviation apply in float32.
@@ -21,37 +21,29 @@ from zoo.preprocessing.normalize import normalize, planes
 from zoo.preprocessing.recipe import CenterPad, Normalization, Normalize, Pad, Preprocessing, Resize, Step
 from zoo.structures import Sample
 
-Picture = str | os.PathLike[str] | np.ndarray
+ImageSource = str | os.PathLike[str] | np.ndarray
 
 
-def preprocessor(name: str | Preprocessing) -> Callable[[Picture], Sample]:
-    """What turns a picture (path, or BGR uint8 array (H, W, 3)) into the input of the model `name`.
-
-    name: a model, an alias, an architecture, or a recipe. Raises UnknownModel. The result raises UnreadableImage.
-    """
-    if not isinstance(name, Preprocessing):
-        from zoo.manifest.api import preprocessing
-
-        name = preprocessing(name)
-    recipe = name
-    return lambda picture: apply(recipe, read_image(picture, recipe.decoder))
+def make_preprocessor(recipe: Preprocessing) -> Callable[[ImageSource], Sample]:
+    """A function from an image (path, or BGR uint8 array (H, W, 3)) to a network input. It raises UnreadableImage."""
+    return lambda image: apply(recipe, read_image(image, recipe.decoder))
 
 
-def read_image(picture: Picture, decoder: str = "opencv") -> np.ndarray:
+def read_image(source: ImageSource, decoder: str = "opencv") -> np.ndarray:
     """BGR uint8 (H, W, 3) from a file, or the array itself after a check. Raises UnreadableImage.
 
     decoder: `opencv` or `pillow`.
     """
-    if isinstance(picture, np.ndarray):
-        return _checked(picture)
-    path = Path(picture)
+    if isinstance(source, np.ndarray):
+        return _checked(source)
+    path = Path(source)
     try:
         content = np.fromfile(path, np.uint8)
     except OSError as error:
         raise UnreadableImage(f"{path}: cannot be read: {error.strerror or error}") from None
     image = DECODERS[decoder](content) if content.size else None
     if image is None:
-        raise UnreadableImage(f"{path}: does not decode as a picture ({content.size} bytes)")
+        raise UnreadableImage(f"{path}: does not decode as an image ({content.size} bytes)")
     return image
 
 
@@ -84,13 +76,13 @@ DECODERS: dict[str, Callable[[np.ndarray], np.ndarray | None]] = {"opencv": deco
 def _checked(array: np.ndarray) -> np.ndarray:
     if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3 or 0 in array.shape:
         shape = " x ".join(map(str, array.shape)) or "scalar"
-        raise UnreadableImage(f"a picture is a BGR uint8 array (H, W, 3), not {array.dtype} {shape}")
+        raise UnreadableImage(f"an image is a BGR uint8 array (H, W, 3), not {array.dtype} {shape}")
     return array
 
 
 @dataclass(frozen=True)
 class _State:
-    """A picture on its way: content `size` at `offset` inside `image`, `scale` relative to the original."""
+    """An image on its way: content `size` at `offset` inside `image`, `scale` relative to the original."""
 
     image: np.ndarray
     size: tuple[int, int]
@@ -147,7 +139,7 @@ def _resize(step: Resize, state: _State) -> _State:
     height, width = state.image.shape[:2]
     new_width, new_height = resized_size(step, width, height)
     if not new_width or not new_height:
-        raise UnreadableImage(f"a picture of {width} x {height} pixels is too narrow: resizing leaves nothing of it")
+        raise UnreadableImage(f"an image of {width} x {height} pixels is too narrow: resizing leaves nothing of it")
     image = _interpolate(state.image, (new_width, new_height), step.backend)
     return replace(state, image=image, size=(new_height, new_width), scale=(new_width / width, new_height / height))
 
@@ -200,7 +192,7 @@ def _center_pad(step: CenterPad, state: _State) -> _State:
     padded = np.empty((_center_padded(step, height), _center_padded(step, width), 3), state.image.dtype)
     padded[:] = step.value
     top, left = padded.shape[0] // 2 - height // 2, padded.shape[1] // 2 - width // 2
-    # Centres are rounded down, so an odd side that needs no padding loses its last row or column, as in the reference.
+    # Centers are rounded down, so an odd side that needs no padding loses its last row or column, as in the reference.
     kept = state.image[: height // 2 + padded.shape[0] // 2, : width // 2 + padded.shape[1] // 2]
     padded[top : top + kept.shape[0], left : left + kept.shape[1]] = kept
     return replace(state, image=padded, size=(height, width), offset=(float(left), float(top)))

@@ -1,4 +1,4 @@
-"""How a picture becomes a network input: a recipe is a list of steps, as data.
+"""How an image becomes a network input: a recipe is a list of steps, as data.
 
 In a manifest:
 
@@ -58,7 +58,7 @@ class Pad:
 
 @dataclass(frozen=True)
 class CenterPad:
-    """Pad on all sides, the picture in the middle (CornerNet, CenterNet).
+    """Pad on all sides, the image in the middle (CornerNet, CenterNet).
 
     The padded side is `(side | bits) + add`, or the next multiple of `divisor`. value: in BGR, before normalization.
     """
@@ -84,8 +84,8 @@ _STEPS: dict[str, type[Resize] | type[Pad] | type[CenterPad]] = {"resize": Resiz
 class Preprocessing:
     """A complete recipe.
 
-    flip: the published metric averages over the picture and its mirror image. proposals: at most so many precomputed
-    proposals per picture (Fast R-CNN); 0 for all. float32: resize in floating point instead of bytes. decoder: of
+    flip: the published metric averages over the image and its mirror image. proposals: at most so many precomputed
+    proposals per image (Fast R-CNN); 0 for all. float32: resize in floating point instead of bytes. decoder: of
     files, `opencv` or `pillow`, whose pixels may differ by a few levels.
     """
 
@@ -102,18 +102,6 @@ class Preprocessing:
         if normalization is not None and not any(isinstance(step, Normalize) for step in steps):
             raise ValueError("the model has a normalization but the recipe has no `normalize` step")
         return cls(steps, **{key: value for key, value in recipe.items() if key not in ("steps", "description")})
-
-    @classmethod
-    def from_config(
-        cls, test_pipeline: Sequence[Mapping[str, Any]], data_preprocessor: Mapping[str, Any] | None = None
-    ) -> Preprocessing:
-        """The recipe of an MMDetection config: v2's test pipeline, or v3's with `model.data_preprocessor`.
-
-        Raises ValueError naming a transform that changes pictures in a way that is not known here.
-        """
-        from zoo.preprocessing.mmdet_pipeline import parse_pipeline
-
-        return parse_pipeline(test_pipeline, data_preprocessor)
 
 
 def _step(description: Any, normalization: Normalization | None) -> Step:

@@ -1,4 +1,4 @@
-"""A data set in COCO's format, as training reads it (https://cocodataset.org/#format-data)."""
+"""A dataset in COCO's format, as training reads it (https://cocodataset.org/#format-data)."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from pycocotools import mask as coco_mask
 
 from zoo.errors import DataError
 from zoo.preprocessing.preprocess import read_image
-from zoo.training.augmentation.annotated_image import Annotated
+from zoo.training.augmentation.annotated_image import AnnotatedImage
 from zoo.training.semantic_maps import ClassMaps
 
-LEAST_SIDE = 32  # the reference trains on no smaller picture
+LEAST_SIDE = 32  # the reference trains on no smaller image
 
 
 class CocoFolder:
-    """Pictures with objects of an annotation file.
+    """Images with objects of an annotation file.
 
-    annotations: a file such as `annotations/instances_train2017.json`. pictures: the folder of its file names.
-    Pictures without objects, or with a side below 32 pixels, are left out; so are boxes without area.
-    classes: names in the annotations' order, which is the order of labels. sizes: (h, w) of each picture. maps: the
+    annotations: a file such as `annotations/instances_train2017.json`. folder: where its file names are.
+    Images without objects, or with a side below 32 pixels, are left out; so are boxes without area.
+    classes: names in the annotations' order, which is the order of labels. sizes: (h, w) of each image. maps: the
     classes of all pixels, where they are wanted.
     """
 
-    def __init__(self, annotations: Path, pictures: Path, masks: bool = False, maps: ClassMaps | None = None) -> None:
+    def __init__(self, annotations: Path, folder: Path, masks: bool = False, maps: ClassMaps | None = None) -> None:
         document = _read(annotations)
-        self.annotations, self.pictures, self.masks, self.maps = annotations, pictures, masks, maps
+        self.annotations, self.folder, self.masks, self.maps = annotations, folder, masks, maps
         self.classes = tuple(row["name"] for row in document["categories"])
         self.labels = {row["id"]: label for label, row in enumerate(document["categories"])}
         rows = defaultdict(list)
@@ -45,29 +45,29 @@ class CocoFolder:
 
     def _check(self) -> None:
         if not self.images:
-            raise DataError(f"{self.annotations} has no picture with an object, so there is nothing to train on.")
-        if not self.pictures.is_dir():
-            raise DataError(f"{self.pictures} is not a folder; it should hold the pictures of {self.annotations}.")
+            raise DataError(f"{self.annotations} has no image with an object, so there is nothing to train on.")
+        if not self.folder.is_dir():
+            raise DataError(f"{self.folder} is not a folder; it should hold the images of {self.annotations}.")
         if self.masks and not all("segmentation" in row for rows in self.rows.values() for row in rows):
             raise DataError(f"{self.annotations}: an annotation lacks 'segmentation', which this network needs.")
 
     def __len__(self) -> int:
         return len(self.images)
 
-    def __getitem__(self, index: int) -> Annotated:
-        """The picture and its objects. Raises UnreadableImage, DataError."""
+    def __getitem__(self, index: int) -> AnnotatedImage:
+        """The image and its objects. Raises UnreadableImage, DataError."""
         image = self.images[index]
-        pixels = read_image(self.pictures / image["file_name"])
+        pixels = read_image(self.folder / image["file_name"])
         rows = [row for row in self.rows[image["id"]] if not row.get("iscrowd")]
         crowds = [row for row in self.rows[image["id"]] if row.get("iscrowd")]
         labels = np.array([self.labels[row["category_id"]] for row in rows], np.int64)
         masks = np.stack([decode(row["segmentation"], image) for row in rows]) if self.masks else None
         semantic = self.maps.of(image["file_name"], pixels.shape[:2]) if self.maps else None
-        return Annotated(pixels, _boxes(rows), labels, masks, _boxes(crowds), semantic).clipped()
+        return AnnotatedImage(pixels, _boxes(rows), labels, masks, _boxes(crowds), semantic).clipped()
 
 
 def find(folder: Path, split: str = "train") -> tuple[Path, Path]:
-    """(annotation file, folder of pictures) of a split, in COCO's layout with or without the year.
+    """(annotation file, folder of images) of a split, in COCO's layout with or without the year.
 
     Raises DataError naming what was looked for.
     """
@@ -75,9 +75,7 @@ def find(folder: Path, split: str = "train") -> tuple[Path, Path]:
     files = [folder / "annotations" / f"instances_{name}.json" for name in names]
     file = next((file for file in files if file.is_file()), None)
     if file is None:
-        raise DataError(
-            f"neither {files[0]} nor {files[1]} exists; `zoo train` also takes --annotations and --pictures."
-        )
+        raise DataError(f"neither {files[0]} nor {files[1]} exists; `zoo train` also takes --annotations and --images.")
     places = [folder / name for name in names] + [folder / "images" / name for name in names]
     return file, next((place for place in places if place.is_dir()), folder)
 

@@ -1,4 +1,4 @@
-"""From an annotated picture to what `module.losses` takes."""
+"""From an annotated image to what `module.losses` takes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from zoo.preprocessing.normalize import normalize
 from zoo.preprocessing.preprocess import pad
 from zoo.preprocessing.recipe import Normalize, Pad, Preprocessing, Resize
 from zoo.training.augmentation.affine import random_affine
-from zoo.training.augmentation.annotated_image import Annotated
+from zoo.training.augmentation.annotated_image import AnnotatedImage
 from zoo.training.augmentation.flip import flip
 from zoo.training.augmentation.mixup import mixup
 from zoo.training.augmentation.mosaic import mosaic
@@ -26,16 +26,16 @@ from zoo.training.augmentation.resize import Scale, choose_scale, resize
 from zoo.training.coco_folder import CocoFolder
 from zoo.training.sampler import Key, generator
 
-# What stands for the pixels beside a picture in these parts of its target.
+# What stands for the pixels beside an image in these parts of its target.
 FILLING = {"masks": 0, "semantic": UNKNOWN}
 
 
 @dataclass(frozen=True)
 class Augmentation:
-    """What training does to pictures beside what testing does.
+    """What training does to images beside what testing does.
 
     scales, mode: what `augment.resize.choose_scale` takes; none for the scale of the test recipe. flip: probability.
-    photometric: SSD's distortion. mosaic: YOLOX's chain (mosaic, affine, mixup, colours), for the whole run but the
+    photometric: SSD's distortion. mosaic: YOLOX's chain (mosaic, affine, mixup, colors), for the whole run but the
     last `plain_epochs`. mixup: whether mixup is part of it. affine_scale: range of its factor.
     """
 
@@ -50,7 +50,7 @@ class Augmentation:
 
 
 class Prepared(NamedTuple):
-    """image: (3, H, W) float32, normalised and padded. size: (h, w) before padding. target: as `losses` takes it."""
+    """image: (3, H, W) float32, normalized and padded. size: (h, w) before padding. target: as `losses` takes it."""
 
     image: Tensor
     size: tuple[int, int]
@@ -58,7 +58,7 @@ class Prepared(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """images: (N, 3, H, W), padded with zeros. sizes, targets: one per picture."""
+    """images: (N, 3, H, W), padded with zeros. sizes, targets: one per image."""
 
     images: Tensor
     sizes: list[tuple[int, int]]
@@ -72,7 +72,7 @@ class Batch(NamedTuple):
 
 @dataclass
 class TrainingSet(Dataset[Prepared]):
-    """Pictures by `Key`; what is random about one depends on seed and key only.
+    """Images by `Key`; what is random about one depends on seed and key only.
 
     epochs: of the whole run, to know when mosaic ends.
     """
@@ -89,74 +89,76 @@ class TrainingSet(Dataset[Prepared]):
     def __getitem__(self, key: Any) -> Prepared:
         key = Key(*key)
         random = generator(self.seed, key)
-        picture = self.composed(key, random) if self.mixes(key.epoch) else self.folder[key.number]
-        return prepare(picture, self.recipe, self.augmentation, random)
+        image = self.composed(key, random) if self.mixes(key.epoch) else self.folder[key.number]
+        return prepare(image, self.recipe, self.augmentation, random)
 
     def mixes(self, epoch: int) -> bool:
-        """Whether pictures are put together from several in this epoch."""
+        """Whether images are put together from several in this epoch."""
         return self.augmentation.mosaic and epoch < self.epochs - self.augmentation.plain_epochs
 
-    def composed(self, key: Key, random: Generator) -> Annotated:
-        """YOLOX's chain; without any object left, the picture alone."""
+    def composed(self, key: Key, random: Generator) -> AnnotatedImage:
+        """YOLOX's chain; without any object left, the image alone."""
         size = input_size(self.recipe)
         others = [self.folder[int(i)] for i in random.integers(len(self.folder), size=4)]
         first = self.folder[key.number]
-        picture = random_affine(
+        image = random_affine(
             mosaic([first, *others[:3]], size, random), size, random, scale=self.augmentation.affine_scale
         )
-        if self.augmentation.mixup and len(picture.labels):
-            picture = mixup(picture, others[3], size, random)
-        picture = replace(picture, image=shift_hsv(picture.image, random))
-        return picture if len(picture.labels) else first
+        if self.augmentation.mixup and len(image.labels):
+            image = mixup(image, others[3], size, random)
+        image = replace(image, image=shift_hsv(image.image, random))
+        return image if len(image.labels) else first
 
 
 def input_size(recipe: Preprocessing) -> tuple[int, int]:
-    """(h, w) of the frame that pictures are resized into."""
+    """(h, w) of the geometry that images are resized into."""
     step = next((step for step in recipe.steps if isinstance(step, Resize) and step.scale), None)
     return (step.scale[1], step.scale[0]) if step is not None and step.scale else (640, 640)
 
 
-def prepare(picture: Annotated, recipe: Preprocessing, augmentation: Augmentation, random: Generator) -> Prepared:
-    """Distort, resize, mirror, then normalise and pad in the recipe's order."""
+def prepare(
+    annotated: AnnotatedImage, recipe: Preprocessing, augmentation: Augmentation, random: Generator
+) -> Prepared:
+    """Distort, resize, mirror, then normalize and pad in the recipe's order."""
     if augmentation.photometric:
-        picture = replace(picture, image=distort(picture.image, random))
-    size = picture.size
-    image: np.ndarray = picture.image
+        annotated = replace(annotated, image=distort(annotated.image, random))
+    size = annotated.size
+    image: np.ndarray = annotated.image
     for step in recipe.steps:
         if isinstance(step, Resize):
-            picture = resize(picture, chosen(step, augmentation, random))
+            annotated = resize(annotated, chosen(step, augmentation, random))
             if random.random() < augmentation.flip:
-                picture = flip(picture)
-            image, size = picture.image, picture.size
+                annotated = flip(annotated)
+            image, size = annotated.image, annotated.size
         elif isinstance(step, Normalize):
             image = normalize(image, step.normalization)
         elif isinstance(step, Pad):
             image = pad(step, image)
     tensor = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1), dtype=np.float32))
-    return Prepared(tensor, size, target_of(picture, (tensor.shape[1], tensor.shape[2])))
+    return Prepared(tensor, size, target_of(annotated, (tensor.shape[1], tensor.shape[2])))
 
 
 def chosen(step: Resize, augmentation: Augmentation, random: Generator) -> Resize:
-    """The resizing of this picture."""
+    """The resizing of this image."""
     if not augmentation.scales:
         return step
     return replace(step, scale=choose_scale(augmentation.scales, augmentation.mode, random), factor=None)
 
 
-def target_of(picture: Annotated, padded: tuple[int, int]) -> dict[str, Tensor]:
-    """Boxes, labels, crowds where there are any, masks (M, H, W) and classes of pixels padded like the picture."""
-    target = {"boxes": torch.from_numpy(picture.boxes), "labels": torch.from_numpy(picture.labels)}
-    if picture.ignored is not None and len(picture.ignored):
-        target["ignored"] = torch.from_numpy(picture.ignored)
-    if picture.masks is not None:
-        target["masks"] = torch.from_numpy(picture.masks.astype(bool))
-    if picture.semantic is not None:
-        target["semantic"] = torch.from_numpy(picture.semantic)
+def target_of(image: AnnotatedImage, padded: tuple[int, int]) -> dict[str, Tensor]:
+    """Boxes, labels, crowds where there are any, masks (M, H, W) and classes of pixels padded like the image."""
+    target = {"boxes": torch.from_numpy(image.boxes), "labels": torch.from_numpy(image.labels)}
+    if image.ignored is not None and len(image.ignored):
+        target["ignored"] = torch.from_numpy(image.ignored)
+    if image.masks is not None:
+        target["masks"] = torch.from_numpy(image.masks.astype(bool))
+    if image.semantic is not None:
+        target["semantic"] = torch.from_numpy(image.semantic)
     return grown(target, *padded)
 
 
 def collate(samples: Sequence[Prepared]) -> Batch:
-    """Pictures of different sizes as one batch; masks and classes of pixels grow with them."""
+    """Images of different sizes as one batch; masks and classes of pixels grow with them."""
     height, width = (max(sample.image.shape[side] for sample in samples) for side in (1, 2))
     images = samples[0].image.new_zeros((len(samples), 3, height, width))
     for canvas, sample in zip(images, samples):

@@ -13,10 +13,10 @@ from torch import Tensor, nn
 
 from zoo.errors import UsageError
 
-SYNCHRONISED = ("SyncBN", "MMSyncBN", "NaiveSyncBN")
+SYNCHRONIZED = ("SyncBN", "MMSyncBN", "NaiveSyncBN")
 
 
-class Place(NamedTuple):
+class Rank(NamedTuple):
     """This process among `world`; device: its own."""
 
     rank: int
@@ -29,7 +29,7 @@ class Place(NamedTuple):
         return self.rank == 0
 
 
-def join(device: str = "cpu") -> Place:
+def join(device: str = "cpu") -> Rank:
     """Join the processes that torchrun started; without it, stay alone. A GPU is taken by local rank.
 
     Raises UsageError for a device that is not there.
@@ -41,7 +41,7 @@ def join(device: str = "cpu") -> Place:
         torch.cuda.set_device(chosen)
     if world > 1 and not dist.is_initialized():
         dist.init_process_group("nccl" if chosen.type == "cuda" else "gloo")
-    return Place(rank, world, chosen)
+    return Rank(rank, world, chosen)
 
 
 def usable(name: str) -> torch.device:
@@ -71,7 +71,7 @@ class Losses(nn.Module):
         return losses
 
 
-def spread(network: nn.Module, place: Place) -> nn.Module:
+def spread(network: nn.Module, place: Rank) -> nn.Module:
     """The network's losses, with gradients averaged over all processes where there are several."""
     losses = Losses(network)
     if place.world == 1:
@@ -81,11 +81,11 @@ def spread(network: nn.Module, place: Place) -> nn.Module:
     return nn.parallel.DistributedDataParallel(losses, device_ids=ids, find_unused_parameters=True)
 
 
-def synchronise_norms(network: nn.Module, description: Mapping[str, Any], place: Place) -> None:
+def synchronize_norms(network: nn.Module, description: Mapping[str, Any], place: Rank) -> None:
     """Make batch norm share its statistics in the parts whose description says SyncBN; in place."""
     if place.world == 1:
         return
-    parts = [name for name, part in description.items() if isinstance(part, Mapping) and says_synchronised(part)]
+    parts = [name for name, part in description.items() if isinstance(part, Mapping) and says_synchronized(part)]
     if parts and place.device.type != "cuda":
         print("zoo: SyncBN needs GPUs; each process keeps statistics of its own.", file=sys.stderr)
         return
@@ -93,14 +93,14 @@ def synchronise_norms(network: nn.Module, description: Mapping[str, Any], place:
         setattr(network, name, nn.SyncBatchNorm.convert_sync_batchnorm(getattr(network, name)))
 
 
-def says_synchronised(part: Any) -> bool:
-    """Whether any norm in a description is a synchronised one."""
+def says_synchronized(part: Any) -> bool:
+    """Whether any norm in a description is a synchronized one."""
     if isinstance(part, Mapping):
-        return part.get("type") in SYNCHRONISED or any(says_synchronised(value) for value in part.values())
-    return isinstance(part, list) and any(says_synchronised(value) for value in part)
+        return part.get("type") in SYNCHRONIZED or any(says_synchronized(value) for value in part.values())
+    return isinstance(part, list) and any(says_synchronized(value) for value in part)
 
 
-def gathered(value: Any, place: Place) -> list[Any]:
+def gathered(value: Any, place: Rank) -> list[Any]:
     """The value of every process, on each."""
     if place.world == 1:
         return [value]

@@ -7,12 +7,20 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 from statistics import fmean
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple
 
 import torch
 
-if TYPE_CHECKING:
-    from zoo.training.trainer import Step
+
+class Step(NamedTuple):
+    """One step of the optimizer. losses: by name, `loss` is their sum. data_seconds: waiting for images."""
+
+    epoch: int
+    iteration: int
+    losses: dict[str, float]
+    learning_rate: float
+    data_seconds: float
+    seconds: float
 
 
 class Journal:

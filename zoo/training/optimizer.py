@@ -1,4 +1,4 @@
-"""Optimiser and learning rate."""
+"""Optimizer and learning rate."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ STEPS = (2 / 3, 11 / 12)  # of the epochs: after 8 and 11 of 12, after 16 and 22
 
 
 def make_optimizer(model: nn.Module, recipe: Recipe, batch: int) -> Optimizer:
-    """The recipe's optimiser for steps of `batch` pictures, with one group for each kind of parameter."""
+    """The recipe's optimizer for steps of `batch` images, with one group for each kind of parameter."""
     rate = recipe.learning_rate * batch / recipe.batch
     groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
     for in_backbone, decays, parameter in trained(model):
@@ -35,7 +35,7 @@ def make_optimizer(model: nn.Module, recipe: Recipe, batch: int) -> Optimizer:
         return torch.optim.SGD(settings, lr=rate, momentum=recipe.momentum, nesterov=recipe.nesterov)
     if recipe.optimizer == "AdamW":
         return torch.optim.AdamW(settings, lr=rate)
-    raise UsageError(f"no optimiser '{recipe.optimizer}': there are SGD and AdamW.")
+    raise UsageError(f"no optimizer '{recipe.optimizer}': there are SGD and AdamW.")
 
 
 def trained(model: nn.Module) -> Iterator[tuple[bool, bool, nn.Parameter]]:

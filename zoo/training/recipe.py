@@ -14,9 +14,9 @@ SCHEDULES = {"1x": 12, "2x": 24, "3x": 36, "20e": 20, "300e": 300}  # epochs
 
 @dataclass(frozen=True)
 class Recipe:
-    """optimizer: SGD or AdamW. learning_rate: for `batch` pictures in an optimiser step, scaled in proportion.
+    """optimizer: SGD or AdamW. learning_rate: for `batch` images in an optimizer step, scaled in proportion.
 
-    plain_weights: no weight decay for biases and normalisation. backbone_rate: factor of the backbone's learning rate.
+    plain_weights: no weight decay for biases and normalization. backbone_rate: factor of the backbone's learning rate.
     decay: step (a tenth after 2/3 and after 11/12 of the epochs), cosine (YOLOX's), or constant. warmup: iterations;
     warmup_ratio: where the linear (or, with warmup_power 2, quadratic) warm-up begins. clip: greatest gradient norm.
     ema: momentum of the average of weights, None for none. last_rate: cosine's end, as a part of the learning rate.

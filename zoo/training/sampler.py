@@ -1,4 +1,4 @@
-"""In which order pictures are trained on: a pure function of seed and epoch, so that a resumed run goes on exactly."""
+"""In which order images are trained on: a pure function of seed and epoch, so that a resumed run goes on exactly."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from numpy.random import Generator, default_rng
 
 
 class Key(NamedTuple):
-    """One picture of a run, by its number in the data set: what its random augmentation depends on."""
+    """One image of a run, by its number in the dataset: what its random augmentation depends on."""
 
     epoch: int
     number: int
 
 
 def generator(seed: int, key: Key) -> Generator:
-    """The random numbers of one picture in one epoch, whichever process or thread prepares it."""
+    """The random numbers of one image in one epoch, whichever process or thread prepares it."""
     return default_rng((seed, key.epoch, key.number))
 
 
 class Batches:
     """Batches of one epoch for one of `world` processes.
 
-    Upright and wide pictures come in batches of their own, which saves padding (the reference's GroupSampler); a group
-    is filled up to whole batches for every process with pictures from its beginning. skip: so many batches are
+    Upright and wide images come in batches of their own, which saves padding (the reference's GroupSampler); a group
+    is filled up to whole batches for every process with images from its beginning. skip: so many batches are
     done already.
     """
 

@@ -1,4 +1,4 @@
-"""Classes of all pixels beside the pictures, for heads that segment whole pictures (HTC, SCNet, Panoptic FPN)."""
+"""Classes of all pixels beside the images, for heads that segment whole images (HTC, SCNet, Panoptic FPN)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from zoo.models.criteria.segmentation import UNKNOWN
 
 @dataclass(frozen=True)
 class ClassMaps:
-    """A folder of grey PNG files named like the pictures, a class per pixel, 255 where it is unknown.
+    """A folder of gray PNG files named like the images, a class per pixel, 255 where it is unknown.
 
     So are COCO's `stuffthingmaps`. classes: how many the network knows.
     """
@@ -25,14 +25,14 @@ class ClassMaps:
     folder: Path
     classes: int
 
-    def of(self, picture: str, size: tuple[int, int]) -> NDArray[np.uint8]:
-        """The classes (H, W) of a picture, by its file name. size: the picture's (h, w). Raises DataError."""
-        path = (self.folder / picture).with_suffix(".png")
+    def of(self, image: str, size: tuple[int, int]) -> NDArray[np.uint8]:
+        """The classes (H, W) of an image, by its file name. size: the image's (h, w). Raises DataError."""
+        path = (self.folder / image).with_suffix(".png")
         found: Any = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
         if found is None:
-            raise DataError(f"{path} cannot be read; it should hold the classes of the pixels of {picture}.")
+            raise DataError(f"{path} cannot be read; it should hold the classes of the pixels of {image}.")
         if found.dtype != np.uint8 or found.shape != size:
-            raise DataError(f"{path} is no grey 8-bit picture of {size[1]} x {size[0]} pixels, as {picture} is.")
+            raise DataError(f"{path} is no gray 8-bit image of {size[1]} x {size[0]} pixels, as {image} is.")
         known = found[found != UNKNOWN]
         if known.size and known.max() >= self.classes:
             raise DataError(f"{path} has class {known.max()}; the network knows 0 to {self.classes - 1}, and 255.")
@@ -46,6 +46,6 @@ def class_maps(folder: Path, architecture: Mapping[str, Any]) -> ClassMaps:
     if not head:
         raise UsageError(f"{architecture['type']} has no head that learns the classes of all pixels.")
     if not folder.is_dir():
-        raise UsageError(f"{folder} is not a folder; it should hold a PNG file for each picture.")
+        raise UsageError(f"{folder} is not a folder; it should hold a PNG file for each image.")
     stuff = head.get("num_stuff_classes")
     return ClassMaps(folder, head["num_classes"] if stuff is None else head["num_things_classes"] + stuff)

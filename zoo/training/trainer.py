@@ -1,8 +1,8 @@
 """The trainer: from a plan to a checkpoint in the published format.
 
-    zoo.train.train(Plan("retinanet_r50_fpn_1x_coco", annotations, pictures, out=Path("work")))
+    zoo.train.train(TrainConfig("retinanet_r50_fpn_1x_coco", annotations, images, out=Path("work")))
 
-A run is a sequence of steps of the optimiser. Everything random depends on the seed and on states that are saved, so a
+A run is a sequence of steps of the optimizer. Everything random depends on the seed and on states that are saved, so a
 run that is killed and resumed computes the same losses as one that is not (on a CPU to the last bit; on a GPU as far
 as its kernels repeat themselves).
 """
@@ -15,7 +15,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -32,9 +32,9 @@ from zoo.models.detectors.distilled import Distilled
 from zoo.training import distributed, initial_weights, publish, recipe, state
 from zoo.training.coco_folder import CocoFolder
 from zoo.training.dataset import Augmentation, Batch, TrainingSet, collate
-from zoo.training.distributed import Place
+from zoo.training.distributed import Rank
 from zoo.training.ema import WeightAverage
-from zoo.training.log import Journal
+from zoo.training.log import Journal, Step
 from zoo.training.optimizer import make_optimizer, make_scheduler
 from zoo.training.recipe import Recipe
 from zoo.training.sampler import Batches, multiscale_size
@@ -50,20 +50,20 @@ class Diverged(ZooError):
 
 
 @dataclass(frozen=True)
-class Plan:
+class TrainConfig:
     """What to train, on what, and how.
 
     name: a model or an architecture. start: `published` (the model's own weights), `backbone` (what its published
     training started from, or another key of `zoo list --backbones`), `scratch`, or a file with weights of the whole
-    network. recipe: by default the model's own. batch: pictures per process and step; accumulate: so many batches make
-    one step of the optimiser. save_every, validate_every: in epochs; 0 for never. validation: annotation file and
-    folder of pictures. semantic: folder of classes of all pixels (`zoo.training.class_maps`), for networks that learn
+    network. recipe: by default the model's own. batch: images per process and step; accumulate: so many batches make
+    one step of the optimizer. save_every, validate_every: in epochs; 0 for never. validation: annotation file and
+    folder of images. semantic: folder of classes of all pixels (`zoo.training.class_maps`), for networks that learn
     them too. title: of the published file.
     """
 
     name: str
     annotations: Path
-    pictures: Path
+    images: Path
     out: Path
     start: str = "published"
     recipe: Recipe | None = None
@@ -82,18 +82,7 @@ class Plan:
     title: str | None = None
 
 
-class Step(NamedTuple):
-    """One step of the optimiser. losses: by name, `loss` is their sum. data_seconds: waiting for pictures."""
-
-    epoch: int
-    iteration: int
-    losses: dict[str, float]
-    learning_rate: float
-    data_seconds: float
-    seconds: float
-
-
-def train(plan: Plan) -> Path | None:
+def train(plan: TrainConfig) -> Path | None:
     """Train as planned. Returns the published checkpoint, on the first process only.
 
     Raises UnknownModel, NotTrainable, DataError, Diverged, UsageError.
@@ -112,38 +101,38 @@ class Run:
     """
 
     def __init__(
-        self, plan: Plan, place: Place, description: dict[str, Any], data: TrainingSet, settings: Recipe
+        self, plan: TrainConfig, place: Rank, description: dict[str, Any], data: TrainingSet, settings: Recipe
     ) -> None:
         state.seed_everything(plan.seed)
         self.plan, self.place, self.data, self.recipe = plan, place, data, settings
         self.description = initial_weights.unfrozen(description) if plan.start == "scratch" else description
         self.network: Detector = build(self.description).to(place.device)
-        distributed.synchronise_norms(self.network, description, place)
+        distributed.synchronize_norms(self.network, description, place)
         self.per_epoch = len(self.batches(0)) // plan.accumulate
         if not self.per_epoch:
-            raise UsageError(f"{len(data)} pictures are not enough for one step of {plan.accumulate} batches.")
+            raise UsageError(f"{len(data)} images are not enough for one step of {plan.accumulate} batches.")
         self.done, self.total = 0, settings.epochs * self.per_epoch
 
     @classmethod
-    def of(cls, plan: Plan, place: Place) -> Run:
+    def of(cls, plan: TrainConfig, place: Rank) -> Run:
         """A run that is ready to begin, or to go on where it was stopped."""
         description, entry = api.architecture(plan.name), api.representative(plan.name)
         maps = None if plan.semantic is None else class_maps(plan.semantic, description)
-        folder = CocoFolder(plan.annotations, plan.pictures, masks=needs_masks(description), maps=maps)
+        folder = CocoFolder(plan.annotations, plan.images, masks=needs_masks(description), maps=maps)
         settings = plan.recipe or recipe.default(description, entry.training)
         if maps and settings.augmentation.mosaic:
-            raise UsageError("mosaic puts pictures together, but not the classes of their pixels.")
+            raise UsageError("mosaic puts images together, but not the classes of their pixels.")
         data = TrainingSet(folder, api.preprocessing(plan.name), settings.augmentation, plan.seed, settings.epochs)
         before = len(api.dataset(entry.dataset).classes)
         run = cls(plan, place, initial_weights.with_classes(description, before, len(folder.classes)), data, settings)
         if not (plan.resume and run.latest.is_file()):
-            run.initialise(description)
+            run.initialize(description)
         run.prepare()
         if plan.resume and run.latest.is_file():
             run.resume()
         return run
 
-    def initialise(self, published: dict[str, Any]) -> None:
+    def initialize(self, published: dict[str, Any]) -> None:
         """Load the weights that the plan starts from. published: the description that they were made for."""
         from zoo.download.fetch import fetch
 
@@ -159,7 +148,7 @@ class Run:
             initial_weights.from_backbone(self.network, fetch(key))
 
     def prepare(self) -> None:
-        """Make what changes with the weights: optimiser, schedule, averages, processes."""
+        """Make what changes with the weights: optimizer, schedule, averages, processes."""
         plan, device = self.plan, self.place.device
         if isinstance(self.network, Distilled) and self.network.teacher is None and self.network.teacher_name:
             self.network.teach(load(self.network.teacher_name, str(device)))
@@ -208,7 +197,7 @@ class Run:
         )
 
     def step(self, batches: Iterator[Batch], epoch: int) -> Step:
-        """One step of the optimiser on `accumulate` batches."""
+        """One step of the optimizer on `accumulate` batches."""
         begun, rate = time.perf_counter(), self.optimizer.param_groups[0]["lr"]
         parts, waited = [], 0.0
         for number, (seconds, batch) in enumerate(timed(islice(batches, self.plan.accumulate)), 1):
@@ -230,7 +219,7 @@ class Run:
         return {**{name: value.detach().sum() for name, value in losses.items()}, "loss": total.detach()}
 
     def update(self) -> None:
-        """Let the optimiser take its step."""
+        """Let the optimizer take its step."""
         if self.recipe.clip is not None:
             self.scaler.unscale_(self.optimizer)
             torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.recipe.clip)

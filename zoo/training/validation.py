@@ -1,4 +1,4 @@
-"""COCO's AP of the network as it is, on pictures that it does not train on.
+"""COCO's AP of the network as it is, on images that it does not train on.
 
 Numbers for the log only; `bench accuracy` measures a published file.
 """
@@ -17,50 +17,54 @@ from torch import Tensor
 
 from zoo.coco_format.results import encode_masks, to_results
 from zoo.models.detectors.base import Detector
-from zoo.preprocessing.preprocess import preprocessor
+from zoo.preprocessing.preprocess import make_preprocessor
 from zoo.preprocessing.recipe import Preprocessing
 
 KEYS = ("mAP", "mAP_50", "mAP_75", "mAP_s", "mAP_m", "mAP_l")
 
 
 @torch.inference_mode()
-def validate(network: Detector, recipe: Preprocessing, annotations: Path, pictures: Path) -> dict[str, float]:
+def validate(network: Detector, recipe: Preprocessing, annotations: Path, images: Path) -> dict[str, float]:
     """`bbox_mAP` and its kin, as fractions, and `segm_mAP` of a network with masks; leaves the network in its mode.
 
     Categories are the labels in the annotation file's order.
     """
     with contextlib.redirect_stdout(io.StringIO()):
-        truth = COCO(str(annotations))
+        ground_truth = COCO(str(annotations))
     before = network.training
     network.eval()
-    rows = [row for image in truth.dataset["images"] for row in detected(network, recipe, truth, image, pictures)]
+    rows = [
+        row
+        for image in ground_truth.dataset["images"]
+        for row in detected(network, recipe, ground_truth, image, images)
+    ]
     network.train(before)
     kinds = ["bbox", "segm"] if any("segmentation" in row for row in rows) else ["bbox"]
     numbers: dict[str, float] = {}
     for kind in kinds:
-        numbers |= scores(truth, rows, kind)
+        numbers |= scores(ground_truth, rows, kind)
     return numbers
 
 
 def detected(
-    network: Detector, recipe: Preprocessing, truth: COCO, image: dict[str, Any], pictures: Path
+    network: Detector, recipe: Preprocessing, ground_truth: COCO, image: dict[str, Any], images: Path
 ) -> list[dict[str, Any]]:
-    """One picture's detections as COCO results."""
-    sample = preprocessor(recipe)(pictures / image["file_name"])
+    """One image's detections as COCO results."""
+    sample = make_preprocessor(recipe)(images / image["file_name"])
     home: Tensor = next(network.parameters())
     found = network.detect_sample(sample, home)
-    categories = [row["id"] for row in truth.dataset["categories"]]
+    categories = [row["id"] for row in ground_truth.dataset["categories"]]
     masks = None if found.masks is None else encode_masks(found.masks)
     arrays = found.boxes.numpy(), found.scores.numpy(), found.labels.numpy()
     return to_results(image["id"], *arrays, masks, categories)
 
 
-def scores(truth: COCO, rows: list[dict[str, Any]], kind: str) -> dict[str, float]:
+def scores(ground_truth: COCO, rows: list[dict[str, Any]], kind: str) -> dict[str, float]:
     """The first six of COCO's numbers, 0 where nothing was found."""
     if not rows:
         return {f"{kind}_{key}": 0.0 for key in KEYS}
     with contextlib.redirect_stdout(io.StringIO()):
-        evaluation = COCOeval(truth, truth.loadRes([dict(row) for row in rows]), kind)
+        evaluation = COCOeval(ground_truth, ground_truth.loadRes([dict(row) for row in rows]), kind)
         evaluation.evaluate()
         evaluation.accumulate()
         evaluation.summarize()

@@ -1,4 +1,4 @@
-"""Detections drawn on a picture: boxes with labels, masks, and panoptic maps in colours."""
+"""Detections drawn on an image: boxes with labels, masks, and panoptic maps in colors."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from zoo.errors import ZooError
 from zoo.structures import INSTANCE, Detections
 from zoo.visualization.label_layout import Places, around, beside
 
-Picture = NDArray[np.uint8]
-Colour = tuple[int, int, int]
+Canvas = NDArray[np.uint8]
+Color = tuple[int, int, int]
 
 OPACITY = 0.5
 FONT = cv2.FONT_HERSHEY_SIMPLEX
@@ -25,21 +25,19 @@ SMALL = 32  # boxes with a shorter side have thin lines
 MARGIN = 2  # pixels beside a label's text
 
 
-def draw(
-    picture: Picture, detections: Detections, classes: Sequence[str] | None = None, score_thr: float = 0.3
-) -> Picture:
-    """A copy of `picture` (BGR uint8 (H, W, 3)) with the detections of at least `score_thr` on it.
+def draw(image: Canvas, detections: Detections, classes: Sequence[str] | None = None, score_thr: float = 0.3) -> Canvas:
+    """A copy of `image` (BGR uint8 (H, W, 3)) with the detections of at least `score_thr` on it.
 
-    classes: names by label, numbers without them. detections: in the picture's own pixels. A panoptic map takes the
+    classes: names by label, numbers without them. detections: in the image's own pixels. A panoptic map takes the
     place of boxes and masks. Where labels would cover each other, the better detection keeps its label.
     """
-    canvas = picture.copy()
+    canvas = image.copy()
     if detections.panoptic is not None:
         draw_panoptic(canvas, detections.panoptic.cpu().numpy(), classes)
         return canvas
     chosen = detections[detections.scores >= score_thr].to("cpu")
     labels = chosen.labels.tolist()
-    shades = [colour(label, number) for number, label in enumerate(labels)]
+    shades = [color(label, number) for number, label in enumerate(labels)]
     if chosen.masks is not None:
         for number in chosen.masks.flatten(1).sum(1).argsort(descending=True).tolist():  # what is in front is smaller
             tint(canvas, chosen.masks[number].numpy(), shades[number])
@@ -52,8 +50,8 @@ def draw(
     return canvas
 
 
-def draw_box(canvas: Picture, box: Sequence[int], shade: Colour) -> None:
-    """A rectangle (xyxy) with a thin dark edge, which keeps it visible where the picture has its colour."""
+def draw_box(canvas: Canvas, box: Sequence[int], shade: Color) -> None:
+    """A rectangle (xyxy) with a thin dark edge, which keeps it visible where the image has its color."""
     small = min(box[2] - box[0], box[3] - box[1]) < SMALL
     thickness = max(1 if small else 2, round(max(canvas.shape[:2]) / 400) - small)
     corners = (box[0], box[1]), (box[2], box[3])
@@ -62,9 +60,9 @@ def draw_box(canvas: Picture, box: Sequence[int], shade: Colour) -> None:
 
 
 def write(
-    canvas: Picture,
+    canvas: Canvas,
     text: str,
-    shade: Colour,
+    shade: Color,
     places: Places,
     corners: Callable[[int, int], Sequence[tuple[int, int]]],
 ) -> None:
@@ -80,13 +78,13 @@ def write(
     cv2.putText(canvas, text, (place[0] + MARGIN, place[3] - below // 2 - 1), FONT, size, ink, 1, cv2.LINE_AA)
 
 
-def luminance(shade: Colour) -> float:
-    """How bright a BGR colour looks, 0 to 255 (ITU-R BT.601)."""
+def luminance(shade: Color) -> float:
+    """How bright a BGR color looks, 0 to 255 (ITU-R BT.601)."""
     return 0.114 * shade[0] + 0.587 * shade[1] + 0.299 * shade[2]
 
 
-def tint(canvas: Picture, mask: NDArray[np.bool_], shade: Colour) -> None:
-    """Mix a colour into the pixels of a mask (H, W), and draw its outline; only its bounding box is touched."""
+def tint(canvas: Canvas, mask: NDArray[np.bool_], shade: Color) -> None:
+    """Mix a color into the pixels of a mask (H, W), and draw its outline; only its bounding box is touched."""
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     if not len(rows):
         return
@@ -98,12 +96,12 @@ def tint(canvas: Picture, mask: NDArray[np.bool_], shade: Colour) -> None:
     cv2.drawContours(canvas, shifted, -1, shade, 1)
 
 
-def draw_panoptic(canvas: Picture, panoptic: NDArray[np.integer], classes: Sequence[str] | None = None) -> None:
+def draw_panoptic(canvas: Canvas, panoptic: NDArray[np.integer], classes: Sequence[str] | None = None) -> None:
     """Tint every segment of a panoptic map (H, W), label + 1000 * instance, and name it; void stays as it is."""
     segments, areas = np.unique(panoptic, return_counts=True)
     void = len(classes) if classes is not None else None
     shown = [s for s in segments[np.argsort(-areas)].tolist() if s >= 0 and s % INSTANCE != void]
-    shades = {segment: colour(segment % INSTANCE, segment // INSTANCE) for segment in shown}
+    shades = {segment: color(segment % INSTANCE, segment // INSTANCE) for segment in shown}
     for segment in shown:
         tint(canvas, panoptic == segment, shades[segment])
     places = Places(canvas.shape[:2])
@@ -113,14 +111,14 @@ def draw_panoptic(canvas: Picture, panoptic: NDArray[np.integer], classes: Seque
 
 
 def innermost(mask: NDArray[np.bool_]) -> tuple[int, int]:
-    """(x, y) of the pixel of a mask (H, W) that is farthest from its edge; the picture's border counts as one."""
+    """(x, y) of the pixel of a mask (H, W) that is farthest from its edge; the image's border counts as one."""
     distance = cv2.distanceTransform(np.pad(mask, 1).astype(np.uint8), cv2.DIST_L2, 3)
     x, y = cv2.minMaxLoc(distance)[3]
     return x - 1, y - 1
 
 
-def colour(label: int, instance: int = 0) -> Colour:
-    """BGR of a label: hues in steps of the golden ratio, so that neighbours differ.
+def color(label: int, instance: int = 0) -> Color:
+    """BGR of a label: hues in steps of the golden ratio, so that neighbors differ.
 
     Instances of a label differ a little in hue and brightness, so that their boxes and masks can be told apart.
     """
@@ -135,12 +133,12 @@ def name_of(label: int, classes: Sequence[str] | None) -> str:
     return classes[label] if classes is not None and label < len(classes) else str(label)
 
 
-def save(picture: Picture, path: Path) -> None:
-    """Write a picture in the format of the file's suffix; the file appears only when it is whole."""
+def save(image: Canvas, path: Path) -> None:
+    """Write an image in the format of the file's suffix; the file appears only when it is whole."""
     try:
-        content = cv2.imencode(path.suffix, picture)[1]
+        content = cv2.imencode(path.suffix, image)[1]
     except cv2.error as error:
-        raise ZooError(f"{path}: there is no way to write a picture as '{path.suffix}'.") from error
+        raise ZooError(f"{path}: there is no way to write an image as '{path.suffix}'.") from error
     part = path.with_name(path.name + ".part")
     part.write_bytes(content.tobytes())
     os.replace(part, path)

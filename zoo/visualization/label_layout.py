@@ -11,7 +11,7 @@ HIDDEN = 0.4
 
 
 class Places:
-    """Rectangles that labels of a picture of (height, width) have taken."""
+    """Rectangles that labels of an image of (height, width) have taken."""
 
     def __init__(self, size: tuple[int, int]) -> None:
         self.height, self.width = size
@@ -20,7 +20,7 @@ class Places:
     def find(self, corners: Sequence[tuple[int, int]], width: int, height: int) -> Rectangle | None:
         """The first free of several places for a label, else the one with the least overlap; None if none is readable.
 
-        corners: (x, y) of the label's upper left corner, the best place first; each is moved into the picture.
+        corners: (x, y) of the label's upper left corner, the best place first; each is moved into the image.
         """
         places = [self.inside(x, y, width, height) for x, y in corners]
         covered = [sum(common(place, other) for other in self.taken) for place in places]
@@ -32,7 +32,7 @@ class Places:
         return place
 
     def inside(self, x: int, y: int, width: int, height: int) -> Rectangle:
-        """A place moved into the picture, as far as it fits."""
+        """A place moved into the image, as far as it fits."""
         x, y = max(0, min(x, self.width - width)), max(0, min(y, self.height - height))
         return x, y, x + width, y + height
 

@@ -17,17 +17,17 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     add = parser.add_argument
     add("name", help="a model of the zoo, or a checkpoint file of your own")
-    add("--data", type=Path, metavar="DIR", help="the data set's folder (`bench datasets` shows where it is expected)")
-    add("--dataset", metavar="NAME", help="data set and metric; by default the one that the model was published for")
-    add("--split", metavar="NAME", help="part of the data set; by default the one that results are published for")
+    add("--data", type=Path, metavar="DIR", help="the dataset's folder (`bench datasets` shows where it is expected)")
+    add("--dataset", metavar="NAME", help="dataset and metric; by default the one that the model was published for")
+    add("--split", metavar="NAME", help="part of the dataset; by default the one that results are published for")
     add("--checkpoint", type=Path, metavar="FILE", help="weights to use in place of the published ones")
     add("--measure", metavar="LIST", help="what to evaluate: box, mask, panoptic, proposal, separated by commas")
     add("--protocol", choices=PROTOCOLS, help="how COCO's numbers are read (default: coco; proposals: mmdet-v2)")
     add("--engine", choices=ENGINES, default="auto", help="what computes COCO's numbers; all agree to the last bit")
     add("--device", default="cpu", help="where the network runs (%(default)s)")
-    add("--batch-size", type=positive, default=1, metavar="N", help="pictures at once; published numbers are for 1")
+    add("--batch-size", type=positive, default=1, metavar="N", help="images at once; published numbers are for 1")
     add("--workers", type=natural, default=0, metavar="N", help="threads that read and preprocess ahead")
-    add("--limit", type=positive, metavar="N", help="only the first N pictures")
+    add("--limit", type=positive, metavar="N", help="only the first N images")
     add("--results-json", type=Path, metavar="OUT", help="also write the detections in COCO's results format")
     add("--results", type=Path, metavar="FILE", help="result store (default: $ZOO_RESULTS, else results.db)")
     add("--json", action="store_true", help="print the record as JSON")
@@ -50,11 +50,11 @@ def run(args: argparse.Namespace) -> None:
 
 def plan_of(args: argparse.Namespace):  # type: ignore[no-untyped-def]  # its type needs torch
     """The evaluation that the options describe."""
-    from benchmarks.accuracy.accuracy import Plan, parse_measures
+    from benchmarks.accuracy.accuracy import EvalConfig, parse_measures
     from benchmarks.accuracy.sharding import own_device
     from benchmarks.cli.commands.inference import checked_device
 
-    return Plan(
+    return EvalConfig(
         data=args.data,
         dataset=args.dataset,
         split=args.split,
@@ -76,7 +76,7 @@ def text(record: Record) -> str:
 
     p = record.parameters
     weights = f"{p['weights']} weights" if p["weights"] == "published" else p["weights"]
-    title = f"{record.model} ({weights}) on {p['dataset']} {p['split']}, {p['pictures']} pictures, {record.protocol}"
+    title = f"{record.model} ({weights}) on {p['dataset']} {p['split']}, {p['images']} images, {record.protocol}"
     rows = [(name, "n/a" if value < 0 else f"{value:.3f}") for name, value in record.metrics.items()]
     parts = [title, tabulate(rows, tablefmt="plain", disable_numparse=True)]
     if compared := accuracy.comparison(record):

@@ -8,14 +8,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.cli.commands import inference
-from benchmarks.reports.rivals import implementation
+from benchmarks.reports.peers import implementation
 from benchmarks.reports.text_table import format_table
 from benchmarks.results.record import Record
 from benchmarks.results.store import Store
 from benchmarks.speed import compare, optimizations
-from benchmarks.speed.compare import Request
-from benchmarks.speed.inference import Setting
-from benchmarks.speed.peers.rivals import PEERS
+from benchmarks.speed.compare import CompareConfig
+from benchmarks.speed.inference import BenchmarkConfig
+from benchmarks.speed.peers.counterparts import PEERS
 from benchmarks.speed.protocols import interleaved
 from zoo.cli.argument_types import positive
 from zoo.errors import UsageError
@@ -29,8 +29,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--python", action="append", default=[], metavar="PEER=PATH", help="a Python that has detectron2 or mmdet")
     add("--weights", metavar="FILE", help="a checkpoint that all of them read")
     add("--set", action="append", default=[], metavar="KEY=VALUE", help="a parameter of the protocol; recorded")
-    add("--images", metavar="DIR", help="folder of pictures; default: generated ones")
-    add("--limit", type=positive, help="at most so many pictures")
+    add("--images", metavar="DIR", help="folder of images; default: generated ones")
+    add("--limit", type=positive, help="at most so many images")
     add("--device", default="cpu", help="cpu, cuda ... (%(default)s)")
     add("--threads", type=positive, help="PyTorch threads")
     add("--results", metavar="FILE", help="result store (default: $ZOO_RESULTS, else results.db)")
@@ -40,14 +40,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Measure in turns, store and print."""
-    photos, _ = inference.choose_pictures(args)
-    request = Request(
+    photos, _ = inference.choose_images(args)
+    request = CompareConfig(
         name=args.name,
         against=[peer.strip() for peer in args.against.split(",")],
-        pictures=photos,
+        images=photos,
         pythons=dict(inference.key_value(text, "--python") for text in args.python),
         weights=existing(args.weights),
-        setting=Setting(
+        setting=BenchmarkConfig(
             device=inference.checked_device(args.device),
             threads=args.threads,
             options=optimizations.from_args(args),
@@ -81,7 +81,7 @@ def show(records: Sequence[Record]) -> None:
 
 
 def row(record: Record) -> dict[str, object]:
-    """One implementation; a rival that did not run shows what it published, marked as such."""
+    """One implementation; a peer that did not run shows what it published, marked as such."""
     if not record.ok:
         number = record.parameters["published"]
         said = f"published {number['fps']:.1f} on {number['hardware']} ({number['source']})" if number else "nothing"

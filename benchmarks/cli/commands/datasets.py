@@ -15,9 +15,9 @@ from zoo.errors import UsageError
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     add = parser.add_argument
-    add("name", nargs="?", metavar="NAME", help="one data set, with the layout of its folder")
-    add("--check", type=Path, metavar="DIR", help="look whether DIR holds the data set NAME")
-    add("--split", metavar="NAME", help="part of the data set; by default the one that results are published for")
+    add("name", nargs="?", metavar="NAME", help="one dataset, with the layout of its folder")
+    add("--check", type=Path, metavar="DIR", help="look whether DIR holds the dataset NAME")
+    add("--split", metavar="NAME", help="part of the dataset; by default the one that results are published for")
     add("--json", action="store_true", help="print JSON")
 
 
@@ -32,25 +32,25 @@ def run(args: argparse.Namespace) -> int:
     elif args.name:
         print(description(chosen[0], args.split))
     else:
-        print(format_table([{"name": s.name, "data set": s.title, "metric": s.metric} for s in chosen]))
+        print(format_table([{"name": s.name, "dataset": s.title, "metric": s.metric} for s in chosen]))
     return 0
 
 
 def run_check(args: argparse.Namespace) -> int:
     """Check one folder and say what is there or what is wrong."""
     if args.name is None:
-        raise UsageError("--check needs the data set's name: bench datasets NAME --check DIR.")
+        raise UsageError("--check needs the dataset's name: bench datasets NAME --check DIR.")
     found = check(spec(args.name), args.check, args.split)
     if args.json:
         print(json.dumps(found, indent=1))
     else:
-        print(f"{found['name']} in {found['root']}: {found['pictures']} pictures, {found['classes']} classes")
+        print(f"{found['name']} in {found['root']}: {found['images']} images, {found['classes']} classes")
         print("\n".join(found["problems"]) or "complete")
     return int(bool(found["problems"]))
 
 
 def facts(one: Spec, split: str | None) -> dict[str, Any]:
-    """Everything that is known about a data set."""
+    """Everything that is known about a dataset."""
     return {
         "name": one.name,
         "title": one.title,
@@ -62,7 +62,7 @@ def facts(one: Spec, split: str | None) -> dict[str, Any]:
 
 
 def description(one: Spec, split: str | None) -> str:
-    """The data set for people."""
+    """The dataset for people."""
     layout = one.with_split(one.layout, split)
     width = max(map(len, layout))
     lines = [f"{one.title}: {one.metric}", "", f"{one.root}/"]

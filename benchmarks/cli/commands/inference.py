@@ -13,9 +13,9 @@ from benchmarks.reports.text_table import format_table
 from benchmarks.results.record import Record, failed
 from benchmarks.results.store import Store
 from benchmarks.speed import engines, images, inference, optimizations, protocols
-from benchmarks.speed.inference import Setting
-from benchmarks.speed.targets import Subject
-from benchmarks.speed.workload import Picture
+from benchmarks.speed.inference import BenchmarkConfig
+from benchmarks.speed.targets import Target
+from benchmarks.speed.workload import ImageSource
 from zoo.cli.argument_types import positive
 from zoo.errors import UsageError, ZooError
 
@@ -34,10 +34,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     add("--protocol", default=protocols.DEFAULT, help=f"one of {', '.join(protocols.PROTOCOLS)} (%(default)s)")
     add("--set", action="append", default=[], metavar="KEY=VALUE", help="a parameter of the protocol; recorded")
-    add("--images", metavar="DIR", help="folder of pictures; default: generated ones")
-    add("--limit", type=positive, help=f"at most so many pictures (generated: {GENERATED})")
+    add("--images", metavar="DIR", help="folder of images; default: generated ones")
+    add("--limit", type=positive, help=f"at most so many images (generated: {GENERATED})")
     add("--device", default="cpu", help="cpu, cuda, cuda:1 ... (%(default)s)")
-    add("--batch", type=positive, default=1, help="pictures per call (%(default)s)")
+    add("--batch", type=positive, default=1, help="images per call (%(default)s)")
     add("--threads", type=positive, help="threads of the engine")
     add("--repeat", type=positive, default=1, help="run the protocol so many times (%(default)s)")
     add("--checkpoint", metavar="FILE", help="weights of your own, for one NAME or for what the file says it is")
@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
     setting = setting_of(args)
     protocols.get(setting.protocol).parameters(setting.overrides)
     chosen = engines.choose(args.names, args.checkpoint, args.random_weights, args.engine, args.threads)
-    photos, source = choose_pictures(args)
+    photos, source = choose_images(args)
     store, records = Store(args.results), []
     for subject in tqdm(chosen, unit="model", disable=None):
         records.append(store.append(measure(subject, photos, setting, source)))
@@ -62,9 +62,9 @@ def run(args: argparse.Namespace) -> int:
     return int(any(not record.ok for record in records))
 
 
-def measure(subject: Subject, photos: Sequence[Picture], setting: Setting, source: str) -> Record:
+def measure(subject: Target, photos: Sequence[ImageSource], setting: BenchmarkConfig, source: str) -> Record:
     """The record of one network; a failed one if it does not load or run."""
-    facts = {"weights": subject.weights, "pictures": source, **subject.parameters}
+    facts = {"weights": subject.weights, "images": source, **subject.parameters}
     try:
         return inference.measure(subject.load(), subject.name, photos, setting, facts, **subject.facts)
     except UsageError:
@@ -75,9 +75,9 @@ def measure(subject: Subject, photos: Sequence[Picture], setting: Setting, sourc
         return failed(subject.name, "inference", reason, protocol=setting.protocol, parameters=facts)
 
 
-def setting_of(args: argparse.Namespace) -> Setting:
+def setting_of(args: argparse.Namespace) -> BenchmarkConfig:
     """The measurement that the options describe."""
-    return Setting(
+    return BenchmarkConfig(
         protocol=args.protocol,
         device=checked_device(args.device),
         batch=args.batch,
@@ -100,8 +100,8 @@ def checked_device(name: str) -> str:
     return name
 
 
-def choose_pictures(args: argparse.Namespace) -> tuple[Sequence[Picture], str]:
-    """Pictures, and a word about them for the record."""
+def choose_images(args: argparse.Namespace) -> tuple[Sequence[ImageSource], str]:
+    """Images, and a word about them for the record."""
     if args.images:
         found = images.in_folder(args.images, args.limit)
         return found, f"{len(found)} from {args.images}"

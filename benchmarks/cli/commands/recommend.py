@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 from benchmarks.reports import recommend
-from benchmarks.reports.recommend import METRICS_OF_TASK, Candidate, Wish
+from benchmarks.reports.recommend import METRICS_OF_TASK, Candidate, Constraints
 from benchmarks.reports.text_table import format_table
 from benchmarks.results.selection import entries_with
 from benchmarks.results.store import Store
@@ -26,9 +26,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     add = parser.add_argument
     add("--task", default="object detection", help=f"one of {', '.join(METRICS_OF_TASK)} (%(default)s)")
-    add("--dataset", default="coco_2017", help="accuracies of different data sets do not compare (%(default)s)")
+    add("--dataset", default="coco_2017", help="accuracies of different datasets do not compare (%(default)s)")
     add("--min-ap", type=float, metavar="X", help="lowest accuracy, in percent")
-    add("--max-latency", metavar="T", help="of one picture, such as 50ms")
+    add("--max-latency", metavar="T", help="of one image, such as 50ms")
     add("--max-memory", metavar="M", help="at inference, such as 2GiB; only measured models have it")
     numbers = parser.add_mutually_exclusive_group()
     help_text = f"only measurements on devices of this name, such as 'AMD EPYC'; {HERE} for those of this one"
@@ -58,9 +58,9 @@ def run(args: argparse.Namespace) -> None:
         print(f"zoo: no model is known to meet that: {recommend.obstacles(everything, wish)}.", file=sys.stderr)
 
 
-def wish_of(args: argparse.Namespace, metric: str) -> Wish:
+def wish_of(args: argparse.Namespace, metric: str) -> Constraints:
     """The constraints."""
-    return Wish(
+    return Constraints(
         metric=metric,
         min_ap=args.min_ap,
         latency_ms=quantity(args.max_latency, SECONDS, "50ms"),

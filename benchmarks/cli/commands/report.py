@@ -29,8 +29,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         formats.add_argument(f"--{name}", dest="format", action="store_const", const=name, help=text)
     add("--zoo", action="store_true", help="the tables of the whole zoo, published beside measured")
     add("--comparison", action="store_true", help="MMDetection's published comparison tables, measured columns beside")
-    help_text = "with --html: pictures of detections, in a subfolder for each model, as `zoo detect --out` writes them"
-    add("--pictures", type=Path, metavar="DIR", help=help_text)
+    help_text = "with --html: images of detections, in a subfolder for each model, as `zoo detect --out` writes them"
+    add("--images", type=Path, metavar="DIR", help=help_text)
     add("--model", metavar="GLOB", help="only these models")
     add("--family", metavar="NAME", help="with --zoo: only this family")
     add("--all", action="store_true", help="every record, not only the newest of equal measurements")
@@ -52,10 +52,10 @@ def run(args: argparse.Namespace) -> None:
 
 def render(args: argparse.Namespace, records: list[Record], store: Store) -> str:
     """The report as text, in the format asked for."""
-    if args.pictures is not None and args.format != "html":
-        raise UsageError("--pictures go into --html; other formats have no place for them.")
+    if args.images is not None and args.format != "html":
+        raise UsageError("--images go into --html; other formats have no place for them.")
     if args.format == "html":
-        return html.render(entries(args, records), with_curves(records, store), pictures(args.pictures))
+        return html.render(entries(args, records), with_curves(records, store), images(args.images))
     if not (args.zoo or args.comparison) and not records:
         raise UsageError(f"{store.path} has no records to report. `bench inference` makes some.")
     if args.format == "csv" and not (args.zoo or args.comparison):
@@ -87,8 +87,8 @@ def with_curves(records: list[Record], store: Store) -> list[Record]:
     return [curves.get(record.id, record) for record in records]
 
 
-def pictures(folder: Path | None) -> dict[str, list[Path]]:
-    """Pictures of detections by model: those in the subfolders of `folder` that are called like models."""
+def images(folder: Path | None) -> dict[str, list[Path]]:
+    """Images of detections by model: those in the subfolders of `folder` that are called like models."""
     if folder is None:
         return {}
     if not folder.is_dir():
@@ -96,10 +96,10 @@ def pictures(folder: Path | None) -> dict[str, list[Path]]:
     folders = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_dir()}
     found = {model: shown for model, path in folders.items() if (shown := viewable(path))}
     if not found:
-        raise UsageError(f"{folder} has no subfolder with pictures, such as `zoo detect MODEL IMAGE --out DIR/MODEL`.")
+        raise UsageError(f"{folder} has no subfolder with images, such as `zoo detect MODEL IMAGE --out DIR/MODEL`.")
     return found
 
 
 def viewable(folder: Path) -> list[Path]:
-    """The pictures in a folder that browsers show."""
+    """The images in a folder that browsers show."""
     return sorted(path for path in folder.iterdir() if path.suffix.lower() in (".jpg", ".jpeg", ".png", ".webp"))

@@ -14,7 +14,7 @@ from benchmarks.reports.text_table import format_table
 from benchmarks.results.record import Record
 from benchmarks.results.store import Store
 from benchmarks.sweep import executors, skip_reasons, sweep
-from benchmarks.sweep.job import Limits, Row
+from benchmarks.sweep.job import Job, Limits
 from benchmarks.sweep.progress import View, ending
 from benchmarks.sweep.sweep import Executor
 from zoo.cli.argument_types import positive
@@ -32,7 +32,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--all", action="store_true", help="every model of the manifests")
     add("--family", help="only this family")
     add("--task", help="only this task")
-    add("--dataset", help="only models of this data set")
+    add("--dataset", help="only models of this dataset")
     add("--timeout", type=float, default=3600.0, metavar="S", help="seconds per row (%(default)s)")
     add("--memory", type=float, metavar="MIB", help="resident memory per row")
     add("--jobs", type=positive, default=1, help="rows at a time; timed benchmarks take 1 (%(default)s)")
@@ -84,7 +84,7 @@ def limits_of(args: argparse.Namespace) -> Limits:
     return Limits(args.timeout, args.memory)
 
 
-def skip(args: argparse.Namespace, row: Row) -> str | None:
+def skip(args: argparse.Namespace, row: Job) -> str | None:
     """Why a row is not tried; whether its data is there is known for this machine only."""
     return skip_reasons.reason(row, here=args.executor == "local")
 
@@ -130,7 +130,7 @@ def show(found: sweep.Progress, args: argparse.Namespace, pending: Mapping[str, 
     print(f"bench: {len(found.rows)} rows: {totals}, {len(found.rows) - len(ended)} to run", file=sys.stderr)
 
 
-def line(row: Row, record: Record | None, pending: str | None) -> dict[str, object]:
+def line(row: Job, record: Record | None, pending: str | None) -> dict[str, object]:
     """One row."""
     result = pending or (ending(record) if record else "to run")
     return {"model": row.model, "result": result, "id": record.id[:8] if record else ""}

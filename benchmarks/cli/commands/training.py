@@ -1,4 +1,4 @@
-"""`bench training`: seconds per iteration, pictures per second, and peak memory."""
+"""`bench training`: seconds per iteration, images per second, and peak memory."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.epilog = "Under `torchrun --nproc_per_node N -m benchmarks training ...` N processes train together."
     add = parser.add_argument
     add("names", nargs="+", metavar="NAME", help="a model or an architecture")
-    add("--data", type=Path, metavar="DIR", help="a folder in COCO's layout; default: generated pictures")
+    add("--data", type=Path, metavar="DIR", help="a folder in COCO's layout; default: generated images")
     add("--protocol", default="mmdet-v2", choices=("mmdet-v2", "detectron2"), help="what is averaged (%(default)s)")
     add("--set", action="append", default=[], metavar="KEY=N", help="iterations, skipped or prepared; recorded")
-    add("--batch-size", type=positive, default=2, metavar="N", help="pictures per process (%(default)s)")
-    add("--accumulate", type=positive, default=1, metavar="N", help="batches per step of the optimiser")
+    add("--batch-size", type=positive, default=2, metavar="N", help="images per process (%(default)s)")
+    add("--accumulate", type=positive, default=1, metavar="N", help="batches per step of the optimizer")
     add("--precision", choices=("fp32", "fp16", "bf16"), default="fp32")
     add("--device", default="cpu", help="cpu, cuda ... (%(default)s)")
-    add("--workers", type=natural, default=2, metavar="N", help="processes that prepare pictures (%(default)s)")
+    add("--workers", type=natural, default=2, metavar="N", help="processes that prepare images (%(default)s)")
     add("--weights", choices=("random", "published"), default="random", help="where training starts (%(default)s)")
     add("--results", type=Path, metavar="FILE", help="result store (default: $ZOO_RESULTS, else results.db)")
     add("--json", action="store_true", help="print the records")
@@ -74,7 +74,7 @@ def measured(name: str, settings: dict[str, Any]) -> Record | None:
     from zoo.training.trainer import Diverged
 
     try:
-        return training.measure(name, training.Setting(**settings))
+        return training.measure(name, training.TrainingConfig(**settings))
     except (Diverged, RuntimeError) as error:
         return failed(name, "training", error, protocol=settings["protocol"])
 

@@ -43,7 +43,7 @@ function comparisonRow(title, published, measured, decimals, note) {
 function comparisonRows(m) {
   const seen = new Set();
   const found = Object.entries(m.published || {}).flatMap(([where, values]) => Object.entries(values).map(([key, value]) => {
-    const here = seen.has(key) ? null : m[`measured_${key}`]; // measured on the first of the data sets
+    const here = seen.has(key) ? null : m[`measured_${key}`]; // measured on the first of the datasets
     seen.add(key);
     return comparisonRow(`${data.metrics[key] || key.replaceAll("_", " ")}, ${where}`, value, here, 1, "");
   }));
@@ -53,7 +53,7 @@ function comparisonRows(m) {
   if (m.fps || m.measured_fps) {
     const weights = m.measured_weights === "random" ? " with random weights" : "";
     const note = [m.fps && `published: ${m.hardware || "unknown hardware"}`, m.measured_fps && `measured: ${m.measured_on}${weights}`];
-    found.push(comparisonRow("pictures per second", m.fps, m.measured_fps, 2, note.filter(known).join("; ")));
+    found.push(comparisonRow("images per second", m.fps, m.measured_fps, 2, note.filter(known).join("; ")));
   }
   return found;
 }
@@ -99,10 +99,10 @@ function drawRecord(record) {
 }
 
 function gallery(m) {
-  if (!m.pictures.length) return null;
-  return element("div", { class: "gallery" }, ...m.pictures.map((picture) => element("figure", {},
-    element("img", { src: picture.src, alt: `Detections of ${m.name} in ${picture.name}`, loading: "lazy" }),
-    element("figcaption", {}, picture.name))));
+  if (!m.images.length) return null;
+  return element("div", { class: "gallery" }, ...m.images.map((image) => element("figure", {},
+    element("img", { src: image.src, alt: `Detections of ${m.name} in ${image.name}`, loading: "lazy" }),
+    element("figcaption", {}, image.name))));
 }
 
 function curvesOf(m) {
@@ -120,13 +120,13 @@ function curveBoxes(m) {
 function drawCurves(m) {
   curvesOf(m).forEach((curve, i) => {
     const line = { type: "scatter", mode: curve.x.length < 40 ? "lines+markers" : "lines", x: curve.x, y: curve.y, name: curve.name,
-      line: { color: colour("--point"), width: 1.7 }, hovertemplate: `${curve.across} %{x:.4g}: %{y:.5g}<extra></extra>` };
+      line: { color: color("--point"), width: 1.7 }, hovertemplate: `${curve.across} %{x:.4g}: %{y:.5g}<extra></extra>` };
     const shape = { ...layout(curve.across, curve.name), margin: { l: 62, r: 14, t: 14, b: 46 } };
     Plotly.newPlot(`curve-${i}`, [line], shape, { ...CONFIG, displayModeBar: false });
   });
 }
 
-function neighbours(m) {
+function neighbors(m) {
   const list = ordered(chosen());
   const place = list.indexOf(m);
   const near = place < 0 ? [] : [[list[place - 1], "Previous: "], [list[place + 1], "Next: "]];
@@ -145,10 +145,10 @@ function drawModel(m) {
       ["Reference", m.published_config], ["Parameters", m.params ? m.params.toLocaleString("en") : null]])),
     section("Preprocessing", preprocessing(m)), section("Files", files(m)),
     section("Training", m.training && Object.keys(m.training).length ? facts(pairs(m.training)) : null),
-    section("Paper and licence", m.paper || m.license ? facts([["Paper", m.paper ? link(m.paper.url, m.paper.title) : null],
-      ["Licence of the weights", m.license]]) : null));
+    section("Paper and license", m.paper || m.license ? facts([["Paper", m.paper ? link(m.paper.url, m.paper.title) : null],
+      ["License of the weights", m.license]]) : null));
   byId("detail").replaceChildren(...[
-    element("nav", { "aria-label": "Models" }, element("a", { href: "#", class: "back" }, "All models"), ...neighbours(m)),
+    element("nav", { "aria-label": "Models" }, element("a", { href: "#", class: "back" }, "All models"), ...neighbors(m)),
     title, chips(m), tiles(m),
     (m.notes || []).length ? section("Notes", element("ul", {}, ...m.notes.map((note) => element("li", {}, note)))) : null,
     section("Published and measured", comparison(m)), section("Detections", gallery(m)),

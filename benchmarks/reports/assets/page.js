@@ -56,14 +56,14 @@ function chosen() {
     (!byId("measured-only").checked || m.records.length > 0));
 }
 
-// What `zoo recommend` gives for the data set that is chosen and a metric.
+// What `zoo recommend` gives for the dataset that is chosen and a metric.
 function frontOf(metric) {
   const found = data.fronts.find((f) => f.dataset === byId("dataset").value && f.metric === metric);
   return found ? found.models : [];
 }
 
-// A colour of the style sheet as it is in the current theme.
-function colour(name) {
+// A color of the style sheet as it is in the current theme.
+function color(name) {
   const probe = element("span", { style: `color: var(${name})` });
   document.body.append(probe);
   const value = getComputedStyle(probe).color;

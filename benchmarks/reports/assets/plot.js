@@ -1,7 +1,7 @@
 // Accuracy against cost. The highlighted points are the front that `zoo recommend` gives.
 const AXES = {
-  published: [["ms", "time per picture, ms (V100)"], ["memory_gb", "training memory, GB"], ["millions", "parameters, millions"]],
-  measured: [["measured_ms", "time per picture, ms"], ["measured_mib", "memory, MiB"], ["gflops", "GFLOPs"],
+  published: [["ms", "time per image, ms (V100)"], ["memory_gb", "training memory, GB"], ["millions", "parameters, millions"]],
+  measured: [["measured_ms", "time per image, ms"], ["measured_mib", "memory, MiB"], ["gflops", "GFLOPs"],
     ["millions", "parameters, millions"]],
 };
 const COST_OF_CANDIDATE = { ms: "latency_ms", measured_ms: "latency_ms", measured_mib: "memory_mib" };
@@ -11,15 +11,15 @@ const BUTTONS = [["zoom2d", "pan2d", "zoomIn2d", "zoomOut2d", "resetScale2d", "t
 const CONFIG = { responsive: true, displaylogo: false, modeBarButtons: BUTTONS };
 
 function layout(x, y) {
-  const [text, line] = [colour("--text"), colour("--line")];
+  const [text, line] = [color("--text"), color("--line")];
   const axis = { gridcolor: line, linecolor: line, zeroline: false, tickfont: { size: 12 } };
   return {
     paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
     font: { color: text, family: getComputedStyle(document.body).fontFamily, size: 13 },
     margin: { l: 62, r: 18, t: 36, b: 60 }, hovermode: "closest",
     legend: { orientation: "h", x: 0, y: 1, xanchor: "left", yanchor: "bottom", bgcolor: "rgba(0,0,0,0)" },
-    modebar: { bgcolor: "rgba(0,0,0,0)", color: colour("--muted"), activecolor: text, orientation: "v" },
-    hoverlabel: { bgcolor: colour("--raised"), bordercolor: line, font: { color: text } },
+    modebar: { bgcolor: "rgba(0,0,0,0)", color: color("--muted"), activecolor: text, orientation: "v" },
+    hoverlabel: { bgcolor: color("--raised"), bordercolor: line, font: { color: text } },
     xaxis: { ...axis, title: { text: x, standoff: 10 } }, yaxis: { ...axis, title: { text: y, standoff: 8 } },
   };
 }
@@ -42,7 +42,7 @@ function points(name, shown, x, metric, marker) {
   };
 }
 
-// One trace per data set, or per device for what was measured: their numbers do not compare.
+// One trace per dataset, or per device for what was measured: their numbers do not compare.
 function groups(shown) {
   const key = byId("numbers").value === "measured" ? "measured_on" : "dataset";
   const found = new Map();
@@ -57,8 +57,8 @@ function frontTrace(shown, x, metric) {
   const found = placed.filter(([cost]) => known(cost)).sort((a, b) => a[0] - b[0]);
   return {
     type: "scatter", name: "Pareto-best (zoo recommend)", x: found.map(([cost]) => cost), y: found.map(([, c]) => c.ap),
-    mode: x === "ms" ? "lines+markers" : "markers", line: { color: colour("--best"), width: 1, dash: "dot", shape: "hv" },
-    marker: { color: colour("--best"), size: 11, line: { color: colour("--panel"), width: 1.5 } },
+    mode: x === "ms" ? "lines+markers" : "markers", line: { color: color("--best"), width: 1, dash: "dot", shape: "hv" },
+    marker: { color: color("--best"), size: 11, line: { color: color("--panel"), width: 1.5 } },
     text: found.map(([, c]) => `<b>${c.model}</b><br>${c.reason}`), customdata: found.map(([, c]) => c.model),
     hovertemplate: "%{text}<br>%{x:.4g} across, %{y:.1f} up<extra></extra>",
   };
@@ -67,7 +67,7 @@ function frontTrace(shown, x, metric) {
 function traces(shown, x, metric) {
   const others = byId("front-only").checked ? [] : groups(shown).map(([name, group], i) => {
     const shade = PALETTE[i % PALETTE.length];
-    return points(name, group, x, metric, { color: shade.startsWith("--") ? colour(shade) : shade, size: 8, opacity: 0.75 });
+    return points(name, group, x, metric, { color: shade.startsWith("--") ? color(shade) : shade, size: 8, opacity: 0.75 });
   });
   const front = frontTrace(shown, x, metric);
   return front.x.length ? [...others, front] : others;

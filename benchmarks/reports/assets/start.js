@@ -53,7 +53,7 @@ function offerAxes() {
   fill(byId("x-axis"), AXES[kind].filter(([key]) => data.models.some((m) => known(m[key]))));
 }
 
-// The metric on the vertical axis follows the task and the data set that are chosen.
+// The metric on the vertical axis follows the task and the dataset that are chosen.
 function offerMetrics() {
   const shown = chosen();
   const usable = METRICS.filter((key) => shown.some((m) => known(accuracyOf(m, key))));

@@ -6,7 +6,7 @@ const COLUMNS = [
   ...METRICS.map((key) => [key, data.metrics[key], 1]), ["fps", "fps", 1], ["hardware", "fps on"],
   ["memory_gb", "Training GB", 1], ["millions", "Params M", 1], ["gflops", "GFLOPs here", 1], ...HERE,
   ["measured_fps", "fps here", 2], ["measured_mib", "MiB here", 0], ["measured_on", "here on"],
-  ["dataset", "Data set"], ["config", "Configuration"],
+  ["dataset", "Dataset"], ["config", "Configuration"],
 ];
 const sorting = { key: METRICS[0], falling: true };
 const rows = new Map();

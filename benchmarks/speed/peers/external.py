@@ -1,4 +1,4 @@
-"""A rival in another Python environment, driven over JSON lines; `workers/serve.py` states the contract.
+"""A peer in another Python environment, driven over JSON lines; `workers/serve.py` states the contract.
 
 The worker times its own calls, so that neither pipes nor JSON are inside the clock.
 """
@@ -23,11 +23,11 @@ WORKERS = Path(__file__).parent / "workers"
 
 
 class PeerError(ZooError):
-    """The rival could not be started, or answered with an error."""
+    """The peer could not be started, or answered with an error."""
 
 
 class ExternalWorkload:
-    """A rival's detector and the pictures, one per batch. A `Workload` that keeps its own time."""
+    """A peer's detector and the images, one per batch. A `Workload` that keeps its own time."""
 
     batch = 1
 
@@ -36,14 +36,14 @@ class ExternalWorkload:
         peer: str,
         python: str,
         config: str,
-        pictures: Sequence[Path],
+        images: Sequence[Path],
         device: str = "cpu",
         weights: str | None = None,
         threads: int | None = None,
         script: Path | None = None,
     ) -> None:
         """Start the worker and let it build the network. Raises PeerError with what it said."""
-        self.pictures, self.peer = pictures, peer
+        self.images, self.peer = images, peer
         self.shapes: dict[int, tuple[int, int]] = {}  # of the inputs that the worker made, (H, W)
         self.command = [python, str(script or WORKERS / f"{peer}_worker.py")]
         # A thread pool that spins while it waits for the other's turn would slow the other down.
@@ -63,11 +63,11 @@ class ExternalWorkload:
         self.facts = self.ask(op="open", config=config, weights=weights, device=device, threads=threads)
 
     def __len__(self) -> int:
-        return len(self.pictures)
+        return len(self.images)
 
     def load(self, index: int) -> int:
-        """Let the worker read and preprocess a picture and keep it."""
-        answer = self.ask(op="load", index=index, path=str(self.pictures[index].resolve()))
+        """Let the worker read and preprocess an image and keep it."""
+        answer = self.ask(op="load", index=index, path=str(self.images[index].resolve()))
         self.shapes[index] = (answer["shape"][0], answer["shape"][1])
         return index
 
@@ -76,7 +76,7 @@ class ExternalWorkload:
         return None, Timed(self.ask(op="compute", index=batch)["seconds"], None)
 
     def compute(self, batch: int) -> list[Detections]:
-        """What the rival detects."""
+        """What the peer detects."""
         found = self.ask(op="detect", index=batch)
         boxes = torch.tensor(found["boxes"], dtype=torch.float32).reshape(-1, 4)
         return [Detections(boxes, torch.tensor(found["scores"]).float(), torch.tensor(found["labels"]).long())]

@@ -13,7 +13,7 @@ from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.roi_heads import paste_masks_in_image
 
 from zoo.checkpoint.convert.reorder import COCO_ROWS
-from zoo.structures import Detections, Frame, Sample
+from zoo.structures import Detections, ImageGeometry, Sample
 
 # torchvision's 91 COCO numbers -> our 80 labels; numbers that no category has keep out of the way at 80.
 LABELS = torch.full((91,), 80)
@@ -34,23 +34,23 @@ GAINS = {"bbox": 0.2, "regression_head.module_list": 0.2, "cls_score": 2.0, "cls
 
 
 class Inputs(nn.Module):
-    """Takes the place of torchvision's own resizing and normalising: inputs are ready, results go where frames say."""
+    """Replaces torchvision's transform: inputs are ready, and results are mapped by their geometries."""
 
     def __init__(self) -> None:
         super().__init__()
         self.images = torch.empty(0)
-        self.frames: Sequence[Frame] = []
+        self.geometries: Sequence[ImageGeometry] = []
 
     def forward(self, images: list[Tensor], targets: Any = None) -> tuple[ImageList, Any]:
-        """The batch as it is, and the size of each picture in it."""
-        return ImageList(self.images, [frame.size for frame in self.frames]), targets
+        """The batch as it is, and the size of each image in it."""
+        return ImageList(self.images, [geometry.size for geometry in self.geometries]), targets
 
     def postprocess(self, result: list[dict[str, Tensor]], sizes: Any, originals: Any) -> list[dict[str, Tensor]]:
-        """Boxes in output coordinates, masks pasted into the output picture."""
-        for found, frame in zip(result, self.frames):
-            found["boxes"] = frame.to_output(found["boxes"])
+        """Boxes in output coordinates, masks pasted into the output image."""
+        for found, geometry in zip(result, self.geometries):
+            found["boxes"] = geometry.to_output(found["boxes"])
             if "masks" in found:
-                found["masks"] = paste_masks_in_image(found["masks"], found["boxes"], frame.output_size)
+                found["masks"] = paste_masks_in_image(found["masks"], found["boxes"], geometry.output_size)
         return result
 
 
@@ -71,9 +71,9 @@ class TorchvisionDetector(nn.Module):
         self.network.transform = Inputs()
         self.preprocess = preprocess
 
-    def predict(self, images: Tensor, frames: Sequence[Frame]) -> list[Detections]:
-        """images: (N, 3, H, W). Detections in the frames' output coordinates, labels as ours."""
-        self.network.transform.images, self.network.transform.frames = images, frames
+    def predict(self, images: Tensor, geometries: Sequence[ImageGeometry]) -> list[Detections]:
+        """images: (N, 3, H, W). Detections in the geometries' output coordinates, labels as ours."""
+        self.network.transform.images, self.network.transform.geometries = images, geometries
         return [converted(found) for found in self.network(list(images))]
 
 

@@ -13,17 +13,17 @@ from benchmarks.speed.workload import Workload
 from benchmarks.system.timing import summary
 from zoo.errors import UsageError
 
-# Stages of one picture's way through a detector, and whether a protocol's clock runs during each.
+# Stages of one image's way through a detector, and whether a protocol's clock runs during each.
 STAGES = ("data_loading", "host_to_device", "network", "post_processing", "mask_pasting", "mask_encoding")
 
 
 @dataclass
 class Measurement:
-    """Numbers of one run. samples: name -> raw values in seconds, in order. pictures: how many were timed."""
+    """Numbers of one run. samples: name -> raw values in seconds, in order. images: how many were timed."""
 
     metrics: dict[str, Any]
     samples: dict[str, list[float]] = field(default_factory=dict)
-    pictures: int = 0
+    images: int = 0
 
 
 @dataclass(frozen=True)
@@ -91,4 +91,4 @@ def combine(runs: list[Measurement]) -> Measurement:
     samples = {name: [value for run in runs for value in run.samples[name]] for name in runs[0].samples}
     metrics: dict[str, Any] = {name: float(np.mean([run.metrics[name] for run in runs])) for name in runs[0].metrics}
     metrics |= {"fps_runs": [run.metrics["fps"] for run in runs]} | summary(samples.get("latency_s", []))
-    return Measurement(metrics, samples, sum(run.pictures for run in runs))
+    return Measurement(metrics, samples, sum(run.images for run in runs))

@@ -1,8 +1,8 @@
 """Detectron2's inference loop (evaluation/evaluator.py, inference_on_dataset), which gave its zoo's s/im column.
 
 Batch 1. Data loading, computing and evaluating each have a clock of their own; all are started anew after min(5, n - 1)
-pictures. The published number is the compute time per picture, from preprocessed picture to results in original
-coordinates, the device synchronised after the call but, as in the reference, not before it.
+images. The published number is the compute time per image, from preprocessed image to results in original
+coordinates, the device synchronized after the call but, as in the reference, not before it.
 
 Detectron2 leaves its results on the GPU and moves them within the evaluation clock; here they reach the CPU in the
 compute clock already, which makes this number no better than Detectron2's own.
@@ -21,24 +21,24 @@ from zoo.errors import UsageError
 
 
 def measure(workload: Workload, device: torch.device, num_warmup: int, max_iter: int) -> Measurement:
-    """fps = 1 / compute seconds per picture."""
+    """fps = 1 / compute seconds per image."""
     total = min(max_iter, len(workload))
     if total == 0:
-        raise UsageError("detectron2: there are no pictures to measure on.")
+        raise UsageError("detectron2: there are no images to measure on.")
     warmup, watch = min(num_warmup, total - 1), Stopwatch(device)
     clocks: dict[str, list[float]] = {"data_s": [], "latency_s": [], "evaluate_s": []}
     for i in range(total):
-        times = one_picture(workload, watch, i)
+        times = one_image(workload, watch, i)
         if i >= warmup:
             for samples, seconds in zip(clocks.values(), times):
                 samples.append(seconds)
-    metrics = {f"{name}_per_picture": sum(samples) / len(samples) for name, samples in clocks.items()}
-    compute = metrics.pop("latency_s_per_picture")
-    metrics |= {"fps": 1 / compute, "compute_s_per_picture": compute, **summary(clocks["latency_s"])}
+    metrics = {f"{name}_per_image": sum(samples) / len(samples) for name, samples in clocks.items()}
+    compute = metrics.pop("latency_s_per_image")
+    metrics |= {"fps": 1 / compute, "compute_s_per_image": compute, **summary(clocks["latency_s"])}
     return Measurement(metrics, clocks, total - warmup)
 
 
-def one_picture(workload: Workload, watch: Stopwatch, index: int) -> tuple[float, float, float]:
+def one_image(workload: Workload, watch: Stopwatch, index: int) -> tuple[float, float, float]:
     """Seconds of loading, computing and evaluating."""
     start = time.perf_counter()
     batch = workload.load(index)

@@ -1,12 +1,12 @@
 """Our own protocol, the default: warm up until stable, keep every sample, report the median with its uncertainty.
 
-Pictures are preprocessed and in memory before the clock starts. The warm-up repeats the same few batches, one of each
+Images are preprocessed and in memory before the clock starts. The warm-up repeats the same few batches, one of each
 input shape, until two laps in a row differ by less than `stable`, or `warmup_seconds` have passed. Then whole passes
-over the batches are timed, so that every picture weighs the same, call by call, the device synchronised before and
-after. fps is pictures per second of the median call: on a shared machine a mean follows the disturbances, a median the
+over the batches are timed, so that every image weighs the same, call by call, the device synchronized before and
+after. fps is images per second of the median call: on a shared machine a mean follows the disturbances, a median the
 detector. After each call a fixed calibration workload is timed as well (`calibration_s`), so that regression checks can
 tell a slow detector from a slow machine. With one thread on a CPU the time that each call was computing is kept too
-(`cpu_s`, `calibration_cpu_s`): unlike the wall clock, it does not run while a neighbour has the core.
+(`cpu_s`, `calibration_cpu_s`): unlike the wall clock, it does not run while a neighbor has the core.
 
 `compare` times several detectors in turns, call by call and in alternating order, so that a drift of clocks or load
 meets all of them.
@@ -56,7 +56,7 @@ def compare(
 ) -> dict[str, Measurement]:
     """A measurement of each workload, all taken in turns; the first name is the one that the others are compared with.
 
-    `speedup` is the median over pairs of neighbouring calls (seconds of the first / seconds of this one), with its 95%
+    `speedup` is the median over pairs of neighboring calls (seconds of the first / seconds of this one), with its 95%
     confidence interval.
     """
     parameters = {k: v for k, v in PROTOCOL.parameters(overrides).items() if k != "calibrate"}
@@ -158,7 +158,7 @@ def cpu_times(timings: list[Timed]) -> list[float] | None:
 
 
 PROTOCOL = Protocol(
-    name="steady",
+    name="interleaved",
     title="Warm-up until stable, median of whole passes, interleaved when comparing",
     source="benchmarks/speed/protocols/interleaved.py",
     timed=("host_to_device", "network", "post_processing", "mask_pasting"),

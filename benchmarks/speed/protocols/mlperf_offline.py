@@ -1,8 +1,8 @@
-"""MLPerf Inference, offline: throughput when all pictures are there at once.
+"""MLPerf Inference, offline: throughput when all images are there at once.
 
 One query holds all samples: at least 24,576 of them, and enough for at least 600 s at the speed seen in the warm-up,
 with LoadGen's margin of 10%. Batches are computed one after the other; one clock runs from the first to the last
-result. Pictures are preprocessed and in memory before it starts. As for single stream, no MLPerf result comes of it.
+result. Images are preprocessed and in memory before it starts. As for single stream, no MLPerf result comes of it.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ def measure(workload: Workload, device: torch.device, min_samples: int, min_seco
     watch.time(workload.compute, batches[0])
     _, timed = watch.time(workload.compute, batches[0])
     needed = max(min_samples, 1, math.ceil(MARGIN * min_seconds * workload.batch / timed.seconds))
-    pictures, ends = 0, [time.perf_counter()]
-    while pictures < needed:
+    images, ends = 0, [time.perf_counter()]
+    while images < needed:
         batch = batches[(len(ends) - 1) % len(batches)]
-        pictures += len(workload.compute(batch))
+        images += len(workload.compute(batch))
         ends.append(time.perf_counter())
     watch.synchronize()
     seconds = time.perf_counter() - ends[0]
     steps = [after - before for before, after in pairwise(ends)]
-    return Measurement({"fps": pictures / seconds, "seconds": seconds}, {"batch_s": steps}, pictures)
+    return Measurement({"fps": images / seconds, "seconds": seconds}, {"batch_s": steps}, images)
 
 
 PROTOCOL = Protocol(

@@ -1,6 +1,6 @@
 """MLPerf Inference, single stream: the 90th percentile of latency when each query waits for the one before.
 
-Pictures are preprocessed and in memory before the clock starts, as MLPerf's rules have it. Queries draw them at random
+Images are preprocessed and in memory before the clock starts, as MLPerf's rules have it. Queries draw them at random
 with a fixed seed. A run has at least 1,024 queries and takes at least 600 s (mlcommons/inference, mlperf.conf). The
 percentile is the element at index floor(0.9 n) of the sorted latencies, as LoadGen takes it. LoadGen's early stopping,
 its audit and its accuracy run are not part of this: a number from here is measured alike, but is no MLPerf result.

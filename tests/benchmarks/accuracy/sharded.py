@@ -8,14 +8,14 @@ import sys
 from pathlib import Path
 
 from benchmarks.accuracy import measure
-from benchmarks.datasets import Request, open_dataset
-from tests.benchmarks.stubs import ColourDetector
+from benchmarks.datasets import MetricConfig, open_dataset
+from tests.benchmarks.stubs import ColorDetector
 from zoo.errors import ZooError
 from zoo.structures import Sample
 
 
-class Mortal(ColourDetector):
-    """Rank 1 dies at its first picture."""
+class Mortal(ColorDetector):
+    """Rank 1 dies at its first image."""
 
     def preprocess(self, path: Path) -> Sample:
         if os.environ["RANK"] == "1":
@@ -25,9 +25,9 @@ class Mortal(ColourDetector):
 
 def main(out: str, how: str) -> None:
     data = Path(__file__).parents[2] / "data" / "coco"
-    dataset = open_dataset("coco_2017", data, Request(ColourDetector.classes, ("box", "mask")))
+    dataset = open_dataset("coco_2017", data, MetricConfig(ColorDetector.classes, ("box", "mask")))
     try:
-        result = measure.measure(Mortal() if how == "die" else ColourDetector(), dataset, batch_size=3)
+        result = measure.measure(Mortal() if how == "die" else ColorDetector(), dataset, batch_size=3)
     except ZooError as error:
         sys.exit(f"bench: {error}")
     if result is not None:

@@ -1,4 +1,4 @@
-"""The evaluation loop: pictures in, numbers out, whatever the batches, workers and processes."""
+"""The evaluation loop: images in, numbers out, whatever the batches, workers and processes."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ import zoo
 from benchmarks.accuracy import accuracy as evaluation
 from benchmarks.accuracy import measure as measuring
 from benchmarks.cli import main
-from benchmarks.datasets import DatasetError, Request, open_dataset
+from benchmarks.datasets import DatasetError, MetricConfig, open_dataset
 from benchmarks.results.store import Store
-from benchmarks.speed.targets import Subject
-from tests.benchmarks.stubs import ColourDetector
+from benchmarks.speed.targets import Target
+from tests.benchmarks.stubs import ColorDetector
 from zoo.errors import UnreadableImage
 
 ROOT = Path(__file__).parents[3]
@@ -29,15 +29,15 @@ TINY = ROOT / "tests" / "data" / "coco"
 @pytest.fixture
 def stub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Any name loads the stub detector."""
-    chosen = Subject("stub", "stub", ColourDetector, {})
+    chosen = Target("stub", "stub", ColorDetector, {})
     monkeypatch.setattr(evaluation, "choose", lambda *_: (chosen, None))
     monkeypatch.setenv("ZOO_RESULTS", str(tmp_path / "results.db"))
 
 
 def measure(data: Path = TINY, **options: Any) -> measuring.Accuracy:
     """The stub's accuracy on the tiny COCO."""
-    dataset = open_dataset("coco_2017", data, Request(ColourDetector.classes, ("box", "mask")))
-    result = measuring.measure(ColourDetector(), dataset, **options)
+    dataset = open_dataset("coco_2017", data, MetricConfig(ColorDetector.classes, ("box", "mask")))
+    result = measuring.measure(ColorDetector(), dataset, **options)
     assert result is not None
     return result
 
@@ -53,14 +53,14 @@ def test_batches_and_workers_do_not_change_the_numbers(options: dict[str, Any]) 
     assert measure(**options).metrics == measure().metrics
 
 
-def test_a_limit_evaluates_the_first_pictures_only() -> None:
-    assert list(measure(limit=2).found) == [10, 17]
+def test_a_limit_evaluates_the_first_images_only() -> None:
+    assert list(measure(limit=2).predictions) == [10, 17]
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_a_picture_that_does_not_decode_ends_the_run_by_name(tmp_path: Path, workers: int) -> None:
+def test_a_image_that_does_not_decode_ends_the_run_by_name(tmp_path: Path, workers: int) -> None:
     shutil.copytree(TINY, tmp_path / "coco")
-    (tmp_path / "coco" / "val2017" / "000003.jpg").write_bytes(b"no picture")
+    (tmp_path / "coco" / "val2017" / "000003.jpg").write_bytes(b"no image")
     with pytest.raises(UnreadableImage, match=r"000003\.jpg"):
         measure(tmp_path / "coco", workers=workers)
 
@@ -93,7 +93,7 @@ def test_the_command_prints_a_record(capsys: pytest.CaptureFixture[str], tmp_pat
     assert main.main(["accuracy", "stub", "--data", str(TINY), "--json", "--results-json", str(out)]) == 0
     record = json.loads(capsys.readouterr().out)
     assert record["metrics"]["box_ap_50"] == pytest.approx(1)
-    assert record["parameters"]["pictures"] == 4
+    assert record["parameters"]["images"] == 4
     assert Store(tmp_path / "results.db").get(record["id"]).metrics == record["metrics"]
     rows = json.loads(out.read_text())
     assert {row["category_id"] for row in rows} == {1, 4, 7}
@@ -105,7 +105,7 @@ def test_the_command_prints_a_record(capsys: pytest.CaptureFixture[str], tmp_pat
     ("arguments", "status", "sentence"),
     [
         (["--data", "nowhere"], 1, "nowhere is not a folder"),
-        (["--dataset", "cocoa"], 2, "no data set 'cocoa'"),
+        (["--dataset", "cocoa"], 2, "no dataset 'cocoa'"),
         (["--measure", "pose"], 2, "nothing measures 'pose'"),
         (["--dataset", "voc_0712", "--protocol", "coco"], 2, "voc_0712 has a metric of its own"),
         (["--measure", "panoptic"], 2, "coco_2017 cannot evaluate 'panoptic'"),
@@ -132,15 +132,15 @@ def test_a_wrong_folder_is_noticed_before_anything_is_downloaded(tmp_path: Path)
         pytest.MonkeyPatch.context() as patch,
         pytest.raises(DatasetError, match=r"instances_val2017\.json does not exist"),
     ):
-        patch.setattr(evaluation, "choose", lambda *_: (Subject(model.name, "published", fail, {}), model))
-        evaluation.evaluate(model.name, evaluation.Plan(data=tmp_path))
+        patch.setattr(evaluation, "choose", lambda *_: (Target(model.name, "published", fail, {}), model))
+        evaluation.evaluate(model.name, evaluation.EvalConfig(data=tmp_path))
 
 
 def test_proposals_are_read_as_published(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     model = zoo.get("rpn_r50_fpn_1x_coco")
-    monkeypatch.setattr(evaluation, "choose", lambda *_: (Subject(model.name, "x", ColourDetector, {}), model))
-    monkeypatch.setattr(ColourDetector, "classes", None)
-    record = evaluation.evaluate(model.name, evaluation.Plan(data=TINY))
+    monkeypatch.setattr(evaluation, "choose", lambda *_: (Target(model.name, "x", ColorDetector, {}), model))
+    monkeypatch.setattr(ColorDetector, "classes", None)
+    record = evaluation.evaluate(model.name, evaluation.EvalConfig(data=TINY))
     assert record is not None
     assert record.protocol == "mmdet-v2"
     assert record.metrics["ar_1000"] == pytest.approx(0.9667, abs=1e-3)
@@ -153,9 +153,9 @@ def test_yolox_nano_on_coco38_gives_the_numbers_of_the_reference(
 ) -> None:
     shared = next((p / "shared" / "data" for p in ROOT.parents if (p / "shared" / "data").is_dir()), None)
     if shared is None:
-        pytest.skip("needs ../shared/data: YOLOX-nano's weights and 38 pictures of COCO")
+        pytest.skip("needs ../shared/data: YOLOX-nano's weights and 38 images of COCO")
     monkeypatch.setenv("ZOO_MANIFESTS", str(ROOT / "tests" / "data" / "yolox_nano_0.1.0.yaml"))
-    plan = evaluation.Plan(data=shared / "coco38", checkpoint=shared / "yolox_nano.pth", workers=1)
+    plan = evaluation.EvalConfig(data=shared / "coco38", checkpoint=shared / "yolox_nano.pth", workers=1)
     record = evaluation.evaluate("yolox_nano_0.1.0", plan)
     assert record is not None
     readme = (shared / "README.md").read_text()

@@ -31,7 +31,7 @@ def test_proposals_were_published_with_greedy_matching() -> None:
         assert row["metric"] == "greedy_ar_1000" and row["measured"] == pytest.approx(60)
 
 
-def test_other_pictures_than_the_published_ones_are_not_compared() -> None:
+def test_other_images_than_the_published_ones_are_not_compared() -> None:
     entry = zoo.get("vfnet_r50_fpn_1x_coco")
     assert len(entry.metrics) == 2  # val and test-dev
     assert published_metrics.published(entry, "coco_2017", "val") == entry.metrics["coco_2017_val"]
@@ -43,7 +43,7 @@ def test_what_was_not_there_to_find_is_not_compared() -> None:
     assert published_metrics.compare(zoo.get("faster_rcnn_r50_fpn_1x_coco"), COCO, {"box_ap": -1.0}) == []
 
 
-# What each data set's reader measures for its split.
+# What each dataset's reader measures for its split.
 MEASURED = {
     "coco": {"box_ap", "mask_ap", "greedy_ar_1000"},
     "panoptic": {"box_ap", "mask_ap"} | {f"{q}q{of}" for q in "psr" for of in ("", "_things", "_stuff")},
@@ -60,6 +60,6 @@ def test_every_published_number_has_a_measured_one_beside_it() -> None:
         entry = zoo.get(name)
         one = spec(entry.dataset)
         for metric in published_metrics.published(entry, one.name, one.split):
-            found = published_metrics.reading(metric, entry)
+            predictions = published_metrics.reading(metric, entry)
             apart = metric.endswith(("_flip", "_tta"))
-            assert apart or found.measured in MEASURED[one.reader.partition(":")[0]], (name, metric)
+            assert apart or predictions.measured in MEASURED[one.reader.partition(":")[0]], (name, metric)

@@ -52,14 +52,14 @@ def test_a_checkpoint_describes_its_own_network(name):
 
 @pytest.mark.parametrize("name", MODELS)
 def test_the_stated_accuracy_is_reproduced(name, data):
-    record = accuracy.evaluate(name, accuracy.Plan(data=data))
+    record = accuracy.evaluate(name, accuracy.EvalConfig(data=data))
     compared = {row["metric"] for row in accuracy.comparison(record)}
     assert compared == {"box_ap", "mask_ap"} if name == "demo_mask_rcnn" else compared == {"box_ap"}
     assert demo.differences(record) == []
 
 
 def test_another_accuracy_is_a_sentence_and_fails_the_command(monkeypatch, capsys, tmp_path):
-    parameters = {"dataset": "demo", "split": "val", "pictures": 100, "weights": "published"}
+    parameters = {"dataset": "demo", "split": "val", "images": 100, "weights": "published"}
     record = Record(model="demo_yolox", kind="accuracy", metrics={"box_ap": 0.1234}, parameters=parameters)
     assert len(demo.differences(record)) == 1
     monkeypatch.setattr(demo, "run", lambda folder, device: demo.Outcome([record], demo.differences(record)))
@@ -88,4 +88,4 @@ def test_the_command_writes_reports_with_drawings(monkeypatch, tmp_path, capsys)
     assert "demo_yolox" in text and "fuse_conv_bn" in text and "data:image/png;base64," in page
     (training,) = Store(tmp_path / "results.db").select(kind="log")
     assert training.model == "demo_yolox" and 100 * max(training.samples["box_ap"]) > 60
-    assert len(list((tmp_path / "pictures" / "demo_yolox").glob("*.png"))) == 1
+    assert len(list((tmp_path / "images" / "demo_yolox").glob("*.png"))) == 1

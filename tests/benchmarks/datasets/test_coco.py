@@ -13,8 +13,8 @@ import torch
 
 from benchmarks.datasets import (
     DatasetError,
-    Found,
-    Request,
+    MetricConfig,
+    Predictions,
     UnknownDataset,
     coco_metric,
     compact,
@@ -28,40 +28,40 @@ from zoo.structures import Detections
 TINY = Path(__file__).parents[2] / "data" / "coco"
 
 
-def found(rows: list[tuple[int, float, list[float]]]) -> Found:
+def predictions(rows: list[tuple[int, float, list[float]]]) -> Predictions:
     """Rows of (label, score, xyxy) as what a model found."""
     labels, scores, boxes = zip(*rows)
-    return Found(np.array(boxes, np.float32), np.array(scores, np.float32), np.array(labels, np.int64))
+    return Predictions(np.array(boxes, np.float32), np.array(scores, np.float32), np.array(labels, np.int64))
 
 
 def test_labels_follow_the_order_of_the_annotation_file_not_of_the_model() -> None:
-    dataset = open_dataset("coco_2017", TINY, Request(classes=("car", "person")))
+    dataset = open_dataset("coco_2017", TINY, MetricConfig(classes=("car", "person")))
     assert dataset.classes == ("person", "car")
     assert list(dataset.category_ids) == [1, 7]
 
 
 def test_box_ap_by_hand() -> None:
     dataset = open_dataset("coco_2017", TINY)
-    pictures = {
-        10: found([(0, 0.9, [8, 8, 48, 38]), (1, 0.8, [60, 20, 110, 70])]),
-        17: found([(0, 0.7, [4, 80, 28, 104]), (2, 0.6, [200, 200, 210, 210])]),
+    images = {
+        10: predictions([(0, 0.9, [8, 8, 48, 38]), (1, 0.8, [60, 20, 110, 70])]),
+        17: predictions([(0, 0.7, [4, 80, 28, 104]), (2, 0.6, [200, 200, 210, 210])]),
     }
-    numbers = dataset.evaluate(pictures)
+    numbers = dataset.evaluate(images)
     # person: 2 of 3 at precision 1, so 67 of 101 recall points; bicycle: all; car: none of 1.
     assert numbers["box_ap"] == pytest.approx((67 / 101 + 1 + 0) / 3)
     assert numbers["box_ar_100"] == pytest.approx((2 / 3 + 1 + 0) / 3)
     assert numbers["box_ap_large"] == -1
 
 
-def test_a_picture_that_is_not_evaluated_costs_nothing() -> None:
+def test_a_image_that_is_not_evaluated_costs_nothing() -> None:
     dataset = open_dataset("coco_2017", TINY)
-    only = {10: found([(0, 0.9, [8, 8, 48, 38]), (1, 0.8, [60, 20, 110, 70])])}
+    only = {10: predictions([(0, 0.9, [8, 8, 48, 38]), (1, 0.8, [60, 20, 110, 70])])}
     assert dataset.evaluate(only)["box_ap"] == pytest.approx(1.0)
 
 
 def test_nothing_found_is_a_zero_in_both_engines() -> None:
     for engine in ("pycocotools", "hotcoco"):
-        dataset = open_dataset("coco_2017", TINY, Request(measures=("box", "mask", "proposal"), engine=engine))
+        dataset = open_dataset("coco_2017", TINY, MetricConfig(measures=("box", "mask", "proposal"), engine=engine))
         numbers = dataset.evaluate({p.id: compact(Detections.empty(torch.zeros(1))) for p in dataset.images})
         assert numbers["box_ap"] == numbers["mask_ap"] == numbers["ar_100"] == 0
 
@@ -90,7 +90,7 @@ def test_masks_survive_being_packed(count: int) -> None:
 
 
 def test_masks_are_ranked_by_their_own_scores_where_they_have_some() -> None:
-    dataset = open_dataset("coco_2017", TINY, Request(measures=("box", "mask")))
+    dataset = open_dataset("coco_2017", TINY, MetricConfig(measures=("box", "mask")))
     width, height = 120, 80
     masks = torch.zeros((2, height, width), dtype=torch.bool)
     masks[0, 8:38, 8:48] = True
@@ -105,21 +105,21 @@ def test_masks_are_ranked_by_their_own_scores_where_they_have_some() -> None:
 
 def test_results_carry_the_category_ids_of_the_data_set(tmp_path: Path) -> None:
     dataset = open_dataset("coco_2017", TINY)
-    rows = coco_results({17: found([(2, 0.5, [1, 2, 4, 6])])}, dataset.category_ids)
+    rows = coco_results({17: predictions([(2, 0.5, [1, 2, 4, 6])])}, dataset.category_ids)
     assert list(rows) == [{"image_id": 17, "category_id": 7, "bbox": [1, 2, 3, 4], "score": 0.5}]
 
 
 @pytest.mark.parametrize("protocol", ["coco", "mmdet-v2"])
 @pytest.mark.parametrize("measure", ["box", "mask", "proposal"])
 def test_engines_agree_to_the_last_bit(measure: str, protocol: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(streaming, "PICTURES", 4)  # so that there are several blocks
+    monkeypatch.setattr(streaming, "IMAGES", 4)  # so that there are several blocks
     for seed in range(12):
-        truth, rows = random_case(np.random.default_rng(seed), measure == "mask")
-        ids = [image["id"] for image in truth["images"]][seed % 2 :]
-        categories = [row["id"] for row in truth["categories"]]
+        ground_truth, rows = random_case(np.random.default_rng(seed), measure == "mask")
+        ids = [image["id"] for image in ground_truth["images"]][seed % 2 :]
+        categories = [row["id"] for row in ground_truth["categories"]]
         numbers = [
             coco_metric.evaluate(
-                json.loads(json.dumps(truth)), source(rows), measure, ids, categories, protocol, engine
+                json.loads(json.dumps(ground_truth)), source(rows), measure, ids, categories, protocol, engine
             )
             for engine in ("pycocotools", "hotcoco")
         ]
@@ -127,11 +127,11 @@ def test_engines_agree_to_the_last_bit(measure: str, protocol: str, monkeypatch:
 
 
 def test_annotation_id_0_goes_to_the_engine_that_defines_how_it_is_read() -> None:
-    truth, rows = random_case(np.random.default_rng(1), False)
-    truth["annotations"][0]["id"] = 0
-    ids, categories = [i["id"] for i in truth["images"]], [c["id"] for c in truth["categories"]]
-    reference = coco_metric.evaluate(truth, source(rows), "box", ids, categories, engine="pycocotools")
-    assert coco_metric.evaluate(truth, source(rows), "box", ids, categories, engine="auto") == reference
+    ground_truth, rows = random_case(np.random.default_rng(1), False)
+    ground_truth["annotations"][0]["id"] = 0
+    ids, categories = [i["id"] for i in ground_truth["images"]], [c["id"] for c in ground_truth["categories"]]
+    reference = coco_metric.evaluate(ground_truth, source(rows), "box", ids, categories, engine="pycocotools")
+    assert coco_metric.evaluate(ground_truth, source(rows), "box", ids, categories, engine="auto") == reference
 
 
 def source(rows: list[dict[str, Any]]) -> Source:
@@ -140,7 +140,7 @@ def source(rows: list[dict[str, Any]]) -> Source:
 
 
 def random_case(random: np.random.Generator, masks: bool) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """Annotations with crowds, empty pictures and empty classes; results near and far from them with tied scores."""
+    """Annotations with crowds, empty images and empty classes; results near and far from them with tied scores."""
     height, width = (int(n) for n in random.integers(30, 300, 2))
     images = [{"id": int(i), "width": width, "height": height, "file_name": f"{i}.jpg"} for i in range(3, 12)]
     annotations: list[dict[str, Any]] = []
@@ -183,7 +183,7 @@ def test_a_folder_without_annotations_says_which_file_it_expects(tmp_path: Path)
         open_dataset("coco_2017", tmp_path)
 
 
-def test_a_folder_without_pictures_says_which_folder_it_expects(tmp_path: Path) -> None:
+def test_a_folder_without_images_says_which_folder_it_expects(tmp_path: Path) -> None:
     shutil.copytree(TINY / "annotations", tmp_path / "annotations")
     with pytest.raises(DatasetError, match="val2017 does not exist"):
         open_dataset("coco_2017", tmp_path)
@@ -209,7 +209,7 @@ def test_a_broken_annotation_file_is_named(tmp_path: Path, content: str, complai
 
 def test_a_model_of_other_classes_is_refused() -> None:
     with pytest.raises(DatasetError, match=r"lacks 1 of the model's 2 classes \(zebra\)"):
-        open_dataset("coco_2017", TINY, Request(classes=("person", "zebra")))
+        open_dataset("coco_2017", TINY, MetricConfig(classes=("person", "zebra")))
 
 
 def test_an_unknown_data_set_suggests_names() -> None:
@@ -220,10 +220,10 @@ def test_an_unknown_data_set_suggests_names() -> None:
 def test_annotations_without_masks_have_no_mask_ap(tmp_path: Path) -> None:
     shutil.copytree(TINY, tmp_path / "coco")
     path = tmp_path / "coco" / "annotations" / "instances_val2017.json"
-    truth = json.loads(path.read_text())
-    for row in truth["annotations"]:
+    ground_truth = json.loads(path.read_text())
+    for row in ground_truth["annotations"]:
         del row["segmentation"]
-    path.write_text(json.dumps(truth))
+    path.write_text(json.dumps(ground_truth))
     assert open_dataset("coco_2017", tmp_path / "coco").classes == ("person", "bicycle", "car")
     with pytest.raises(DatasetError, match="lacks 'segmentation'"):
-        open_dataset("coco_2017", tmp_path / "coco", Request(measures=("box", "mask")))
+        open_dataset("coco_2017", tmp_path / "coco", MetricConfig(measures=("box", "mask")))

@@ -1,4 +1,4 @@
-"""Every data set from the files up: what is in the tiny folders, found completely and in part, with the APs by hand."""
+"""Every dataset from the files up: what is in the tiny folders, found completely and in part, with the APs by hand."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from PIL import Image
 
 from benchmarks.accuracy.measure import write_results
 from benchmarks.cli import main
-from benchmarks.datasets import Dataset, DatasetError, Found, Request, compact, open_dataset
+from benchmarks.datasets import Dataset, DatasetError, MetricConfig, Predictions, compact, open_dataset
 from benchmarks.datasets.catalog import DATASETS, check, spec
-from benchmarks.datasets.open_images import picture_size
+from benchmarks.datasets.open_images import image_size
 from tests.data.scenes import SCENES, Scene
 from zoo.errors import UsageError
 from zoo.manifest import api
@@ -60,15 +60,17 @@ def detections(scene: Scene, skip: Sequence[int] = (), labels: Sequence[int] = (
     return Detections(boxes, scores, torch.tensor([labels[t.label] for t in things]).long(), masks, panoptic)
 
 
-def perfect(dataset: Dataset, labels: Sequence[int] = (0, 1, 2), skip: Sequence[int] = ()) -> dict[int | str, Found]:
-    """Everything in every picture, except the things numbered in `skip`."""
+def perfect(
+    dataset: Dataset, labels: Sequence[int] = (0, 1, 2), skip: Sequence[int] = ()
+) -> dict[int | str, Predictions]:
+    """Everything in every image, except the things numbered in `skip`."""
     scenes = ((p.id, next(scene for scene in SCENES if scene.name in p.path.name)) for p in dataset.images)
     return {image_id: compact(detections(scene, skip, labels)) for image_id, scene in scenes}
 
 
 def tiny(name: str, **request: object) -> Dataset:
-    """A tiny data set."""
-    return open_dataset(name, DATA / FOLDERS[name], Request(**request))  # type: ignore[arg-type]
+    """A tiny dataset."""
+    return open_dataset(name, DATA / FOLDERS[name], MetricConfig(**request))  # type: ignore[arg-type]
 
 
 def test_every_data_set_has_a_tiny_folder_in_its_layout() -> None:
@@ -91,28 +93,28 @@ def test_persons_alone_are_evaluated_among_all_classes() -> None:
         assert numbers["box_ap"] == pytest.approx(1)
 
 
-def only(found: Found, label: int) -> Found:
+def only(predictions: Predictions, label: int) -> Predictions:
     """What was found of one class."""
-    kept = found.labels == label
-    return Found(found.boxes[kept], found.scores[kept], found.labels[kept])
+    kept = predictions.labels == label
+    return Predictions(predictions.boxes[kept], predictions.scores[kept], predictions.labels[kept])
 
 
-def test_open_images_boxes_follow_a_picture_that_its_exif_entry_turns(tmp_path: Path) -> None:
+def test_open_images_boxes_follow_a_image_that_its_exif_entry_turns(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6  # to be turned by a quarter
     Image.new("RGB", (40, 20)).save(tmp_path / "lying.jpg", exif=exif)
-    assert picture_size(tmp_path / "lying.jpg") == read_image(tmp_path / "lying.jpg").shape[1::-1] == (20, 40)
+    assert image_size(tmp_path / "lying.jpg") == read_image(tmp_path / "lying.jpg").shape[1::-1] == (20, 40)
 
 
-def test_lvis_finds_pictures_in_both_folders_of_coco_and_ignores_what_was_not_looked_for() -> None:
+def test_lvis_finds_images_in_both_folders_of_coco_and_ignores_what_was_not_looked_for() -> None:
     dataset = tiny("lvis_v1", measures=("box", "mask"))
-    found = perfect(dataset)
+    predictions = perfect(dataset)
     assert {p.path.parent.name for p in dataset.images} == {"train2017", "val2017"}
-    extra = Found(np.array([[0, 0, 9, 9]], np.float32), np.array([1.0], np.float32), np.array([1]))
-    numbers = dataset.evaluate(found)
+    extra = Predictions(np.array([[0, 0, 9, 9]], np.float32), np.array([1.0], np.float32), np.array([1]))
+    numbers = dataset.evaluate(predictions)
     assert numbers["box_ap"] == numbers["mask_ap"] == pytest.approx(1)
-    # In the picture with id 3 nobody looked for class 1, so a detection there is not wrong.
-    assert dataset.evaluate(found | {3: extra})["box_ap_common"] == pytest.approx(1)
+    # In the image with id 3 nobody looked for class 1, so a detection there is not wrong.
+    assert dataset.evaluate(predictions | {3: extra})["box_ap_common"] == pytest.approx(1)
 
 
 def test_voc_counts_from_1_ignores_difficult_objects_and_has_both_rules() -> None:
@@ -120,7 +122,7 @@ def test_voc_counts_from_1_ignores_difficult_objects_and_has_both_rules() -> Non
     dataset = tiny("voc_0712")
     assert dataset.evaluate(perfect(dataset, labels))["map_50"] == pytest.approx(1)
     numbers = dataset.evaluate(perfect(dataset, labels, skip=[1]))
-    # Missed: a bicycle of two and a person of three; the car in the last picture is difficult and does not count.
+    # Missed: a bicycle of two and a person of three; the car in the last image is difficult and does not count.
     assert numbers["map_50_area"] == pytest.approx((2 / 3 + 1 / 2 + 1) / 3)
     assert numbers["map_50_11_points"] == pytest.approx((7 / 11 + 6 / 11 + 1) / 3)
     assert numbers["map_50"] == numbers["map_50_11_points"]
@@ -145,11 +147,11 @@ def test_open_images_has_a_hierarchy_groups_and_verified_labels(name: str) -> No
     # Person 2 of 3; bicycle 1 of 2; car 1 of 2 (the group is missed); so vehicle 2 of 4, two of each kind.
     assert dataset.evaluate(half)["map_50"] == pytest.approx((2 / 3 + 1 / 2 + 1 / 2 + 2 / 4) / 4)
     wrong = half["000001"]
-    car = Found(wrong.boxes, wrong.scores + 0.5, np.array([2]))
+    car = Predictions(wrong.boxes, wrong.scores + 0.5, np.array([2]))
     # A car where people said that there is none is wrong, as a car and as a vehicle ...
     assert dataset.evaluate(half | {"000001": car})["map_50"] < 0.5
     person = half["000004"]
-    unknown = Found(person.boxes, person.scores, np.array([0]))
+    unknown = Predictions(person.boxes, person.scores, np.array([0]))
     # ... a person where nobody looked for one counts for nothing, only the bicycle and with it a vehicle is missed.
     expected = (2 / 3 + 0 + 1 / 2 + 1 / 4) / 4
     assert dataset.evaluate(half | {"000004": unknown})["map_50"] == pytest.approx(expected)
@@ -157,9 +159,9 @@ def test_open_images_has_a_hierarchy_groups_and_verified_labels(name: str) -> No
 
 def test_wider_face_ignores_faces_outside_the_subset() -> None:
     dataset = tiny("wider_face")
-    found = perfect(dataset, labels=(0, 0, 0))
-    assert dataset.evaluate(found) == {f"ap_{subset}": pytest.approx(1) for subset in ("easy", "medium", "hard")}
-    # The first thing of each picture: two persons, so one easy face of three is missing; medium has five, hard seven.
+    predictions = perfect(dataset, labels=(0, 0, 0))
+    assert dataset.evaluate(predictions) == {f"ap_{subset}": pytest.approx(1) for subset in ("easy", "medium", "hard")}
+    # The first thing of each image: two persons, so one easy face of three is missing; medium has five, hard seven.
     numbers = dataset.evaluate(perfect(dataset, labels=(0, 0, 0), skip=[1]))
     assert numbers["ap_easy"] == pytest.approx(2 / 3)
     assert numbers["ap_medium"] == pytest.approx(3 / 5)
@@ -178,18 +180,18 @@ def test_panoptic_quality_by_hand() -> None:
     assert numbers["sq"] == pytest.approx(1)
 
 
-def moved(dataset: Dataset, seed: int) -> dict[int | str, Found]:
+def moved(dataset: Dataset, seed: int) -> dict[int | str, Predictions]:
     """Panoptic maps near the truth: moved, in parts void, with one class taken for another."""
-    random, found = np.random.default_rng(seed), {}
-    for picture in dataset.images:
-        one = detections(next(s for s in SCENES if s.name == picture.path.stem))
+    random, predictions = np.random.default_rng(seed), {}
+    for image in dataset.images:
+        one = detections(next(s for s in SCENES if s.name == image.path.stem))
         assert one.panoptic is not None
         one.panoptic = one.panoptic.roll(tuple(random.integers(-12, 13, 2).tolist()), (0, 1))
         one.panoptic[: random.integers(1, 30)] = 3
         wrong = one.panoptic == 1001 if random.random() < 0.4 else one.panoptic < 0
         one.panoptic[wrong] = 5000
-        found[picture.id] = compact(one)
-    return found
+        predictions[image.id] = compact(one)
+    return predictions
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -201,14 +203,14 @@ def test_panoptic_quality_is_that_of_panopticapi(seed: int) -> None:
 
 def test_panoptic_results_are_files_that_appear_whole(tmp_path: Path) -> None:
     dataset = tiny("coco_2017_panoptic", measures=("panoptic",))
-    found = moved(dataset, 0)
-    write_results(dataset, found, tmp_path / "out.json")
+    predictions = moved(dataset, 0)
+    write_results(dataset, predictions, tmp_path / "out.json")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["out.json", "out_panoptic", "out_panoptic.json"]
     rows = json.loads((tmp_path / "out_panoptic.json").read_text())["annotations"]
-    assert [row["image_id"] for row in rows] == list(found)
+    assert [row["image_id"] for row in rows] == list(predictions)
     assert {p.name for p in (tmp_path / "out_panoptic").iterdir()} == {row["file_name"] for row in rows}
     with pytest.raises(UsageError, match="out_panoptic is not empty"):
-        write_results(dataset, found, tmp_path / "out.json")
+        write_results(dataset, predictions, tmp_path / "out.json")
 
 
 @pytest.mark.parametrize("name", FOLDERS)
@@ -249,18 +251,18 @@ def test_the_tiny_folders_are_complete(name: str) -> None:
     assert check(spec(name), DATA / FOLDERS[name])["problems"] == []
 
 
-def test_objects365_finds_pictures_by_the_end_of_their_names(tmp_path: Path) -> None:
-    truth = json.loads((DATA / "coco" / "annotations" / "instances_val2017.json").read_text())
-    truth["categories"].reverse()
-    for image in truth["images"]:
+def test_objects365_finds_images_by_the_end_of_their_names(tmp_path: Path) -> None:
+    ground_truth = json.loads((DATA / "coco" / "annotations" / "instances_val2017.json").read_text())
+    ground_truth["categories"].reverse()
+    for image in ground_truth["images"]:
         image["file_name"] = f"images/v2/patch1/{image['file_name']}"
-    truth["images"][0]["file_name"] = "images/v1/patch6/objects365_v1_00320532.jpg"
+    ground_truth["images"][0]["file_name"] = "images/v1/patch6/objects365_v1_00320532.jpg"
     (tmp_path / "annotations").mkdir()
     for name in ("zhiyuan_objv2_val.json", "objects365_val.json"):
-        (tmp_path / "annotations" / name).write_text(json.dumps(truth))
+        (tmp_path / "annotations" / name).write_text(json.dumps(ground_truth))
     shutil.copytree(DATA / "coco" / "val2017", tmp_path / "val" / "patch1")
     second = check(spec("objects365_v2"), tmp_path)
-    assert second == second | {"pictures": 3, "problems": []}
+    assert second == second | {"images": 3, "problems": []}
     assert open_dataset("objects365_v1", tmp_path).classes == ("person", "bicycle", "car")
 
 
@@ -273,8 +275,8 @@ def test_objects365_finds_pictures_by_the_end_of_their_names(tmp_path: Path) -> 
         ("openimages_challenge_2019", "challenge2019/challenge-2019-validation-detection-bbox.txt", "a.jpg\n0\n7\n"),
         ("openimages_challenge_2019", "challenge2019/class_label_tree.np", "no array"),
         ("wider_face", "eval_tools/ground_truth/wider_easy_val.mat", "no mat"),
-        ("cityscapes", "gtFine/val/aachen/aachen_000001_000019_gtFine_instanceIds.png", "no picture"),
-        ("coco_2017_panoptic", "annotations/panoptic_val2017/000001.png", "no picture"),
+        ("cityscapes", "gtFine/val/aachen/aachen_000001_000019_gtFine_instanceIds.png", "no image"),
+        ("coco_2017_panoptic", "annotations/panoptic_val2017/000001.png", "no image"),
         ("lvis_v1", "annotations/lvis_v1_val.json", '{"images": []}'),
     ],
 )
@@ -284,7 +286,7 @@ def test_a_broken_file_is_one_sentence_with_its_name(name: str, file: str, conte
     (root / file).write_text(content)
     measures = ("panoptic",) if "panoptic" in name else ("box",)
     with pytest.raises(DatasetError, match=Path(file).name):
-        dataset = open_dataset(name, root, Request(measures=measures))
+        dataset = open_dataset(name, root, MetricConfig(measures=measures))
         dataset.evaluate(perfect(dataset))
 
 

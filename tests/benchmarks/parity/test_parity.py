@@ -80,7 +80,7 @@ def test_the_formula_never_changes():
     assert formula.draw("a.bias", (2,), [("a", 3.0), ("a.bias", 2.0)]).tolist() == pytest.approx(
         [0.10880268, 0.02271006], abs=1e-7
     )
-    assert formula.picture(64, 80, 0).sum(dtype=np.int64) == 1894337
+    assert formula.image(64, 80, 0).sum(dtype=np.int64) == 1894337
 
 
 def test_the_last_matching_gain_counts():

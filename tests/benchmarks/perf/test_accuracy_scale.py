@@ -1,4 +1,4 @@
-"""The benchmark of evaluation at size, on few pictures."""
+"""The benchmark of evaluation at size, on few images."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def threads():
 
 
 def test_two_processes_give_the_numbers_of_one() -> None:
-    result = measure("demo_atss", pictures=9, threads=[], processes=2)
+    result = measure("demo_atss", images=9, threads=[], processes=2)
     assert result["the same numbers in all"] is True
     assert all(result[f"{way}: {moment}, MiB"] > 50 for way in ("1 process", "2 processes") for moment in MOMENTS)
 

@@ -6,7 +6,7 @@ from benchmarks.perf.evaluation import encoding, evaluation
 
 
 def test_coco_evaluation_is_ten_times_faster_than_pycocotools_and_bit_equal() -> None:
-    result = evaluation(pictures=100, detections=100)
+    result = evaluation(images=100, detections=100)
     assert result["evaluate: bit-equal"] is True
     assert float(str(result["evaluate: ratio"])) > 10
 

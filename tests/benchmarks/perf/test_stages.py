@@ -1,4 +1,4 @@
-"""The benchmark of a detector's stages, on a small picture."""
+"""The benchmark of a detector's stages, on a small image."""
 
 from __future__ import annotations
 

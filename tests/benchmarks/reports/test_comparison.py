@@ -85,8 +85,8 @@ def test_only_plain_float32_runs_of_ours_count_as_ours(facts):
         failed(FASTER, "inference", "out of memory"),
     ]
     assert cells(facts, records, "Inference speed", "measured")["Faster R-CNN"] == ""
-    rival = record("compare", {"fps": 20.0}, peer="detectron2")
-    assert cells(facts, [*records, rival], "Inference speed", "Detectron2 measured")["Faster R-CNN"] == "20.00"
+    peer = record("compare", {"fps": 20.0}, peer="detectron2")
+    assert cells(facts, [*records, peer], "Inference speed", "Detectron2 measured")["Faster R-CNN"] == "20.00"
 
 
 def test_memory_is_in_the_pages_unit(facts):

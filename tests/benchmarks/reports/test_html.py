@@ -27,25 +27,25 @@ RECORDS = [
     Record(
         NAMES[0],
         "inference",
-        "steady",
+        "interleaved",
         metrics={"fps": 3.25, "latency_ms_p50": 307.7, "parameters": 41_753_286},
         environment=DEVICE,
     ),
-    Record(NAMES[0], "inference", "steady", {"batch": 8, "options": {"amp": "bf16"}}, {"fps": 99.0}),
+    Record(NAMES[0], "inference", "interleaved", {"batch": 8, "options": {"amp": "bf16"}}, {"fps": 99.0}),
     Record(NAMES[0], "accuracy", "coco", {"dataset": "coco_2017"}, {"box_ap": 0.372, "box_ap_large": -1.0}),
     Record(NAMES[0], "log", "mmdetection", metrics={"epochs": 2}, samples=CURVES),
     failed(NAMES[1], "inference", "out of memory <!-- <script> </script> <b>"),
-    Record("my_own_model", "inference", "steady", metrics={"fps": 9.0}),
+    Record("my_own_model", "inference", "interleaved", metrics={"fps": 9.0}),
     Record("demo_atss", "accuracy", "coco", {"dataset": "demo"}, {"box_ap": 0.7}),
 ]
-PICTURE = Path(__file__).parents[2] / "data" / "coco" / "val2017" / "000001.jpg"
+IMAGE = Path(__file__).parents[2] / "data" / "coco" / "val2017" / "000001.jpg"
 
 
 def write(folder: Path, names: list[str]) -> Path:
     """The page of some models, as `bench report --html` writes it."""
     entries = [zoo.get(name) for name in names]  # demo_atss is shown because it was measured
     file = folder / "report.html"
-    file.write_text(html.render(entries, RECORDS, {NAMES[0]: [PICTURE]}), encoding="utf-8")
+    file.write_text(html.render(entries, RECORDS, {NAMES[0]: [IMAGE]}), encoding="utf-8")
     return file
 
 
@@ -110,29 +110,29 @@ def test_the_front_is_that_of_zoo_recommend(tmp_path, capsys):
         assert rows or task == "panoptic segmentation"  # of which no speed was published
 
 
-def test_the_command_writes_it_with_pictures_and_curves(tmp_path):
+def test_the_command_writes_it_with_images_and_curves(tmp_path):
     out, store, drawn = tmp_path / "report.html", Store(tmp_path / "results.db"), tmp_path / "drawn" / NAMES[2]
     store.append(replace(RECORDS[3], model=NAMES[2]))
     drawn.mkdir(parents=True)
-    shutil.copy(PICTURE, drawn / "street.jpg")
-    options = ["--results", str(store.path), "--model", "yolox*", "--pictures", str(drawn.parent), "--out", str(out)]
+    shutil.copy(IMAGE, drawn / "street.jpg")
+    options = ["--results", str(store.path), "--model", "yolox*", "--images", str(drawn.parent), "--out", str(out)]
     assert main.main(["report", "--html", *options]) == 0
     models = {m["name"]: m for m in data_of(out)["models"]}
     assert list(models) == zoo.list_models("yolox*")
-    assert models[NAMES[2]]["pictures"][0]["name"] == "street"
-    assert models[NAMES[2]]["pictures"][0]["src"].startswith("data:image/jpeg;base64,")
+    assert models[NAMES[2]]["images"][0]["name"] == "street"
+    assert models[NAMES[2]]["images"][0]["src"].startswith("data:image/jpeg;base64,")
     assert len(models[NAMES[2]]["records"][0]["curves"]) == 2
 
 
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--html", "--pictures", "nowhere"], "is not a folder"),
-        (["--html", "--pictures", "."], "has no subfolder with pictures"),
-        (["--markdown", "--pictures", "."], "--pictures go into --html"),
+        (["--html", "--images", "nowhere"], "is not a folder"),
+        (["--html", "--images", "."], "has no subfolder with images"),
+        (["--markdown", "--images", "."], "--images go into --html"),
     ],
 )
-def test_pictures_that_are_not_there_are_one_sentence(options, said, tmp_path, monkeypatch, capsys):
+def test_images_that_are_not_there_are_one_sentence(options, said, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert main.main(["report", *options, "--results", "none.db"]) == 2
     assert said in capsys.readouterr().err
@@ -184,7 +184,7 @@ def focused(browser) -> str:
 
 
 def test_it_sorts(opened):
-    assert sorted(names(opened)) == sorted(NAMES)  # the data set is COCO at first
+    assert sorted(names(opened)) == sorted(NAMES)  # the dataset is COCO at first
     assert names(opened)[0] == "vfnet_r50_fpn_1x_coco"  # the best box AP first
     opened.find_element("xpath", "//th/button[starts-with(., 'Model')]").click()
     assert names(opened) == sorted(NAMES)
@@ -301,7 +301,7 @@ def test_text_stands_out_from_its_ground_in_both_themes(opened, scheme):
         .map((v) => (v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4));
       const light = (css) => { const [r, g, b] = part(css); return 0.2126 * r + 0.7152 * g + 0.0722 * b; };
       return ["--text", "--muted", "--accent", "--best", "--bad"].flatMap((fore) => ["--ground", "--panel", "--raised"]
-        .map((ground) => [light(colour(fore)), light(colour(ground))].sort((a, b) => b - a))
+        .map((ground) => [light(color(fore)), light(color(ground))].sort((a, b) => b - a))
         .map(([high, low]) => (high + 0.05) / (low + 0.05)));
     """
     assert min(opened.execute_script(script)) >= 4.5  # WCAG AA

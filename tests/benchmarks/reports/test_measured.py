@@ -26,7 +26,7 @@ def lookup(name: str):
 
 def inference(model: str = "known", **values) -> Record:
     given = {
-        "protocol": "steady",
+        "protocol": "interleaved",
         "parameters": {"precision": "fp32", "batch": 1, "weights": "random", "resolution": {"800x1216": 8}},
         "metrics": {"fps": 2.5, "latency_ms_p50": 400.0, "resident_peak_mib": 900.0, "parameters": 37_740_000},
         "environment": MACHINE,
@@ -49,7 +49,7 @@ def test_published_speed_stands_beside_measured_with_its_hardware():
 def test_a_run_that_departs_from_its_protocol_is_marked():
     record = inference(parameters={"departs_in": ["min_seconds"], "options": {"amp": "bf16", "channels_last": True}})
     table = measured.speed([record, inference()], lookup)
-    assert row_of(table, "protocol") == ["steady*", "steady"]
+    assert row_of(table, "protocol") == ["interleaved*", "interleaved"]
     assert measured.precision({"precision": "bf16", "options": {"amp": "bf16", "compile": True}}) == "bf16 + compile"
 
 
@@ -64,7 +64,7 @@ def test_accuracy_is_in_percent_points_against_the_published_number():
     record = Record(
         model="known",
         kind="accuracy",
-        parameters={"dataset": "coco_2017", "split": "val", "pictures": 38},
+        parameters={"dataset": "coco_2017", "split": "val", "images": 38},
         metrics={"box_ap": 0.37, "box_ap50": 0.5},
         environment=MACHINE,
     )
@@ -147,16 +147,16 @@ def test_no_records_is_one_sentence(tmp_path, capsys):
     assert "has no records to report" in capsys.readouterr().err
 
 
-def test_rivals_stand_below_ours_and_an_absent_one_shows_what_it_published():
+def test_peers_stand_below_ours_and_an_unavailable_one_shows_what_it_published():
     numbers = {"fps": 2.0, "latency_ms_p50": 500.0, "speedup": 0.8, "speedup_low": 0.7, "speedup_high": 0.9}
     numbers |= {"matched": 1.0, "detections": 100, "score_difference": 0.001}
     ours = Record(model="known", kind="compare", parameters={"peer": None, "options": {"amp": "bf16"}}, metrics=numbers)
-    rival = Record(
+    peer = Record(
         model="known", kind="compare", parameters={"peer": "torchvision", "commit": "a" * 40}, metrics=numbers
     )
     published = {"fps": 26.3, "hardware": "V100", "source": "its zoo"}
     absent = skipped("known", "compare", "not there", parameters={"peer": "detectron2", "published": published})
-    tables = {table.title: table for table in measured.tables([ours, rival, absent], lookup)}
+    tables = {table.title: table for table in measured.tables([ours, peer, absent], lookup)}
     (table,) = tables.values()
     assert row_of(table, "implementation") == ["ours + amp", "torchvision", "detectron2"]
     assert row_of(table, "against ours") == ["0.80", "0.80", ""]

@@ -61,7 +61,7 @@ def test_the_committed_reports_are_what_the_command_writes(file, options, tmp_pa
 
 @pytest.mark.parametrize(
     ("file", "options"),
-    [("demo.md", ["--markdown"]), ("demo.csv", ["--csv"]), ("rivals.md", ["--markdown"])],
+    [("demo.md", ["--markdown"]), ("demo.csv", ["--csv"]), ("peers.md", ["--markdown"])],
 )
 def test_reports_of_measurements_are_what_the_command_writes_from_their_records(file, options, tmp_path, capsys):
     store = Store(tmp_path / "results.db")

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from benchmarks.cli.commands.recommend import BYTES, SECONDS, quantity
-from benchmarks.reports.recommend import Candidate, Wish, groups, measured, published, recommend
+from benchmarks.reports.recommend import Candidate, Constraints, groups, measured, published, recommend
 from benchmarks.results.record import Record, failed
 from benchmarks.results.store import Store
 from benchmarks.system.environment import devices_here
@@ -23,19 +23,19 @@ SOME = [candidate("slow", 42, 100), candidate("fast", 38, 20), candidate("beaten
 
 
 def test_a_model_that_another_one_beats_is_not_recommended():
-    assert [c.model for c in recommend(SOME, Wish())] == ["slow", "middle", "fast"]
+    assert [c.model for c in recommend(SOME, Constraints())] == ["slow", "middle", "fast"]
 
 
 def test_limits_hold():
-    assert [c.model for c in recommend(SOME, Wish(min_ap=39, latency_ms=60))] == ["middle"]
+    assert [c.model for c in recommend(SOME, Constraints(min_ap=39, latency_ms=60))] == ["middle"]
 
 
 def test_an_unknown_number_is_not_within_a_limit():
-    assert recommend([candidate("unknown", 50, None)], Wish(latency_ms=60)) == []
+    assert recommend([candidate("unknown", 50, None)], Constraints(latency_ms=60)) == []
 
 
 def test_every_line_has_a_reason_with_numbers():
-    assert recommend(SOME, Wish())[1].reason == "2.0 points below slow, 2.00 times as fast"
+    assert recommend(SOME, Constraints())[1].reason == "2.0 points below slow, 2.00 times as fast"
 
 
 def test_measured_accuracy_counts_more_than_published():
@@ -52,7 +52,7 @@ def test_measured_accuracy_counts_more_than_published():
 @pytest.mark.parametrize(
     "parameters", [{"limit": 100}, {"dataset": "demo"}, {"dataset": "coco_2017", "split": "train"}]
 )
-def test_an_accuracy_on_other_pictures_does_not_stand_for_the_published_one(parameters):
+def test_an_accuracy_on_other_images_does_not_stand_for_the_published_one(parameters):
     speed = Record("faster_rcnn_r50_fpn_1x_coco", "inference", metrics={"latency_ms_p50": 300.0})
     ap = Record("faster_rcnn_r50_fpn_1x_coco", "accuracy", parameters=parameters, metrics={"box_ap": 0.9})
     assert measured([speed, ap], [api.get(speed.model)], "box_ap")[0].ap == 37.4

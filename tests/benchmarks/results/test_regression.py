@@ -30,7 +30,7 @@ def speed(factor: float = 1.0, load: float = 1.0, seed: int = 0, time: str = "20
         SAMPLES: list(0.02 * busy * rng.normal(1, 0.02, 200)),
     }
     metrics = {"fps": 10 / factor, "parameters": 1000, "flops": 5000}
-    return Record("net", "inference", "steady", {"batch": 1}, metrics, samples, HOST, time=time, **values)
+    return Record("net", "inference", "interleaved", {"batch": 1}, metrics, samples, HOST, time=time, **values)
 
 
 def accuracy(ap: float, **values) -> Record:
@@ -121,7 +121,7 @@ def test_records_without_calibration_do_not_pass_for_measured_ones():
 
 
 def with_cpu_times(record: Record, factor: float = 1.0, seed: int = 0) -> Record:
-    """The record of a run with one thread, whose wall clock says little: its neighbours come and go."""
+    """The record of a run with one thread, whose wall clock says little: its neighbors come and go."""
     rng = np.random.default_rng(seed)
     wall = {name: [value * rng.uniform(1, 3) for value in record.samples[name]] for name in ("latency_s", SAMPLES)}
     cpu = {"cpu_s": list(0.1 * factor * rng.normal(1, 0.02, 200)), CPU_SAMPLES: list(0.02 * rng.normal(1, 0.02, 200))}
@@ -220,7 +220,7 @@ def test_what_cannot_be_compared_makes_no_baseline():
 
 
 def found(*rows: tuple[float, ...]) -> Record:
-    """A record whose detections are rows of picture, label, score, x1, y1, x2, y2."""
+    """A record whose detections are rows of image, label, score, x1, y1, x2, y2."""
     samples = {fingerprint.SAMPLES: [float(v) for row in rows for v in row]}
     return Record("net", "inference", "mmdet-v2", {"batch": 1}, samples=samples, environment=HOST)
 

@@ -66,8 +66,8 @@ def test_selection_by_name_glob_kind_status_and_time(store):
     assert names(since="2026-01-02") == ["a_r101", "b_r50"]
     assert names(limit=1) == ["b_r50"]
     assert names(status="failed") == []
-    with pytest.raises(TypeError, match="colour"):
-        store.select(colour="red")
+    with pytest.raises(TypeError, match="color"):
+        store.select(color="red")
 
 
 def test_latest_keeps_one_record_per_model_protocol_and_parameters(store):

@@ -14,7 +14,7 @@ from benchmarks.cli import main
 from benchmarks.datasets import demo
 from zoo.cli.main import main as zoo_main
 
-QUICK = ["--protocol", "steady", "--set", "min_iterations=2", "--set", "min_seconds=0", "--limit", "2"]
+QUICK = ["--protocol", "interleaved", "--set", "min_iterations=2", "--set", "min_seconds=0", "--limit", "2"]
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def tuned(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    """Four pictures in COCO's layout."""
+    """Four images in COCO's layout."""
     return demo.write(tmp_path / "data", {"val": 4})
 
 
@@ -70,7 +70,7 @@ def test_an_exported_file_is_measured_under_the_same_protocol(
     assert zoo_main(["export", str(tuned) if of_file else "demo_atss", "--onnx", str(path), *images]) == 0
     engine = ["--engine", "onnxruntime", "--threads", "1", *images]
     record = inference(tuned.parent, capsys, str(path), *engine)
-    assert (record["model"], record["protocol"]) == ("my_finetuned" if of_file else "demo_atss", "steady")
+    assert (record["model"], record["protocol"]) == ("my_finetuned" if of_file else "demo_atss", "interleaved")
     assert (record["parameters"]["engine"], record["parameters"]["weights"]) == ("onnxruntime", "m.onnx")
     assert record["metrics"]["fps"] > 0 and record["metrics"]["flops"] > 0
     made_on_the_way = inference(tuned.parent, capsys, "demo_atss", *engine)

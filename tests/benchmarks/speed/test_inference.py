@@ -9,11 +9,11 @@ import torch
 from benchmarks.cli import main
 from benchmarks.results import agreement, fingerprint
 from benchmarks.results.store import Store
-from benchmarks.speed import images as pictures
+from benchmarks.speed import images as images
 from benchmarks.speed import inference, optimizations, targets
-from benchmarks.speed.inference import Setting
+from benchmarks.speed.inference import BenchmarkConfig
 from benchmarks.speed.optimizations import Options
-from benchmarks.speed.targets import Subject
+from benchmarks.speed.targets import Target
 from benchmarks.speed.workload import DetectorWorkload
 from tests.benchmarks.stub import StubDetector
 from zoo.errors import FetchError, UsageError
@@ -24,26 +24,26 @@ QUICK = {"min_iterations": 3, "min_seconds": 0}
 
 @pytest.fixture(scope="module")
 def photos():
-    return pictures.generated(3, (96, 128))
+    return images.generated(3, (96, 128))
 
 
 def test_a_record_says_what_was_measured_and_on_what(photos):
-    record = inference.measure(StubDetector(), "stub", photos, Setting(overrides=QUICK), {"weights": "random"})
-    assert record.ok and (record.kind, record.protocol, record.model) == ("inference", "steady", "stub")
+    record = inference.measure(StubDetector(), "stub", photos, BenchmarkConfig(overrides=QUICK), {"weights": "random"})
+    assert record.ok and (record.kind, record.protocol, record.model) == ("inference", "interleaved", "stub")
     p = record.parameters
     assert (p["batch"], p["precision"], p["weights"], p["resolution"]) == (1, "fp32", "random", {"96x128": 3})
     assert p["departs_in"] == ["min_iterations", "min_seconds"] and p["timed"]["data_loading"] is False
     m = record.metrics
-    assert m["fps"] > 0 and len(record.samples["latency_s"]) == m["pictures"] == 3
+    assert m["fps"] > 0 and len(record.samples["latency_s"]) == m["images"] == 3
     assert m["resident_peak_mib"] > 50 and "cuda_allocated_mib" not in m
-    assert len(fingerprint.pictures(record.samples["detections"])[0]) == 10
+    assert len(fingerprint.images(record.samples["detections"])[0]) == 10
     assert record.environment["threads"]["intra_op"] == torch.get_num_threads()
     assert "tf32_matmul" in record.environment["numerics"]
     assert set(record.conditions) == {"before", "after"}
 
 
 def test_parameters_and_operations_are_counted_exactly(photos):
-    record = inference.measure(StubDetector(), "stub", photos, Setting(overrides=QUICK))
+    record = inference.measure(StubDetector(), "stub", photos, BenchmarkConfig(overrides=QUICK))
     convs = (3 * 8 * 9) + (8 * 16 * 9 + 16) + (16 * 5 + 5)
     assert record.metrics["parameters"] == convs + 2 * 8 + 2 * 16
     cells = (24 * 32, 6 * 8, 6 * 8)
@@ -53,7 +53,7 @@ def test_parameters_and_operations_are_counted_exactly(photos):
 
 
 def test_every_option_reports_its_effect_on_speed_and_on_detections(photos):
-    setting = Setting(overrides=QUICK, options=Options(fuse_conv_bn=True, channels_last=True, amp="bf16"))
+    setting = BenchmarkConfig(overrides=QUICK, options=Options(fuse_conv_bn=True, channels_last=True, amp="bf16"))
     effects = inference.measure(StubDetector(), "stub", photos, setting).metrics["effects"]
     assert list(effects) == ["fuse_conv_bn", "amp", "channels_last", "all"]
     assert effects["fuse_conv_bn"]["matched"] == 1 and effects["fuse_conv_bn"]["score_difference"] < 1e-5
@@ -85,7 +85,7 @@ def test_useless_or_unknown_options_are_misuse():
         Options(amp="int8")
 
 
-def test_a_batch_is_padded_to_its_largest_picture():
+def test_a_batch_is_padded_to_its_largest_image():
     workload = DetectorWorkload(
         StubDetector(), [np.zeros((64, 96, 3), np.uint8), np.ones((96, 64, 3), np.uint8)], batch=2
     )
@@ -120,7 +120,7 @@ def test_agreement_matches_each_detection_once():
 
 
 def run(monkeypatch, tmp_path, capsys, *arguments, load=StubDetector):
-    subject = Subject("stub", "random", load, {})
+    subject = Target("stub", "random", load, {})
     monkeypatch.setattr(targets, "choose", lambda *_: [subject])
     path = str(tmp_path / "results.db")
     quick = [] if "--protocol" in arguments else ["--set", "min_iterations=2", "--set", "min_seconds=0"]
@@ -131,7 +131,7 @@ def run(monkeypatch, tmp_path, capsys, *arguments, load=StubDetector):
 def test_the_command_stores_what_it_prints(monkeypatch, tmp_path, capsys):
     status, printed, records = run(monkeypatch, tmp_path, capsys, "--json")
     assert status == 0 and [record.to_dict() for record in records] == json.loads(printed.out)
-    assert records[0].parameters["pictures"] == "2 generated"
+    assert records[0].parameters["images"] == "2 generated"
     status, printed, records = run(monkeypatch, tmp_path, capsys, "--fuse-conv-bn")
     assert "fps" in printed.out and "fuse_conv_bn:" in printed.out and len(records) == 2
 
@@ -164,24 +164,24 @@ def test_misuse_is_one_sentence_and_exit_status_2(monkeypatch, tmp_path, capsys,
     assert sentence in printed.err and printed.err.count("\n") == 1
 
 
-def test_a_folder_gives_its_pictures_by_name(tmp_path):
+def test_a_folder_gives_its_images_by_name(tmp_path):
     for name in ("b.jpg", "a.PNG", "notes.txt"):
         (tmp_path / name).touch()
-    assert [path.name for path in pictures.in_folder(tmp_path)] == ["a.PNG", "b.jpg"]
+    assert [path.name for path in images.in_folder(tmp_path)] == ["a.PNG", "b.jpg"]
     (tmp_path / "empty").mkdir()
-    with pytest.raises(UsageError, match="has no pictures"):
-        pictures.in_folder(tmp_path / "empty")
+    with pytest.raises(UsageError, match="has no images"):
+        images.in_folder(tmp_path / "empty")
 
 
-def test_generated_pictures_are_always_the_same():
-    first, second = pictures.generated(2)
+def test_generated_images_are_always_the_same():
+    first, second = images.generated(2)
     assert first.shape == (480, 640, 3) and first.dtype == np.uint8
-    assert np.array_equal(first, pictures.generated(1)[0]) and not np.array_equal(first, second)
+    assert np.array_equal(first, images.generated(1)[0]) and not np.array_equal(first, second)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
 def test_on_a_gpu_events_and_three_memories_are_recorded_and_detections_stay(photos):
-    setting = Setting(device="cuda", overrides=QUICK, options=Options(channels_last=True))
+    setting = BenchmarkConfig(device="cuda", overrides=QUICK, options=Options(channels_last=True))
     record = inference.measure(StubDetector(), "stub", photos, setting)
     assert len(record.samples["device_s"]) == len(record.samples["latency_s"])
     m = record.metrics

@@ -45,14 +45,14 @@ def test_only_iterations_after_the_warm_up_count(
     assert metrics["data_s"] + metrics["compute_s"] == pytest.approx(mean)
     assert metrics["resident_peak_mib"] > 0
     assert record["parameters"]["departs_in"] == ["iterations", "skipped"]
-    assert record["parameters"]["pictures"] == f"8 from {shapes}"
+    assert record["parameters"]["images"] == f"8 from {shapes}"
 
 
 def test_detectron2_prepares_its_batches_beforehand(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     options = ["--protocol", "detectron2", "--batch-size", "1"]
     changes = ["--set", "iterations=4", "--set", "skipped=1", "--set", "prepared=2"]
     record = bench(capsys, tmp_path, *options, *changes)
-    assert record["parameters"]["pictures"] == "64 generated"
+    assert record["parameters"]["images"] == "64 generated"
     assert max(record["samples"]["data_s"][1:]) < 0.05 * record["metrics"]["iteration_s"]
 
 

@@ -12,20 +12,20 @@ import pytest
 from benchmarks.results.record import Record
 from benchmarks.results.store import Store
 from benchmarks.sweep import executors, job, sweep
-from benchmarks.sweep.job import Limits, Row
+from benchmarks.sweep.job import Job, Limits
 from zoo.errors import UsageError, ZooError
 
 LIMITS = Limits(seconds=60)
 
 
-def run(r: Row, limits: Limits) -> Record:
+def run(r: Job, limits: Limits) -> Record:
     """Runs in a worker: 'lost' takes its worker with it."""
     if r.model == "lost":
         os._exit(1)
     return job.mark(Record(r.model, r.kind, metrics={"worker": os.getpid()}), r)
 
 
-def wait_or_tell(r: Row, limits: Limits) -> Record:
+def wait_or_tell(r: Job, limits: Limits) -> Record:
     """Runs in a worker: 'long' tells on which node it is, and waits there until that is lost."""
     import ray
 

@@ -20,7 +20,7 @@ from benchmarks.cli import main
 from benchmarks.results.record import Record, ResultsError, failed
 from benchmarks.results.store import Store
 from benchmarks.sweep import job, skip_reasons, sweep
-from benchmarks.sweep.job import Limits, Row
+from benchmarks.sweep.job import Job, Limits
 from benchmarks.sweep.progress import View
 from zoo.errors import UsageError
 
@@ -31,7 +31,7 @@ MODELS = ["a", "b", "c"]
 def runner(**endings):
     """A runner that fails for some models, and remembers what it ran."""
 
-    def run(r: Row, limits: Limits) -> Record:
+    def run(r: Job, limits: Limits) -> Record:
         run.seen.append(r.model)
         if endings.get(r.model):
             return job.mark(failed(r.model, r.kind, endings[r.model]), r)
@@ -77,7 +77,7 @@ def test_a_full_disk_costs_the_row_that_finds_it(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(job, "execute", full)
-    record = job.guarded(Row("s", "accuracy", "a"), LIMITS)
+    record = job.guarded(Job("s", "accuracy", "a"), LIMITS)
     assert record.status == "failed" and "No space left" in record.reason
 
 
@@ -151,14 +151,14 @@ def test_two_sweeps_take_turns_on_one_device(monkeypatch, tmp_path):
 
     def timed(device: str) -> threading.Thread:
         def work() -> None:
-            with job.turn(Row("s", "inference", "m", ("--device", device))):
+            with job.turn(Job("s", "inference", "m", ("--device", device))):
                 order.append(device)
 
         thread = threading.Thread(target=work)
         thread.start()
         return thread
 
-    with job.turn(Row("s", "inference", "m", ("--device", "cuda"))):
+    with job.turn(Job("s", "inference", "m", ("--device", "cuda"))):
         other, same = timed("cuda:1"), timed("cuda:0")
         other.join(10)
         assert order == ["cuda:1"]  # cuda is the first one
@@ -211,7 +211,7 @@ def test_too_much_memory_is_stopped(tmp_path):
 
 
 def test_a_row_without_a_record_is_failed_with_what_was_said():
-    record = job.run(Row("s", "inference", "no_such_model"), LIMITS)
+    record = job.run(Job("s", "inference", "no_such_model"), LIMITS)
     assert record.status == "failed" and "no model" in record.reason
     assert record.parameters == {"sweep": "s", "row": "no_such_model"}
 

@@ -18,8 +18,8 @@ from zoo.manifest import api
 from zoo.models.unsupported import absent
 
 CAFFE = {"mean": [102.9801, 115.9465, 122.7717], "std": [1.0, 1.0, 1.0]}
-GREY = {"type": "Pad", "pad_to_square": True, "pad_val": {"img": (114.0, 114.0, 114.0)}}
-YOLOX_V3 = [LOAD_V3, {"type": "Resize", "scale": (640, 640), "keep_ratio": True}, GREY, *PACK_V3]
+GRAY = {"type": "Pad", "pad_to_square": True, "pad_val": {"img": (114.0, 114.0, 114.0)}}
+YOLOX_V3 = [LOAD_V3, {"type": "Resize", "scale": (640, 640), "keep_ratio": True}, GRAY, *PACK_V3]
 SMALLER = {"random_size_range": (480, 800), "size_divisor": 32, "interval": 10, "type": "BatchSyncRandomResize"}
 PLAIN_V3 = {"type": "DetDataPreprocessor", "pad_size_divisor": 32, "batch_augments": [SMALLER]}
 OLD_YOLOX = {**models.YOLOX, "input_size": (640, 640), "random_size_range": (15, 25), "random_size_interval": 10}
@@ -37,7 +37,7 @@ WRITTEN = {
         v3(models.FCOS, preprocessor=preprocessor_v3(**CAFFE, bgr_to_rgb=False)),
     ),
     "yolox_s_8x8_300e_coco": (
-        v2(OLD_YOLOX, pipeline_v2((640, 640), None, pad=GREY)),
+        v2(OLD_YOLOX, pipeline_v2((640, 640), None, pad=GRAY)),
         v3(models.YOLOX, YOLOX_V3, preprocessor=PLAIN_V3),
     ),
 }
@@ -187,7 +187,7 @@ def test_a_file_of_distributed_training_with_version_2_and_its_second_copy_of_th
     model = network()
     state = OrderedDict((f"module.{name}", value) for name, value in model.state_dict().items())
     second = {f"module.ema_{name.replace('.', '_')}": torch.zeros_like(v) for name, v in model.state_dict().items()}
-    meta = {"config": v2(TINY, pipeline_v2((640, 640), None, pad=GREY)), "CLASSES": CLASSES, "PALETTE": [(1, 2, 3)] * 3}
+    meta = {"config": v2(TINY, pipeline_v2((640, 640), None, pad=GRAY)), "CLASSES": CLASSES, "PALETTE": [(1, 2, 3)] * 3}
     torch.save({"meta": {**meta, "mmdet_version": "2.28.2"}, "state_dict": {**state, **second}}, tmp_path / "x.pth")
     assert equal(zoo.load_file(tmp_path / "x.pth"), model)
 

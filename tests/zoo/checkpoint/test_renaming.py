@@ -237,7 +237,7 @@ def test_adapting_changes_no_tensor_of_the_file():
     assert all(torch.equal(state[key], before[key]) for key in before)
 
 
-def test_statistics_of_weight_standardised_filters_are_computed_where_a_file_lacks_them():
+def test_statistics_of_weight_standardized_filters_are_computed_where_a_file_lacks_them():
     weight = torch.arange(24.0).reshape(2, 3, 2, 2)
     wanted = {"conv.weight": (2, 3, 2, 2), "conv.weight_gamma": (2, 1, 1, 1), "conv.weight_beta": (2, 1, 1, 1)}
     adapted, _ = adapt({"conv.weight": weight}, wanted)

@@ -61,36 +61,36 @@ def changed(name, change):
     return {key: change(key, shape) for key, shape in shapes(name).items()}
 
 
-def test_another_number_of_classes_is_recognised():
+def test_another_number_of_classes_is_recognized():
     other = changed(FASTER, lambda k, s: (21, *s[1:]) if "fc_cls" in k else (80, *s[1:]) if "fc_reg" in k else s)
     assert "another number of classes (its metadata lists 20)" in guess(other, shapes(FASTER), 20)
 
 
-def test_another_depth_is_recognised():
+def test_another_depth_is_recognized():
     deeper = shapes(FASTER) | {f"backbone.layer3.{n}.conv1.weight": (1,) for n in range(23)}
     assert "depth 101" in guess(deeper, shapes(FASTER))
 
 
-def test_names_of_version_3_are_recognised():
+def test_names_of_version_3_are_recognized():
     found = {f"encoder.layers.{n}.self_attn.attn.x": (1,) for n in range(6)}
     assert "MMDetection 3.x" in guess(found, shapes("detr_r50_8x2_150e_coco"))
 
 
-def test_averaged_weights_are_recognised():
+def test_averaged_weights_are_recognized():
     found = {f"ema_{key.replace('.', '_')}": shape for key, shape in shapes(FASTER).items()}
     assert "EMA" in guess(found, shapes(FASTER))
 
 
-def test_another_architecture_is_recognised():
+def test_another_architecture_is_recognized():
     assert "another architecture" in guess(shapes("yolox_nano_8x8_300e_coco"), shapes(FASTER))
 
 
-def test_another_width_is_recognised():
+def test_another_width_is_recognized():
     wider = changed("yolox_nano_8x8_300e_coco", lambda _, s: tuple(2 * size for size in s))
     assert "another width" in guess(wider, shapes("yolox_nano_8x8_300e_coco"))
 
 
-def test_a_wrapped_network_is_recognised():
+def test_a_wrapped_network_is_recognized():
     wrapped = {f"net.{key}": shape for key, shape in shapes(FASTER).items()}
     assert "'net.'" in guess(wrapped, shapes(FASTER))
 

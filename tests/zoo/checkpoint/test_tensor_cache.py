@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from importlib import import_module
 
 import pytest
 import torch
@@ -31,7 +32,7 @@ def copies(cache):
 def test_the_first_read_makes_a_copy_and_the_second_uses_it(cached, cache, monkeypatch):
     original = read_file(cached)
     assert [path.suffix for path in copies(cache)] == [".safetensors"]
-    monkeypatch.setattr("zoo.checkpoint.read.read_file", None)
+    monkeypatch.setattr(import_module("zoo.checkpoint.read"), "read_file", None)
     again = read(cached)
     assert equal(again.state_dict, original.state_dict)
     assert (again.meta, again.format, again.path) == (original.meta, original.format, cached)

@@ -10,21 +10,21 @@ from time import monotonic, sleep  # these, since tests take the client's sleep 
 
 ETAG = '"one"'
 
-Behaviour = Callable[["Handler"], None]
+Behavior = Callable[["Handler"], None]
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Answers with whatever the server's `behaviour` for the path does; `whole` unless one was set."""
+    """Answers with whatever the server's `behavior` for the path does; `whole` unless one was set."""
 
     protocol_version = "HTTP/1.1"
     server: Server
 
     def do_GET(self) -> None:
         self.server.requests.append((self.command, self.path, dict(self.headers)))
-        queue = self.server.behaviours.get(self.path, [])
-        behaviour = queue.pop(0) if len(queue) > 1 else queue[0] if queue else whole
+        queue = self.server.behaviors.get(self.path, [])
+        behavior = queue.pop(0) if len(queue) > 1 else queue[0] if queue else whole
         try:
-            behaviour(self)
+            behavior(self)
         except (BrokenPipeError, ConnectionResetError):
             self.close_connection = True
 
@@ -44,14 +44,14 @@ class Handler(BaseHTTPRequestHandler):
 
 
 class Server(ThreadingHTTPServer):
-    """Serves `content` at every path. behaviours: path -> what to do at each request in turn, the last one for ever."""
+    """Serves `content` at every path. behaviors: path -> what to do at each request in turn, the last one for ever."""
 
     daemon_threads = True
 
     def __init__(self, content: bytes) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         self.content = content
-        self.behaviours: dict[str, list[Behaviour]] = {}
+        self.behaviors: dict[str, list[Behavior]] = {}
         self.requests: list[tuple[str, str, dict[str, str]]] = []
 
     def handle_error(self, request: object, client_address: object) -> None:
@@ -90,7 +90,7 @@ def whole(handler: Handler, etag: str = ETAG) -> None:
         handler.reply(200, content, ETag=etag)
 
 
-def status(code: int, **headers: object) -> Behaviour:
+def status(code: int, **headers: object) -> Behavior:
     """An error."""
     return lambda handler: handler.reply(code, b"no", **headers)
 
@@ -100,15 +100,15 @@ def ignores_ranges(handler: Handler) -> None:
     handler.reply(200, handler.server.content, ETag=ETAG)
 
 
-def body(content: bytes, **headers: object) -> Behaviour:
+def body(content: bytes, **headers: object) -> Behavior:
     """Something else with status 200."""
     return lambda handler: handler.reply(200, content, **headers)
 
 
-def cut(count: int, etag: str = ETAG) -> Behaviour:
+def cut(count: int, etag: str = ETAG) -> Behavior:
     """`count` bytes of what was asked for, then the connection closes."""
 
-    def behaviour(handler: Handler) -> None:
+    def behavior(handler: Handler) -> None:
         content, start = handler.server.content, 0
         if handler.headers.get("Range") and handler.headers.get("If-Range") == etag:
             start = int(handler.headers["Range"].removeprefix("bytes=").rstrip("-"))
@@ -123,7 +123,7 @@ def cut(count: int, etag: str = ETAG) -> Behaviour:
         handler.wfile.flush()
         handler.close_connection = True
 
-    return behaviour
+    return behavior
 
 
 def hangs(handler: Handler) -> None:
@@ -135,20 +135,20 @@ def hangs(handler: Handler) -> None:
     sleep(5)
 
 
-def stalls(count: int) -> Behaviour:
+def stalls(count: int) -> Behavior:
     """`count` bytes of what was asked for, then silence."""
 
-    def behaviour(handler: Handler) -> None:
+    def behavior(handler: Handler) -> None:
         cut(count)(handler)
         sleep(2)
 
-    return behaviour
+    return behavior
 
 
-def slow(pause: float, block: int = 4096) -> Behaviour:
-    """The file with pauses, ranges honoured."""
+def slow(pause: float, block: int = 4096) -> Behavior:
+    """The file with pauses, ranges honored."""
 
-    def behaviour(handler: Handler) -> None:
+    def behavior(handler: Handler) -> None:
         content, start = handler.server.content, 0
         if handler.headers.get("Range") and handler.headers.get("If-Range") == ETAG:
             start = int(handler.headers["Range"].removeprefix("bytes=").rstrip("-"))
@@ -164,26 +164,26 @@ def slow(pause: float, block: int = 4096) -> Behaviour:
             handler.wfile.flush()
             sleep(pause)
 
-    return behaviour
+    return behavior
 
 
-def raw(*pieces: bytes, pause: float = 0.0) -> Behaviour:
+def raw(*pieces: bytes, pause: float = 0.0) -> Behavior:
     """Bytes as they are, status line and all, then the end of the connection."""
 
-    def behaviour(handler: Handler) -> None:
+    def behavior(handler: Handler) -> None:
         for piece in pieces:
             handler.wfile.write(piece)
             handler.wfile.flush()
             sleep(pause)
         handler.close_connection = True
 
-    return behaviour
+    return behavior
 
 
-def endless(start: bytes, piece: bytes, pause: float = 0.05, most: float = 20.0) -> Behaviour:
+def endless(start: bytes, piece: bytes, pause: float = 0.05, most: float = 20.0) -> Behavior:
     """`start`, then `piece` again and again, for as long as the client stays, at most `most` seconds."""
 
-    def behaviour(handler: Handler) -> None:
+    def behavior(handler: Handler) -> None:
         end = monotonic() + most
         handler.wfile.write(start)
         while monotonic() < end:
@@ -192,4 +192,4 @@ def endless(start: bytes, piece: bytes, pause: float = 0.05, most: float = 20.0)
             sleep(pause)
         handler.close_connection = True
 
-    return behaviour
+    return behavior

@@ -19,7 +19,7 @@ def files(server, count=4):
 
 
 def test_one_failure_does_not_stop_the_others(server):
-    server.behaviours["/2.pth"] = [status(404)]
+    server.behaviors["/2.pth"] = [status(404)]
     outcomes = batch.obtain_all(files(server), jobs=3)
     assert [outcome.error is None for outcome in outcomes] == [True, True, False, True]
     assert "404" in outcomes[2].error
@@ -114,8 +114,8 @@ def test_verify_knows_published_digits_from_the_name(cache):
 
 
 def test_a_survey_asks_with_head_once_and_goes_on_where_it_stopped(server):
-    server.behaviours["/1.pth"] = [status(404)]
-    server.behaviours["/2.pth"] = [status(403)]
+    server.behaviors["/1.pth"] = [status(404)]
+    server.behaviors["/2.pth"] = [status(403)]
     urls = [server.url(f"/{n}.pth") for n in range(3)]
     answers = mirror_status.survey(urls[:2], rate=1000)
     assert [answers[url].status for url in urls[:2]] == ["served", "missing"]
@@ -144,7 +144,7 @@ def test_a_survey_asks_a_dead_host_once(monkeypatch):
 
 
 def test_a_survey_survives_a_server_that_hangs(server):
-    server.behaviours["/0"] = [lambda handler: time.sleep(2)]
+    server.behaviors["/0"] = [lambda handler: time.sleep(2)]
     answers = mirror_status.survey([server.url("/0")], rate=1000)
     assert "sent nothing" in answers[server.url("/0")].status
 
@@ -152,14 +152,14 @@ def test_a_survey_survives_a_server_that_hangs(server):
 def test_a_survey_makes_the_pause_that_a_server_asks_for(server, monkeypatch):
     pauses = []
     monkeypatch.setattr(mirror_status.time, "sleep", pauses.append)
-    server.behaviours["/0"] = [status(429, Retry_After=7), whole]
+    server.behaviors["/0"] = [status(429, Retry_After=7), whole]
     assert mirror_status.survey([server.url("/0")], rate=1000)[server.url("/0")].served
     assert 7 in pauses
 
 
 def test_a_survey_asks_again_where_there_was_no_lasting_answer(server):
-    server.behaviours["/0"] = [status(503), whole]
-    server.behaviours["/1"] = [status(403)]
+    server.behaviors["/0"] = [status(503), whole]
+    server.behaviors["/1"] = [status(403)]
     urls = [server.url("/0"), server.url("/1")]
     assert not mirror_status.survey(urls, rate=1000)[urls[0]].served
     assert mirror_status.survey(urls, rate=1000)[urls[0]].served

@@ -69,7 +69,7 @@ MISDEEDS = {
 
 @pytest.mark.parametrize("misdeed", MISDEEDS)
 def test_any_misdeed_of_a_mirror_ends_in_the_next_mirror(misdeed, server, cache, waits):
-    server.behaviours["/bad"] = list(MISDEEDS[misdeed][0])
+    server.behaviors["/bad"] = list(MISDEEDS[misdeed][0])
     remote = RemoteFile("models/file.pth", (server.url("/bad"), server.url()), SHA256[:8])
     assert obtain(remote).read_bytes() == CONTENT
     assert parts(cache) == ["file.pth"]
@@ -77,7 +77,7 @@ def test_any_misdeed_of_a_mirror_ends_in_the_next_mirror(misdeed, server, cache,
 
 @pytest.mark.parametrize("misdeed", MISDEEDS)
 def test_without_another_mirror_it_ends_in_one_sentence_and_no_file(misdeed, server, cache, waits):
-    server.behaviours["/bad"] = list(MISDEEDS[misdeed][0])
+    server.behaviors["/bad"] = list(MISDEEDS[misdeed][0])
     with pytest.raises(FetchError, match=MISDEEDS[misdeed][1]) as error:
         obtain(RemoteFile("models/file.pth", (server.url("/bad"),), SHA256[:8]))
     assert "127.0.0.1" in str(error.value) and "\n" not in str(error.value)
@@ -85,64 +85,64 @@ def test_without_another_mirror_it_ends_in_one_sentence_and_no_file(misdeed, ser
 
 
 def test_the_sentence_lists_what_each_mirror_said(server, waits):
-    server.behaviours["/bad"] = [status(404)]
+    server.behaviors["/bad"] = [status(404)]
     urls = (server.url("/bad"), "http://127.0.0.1:1/file.pth", "http://host.invalid/file.pth")
     with pytest.raises(FetchError, match=r"answered 404.*; 127.0.0.1:1 refused.*; host.invalid its name"):
         obtain(RemoteFile("models/file.pth", urls, SHA256[:8]))
 
 
 def test_a_pause_that_a_server_asks_for_is_made(remote, server, waits):
-    server.behaviours["/file.pth"] = [status(429, Retry_After=7), status(503), whole]
+    server.behaviors["/file.pth"] = [status(429, Retry_After=7), status(503), whole]
     obtain(remote)
     assert waits[0] == 7 and len(waits) == 2
 
 
 def test_a_broken_connection_is_continued_where_it_broke(remote, server, waits):
-    server.behaviours["/file.pth"] = [cut(100_000), cut(200_000), whole]
+    server.behaviors["/file.pth"] = [cut(100_000), cut(200_000), whole]
     assert obtain(remote).read_bytes() == CONTENT
     assert [headers.get("Range") for headers in server.gets()] == [None, "bytes=100000-", "bytes=300000-"]
     assert server.gets()[1]["If-Range"] == ETAG
 
 
 def test_a_server_that_falls_silent_midway_is_asked_for_the_rest(remote, server, waits):
-    server.behaviours["/file.pth"] = [stalls(100_000), whole]
+    server.behaviors["/file.pth"] = [stalls(100_000), whole]
     assert obtain(remote).read_bytes() == CONTENT
     assert [headers.get("Range") for headers in server.gets()] == [None, "bytes=100000-"]
 
 
 def test_a_mirror_that_fails_is_not_asked_for_other_paths(server, waits):
-    server.behaviours["/models/file.pth"] = [status(500)]
+    server.behaviors["/models/file.pth"] = [status(500)]
     with pytest.raises(FetchError, match="500"):
         obtain(RemoteFile("models/file.pth", also=("file.pth",)), mirrors=[server.url("")])
     assert {path for _, path, _ in server.requests} == {"/models/file.pth"}
 
 
 def test_a_part_of_an_earlier_run_is_continued(remote, server, waits):
-    server.behaviours["/file.pth"] = [cut(50_000)] + [status(500)] * 4
+    server.behaviors["/file.pth"] = [cut(50_000)] + [status(500)] * 4
     with pytest.raises(FetchError):
         obtain(remote)
-    server.behaviours.clear()
+    server.behaviors.clear()
     server.requests.clear()
     assert obtain(remote).read_bytes() == CONTENT
     assert [headers.get("Range") for headers in server.gets()] == ["bytes=50000-"]
 
 
 def test_a_server_that_ignores_ranges_is_read_from_the_start(remote, server, waits):
-    server.behaviours["/file.pth"] = [cut(100_000), ignores_ranges]
+    server.behaviors["/file.pth"] = [cut(100_000), ignores_ranges]
     assert obtain(remote).read_bytes() == CONTENT
 
 
 def test_a_file_that_changed_on_the_server_is_not_continued(remote, server, waits):
-    server.behaviours["/file.pth"] = [cut(100_000, etag='"old"'), whole]
+    server.behaviors["/file.pth"] = [cut(100_000, etag='"old"'), whole]
     assert obtain(remote).read_bytes() == CONTENT
 
 
 def test_a_part_that_was_damaged_on_disk_is_thrown_away(remote, server, cache, waits):
-    server.behaviours["/file.pth"] = [cut(100_000)] + [status(500)] * 4
+    server.behaviors["/file.pth"] = [cut(100_000)] + [status(500)] * 4
     with pytest.raises(FetchError):
         obtain(remote)
     (cache / "models" / "file.pth.part").write_bytes(b"z" * 100_000)
-    server.behaviours.clear()
+    server.behaviors.clear()
     assert obtain(remote).read_bytes() == CONTENT
 
 
@@ -164,7 +164,7 @@ def test_a_body_without_an_end_does_not_fill_the_disk(remote, server, waits, mon
         while True:
             handler.wfile.write(bytes(100_000))
 
-    server.behaviours["/file.pth"] = [endless]
+    server.behaviors["/file.pth"] = [endless]
     monkeypatch.setattr(transfer, "SPARE", 1_000_000)
     usage = iter([10**9] + [100_000] * 10)
     monkeypatch.setattr(transfer.shutil, "disk_usage", lambda _: type("Usage", (), {"free": next(usage)}))
@@ -173,7 +173,7 @@ def test_a_body_without_an_end_does_not_fill_the_disk(remote, server, waits, mon
 
 
 def test_a_password_in_a_mirrors_address_is_not_told(remote, server, waits):
-    server.behaviours["/secret"] = [status(404)]
+    server.behaviors["/secret"] = [status(404)]
     url = server.url("/secret").replace("http://", "http://user:password@")
     with pytest.raises(FetchError) as error:
         obtain(RemoteFile(remote.path, (url,), remote.sha256))
@@ -187,13 +187,13 @@ def test_a_timeout_that_is_no_number_is_a_sentence(remote, monkeypatch):
 
 
 def test_a_range_that_the_server_cannot_satisfy_starts_over(remote, server, waits):
-    server.behaviours["/file.pth"] = [cut(100_000), status(416), whole]
+    server.behaviors["/file.pth"] = [cut(100_000), status(416), whole]
     assert obtain(remote).read_bytes() == CONTENT
 
 
 def test_a_range_with_a_wrong_start_starts_over(remote, server, waits):
     wrong = lambda handler: handler.reply(206, CONTENT[9:], ETag=ETAG, Content_Range="bytes 9-699999/700000")  # noqa: E731
-    server.behaviours["/file.pth"] = [cut(100_000), wrong, whole]
+    server.behaviors["/file.pth"] = [cut(100_000), wrong, whole]
     assert obtain(remote).read_bytes() == CONTENT
 
 

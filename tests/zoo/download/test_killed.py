@@ -26,7 +26,7 @@ def start(server, script=SCRIPT):
 
 
 def test_a_killed_download_leaves_no_file_that_looks_whole_and_is_continued(server, remote, cache, monkeypatch):
-    server.behaviours["/file.pth"] = [slow(0.004)]
+    server.behaviors["/file.pth"] = [slow(0.004)]
     monkeypatch.setenv("PYTHONPATH", ":".join(filter(None, sys.path)))
     chance, target = random.Random(1), cache / "models" / "file.pth"
     sizes = []
@@ -54,7 +54,7 @@ def wait_for_request(server, count):
 
 
 def test_many_processes_end_with_one_good_file_and_one_download(server, cache, monkeypatch):
-    server.behaviours["/file.pth"] = [slow(0.002)]
+    server.behaviors["/file.pth"] = [slow(0.002)]
     monkeypatch.setenv("PYTHONPATH", ":".join(filter(None, sys.path)))
     processes = [start(server) for _ in range(4)]
     outputs = [process.communicate(timeout=60) for process in processes]

@@ -54,7 +54,7 @@ def impatient(monkeypatch, waits):
 
 @pytest.mark.parametrize("name", WICKED)
 def test_a_wicked_server_ends_in_the_next_mirror(name, server):
-    server.behaviours["/bad"] = [WICKED[name]]
+    server.behaviors["/bad"] = [WICKED[name]]
     began = time.monotonic()
     remote = RemoteFile("models/file.pth", (server.url("/bad"), server.url()), SHA256[:8])
     assert obtain(remote).read_bytes() == CONTENT
@@ -63,24 +63,24 @@ def test_a_wicked_server_ends_in_the_next_mirror(name, server):
 
 @pytest.mark.parametrize("name", [name for name in WICKED if "body" not in name and "chunk" not in name])
 def test_a_survey_outlives_wicked_servers(name, server, monkeypatch):
-    server.behaviours["/bad"] = [WICKED[name]]
+    server.behaviors["/bad"] = [WICKED[name]]
     answer, _ = mirror_status.head(server.url("/bad"))
     assert not answer.served
 
 
 def test_the_body_of_a_redirect_is_not_read(server):
-    server.behaviours["/moved"] = [endless(found(b"/file.pth", 10**12), bytes(10_000), pause=0)]
+    server.behaviors["/moved"] = [endless(found(b"/file.pth", 10**12), bytes(10_000), pause=0)]
     assert obtain(RemoteFile("models/file.pth", (server.url("/moved"),), SHA256[:8])).read_bytes() == CONTENT
 
 
 def test_a_length_of_many_digits_counts_as_none(server):
-    server.behaviours["/file.pth"] = [raw(OK + b"Content-Length: " + b"9" * 400 + b"\r\n\r\n", CONTENT)]
+    server.behaviors["/file.pth"] = [raw(OK + b"Content-Length: " + b"9" * 400 + b"\r\n\r\n", CONTENT)]
     assert obtain(RemoteFile("models/file.pth", (server.url(),), SHA256[:8])).read_bytes() == CONTENT
 
 
 def test_only_a_proper_tag_is_sent_back(server):
     head = OK + b'ETag: \x0c"x"\r\nContent-Length: 700000\r\n\r\n'
-    server.behaviours["/file.pth"] = [raw(head, CONTENT[:1000]), raw(head, CONTENT)]
+    server.behaviors["/file.pth"] = [raw(head, CONTENT[:1000]), raw(head, CONTENT)]
     assert obtain(RemoteFile("models/file.pth", (server.url(),), SHA256[:8])).read_bytes() == CONTENT
     assert "Range" not in server.gets()[1]
 

@@ -82,7 +82,7 @@ def network(description):
         for parameter in model.parameters():
             if parameter.dim() > 1:
                 parameter.normal_(std=(0.7 / parameter[0].numel()) ** 0.5)
-    model.preprocess = lambda picture: picture
+    model.preprocess = lambda image: image
     return model
 
 
@@ -121,7 +121,7 @@ def test_a_program_of_torch_export_is_the_network_at_any_size(description, tmp_p
     [(RETINA, "onnx"), (MASK_RCNN, "onnx"), (MASK_RCNN, "program")],
     ids=["RetinaNet, ONNX", "Mask R-CNN, ONNX", "Mask R-CNN, program"],
 )
-def test_pictures_with_one_detection_or_none_are_no_error(description, kind, tmp_path):
+def test_images_with_one_detection_or_none_are_no_error(description, kind, tmp_path):
     model, faint = network(description), sample(96, 64, 1)
     head = model.roi_head if description is MASK_RCNN else model.bbox_head
     head.test_cfg = {**head.test_cfg, "score_thr": float(model.detect([faint])[0].scores[:2].mean())}
@@ -129,8 +129,8 @@ def test_pictures_with_one_detection_or_none_are_no_error(description, kind, tmp
     many.image *= 3
     none.image *= 0.5
     exported = written(kind, model, tmp_path, many)
-    for picture, count in ((many, 2), (faint, 1), (none, 0)):
-        found = export.difference(model, exported, [picture])
+    for image, count in ((many, 2), (faint, 1), (none, 0)):
+        found = export.difference(model, exported, [image])
         assert found.matched == 1.0 and min(found.detections, 2) == count
 
 
@@ -142,20 +142,20 @@ def written(kind, model, folder, example):
 
 
 @pytest.mark.parametrize("kind", ["onnx", "program"])
-def test_padding_is_no_part_of_the_picture(kind, tmp_path):
-    model, picture = network(MASK_RCNN), sample(64, 96)
-    picture.image[:, 50:], picture.image[:, :, 70:] = 0, 0
-    picture.size = picture.original_size = (50, 70)
+def test_padding_is_no_part_of_the_image(kind, tmp_path):
+    model, image = network(MASK_RCNN), sample(64, 96)
+    image.image[:, 50:], image.image[:, :, 70:] = 0, 0
+    image.size = image.original_size = (50, 70)
     exported = written(kind, model, tmp_path, sample(64, 64))
-    assert export.difference(model, exported, [picture]).matched == 1.0
-    found = exported.detect([picture])[0]
+    assert export.difference(model, exported, [image]).matched == 1.0
+    found = exported.detect([image])[0]
     assert len(found) > 2 and found.boxes[:, 2].max() <= 70 and found.boxes[:, 3].max() <= 50
     assert found.masks.shape == (len(found), 50, 70)
 
 
 def test_a_program_for_one_size_is_made_where_more_is_impossible_and_says_so(tmp_path):
     class Stubborn(type(network(RETINA))):
-        """Depends on the size of the picture."""
+        """Depends on the size of the image."""
 
         def features(self, images):
             return super().features(images * (2.0 if images.shape[3] == 96 else 1.0))

@@ -28,7 +28,7 @@ pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
 
 
 def padded(height: int, width: int, seed: int) -> Sample:
-    """A picture that is 9 rows and 14 columns smaller than the input, and twice as large outside of it."""
+    """An image that is 9 rows and 14 columns smaller than the input, and twice as large outside of it."""
     image = np.random.default_rng(seed).normal(size=(3, height, width)).astype(np.float32)
     size = (height - 9, width - 14)
     image[:, size[0] :] = 0
@@ -101,7 +101,7 @@ def test_a_graph_is_its_network_at_every_size_without_its_padding(name: str, tmp
     found = export.difference(model, graph, [padded(128, 192, 1), padded(160, 128, 2)])
     assert found.detections > 5 or found.panoptic is not None
     assert found.matched > 0.97 and found.score < 1e-3
-    masks = model.predict(padded(128, 192, 1).image[None], [padded(128, 192, 1).frame])[0].masks is not None
+    masks = model.predict(padded(128, 192, 1).image[None], [padded(128, 192, 1).geometry])[0].masks is not None
     assert (found.mask is not None) == masks
     assert found.mask is None or found.mask > 0.9
     assert found.panoptic is None or found.panoptic > 0.98

@@ -54,7 +54,7 @@ def test_a_network_has_as_many_parameters_as_the_manifest_says(name):
     import torch
 
     try:
-        with torch.device("meta"):  # without the work of initialising
+        with torch.device("meta"):  # without the work of initializing
             network = zoo.build(name)
     except NotImplementedError:  # some constructors compute with numbers
         network = zoo.build(name)

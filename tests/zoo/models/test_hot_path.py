@@ -19,7 +19,7 @@ from zoo.models.layers.linear import linear
 from zoo.models.layers.memory_format import added, by_cells, eager_on_cpu, pixel_by_pixel, zero_maps
 from zoo.models.layers.norm import make_norm
 from zoo.models.roi_heads import roi_align_cpu, roi_layers
-from zoo.structures import Frame
+from zoo.structures import ImageGeometry
 
 # Where the host learns from the device how many of something there are; nothing else may make it wait.
 # RetinaNet counts candidates level by level. Two stages: small proposals, survivors, regions per level, pairs above the
@@ -68,12 +68,12 @@ def test_the_host_waits_for_the_device_only_where_it_must_count(networks, name, 
     calls: list[int] = []
     plain = torch.Tensor.tolist
     monkeypatch.setattr(torch.Tensor, "tolist", lambda self: [calls.append(1), plain(self)][1])
-    frame, images = Frame((120, 150), (240, 300), (0.5, 0.5)), torch.randn(1, 3, 128, 160)
+    geometry, images = ImageGeometry((120, 150), (240, 300), (0.5, 0.5)), torch.randn(1, 3, 128, 160)
     with torch.inference_mode():
-        networks[name].predict(images, [frame])  # fills the caches
+        networks[name].predict(images, [geometry])  # fills the caches
         calls.clear()
         with Waits() as waits:
-            (found,) = networks[name].predict(images, [frame])
+            (found,) = networks[name].predict(images, [geometry])
     assert len(found) > 0
     assert {**+waits.count, **({"tolist": len(calls)} if calls else {})} == WAITS[name]
 
@@ -107,11 +107,11 @@ def flat(outputs) -> list[torch.Tensor]:
 def test_regions_as_sums_of_rows_are_what_torchvision_pools(aligned, size, scale):
     generator = torch.Generator().manual_seed(0)
     features = torch.randn(2, 8, 25, 38, generator=generator)
-    centre = torch.rand(200, 2, generator=generator) * torch.tensor([700.0, 500.0]) - 50  # some reach beyond the map
+    center = torch.rand(200, 2, generator=generator) * torch.tensor([700.0, 500.0]) - 50  # some reach beyond the map
     half = torch.rand(200, 2, generator=generator) ** 3 * 300
     half[:3], half[3, 0] = 0, 0  # without area
-    picture = torch.randint(0, 2, (200, 1), generator=generator).float()
-    rois = torch.cat([picture, centre - half, centre + half], dim=1)
+    image = torch.randint(0, 2, (200, 1), generator=generator).float()
+    rois = torch.cat([image, center - half, center + half], dim=1)
     want = roi_align(features, rois, size, scale, 0, aligned)
     with torch.inference_mode():
         have = roi_align_cpu.align_rows(features, rois, size, scale, aligned)
@@ -157,7 +157,7 @@ def test_a_sum_overwrites_only_what_nothing_remembers():
         assert added(x, y) is x and x.tolist() == [2, 2]
 
 
-def test_pictures_are_laid_out_for_the_cpu_in_inference_only():
+def test_images_are_laid_out_for_the_cpu_in_inference_only():
     images = torch.rand(1, 3, 640, 480)
     assert pixel_by_pixel(images) is images
     with torch.inference_mode():

@@ -1,4 +1,4 @@
-"""Pictures become the network inputs that the reference makes."""
+"""Images become the network inputs that the reference makes."""
 
 from __future__ import annotations
 
@@ -12,17 +12,19 @@ import torch
 from PIL import Image
 
 from zoo.errors import UnreadableImage
+from zoo.loading import preprocessor
 from zoo.manifest import api
-from zoo.preprocessing.preprocess import preprocessor, read_image, resized_size
+from zoo.preprocessing.mmdet_pipeline import parse_pipeline
+from zoo.preprocessing.preprocess import read_image, resized_size
 from zoo.preprocessing.recipe import CenterPad, Normalization, Normalize, Pad, Preprocessing, Resize
 
 ROOT = Path(__file__).resolve().parents[3]
-PICTURES = ROOT.parent / "shared" / "data" / "coco38" / "val2017"
+IMAGES = ROOT.parent / "shared" / "data" / "coco38" / "val2017"
 RECORDS = json.loads((Path(__file__).with_name("preprocess.json")).read_text())
 
 
-def picture(height, width):
-    """A BGR picture with all values, the same every time."""
+def image(height, width):
+    """A BGR image with all values, the same every time."""
     rng = np.random.default_rng(height * 10000 + width)
     return rng.integers(0, 256, (height, width, 3), dtype=np.uint8)
 
@@ -32,16 +34,16 @@ def picture(height, width):
 
 @pytest.mark.parametrize("record", RECORDS, ids=lambda record: record["models"][0])
 def test_the_manifests_recipe_is_the_configurations(record):
-    expected = Preprocessing.from_config(record["pipeline"])
+    expected = parse_pipeline(record["pipeline"])
     assert {api.preprocessing(name) for name in record["models"]} == {expected}
 
 
-@pytest.mark.skipif(not PICTURES.is_dir(), reason="the pictures of the recorded results are not on this machine")
+@pytest.mark.skipif(not IMAGES.is_dir(), reason="the images of the recorded results are not on this machine")
 @pytest.mark.parametrize("record", RECORDS, ids=lambda record: record["models"][0])
 def test_inputs_equal_the_reference(record):
     prepare = preprocessor(record["models"][0])
     for want in record["results"]:
-        sample = prepare(PICTURES / want["image"])
+        sample = prepare(IMAGES / want["image"])
         flat = sample.image.double().flatten()
         index = torch.arange(len(want["samples"])) * (flat.numel() - 1) // (len(want["samples"]) - 1)
         assert list(sample.image.shape) == want["shape"]
@@ -77,60 +79,60 @@ def test_without_the_ratio_the_scale_is_width_and_height():
     assert resized_size(Resize(scale=(300, 200), keep_ratio=False), 640, 427) == (300, 200)
 
 
-def test_a_sample_says_where_the_picture_is():
-    sample = preprocessor("retinanet_r50")(picture(100, 200))
+def test_a_sample_says_where_the_image_is():
+    sample = preprocessor("retinanet_r50")(image(100, 200))
     assert sample.original_size == (100, 200)
     assert sample.size == (667, 1333)
     assert sample.image.shape == (3, 672, 1344)
     assert sample.scale == pytest.approx((6.665, 6.67))
 
 
-def test_a_picture_that_resizing_leaves_nothing_of_is_refused():
+def test_a_image_that_resizing_leaves_nothing_of_is_refused():
     with pytest.raises(UnreadableImage, match="1 x 5000 pixels is too narrow"):
-        preprocessor("faster_rcnn_r50")(picture(5000, 1))
+        preprocessor("faster_rcnn_r50")(image(5000, 1))
 
 
 # Values
 
 
 def test_normalization_subtracts_and_divides_in_the_networks_channel_order():
-    image = picture(8, 8)
+    source = image(8, 8)
     norm = Normalization((10.0, 20.0, 30.0), (2.0, 4.0, 8.0), to_rgb=True)
-    got = preprocessor(Preprocessing((Normalize(norm),)))(image).image.numpy()
-    want = (image[..., ::-1].astype(np.float64) - [10, 20, 30]) / [2, 4, 8]
+    got = preprocessor(Preprocessing((Normalize(norm),)))(source).image.numpy()
+    want = (source[..., ::-1].astype(np.float64) - [10, 20, 30]) / [2, 4, 8]
     assert np.array_equal(got, want.transpose(2, 0, 1).astype(np.float32))
 
 
 def test_padding_before_normalization_is_normalized_too():
     norm = Normalization((100.0, 100.0, 100.0), (1.0, 1.0, 1.0), to_rgb=False)
     gray = Pad(divisor=4, value=(128.0, 128.0, 128.0))
-    before = preprocessor(Preprocessing((gray, Normalize(norm))))(picture(3, 3)).image
-    after = preprocessor(Preprocessing((Normalize(norm), Pad(divisor=4))))(picture(3, 3)).image
+    before = preprocessor(Preprocessing((gray, Normalize(norm))))(image(3, 3)).image
+    after = preprocessor(Preprocessing((Normalize(norm), Pad(divisor=4))))(image(3, 3)).image
     assert torch.all(before[:, 3] == 28) and torch.all(after[:, 3] == 0)
 
 
 def test_raw_pixels_stay_as_they_are():
-    sample = preprocessor("yolox_s")(picture(640, 320))
+    sample = preprocessor("yolox_s")(image(640, 320))
     assert torch.equal(
-        sample.image[:, :, :320], torch.from_numpy(picture(640, 320).transpose(2, 0, 1).astype(np.float32))
+        sample.image[:, :, :320], torch.from_numpy(image(640, 320).transpose(2, 0, 1).astype(np.float32))
     )
     assert torch.all(sample.image[:, :, 320:] == 114)
 
 
 @pytest.mark.parametrize("side", [96, 127, 128, 130, 255])
-def test_centred_padding_keeps_the_centre(side):
-    image = picture(side, side)
-    sample = preprocessor(Preprocessing((CenterPad(bits=127, value=(1.0, 2.0, 3.0)),), float32=True))(image)
+def test_centered_padding_keeps_the_center(side):
+    source = image(side, side)
+    sample = preprocessor(Preprocessing((CenterPad(bits=127, value=(1.0, 2.0, 3.0)),), float32=True))(source)
     padded = side | 127
     left, top = map(int, sample.offset)
     assert sample.image.shape == (3, padded, padded) and left == top == padded // 2 - side // 2
     inside = sample.image[:, top : top + side - 1, left : left + side - 1].numpy()
-    assert np.array_equal(inside, image[:-1, :-1].transpose(2, 0, 1).astype(np.float32))
+    assert np.array_equal(inside, source[:-1, :-1].transpose(2, 0, 1).astype(np.float32))
 
 
 def test_a_number_as_padding_fills_the_first_channel_only_as_in_mmcv():
-    recipe = Preprocessing.from_config([{"type": "Pad", "size": (4, 4), "pad_val": {"img": 7}}])
-    assert preprocessor(recipe)(picture(2, 2)).image[:, 3, 3].tolist() == [7, 0, 0]
+    recipe = parse_pipeline([{"type": "Pad", "size": (4, 4), "pad_val": {"img": 7}}])
+    assert preprocessor(recipe)(image(2, 2)).image[:, 3, 3].tolist() == [7, 0, 0]
 
 
 # Configurations of other versions
@@ -150,21 +152,21 @@ def test_a_v3_configuration_normalizes_and_pads_in_the_model():
         "bgr_to_rgb": True,
         "pad_size_divisor": 32,
     }
-    assert Preprocessing.from_config(pipeline, model) == api.preprocessing("faster_rcnn_r50")
+    assert parse_pipeline(pipeline, model) == api.preprocessing("faster_rcnn_r50")
 
 
-def test_v3_resizes_given_proposals_with_the_picture():
+def test_v3_resizes_given_proposals_with_the_image():
     resize = {"type": "Resize", "scale": (1333, 800), "keep_ratio": True}
     proposals, plain = {"type": "LoadProposals", "num_max_proposals": 100}, {"type": "PackDetInputs"}
     broadcast = {"type": "ProposalBroadcaster", "transforms": [resize]}
-    found = Preprocessing.from_config([proposals, broadcast, plain])
-    assert found == Preprocessing.from_config([proposals, resize, plain]) and found.proposals == 100
+    found = parse_pipeline([proposals, broadcast, plain])
+    assert found == parse_pipeline([proposals, resize, plain]) and found.proposals == 100
 
 
 def test_v3_means_width_and_height_by_a_size_and_all_channels_by_a_number():
     pad = {"type": "Pad", "size": (640, 480), "pad_val": {"img": 114}}
-    assert Preprocessing.from_config([pad]).steps == (Pad(size=(640, 480), value=(114.0, 0.0, 0.0)),)
-    v3 = Preprocessing.from_config([pad, {"type": "PackDetInputs"}])
+    assert parse_pipeline([pad]).steps == (Pad(size=(640, 480), value=(114.0, 0.0, 0.0)),)
+    v3 = parse_pipeline([pad, {"type": "PackDetInputs"}])
     assert v3.steps == (Pad(size=(480, 640), value=(114.0, 114.0, 114.0)),)
 
 
@@ -179,18 +181,18 @@ def test_v3_means_width_and_height_by_a_size_and_all_channels_by_a_number():
 )
 def test_what_would_change_pixels_unnoticed_is_refused(transform, word):
     with pytest.raises(ValueError, match=word):
-        Preprocessing.from_config([transform])
+        parse_pipeline([transform])
 
 
 def test_an_unknown_transform_is_named():
     with pytest.raises(ValueError, match="'Posterize'"):
-        Preprocessing.from_config([{"type": "Posterize"}])
+        parse_pipeline([{"type": "Posterize"}])
 
 
 # Reading
 
 
-def test_pictures_are_turned_as_exif_says(tmp_path):
+def test_images_are_turned_as_exif_says(tmp_path):
     image = Image.fromarray(np.zeros((20, 40, 3), np.uint8))
     exif = Image.Exif()
     exif[0x0112] = 6  # turned by 90 degrees
@@ -199,20 +201,20 @@ def test_pictures_are_turned_as_exif_says(tmp_path):
 
 
 @pytest.mark.parametrize("mode", ["L", "RGBA", "P", "1", "I;16"])
-def test_every_kind_of_picture_becomes_bgr_bytes(tmp_path, mode):
-    Image.new(mode, (5, 4)).save(tmp_path / "picture.png")
-    image = read_image(str(tmp_path / "picture.png"))
+def test_every_kind_of_image_becomes_bgr_bytes(tmp_path, mode):
+    Image.new(mode, (5, 4)).save(tmp_path / "image.png")
+    image = read_image(str(tmp_path / "image.png"))
     assert image.shape == (4, 5, 3) and image.dtype == np.uint8
 
 
 def test_files_and_arrays_give_the_same(tmp_path):
-    cv2.imwrite(str(tmp_path / "picture.png"), picture(30, 40))
+    cv2.imwrite(str(tmp_path / "image.png"), image(30, 40))
     prepare = preprocessor("faster_rcnn_r50")
-    assert torch.equal(prepare(tmp_path / "picture.png").image, prepare(picture(30, 40)).image)
+    assert torch.equal(prepare(tmp_path / "image.png").image, prepare(image(30, 40)).image)
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"not a picture", b"\xff\xd8\xff\xe0 broken", b"\x89PNG\r\n\x1a\n" + b"\0" * 40]
+    "content", [b"", b"not an image", b"\xff\xd8\xff\xe0 broken", b"\x89PNG\r\n\x1a\n" + b"\0" * 40]
 )
 def test_what_does_not_decode_is_named(tmp_path, content):
     (tmp_path / "broken.jpg").write_bytes(content)

@@ -1,4 +1,4 @@
-"""A small data set that all training tests share."""
+"""A small dataset that all training tests share."""
 
 from __future__ import annotations
 

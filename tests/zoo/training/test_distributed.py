@@ -26,8 +26,8 @@ def test_two_processes_keep_the_same_weights_and_resume_exactly(shapes: Path, tm
     assert done.returncode == 0, done.stderr
     first, second = json.loads((tmp_path / "found.json").read_text())
     assert first["weights"] == second["weights"]
-    assert len(first["losses"]) == 3, "12 pictures in steps of 2 processes, 2 batches and 1 picture each"
-    assert first["losses"] != second["losses"], "each has pictures of its own"
+    assert len(first["losses"]) == 3, "12 images in steps of 2 processes, 2 batches and 1 image each"
+    assert first["losses"] != second["losses"], "each has images of its own"
     for process in (first, second):
         assert process["resumed"] == process["losses"][1:]
 

@@ -16,7 +16,7 @@ from zoo.checkpoint import read
 from zoo.checkpoint.config.mmdet_config import describe
 from zoo.errors import DataError
 from zoo.manifest import api
-from zoo.preprocessing.recipe import Preprocessing
+from zoo.preprocessing.mmdet_pipeline import parse_pipeline
 from zoo.training import distributed, initial_weights, recipe
 from zoo.training.coco_folder import CocoFolder, find
 from zoo.training.dataset import Augmentation, TrainingSet, collate
@@ -28,7 +28,7 @@ from zoo.training.recipe import Recipe
 from zoo.training.sampler import Batches, Key
 
 
-def test_every_picture_comes_once_an_epoch_in_batches_of_one_orientation() -> None:
+def test_every_image_comes_once_an_epoch_in_batches_of_one_orientation() -> None:
     sizes = [(3, 4)] * 10 + [(4, 3)] * 6
     epoch = [key.number for batch in Batches(sizes, 2, seed=1, epoch=0) for key in batch]
     assert sorted(epoch) == list(range(16))
@@ -43,7 +43,7 @@ def test_processes_share_an_epoch_and_a_resumed_one_goes_on() -> None:
     assert list(Batches(sizes, 2, 0, 5, 1, 3, skip=1)) == list(Batches(sizes, 2, 0, 5, 1, 3))[1:]
 
 
-def test_a_picture_is_prepared_the_same_whoever_does_it(shapes: Path) -> None:
+def test_a_image_is_prepared_the_same_whoever_does_it(shapes: Path) -> None:
     folder = CocoFolder(*find(shapes), masks=True)
     data = TrainingSet(
         folder, api.preprocessing("demo_yolox"), Augmentation(mosaic=True, mixup=True, plain_epochs=1), 7, 3
@@ -61,7 +61,7 @@ def test_without_augmentation_training_sees_what_testing_sees(shapes: Path) -> N
     folder = CocoFolder(*find(shapes), masks=True)
     data = TrainingSet(folder, api.preprocessing("demo_atss"), Augmentation(flip=0))
     samples = [data[Key(0, number)] for number in (0, 1)]
-    expected = zoo.preprocessor("demo_atss")(folder.pictures / folder.images[0]["file_name"])
+    expected = zoo.preprocessor("demo_atss")(folder.images / folder.images[0]["file_name"])
     assert torch.equal(samples[0].image, expected.image)
     assert samples[0].size == expected.size
     batch = collate(samples)
@@ -102,7 +102,7 @@ def test_the_average_follows_its_formula() -> None:
     assert average.module.weight.item() == pytest.approx(expected, rel=1e-5)
 
 
-def test_the_learning_rate_is_in_proportion_to_the_pictures_of_a_step() -> None:
+def test_the_learning_rate_is_in_proportion_to_the_images_of_a_step() -> None:
     model = zoo.build("demo_yolox")
     settings = Recipe(learning_rate=0.02, batch=16, plain_weights=True, backbone_rate=0.1)
     groups = make_optimizer(model, settings, batch=8).param_groups
@@ -119,7 +119,7 @@ def recipes() -> list[str]:
 @pytest.mark.parametrize("name", recipes())
 def test_every_recipe_survives_being_written_as_a_test_pipeline(name: str) -> None:
     own = api.preprocessing(name)
-    assert Preprocessing.from_config(written(own)) == own
+    assert parse_pipeline(written(own)) == own
 
 
 def test_a_published_file_describes_itself(tmp_path: Path) -> None:
@@ -168,9 +168,9 @@ def test_nothing_stays_frozen_when_training_starts_from_scratch() -> None:
     assert all(m.training for m in model.modules())
 
 
-def test_only_parts_that_say_so_synchronise_their_statistics() -> None:
-    assert distributed.says_synchronised({"norm_cfg": {"type": "SyncBN"}})
-    assert not distributed.says_synchronised({"norm_cfg": {"type": "BN"}, "stages": [{"type": "GN"}]})
+def test_only_parts_that_say_so_synchronize_their_statistics() -> None:
+    assert distributed.says_synchronized({"norm_cfg": {"type": "SyncBN"}})
+    assert not distributed.says_synchronized({"norm_cfg": {"type": "BN"}, "stages": [{"type": "GN"}]})
 
 
 def test_a_folder_without_annotations_is_said_to_be_one(tmp_path: Path) -> None:

@@ -19,14 +19,14 @@ from zoo.errors import UsageError
 from zoo.manifest import api
 from zoo.training import distributed, recipe
 from zoo.training.coco_folder import find
-from zoo.training.trainer import Plan, Recipe, Run, train
+from zoo.training.trainer import Recipe, Run, TrainConfig, train
 
 OPTIONS = "--start scratch --epochs 3 --batch-size 4 --lr 0.01 --warmup 2 --log-every 1 --seed 3"
 
 
-def plan(name: str, shapes: Path, out: Path, settings: Recipe, **changes: Any) -> Plan:
-    annotations, pictures = find(shapes)
-    plan = Plan(name, annotations, pictures, out, "scratch", settings, batch=4, seed=3, log_every=1)
+def plan(name: str, shapes: Path, out: Path, settings: Recipe, **changes: Any) -> TrainConfig:
+    annotations, images = find(shapes)
+    plan = TrainConfig(name, annotations, images, out, "scratch", settings, batch=4, seed=3, log_every=1)
     return replace(plan, **changes)
 
 

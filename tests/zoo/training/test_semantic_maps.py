@@ -1,4 +1,4 @@
-"""Classes of all pixels reach the heads that learn them, resized, mirrored and padded like the picture."""
+"""Classes of all pixels reach the heads that learn them, resized, mirrored and padded like the image."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from zoo.training.semantic_maps import ClassMaps, class_maps
 
 @pytest.fixture
 def maps(shapes: Path, tmp_path: Path) -> Path:
-    """A PNG file for each picture: class 3, the right half unknown."""
+    """A PNG file for each image: class 3, the right half unknown."""
     folder = CocoFolder(*find(shapes))
     for image, (height, width) in zip(folder.images, folder.sizes):
         classes = np.full((height, width), 3, np.uint8)
@@ -31,14 +31,14 @@ def maps(shapes: Path, tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_classes_follow_the_picture(shapes: Path, maps: Path) -> None:
+def test_classes_follow_the_image(shapes: Path, maps: Path) -> None:
     folder = CocoFolder(*find(shapes), maps=ClassMaps(maps, 183))
-    picture = folder[0]
-    assert picture.semantic is not None and picture.semantic.shape == picture.size
-    wide = resize_to(picture, (200, 100)).semantic
+    image = folder[0]
+    assert image.semantic is not None and image.semantic.shape == image.size
+    wide = resize_to(image, (200, 100)).semantic
     assert wide is not None and np.all(wide[:, :100] == 3) and np.all(wide[:, 100:] == 255)
-    mirrored = flip(picture).semantic
-    assert mirrored is not None and np.array_equal(mirrored[:, ::-1], picture.semantic)
+    mirrored = flip(image).semantic
+    assert mirrored is not None and np.array_equal(mirrored[:, ::-1], image.semantic)
 
 
 def test_what_was_padded_is_unknown(shapes: Path, maps: Path) -> None:

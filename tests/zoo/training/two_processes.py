@@ -10,14 +10,14 @@ from pathlib import Path
 from zoo.manifest import api
 from zoo.training import distributed, recipe
 from zoo.training.coco_folder import find
-from zoo.training.trainer import Plan, Run
+from zoo.training.trainer import Run, TrainConfig
 
 
 def main(data: str, out: str) -> None:
     place = distributed.join()
     own = recipe.default(api.architecture("demo_mask_rcnn"), api.get("demo_mask_rcnn").training)
     settings = replace(own, epochs=1, warmup=0, learning_rate=0.01, batch=4)
-    plan = Plan("demo_mask_rcnn", *find(Path(data)), Path(out), "scratch", settings, batch=1, accumulate=2)
+    plan = TrainConfig("demo_mask_rcnn", *find(Path(data)), Path(out), "scratch", settings, batch=1, accumulate=2)
     run = Run.of(plan, place)
     losses = []
     for step in run.steps():

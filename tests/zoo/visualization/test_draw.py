@@ -13,7 +13,7 @@ from zoo.errors import ZooError
 from zoo.structures import Detections
 from zoo.visualization import draw, label_layout
 
-GREY = np.full((100, 120, 3), 128, np.uint8)
+GRAY = np.full((100, 120, 3), 128, np.uint8)
 
 
 def detections(masks: bool = False) -> Detections:
@@ -24,25 +24,25 @@ def detections(masks: bool = False) -> Detections:
 
 
 def changed(drawn: np.ndarray) -> np.ndarray:
-    return (drawn != GREY).any(2)
+    return (drawn != GRAY).any(2)
 
 
-def test_the_picture_itself_stays_as_it_is() -> None:
-    picture = GREY.copy()
-    draw.draw(picture, detections(masks=True))
-    assert (picture == GREY).all()
+def test_the_image_itself_stays_as_it_is() -> None:
+    image = GRAY.copy()
+    draw.draw(image, detections(masks=True))
+    assert (image == GRAY).all()
 
 
 def test_boxes_below_the_threshold_are_left_out() -> None:
-    drawn = changed(draw.draw(GREY, detections(), ["cat", "dog"], score_thr=0.3))
+    drawn = changed(draw.draw(GRAY, detections(), ["cat", "dog"], score_thr=0.3))
     assert drawn[30:71, 40].all()
     assert not drawn[10:20, 5].any()
-    assert changed(draw.draw(GREY, detections(), score_thr=0.1))[10:20, 5].all()
+    assert changed(draw.draw(GRAY, detections(), score_thr=0.1))[10:20, 5].all()
 
 
 def test_masks_are_tinted_and_what_lies_beneath_shows_through() -> None:
-    drawn = draw.draw(GREY, detections(masks=True))
-    expected = (128 * 0.5 + np.array(draw.colour(0)) * 0.5).astype(np.uint8)
+    drawn = draw.draw(GRAY, detections(masks=True))
+    expected = (128 * 0.5 + np.array(draw.color(0)) * 0.5).astype(np.uint8)
     assert (drawn[50, 60] == expected).all()
     assert not changed(drawn)[75:, 90:].any()
 
@@ -52,24 +52,24 @@ def test_panoptic_maps_take_the_place_of_boxes_and_void_stays() -> None:
     found.panoptic = torch.full((100, 120), 2)
     found.panoptic[:50] = 1
     found.panoptic[60:90, 10:50] = 1000
-    drawn = changed(draw.draw(GREY, found, ["cat", "dog"]))
+    drawn = changed(draw.draw(GRAY, found, ["cat", "dog"]))
     assert drawn[2, 100]
     assert drawn[85, 12]
     assert not drawn[92:, 60:].any()
 
 
-def test_boxes_outside_the_picture_and_no_boxes_at_all_are_no_error() -> None:
+def test_boxes_outside_the_image_and_no_boxes_at_all_are_no_error() -> None:
     outside = Detections(torch.tensor([[-50.0, -50, 500, 500]]), torch.ones(1), torch.tensor([7]))
-    assert draw.draw(GREY, outside).shape == GREY.shape
-    assert not changed(draw.draw(GREY, Detections.empty(torch.zeros(1)))).any()
+    assert draw.draw(GRAY, outside).shape == GRAY.shape
+    assert not changed(draw.draw(GRAY, Detections.empty(torch.zeros(1)))).any()
 
 
 def test_a_drawing_is_written_whole_and_an_unknown_format_is_a_sentence(tmp_path: Path) -> None:
-    draw.save(GREY, tmp_path / "a.png")
-    assert (cv2.imread(str(tmp_path / "a.png")) == GREY).all()
+    draw.save(GRAY, tmp_path / "a.png")
+    assert (cv2.imread(str(tmp_path / "a.png")) == GRAY).all()
     assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
     with pytest.raises(ZooError, match="no way to write"):
-        draw.save(GREY, tmp_path / "a.xyz")
+        draw.save(GRAY, tmp_path / "a.xyz")
 
 
 def test_labels_of_crowded_boxes_do_not_cover_each_other() -> None:
@@ -84,7 +84,7 @@ def test_labels_of_crowded_boxes_do_not_cover_each_other() -> None:
         assert covered <= label_layout.HIDDEN * 60 * 14
 
 
-def test_a_label_stays_inside_of_the_picture() -> None:
+def test_a_label_stays_inside_of_the_image() -> None:
     places = label_layout.Places((100, 100))
     assert places.find([(90, -20)], 40, 10) == (60, 0, 100, 10)
 
@@ -94,14 +94,14 @@ def test_small_masks_are_drawn_over_large_ones() -> None:
     masks[0, 45:55, 55:65] = True
     masks[1] = True
     found = Detections(torch.zeros(2, 4), torch.tensor([0.9, 0.8]), torch.tensor([0, 1]), masks)
-    drawn = draw.draw(GREY, found)
+    drawn = draw.draw(GRAY, found)
     assert (drawn[50, 60] != drawn[50, 100]).any()
-    beneath = 128 * 0.25 + np.array(draw.colour(1, 1)) * 0.25
-    assert np.abs(drawn[50, 60] - (beneath + np.array(draw.colour(0)) * 0.5)).max() < 3
+    beneath = 128 * 0.25 + np.array(draw.color(1, 1)) * 0.25
+    assert np.abs(drawn[50, 60] - (beneath + np.array(draw.color(0)) * 0.5)).max() < 3
 
 
 def test_instances_of_a_class_can_be_told_apart() -> None:
-    assert len({draw.colour(0, number) for number in range(7)}) == 7
+    assert len({draw.color(0, number) for number in range(7)}) == 7
 
 
 def test_a_segment_is_named_where_it_is_widest() -> None:

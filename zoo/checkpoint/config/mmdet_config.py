@@ -15,6 +15,7 @@ from zoo.checkpoint.config.literals import Unknown, evaluate_text
 from zoo.checkpoint.config.mmdet_v2_older import upgrade
 from zoo.checkpoint.config.mmdet_v3 import is_v3, to_v2
 from zoo.errors import BuildError, CorruptCheckpoint
+from zoo.preprocessing.mmdet_pipeline import parse_pipeline
 from zoo.preprocessing.recipe import Preprocessing
 
 FILE_LINE = re.compile(r"^\s*[^\s='\"(){}\[\],#]+\.(?:py|json|yaml|yml)\s*$", re.MULTILINE)
@@ -78,7 +79,7 @@ def describe(meta: Mapping[str, Any], absent: Callable[[dict[str, Any]], list[st
     normalizing = model.pop("data_preprocessor", None) or config.get("data_preprocessor")
     faults = [f"it computes `{place}`: {value!r}" for place, value in computed(model, "model")]
     try:
-        preprocessing = Preprocessing.from_config(pipeline, normalizing if is_v3(config) else None)
+        preprocessing = parse_pipeline(pipeline, normalizing if is_v3(config) else None)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         faults.append(said(error))
     try:
@@ -154,7 +155,7 @@ def test_pipeline(config: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def sets(config: Mapping[str, Any], split: str) -> Iterator[Mapping[str, Any]]:
-    """The data sets of a split: in `data` of 2.x, in a loader of 3.x; those inside of wrappers too."""
+    """The datasets of a split: in `data` of 2.x, in a loader of 3.x; those inside of wrappers too."""
     data, loader = config.get("data"), config.get(f"{split}_dataloader")
     waiting = [data.get(split)] if isinstance(data, dict) else []
     waiting += [loader.get("dataset")] if isinstance(loader, dict) else []
@@ -168,7 +169,7 @@ def sets(config: Mapping[str, Any], split: str) -> Iterator[Mapping[str, Any]]:
 
 
 def class_names(meta: Mapping[str, Any], config: Mapping[str, Any]) -> tuple[str, ...]:
-    """The classes as the metadata list them, else as the configuration's data sets do."""
+    """The classes as the metadata list them, else as the configuration's datasets do."""
     splits = [part for split in ("test", "val", "train") for part in sets(config, split)]
     holders = [meta, meta.get("dataset_meta"), *splits, *(part.get("metainfo") for part in splits)]
     holders += [config, config.get("metainfo")]

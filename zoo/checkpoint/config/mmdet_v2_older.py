@@ -68,7 +68,7 @@ def test_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def ssd(model: Mapping[str, Any]) -> dict[str, Any]:
-    """SSD before 2.14, whose backbone had the extra layers and the normalised level."""
+    """SSD before 2.14, whose backbone had the extra layers and the normalized level."""
     backbone = dict(model["backbone"])
     size = backbone.pop("input_size", None)
     scale = backbone.pop("l2_norm_scale", 20)

@@ -89,7 +89,7 @@ class Machine:
         return self.stack[-1]
 
     def charge(self, values: tuple[object, ...]) -> None:
-        """Bound what repeated uses of one memoised value can allocate, and how long they take."""
+        """Bound what repeated uses of one memoized value can allocate, and how long they take."""
         self.budget -= 16 * len(values)
         if self.budget >= 0:
             sized: Any = [value for value in values if type(value) in COSTS]

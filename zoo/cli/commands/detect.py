@@ -1,4 +1,4 @@
-"""`zoo detect`: run a model on pictures of your own."""
+"""`zoo detect`: run a model on images of your own."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     add = parser.add_argument
     add("model", metavar="MODEL", help="a model of the zoo, or a checkpoint file of your own")
-    add("images", nargs="+", metavar="IMAGE", help="pictures, folders of pictures, or patterns in quotes")
+    add("images", nargs="+", metavar="IMAGE", help="images, folders of images, or patterns in quotes")
     add("--name", metavar="NAME", help="the architecture of a checkpoint file that does not say it itself")
-    add("--out", type=Path, metavar="DIR", help="draw the detections and write the pictures here")
+    add("--out", type=Path, metavar="DIR", help="draw the detections and write the images here")
     add("--score-thr", type=float, default=0.3, metavar="S", help="leave out detections below (%(default)s)")
     add("--device", default="cpu", help="cpu, cuda, cuda:1 ... (%(default)s)")
     add("--json", action="store_true", help="print the detections in COCO's results format, masks as RLE")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Detect, draw, print. Exit status 1 if a picture could not be read; the others are done all the same."""
+    """Detect, draw, print. Exit status 1 if an image could not be read; the others are done all the same."""
     failures: list[str] = []
     paths = list(dict.fromkeys(expand(args.images, failures)))
     model = load(args.model, args.name, args.device) if paths else None
@@ -53,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def expand(given: Sequence[str], failures: list[str]) -> Iterator[Path]:
-    """All pictures that the arguments mean; what is wrong with one is reported, the others go on."""
+    """All images that the arguments mean; what is wrong with one is reported, the others go on."""
     for one in given:
         try:
             yield from image_paths.find(one)
@@ -62,7 +62,7 @@ def expand(given: Sequence[str], failures: list[str]) -> Iterator[Path]:
 
 
 def report(sentence: str, failures: list[str]) -> None:
-    """Say on stderr what is wrong with one of the pictures."""
+    """Say on stderr what is wrong with one of the images."""
     tqdm.write(f"zoo: {sentence}", file=sys.stderr)
     failures.append(sentence)
 
@@ -90,14 +90,14 @@ def check_device(device: str) -> None:
 
 
 def detect(model: Detector, path: Path, args: argparse.Namespace, name: str) -> Detections:
-    """What is in one picture above the threshold; its drawing is written if asked for."""
+    """What is in one image above the threshold; its drawing is written if asked for."""
     from zoo.preprocessing.preprocess import read_image
     from zoo.visualization import draw
 
-    picture = read_image(path)
-    found = model.detect([picture])[0]
+    image = read_image(path)
+    found = model.detect([image])[0]
     if args.out is not None:
-        draw.save(draw.draw(picture, found, names_for(model, found), args.score_thr), args.out / name)
+        draw.save(draw.draw(image, found, names_for(model, found), args.score_thr), args.out / name)
     return found[found.scores >= args.score_thr]
 
 
@@ -114,7 +114,7 @@ def names_for(model: Detector, found: Detections) -> Sequence[str] | None:
 def to_rows(found: Detections, path: Path, model: Detector) -> list[dict[str, Any]]:
     """COCO results, of a panoptic map one per segment; with the class's name, and the file's.
 
-    image_id: COCO's number for the picture where the file's name is one, else its path.
+    image_id: COCO's number for the image where the file's name is one, else its path.
     """
     from zoo.coco_format import results
     from zoo.visualization.draw import name_of

@@ -22,22 +22,22 @@ def configure(parser: argparse.ArgumentParser) -> None:
     files.add_argument("--onnx", metavar="FILE", type=Path, help="the ONNX file to write")
     files.add_argument("--torch-export", metavar="FILE", type=Path, help="the program of torch.export (.pt2) to write")
     add("--name", metavar="NAME", help="the architecture of a checkpoint file that does not say it itself")
-    add("--images", nargs="+", metavar="IMAGE", required=True, help="pictures to export with and to check with")
-    add("--random-weights", action="store_true", help="a freshly initialised network, without a download")
+    add("--images", nargs="+", metavar="IMAGE", required=True, help="images to export with and to check with")
+    add("--random-weights", action="store_true", help="a freshly initialized network, without a download")
     add("--json", action="store_true", help="print JSON")
 
 
 def run(args: argparse.Namespace) -> int:
     """Export, compare, print. Exit status 1 if the graph detects something else."""
     import zoo
-    from zoo.cli import image_paths as pictures
+    from zoo.cli import image_paths as images
     from zoo.cli.commands.detect import load
     from zoo.export import export
 
     model = zoo.build(args.model) if args.random_weights else load(args.model, args.name, "cpu")
-    paths = [path for given in args.images for path in pictures.find(given)]
+    paths = [path for given in args.images for path in images.find(given)]
     if not paths or model.preprocess is None:
-        raise UsageError("nothing to export with: give at least one picture, and a model with known preprocessing.")
+        raise UsageError("nothing to export with: give at least one image, and a model with known preprocessing.")
     samples = [model.preprocess(path) for path in paths]
     path = args.onnx or args.torch_export
     if args.onnx:
@@ -63,11 +63,11 @@ def source(args: argparse.Namespace) -> str:
     return str(args.model)
 
 
-def text(found, pictures: int, free: bool) -> str:  # type: ignore[no-untyped-def]  # its type needs torch
+def text(found, images: int, free: bool) -> str:  # type: ignore[no-untyped-def]  # its type needs torch
     """The comparison in a sentence."""
     sizes = "any input size" if free else "one input size"
     line = (
-        f"{sizes}: {found.matched:.1%} of {found.detections} detections on {pictures} pictures are the same; largest "
+        f"{sizes}: {found.matched:.1%} of {found.detections} detections on {images} images are the same; largest "
         f"differences: score {found.score:.1e}, box {found.box:.1e} pixels"
     )
     if found.mask is not None:

@@ -28,7 +28,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--all", action="store_true", help="every model")
     parser.add_argument("--family", help="the models of this family")
     parser.add_argument("--task", help="the models for this task, such as 'instance segmentation'")
-    parser.add_argument("--dataset", help="the models of this data set")
+    parser.add_argument("--dataset", help="the models of this dataset")
     parser.add_argument("--backbone", action="store_true", help="NAMEs are keys of backbones, or globs of them")
     parser.add_argument("--logs", "--log", action="store_true", help="the training logs instead of the checkpoints")
     parser.add_argument("--jobs", type=positive, default=1, metavar="N", help="downloads side by side (default 1)")

@@ -17,12 +17,12 @@ from zoo.manifest.formatting import one_line, plain, table
 _HELP = {
     "architectures": "networks that `zoo build` can make, with the models that have them",
     "backbones": "weights that training started from",
-    "datasets": "data sets with their classes",
+    "datasets": "datasets with their classes",
     "families": "method families with their number of models",
     "logs": "published training logs",
     "mirrors": "hosts of published files, in order",
     "normalizations": "what is subtracted from and divided out of pixels",
-    "recipes": "how pictures become network inputs",
+    "recipes": "how images become network inputs",
 }
 
 
@@ -57,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def check_names(args: argparse.Namespace) -> None:
-    """A family, task, data set or origin that no model has is a mistake, not an empty list."""
+    """A family, task, dataset or origin that no model has is a mistake, not an empty list."""
     if not any((args.family, args.task, args.dataset, args.origin)):
         return
     entries = [api.get(name) for name in api.list_models(unpublished=True)]
@@ -78,7 +78,7 @@ def _some(names: Iterable[str]) -> str:
 
 
 def entry_text(entry: Entry) -> list[str]:
-    """Name, first alias, data set and published metrics."""
+    """Name, first alias, dataset and published metrics."""
     figures = "; ".join(one_line(values) for values in entry.metrics.values())
     return [entry.name, entry.aliases[0] if entry.aliases else "", entry.dataset, figures]
 

@@ -14,7 +14,7 @@ from zoo.manifest.formatting import entry_lines, one_line, plain
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument("name", metavar="NAME", help="a model, alias, network, recipe, normalization, data set ...")
+    parser.add_argument("name", metavar="NAME", help="a model, alias, network, recipe, normalization, dataset ...")
     parser.add_argument("--architecture", action="store_true", help="the network's complete description instead")
     parser.add_argument("--json", action="store_true", help="as JSON")
 
@@ -54,7 +54,7 @@ def print_description(value: Any, as_json: bool) -> None:
 
 
 def find_other(name: str) -> Any:
-    """What `name` means among normalizations, recipes, data sets, backbones and components; None if it is a model."""
+    """What `name` means among normalizations, recipes, datasets, backbones and components; None if it is a model."""
     known = api.catalog()
     if name in known.models or name in known.aliases:
         return None

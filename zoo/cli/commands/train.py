@@ -12,7 +12,7 @@ from zoo.errors import UsageError
 
 if TYPE_CHECKING:
     from zoo.training.recipe import Recipe
-    from zoo.training.trainer import Plan
+    from zoo.training.trainer import TrainConfig
 
 SCHEDULES = ("1x", "2x", "3x")
 
@@ -24,7 +24,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     data.add_argument("name", help="a model or an architecture; the number of classes comes from the annotations")
     data.add_argument("--data", type=Path, metavar="DIR", help="a folder in COCO's layout, with a split `train`")
     data.add_argument("--annotations", type=Path, metavar="FILE", help="the annotation file, if not in that layout")
-    data.add_argument("--pictures", type=Path, metavar="DIR", help="the folder of the pictures, likewise")
+    data.add_argument("--images", type=Path, metavar="DIR", help="the folder of the images, likewise")
     semantic = "PNG files of all pixels' classes, such as stuffthingmaps/train2017, for HTC, SCNet and Panoptic FPN"
     data.add_argument("--semantic", type=Path, metavar="DIR", help=semantic)
     help_text = "published (default), backbone, a backbone's key, scratch, or a checkpoint file"
@@ -38,7 +38,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def add_recipe_options(parser: argparse.ArgumentParser) -> None:
-    """What is learnt how fast; by default as the reference trained the family."""
+    """What is learned how fast; by default as the reference trained the family."""
     how = parser.add_argument_group("recipe (by default the family's own)")
     length = how.add_mutually_exclusive_group()
     length.add_argument("--schedule", choices=SCHEDULES, help="12, 24 or 36 epochs")
@@ -52,20 +52,20 @@ def add_recipe_options(parser: argparse.ArgumentParser) -> None:
     how.add_argument("--ema", type=float, metavar="M", help="publish an average of the weights, of this momentum")
     how.add_argument("--scales", nargs="+", type=scale, metavar="WxH", help="train at these scales")
     how.add_argument("--scale-mode", choices=("value", "range"), help="one of the scales, or one between them")
-    how.add_argument("--photometric", action="store_true", default=None, help="distort colours, as SSD does")
-    how.add_argument("--mosaic", action=argparse.BooleanOptionalAction, help="put four pictures together (YOLOX)")
-    how.add_argument("--mixup", action=argparse.BooleanOptionalAction, help="lay two pictures over each other (YOLOX)")
+    how.add_argument("--photometric", action="store_true", default=None, help="distort colors, as SSD does")
+    how.add_argument("--mosaic", action=argparse.BooleanOptionalAction, help="put four images together (YOLOX)")
+    how.add_argument("--mixup", action=argparse.BooleanOptionalAction, help="lay two images over each other (YOLOX)")
     how.add_argument("--plain-epochs", type=natural, metavar="N", help="the last epochs, without mosaic")
 
 
 def add_machine_options(parser: argparse.ArgumentParser) -> None:
     """How the machine is used."""
     machine = parser.add_argument_group("machine")
-    machine.add_argument("--batch-size", type=positive, default=2, metavar="N", help="pictures per process (2)")
-    machine.add_argument("--accumulate", type=positive, default=1, metavar="N", help="batches per optimiser step")
+    machine.add_argument("--batch-size", type=positive, default=2, metavar="N", help="images per process (2)")
+    machine.add_argument("--accumulate", type=positive, default=1, metavar="N", help="batches per optimizer step")
     machine.add_argument("--precision", choices=("fp32", "fp16", "bf16"), default="fp32")
     machine.add_argument("--device", default="cpu", help="cpu, cuda ... (%(default)s)")
-    machine.add_argument("--workers", type=natural, default=0, metavar="N", help="processes that prepare pictures")
+    machine.add_argument("--workers", type=natural, default=0, metavar="N", help="processes that prepare images")
     machine.add_argument("--seed", type=natural, default=0, metavar="N")
     machine.add_argument("--log-every", type=positive, default=50, metavar="N", help="iterations per line of the log")
     machine.add_argument("--save-every", type=natural, default=1, metavar="N", help="epochs per saved state, 0: never")
@@ -93,23 +93,23 @@ def run(args: argparse.Namespace) -> None:
         print(path)
 
 
-def plan_of(args: argparse.Namespace) -> Plan:
+def plan_of(args: argparse.Namespace) -> TrainConfig:
     """The training that the options describe. Raises UsageError, UnknownModel, DataError."""
     from zoo.training.coco_folder import find
-    from zoo.training.trainer import Plan
+    from zoo.training.trainer import TrainConfig
 
     if args.data is not None:
-        annotations, pictures = find(args.data)
-    elif args.annotations is not None and args.pictures is not None:
-        annotations, pictures = args.annotations, args.pictures
+        annotations, images = find(args.data)
+    elif args.annotations is not None and args.images is not None:
+        annotations, images = args.annotations, args.images
     else:
-        raise UsageError("say what to train on: --data, or --annotations and --pictures.")
+        raise UsageError("say what to train on: --data, or --annotations and --images.")
     if args.validate_every and args.data is None:
         raise UsageError("--validate-every needs --data, with a split `val`.")
-    return Plan(
+    return TrainConfig(
         name=args.name,
         annotations=annotations,
-        pictures=pictures,
+        images=images,
         out=args.out,
         start=args.start,
         recipe=recipe_of(args),
@@ -136,7 +136,7 @@ def recipe_of(args: argparse.Namespace) -> Recipe:
     from zoo.training.trainer import overridden
 
     own = recipe.default(api.architecture(args.name), api.representative(args.name).training)
-    pictures = overridden(
+    images = overridden(
         own.augmentation,
         scales=None if args.scales is None else tuple(args.scales),
         mode=args.scale_mode,
@@ -146,7 +146,7 @@ def recipe_of(args: argparse.Namespace) -> Recipe:
         plain_epochs=args.plain_epochs,
     )
     epochs = recipe.SCHEDULES[args.schedule] if args.schedule else args.epochs
-    step = None if args.lr is None else pictures_per_step(args)
+    step = None if args.lr is None else images_per_step(args)
     return overridden(
         own,
         epochs=epochs,
@@ -158,11 +158,11 @@ def recipe_of(args: argparse.Namespace) -> Recipe:
         warmup=args.warmup,
         clip=args.clip,
         ema=args.ema,
-        augmentation=pictures,
+        augmentation=images,
     )
 
 
-def pictures_per_step(args: argparse.Namespace) -> int:
+def images_per_step(args: argparse.Namespace) -> int:
     """Over all processes; a learning rate that is given is meant for these."""
     import os
 

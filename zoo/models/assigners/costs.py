@@ -76,13 +76,13 @@ class DiceCost:
 
 
 class BBoxL1Cost:
-    """Sum of the absolute differences of the coordinates. box_format: "xywh" compares centres and sizes, or "xyxy"."""
+    """Sum of the absolute differences of the coordinates. box_format: "xywh" compares centers and sizes, or "xyxy"."""
 
     def __init__(self, weight: float = 1.0, box_format: str = "xyxy") -> None:
         self.weight, self.box_format = weight, "cxcywh" if box_format == "xywh" else box_format
 
     def __call__(self, boxes: Tensor, target: Tensor) -> Tensor:
-        """boxes: (Q, 4) cxcywh and target: (M, 4) xyxy, both as shares of the picture."""
+        """boxes: (Q, 4) cxcywh and target: (M, 4) xyxy, both as shares of the image."""
         boxes = box_convert(boxes, "cxcywh", self.box_format)
         return self.weight * torch.cdist(boxes, box_convert(target, "xyxy", self.box_format), p=1)
 

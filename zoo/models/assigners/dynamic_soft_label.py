@@ -10,7 +10,7 @@ from torch import Tensor
 
 from zoo.models.assigners.sim_ota import assignment, choose, unassigned
 from zoo.models.box_ops import pairwise_iou
-from zoo.models.targets import Assignment, Truth
+from zoo.models.targets import Assignment, GroundTruth
 
 
 class DynamicSoftLabelAssigner:
@@ -30,19 +30,19 @@ class DynamicSoftLabelAssigner:
     ) -> None:
         self.radius, self.topk, self.iou_weight = soft_center_radius, topk, iou_weight
 
-    def assign(self, logits: Tensor, points: Tensor, boxes: Tensor, truth: Truth) -> Assignment:
+    def assign(self, logits: Tensor, points: Tensor, boxes: Tensor, ground_truth: GroundTruth) -> Assignment:
         """Match predictions with the objects of an image.
 
         logits: (P, C). points: (P, 4), x, y and strides. boxes: (P, 4) xyxy.
         """
-        if len(truth) == 0:
+        if len(ground_truth) == 0:
             return unassigned(boxes)
-        candidates = in_any_box(points, truth.boxes).nonzero().flatten()
+        candidates = in_any_box(points, ground_truth.boxes).nonzero().flatten()
         if len(candidates) == 0:
             return unassigned(boxes)
-        iou = pairwise_iou(boxes[candidates], truth.boxes)
-        cost = self.class_cost(logits[candidates], iou, truth.labels) - (iou + 1e-7).log() * self.iou_weight
-        cost = cost + self.center_cost(points[candidates], truth.boxes)
+        iou = pairwise_iou(boxes[candidates], ground_truth.boxes)
+        cost = self.class_cost(logits[candidates], iou, ground_truth.labels) - (iou + 1e-7).log() * self.iou_weight
+        cost = cost + self.center_cost(points[candidates], ground_truth.boxes)
         return assignment(choose(cost, iou, self.topk), iou, candidates, len(boxes))
 
     def class_cost(self, logits: Tensor, iou: Tensor, labels: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Assignment by the cell that an object's centre lies in (Redmon and Farhadi, YOLOv3, 2018, section 2.1)."""
+"""Assignment by the cell that an object's center lies in (Redmon and Farhadi, YOLOv3, 2018, section 2.1)."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 
 from zoo.models.box_ops import pairwise_iou
-from zoo.models.targets import BACKGROUND, IGNORED, Assignment, Truth
+from zoo.models.targets import BACKGROUND, IGNORED, Assignment, GroundTruth
 
 
 class GridAssigner:
-    """An object belongs to the anchor that overlaps it most, of those in its centre's cells.
+    """An object belongs to the anchor that overlaps it most, of those in its center's cells.
 
     pos_iou_thr: anchors there that overlap it by more than this belong to it, too. neg_iou_thr: anchors anywhere that
     overlap no object by more than this are background. min_pos_iou: least overlap of an object's best anchor.
@@ -29,12 +29,12 @@ class GridAssigner:
         self.positive_above, self.min_positive, self.all_best = pos_iou_thr, min_pos_iou, gt_max_assign_all
         self.negative = (-1.0, neg_iou_thr) if isinstance(neg_iou_thr, (int, float)) else tuple(neg_iou_thr)
 
-    def assign(self, boxes: Tensor, responsible: Tensor, truth: Truth) -> Assignment:
-        """Match anchors (P, 4), of which some are `responsible` (P,), with the objects of a picture."""
+    def assign(self, boxes: Tensor, responsible: Tensor, ground_truth: GroundTruth) -> Assignment:
+        """Match anchors (P, 4), of which some are `responsible` (P,), with the objects of an image."""
         index = torch.full((len(boxes),), IGNORED, device=boxes.device)
-        if len(truth) == 0:
+        if len(ground_truth) == 0:
             return Assignment(index.fill_(BACKGROUND), boxes.new_zeros(len(boxes)))
-        overlaps = pairwise_iou(truth.boxes, boxes)
+        overlaps = pairwise_iou(ground_truth.boxes, boxes)
         best = overlaps.max(dim=0).values
         index[(best > self.negative[0]) & (best <= self.negative[1])] = BACKGROUND
         overlaps[:, ~responsible] = -1

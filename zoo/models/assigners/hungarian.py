@@ -11,7 +11,7 @@ from torch import Tensor
 from torchvision.ops import box_convert
 
 from zoo.models.build import component
-from zoo.models.targets import BACKGROUND, Assignment, Truth
+from zoo.models.targets import BACKGROUND, Assignment, GroundTruth
 
 
 class HungarianAssigner:
@@ -21,14 +21,14 @@ class HungarianAssigner:
         self.cls_cost, self.reg_cost, self.iou_cost = component(cls_cost), component(reg_cost), component(iou_cost)
 
     @torch.no_grad()
-    def assign(self, logits: Tensor, boxes: Tensor, truth: Truth, size: tuple[int, int]) -> Assignment:
-        """Match queries with the objects of a picture of (h, w).
+    def assign(self, logits: Tensor, boxes: Tensor, ground_truth: GroundTruth, size: tuple[int, int]) -> Assignment:
+        """Match queries with the objects of an image of (h, w).
 
-        logits: (Q, C). boxes: (Q, 4) cxcywh as shares of the picture.
+        logits: (Q, C). boxes: (Q, 4) cxcywh as shares of the image.
         """
         scale = extent(size, boxes)
-        cost = self.cls_cost(logits, truth.labels) + self.reg_cost(boxes, truth.boxes / scale)
-        cost = cost + self.iou_cost(box_convert(boxes, "cxcywh", "xyxy") * scale, truth.boxes)
+        cost = self.cls_cost(logits, ground_truth.labels) + self.reg_cost(boxes, ground_truth.boxes / scale)
+        cost = cost + self.iou_cost(box_convert(boxes, "cxcywh", "xyxy") * scale, ground_truth.boxes)
         return Assignment(cheapest(cost), boxes.new_zeros(len(boxes)))
 
 
@@ -41,7 +41,7 @@ def cheapest(cost: Tensor) -> Tensor:
 
 
 def extent(size: tuple[int, int], like: Tensor) -> Tensor:
-    """(w, h, w, h) of a picture of (h, w)."""
+    """(w, h, w, h) of an image of (h, w)."""
     return like.new_tensor([size[1], size[0], size[1], size[0]])
 
 

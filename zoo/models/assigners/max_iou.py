@@ -10,7 +10,7 @@ from torch import Tensor
 
 from zoo.errors import BuildError
 from zoo.models.box_ops import pairwise_iof, pairwise_iou
-from zoo.models.targets import BACKGROUND, IGNORED, Assignment, Truth
+from zoo.models.targets import BACKGROUND, IGNORED, Assignment, GroundTruth
 
 PLAIN = {"type": "BboxOverlaps2D"}
 
@@ -44,19 +44,19 @@ class MaxIoUAssigner:
         self.ignore_from, self.ignore_by_prior = ignore_iof_thr, ignore_wrt_candidates
         self.cpu_from = gpu_assign_thr
 
-    def assign(self, boxes: Tensor, truth: Truth) -> Assignment:
-        """Match priors (P, 4) with the objects of a picture; with very many objects on the CPU, to save memory."""
-        crowded = 0 < self.cpu_from < len(truth)
+    def assign(self, boxes: Tensor, ground_truth: GroundTruth) -> Assignment:
+        """Match priors (P, 4) with the objects of an image; with very many objects on the CPU, to save memory."""
+        crowded = 0 < self.cpu_from < len(ground_truth)
         home = torch.device("cpu") if crowded else boxes.device
-        overlaps = self.overlaps(boxes.to(home), truth, home)
+        overlaps = self.overlaps(boxes.to(home), ground_truth, home)
         found = self.match(overlaps)
         return Assignment(found.index.to(boxes.device), found.overlaps.to(boxes.device))
 
-    def overlaps(self, boxes: Tensor, truth: Truth, home: torch.device) -> Tensor:
+    def overlaps(self, boxes: Tensor, ground_truth: GroundTruth, home: torch.device) -> Tensor:
         """IoU (M, P); -1 for priors inside crowds."""
-        overlaps = pairwise_iou(truth.boxes.to(home), boxes)
-        if self.ignore_from > 0 and truth.ignored is not None and len(truth.ignored) and len(boxes):
-            crowds = truth.ignored.to(home)
+        overlaps = pairwise_iou(ground_truth.boxes.to(home), boxes)
+        if self.ignore_from > 0 and ground_truth.ignored is not None and len(ground_truth.ignored) and len(boxes):
+            crowds = ground_truth.ignored.to(home)
             inside = pairwise_iof(boxes, crowds) if self.ignore_by_prior else pairwise_iof(crowds, boxes).T
             overlaps[:, inside.max(dim=1).values > self.ignore_from] = -1
         return overlaps

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from zoo.models.box_ops import pairwise_iou
-from zoo.models.targets import BACKGROUND, Assignment, Truth
+from zoo.models.targets import BACKGROUND, Assignment, GroundTruth
 
 FAR = 1e5
 
@@ -23,30 +23,30 @@ class SimOTAAssigner:
     ) -> None:
         self.radius, self.topk, self.iou_weight, self.cls_weight = center_radius, candidate_topk, iou_weight, cls_weight
 
-    def assign(self, scores: Tensor, points: Tensor, boxes: Tensor, truth: Truth) -> Assignment:
-        """Match predictions with the objects of a picture.
+    def assign(self, scores: Tensor, points: Tensor, boxes: Tensor, ground_truth: GroundTruth) -> Assignment:
+        """Match predictions with the objects of an image.
 
         scores: (P, C) probabilities. points: (P, 4), x, y and strides. boxes: (P, 4) xyxy.
         """
-        in_box, in_centre = self.near(points, truth)
-        candidates = (in_box | in_centre).any(dim=1).nonzero().flatten()
-        if len(truth) == 0 or len(candidates) == 0:
+        in_box, in_center = self.near(points, ground_truth)
+        candidates = (in_box | in_center).any(dim=1).nonzero().flatten()
+        if len(ground_truth) == 0 or len(candidates) == 0:
             return unassigned(boxes)
-        iou = pairwise_iou(boxes[candidates], truth.boxes)
-        cost = self.cost(scores[candidates], iou, truth) + FAR * ~(in_box & in_centre)[candidates]
+        iou = pairwise_iou(boxes[candidates], ground_truth.boxes)
+        cost = self.cost(scores[candidates], iou, ground_truth) + FAR * ~(in_box & in_center)[candidates]
         return assignment(choose(cost, iou, self.topk), iou, candidates, len(boxes))
 
-    def near(self, points: Tensor, truth: Truth) -> tuple[Tensor, Tensor]:
-        """Whether points lie in the boxes, and whether near their centres, both (P, M)."""
+    def near(self, points: Tensor, ground_truth: GroundTruth) -> tuple[Tensor, Tensor]:
+        """Whether points lie in the boxes, and whether near their centers, both (P, M)."""
         xy, reach = points[:, None, :2], points[:, None, 2:] * self.radius
-        centre = (truth.boxes[:, :2] + truth.boxes[:, 2:]) / 2
-        in_box = torch.cat([xy - truth.boxes[:, :2], truth.boxes[:, 2:] - xy], dim=-1).amin(dim=-1) > 0
-        in_centre = torch.cat([xy - (centre - reach), centre + reach - xy], dim=-1).amin(dim=-1) > 0
-        return in_box, in_centre
+        center = (ground_truth.boxes[:, :2] + ground_truth.boxes[:, 2:]) / 2
+        in_box = torch.cat([xy - ground_truth.boxes[:, :2], ground_truth.boxes[:, 2:] - xy], dim=-1).amin(dim=-1) > 0
+        in_center = torch.cat([xy - (center - reach), center + reach - xy], dim=-1).amin(dim=-1) > 0
+        return in_box, in_center
 
-    def cost(self, scores: Tensor, iou: Tensor, truth: Truth) -> Tensor:
+    def cost(self, scores: Tensor, iou: Tensor, ground_truth: GroundTruth) -> Tensor:
         """Cost (K, M) of each prediction for each object, apart from where it lies."""
-        wanted = F.one_hot(truth.labels, scores.shape[1]).to(scores)
+        wanted = F.one_hot(ground_truth.labels, scores.shape[1]).to(scores)
         shape = (len(scores), *wanted.shape)
         roots = scores.sqrt()[:, None].expand(shape)
         entropy = F.binary_cross_entropy(roots, wanted[None].expand(shape), reduction="none").sum(-1)

@@ -1,1 +1,1 @@
-"""Picture to feature maps."""
+"""Image to feature maps."""

@@ -42,7 +42,7 @@ class GRN(nn.Module):
 
 
 class ConvNeXtBlock(nn.Module):
-    """A depthwise 7x7 convolution, normalisation, and two pointwise layers, scaled per channel, with a shortcut.
+    """A depthwise 7x7 convolution, normalization, and two pointwise layers, scaled per channel, with a shortcut.
 
     use_grn: response normalization between the pointwise layers.
     """
@@ -78,7 +78,7 @@ class ConvNeXtBlock(nn.Module):
 
 
 class ConvNeXt(nn.Module):
-    """Four stages of blocks; returns the normalised outputs of the stages in `out_indices`, finest first.
+    """Four stages of blocks; returns the normalized outputs of the stages in `out_indices`, finest first.
 
     arch: a name in `ARCHITECTURES`, or such a mapping. layer_scale_init_value: 0 leaves the scaling out. frozen_stages:
     so many stages are not trained. gap_before_final_norm: pooled outputs, which detectors cannot use. use_grn: V2.

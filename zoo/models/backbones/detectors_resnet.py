@@ -50,7 +50,7 @@ class DetectoRSResNet(ResNet):
 
     sac: description of the switchable atrous convolution that replaces the 3x3 convolutions in the stages that
     `stage_with_sac` tells. rfp_inplanes: channels of the feedback, which all stages but the first take. output_img: the
-    picture itself is the first output. The other arguments are those of `ResNet`.
+    image itself is the first output. The other arguments are those of `ResNet`.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class DetectoRSResNet(ResNet):
         return (x, *maps) if self.output_img else maps
 
     def look_again(self, x: Tensor, feedback: Sequence[Tensor | None]) -> tuple[Tensor, ...]:
-        """The feature maps, without the picture. feedback: per stage (N, rfp_inplanes, H / s_i, W / s_i)."""
+        """The feature maps, without the image. feedback: per stage (N, rfp_inplanes, H / s_i, W / s_i)."""
         x, outputs = self.run_stem(x), []
         for i, name in enumerate(self.stage_names):
             for block in getattr(self, name):

@@ -20,7 +20,7 @@ STEM_CHANNELS = 64
 def conv_norm(
     in_channels: int, out_channels: int, kernel_size: int, stride: int, conv_cfg: Any, norm_cfg: Any, relu: bool
 ) -> nn.Sequential:
-    """Convolution, normalisation and, if asked, activation."""
+    """Convolution, normalization and, if asked, activation."""
     padding = kernel_size // 2
     conv = make_conv(conv_cfg, in_channels, out_channels, kernel_size, stride=stride, padding=padding, bias=False)
     layers = [conv, make_norm(norm_cfg, out_channels)[1]]
@@ -118,7 +118,7 @@ class HRNet(nn.Module):
         self.init_weights(zero_init_residual)
 
     def init_weights(self, zero_init_residual: bool) -> None:
-        """Kaiming initialisation."""
+        """Kaiming initialization."""
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")

@@ -70,7 +70,7 @@ class SpatialReductionAttention(nn.Module):
 
 
 class PVTEncoderLayer(nn.Module):
-    """Attention and feed-forward network, each behind a normalisation and with a shortcut."""
+    """Attention and feed-forward network, each behind a normalization and with a shortcut."""
 
     def __init__(
         self,
@@ -181,7 +181,7 @@ class PyramidVisionTransformer(nn.Module):
         self.init_weights()
 
     def init_weights(self) -> None:
-        """Truncated normal weights of linear layers, He initialisation of convolutions."""
+        """Truncated normal weights of linear layers, He initialization of convolutions."""
         for module in self.modules():
             if isinstance(module, nn.Linear):
                 nn.init.trunc_normal_(module.weight, std=0.02)

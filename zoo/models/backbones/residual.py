@@ -100,7 +100,7 @@ class Bottleneck(nn.Module):
         self.downsample = downsample
 
     def add_norm(self, norm_cfg: Mapping[str, Any], channels: int, number: int) -> None:
-        """Normalisation behind convolution `number`."""
+        """Normalization behind convolution `number`."""
         name, norm = make_norm(norm_cfg, channels, number, inplace=True)
         self.add_module(name, norm)
         self.norm_names.append(name)
@@ -115,7 +115,7 @@ class Bottleneck(nn.Module):
         norm_cfg: Mapping[str, Any],
         dcn: Mapping[str, Any] | None,
     ) -> None:
-        """The 3x3 convolution over `width` channels and its normalisation."""
+        """The 3x3 convolution over `width` channels and its normalization."""
         self.conv2 = make_conv(
             deformable(dcn) or conv_cfg,
             width,
@@ -130,7 +130,7 @@ class Bottleneck(nn.Module):
         self.add_norm(norm_cfg, width, 2)
 
     def middle(self, x: Tensor) -> Tensor:
-        """The 3x3 convolution, normalised and rectified: (N, width, H, W) to (N, width, H / stride, W / stride)."""
+        """The 3x3 convolution, normalized and rectified: (N, width, H, W) to (N, width, H / stride, W / stride)."""
         return self.relu(getattr(self, self.norm_names[1])(self.conv2(x)))
 
     def zero_last_norm(self) -> None:
@@ -197,7 +197,7 @@ def make_shortcut(
     conv_cfg: Mapping[str, Any] | None,
     norm_cfg: Mapping[str, Any],
 ) -> nn.Sequential:
-    """A 1x1 projection with normalisation."""
+    """A 1x1 projection with normalization."""
     layers: list[nn.Module] = []
     if avg_down:
         layers.append(nn.AvgPool2d(stride, stride, ceil_mode=True, count_include_pad=False))

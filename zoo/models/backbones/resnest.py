@@ -83,7 +83,7 @@ class SplitAttentionBottleneck(Bottleneck):
         norm_cfg: Mapping[str, Any],
         dcn: Mapping[str, Any] | None,
     ) -> None:
-        """The split-attention convolution, which brings its own normalisation."""
+        """The split-attention convolution, which brings its own normalization."""
         pooled = self.avg_down_stride and stride > 1
         self.conv2 = SplitAttentionConv(
             width,

@@ -156,13 +156,13 @@ class ResNet(nn.Module):
         return tuple(outputs)
 
     def init_weights(self, zero_init_residual: bool) -> None:
-        """Kaiming initialisation; the last normalisation of each block starts at zero."""
+        """Kaiming initialization; the last normalization of each block starts at zero."""
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
             if zero_init_residual and isinstance(module, (BasicBlock, Bottleneck)):
                 module.zero_last_norm()
-        for module in self.modules():  # only now, since convolutions inside were initialised above
+        for module in self.modules():  # only now, since convolutions inside were initialized above
             if hasattr(module, "start_neutral"):
                 module.start_neutral()  # type: ignore[operator]
 

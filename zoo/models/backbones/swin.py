@@ -17,7 +17,7 @@ from zoo.models.layers.patches import LN, PatchEmbed, PatchMerging, blocks, pad_
 from zoo.models.transformer.feedforward import FFN
 
 GELU = {"type": "GELU"}
-BLOCKED = -100.0  # added to the energy between pixels that the shift made neighbours
+BLOCKED = -100.0  # added to the energy between pixels that the shift made neighbors
 
 
 class WindowMSA(nn.Module):
@@ -46,7 +46,7 @@ class WindowMSA(nn.Module):
         nn.init.trunc_normal_(self.relative_position_bias_table, std=0.02)
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """(windows, pixels, C) to the same. mask: (windows per picture, pixels, pixels), added to the energy."""
+        """(windows, pixels, C) to the same. mask: (windows per image, pixels, pixels), added to the energy."""
         x = self.qkv(x)
         q, k, v = x.reshape(x.shape[0], x.shape[1], 3, self.num_heads, -1).permute(2, 0, 3, 1, 4)
         bias = self.relative_position_bias_table[self.relative_position_index].permute(2, 0, 1)[None]
@@ -98,7 +98,7 @@ def unpartition(windows: Tensor, size: int, height: int, width: int) -> Tensor:
 
 
 def shift_mask(height: int, width: int, size: int, shift: int, like: Tensor) -> Tensor:
-    """(windows, size^2, size^2): 0 between pixels that were neighbours before the shift, `BLOCKED` between others."""
+    """(windows, size^2, size^2): 0 between pixels that were neighbors before the shift, `BLOCKED` between others."""
     row, column = (part(length, size, shift, like.device) for length in (height, width))
     regions = partition((3 * row[:, None] + column)[None, :, :, None], size)[..., 0]
     return (regions[:, :, None] != regions[:, None]).to(like.dtype) * BLOCKED
@@ -111,7 +111,7 @@ def part(length: int, size: int, shift: int, device: torch.device) -> Tensor:
 
 
 class SwinBlock(nn.Module):
-    """Attention and feed-forward network, each behind a normalisation and with a shortcut."""
+    """Attention and feed-forward network, each behind a normalization and with a shortcut."""
 
     def __init__(
         self,
@@ -156,10 +156,10 @@ class SwinStage(nn.Module):
 
 
 class SwinTransformer(nn.Module):
-    """Stages of window attention; returns the normalised outputs of the stages in `out_indices`, finest first.
+    """Stages of window attention; returns the normalized outputs of the stages in `out_indices`, finest first.
 
     depths, num_heads: per stage. pretrain_img_size: of the absolute positions, where `use_abs_pos_embed` adds them.
-    patch_norm: normalise patches. frozen_stages: so many stages (and the patches, from 0 on) are not trained. strides:
+    patch_norm: normalize patches. frozen_stages: so many stages (and the patches, from 0 on) are not trained. strides:
     of the patches and of each merging of patches, which can only be 2.
     """
 

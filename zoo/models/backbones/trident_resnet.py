@@ -12,7 +12,7 @@ from zoo.models.backbones.resnet import BLOCKS, ResNet, plan
 
 
 class Branches(nn.Sequential):
-    """A stage that every picture passes once for each branch.
+    """A stage that every image passes once for each branch.
 
     count: branches in training. test_branch_idx: the only branch at test time, -1 for all of them.
     """
@@ -27,7 +27,7 @@ class Branches(nn.Sequential):
         return self.count if self.training or self.test_branch_idx < 0 else 1
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) to (active * N, C', H', W'), all pictures of the first branch first."""
+        """(N, C, H, W) to (active * N, C', H', W'), all images of the first branch first."""
         return super().forward(x.repeat(self.active, 1, 1, 1))
 
 
@@ -56,5 +56,5 @@ class TridentResNet(ResNet):
 
     @property
     def active_branches(self) -> int:
-        """How many branches run, which is how often each picture occurs in the output."""
+        """How many branches run, which is how often each image occurs in the output."""
         return getattr(self, self.stage_names[-1]).active

@@ -11,7 +11,7 @@ from zoo.models.layers.constants import extents
 class BucketingBBoxCoder:
     """Each side lies in one of `ceil(num_buckets / 2)` buckets, counted inwards, at an offset in units of a bucket.
 
-    scale_factor: buckets cover the prior enlarged by this. clip_border: decoded boxes are clipped to the picture.
+    scale_factor: buckets cover the prior enlarged by this. clip_border: decoded boxes are clipped to the image.
     offset_topk: so many of the nearest buckets learn the offset, those beyond the first only if they are nearer than
     `offset_upperbound` buckets. cls_ignore_neighbor: near buckets that are not the nearest are no negatives.
     Sides are in the order left, right, top, bottom; S buckets of each side stand together.
@@ -36,7 +36,7 @@ class BucketingBBoxCoder:
         priors, boxes: (K, 4) xyxy.
         """
         start, step = self.sides(priors.float())
-        offsets = (self.centres(start, step) - boxes.float()[:, [0, 2, 1, 3], None]) / step.abs()[..., None]
+        offsets = (self.centers(start, step) - boxes.float()[:, [0, 2, 1, 3], None]) / step.abs()[..., None]
         distance, nearest = offsets.abs().topk(self.offset_topk, dim=-1, largest=False)
         near = (distance < self.offset_upperbound).to(offsets)
         near[..., 0] = 1
@@ -62,8 +62,8 @@ class BucketingBBoxCoder:
         if self.clip_border and size is not None:
             limit = extents([size], boxes).repeat(1, 2) - 1
             boxes = torch.minimum(boxes.clamp(min=0), limit)
-        neighbours = (best[..., 0] - best[..., 1]).abs() == 1
-        return boxes, (scores[..., 0] + scores[..., 1] * neighbours).mean(dim=1)
+        neighbors = (best[..., 0] - best[..., 1]).abs() == 1
+        return boxes, (scores[..., 0] + scores[..., 1] * neighbors).mean(dim=1)
 
     def sides(self, priors: Tensor) -> tuple[Tensor, Tensor]:
         """Where each side of the enlarged priors is, and the way into the next bucket, each (K, 4)."""
@@ -71,13 +71,13 @@ class BucketingBBoxCoder:
         width, height = (x2 - x1) / self.num_buckets, (y2 - y1) / self.num_buckets
         return torch.stack([x1, x2, y1, y2], dim=-1), torch.stack([width, -width, height, -height], dim=-1)
 
-    def centres(self, start: Tensor, step: Tensor) -> Tensor:
-        """Centres (K, 4, S) of all buckets."""
+    def centers(self, start: Tensor, step: Tensor) -> Tensor:
+        """Centers (K, 4, S) of all buckets."""
         index = torch.arange(self.side_num, device=start.device, dtype=start.dtype)
         return start[..., None] + (index + 0.5) * step[..., None]
 
 
 def rescaled(boxes: Tensor, factor: float) -> Tensor:
-    """Boxes (..., 4) xyxy enlarged around their centres."""
-    centre, size = (boxes[..., :2] + boxes[..., 2:]) * 0.5, (boxes[..., 2:] - boxes[..., :2]) * factor
-    return torch.cat([centre - size * 0.5, centre + size * 0.5], dim=-1)
+    """Boxes (..., 4) xyxy enlarged around their centers."""
+    center, size = (boxes[..., :2] + boxes[..., 2:]) * 0.5, (boxes[..., 2:] - boxes[..., :2]) * factor
+    return torch.cat([center - size * 0.5, center + size * 0.5], dim=-1)

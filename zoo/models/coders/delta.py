@@ -15,9 +15,9 @@ MAX_RATIO = abs(math.log(16 / 1000))
 
 
 class DeltaXYWHCoder:
-    """dx, dy in units of the prior's size; dw, dh logarithmic; all normalised by means and standard deviations.
+    """dx, dy in units of the prior's size; dw, dh logarithmic; all normalized by means and standard deviations.
 
-    clip_border: decoded boxes are clipped to the picture. add_ctr_clamp, ctr_clamp: limit the centre's shift to
+    clip_border: decoded boxes are clipped to the image. add_ctr_clamp, ctr_clamp: limit the center's shift to
     `ctr_clamp` pixels (YOLOF). limit_shrinking: a side may shrink no further than it may grow; Detectron2 and
     torchvision limit growth alone.
     """
@@ -34,14 +34,14 @@ class DeltaXYWHCoder:
         self.means = tuple(target_means)
         self.stds = tuple(target_stds)
         self.clip_border = clip_border
-        self.centre_limit = ctr_clamp if add_ctr_clamp else None
+        self.center_limit = ctr_clamp if add_ctr_clamp else None
         self.limit_shrinking = limit_shrinking and not add_ctr_clamp
 
     def encode(self, priors: Tensor, boxes: Tensor) -> Tensor:
         """Deltas (..., 4) that turn `priors` into `boxes`, both (..., 4) xyxy."""
-        centre, size = centre_and_size(priors.float())
-        target_centre, target_size = centre_and_size(boxes.float())
-        deltas = torch.cat([(target_centre - centre) / size, torch.log(target_size / size)], dim=-1)
+        center, size = center_and_size(priors.float())
+        target_center, target_size = center_and_size(boxes.float())
+        deltas = torch.cat([(target_center - center) / size, torch.log(target_size / size)], dim=-1)
         return (deltas - constant(self.means, deltas)) / constant(self.stds, deltas)
 
     def decode(
@@ -55,23 +55,23 @@ class DeltaXYWHCoder:
         shape = deltas.shape
         deltas = deltas.reshape(-1, shape[-1] // 4, 4)
         deltas = deltas * constant(self.stds, deltas) + constant(self.means, deltas)
-        centre, extent = centre_and_size(priors[:, None])
+        center, extent = center_and_size(priors[:, None])
         shift, log_scale = extent * deltas[..., :2], deltas[..., 2:]
         log_scale = log_scale.clamp(-max_log_scale if self.limit_shrinking else None, max_log_scale)
-        if self.centre_limit is not None:
-            shift = shift.clamp(-self.centre_limit, self.centre_limit)
+        if self.center_limit is not None:
+            shift = shift.clamp(-self.center_limit, self.center_limit)
         half = extent * log_scale.exp() * 0.5
-        boxes = torch.cat([centre + shift - half, centre + shift + half], dim=-1)
+        boxes = torch.cat([center + shift - half, center + shift + half], dim=-1)
         return (clip(boxes, size) if self.clip_border and size is not None else boxes).reshape(shape)
 
 
-def centre_and_size(boxes: Tensor) -> tuple[Tensor, Tensor]:
-    """Centres (..., 2) and sizes (..., 2) of boxes (..., 4) xyxy."""
+def center_and_size(boxes: Tensor) -> tuple[Tensor, Tensor]:
+    """Centers (..., 2) and sizes (..., 2) of boxes (..., 4) xyxy."""
     return (boxes[..., :2] + boxes[..., 2:]) * 0.5, boxes[..., 2:] - boxes[..., :2]
 
 
 def clip(boxes: Tensor, size: tuple[int, int]) -> Tensor:
-    """Boxes (..., 4) xyxy limited to a picture of (h, w)."""
+    """Boxes (..., 4) xyxy limited to an image of (h, w)."""
     height, width = size
     x = boxes[..., 0::2].clamp(min=0).clamp(max=width)  # in two steps: an exported graph's sizes are tensors
     y = boxes[..., 1::2].clamp(min=0).clamp(max=height)

@@ -9,7 +9,7 @@ from zoo.models.coders.delta import clip
 
 
 class DistancePointCoder:
-    """Left, top, right and bottom distances in pixels. clip_border: decoded boxes are clipped to the picture."""
+    """Left, top, right and bottom distances in pixels. clip_border: decoded boxes are clipped to the image."""
 
     def __init__(self, clip_border: bool = True) -> None:
         self.clip_border = clip_border

@@ -27,5 +27,5 @@ class LegacyDeltaXYWHCoder(DeltaXYWHCoder):
 
 
 def grown(boxes: Tensor) -> Tensor:
-    """Boxes (..., 4) half a pixel larger on every side: same centre, sizes that count the last pixel."""
+    """Boxes (..., 4) half a pixel larger on every side: same center, sizes that count the last pixel."""
     return torch.cat([boxes[..., :2] - 0.5, boxes[..., 2:] + 0.5], dim=-1)

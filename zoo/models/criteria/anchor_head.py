@@ -13,21 +13,21 @@ from torch import Tensor
 from zoo.models.build import component
 from zoo.models.criteria.state import loss_of
 from zoo.models.samplers.random import PseudoSampler
-from zoo.models.targets import Assignment, Truth
-from zoo.structures import Frame
+from zoo.models.targets import Assignment, GroundTruth
+from zoo.structures import ImageGeometry
 
-# Their focus makes sampling unnecessary: every anchor is learnt from, and the average is over the positives.
+# Their focus makes sampling unnecessary: every anchor is learned from, and the average is over the positives.
 WITHOUT_SAMPLING = ("FocalLoss", "GHMC", "QualityFocalLoss", "VarifocalLoss")
-# Pictures are padded to multiples of this before they are batched; anchors beyond are not the picture's.
+# Images are padded to multiples of this before they are batched; anchors beyond are not the image's.
 PAD_DIVISOR = 32
 
 
 @dataclass
 class AnchorTargets:
-    """What the anchors of a batch should predict; N pictures, P anchors over all levels.
+    """What the anchors of a batch should predict; N images, P anchors over all levels.
 
     labels: (N, P), `num_classes` for background. label_weights: (N, P). boxes: (N, P, 4), encoded unless the loss is on
-    decoded boxes. box_weights: (N, P, 4). positives: over the batch, at least one per picture. average: what the losses
+    decoded boxes. box_weights: (N, P, 4). positives: over the batch, at least one per image. average: what the losses
     are divided by, all samples, or the positives where every anchor takes part. owners: (N, P), each positive's object,
     -1 for the others.
     """
@@ -43,7 +43,7 @@ class AnchorTargets:
 
 @dataclass
 class Match:
-    """Which of a picture's P anchors are positive, which background, and the object of each positive; indices."""
+    """Which of an image's P anchors are positive, which background, and the object of each positive; indices."""
 
     positive: Tensor
     negative: Tensor
@@ -82,25 +82,25 @@ class AnchorMatching:
         levels: Sequence[Tensor],
         sizes: Sequence[tuple[int, int]],
         strides: Any,
-        frames: Sequence[Frame],
-        truths: Sequence[Truth],
+        geometries: Sequence[ImageGeometry],
+        ground_truths: Sequence[GroundTruth],
         encode: Any,
         own: Sequence[Sequence[Tensor]] | None = None,
     ) -> AnchorTargets:
         """Targets of a batch.
 
-        levels: anchors (P_i, 4). sizes, strides: of the feature maps. own: each picture's anchors, where they differ.
+        levels: anchors (P_i, 4). sizes, strides: of the feature maps. own: each image's anchors, where they differ.
         """
-        per_picture = []
-        for i, (frame, truth) in enumerate(zip(frames, truths)):
+        per_image = []
+        for i, (geometry, ground_truth) in enumerate(zip(geometries, ground_truths)):
             mine = own[i] if own else levels
-            inside = self.valid(levels, sizes, strides, frame) & self.within(torch.cat(list(mine)), frame)
-            per_picture.append(self.picture(mine, inside, truth, encode))
-        return self.collect(per_picture)
+            inside = self.valid(levels, sizes, strides, geometry) & self.within(torch.cat(list(mine)), geometry)
+            per_image.append(self.image(mine, inside, ground_truth, encode))
+        return self.collect(per_image)
 
-    def collect(self, per_picture: Sequence[Any]) -> AnchorTargets:
-        """The targets of a batch, of what `picture` returned for each."""
-        labels, label_weights, boxes, box_weights, matches = zip(*per_picture)
+    def collect(self, per_image: Sequence[Any]) -> AnchorTargets:
+        """The targets of a batch, of what `image` returned for each."""
+        labels, label_weights, boxes, box_weights, matches = zip(*per_image)
         positives = sum(max(len(m.positive), 1) for m in matches)
         negatives = sum(max(len(m.negative), 1) for m in matches)
         return AnchorTargets(
@@ -113,69 +113,73 @@ class AnchorMatching:
             torch.stack([m.owners(len(x)) for m, x in zip(matches, labels)]),
         )
 
-    def inside(self, levels: Sequence[Tensor], sizes: Sequence[tuple[int, int]], strides: Any, frame: Frame) -> Tensor:
-        """Which anchors (P,) start inside the padded picture and do not cross its border by too much."""
-        return self.valid(levels, sizes, strides, frame) & self.within(torch.cat(list(levels)), frame)
+    def inside(
+        self, levels: Sequence[Tensor], sizes: Sequence[tuple[int, int]], strides: Any, geometry: ImageGeometry
+    ) -> Tensor:
+        """Which anchors (P,) start inside the padded image and do not cross its border by too much."""
+        return self.valid(levels, sizes, strides, geometry) & self.within(torch.cat(list(levels)), geometry)
 
-    def valid(self, levels: Sequence[Tensor], sizes: Sequence[tuple[int, int]], strides: Any, frame: Frame) -> Tensor:
-        """Which anchors (P,) start inside the padded picture."""
+    def valid(
+        self, levels: Sequence[Tensor], sizes: Sequence[tuple[int, int]], strides: Any, geometry: ImageGeometry
+    ) -> Tensor:
+        """Which anchors (P,) start inside the padded image."""
         flags = []
         for anchors, size, stride in zip(levels, sizes, strides):
             rows, columns = (
                 min(math.ceil(math.ceil(extent / PAD_DIVISOR) * PAD_DIVISOR / s), n)
-                for extent, s, n in zip(frame.size, reversed(stride), size)
+                for extent, s, n in zip(geometry.size, reversed(stride), size)
             )
             flag = torch.zeros(*size, len(anchors) // (size[0] * size[1]), dtype=torch.bool, device=anchors.device)
             flag[:rows, :columns] = True
             flags.append(flag.flatten())
         return torch.cat(flags)
 
-    def within(self, anchors: Tensor, frame: Frame) -> Tensor:
-        """Which anchors (P, 4) do not cross the picture's border by too much, (P,)."""
+    def within(self, anchors: Tensor, geometry: ImageGeometry) -> Tensor:
+        """Which anchors (P, 4) do not cross the image's border by too much, (P,)."""
         if self.border < 0:
             return torch.ones_like(anchors[:, 0], dtype=torch.bool)
-        limit = anchors.new_tensor([frame.size[1], frame.size[0]]) + self.border
+        limit = anchors.new_tensor([geometry.size[1], geometry.size[0]]) + self.border
         return (anchors[:, :2] >= -self.border).all(dim=1) & (anchors[:, 2:] < limit).all(dim=1)
 
-    def picture(
-        self, levels: Sequence[Tensor], inside: Tensor, truth: Truth, encode: Any
+    def image(
+        self, levels: Sequence[Tensor], inside: Tensor, ground_truth: GroundTruth, encode: Any
     ) -> tuple[Tensor, Tensor, Tensor, Tensor, Match]:
-        """One picture's labels (P,), their weights, boxes (P, 4), their weights, and what they come from."""
+        """One image's labels (P,), their weights, boxes (P, 4), their weights, and what they come from."""
         anchors, where = torch.cat(list(levels)), inside.nonzero().flatten()
-        samples = self.sampler.sample(self.assign(levels, inside, truth), anchors[where], truth)
+        samples = self.sampler.sample(self.assign(levels, inside, ground_truth), anchors[where], ground_truth)
         return self.fill(
-            anchors, Match(where[samples.positive], where[samples.negative], samples.matched), truth, encode
+            anchors, Match(where[samples.positive], where[samples.negative], samples.matched), ground_truth, encode
         )
 
     def fill(
-        self, anchors: Tensor, match: Match, truth: Truth, encode: Any
+        self, anchors: Tensor, match: Match, ground_truth: GroundTruth, encode: Any
     ) -> tuple[Tensor, Tensor, Tensor, Tensor, Match]:
-        """What `picture` returns, of anchors (P, 4) and which of them stand for what."""
+        """What `image` returns, of anchors (P, 4) and which of them stand for what."""
         labels = torch.full((len(anchors),), self.num_classes, device=anchors.device)
         label_weights = anchors.new_zeros(len(anchors))
         boxes, box_weights = torch.zeros_like(anchors), torch.zeros_like(anchors)
         if len(match.positive):
-            labels[match.positive] = truth.labels[match.matched]
+            labels[match.positive] = ground_truth.labels[match.matched]
             label_weights[match.positive] = 1.0 if self.positive_weight <= 0 else self.positive_weight
-            boxes[match.positive] = encode(anchors[match.positive], truth.boxes[match.matched])
+            boxes[match.positive] = encode(anchors[match.positive], ground_truth.boxes[match.matched])
             box_weights[match.positive] = 1.0
         label_weights[match.negative] = 1.0
         return labels, label_weights, boxes, box_weights, match
 
-    def assign(self, levels: Sequence[Tensor], inside: Tensor, truth: Truth) -> Assignment:
+    def assign(self, levels: Sequence[Tensor], inside: Tensor, ground_truth: GroundTruth) -> Assignment:
         """The assignment of the anchors inside."""
         anchors = torch.cat(list(levels))[inside]
         if not hasattr(self.assigner, "topk"):
-            return self.assigner.assign(anchors, truth)
+            return self.assigner.assign(anchors, ground_truth)
         counts = [int(part.sum()) for part in inside.split([len(level) for level in levels])]
-        return self.assigner.assign(anchors, counts, truth)
+        return self.assigner.assign(anchors, counts, ground_truth)
 
 
 def anchor_targets(
     head: Any,
     maps: Sequence[Tensor],
-    frames: Sequence[Frame],
-    truths: Sequence[Truth],
+    geometries: Sequence[ImageGeometry],
+    ground_truths: Sequence[GroundTruth],
     absolute: bool,
     generator: Any = None,
 ) -> tuple[AnchorTargets, list[Tensor]]:
@@ -188,7 +192,7 @@ def anchor_targets(
     generator, sizes = generator or head.prior_generator, [(x.shape[-2], x.shape[-1]) for x in maps]
     levels = generator.grid_priors(sizes, maps[0].device)
     encode = unencoded if absolute else head.bbox_coder.encode
-    return matching.targets(levels, sizes, generator.strides, frames, truths, encode), levels
+    return matching.targets(levels, sizes, generator.strides, geometries, ground_truths, encode), levels
 
 
 def unencoded(anchors: Tensor, boxes: Tensor) -> Tensor:
@@ -197,11 +201,14 @@ def unencoded(anchors: Tensor, boxes: Tensor) -> Tensor:
 
 
 def anchor_losses(
-    head: Any, outputs: Sequence[Sequence[Tensor]], frames: Sequence[Frame], truths: Sequence[Truth]
+    head: Any,
+    outputs: Sequence[Sequence[Tensor]],
+    geometries: Sequence[ImageGeometry],
+    ground_truths: Sequence[GroundTruth],
 ) -> dict[str, Tensor]:
     """`loss_cls` and `loss_bbox` of an `AnchorHead`; outputs: what its `forward` returned."""
-    targets, levels = anchor_targets(head, outputs[0], frames, truths, head.reg_decoded_bbox)
-    anchors = torch.cat(levels).expand(len(frames), -1, 4)
+    targets, levels = anchor_targets(head, outputs[0], geometries, ground_truths, head.reg_decoded_bbox)
+    anchors = torch.cat(levels).expand(len(geometries), -1, 4)
     return losses_of_targets(head, outputs, targets, anchors, [len(level) for level in levels])
 
 
@@ -227,16 +234,19 @@ def over_levels(loss: Any, counts: Sequence[int], tensors: Sequence[Tensor], ave
 
 
 def rpn_losses(
-    head: Any, outputs: Sequence[Sequence[Tensor]], frames: Sequence[Frame], truths: Sequence[Truth]
+    head: Any,
+    outputs: Sequence[Sequence[Tensor]],
+    geometries: Sequence[ImageGeometry],
+    ground_truths: Sequence[GroundTruth],
 ) -> dict[str, Tensor]:
     """`loss_rpn_cls` and `loss_rpn_bbox`: every object is of the one class that there is."""
-    losses = anchor_losses(head, outputs, frames, class_agnostic(truths))
+    losses = anchor_losses(head, outputs, geometries, class_agnostic(ground_truths))
     return {name.replace("loss", "loss_rpn"): value for name, value in losses.items()}
 
 
-def class_agnostic(truths: Sequence[Truth]) -> list[Truth]:
+def class_agnostic(ground_truths: Sequence[GroundTruth]) -> list[GroundTruth]:
     """The same objects, all of class 0."""
-    return [replace(truth, labels=torch.zeros_like(truth.labels)) for truth in truths]
+    return [replace(ground_truth, labels=torch.zeros_like(ground_truth.labels)) for ground_truth in ground_truths]
 
 
 def flatten(maps: Sequence[Tensor], channels: int) -> Tensor:

@@ -9,34 +9,37 @@ import torch
 from torch import Tensor
 
 from zoo.models.build import component
-from zoo.models.coders.delta import centre_and_size
+from zoo.models.coders.delta import center_and_size
 from zoo.models.criteria.anchor_head import anchor_targets, flatten
-from zoo.models.criteria.centreness import centreness
+from zoo.models.criteria.centerness import centerness
 from zoo.models.losses.reduction import mean_over_processes
-from zoo.models.targets import Truth
-from zoo.structures import Frame
+from zoo.models.targets import GroundTruth
+from zoo.structures import ImageGeometry
 
-CENTRENESS = {"type": "CrossEntropyLoss", "use_sigmoid": True}
+CENTERNESS = {"type": "CrossEntropyLoss", "use_sigmoid": True}
 
 
 def atss_losses(
-    head: Any, outputs: Sequence[Sequence[Tensor]], frames: Sequence[Frame], truths: Sequence[Truth]
+    head: Any,
+    outputs: Sequence[Sequence[Tensor]],
+    geometries: Sequence[ImageGeometry],
+    ground_truths: Sequence[GroundTruth],
 ) -> dict[str, Tensor]:
-    """`loss_cls`, `loss_bbox` weighted by centreness, and `loss_centerness`."""
-    targets, levels = anchor_targets(head, outputs[0], frames, truths, absolute=True)
+    """`loss_cls`, `loss_bbox` weighted by centerness, and `loss_centerness`."""
+    targets, levels = anchor_targets(head, outputs[0], geometries, ground_truths, absolute=True)
     logits, deltas, quality = (flatten(x, c).flatten(0, 1) for x, c in zip(outputs, (head.cls_out_channels, 4, 1)))
     labels, boxes = targets.labels.flatten(), targets.boxes.view(-1, 4)
     average = mean_over_processes(logits.new_tensor(float(targets.positives))).clamp(min=1)
     positive = (labels < head.num_classes).nonzero().flatten()
-    anchors = torch.cat(levels).repeat(len(frames), 1)[positive]
-    points = centre_and_size(anchors)[0]
-    wanted = centreness(torch.cat([points - boxes[positive, :2], boxes[positive, 2:] - points], dim=1))
+    anchors = torch.cat(levels).repeat(len(geometries), 1)[positive]
+    points = center_and_size(anchors)[0]
+    wanted = centerness(torch.cat([points - boxes[positive, :2], boxes[positive, 2:] - points], dim=1))
     weight_sum = mean_over_processes(wanted.sum()).clamp(min=1)
     found = head.bbox_coder.decode(anchors, deltas[positive])
     loss_cls, loss_bbox = (component(head.loss_cfg[key]) for key in ("cls", "bbox"))
-    loss_centreness = component(head.loss_cfg.get("centerness") or CENTRENESS)
+    loss_centerness = component(head.loss_cfg.get("centerness") or CENTERNESS)
     return {
         "loss_cls": loss_cls(logits, labels, targets.label_weights.flatten(), average),
         "loss_bbox": loss_bbox(found, boxes[positive], wanted, weight_sum),
-        "loss_centerness": loss_centreness(quality[positive, 0], wanted, None, average),
+        "loss_centerness": loss_centerness(quality[positive, 0], wanted, None, average),
     }

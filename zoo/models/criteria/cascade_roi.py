@@ -14,24 +14,24 @@ from zoo.models.criteria.roi_sampling import region_losses, sample_regions
 from zoo.models.criteria.standard_roi import hardness, positive_rois, region_mask_losses
 from zoo.models.roi_heads.extractor import rois_of
 from zoo.models.roi_heads.standard import split
-from zoo.models.targets import Samples, Truth
-from zoo.structures import Frame
+from zoo.models.targets import GroundTruth, Samples
+from zoo.structures import ImageGeometry
 
 
 def cascade_losses(
     head: Any,
     features: Sequence[Tensor],
     proposals: Sequence[Tensor],
-    frames: Sequence[Frame],
-    truths: Sequence[Truth],
+    geometries: Sequence[ImageGeometry],
+    ground_truths: Sequence[GroundTruth],
 ) -> dict[str, Tensor]:
     """Losses of a `CascadeRoIHead`, `s0.` to `s2.` for the stages, each times the weight of its stage.
 
-    features: per level (N, C, H, W). proposals: per picture (R, 4) xyxy.
+    features: per level (N, C, H, W). proposals: per image (R, 4) xyxy.
     """
     regions, losses = list(proposals), {}
     for stage, weight in enumerate(head.stage_loss_weights):
-        own, regions = stage_losses(head, stage, features, regions, frames, truths)
+        own, regions = stage_losses(head, stage, features, regions, geometries, ground_truths)
         losses.update({f"s{stage}.{name}": value * weight for name, value in own.items()})
     return losses
 
@@ -41,18 +41,18 @@ def stage_losses(
     stage: int,
     features: Sequence[Tensor],
     regions: Sequence[Tensor],
-    frames: Sequence[Frame],
-    truths: Sequence[Truth],
+    geometries: Sequence[ImageGeometry],
+    ground_truths: Sequence[GroundTruth],
 ) -> tuple[dict[str, Tensor], list[Tensor]]:
     """One stage's losses, and the regions of the next one."""
-    run = box_stage(head, stage, features, regions, truths)
+    run = box_stage(head, stage, features, regions, ground_truths)
     if head.mask_head is not None:
         extractor = (head.mask_roi_extractor or head.bbox_roi_extractor)[stage]
         masks = head.mask_head[stage](extractor(features, positive_rois(run.samples)))
         size = head.train_cfg[stage]["mask_size"]
-        run.losses.update(region_mask_losses(head.mask_head[stage], masks, run.samples, truths, size))
+        run.losses.update(region_mask_losses(head.mask_head[stage], masks, run.samples, ground_truths, size))
     last = stage + 1 == head.num_stages
-    return run.losses, [] if last else refined(head.bbox_head[stage], run, frames)
+    return run.losses, [] if last else refined(head.bbox_head[stage], run, geometries)
 
 
 @dataclass
@@ -65,23 +65,25 @@ class BoxStage:
     labels: Tensor
 
 
-def box_stage(head: Any, stage: int, features: Any, regions: Sequence[Tensor], truths: Sequence[Truth]) -> BoxStage:
+def box_stage(
+    head: Any, stage: int, features: Any, regions: Sequence[Tensor], ground_truths: Sequence[GroundTruth]
+) -> BoxStage:
     """One stage's box head on a sample of the regions. features: what the head's `box_outputs` sees."""
     bbox_head, cfg = head.bbox_head[stage], head.train_cfg[stage]
     outputs = partial(head.box_outputs, stage, features)
-    samples = sample_regions(regions, truths, cfg, partial(hardness, outputs, bbox_head))
+    samples = sample_regions(regions, ground_truths, cfg, partial(hardness, outputs, bbox_head))
     found = outputs(rois_of([s.regions for s in samples]))
-    losses, labels = region_losses(bbox_head, found, samples, truths, cfg)
+    losses, labels = region_losses(bbox_head, found, samples, ground_truths, cfg)
     return BoxStage(losses, samples, found, labels)
 
 
 @torch.no_grad()
-def refined(bbox_head: Any, run: BoxStage, frames: Sequence[Frame]) -> list[Tensor]:
+def refined(bbox_head: Any, run: BoxStage, geometries: Sequence[ImageGeometry]) -> list[Tensor]:
     """The sampled regions moved by their deltas; the objects' own boxes are left out, the next stage adds them anew."""
     samples = run.samples
     counts = [len(s.positive) + len(s.negative) for s in samples]
     moved = []
-    for s, c, d, own, frame in zip(samples, *(split(x, counts) for x in (*run.outputs, run.labels)), frames):
+    for s, c, d, own, geometry in zip(samples, *(split(x, counts) for x in (*run.outputs, run.labels)), geometries):
         keep = torch.cat([~s.is_truth[s.positive], s.is_truth.new_ones(len(s.negative))])
-        moved.append(bbox_head.refine(s.regions, c, d, frame, own)[keep])
+        moved.append(bbox_head.refine(s.regions, c, d, geometry, own)[keep])
     return moved

@@ -16,26 +16,26 @@ from zoo.models.criteria.anchor_head import (
     losses_of_targets,
     unencoded,
 )
-from zoo.models.targets import Truth
-from zoo.structures import Frame
+from zoo.models.targets import GroundTruth
+from zoo.structures import ImageGeometry
 
 # By how many cells a stage that takes no sample divides its loss, as guided anchoring does.
 CELLS_PER_UNIT = 200
 
 
 def cascade_rpn_losses(
-    head: Any, features: Sequence[Tensor], frames: Sequence[Frame], truths: Sequence[Truth]
+    head: Any, features: Sequence[Tensor], geometries: Sequence[ImageGeometry], ground_truths: Sequence[GroundTruth]
 ) -> dict[str, Tensor]:
     """`s0.loss_rpn_reg` and so on, and `loss_rpn_cls` of the stages that classify. features: per level (N, C, H, W)."""
-    anchors, losses, objects = head.stages[0].initial_anchors(features), {}, class_agnostic(truths)
+    anchors, losses, objects = head.stages[0].initial_anchors(features), {}, class_agnostic(ground_truths)
     for number, stage in enumerate(head.stages):
         features, logits, deltas = stage(features, anchors)
-        targets = stage_targets(stage, deltas, anchors, frames, objects)
+        targets = stage_targets(stage, deltas, anchors, geometries, objects)
         own = losses_of_targets(
             stage, (logits, deltas), targets, torch.cat(list(anchors), dim=1), [x.shape[1] for x in anchors]
         )
         losses.update({f"s{number}.{NAMES[name]}": value for name, value in own.items()})
-        anchors = stage.refine(anchors, deltas, frames)
+        anchors = stage.refine(anchors, deltas, geometries)
     return losses
 
 
@@ -43,24 +43,28 @@ NAMES = {"loss_cls": "loss_rpn_cls", "loss_bbox": "loss_rpn_reg"}
 
 
 def stage_targets(
-    stage: Any, maps: Sequence[Tensor], anchors: Sequence[Tensor], frames: Sequence[Frame], truths: Sequence[Truth]
+    stage: Any,
+    maps: Sequence[Tensor],
+    anchors: Sequence[Tensor],
+    geometries: Sequence[ImageGeometry],
+    ground_truths: Sequence[GroundTruth],
 ) -> AnchorTargets:
     """Targets of one stage. maps: any maps (N, ..., H, W) of the levels. anchors: per level (N, P_i, 4)."""
     matching = AnchorMatching(stage.train_cfg, stage.loss_cfg["cls"], stage.num_classes, stage.sampling)
     sizes, strides = [(x.shape[-2], x.shape[-1]) for x in maps], stage.prior_generator.strides
     encode = unencoded if stage.reg_decoded_bbox else stage.bbox_coder.encode
-    levels, own = [x[0] for x in anchors], [[x[i] for x in anchors] for i in range(len(frames))]
+    levels, own = [x[0] for x in anchors], [[x[i] for x in anchors] for i in range(len(geometries))]
     if not hasattr(matching.assigner, "around"):
-        return matching.targets(levels, sizes, strides, frames, truths, encode, own)
-    pictures, scale = [], float(stage.prior_generator.scales[0][0])
-    for mine, frame, truth in zip(own, frames, truths):
+        return matching.targets(levels, sizes, strides, geometries, ground_truths, encode, own)
+    images, scale = [], float(stage.prior_generator.scales[0][0])
+    for mine, geometry, ground_truth in zip(own, geometries, ground_truths):
         everything = torch.cat(mine)
-        found = matching.assigner.assign(mine, [s[0] for s in strides], scale, truth)
-        inside = matching.valid(levels, sizes, strides, frame) & matching.within(everything, frame)
-        samples = matching.sampler.sample(found, everything, truth)
+        found = matching.assigner.assign(mine, [s[0] for s in strides], scale, ground_truth)
+        inside = matching.valid(levels, sizes, strides, geometry) & matching.within(everything, geometry)
+        samples = matching.sampler.sample(found, everything, ground_truth)
         positive, negative = samples.positive[inside[samples.positive]], samples.negative[inside[samples.negative]]
-        pictures.append(matching.fill(everything, Match(positive, negative, found.index[positive]), truth, encode))
-    targets = matching.collect(pictures)
+        images.append(matching.fill(everything, Match(positive, negative, found.index[positive]), ground_truth, encode))
+    targets = matching.collect(images)
     if not stage.sampling:
         targets.average = targets.labels.numel() / CELLS_PER_UNIT
     return targets

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from zoo.models.build import component
-from zoo.models.coders.delta import centre_and_size
+from zoo.models.coders.delta import center_and_size
 from zoo.models.criteria.heatmaps import add_spot, reach
-from zoo.models.targets import Truth
-from zoo.structures import Frame
+from zoo.models.targets import GroundTruth
+from zoo.structures import ImageGeometry
 
 # Boxes whose corners are off by less than a spot's radius still overlap their object by this.
 OVERLAP = 0.3
@@ -24,8 +24,8 @@ OVERLAP = 0.3
 class CornerTargets:
     """What one corner's maps of a batch should be: heat (N, C, H, W), the others (N, 2, H, W), all x first.
 
-    guiding: from the corner to the box's centre in cells; centripetal: logarithms of half the box's size. places: per
-    picture the cells (M, 2) of the objects' corners, x and y.
+    guiding: from the corner to the box's center in cells; centripetal: logarithms of half the box's size. places: per
+    image the cells (M, 2) of the objects' corners, x and y.
     """
 
     heat: Tensor
@@ -43,15 +43,15 @@ class CornerTargets:
 def corner_losses(
     head: Any,
     outputs: Sequence[dict[str, dict[str, Tensor]]],
-    frames: Sequence[Frame],
-    truths: Sequence[Truth],
+    geometries: Sequence[ImageGeometry],
+    ground_truths: Sequence[GroundTruth],
     input_size: tuple[int, int],
 ) -> dict[str, Tensor]:
     """`det_loss`, `off_loss`, and with tags `pull_loss` and `push_loss`, of all stacks of the backbone.
 
     outputs: what the head's `forward` returned. input_size: (h, w) of the padded batch.
     """
-    targets = corner_targets(outputs[-1]["tl"]["heat"], truths, input_size)
+    targets = corner_targets(outputs[-1]["tl"]["heat"], ground_truths, input_size)
     losses: dict[str, Tensor] = {}
     for maps in outputs:
         add(losses, "det_loss", heat_loss(head, maps, targets))
@@ -66,12 +66,12 @@ def corner_losses(
 def centripetal_losses(
     head: Any,
     outputs: Sequence[dict[str, dict[str, Tensor]]],
-    frames: Sequence[Frame],
-    truths: Sequence[Truth],
+    geometries: Sequence[ImageGeometry],
+    ground_truths: Sequence[GroundTruth],
     input_size: tuple[int, int],
 ) -> dict[str, Tensor]:
     """`det_loss`, `off_loss`, `guiding_loss` and `centripetal_loss` of all stacks of the backbone."""
-    targets = corner_targets(outputs[-1]["tl"]["heat"], truths, input_size)
+    targets = corner_targets(outputs[-1]["tl"]["heat"], ground_truths, input_size)
     losses: dict[str, Tensor] = {}
     for maps in outputs:
         add(losses, "det_loss", heat_loss(head, maps, targets))
@@ -125,22 +125,24 @@ def tag_losses(first: Tensor, second: Tensor, targets: dict[str, CornerTargets])
     return torch.stack(pulls).sum(), torch.stack(pushes).sum()
 
 
-def corner_targets(like: Tensor, truths: Sequence[Truth], input_size: tuple[int, int]) -> dict[str, CornerTargets]:
+def corner_targets(
+    like: Tensor, ground_truths: Sequence[GroundTruth], input_size: tuple[int, int]
+) -> dict[str, CornerTargets]:
     """Targets of top left and bottom right corners. like: a heatmap (N, C, H, W) of their size."""
     height, width = like.shape[-2:]
     cells = like.new_tensor([width / input_size[1], height / input_size[0]])
     found = {corner: no_targets(like) for corner in ("tl", "br")}
-    for i, truth in enumerate(truths):
-        centres, sizes = (x * cells for x in centre_and_size(truth.boxes))
+    for i, ground_truth in enumerate(ground_truths):
+        centers, sizes = (x * cells for x in center_and_size(ground_truth.boxes))
         for corner, goal in found.items():
-            corners = (truth.boxes[:, :2] if corner == "tl" else truth.boxes[:, 2:]) * cells
+            corners = (ground_truth.boxes[:, :2] if corner == "tl" else ground_truth.boxes[:, 2:]) * cells
             places = torch.min(corners, corners.new_tensor([width - 1, height - 1])).long()
             goal.places.append(places)
             for j, (x, y) in enumerate(places.tolist()):
                 extent = [math.ceil(side) for side in sizes[j].tolist()]
-                add_spot(goal.heat[i, truth.labels[j]], x, y, reach(extent[0], extent[1], OVERLAP))
+                add_spot(goal.heat[i, ground_truth.labels[j]], x, y, reach(extent[0], extent[1], OVERLAP))
                 goal.off[i, :, y, x] = corners[j] - places[j]
-                goal.guiding[i, :, y, x] = (centres[j] - places[j]) * (1 if corner == "tl" else -1)
+                goal.guiding[i, :, y, x] = (centers[j] - places[j]) * (1 if corner == "tl" else -1)
                 goal.centripetal[i, :, y, x] = (sizes[j] / 2).log()
     return found
 

@@ -13,19 +13,22 @@ from zoo.models.build import component
 from zoo.models.criteria.anchor_head import AnchorMatching, AnchorTargets, Match, flatten, unencoded
 from zoo.models.criteria.state import memory_of
 from zoo.models.losses.reduction import mean_over_processes
-from zoo.models.targets import Truth
-from zoo.structures import Frame
+from zoo.models.targets import GroundTruth
+from zoo.structures import ImageGeometry
 
 
 def ddod_losses(
-    head: Any, outputs: Sequence[Sequence[Tensor]], frames: Sequence[Frame], truths: Sequence[Truth]
+    head: Any,
+    outputs: Sequence[Sequence[Tensor]],
+    geometries: Sequence[ImageGeometry],
+    ground_truths: Sequence[GroundTruth],
 ) -> dict[str, Tensor]:
     """`loss_cls`, `loss_bbox` and `loss_iou`; levels with few positives so far count up to twice as much."""
     logits, deltas, quality = (flatten(x, c) for x, c in zip(outputs, (head.cls_out_channels, 4, 1)))
     levels = head.priors(outputs[0])
     counts, anchors = [len(level) for level in levels], torch.cat(levels)
     predicted = logits.detach(), torch.stack([head.bbox_coder.decode(anchors, d) for d in deltas.detach()])
-    targets = {key: match(head, key, levels, outputs[0], predicted, frames, truths) for key in KINDS}
+    targets = {key: match(head, key, levels, outputs[0], predicted, geometries, ground_truths) for key in KINDS}
     own = targets["assigner"]
     loss_cls, loss_bbox, loss_iou = (component(head.loss_cfg[key]) for key in ("cls", "bbox", "iou"))
     weight, average = own.label_weights, averaged(own, logits)
@@ -37,8 +40,8 @@ def ddod_losses(
     own = targets["reg_assigner"]
     factor = torch.cat([anchors.new_full((n,), f) for n, f in zip(counts, level_factors(head, own.labels, counts))])
     average, positive = averaged(own, logits), own.owners >= 0
-    found = head.bbox_coder.decode(anchors.expand(len(frames), -1, 4)[positive], deltas[positive])
-    wanted, factor = own.boxes[positive], factor.expand(len(frames), -1)[positive]
+    found = head.bbox_coder.decode(anchors.expand(len(geometries), -1, 4)[positive], deltas[positive])
+    wanted, factor = own.boxes[positive], factor.expand(len(geometries), -1)[positive]
     overlaps = aligned_iou(found.detach(), wanted)
     expected = quality[positive]
     return {
@@ -58,23 +61,23 @@ def match(
     levels: Sequence[Tensor],
     maps: Sequence[Tensor],
     predicted: tuple[Tensor, Tensor],
-    frames: Sequence[Frame],
-    truths: Sequence[Truth],
+    geometries: Sequence[ImageGeometry],
+    ground_truths: Sequence[GroundTruth],
 ) -> AnchorTargets:
     """Targets by one of the two assigners. predicted: class logits (N, P, C) and boxes (N, P, 4)."""
     cfg = {**head.train_cfg, "assigner": head.train_cfg[key]}
     matching = AnchorMatching(cfg, head.loss_cfg["cls"], head.num_classes)
     sizes, anchors = [(x.shape[-2], x.shape[-1]) for x in maps], torch.cat(list(levels))
-    pictures = []
-    for frame, truth, logits, boxes in zip(frames, truths, *predicted):
-        inside = matching.inside(levels, sizes, head.prior_generator.strides, frame)
+    images = []
+    for geometry, ground_truth, logits, boxes in zip(geometries, ground_truths, *predicted):
+        inside = matching.inside(levels, sizes, head.prior_generator.strides, geometry)
         counts = [int(part.sum()) for part in inside.split([len(level) for level in levels])]
         where = inside.nonzero().flatten()
-        found = matching.assigner.assign(anchors[where], counts, truth, logits[where], boxes[where])
-        samples = matching.sampler.sample(found, anchors[where], truth)
+        found = matching.assigner.assign(anchors[where], counts, ground_truth, logits[where], boxes[where])
+        samples = matching.sampler.sample(found, anchors[where], ground_truth)
         own = Match(where[samples.positive], where[samples.negative], samples.matched)
-        pictures.append(matching.fill(anchors, own, truth, unencoded))
-    return matching.collect(pictures)
+        images.append(matching.fill(anchors, own, ground_truth, unencoded))
+    return matching.collect(images)
 
 
 def averaged(targets: AnchorTargets, like: Tensor) -> Tensor:

@@ -15,33 +15,37 @@ from zoo.errors import BuildError
 from zoo.models.assigners.hungarian import extent
 from zoo.models.build import component
 from zoo.models.losses.reduction import mean_over_processes
-from zoo.models.targets import Truth
-from zoo.structures import Frame
+from zoo.models.targets import GroundTruth
+from zoo.structures import ImageGeometry
 
 
 def detr_losses(
-    head: Any, outputs: Sequence[Any], frames: Sequence[Frame], truths: Sequence[Truth]
+    head: Any, outputs: Sequence[Any], geometries: Sequence[ImageGeometry], ground_truths: Sequence[GroundTruth]
 ) -> dict[str, Tensor]:
     """`loss_cls`, `loss_bbox` and `loss_iou` of the last decoder layer, and with a prefix those of the others.
 
     outputs: what the head's `forward` returned. "d0." is the first layer, "enc_" the encoder's proposals.
     """
-    *before, last = [set_losses(head, x, b, frames, truths) for x, b in zip(outputs[0], outputs[1])]
+    *before, last = [set_losses(head, x, b, geometries, ground_truths) for x, b in zip(outputs[0], outputs[1])]
     losses = dict(last)
     for i, layer in enumerate(before):
         losses.update({f"d{i}.{name}": value for name, value in layer.items()})
     if len(outputs) > 2 and outputs[2] is not None:
-        anything = [replace(truth, labels=torch.zeros_like(truth.labels)) for truth in truths]
-        proposals = set_losses(head, outputs[2][0], outputs[2][1], frames, anything)
+        anything = [
+            replace(ground_truth, labels=torch.zeros_like(ground_truth.labels)) for ground_truth in ground_truths
+        ]
+        proposals = set_losses(head, outputs[2][0], outputs[2][1], geometries, anything)
         losses.update({f"enc_{name}": value for name, value in proposals.items()})
     return losses
 
 
 def set_losses(
-    head: Any, logits: Tensor, boxes: Tensor, frames: Sequence[Frame], truths: Sequence[Truth]
+    head: Any, logits: Tensor, boxes: Tensor, geometries: Sequence[ImageGeometry], ground_truths: Sequence[GroundTruth]
 ) -> dict[str, Tensor]:
-    """One layer's losses. logits: (N, Q, C). boxes: (N, Q, 4) cxcywh as shares of the pictures."""
-    found = matched(match(head.train_cfg["assigner"], logits, boxes, frames, truths), frames, truths)
+    """One layer's losses. logits: (N, Q, C). boxes: (N, Q, 4) cxcywh as shares of the images."""
+    found = matched(
+        match(head.train_cfg["assigner"], logits, boxes, geometries, ground_truths), geometries, ground_truths
+    )
     logits, boxes = logits.flatten(0, 1), boxes.flatten(0, 1)[found.query]
     labels = found.spread(len(logits), head.num_classes)
     loss_cls, background = classification(head)
@@ -62,7 +66,7 @@ def set_losses(
 class Matched(NamedTuple):
     """The queries of a batch that have an object.
 
-    query: (K,), counted over all pictures. scale: (K, 4), w, h, w, h of their pictures. boxes: (K, 4) xyxy in pixels
+    query: (K,), counted over all images. scale: (K, 4), w, h, w, h of their images. boxes: (K, 4) xyxy in pixels
     and labels: (K,), of their objects.
     """
 
@@ -79,23 +83,29 @@ class Matched(NamedTuple):
 
 
 def match(
-    assigner: Mapping[str, Any], logits: Tensor, boxes: Tensor, frames: Sequence[Frame], truths: Sequence[Truth]
+    assigner: Mapping[str, Any],
+    logits: Tensor,
+    boxes: Tensor,
+    geometries: Sequence[ImageGeometry],
+    ground_truths: Sequence[GroundTruth],
 ) -> list[Tensor]:
-    """Per picture, for each query the index of its object or a negative number (Q,).
+    """Per image, for each query the index of its object or a negative number (Q,).
 
-    assigner: description. logits: (N, Q, C). boxes: (N, Q, 4) cxcywh as shares of the pictures.
+    assigner: description. logits: (N, Q, C). boxes: (N, Q, 4) cxcywh as shares of the images.
     """
     assign = component(assigner).assign
-    return [assign(x, b, t, f.size).index for x, b, f, t in zip(logits, boxes, frames, truths)]
+    return [assign(x, b, t, f.size).index for x, b, f, t in zip(logits, boxes, geometries, ground_truths)]
 
 
-def matched(index: Sequence[Tensor], frames: Sequence[Frame], truths: Sequence[Truth]) -> Matched:
+def matched(
+    index: Sequence[Tensor], geometries: Sequence[ImageGeometry], ground_truths: Sequence[GroundTruth]
+) -> Matched:
     """The pairs of query and object. index: what `match` returned."""
     parts, start = [], 0
-    for own, frame, truth in zip(index, frames, truths):
+    for own, geometry, ground_truth in zip(index, geometries, ground_truths):
         query = (own >= 0).nonzero().flatten()
-        scale = extent(frame.size, truth.boxes).expand(len(query), 4)
-        parts.append((query + start, scale, truth.boxes[own[query]], truth.labels[own[query]]))
+        scale = extent(geometry.size, ground_truth.boxes).expand(len(query), 4)
+        parts.append((query + start, scale, ground_truth.boxes[own[query]], ground_truth.labels[own[query]]))
         start += len(own)
     return Matched(*(torch.cat(x) for x in zip(*parts)))
 

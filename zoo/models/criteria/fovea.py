@@ -12,34 +12,39 @@ from zoo.models.box_ops import area
 from zoo.models.build import component
 from zoo.models.criteria.anchor_head import flatten
 from zoo.models.criteria.solo import last_owner, padded
-from zoo.models.targets import Truth
-from zoo.structures import Frame
+from zoo.models.targets import GroundTruth
+from zoo.structures import ImageGeometry
 
-# Distances are learnt within these, in units of the level's base edge.
+# Distances are learned within these, in units of the level's base edge.
 NEAREST, FARTHEST = 1 / 16, 16.0
 
 
 def fovea_losses(
-    head: Any, outputs: Sequence[Sequence[Tensor]], frames: Sequence[Frame], truths: Sequence[Truth]
+    head: Any,
+    outputs: Sequence[Sequence[Tensor]],
+    geometries: Sequence[ImageGeometry],
+    ground_truths: Sequence[GroundTruth],
 ) -> dict[str, Tensor]:
     """`loss_cls` of all cells and `loss_bbox` of those in the middle of an object of the level's size."""
     logits, sides = (flatten(x, c).flatten(0, 1) for x, c in zip(outputs, (head.cls_out_channels, 4)))
-    labels, wanted = (torch.cat(x) for x in zip(*(picture_targets(head, outputs[0], truth) for truth in truths)))
+    labels, wanted = (
+        torch.cat(x) for x in zip(*(image_targets(head, outputs[0], ground_truth) for ground_truth in ground_truths))
+    )
     positive = (labels < head.num_classes).nonzero().flatten()
     loss_cls, loss_bbox = (component(head.loss_cfg[key]) for key in ("cls", "bbox"))
     return {
-        "loss_cls": loss_cls(logits, labels, None, len(positive) + len(frames)),
+        "loss_cls": loss_cls(logits, labels, None, len(positive) + len(geometries)),
         "loss_bbox": loss_bbox(sides[positive], wanted[positive], None, max(len(positive), 1)),
     }
 
 
-def picture_targets(head: Any, maps: Sequence[Tensor], truth: Truth) -> tuple[Tensor, Tensor]:
+def image_targets(head: Any, maps: Sequence[Tensor], ground_truth: GroundTruth) -> tuple[Tensor, Tensor]:
     """Labels (P,) and logarithms of distances (P, 4) of all cells."""
     labels, wanted = [], []
-    boxes, classes = torch.cat([truth.boxes, truth.boxes.new_ones(1, 4)]), padded(truth.labels)
+    boxes, classes = torch.cat([ground_truth.boxes, ground_truth.boxes.new_ones(1, 4)]), padded(ground_truth.labels)
     levels = zip(head.priors(maps), maps, head.strides, head.scale_ranges, head.base_edge_list)
     for points, x, stride, scales, edge in levels:
-        owner = owners(truth, (x.shape[-2], x.shape[-1]), stride, scales, head.sigma)
+        owner = owners(ground_truth, (x.shape[-2], x.shape[-1]), stride, scales, head.sigma)
         labels.append(torch.where(owner < 0, head.num_classes, classes[owner]))
         own = boxes[owner]
         distances = torch.cat([points[:, :2] - own[:, :2], own[:, 2:] - points[:, :2]], dim=1) / edge
@@ -47,12 +52,14 @@ def picture_targets(head: Any, maps: Sequence[Tensor], truth: Truth) -> tuple[Te
     return torch.cat(labels), torch.cat(wanted)
 
 
-def owners(truth: Truth, size: tuple[int, int], stride: int, scales: Sequence[float], sigma: float) -> Tensor:
+def owners(
+    ground_truth: GroundTruth, size: tuple[int, int], stride: int, scales: Sequence[float], sigma: float
+) -> Tensor:
     """For each cell (P,) of a map of (h, w) its object or -1; of several objects, the smallest."""
-    root = area(truth.boxes).sqrt()
+    root = area(ground_truth.boxes).sqrt()
     order = (-root).sort(stable=True).indices
     order = order[(root[order] >= scales[0]) & (root[order] <= scales[1])]
-    boxes, sides = truth.boxes[order] / stride, []
+    boxes, sides = ground_truth.boxes[order] / stride, []
     for low, high, length in ((boxes[:, 1], boxes[:, 3], size[0]), (boxes[:, 0], boxes[:, 2], size[1])):
         half, index = 0.5 * (high - low), torch.arange(length, device=low.device)
         first = (low + (1 - sigma) * half - 0.5).ceil().long().clamp(0, length - 1)

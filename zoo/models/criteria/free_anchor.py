@@ -12,22 +12,25 @@ from torch import Tensor
 from zoo.models.box_ops import pairwise_iou
 from zoo.models.build import component
 from zoo.models.criteria.anchor_head import flatten
-from zoo.models.targets import Truth
-from zoo.structures import Frame
+from zoo.models.targets import GroundTruth
+from zoo.structures import ImageGeometry
 
 EPSILON = 1e-12
 
 
 def free_anchor_losses(
-    head: Any, outputs: Sequence[Sequence[Tensor]], frames: Sequence[Frame], truths: Sequence[Truth]
+    head: Any,
+    outputs: Sequence[Sequence[Tensor]],
+    geometries: Sequence[ImageGeometry],
+    ground_truths: Sequence[GroundTruth],
 ) -> dict[str, Tensor]:
     """`positive_bag_loss` of the anchors around each object, `negative_bag_loss` of all anchors."""
     anchors = torch.cat(head.priors(outputs[0]))
     scores, deltas = flatten(outputs[0], head.cls_out_channels).sigmoid(), flatten(outputs[1], 4)
-    positive, likely, objects = [], [], sum(len(truth) for truth in truths)
-    for own_scores, own_deltas, truth in zip(scores, deltas, truths):
-        likely.append(object_likelihood(head, anchors, own_deltas.detach(), truth))
-        positive.append(bag_losses(head, anchors, own_scores, own_deltas, truth))
+    positive, likely, objects = [], [], sum(len(ground_truth) for ground_truth in ground_truths)
+    for own_scores, own_deltas, ground_truth in zip(scores, deltas, ground_truths):
+        likely.append(object_likelihood(head, anchors, own_deltas.detach(), ground_truth))
+        positive.append(bag_losses(head, anchors, own_scores, own_deltas, ground_truth))
     negative = (scores * (1 - torch.stack(likely))).clamp(EPSILON, 1 - EPSILON)
     entropy = F.binary_cross_entropy(negative, torch.zeros_like(negative), reduction="none")
     bags = (1 - head.alpha) * (negative**head.gamma * entropy).sum()
@@ -38,26 +41,26 @@ def free_anchor_losses(
 
 
 @torch.no_grad()
-def object_likelihood(head: Any, anchors: Tensor, deltas: Tensor, truth: Truth) -> Tensor:
+def object_likelihood(head: Any, anchors: Tensor, deltas: Tensor, ground_truth: GroundTruth) -> Tensor:
     """How likely the boxes of anchors (P, 4) are objects of each class, (P, C): by overlap, the best of all is one."""
     found = anchors.new_zeros(head.cls_out_channels, len(anchors))
-    if len(truth) == 0:
+    if len(ground_truth) == 0:
         return found.T
-    overlaps = pairwise_iou(truth.boxes, head.bbox_coder.decode(anchors, deltas))
+    overlaps = pairwise_iou(ground_truth.boxes, head.bbox_coder.decode(anchors, deltas))
     best = overlaps.max(dim=1, keepdim=True).values.clamp(min=head.bbox_thr + EPSILON)
     likelihood = ((overlaps - head.bbox_thr) / (best - head.bbox_thr)).clamp(0, 1)
-    return found.scatter_reduce_(0, truth.labels[:, None].expand_as(likelihood), likelihood, "amax").T
+    return found.scatter_reduce_(0, ground_truth.labels[:, None].expand_as(likelihood), likelihood, "amax").T
 
 
-def bag_losses(head: Any, anchors: Tensor, scores: Tensor, deltas: Tensor, truth: Truth) -> Tensor:
+def bag_losses(head: Any, anchors: Tensor, scores: Tensor, deltas: Tensor, ground_truth: GroundTruth) -> Tensor:
     """The positive loss (M,) of each object: minus the logarithm of the mean likelihood, weighted towards the best.
 
     scores: (P, C). deltas: (P, 4).
     """
     size = min(head.pre_anchor_topk, len(anchors))
-    bag = pairwise_iou(truth.boxes, anchors).topk(size, dim=1, sorted=False).indices
-    of_class = scores[bag, truth.labels[:, None]]
-    wanted = head.bbox_coder.encode(anchors[bag], truth.boxes[:, None].expand(-1, size, -1))
+    bag = pairwise_iou(ground_truth.boxes, anchors).topk(size, dim=1, sorted=False).indices
+    of_class = scores[bag, ground_truth.labels[:, None]]
+    wanted = head.bbox_coder.encode(anchors[bag], ground_truth.boxes[:, None].expand(-1, size, -1))
     loss_bbox = component(head.loss_cfg["bbox"])(deltas[bag], wanted, reduction="none").sum(dim=-1)
     likelihood = of_class * torch.exp(-loss_bbox)
     weight = 1 / (1 - likelihood).clamp(min=EPSILON)

@@ -10,11 +10,11 @@ from torch import Tensor
 
 from zoo.models.box_ops import aligned_iou
 from zoo.models.build import component
-from zoo.models.coders.delta import centre_and_size
+from zoo.models.coders.delta import center_and_size
 from zoo.models.criteria.anchor_head import anchor_targets, flatten
 from zoo.models.losses.reduction import mean_over_processes
-from zoo.models.targets import Truth
-from zoo.structures import Frame
+from zoo.models.targets import GroundTruth
+from zoo.structures import ImageGeometry
 
 # Keeps a batch without positives from dividing by zero.
 EPSILON = 1e-6
@@ -23,24 +23,24 @@ EPSILON = 1e-6
 def gfl_losses(
     head: Any,
     outputs: Sequence[Sequence[Tensor]],
-    frames: Sequence[Frame],
-    truths: Sequence[Truth],
+    geometries: Sequence[ImageGeometry],
+    ground_truths: Sequence[GroundTruth],
     teacher: Any = None,
     advice: Sequence[Sequence[Tensor]] | None = None,
 ) -> dict[str, Tensor]:
     """`loss_cls` against the boxes' overlaps, `loss_bbox` and `loss_dfl` weighted by the class scores.
 
-    advice: what a teacher's `forward` returned, whose sides are learnt, too: `loss_ld` (Zheng et al., 2021).
+    advice: what a teacher's `forward` returned, whose sides are learned, too: `loss_ld` (Zheng et al., 2021).
     """
-    targets, levels = anchor_targets(head, outputs[0], frames, truths, absolute=True)
+    targets, levels = anchor_targets(head, outputs[0], geometries, ground_truths, absolute=True)
     bins = head.reg_max + 1
     logits, sides = (flatten(x, c).flatten(0, 1) for x, c in zip(outputs, (head.cls_out_channels, 4 * bins)))
     labels, boxes = targets.labels.flatten(), targets.boxes.view(-1, 4)
     average = mean_over_processes(logits.new_tensor(float(targets.positives))).clamp(min=1)
     positive = (labels < head.num_classes).nonzero().flatten()
     strides = torch.cat([x.new_full((len(x), 1), s[0]) for x, s in zip(levels, head.prior_generator.strides)])
-    strides = strides.repeat(len(frames), 1)[positive]
-    points = centre_and_size(torch.cat(levels).repeat(len(frames), 1)[positive])[0] / strides
+    strides = strides.repeat(len(geometries), 1)[positive]
+    points = center_and_size(torch.cat(levels).repeat(len(geometries), 1)[positive])[0] / strides
     wanted, sides = boxes[positive] / strides, sides[positive].view(-1, 4, bins)
     found = head.bbox_coder.decode(points, head.integral(sides))
     quality = torch.zeros_like(targets.label_weights.flatten())

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from zoo.models.build import component
-from zoo.models.coders.delta import centre_and_size
+from zoo.models.coders.delta import center_and_size
 from zoo.models.criteria.standard_roi import sampled_box_losses
 from zoo.models.roi_heads.extractor import rois_of
-from zoo.models.targets import Truth
-from zoo.structures import Frame
+from zoo.models.targets import GroundTruth
+from zoo.structures import ImageGeometry
 
 # Regions are moved and resized by at most this share of their size.
 JITTER = 0.15
@@ -24,13 +24,13 @@ def grid_losses(
     head: Any,
     features: Sequence[Tensor],
     proposals: Sequence[Tensor],
-    frames: Sequence[Frame],
-    truths: Sequence[Truth],
+    geometries: Sequence[ImageGeometry],
+    ground_truths: Sequence[GroundTruth],
 ) -> dict[str, Tensor]:
     """`loss_cls`, `loss_bbox` if the box head has boxes, and `loss_grid` of some positive regions, moved at random."""
-    samples, losses = sampled_box_losses(head, features, proposals, truths)
-    regions = [jittered(s.boxes[s.positive], frame) for s, frame in zip(samples, frames)]
-    boxes = torch.cat([truth.boxes[s.matched] for s, truth in zip(samples, truths)])
+    samples, losses = sampled_box_losses(head, features, proposals, ground_truths)
+    regions = [jittered(s.boxes[s.positive], geometry) for s, geometry in zip(samples, geometries)]
+    boxes = torch.cat([ground_truth.boxes[s.matched] for s, ground_truth in zip(samples, ground_truths)])
     if len(boxes) == 0:
         return {**losses, "loss_grid": features[0].sum() * 0}
     chosen = torch.randperm(len(boxes), device=boxes.device)[: head.train_cfg.get("max_num_grid", MOST_REGIONS)]
@@ -41,13 +41,13 @@ def grid_losses(
     return {**losses, "loss_grid": sum((loss(found, wanted) for found in grid_head.both(x)), x.new_zeros(()))}
 
 
-def jittered(boxes: Tensor, frame: Frame) -> Tensor:
-    """Boxes (K, 4) at random places near their own, within the picture."""
+def jittered(boxes: Tensor, geometry: ImageGeometry) -> Tensor:
+    """Boxes (K, 4) at random places near their own, within the image."""
     random = (torch.rand_like(boxes) * 2 - 1) * JITTER
-    centre, size = centre_and_size(boxes)
-    centre, size = centre + size * random[:, :2], size * (1 + random[:, 2:])
-    limit = boxes.new_tensor([frame.size[1], frame.size[0]] * 2) - 1
-    return torch.min(torch.cat([centre - size / 2, centre + size / 2], dim=1).clamp(min=0), limit)
+    center, size = center_and_size(boxes)
+    center, size = center + size * random[:, :2], size * (1 + random[:, 2:])
+    limit = boxes.new_tensor([geometry.size[1], geometry.size[0]] * 2) - 1
+    return torch.min(torch.cat([center - size / 2, center + size / 2], dim=1).clamp(min=0), limit)
 
 
 def heatmaps(head: Any, regions: Tensor, boxes: Tensor, radius: int) -> Tensor:
@@ -56,8 +56,8 @@ def heatmaps(head: Any, regions: Tensor, boxes: Tensor, radius: int) -> Tensor:
     A map covers the part of the doubled region (K, 4) that its point can lie in. Very small regions learn nothing.
     """
     size, half = head.whole_map_size, head.whole_map_size // 4 * 2
-    centre, extent = centre_and_size(regions)
-    low, extent = centre - extent, extent * 2
+    center, extent = center_and_size(regions)
+    low, extent = center - extent, extent * 2
     steps = torch.linspace(0, 1, head.grid_size, device=boxes.device)
     x, y = (boxes[:, i : i + 1] * (1 - steps) + boxes[:, i + 2 : i + 3] * steps for i in (0, 1))
     points = torch.stack([x.repeat_interleave(head.grid_size, 1), y.repeat(1, head.grid_size)], dim=-1)

@@ -12,8 +12,8 @@ from zoo.models.box_ops import area
 from zoo.models.build import component
 from zoo.models.criteria.anchor_head import AnchorMatching, class_agnostic, flatten, losses_of_targets, unencoded
 from zoo.models.criteria.approx import ApproxMatching
-from zoo.models.targets import Truth
-from zoo.structures import Frame
+from zoo.models.targets import GroundTruth
+from zoo.structures import ImageGeometry
 
 # Weight of the cells away from objects, and by how much of all cells the location loss is divided.
 BACKGROUND_WEIGHT, CELLS_PER_UNIT = 0.1, 200
@@ -21,7 +21,10 @@ PSEUDO = {"type": "PseudoSampler"}
 
 
 def guided_losses(
-    head: Any, outputs: Sequence[Sequence[Tensor]], frames: Sequence[Frame], truths: Sequence[Truth]
+    head: Any,
+    outputs: Sequence[Sequence[Tensor]],
+    geometries: Sequence[ImageGeometry],
+    ground_truths: Sequence[GroundTruth],
 ) -> dict[str, Tensor]:
     """`loss_cls` and `loss_bbox` of the guided anchors, `loss_shape` of the anchors and `loss_loc` of the cells."""
     sizes, squares = [(x.shape[-2], x.shape[-1]) for x in outputs[0]], torch.cat(head.priors(outputs[0]))
@@ -31,31 +34,34 @@ def guided_losses(
     matching = AnchorMatching(head.train_cfg, head.loss_cfg["cls"], head.num_classes)
     sampler = head.train_cfg.get("ga_sampler", PSEUDO)
     cells = ApproxMatching(head, {"assigner": head.train_cfg["ga_assigner"], "sampler": sampler}, matching.border)
-    encode, pictures, shapes, total = unencoded if head.reg_decoded_bbox else head.bbox_coder.encode, [], [], 0
-    for own, shape, frame, truth in zip(anchors, sides, frames, truths):
-        inside = cells.inside(sizes, frame, own.device)
-        match = cells.match(sizes, inside, truth)
-        shapes.append((head.shaped(squares[match.positive], shape[match.positive]), truth.boxes[match.matched]))
+    encode, images, shapes, total = unencoded if head.reg_decoded_bbox else head.bbox_coder.encode, [], [], 0
+    for own, shape, geometry, ground_truth in zip(anchors, sides, geometries, ground_truths):
+        inside = cells.inside(sizes, geometry, own.device)
+        match = cells.match(sizes, inside, ground_truth)
+        shapes.append((head.shaped(squares[match.positive], shape[match.positive]), ground_truth.boxes[match.matched]))
         total += max(len(match.positive), 1) + (max(len(match.negative), 1) if "ga_sampler" in head.train_cfg else 0)
-        pictures.append(matching.picture(own.split(counts), inside & matching.within(own, frame), truth, encode))
-    losses = losses_of_targets(head, outputs, matching.collect(pictures), anchors, counts)
+        images.append(matching.image(own.split(counts), inside & matching.within(own, geometry), ground_truth, encode))
+    losses = losses_of_targets(head, outputs, matching.collect(images), anchors, counts)
     found, wanted = (torch.cat(x) for x in zip(*shapes))
     losses["loss_shape"] = component(head.loss_cfg["shape"])(found, wanted, None, total)
-    return {**losses, "loss_loc": location_loss(head, outputs[3], truths)}
+    return {**losses, "loss_loc": location_loss(head, outputs[3], ground_truths)}
 
 
 def guided_rpn_losses(
-    head: Any, outputs: Sequence[Sequence[Tensor]], frames: Sequence[Frame], truths: Sequence[Truth]
+    head: Any,
+    outputs: Sequence[Sequence[Tensor]],
+    geometries: Sequence[ImageGeometry],
+    ground_truths: Sequence[GroundTruth],
 ) -> dict[str, Tensor]:
     """`loss_rpn_cls`, `loss_rpn_bbox`, `loss_anchor_shape` and `loss_anchor_loc` of the one class that there is."""
-    losses = guided_losses(head, outputs, frames, class_agnostic(truths))
+    losses = guided_losses(head, outputs, geometries, class_agnostic(ground_truths))
     names = {"cls": "rpn_cls", "bbox": "rpn_bbox", "shape": "anchor_shape", "loc": "anchor_loc"}
     return {"loss_" + new: losses["loss_" + old] for old, new in names.items()}
 
 
-def location_loss(head: Any, maps: Sequence[Tensor], truths: Sequence[Truth]) -> Tensor:
+def location_loss(head: Any, maps: Sequence[Tensor], ground_truths: Sequence[GroundTruth]) -> Tensor:
     """The loss of location logits (N, 1, H, W)."""
-    targets, weights = zip(*(location_targets(head, maps, truth) for truth in truths))
+    targets, weights = zip(*(location_targets(head, maps, ground_truth) for ground_truth in ground_truths))
     logits, cells = flatten(maps, 1).reshape(-1, 1), sum(x.numel() for x in maps)
     # As the reference does, also where it means the opposite: a focal loss of one class takes label 0 as the object,
     # label 1 as background.
@@ -65,7 +71,7 @@ def location_loss(head: Any, maps: Sequence[Tensor], truths: Sequence[Truth]) ->
     return loss
 
 
-def location_targets(head: Any, maps: Sequence[Tensor], truth: Truth) -> tuple[Tensor, Tensor]:
+def location_targets(head: Any, maps: Sequence[Tensor], ground_truth: GroundTruth) -> tuple[Tensor, Tensor]:
     """Labels (P,) of all cells, 1 in the middle of an object of the level's size, and their weights (P,).
 
     Around the middle cells do not count, also on the levels above and below.
@@ -76,8 +82,8 @@ def location_targets(head: Any, maps: Sequence[Tensor], truth: Truth) -> tuple[T
     near = [torch.zeros_like(t, dtype=torch.bool) for t in targets]
     strides, cfg = [s[0] for s in head.prior_generator.strides], head.train_cfg
     smallest = head.octave_base_scale * strides[0]
-    levels = (area(truth.boxes).sqrt() / smallest).log2().add(0.5).floor().clamp(0, len(maps) - 1).int().tolist()
-    for box, level in zip(truth.boxes, levels):
+    levels = (area(ground_truth.boxes).sqrt() / smallest).log2().add(0.5).floor().clamp(0, len(maps) - 1).int().tolist()
+    for box, level in zip(ground_truth.boxes, levels):
         middle = region(box / strides[level], cfg["center_ratio"], targets[level])
         around = region(box / strides[level], cfg["ignore_ratio"], targets[level])
         targets[level][middle] = 1

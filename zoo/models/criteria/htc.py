@@ -15,35 +15,35 @@ from zoo.models.criteria.roi_sampling import sample_regions
 from zoo.models.criteria.segmentation import segmentation_loss
 from zoo.models.criteria.standard_roi import hardness, positive_rois, region_mask_losses
 from zoo.models.roi_heads.htc import Scene
-from zoo.models.targets import Samples, Truth
-from zoo.structures import Frame
+from zoo.models.targets import GroundTruth, Samples
+from zoo.structures import ImageGeometry
 
 
 def htc_losses(
     head: Any,
     features: Sequence[Tensor],
     proposals: Sequence[Tensor],
-    frames: Sequence[Frame],
-    truths: Sequence[Truth],
+    geometries: Sequence[ImageGeometry],
+    ground_truths: Sequence[GroundTruth],
 ) -> dict[str, Tensor]:
     """Losses of a `HybridTaskCascadeRoIHead`: `s0.` to `s2.` for the stages, and `loss_semantic_seg`.
 
-    features: per level (N, C, H, W). proposals: per picture (R, 4) xyxy. The last is left out where the targets have no
+    features: per level (N, C, H, W). proposals: per image (R, 4) xyxy. The last is left out where the targets have no
     `semantic` classes.
     """
-    scene, losses = seen(head, features, truths)
+    scene, losses = seen(head, features, ground_truths)
     regions = list(proposals)
     for stage, weight in enumerate(head.stage_loss_weights):
-        run, cfg = box_stage(head, stage, scene, regions, truths), head.train_cfg[stage]
+        run, cfg = box_stage(head, stage, scene, regions, ground_truths), head.train_cfg[stage]
         samples = run.samples
         if stage + 1 < head.num_stages or head.interleaved:
-            regions = refined(head.bbox_head[stage], run, frames)
+            regions = refined(head.bbox_head[stage], run, geometries)
         if head.interleaved:
             # Masks learn from the boxes that this stage has just found.
             mining = partial(hardness, partial(head.box_outputs, stage, scene), head.bbox_head[stage])
-            samples = sample_regions(regions, truths, cfg, mining)
+            samples = sample_regions(regions, ground_truths, cfg, mining)
         logits = mask_logits(head, stage, scene, samples)
-        run.losses.update(region_mask_losses(head.mask_head[stage], logits, samples, truths, cfg["mask_size"]))
+        run.losses.update(region_mask_losses(head.mask_head[stage], logits, samples, ground_truths, cfg["mask_size"]))
         losses.update({f"s{stage}.{name}": value * weight for name, value in run.losses.items()})
     return losses
 
@@ -62,37 +62,39 @@ def scnet_losses(
     head: Any,
     features: Sequence[Tensor],
     proposals: Sequence[Tensor],
-    frames: Sequence[Frame],
-    truths: Sequence[Truth],
+    geometries: Sequence[ImageGeometry],
+    ground_truths: Sequence[GroundTruth],
 ) -> dict[str, Tensor]:
     """Losses of an `SCNetRoIHead`: `s0.` to `s2.` for the boxes, `loss_mask`, `loss_glbctx`, `loss_semantic_seg`."""
-    scene, losses = seen(head, features, truths)
+    scene, losses = seen(head, features, ground_truths)
     if head.glbctx_head is not None:
         logits, scene.context = head.glbctx_head(features)
-        losses["loss_glbctx"] = context_loss(head.glbctx_head, logits, truths)
+        losses["loss_glbctx"] = context_loss(head.glbctx_head, logits, ground_truths)
     regions = list(proposals)
     for stage, weight in enumerate(head.stage_loss_weights):
-        run = box_stage(head, stage, scene, regions, truths)
+        run = box_stage(head, stage, scene, regions, ground_truths)
         losses.update({f"s{stage}.{name}": value * weight for name, value in run.losses.items()})
         if stage + 1 < head.num_stages:
-            regions = refined(head.bbox_head[stage], run, frames)
+            regions = refined(head.bbox_head[stage], run, geometries)
     masks, size = head.mask_logits(scene, positive_rois(run.samples))[0], head.train_cfg[-1]["mask_size"]
-    own = region_mask_losses(head.mask_head, masks, run.samples, truths, size)
+    own = region_mask_losses(head.mask_head, masks, run.samples, ground_truths, size)
     return {**losses, "loss_mask": own["loss_mask"] * sum(head.stage_loss_weights)}
 
 
-def seen(head: Any, features: Sequence[Tensor], truths: Sequence[Truth]) -> tuple[Scene, dict[str, Tensor]]:
+def seen(
+    head: Any, features: Sequence[Tensor], ground_truths: Sequence[GroundTruth]
+) -> tuple[Scene, dict[str, Tensor]]:
     """What regions see, and the loss of the semantic segmentation."""
     if head.semantic_head is None:
         return Scene(features), {}
     logits, semantic = head.semantic_head(features)
-    return Scene(features, semantic), segmentation_loss(head.semantic_head, logits, truths, "loss_semantic_seg")
+    return Scene(features, semantic), segmentation_loss(head.semantic_head, logits, ground_truths, "loss_semantic_seg")
 
 
-def context_loss(context_head: Any, logits: Tensor, truths: Sequence[Truth]) -> Tensor:
-    """The loss of logits (N, C) of the classes that are in the pictures."""
+def context_loss(context_head: Any, logits: Tensor, ground_truths: Sequence[GroundTruth]) -> Tensor:
+    """The loss of logits (N, C) of the classes that are in the images."""
     wanted = torch.zeros_like(logits)
-    for row, truth in zip(wanted, truths):
-        row[truth.labels] = 1
+    for row, ground_truth in zip(wanted, ground_truths):
+        row[ground_truth.labels] = 1
     loss: Tensor = context_head.loss_weight * F.binary_cross_entropy_with_logits(logits, wanted)
     return loss

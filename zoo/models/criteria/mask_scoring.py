@@ -1,4 +1,4 @@
-"""Losses of Mask Scoring R-CNN: how good each mask is, is learnt too (Huang et al., 2019, section 3.3)."""
+"""Losses of Mask Scoring R-CNN: how good each mask is, is learned too (Huang et al., 2019, section 3.3)."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from torch import Tensor
 from zoo.models.build import component
 from zoo.models.criteria.roi_sampling import mask_losses, mask_targets
 from zoo.models.criteria.standard_roi import positive_labels, positive_rois, sampled_box_losses
-from zoo.models.targets import Samples, Truth
-from zoo.structures import Frame
+from zoo.models.targets import GroundTruth, Samples
+from zoo.structures import ImageGeometry
 
 EPSILON = 1e-7
 
@@ -21,18 +21,18 @@ def mask_scoring_losses(
     head: Any,
     features: Sequence[Tensor],
     proposals: Sequence[Tensor],
-    frames: Sequence[Frame],
-    truths: Sequence[Truth],
+    geometries: Sequence[ImageGeometry],
+    ground_truths: Sequence[GroundTruth],
 ) -> dict[str, Tensor]:
     """`loss_cls`, `loss_bbox`, `loss_mask`, and `loss_mask_iou` of the expected overlaps of the masks."""
-    samples, losses = sampled_box_losses(head, features, proposals, truths)
-    labels = positive_labels(samples, truths)
+    samples, losses = sampled_box_losses(head, features, proposals, ground_truths)
+    labels = positive_labels(samples, ground_truths)
     x = head.mask_features(features, positive_rois(samples))
-    logits, targets = head.mask_head(x), mask_targets(samples, truths, head.train_cfg["mask_size"])
+    logits, targets = head.mask_head(x), mask_targets(samples, ground_truths, head.train_cfg["mask_size"])
     losses.update(mask_losses(head.mask_head, logits, targets, labels))
     own = head.mask_head.of_class(logits, labels)
     expected = head.mask_iou_head(x, own.sigmoid())[torch.arange(len(labels), device=labels.device), labels]
-    wanted = overlaps(own.detach() > head.train_cfg["mask_thr_binary"], targets, shares(samples, truths))
+    wanted = overlaps(own.detach() > head.train_cfg["mask_thr_binary"], targets, shares(samples, ground_truths))
     counts = wanted > 0
     loss = component(head.mask_iou_head.loss_cfg["iou"])
     losses["loss_mask_iou"] = loss(expected[counts], wanted[counts]) if counts.any() else expected.sum() * 0
@@ -49,21 +49,21 @@ def overlaps(found: Tensor, targets: Tensor, inside: Tensor) -> Tensor:
     return shared / (found.sum(dim=(1, 2)) + whole - shared)
 
 
-def shares(samples: Sequence[Samples], truths: Sequence[Truth]) -> Tensor:
+def shares(samples: Sequence[Samples], ground_truths: Sequence[GroundTruth]) -> Tensor:
     """How much of each positive region's object lies in it, in whole pixels, (K,)."""
     found = []
-    for s, truth in zip(samples, truths):
-        if truth.masks is None or len(s.positive) == 0:
+    for s, ground_truth in zip(samples, ground_truths):
+        if ground_truth.masks is None or len(s.positive) == 0:
             found.append(s.boxes.new_zeros(0))
             continue
-        height, width = truth.masks.shape[1:]
+        height, width = ground_truth.masks.shape[1:]
         limit = s.boxes.new_tensor([width, height, width, height])
         boxes = torch.min(s.boxes[s.positive].trunc().clamp(min=0), limit)
         boxes[:, 2:] = torch.max(boxes[:, 2:], boxes[:, :2] + 1)
         y, x = (torch.arange(side, device=boxes.device) for side in (height, width))
         rows = (y >= boxes[:, 1:2]) & (y < boxes[:, 3:])
         columns = (x >= boxes[:, :1]) & (x < boxes[:, 2:3])
-        masks = truth.masks[s.matched].to(boxes)
+        masks = ground_truth.masks[s.matched].to(boxes)
         part = torch.einsum("khw,kh,kw->k", masks, rows.to(boxes), columns.to(boxes))
         found.append(part / (masks.sum(dim=(1, 2)) + EPSILON))
     return torch.cat(found)

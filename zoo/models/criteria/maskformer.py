@@ -13,25 +13,25 @@ from zoo.errors import UsageError
 from zoo.models.build import component
 from zoo.models.layers.points import sample_points
 from zoo.models.losses.reduction import mean_over_processes
-from zoo.models.targets import Truth
-from zoo.structures import Frame
+from zoo.models.targets import GroundTruth
+from zoo.structures import ImageGeometry
 
 # (mask logits (Q, h, w), masks (M, H, W)) -> both as rows of comparable pixels or points, (Q, P) and (M, P).
 Compare = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
 
 def maskformer_losses(
-    head: Any, outputs: Sequence[Any], frames: Sequence[Frame], truths: Sequence[Truth]
+    head: Any, outputs: Sequence[Any], geometries: Sequence[ImageGeometry], ground_truths: Sequence[GroundTruth]
 ) -> dict[str, Tensor]:
     """`loss_cls`, `loss_mask` and `loss_dice` of the last layer, and behind "d0." and so on those of the others.
 
-    truths: `masks` have the size of the padded input; stuff is objects with labels behind those of the things.
+    ground truths: `masks` have the size of the padded input; stuff is objects with labels behind those of the things.
     """
-    return all_layers(head, outputs, truths, at_pixels, upsampled)
+    return all_layers(head, outputs, ground_truths, at_pixels, upsampled)
 
 
 def mask2former_losses(
-    head: Any, outputs: Sequence[Any], frames: Sequence[Frame], truths: Sequence[Truth]
+    head: Any, outputs: Sequence[Any], geometries: Sequence[ImageGeometry], ground_truths: Sequence[GroundTruth]
 ) -> dict[str, Tensor]:
     """The same as `maskformer_losses`, compared at random points instead of all pixels."""
     cfg = head.train_cfg
@@ -46,35 +46,35 @@ def mask2former_losses(
         points = uncertain_points(masks.detach(), count, *ratios)
         return at_points(masks, points), at_points(targets, points)
 
-    return all_layers(head, outputs, truths, anywhere, uncertain)
+    return all_layers(head, outputs, ground_truths, anywhere, uncertain)
 
 
 def all_layers(
-    head: Any, outputs: Sequence[Any], truths: Sequence[Truth], to_match: Compare, to_learn: Compare
+    head: Any, outputs: Sequence[Any], ground_truths: Sequence[GroundTruth], to_match: Compare, to_learn: Compare
 ) -> dict[str, Tensor]:
     """The losses of all layers, those of the last one without a prefix."""
-    for truth in truths:
-        if truth.masks is None:
-            raise UsageError("MaskFormer learns masks: each picture's target needs 'masks' (M, H, W)")
-    *before, last = [layer_losses(head, x, m, truths, to_match, to_learn) for x, m in zip(*outputs)]
+    for ground_truth in ground_truths:
+        if ground_truth.masks is None:
+            raise UsageError("MaskFormer learns masks: each image's target needs 'masks' (M, H, W)")
+    *before, last = [layer_losses(head, x, m, ground_truths, to_match, to_learn) for x, m in zip(*outputs)]
     losses = {f"d{i}.{name}": value for i, layer in enumerate(before) for name, value in layer.items()}
     return {**last, **losses}
 
 
 def layer_losses(
-    head: Any, logits: Tensor, masks: Tensor, truths: Sequence[Truth], to_match: Compare, to_learn: Compare
+    head: Any, logits: Tensor, masks: Tensor, ground_truths: Sequence[GroundTruth], to_match: Compare, to_learn: Compare
 ) -> dict[str, Tensor]:
     """One layer's losses. logits: (N, Q, C). masks: (N, Q, h, w) logits."""
     assign = component(head.train_cfg["assigner"]).assign
     labels = torch.full(logits.shape[:2], head.num_classes, device=logits.device)
     chosen, targets = [], []
-    for i, truth in enumerate(truths):
+    for i, ground_truth in enumerate(ground_truths):
         with torch.no_grad():
-            index = assign(logits[i], truth.labels, *to_match(masks[i], objects(truth)))
+            index = assign(logits[i], ground_truth.labels, *to_match(masks[i], objects(ground_truth)))
         query = (index >= 0).nonzero().flatten()
-        labels[i, query] = truth.labels[index[query]]
+        labels[i, query] = ground_truth.labels[index[query]]
         chosen.append(masks[i, query])
-        targets.append(objects(truth)[index[query]])
+        targets.append(objects(ground_truth)[index[query]])
     weight = logits.new_tensor(head.loss_cfg["cls"]["class_weight"])
     loss_cls, loss_mask, loss_dice = (component(head.loss_cfg[key]) for key in ("cls", "mask", "dice"))
     rows, wanted = to_learn(torch.cat(chosen), torch.cat(targets))
@@ -87,9 +87,9 @@ def layer_losses(
     }
 
 
-def objects(truth: Truth) -> Tensor:
-    """A picture's masks (M, H, W) as numbers."""
-    return truth.masks.float()  # type: ignore[union-attr]
+def objects(ground_truth: GroundTruth) -> Tensor:
+    """An image's masks (M, H, W) as numbers."""
+    return ground_truth.masks.float()  # type: ignore[union-attr]
 
 
 def at_pixels(masks: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:

@@ -13,17 +13,20 @@ from zoo.models.box_ops import aligned_iou
 from zoo.models.build import component
 from zoo.models.criteria.anchor_head import AnchorTargets, anchor_targets, flatten
 from zoo.models.criteria.mixture import two_normals
-from zoo.models.targets import Truth
-from zoo.structures import Frame
+from zoo.models.targets import GroundTruth
+from zoo.structures import ImageGeometry
 
 EPSILON = 1e-12
 
 
 def paa_losses(
-    head: Any, outputs: Sequence[Sequence[Tensor]], frames: Sequence[Frame], truths: Sequence[Truth]
+    head: Any,
+    outputs: Sequence[Sequence[Tensor]],
+    geometries: Sequence[ImageGeometry],
+    ground_truths: Sequence[GroundTruth],
 ) -> dict[str, Tensor]:
     """`loss_cls`, `loss_bbox` weighted by overlap, and `loss_iou` of the expected overlap."""
-    targets, levels = anchor_targets(head, outputs[0], frames, truths, absolute=True)
+    targets, levels = anchor_targets(head, outputs[0], geometries, ground_truths, absolute=True)
     logits, deltas = flatten(outputs[0], head.cls_out_channels), flatten(outputs[1], 4)
     kept = reassign(head, logits.detach(), deltas.detach(), targets, levels)
     return kept_losses(head, outputs, targets, kept, levels, weighted=True)
@@ -32,8 +35,8 @@ def paa_losses(
 def lad_losses(
     head: Any,
     outputs: Sequence[Sequence[Tensor]],
-    frames: Sequence[Frame],
-    truths: Sequence[Truth],
+    geometries: Sequence[ImageGeometry],
+    ground_truths: Sequence[GroundTruth],
     teacher: Any,
     advice: Sequence[Sequence[Tensor]],
 ) -> dict[str, Tensor]:
@@ -43,7 +46,7 @@ def lad_losses(
     """
     if teacher.num_classes != head.num_classes:
         raise UsageError(f"a teacher of {teacher.num_classes} classes cannot assign objects of {head.num_classes}")
-    targets, levels = anchor_targets(teacher, advice[0], frames, truths, absolute=True)
+    targets, levels = anchor_targets(teacher, advice[0], geometries, ground_truths, absolute=True)
     logits, deltas = flatten(advice[0], teacher.cls_out_channels), flatten(advice[1], 4)
     kept = reassign(teacher, logits, deltas, targets, levels)
     return kept_losses(head, outputs, targets, kept, levels, weighted=False)
@@ -81,15 +84,15 @@ def reassign(head: Any, logits: Tensor, deltas: Tensor, targets: AnchorTargets, 
     kept = torch.zeros_like(targets.labels, dtype=torch.bool)
     anchors, counts = torch.cat(list(levels)), [len(level) for level in levels]
     level_of = torch.cat([torch.full((n,), i, device=anchors.device) for i, n in enumerate(counts)])
-    for picture, owners in enumerate(targets.owners):
+    for image, owners in enumerate(targets.owners):
         positive = (owners >= 0).nonzero().flatten()
-        losses = anchor_losses(head, anchors, logits, deltas, targets, picture, positive)
+        losses = anchor_losses(head, anchors, logits, deltas, targets, image, positive)
         for i in owners[positive].unique():
             own = owners[positive] == i
             best = lowest(losses[own], level_of[positive][own], head.topk)
             if len(best) > 1:
                 likely = likely_positives(losses[own][best], head.covariance_type == "tied")
-                kept[picture, positive[own][best[likely]]] = True
+                kept[image, positive[own][best[likely]]] = True
     return kept
 
 
@@ -99,15 +102,15 @@ def anchor_losses(
     logits: Tensor,
     deltas: Tensor,
     targets: AnchorTargets,
-    picture: int,
+    image: int,
     positive: Tensor,
 ) -> Tensor:
-    """Losses (K,) of a picture's anchors `positive` (K,), classes and boxes together."""
+    """Losses (K,) of an image's anchors `positive` (K,), classes and boxes together."""
     loss_cls, loss_bbox = (component(head.loss_cfg[key]) for key in ("cls", "bbox"))
-    labels, weights = targets.labels[picture, positive], targets.label_weights[picture, positive]
-    found = head.bbox_coder.decode(anchors[positive], deltas[picture, positive])
-    boxes, box_weights = targets.boxes[picture, positive], targets.box_weights[picture, positive]
-    of_class = loss_cls(logits[picture, positive], labels, weights, 1.0, reduction="none").sum(dim=-1)
+    labels, weights = targets.labels[image, positive], targets.label_weights[image, positive]
+    found = head.bbox_coder.decode(anchors[positive], deltas[image, positive])
+    boxes, box_weights = targets.boxes[image, positive], targets.box_weights[image, positive]
+    of_class = loss_cls(logits[image, positive], labels, weights, 1.0, reduction="none").sum(dim=-1)
     return of_class + loss_bbox(found, boxes, box_weights, 1.0, reduction="none")
 
 

@@ -19,28 +19,34 @@ from zoo.models.losses.cross_entropy import CrossEntropyLoss
 from zoo.models.losses.regression import SmoothL1Loss
 from zoo.models.roi_heads.extractor import rois_of
 from zoo.models.samplers.score_hlr import Scored, ScoreHLRSampler
-from zoo.models.targets import Samples, Truth
-from zoo.structures import Frame
+from zoo.models.targets import GroundTruth, Samples
+from zoo.structures import ImageGeometry
 
 
 def pisa_retina_losses(
-    head: Any, outputs: Sequence[Sequence[Tensor]], frames: Sequence[Frame], truths: Sequence[Truth]
+    head: Any,
+    outputs: Sequence[Sequence[Tensor]],
+    geometries: Sequence[ImageGeometry],
+    ground_truths: Sequence[GroundTruth],
 ) -> dict[str, Tensor]:
     """`loss_cls`, `loss_bbox` and, with `carl` in `train_cfg`, `loss_carl`."""
-    targets, levels = anchor_targets(head, outputs[0], frames, truths, absolute=False)
+    targets, levels = anchor_targets(head, outputs[0], geometries, ground_truths, absolute=False)
     loss_bbox = component(head.loss_cfg["bbox"])
-    weigh(head, outputs, targets, levels, truths, component(head.loss_cfg["cls"]))
-    anchors = torch.cat(levels).expand(len(frames), -1, 4)
+    weigh(head, outputs, targets, levels, ground_truths, component(head.loss_cfg["cls"]))
+    anchors = torch.cat(levels).expand(len(geometries), -1, 4)
     losses = losses_of_targets(head, outputs, targets, anchors, [len(level) for level in levels])
     return {**losses, **dense_carl(head, outputs, targets, loss_bbox, torch.sigmoid)}
 
 
 def pisa_ssd_losses(
-    head: Any, outputs: Sequence[Sequence[Tensor]], frames: Sequence[Frame], truths: Sequence[Truth]
+    head: Any,
+    outputs: Sequence[Sequence[Tensor]],
+    geometries: Sequence[ImageGeometry],
+    ground_truths: Sequence[GroundTruth],
 ) -> dict[str, Tensor]:
     """`loss_cls` with the hardest negatives, `loss_bbox` and, with `carl` in `train_cfg`, `loss_carl`."""
-    targets, levels = anchor_targets(head, outputs[0], frames, truths, head.reg_decoded_bbox)
-    weigh(head, outputs, targets, levels, truths, CrossEntropyLoss())
+    targets, levels = anchor_targets(head, outputs[0], geometries, ground_truths, head.reg_decoded_bbox)
+    weigh(head, outputs, targets, levels, ground_truths, CrossEntropyLoss())
     losses = hard_losses(head, outputs, targets, levels)
     return {**losses, **dense_carl(head, outputs, targets, SmoothL1Loss(), partial(torch.softmax, dim=-1))}
 
@@ -51,19 +57,19 @@ def weigh(
     outputs: Sequence[Sequence[Tensor]],
     targets: AnchorTargets,
     levels: Sequence[Tensor],
-    truths: Sequence[Truth],
+    ground_truths: Sequence[GroundTruth],
     loss_cls: Any,
 ) -> None:
     """Give the positives among the targets the weights of their importance, where `train_cfg` has `isr`."""
-    picture, prior = (targets.owners >= 0).nonzero(as_tuple=True)
+    image, prior = (targets.owners >= 0).nonzero(as_tuple=True)
     if "isr" not in head.train_cfg or len(prior) == 0:
         return
-    logits, deltas = (flatten(x, c)[picture, prior] for x, c in zip(outputs, (head.cls_out_channels, 4)))
-    labels, anchors = targets.labels[picture, prior], torch.cat(list(levels))[prior]
-    decoded = (head.bbox_coder.decode(anchors, x) for x in (deltas, targets.boxes[picture, prior]))
-    owners, weights = numbered(targets.owners, truths)[picture, prior], targets.label_weights[picture, prior]
+    logits, deltas = (flatten(x, c)[image, prior] for x, c in zip(outputs, (head.cls_out_channels, 4)))
+    labels, anchors = targets.labels[image, prior], torch.cat(list(levels))[prior]
+    decoded = (head.bbox_coder.decode(anchors, x) for x in (deltas, targets.boxes[image, prior]))
+    owners, weights = numbered(targets.owners, ground_truths)[image, prior], targets.label_weights[image, prior]
     losses = loss_cls(logits, labels, None, None, reduction="none")
-    targets.label_weights[picture, prior] = importance(
+    targets.label_weights[image, prior] = importance(
         aligned_iou(*decoded), labels, owners, losses, weights, **head.train_cfg["isr"]
     )
 
@@ -74,16 +80,16 @@ def dense_carl(
     """`loss_carl` of the positives, where `train_cfg` has `carl`. activate: from class logits to scores."""
     if "carl" not in head.train_cfg:
         return {}
-    picture, prior = (targets.owners >= 0).nonzero(as_tuple=True)
-    logits, deltas = (flatten(x, c)[picture, prior] for x, c in zip(outputs, (head.cls_out_channels, 4)))
-    confidence = activate(logits).gather(1, targets.labels[picture, prior, None])[:, 0]
-    losses = loss_bbox(deltas, targets.boxes[picture, prior], None, None, reduction="none")
+    image, prior = (targets.owners >= 0).nonzero(as_tuple=True)
+    logits, deltas = (flatten(x, c)[image, prior] for x, c in zip(outputs, (head.cls_out_channels, 4)))
+    confidence = activate(logits).gather(1, targets.labels[image, prior, None])[:, 0]
+    losses = loss_bbox(deltas, targets.boxes[image, prior], None, None, reduction="none")
     return {"loss_carl": carl(losses, confidence, targets.positives, **head.train_cfg["carl"])}
 
 
-def numbered(owners: Tensor, truths: Sequence[Truth]) -> Tensor:
-    """Objects (N, P) of the pictures counted on over the batch; -1 stays."""
-    start = torch.tensor([len(truth) for truth in truths], device=owners.device).cumsum(0).roll(1)
+def numbered(owners: Tensor, ground_truths: Sequence[GroundTruth]) -> Tensor:
+    """Objects (N, P) of the images counted on over the batch; -1 stays."""
+    start = torch.tensor([len(ground_truth) for ground_truth in ground_truths], device=owners.device).cumsum(0).roll(1)
     start[0] = 0
     return torch.where(owners < 0, owners, owners + start[:, None])
 
@@ -125,15 +131,15 @@ def pisa_region_losses(
     head: Any,
     features: Sequence[Tensor],
     proposals: Sequence[Tensor],
-    frames: Sequence[Frame],
-    truths: Sequence[Truth],
+    geometries: Sequence[ImageGeometry],
+    ground_truths: Sequence[GroundTruth],
 ) -> dict[str, Tensor]:
     """`loss_cls`, `loss_bbox`, with `carl` in `train_cfg` `loss_carl`, and with a mask head `loss_mask`."""
     outputs, bbox_head, cfg = partial(head.box_outputs, features), head.bbox_head, head.train_cfg
-    samples, of_negatives = sampled(head, outputs, proposals, truths)
+    samples, of_negatives = sampled(head, outputs, proposals, ground_truths)
     regions = torch.cat([s.regions for s in samples])
     logits, deltas = outputs(rois_of([s.regions for s in samples]))
-    labels, weights, boxes = box_targets(bbox_head, samples, truths, cfg)
+    labels, weights, boxes = box_targets(bbox_head, samples, ground_truths, cfg)
     weights[labels == bbox_head.num_classes] = torch.cat(of_negatives)
     positive = (labels < bbox_head.num_classes).nonzero().flatten()
     own = deltas.view(len(deltas), -1, 4)[
@@ -141,7 +147,7 @@ def pisa_region_losses(
     ]
     loss_cls, loss_bbox = (component(bbox_head.loss_cfg[key]) for key in ("cls", "bbox"))
     if "isr" in cfg and len(positive):
-        start = [0, *torch.tensor([len(truth) for truth in truths]).cumsum(0).tolist()]
+        start = [0, *torch.tensor([len(ground_truth) for ground_truth in ground_truths]).cumsum(0).tolist()]
         owners = torch.cat([s.matched + first for s, first in zip(samples, start)])
         decoded = (bbox_head.bbox_coder.decode(regions[positive], x) for x in (own.detach(), boxes[positive]))
         losses = loss_cls(logits[positive].detach(), labels[positive], None, None, reduction="none")
@@ -155,30 +161,30 @@ def pisa_region_losses(
         found["loss_carl"] = carl(losses, confidence, len(boxes), **cfg["carl"])
     if head.mask_head is not None:
         masks = head.mask_logits(features, positive_rois(samples))
-        found.update(region_mask_losses(head.mask_head, masks, samples, truths, cfg["mask_size"]))
+        found.update(region_mask_losses(head.mask_head, masks, samples, ground_truths, cfg["mask_size"]))
     return found
 
 
 def sampled(
-    head: Any, outputs: Any, proposals: Sequence[Tensor], truths: Sequence[Truth]
+    head: Any, outputs: Any, proposals: Sequence[Tensor], ground_truths: Sequence[GroundTruth]
 ) -> tuple[list[Samples], list[Tensor]]:
-    """The regions to learn from, and the weights (K,) of each picture's negatives."""
+    """The regions to learn from, and the weights (K,) of each image's negatives."""
     assigner, sampler = component(head.train_cfg["assigner"]), component(head.train_cfg["sampler"])
     samples, weights = [], []
-    for i, (boxes, truth) in enumerate(zip(proposals, truths)):
+    for i, (boxes, ground_truth) in enumerate(zip(proposals, ground_truths)):
         if isinstance(sampler, ScoreHLRSampler):
             sampler.ask = partial(scored, outputs, head.bbox_head, i)
         mining = partial(hardness, outputs, head.bbox_head, i)
-        samples.append(sampler.sample(assigner.assign(boxes, truth), boxes, truth, mining))
+        samples.append(sampler.sample(assigner.assign(boxes, ground_truth), boxes, ground_truth, mining))
         own = getattr(sampler, "weights", None)
         weights.append(boxes.new_ones(len(samples[-1].negative)) if own is None else own)
     return samples, weights
 
 
 @torch.no_grad()
-def scored(outputs: Any, bbox_head: Any, picture: int, boxes: Tensor) -> Scored:
-    """What the box head says of a picture's regions (K, 4). outputs: regions (K, 5) -> class logits and deltas."""
-    logits, deltas = outputs(torch.cat([boxes.new_full((len(boxes), 1), picture), boxes], dim=1))
+def scored(outputs: Any, bbox_head: Any, image: int, boxes: Tensor) -> Scored:
+    """What the box head says of an image's regions (K, 4). outputs: regions (K, 5) -> class logits and deltas."""
+    logits, deltas = outputs(torch.cat([boxes.new_full((len(boxes), 1), image), boxes], dim=1))
     scores = logits.softmax(dim=1)[:, :-1]
     best = torch.zeros_like(scores[:, 0], dtype=torch.long) if bbox_head.reg_class_agnostic else scores.argmax(dim=1)
     own = deltas.view(len(deltas), -1, 4)[torch.arange(len(best), device=best.device), best]

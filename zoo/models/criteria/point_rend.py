@@ -1,4 +1,4 @@
-"""Losses of PointRend: masks are learnt at uncertain points (Kirillov et al., 2020, section 3.2)."""
+"""Losses of PointRend: masks are learned at uncertain points (Kirillov et al., 2020, section 3.2)."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from zoo.models.criteria.maskformer import uncertain_points
 from zoo.models.criteria.roi_sampling import mask_losses, mask_targets
 from zoo.models.criteria.standard_roi import positive_labels, positive_rois, sampled_box_losses
 from zoo.models.layers.points import sample_regions
-from zoo.models.targets import Samples, Truth
-from zoo.structures import Frame
+from zoo.models.targets import GroundTruth, Samples
+from zoo.structures import ImageGeometry
 
 
 def point_rend_losses(
     head: Any,
     features: Sequence[Tensor],
     proposals: Sequence[Tensor],
-    frames: Sequence[Frame],
-    truths: Sequence[Truth],
+    geometries: Sequence[ImageGeometry],
+    ground_truths: Sequence[GroundTruth],
 ) -> dict[str, Tensor]:
     """`loss_cls`, `loss_bbox`, `loss_mask` of the coarse masks and `loss_point` of points refined in them."""
-    samples, losses = sampled_box_losses(head, features, proposals, truths)
-    labels = positive_labels(samples, truths)
+    samples, losses = sampled_box_losses(head, features, proposals, ground_truths)
+    labels = positive_labels(samples, ground_truths)
     rois, cfg = positive_rois(samples), head.train_cfg
     coarse = head.mask_logits(features, rois)
-    losses.update(mask_losses(head.mask_head, coarse, mask_targets(samples, truths, cfg["mask_size"]), labels))
+    losses.update(mask_losses(head.mask_head, coarse, mask_targets(samples, ground_truths, cfg["mask_size"]), labels))
     if len(rois) == 0:
         return {**losses, "loss_point": coarse.sum() * 0}
     with torch.no_grad():
@@ -38,18 +38,18 @@ def point_rend_losses(
     logits = head.point_logits(features, rois, coarse, points)
     kinds = torch.zeros_like(labels) if head.point_head.class_agnostic else labels
     loss = component(head.point_head.loss_cfg["point"])
-    return {**losses, "loss_point": loss.masks(logits, point_targets(samples, truths, points), kinds)}
+    return {**losses, "loss_point": loss.masks(logits, point_targets(samples, ground_truths, points), kinds)}
 
 
-def point_targets(samples: Sequence[Samples], truths: Sequence[Truth], points: Tensor) -> Tensor:
+def point_targets(samples: Sequence[Samples], ground_truths: Sequence[GroundTruth], points: Tensor) -> Tensor:
     """The objects' masks (K, P) at points (K, P, 2) of the positive regions, bilinear."""
     found, start = [], 0
-    for s, truth in zip(samples, truths):
+    for s, ground_truth in zip(samples, ground_truths):
         own = points[start : start + len(s.positive)]
         start += len(s.positive)
-        if truth.masks is None or len(s.positive) == 0:
+        if ground_truth.masks is None or len(s.positive) == 0:
             continue
         index = torch.arange(len(s.positive), device=own.device)[:, None].to(own)
         rois = torch.cat([index, s.boxes[s.positive]], dim=1)
-        found.append(sample_regions(truth.masks[s.matched][:, None].to(own), rois, own, 1.0)[:, 0])
+        found.append(sample_regions(ground_truth.masks[s.matched][:, None].to(own), rois, own, 1.0)[:, 0])
     return torch.cat(found) if found else points.new_zeros(0, points.shape[1])

@@ -10,24 +10,27 @@ from torch import Tensor
 
 from zoo.models.build import component
 from zoo.models.criteria.anchor_head import AnchorMatching, AnchorTargets, flatten, unencoded
-from zoo.models.targets import Truth
-from zoo.structures import Frame
+from zoo.models.targets import GroundTruth
+from zoo.structures import ImageGeometry
 
 
 def reppoints_losses(
-    head: Any, outputs: Sequence[Sequence[Tensor]], frames: Sequence[Frame], truths: Sequence[Truth]
+    head: Any,
+    outputs: Sequence[Sequence[Tensor]],
+    geometries: Sequence[ImageGeometry],
+    ground_truths: Sequence[GroundTruth],
 ) -> dict[str, Tensor]:
     """`loss_cls`, and the losses of the boxes of the first and the refined points, `loss_pts_init`, `_refine`."""
     logits, refined, first = outputs
     points, sizes = head.priors(logits), [(x.shape[-2], x.shape[-1]) for x in logits]
     units = torch.cat([p.new_full((len(p), 1), head.point_base_scale * s) for p, s in zip(points, head.point_strides)])
     boxes = {"init": absolute(head, first, points), "refine": absolute(head, refined, points)}
-    own = {"init": start(head, points, len(frames)), "refine": split(boxes["init"].detach(), points)}
+    own = {"init": start(head, points, len(geometries)), "refine": split(boxes["init"].detach(), points)}
     losses = {}
     for stage, candidates in own.items():
         matching = AnchorMatching(stage_cfg(head, stage), head.loss_cfg["cls"], head.num_classes)
         strides = head.prior_generator.strides
-        found = matching.targets(points, sizes, strides, frames, truths, unencoded, candidates)
+        found = matching.targets(points, sizes, strides, geometries, ground_truths, unencoded, candidates)
         losses["loss_pts_" + stage] = box_loss(head, stage, boxes[stage], units, found)
     scores, labels = flatten(logits, head.cls_out_channels).flatten(0, 1), found.labels.flatten()
     loss_cls = component(head.loss_cfg["cls"])
@@ -53,15 +56,15 @@ def absolute(head: Any, maps: Sequence[Tensor], points: Sequence[Tensor]) -> Ten
     return torch.cat(relative, dim=1) + torch.cat(list(points))[:, :2].repeat(1, 2)
 
 
-def start(head: Any, points: Sequence[Tensor], pictures: int) -> list[list[Tensor]]:
-    """What the first points are assigned by, for each picture: the cells' points, or boxes around them."""
+def start(head: Any, points: Sequence[Tensor], images: int) -> list[list[Tensor]]:
+    """What the first points are assigned by, for each image: the cells' points, or boxes around them."""
     levels = list(points)
     if head.train_cfg["init"]["assigner"]["type"] != "PointAssigner":
         sides = [head.point_base_scale * stride / 2 for stride in head.point_strides]
         levels = [torch.cat([p[:, :2] - side, p[:, :2] + side], dim=1) for p, side in zip(points, sides)]
-    return [levels] * pictures
+    return [levels] * images
 
 
 def split(boxes: Tensor, points: Sequence[Tensor]) -> list[list[Tensor]]:
-    """Boxes (N, P, 4) picture by picture and level by level."""
-    return [list(picture.split([len(p) for p in points])) for picture in boxes]
+    """Boxes (N, P, 4) image by image and level by level."""
+    return [list(image.split([len(p) for p in points])) for image in boxes]

@@ -13,39 +13,44 @@ from zoo.errors import NotTrainable
 from zoo.models.build import component
 from zoo.models.criteria import sabl
 from zoo.models.criteria.state import loss_of
-from zoo.models.targets import Samples, Truth
+from zoo.models.targets import GroundTruth, Samples
 
 
 def sample_regions(
-    proposals: Sequence[Tensor], truths: Sequence[Truth], cfg: Mapping[str, Any], hardness: Callable[..., Any]
+    proposals: Sequence[Tensor],
+    ground_truths: Sequence[GroundTruth],
+    cfg: Mapping[str, Any],
+    hardness: Callable[..., Any],
 ) -> list[Samples]:
-    """Assign proposals (R, 4) per picture to objects and choose which to learn from, as `cfg` says.
+    """Assign proposals (R, 4) per image to objects and choose which to learn from, as `cfg` says.
 
-    hardness: (picture, boxes (K, 4), labels (K,)) -> losses (K,), for hard example mining.
+    hardness: (image, boxes (K, 4), labels (K,)) -> losses (K,), for hard example mining.
     """
     assigner, sampler = component(cfg["assigner"]), component(cfg["sampler"])
     return [
-        sampler.sample(assigner.assign(boxes, truth), boxes, truth, lambda *a, i=i: hardness(i, *a))
-        for i, (boxes, truth) in enumerate(zip(proposals, truths))
+        sampler.sample(assigner.assign(boxes, ground_truth), boxes, ground_truth, lambda *a, i=i: hardness(i, *a))
+        for i, (boxes, ground_truth) in enumerate(zip(proposals, ground_truths))
     ]
 
 
 def box_targets(
-    head: Any, samples: Sequence[Samples], truths: Sequence[Truth], cfg: Mapping[str, Any]
+    head: Any, samples: Sequence[Samples], ground_truths: Sequence[GroundTruth], cfg: Mapping[str, Any]
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Labels (K,), label weights (K,) and boxes (K, 4) of all sampled regions, the positives of a picture first.
+    """Labels (K,), label weights (K,) and boxes (K, 4) of all sampled regions, the positives of an image first.
 
     Raises NotTrainable for a head that does not learn its boxes by one loss on deltas.
     """
     if "bbox" not in head.loss_cfg:
         raise NotTrainable(f"{type(head).__name__} has no losses yet: it detects, but does not train")
     labels, weights, boxes = [], [], []
-    for s, truth in zip(samples, truths):
+    for s, ground_truth in zip(samples, ground_truths):
         positives, negatives = len(s.positive), len(s.negative)
-        matched = truth.boxes[s.matched]
+        matched = ground_truth.boxes[s.matched]
         target = matched if head.reg_decoded_bbox else head.bbox_coder.encode(s.boxes[s.positive], matched)
         positive_weight = cfg.get("pos_weight", -1)
-        labels.append(torch.cat([truth.labels[s.matched], truth.labels.new_full((negatives,), head.num_classes)]))
+        labels.append(
+            torch.cat([ground_truth.labels[s.matched], ground_truth.labels.new_full((negatives,), head.num_classes)])
+        )
         weight = s.boxes.new_ones(positives + negatives)
         weight[:positives] = positive_weight if positive_weight > 0 else 1.0
         weights.append(weight)
@@ -57,13 +62,13 @@ def region_losses(
     head: Any,
     outputs: tuple[Any, Any],
     samples: Sequence[Samples],
-    truths: Sequence[Truth],
+    ground_truths: Sequence[GroundTruth],
     cfg: Mapping[str, Any],
 ) -> tuple[dict[str, Tensor], Tensor]:
     """A box head's losses of the sampled regions, and their labels (K,). outputs: class logits and deltas of them."""
     if "bbox_cls" in head.loss_cfg:
-        return sabl.region_losses(head, *outputs, samples, truths)
-    targets = box_targets(head, samples, truths, cfg)
+        return sabl.region_losses(head, *outputs, samples, ground_truths)
+    targets = box_targets(head, samples, ground_truths, cfg)
     rois = torch.cat([s.regions for s in samples])
     return box_losses(head, *outputs, rois, *targets), targets[0]
 
@@ -102,19 +107,19 @@ def named(name: str, loss: Tensor | dict[str, Tensor]) -> dict[str, Tensor]:
     return loss if isinstance(loss, dict) else {name: loss}
 
 
-def mask_targets(samples: Sequence[Samples], truths: Sequence[Truth], size: int | Sequence[int]) -> Tensor:
+def mask_targets(samples: Sequence[Samples], ground_truths: Sequence[GroundTruth], size: int | Sequence[int]) -> Tensor:
     """Masks (K, h, w) of the positive regions, cut out of the objects' masks and binary again."""
     shape = (size, size) if isinstance(size, int) else (size[0], size[1])
     found = []
-    for s, truth in zip(samples, truths):
-        if truth.masks is None or len(s.positive) == 0:
+    for s, ground_truth in zip(samples, ground_truths):
+        if ground_truth.masks is None or len(s.positive) == 0:
             found.append(s.boxes.new_zeros(0, *shape))
             continue
-        height, width = truth.masks.shape[1:]
+        height, width = ground_truth.masks.shape[1:]
         boxes = s.boxes[s.positive]
         boxes = torch.cat([boxes[:, 0::2].clamp(0, width), boxes[:, 1::2].clamp(0, height)], dim=1)[:, [0, 2, 1, 3]]
         rois = torch.cat([torch.arange(len(boxes), device=boxes.device)[:, None].to(boxes), boxes], dim=1)
-        masks = truth.masks[s.matched][:, None].to(boxes)
+        masks = ground_truth.masks[s.matched][:, None].to(boxes)
         found.append((roi_align(masks, rois, shape, 1.0, 0, True).squeeze(1) >= 0.5).to(boxes))
     return torch.cat(found)
 

@@ -11,14 +11,17 @@ from torch import Tensor
 from zoo.models.build import component
 from zoo.models.criteria.anchor_head import WITHOUT_SAMPLING, flatten
 from zoo.models.criteria.approx import ApproxMatching
-from zoo.models.targets import Samples, Truth
-from zoo.structures import Frame
+from zoo.models.targets import GroundTruth, Samples
+from zoo.structures import ImageGeometry
 
 PSEUDO = {"type": "PseudoSampler"}
 
 
 def sabl_retina_losses(
-    head: Any, outputs: Sequence[Sequence[Tensor]], frames: Sequence[Frame], truths: Sequence[Truth]
+    head: Any,
+    outputs: Sequence[Sequence[Tensor]],
+    geometries: Sequence[ImageGeometry],
+    ground_truths: Sequence[GroundTruth],
 ) -> dict[str, Tensor]:
     """`loss_cls`, and of the positives the sides' buckets, `loss_bbox_cls`, and offsets, `loss_bbox_reg`."""
     sampling = head.loss_cfg["cls"]["type"] not in WITHOUT_SAMPLING and "sampler" in head.train_cfg
@@ -29,13 +32,13 @@ def sabl_retina_losses(
     logits, buckets = flatten(outputs[0], head.cls_out_channels), flatten(outputs[1], 2 * width)
     labels = torch.full(logits.shape[:2], head.num_classes, device=squares.device)
     weights, sides, count = squares.new_zeros(logits.shape[:2]), [], 0
-    for i, (frame, truth) in enumerate(zip(frames, truths)):
-        match = matching.match(sizes, matching.inside(sizes, frame, squares.device), truth)
-        labels[i, match.positive] = truth.labels[match.matched]
+    for i, (geometry, ground_truth) in enumerate(zip(geometries, ground_truths)):
+        match = matching.match(sizes, matching.inside(sizes, geometry, squares.device), ground_truth)
+        labels[i, match.positive] = ground_truth.labels[match.matched]
         weights[i, match.positive] = max(head.train_cfg.get("pos_weight", -1), 0) or 1.0
         weights[i, match.negative] = 1.0
         count += max(len(match.positive), 1) + (max(len(match.negative), 1) if sampling else 0)
-        wanted = head.bbox_coder.encode(squares[match.positive], truth.boxes[match.matched])
+        wanted = head.bbox_coder.encode(squares[match.positive], ground_truth.boxes[match.matched])
         sides.append((buckets[i, match.positive], *wanted))
     found, *targets = (torch.cat(x) for x in zip(*sides))
     loss_cls = component(head.loss_cfg["cls"])(logits.flatten(0, 1), labels.flatten(), weights.flatten(), count)
@@ -60,15 +63,15 @@ def side_losses(
 
 
 def region_losses(
-    head: Any, logits: Tensor, found: Sequence[Tensor], samples: Sequence[Samples], truths: Sequence[Truth]
+    head: Any, logits: Tensor, found: Sequence[Tensor], samples: Sequence[Samples], ground_truths: Sequence[GroundTruth]
 ) -> tuple[dict[str, Tensor], Tensor]:
     """`loss_cls` of sampled regions (K,) and the losses of the positives' sides, and the regions' labels (K,)."""
     labels, positive, wanted, start = [], [], [], 0
-    for s, truth in zip(samples, truths):
-        background = truth.labels.new_full((len(s.negative),), head.num_classes)
-        labels.append(torch.cat([truth.labels[s.matched], background]))
+    for s, ground_truth in zip(samples, ground_truths):
+        background = ground_truth.labels.new_full((len(s.negative),), head.num_classes)
+        labels.append(torch.cat([ground_truth.labels[s.matched], background]))
         positive.append(torch.arange(start, start + len(s.positive), device=logits.device))
-        wanted.append(head.bbox_coder.encode(s.boxes[s.positive], truth.boxes[s.matched]))
+        wanted.append(head.bbox_coder.encode(s.boxes[s.positive], ground_truth.boxes[s.matched]))
         start += len(labels[-1])
     index, targets = torch.cat(positive), [torch.cat(x) for x in zip(*wanted)]
     loss_cls = component(head.loss_cfg["cls"])(logits, torch.cat(labels), None, max(start, 1))

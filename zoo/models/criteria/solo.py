@@ -12,17 +12,17 @@ from torch import Tensor
 
 from zoo.errors import UsageError
 from zoo.models.build import component
-from zoo.models.targets import Truth
-from zoo.structures import Frame
+from zoo.models.targets import GroundTruth
+from zoo.structures import ImageGeometry
 
-# (level, picture, cells (K,)) -> masks (K, h, w) as the loss wants them.
+# (level, image, cells (K,)) -> masks (K, h, w) as the loss wants them.
 Pick = Callable[[int, int, Tensor], Tensor]
 Size = tuple[int, int]
 
 
 @dataclass
 class Canvas:
-    """What the masks are learnt on: per level the (h, w) of the masks and their stride in pixels."""
+    """What the masks are learned on: per level the (h, w) of the masks and their stride in pixels."""
 
     sizes: Sequence[Size]
     strides: Sequence[float]
@@ -35,48 +35,53 @@ class Canvas:
 
 
 def solo_losses(
-    head: Any, outputs: Sequence[Any], frames: Sequence[Frame], truths: Sequence[Truth]
+    head: Any, outputs: Sequence[Any], geometries: Sequence[ImageGeometry], ground_truths: Sequence[GroundTruth]
 ) -> dict[str, Tensor]:
     """`loss_mask` and `loss_cls` of a `SOLOHead`."""
     masks, logits = outputs
     canvas = Canvas([(x.shape[-2], x.shape[-1]) for x in masks], [s / 2 for s in head.strides])
-    return grid_losses(head, logits, truths, canvas, lambda level, i, cells: masks[level][i, cells])
+    return grid_losses(head, logits, ground_truths, canvas, lambda level, i, cells: masks[level][i, cells])
 
 
 def decoupled_losses(
-    head: Any, outputs: Sequence[Any], frames: Sequence[Frame], truths: Sequence[Truth]
+    head: Any, outputs: Sequence[Any], geometries: Sequence[ImageGeometry], ground_truths: Sequence[GroundTruth]
 ) -> dict[str, Tensor]:
     """`loss_mask` and `loss_cls` of a `DecoupledSOLOHead`."""
     masks, logits = outputs
     canvas = Canvas([(x.shape[-2], x.shape[-1]) for x, _ in masks], [s / 2 for s in head.strides])
 
-    def pick(level: int, picture: int, cells: Tensor) -> Tensor:
-        columns, rows = (axis[picture] for axis in masks[level])
+    def pick(level: int, image: int, cells: Tensor) -> Tensor:
+        columns, rows = (axis[image] for axis in masks[level])
         grid = head.num_grids[level]
         return rows[cells // grid].sigmoid() * columns[cells % grid].sigmoid()
 
-    return grid_losses(head, logits, truths, canvas, pick)
+    return grid_losses(head, logits, ground_truths, canvas, pick)
 
 
 def solov2_losses(
-    head: Any, outputs: Sequence[Any], frames: Sequence[Frame], truths: Sequence[Truth]
+    head: Any, outputs: Sequence[Any], geometries: Sequence[ImageGeometry], ground_truths: Sequence[GroundTruth]
 ) -> dict[str, Tensor]:
     """`loss_mask` and `loss_cls` of a `SOLOV2Head`, where cells that several objects want learn all their masks."""
     (kernels, features), logits = outputs
     levels, stride, side = len(head.num_grids), head.mask_feature_head.mask_stride, head.dynamic_conv_size
     canvas = Canvas([(features.shape[-2], features.shape[-1])] * levels, [stride] * levels)
 
-    def pick(level: int, picture: int, cells: Tensor) -> Tensor:
-        chosen = kernels[level][picture].flatten(1)[:, cells].T
+    def pick(level: int, image: int, cells: Tensor) -> Tensor:
+        chosen = kernels[level][image].flatten(1)[:, cells].T
         if len(cells) == 0:
-            return chosen.sum() + features[picture, :0]
-        return F.conv2d(features[picture : picture + 1], chosen.unflatten(1, (-1, side, side)))[0]
+            return chosen.sum() + features[image, :0]
+        return F.conv2d(features[image : image + 1], chosen.unflatten(1, (-1, side, side)))[0]
 
-    return grid_losses(head, logits, truths, canvas, pick, shared=True)
+    return grid_losses(head, logits, ground_truths, canvas, pick, shared=True)
 
 
 def grid_losses(
-    head: Any, logits: Sequence[Tensor], truths: Sequence[Truth], canvas: Canvas, pick: Pick, shared: bool = False
+    head: Any,
+    logits: Sequence[Tensor],
+    ground_truths: Sequence[GroundTruth],
+    canvas: Canvas,
+    pick: Pick,
+    shared: bool = False,
 ) -> dict[str, Tensor]:
     """`loss_mask`, the mean over the cells with an object, and `loss_cls` over all cells.
 
@@ -84,14 +89,14 @@ def grid_losses(
     """
     dice, labels, parts, count = component(head.loss_cfg["mask"]), [], [], logits[0].new_zeros(())
     for level, (grid, size, stride) in enumerate(zip(head.num_grids, canvas.sizes, canvas.strides)):
-        for picture, truth in enumerate(truths):
-            wanted = wanted_cells(truth, head.scale_ranges[level], head.pos_scale, grid, canvas.extent)
+        for image, ground_truth in enumerate(ground_truths):
+            wanted = wanted_cells(ground_truth, head.scale_ranges[level], head.pos_scale, grid, canvas.extent)
             owner = last_owner(wanted)
             background = torch.full_like(owner, head.num_classes)
-            labels.append(torch.where(owner < 0, background, padded(truth.labels)[owner]))
+            labels.append(torch.where(owner < 0, background, padded(ground_truth.labels)[owner]))
             objects, cells = wanted.nonzero(as_tuple=True) if shared else owned(owner)
-            targets = shrunk(masks_of(truth)[objects], stride, size)
-            parts.append(dice(pick(level, picture, cells), targets, reduction="none"))
+            targets = shrunk(masks_of(ground_truth)[objects], stride, size)
+            parts.append(dice(pick(level, image, cells), targets, reduction="none"))
             count = count + (owner >= 0).sum()
     scores = torch.cat([x.permute(0, 2, 3, 1).reshape(-1, head.num_classes) for x in logits])
     return {
@@ -100,22 +105,24 @@ def grid_losses(
     }
 
 
-def wanted_cells(truth: Truth, scales: Sequence[float], pos_scale: float, grid: int, extent: Size) -> Tensor:
-    """Which cells (M, grid ** 2) each object is learnt by: around its centre of mass, if its size fits the level.
+def wanted_cells(
+    ground_truth: GroundTruth, scales: Sequence[float], pos_scale: float, grid: int, extent: Size
+) -> Tensor:
+    """Which cells (M, grid ** 2) each object is learned by: around its center of mass, if its size fits the level.
 
-    scales: smallest and largest square root of a box's area. pos_scale: size of the centre region in boxes. extent:
-    (H, W) in pixels of what the grid covers. At most one cell in each direction from that of the centre.
+    scales: smallest and largest square root of a box's area. pos_scale: size of the center region in boxes. extent:
+    (H, W) in pixels of what the grid covers. At most one cell in each direction from that of the center.
     """
-    width, height = (truth.boxes[:, 2:] - truth.boxes[:, :2]).unbind(-1)
+    width, height = (ground_truth.boxes[:, 2:] - ground_truth.boxes[:, :2]).unbind(-1)
     size = (width * height).sqrt()
-    masks = masks_of(truth)
+    masks = masks_of(ground_truth)
     fits = (size >= scales[0]) & (size <= scales[1]) & masks.flatten(1).any(dim=1)
     sides = []
     for axis, length in enumerate((height, width)):
-        centre = centre_of_mass(masks, axis)
+        center = center_of_mass(masks, axis)
         cells = [
             torch.div(place / extent[axis], 1 / grid, rounding_mode="trunc")
-            for place in (centre, centre - 0.5 * length * pos_scale, centre + 0.5 * length * pos_scale)
+            for place in (center, center - 0.5 * length * pos_scale, center + 0.5 * length * pos_scale)
         ]
         low, high = (
             torch.max(cells[1].clamp(min=0), cells[0] - 1),
@@ -126,7 +133,7 @@ def wanted_cells(truth: Truth, scales: Sequence[float], pos_scale: float, grid: 
     return (sides[0][:, :, None] & sides[1][:, None] & fits[:, None, None]).flatten(1)
 
 
-def centre_of_mass(masks: Tensor, axis: int) -> Tensor:
+def center_of_mass(masks: Tensor, axis: int) -> Tensor:
     """Mean coordinate (M,) of the pixels of masks (M, H, W); axis 0 is y, 1 is x."""
     weight = masks.float().sum(dim=2 - axis)
     place = torch.arange(weight.shape[1], dtype=torch.float32, device=masks.device)
@@ -159,8 +166,8 @@ def shrunk(masks: Tensor, stride: float, size: Size) -> Tensor:
     return F.pad(small, (0, size[1] - shape[1], 0, size[0] - shape[0]))
 
 
-def masks_of(truth: Truth) -> Tensor:
-    """A picture's masks. Raises UsageError where the targets have none."""
-    if truth.masks is None:
-        raise UsageError("SOLO learns masks: each picture's target needs 'masks' (M, H, W) beside boxes and labels")
-    return truth.masks
+def masks_of(ground_truth: GroundTruth) -> Tensor:
+    """An image's masks. Raises UsageError where the targets have none."""
+    if ground_truth.masks is None:
+        raise UsageError("SOLO learns masks: each image's target needs 'masks' (M, H, W) beside boxes and labels")
+    return ground_truth.masks

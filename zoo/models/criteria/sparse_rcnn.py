@@ -15,8 +15,8 @@ from zoo.models.criteria.detr import match, matched
 from zoo.models.criteria.roi_sampling import mask_targets
 from zoo.models.criteria.standard_roi import positive_labels, positive_rois
 from zoo.models.losses.reduction import mean_over_processes
-from zoo.models.targets import Samples, Truth
-from zoo.structures import Frame
+from zoo.models.targets import GroundTruth, Samples
+from zoo.structures import ImageGeometry
 
 
 def sparse_losses(
@@ -24,41 +24,43 @@ def sparse_losses(
     features: Sequence[Tensor],
     boxes: Sequence[Tensor],
     queries: Tensor,
-    frames: Sequence[Frame],
-    truths: Sequence[Truth],
+    geometries: Sequence[ImageGeometry],
+    ground_truths: Sequence[GroundTruth],
 ) -> dict[str, Tensor]:
     """`loss_cls`, `loss_bbox`, `loss_iou` and, with mask heads, `loss_mask`, behind "stage0_" and so on.
 
-    features: per level (N, C, H, W). boxes: per picture (Q, 4) xyxy. queries: (N, Q, C).
+    features: per level (N, C, H, W). boxes: per image (Q, 4) xyxy. queries: (N, Q, C).
     """
     losses = {}
     for stage, weight in enumerate(head.stage_loss_weights):
-        result = head.run_stage(stage, features, boxes, queries, frames)
+        result = head.run_stage(stage, features, boxes, queries, geometries)
         boxes, queries = [b.detach() for b in result.boxes], result.objects
-        index = match(head.train_cfg[stage]["assigner"], result.logits, shares(boxes, frames), frames, truths)
-        own = box_losses(head.bbox_head[stage], result, index, frames, truths, head.train_cfg[stage])
+        index = match(
+            head.train_cfg[stage]["assigner"], result.logits, shares(boxes, geometries), geometries, ground_truths
+        )
+        own = box_losses(head.bbox_head[stage], result, index, geometries, ground_truths, head.train_cfg[stage])
         if head.mask_head is not None:
             samples = [sample(x, b) for x, b in zip(index, boxes)]
-            own["loss_mask"] = mask_loss(head, stage, features, result.attended, samples, truths)
+            own["loss_mask"] = mask_loss(head, stage, features, result.attended, samples, ground_truths)
         losses.update({f"stage{stage}_{name}": value * weight for name, value in own.items()})
     return losses
 
 
-def shares(boxes: Sequence[Tensor], frames: Sequence[Frame]) -> Tensor:
-    """Boxes (N, Q, 4) cxcywh as shares of the pictures, of boxes (Q, 4) xyxy per picture."""
-    return torch.stack([box_convert(b / extent(f.size, b), "xyxy", "cxcywh") for b, f in zip(boxes, frames)])
+def shares(boxes: Sequence[Tensor], geometries: Sequence[ImageGeometry]) -> Tensor:
+    """Boxes (N, Q, 4) cxcywh as shares of the images, of boxes (Q, 4) xyxy per image."""
+    return torch.stack([box_convert(b / extent(f.size, b), "xyxy", "cxcywh") for b, f in zip(boxes, geometries)])
 
 
 def box_losses(
     bbox_head: Any,
     result: Any,
     index: Sequence[Tensor],
-    frames: Sequence[Frame],
-    truths: Sequence[Truth],
+    geometries: Sequence[ImageGeometry],
+    ground_truths: Sequence[GroundTruth],
     cfg: Mapping[str, Any],
 ) -> dict[str, Tensor]:
     """One stage's losses without masks. result: its `Stage`. index: what `match` returned."""
-    found = matched(index, frames, truths)
+    found = matched(index, geometries, ground_truths)
     logits, boxes = result.logits.flatten(0, 1), torch.cat(result.boxes)[found.query]
     labels, weights = found.spread(len(logits), bbox_head.num_classes), logits.new_ones(len(logits))
     weights[found.query] = max(cfg.get("pos_weight", -1), 0) or 1.0
@@ -72,7 +74,7 @@ def box_losses(
 
 
 def sample(index: Tensor, boxes: Tensor) -> Samples:
-    """A picture's queries (Q, 4 xyxy) with and without object. index: (Q,)."""
+    """An image's queries (Q, 4 xyxy) with and without object. index: (Q,)."""
     positive, negative = (index >= 0).nonzero().flatten(), (index < 0).nonzero().flatten()
     return Samples(boxes, positive, negative, index[positive], torch.zeros_like(index, dtype=torch.bool))
 
@@ -83,13 +85,13 @@ def mask_loss(
     features: Sequence[Tensor],
     attended: Tensor,
     samples: Sequence[Samples],
-    truths: Sequence[Truth],
+    ground_truths: Sequence[GroundTruth],
 ) -> Tensor:
     """The loss of the masks of the queries with an object. attended: (N, Q, C)."""
     mask_head, extractor = head.mask_head[stage], (head.mask_roi_extractor or head.bbox_roi_extractor)[stage]
     queries = torch.cat([x[s.positive] for x, s in zip(attended, samples)])
-    labels = positive_labels(samples, truths)
+    labels = positive_labels(samples, ground_truths)
     logits = mask_head(extractor(features, positive_rois(samples)), queries)
-    targets = mask_targets(samples, truths, head.train_cfg[stage]["mask_size"])
+    targets = mask_targets(samples, ground_truths, head.train_cfg[stage]["mask_size"])
     average = mean_over_processes(logits.new_tensor(float(len(labels)))).clamp(min=1)
     return component(mask_head.loss_cfg["mask"])(mask_head.probabilities(logits, labels), targets, None, average)

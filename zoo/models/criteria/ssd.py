@@ -11,15 +11,18 @@ from torch import Tensor
 
 from zoo.models.criteria.anchor_head import AnchorTargets, anchor_targets, flatten
 from zoo.models.losses.regression import SmoothL1Loss
-from zoo.models.targets import Truth
-from zoo.structures import Frame
+from zoo.models.targets import GroundTruth
+from zoo.structures import ImageGeometry
 
 
 def ssd_losses(
-    head: Any, outputs: Sequence[Sequence[Tensor]], frames: Sequence[Frame], truths: Sequence[Truth]
+    head: Any,
+    outputs: Sequence[Sequence[Tensor]],
+    geometries: Sequence[ImageGeometry],
+    ground_truths: Sequence[GroundTruth],
 ) -> dict[str, Tensor]:
-    """`loss_cls` of the positives and the hardest negatives of each picture, and `loss_bbox`."""
-    targets, levels = anchor_targets(head, outputs[0], frames, truths, head.reg_decoded_bbox)
+    """`loss_cls` of the positives and the hardest negatives of each image, and `loss_bbox`."""
+    targets, levels = anchor_targets(head, outputs[0], geometries, ground_truths, head.reg_decoded_bbox)
     return hard_losses(head, outputs, targets, levels)
 
 
@@ -43,7 +46,7 @@ def hard_losses(
 
 
 def mined(losses: Tensor, positive: Tensor, ratio: float) -> Tensor:
-    """The sum of one picture's losses (P,) over its positives and the `ratio` times as many hardest negatives."""
+    """The sum of one image's losses (P,) over its positives and the `ratio` times as many hardest negatives."""
     negatives = losses[~positive]
     count = min(int(ratio * positive.sum()), len(negatives))
     return losses[positive].sum() + negatives.topk(count).values.sum()

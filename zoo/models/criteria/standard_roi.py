@@ -12,64 +12,66 @@ from torch import Tensor
 from zoo.models.build import component
 from zoo.models.criteria.roi_sampling import mask_losses, mask_targets, region_losses, sample_regions
 from zoo.models.roi_heads.extractor import rois_of
-from zoo.models.targets import Samples, Truth
-from zoo.structures import Frame
+from zoo.models.targets import GroundTruth, Samples
+from zoo.structures import ImageGeometry
 
 
 def standard_losses(
     head: Any,
     features: Sequence[Tensor],
     proposals: Sequence[Tensor],
-    frames: Sequence[Frame],
-    truths: Sequence[Truth],
+    geometries: Sequence[ImageGeometry],
+    ground_truths: Sequence[GroundTruth],
 ) -> dict[str, Tensor]:
     """`loss_cls`, `loss_bbox` and, with a mask head, `loss_mask` of a `StandardRoIHead`.
 
-    features: per level (N, C, H, W). proposals: per picture (R, 4) xyxy.
+    features: per level (N, C, H, W). proposals: per image (R, 4) xyxy.
     """
-    samples, losses = sampled_box_losses(head, features, proposals, truths)
+    samples, losses = sampled_box_losses(head, features, proposals, ground_truths)
     if head.mask_head is not None:
         masks = head.mask_logits(features, positive_rois(samples))
-        losses.update(region_mask_losses(head.mask_head, masks, samples, truths, head.train_cfg["mask_size"]))
+        losses.update(region_mask_losses(head.mask_head, masks, samples, ground_truths, head.train_cfg["mask_size"]))
     return losses
 
 
 def sampled_box_losses(
-    head: Any, features: Sequence[Tensor], proposals: Sequence[Tensor], truths: Sequence[Truth]
+    head: Any, features: Sequence[Tensor], proposals: Sequence[Tensor], ground_truths: Sequence[GroundTruth]
 ) -> tuple[list[Samples], dict[str, Tensor]]:
     """The regions to learn from, and the losses of their classes and boxes."""
     outputs = partial(head.box_outputs, features)
-    samples = sample_regions(proposals, truths, head.train_cfg, partial(hardness, outputs, head.bbox_head))
+    samples = sample_regions(proposals, ground_truths, head.train_cfg, partial(hardness, outputs, head.bbox_head))
     found = outputs(rois_of([s.regions for s in samples]))
-    return samples, region_losses(head.bbox_head, found, samples, truths, head.train_cfg)[0]
+    return samples, region_losses(head.bbox_head, found, samples, ground_truths, head.train_cfg)[0]
 
 
 @torch.no_grad()
 def hardness(
-    outputs: Callable[[Tensor], Any], bbox_head: Any, picture: int, boxes: Tensor, labels: Tensor | None
+    outputs: Callable[[Tensor], Any], bbox_head: Any, image: int, boxes: Tensor, labels: Tensor | None
 ) -> Tensor:
-    """Classification losses (K,) of a picture's regions (K, 4) under labels (K,), None for background.
+    """Classification losses (K,) of an image's regions (K, 4) under labels (K,), None for background.
 
     outputs: regions (K, 5) -> class logits and deltas.
     """
-    logits, _ = outputs(torch.cat([boxes.new_full((len(boxes), 1), picture), boxes], dim=1))
+    logits, _ = outputs(torch.cat([boxes.new_full((len(boxes), 1), image), boxes], dim=1))
     if labels is None:
         labels = torch.full((len(boxes),), bbox_head.num_classes, device=boxes.device)
     return component(bbox_head.loss_cfg["cls"])(logits, labels, reduction="none")
 
 
 def positive_rois(samples: Sequence[Samples]) -> Tensor:
-    """The positive regions (K, 5) of all pictures."""
+    """The positive regions (K, 5) of all images."""
     return rois_of([s.boxes[s.positive] for s in samples])
 
 
-def positive_labels(samples: Sequence[Samples], truths: Sequence[Truth]) -> Tensor:
-    """The classes (K,) of the objects in the positive regions of all pictures."""
-    return torch.cat([truth.labels[s.matched] for s, truth in zip(samples, truths)])
+def positive_labels(samples: Sequence[Samples], ground_truths: Sequence[GroundTruth]) -> Tensor:
+    """The classes (K,) of the objects in the positive regions of all images."""
+    return torch.cat([ground_truth.labels[s.matched] for s, ground_truth in zip(samples, ground_truths)])
 
 
 def region_mask_losses(
-    mask_head: Any, logits: Tensor, samples: Sequence[Samples], truths: Sequence[Truth], size: Any
+    mask_head: Any, logits: Tensor, samples: Sequence[Samples], ground_truths: Sequence[GroundTruth], size: Any
 ) -> dict[str, Tensor]:
     """`loss_mask` of the mask logits (K, C, h, w) of the positive regions. size: of the target masks."""
-    return mask_losses(mask_head, logits, mask_targets(samples, truths, size), positive_labels(samples, truths))
+    return mask_losses(
+        mask_head, logits, mask_targets(samples, ground_truths, size), positive_labels(samples, ground_truths)
+    )

@@ -15,8 +15,9 @@ from torch import Tensor, nn
 from zoo.errors import NotTrainable
 from zoo.models.layers.precision import full_precision
 
-# Class of a head -> "module:function" below zoo.models.criteria. Dense heads: (head, outputs, frames, truths) -> dict;
-# heads on regions: (head, features, proposals, frames, truths) -> dict.
+# Class of a head -> "module:function" below zoo.models.criteria. Dense heads:
+# (head, outputs, geometries, ground_truths) -> dict; heads on regions: (head, features, proposals, geometries,
+# ground_truths) -> dict.
 LOSSES = {
     "ATSSHead": "atss:atss_losses",
     "CascadeRoIHead": "cascade_roi:cascade_losses",

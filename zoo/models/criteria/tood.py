@@ -9,19 +9,22 @@ import torch
 from torch import Tensor
 
 from zoo.models.build import component
-from zoo.models.coders.delta import centre_and_size
+from zoo.models.coders.delta import center_and_size
 from zoo.models.criteria.anchor_head import AnchorMatching, AnchorTargets, Match, flatten, unencoded
-from zoo.models.criteria.centreness import centreness
+from zoo.models.criteria.centerness import centerness
 from zoo.models.losses.reduction import mean_over_processes
-from zoo.models.targets import Assignment, Truth
-from zoo.structures import Frame
+from zoo.models.targets import Assignment, GroundTruth
+from zoo.structures import ImageGeometry
 
 # Keeps the best alignment of an object from dividing by zero.
 EPSILON = 1e-7
 
 
 def tood_losses(
-    head: Any, outputs: Sequence[Sequence[Tensor]], frames: Sequence[Frame], truths: Sequence[Truth]
+    head: Any,
+    outputs: Sequence[Sequence[Tensor]],
+    geometries: Sequence[ImageGeometry],
+    ground_truths: Sequence[GroundTruth],
 ) -> dict[str, Tensor]:
     """`loss_cls` and `loss_bbox`: in the first epochs as ATSS, later weighted by how well the tasks are aligned."""
     initial = head.epoch < head.train_cfg["initial_epoch"]
@@ -29,16 +32,18 @@ def tood_losses(
     scores = flatten(outputs[0], head.cls_out_channels)
     units = torch.cat([x.new_full((x[0, 0].numel(), 1), s) for x, s in zip(outputs[0], strides)])
     boxes, anchors = flatten(outputs[1], 4), head.priors(outputs[0])
-    targets, alignment = (assigned if initial else aligned)(head, scores, boxes * units, outputs[0], frames, truths)
+    targets, alignment = (assigned if initial else aligned)(
+        head, scores, boxes * units, outputs[0], geometries, ground_truths
+    )
     labels, found = targets.labels.flatten(), boxes.flatten(0, 1)
     positive = (labels < head.num_classes).nonzero().flatten()
-    places = torch.cat(anchors).repeat(len(frames), 1)[positive]
+    places = torch.cat(anchors).repeat(len(geometries), 1)[positive]
     weights, wanted = alignment.flatten()[positive], targets.boxes.flatten(0, 1)[positive]
     if initial:
-        weights = centreness(head_distances(places, wanted))
+        weights = centerness(head_distances(places, wanted))
     goals: Any = labels if initial else (labels, alignment.flatten())
     loss_cls, loss_bbox = (component(head.loss_cfg[key]) for key in ("initial_cls" if initial else "cls", "bbox"))
-    units = units.repeat(len(frames), 1)[positive]
+    units = units.repeat(len(geometries), 1)[positive]
     count, total = (mean_over_processes(x.sum()).clamp(min=1) for x in (alignment, weights))
     return {
         "loss_cls": loss_cls(scores.flatten(0, 1), goals, targets.label_weights.flatten(), 1.0) / count,
@@ -47,8 +52,8 @@ def tood_losses(
 
 
 def head_distances(anchors: Tensor, boxes: Tensor) -> Tensor:
-    """Distances (K, 4) from the centres of anchors (K, 4) to the sides of boxes (K, 4)."""
-    points = centre_and_size(anchors)[0]
+    """Distances (K, 4) from the centers of anchors (K, 4) to the sides of boxes (K, 4)."""
+    points = center_and_size(anchors)[0]
     return torch.cat([points - boxes[:, :2], boxes[:, 2:] - points], dim=1)
 
 
@@ -57,13 +62,13 @@ def assigned(
     scores: Tensor,
     boxes: Tensor,
     maps: Sequence[Tensor],
-    frames: Sequence[Frame],
-    truths: Sequence[Truth],
+    geometries: Sequence[ImageGeometry],
+    ground_truths: Sequence[GroundTruth],
 ) -> tuple[AnchorTargets, Tensor]:
     """Targets by the initial assigner, and an alignment (N, P) of one for every positive."""
     cfg = {**head.train_cfg, "assigner": head.train_cfg["initial_assigner"]}
     matching, levels, sizes = prepared(head, cfg, maps)
-    targets = matching.targets(levels, sizes, head.prior_generator.strides, frames, truths, unencoded)
+    targets = matching.targets(levels, sizes, head.prior_generator.strides, geometries, ground_truths, unencoded)
     return targets, targets.box_weights[..., 0]
 
 
@@ -72,22 +77,26 @@ def aligned(
     scores: Tensor,
     boxes: Tensor,
     maps: Sequence[Tensor],
-    frames: Sequence[Frame],
-    truths: Sequence[Truth],
+    geometries: Sequence[ImageGeometry],
+    ground_truths: Sequence[GroundTruth],
 ) -> tuple[AnchorTargets, Tensor]:
     """Targets by alignment, and the normalized alignment (N, P). scores: (N, P, C). boxes: (N, P, 4) in pixels."""
     matching, levels, sizes = prepared(head, head.train_cfg, maps)
     anchors, powers = torch.cat(levels), (head.train_cfg["alpha"], head.train_cfg["beta"])
-    pictures, alignments = [], []
-    for frame, truth, own_scores, own_boxes in zip(frames, truths, scores.detach(), boxes.detach()):
-        where = matching.inside(levels, sizes, head.prior_generator.strides, frame).nonzero().flatten()
-        found, alignment = matching.assigner.assign(own_scores[where], own_boxes[where], anchors[where], truth, *powers)
-        samples = matching.sampler.sample(found, anchors[where], truth)
+    images, alignments = [], []
+    for geometry, ground_truth, own_scores, own_boxes in zip(
+        geometries, ground_truths, scores.detach(), boxes.detach()
+    ):
+        where = matching.inside(levels, sizes, head.prior_generator.strides, geometry).nonzero().flatten()
+        found, alignment = matching.assigner.assign(
+            own_scores[where], own_boxes[where], anchors[where], ground_truth, *powers
+        )
+        samples = matching.sampler.sample(found, anchors[where], ground_truth)
         match = Match(where[samples.positive], where[samples.negative], samples.matched)
-        pictures.append(matching.fill(anchors, match, truth, unencoded))
+        images.append(matching.fill(anchors, match, ground_truth, unencoded))
         alignments.append(anchors.new_zeros(len(anchors)))
         alignments[-1][where] = normalized(found, alignment)
-    return matching.collect(pictures), torch.stack(alignments)
+    return matching.collect(images), torch.stack(alignments)
 
 
 def normalized(found: Assignment, alignment: Tensor) -> Tensor:

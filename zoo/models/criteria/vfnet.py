@@ -11,19 +11,22 @@ from torch import Tensor
 from zoo.models.box_ops import EPSILON, aligned_iou
 from zoo.models.build import component
 from zoo.models.criteria.anchor_head import anchor_targets, flatten
-from zoo.models.criteria.fcos import picture_targets
+from zoo.models.criteria.fcos import image_targets
 from zoo.models.losses.reduction import mean_over_processes
-from zoo.models.targets import Truth
-from zoo.structures import Frame
+from zoo.models.targets import GroundTruth
+from zoo.structures import ImageGeometry
 
 
 def vfnet_losses(
-    head: Any, outputs: Sequence[Sequence[Tensor]], frames: Sequence[Frame], truths: Sequence[Truth]
+    head: Any,
+    outputs: Sequence[Sequence[Tensor]],
+    geometries: Sequence[ImageGeometry],
+    ground_truths: Sequence[GroundTruth],
 ) -> dict[str, Tensor]:
     """`loss_cls` against the overlaps of the refined boxes, `loss_bbox` of the first and `loss_bbox_rf` of these."""
     logits, refined, first = (flatten(x, c).flatten(0, 1) for x, c in zip(outputs, (head.cls_out_channels, 4, 4)))
-    points = torch.cat(head.priors(outputs[0])).repeat(len(frames), 1)
-    labels, weights, boxes = targets(head, outputs[0], frames, truths)
+    points = torch.cat(head.priors(outputs[0])).repeat(len(geometries), 1)
+    labels, weights, boxes = targets(head, outputs[0], geometries, ground_truths)
     positive = (labels < head.num_classes).nonzero().flatten()
     average = logits.new_tensor(float(len(positive)))
     if head.sync_num_pos:
@@ -43,14 +46,14 @@ def vfnet_losses(
 
 
 def targets(
-    head: Any, maps: Sequence[Tensor], frames: Sequence[Frame], truths: Sequence[Truth]
+    head: Any, maps: Sequence[Tensor], geometries: Sequence[ImageGeometry], ground_truths: Sequence[GroundTruth]
 ) -> tuple[Tensor, Tensor | None, Tensor]:
     """Labels (N * P,), their weights, and boxes (N * P, 4) of all points: by anchors around them, or as in FCOS."""
     if head.use_atss:
-        found, _ = anchor_targets(head, maps, frames, truths, True, head.atss_prior_generator)
+        found, _ = anchor_targets(head, maps, geometries, ground_truths, True, head.atss_prior_generator)
         return found.labels.flatten(), found.label_weights.flatten(), found.boxes.flatten(0, 1)
     levels = head.priors(maps)
     points = torch.cat(levels)
     ranges = torch.cat([x.new_tensor(r).expand(len(x), 2) for x, r in zip(levels, head.regress_ranges)])
-    labels, distances = (torch.stack(x) for x in zip(*(picture_targets(head, points, ranges, t) for t in truths)))
+    labels, distances = (torch.stack(x) for x in zip(*(image_targets(head, points, ranges, t) for t in ground_truths)))
     return labels.flatten(), None, head.bbox_coder.decode(points, distances).flatten(0, 1)

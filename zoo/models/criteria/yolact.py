@@ -14,15 +14,15 @@ from zoo.models.build import component
 from zoo.models.criteria.anchor_head import AnchorTargets, anchor_targets, flatten, losses_of_targets
 from zoo.models.criteria.ssd import mined
 from zoo.models.dense_heads.yolact_masks import crop
-from zoo.models.targets import Truth
-from zoo.structures import Frame
+from zoo.models.targets import GroundTruth
+from zoo.structures import ImageGeometry
 
 
 def yolact_losses(
     head: Any,
     outputs: Sequence[Sequence[Tensor]],
-    frames: Sequence[Frame],
-    truths: Sequence[Truth],
+    geometries: Sequence[ImageGeometry],
+    ground_truths: Sequence[GroundTruth],
     prototypes: Tensor,
     segments: Tensor,
     detector: Any,
@@ -31,15 +31,15 @@ def yolact_losses(
 
     prototypes: (N, num_protos, H, W). segments: class logits (N, C, H', W'). detector: whose heads those are of.
     """
-    targets, levels = anchor_targets(head, outputs[0], frames, truths, head.reg_decoded_bbox)
-    anchors = torch.cat(levels).expand(len(frames), -1, 4)
+    targets, levels = anchor_targets(head, outputs[0], geometries, ground_truths, head.reg_decoded_bbox)
+    anchors = torch.cat(levels).expand(len(geometries), -1, 4)
     losses = losses_of_targets(head, outputs, targets, anchors, [len(level) for level in levels])
     if head.use_ohem:
         losses = ohem_losses(head, outputs, targets, anchors)
     coefficients = flatten(outputs[2], head.num_protos)
-    pictures = zip(prototypes, coefficients, targets.owners, frames, truths)
-    masks, counts = zip(*(mask_loss(detector.mask_head, *picture) for picture in pictures))
-    losses["loss_segm"] = segment_loss(component(detector.segm_head.loss_cfg["segm"]), segments, truths)
+    images = zip(prototypes, coefficients, targets.owners, geometries, ground_truths)
+    masks, counts = zip(*(mask_loss(detector.mask_head, *image) for image in images))
+    losses["loss_segm"] = segment_loss(component(detector.segm_head.loss_cfg["segm"]), segments, ground_truths)
     return {**losses, "loss_mask": torch.stack(masks).sum() / max(sum(counts), 1)}
 
 
@@ -62,49 +62,54 @@ def ohem_losses(
     }
 
 
-def segment_loss(loss: Any, segments: Tensor, truths: Sequence[Truth]) -> Tensor:
+def segment_loss(loss: Any, segments: Tensor, ground_truths: Sequence[GroundTruth]) -> Tensor:
     """The loss of the segmentation, class by class and pixel by pixel."""
     size = segments.shape[-2:]
     parts = []
-    for logits, truth in zip(segments, truths):
+    for logits, ground_truth in zip(segments, ground_truths):
         goal = torch.zeros_like(logits)
-        for mask, label in zip(shrunk(truth, size), truth.labels.tolist()):
+        for mask, label in zip(shrunk(ground_truth, size), ground_truth.labels.tolist()):
             # One below the label, as in the reference: there, classes were once counted from one.
             goal[label - 1] = torch.max(goal[label - 1], mask)
-        # Without an object nothing is learnt.
-        weight = None if len(truth) else torch.zeros_like(logits)
-        parts.append(loss(logits, goal, weight, len(segments) * size.numel() if len(truth) else None))
+        # Without an object nothing is learned.
+        weight = None if len(ground_truth) else torch.zeros_like(logits)
+        parts.append(loss(logits, goal, weight, len(segments) * size.numel() if len(ground_truth) else None))
     return torch.stack(parts).sum()
 
 
 def mask_loss(
-    mask_head: Any, prototypes: Tensor, coefficients: Tensor, owners: Tensor, frame: Frame, truth: Truth
+    mask_head: Any,
+    prototypes: Tensor,
+    coefficients: Tensor,
+    owners: Tensor,
+    geometry: ImageGeometry,
+    ground_truth: GroundTruth,
 ) -> tuple[Tensor, int]:
-    """A picture's loss of the masks of its positives, and how many of them there are.
+    """An image's loss of the masks of its positives, and how many of them there are.
 
     prototypes: (num_protos, H, W). coefficients: (P, num_protos). owners: (P,). Masks count by their box's share of the
-    picture, and of very many only a random choice is learnt.
+    image, and of very many only a random choice is learned.
     """
     positive = (owners >= 0).nonzero().flatten()
     if len(positive) == 0:
         return prototypes.sum() * 0 + coefficients.sum() * 0, 0
     if len(positive) > mask_head.max_masks_to_train:
         positive = positive[torch.randperm(len(positive), device=positive.device)[: mask_head.max_masks_to_train]]
-    boxes = truth.boxes[owners[positive]]
+    boxes = ground_truth.boxes[owners[positive]]
     soft = torch.einsum("kp,phw->khw", coefficients[positive], prototypes).sigmoid()
-    found = crop(soft, boxes, frame.size).clamp(0, 1)
-    wanted = shrunk(truth, found.shape[-2:])[owners[positive]]
+    found = crop(soft, boxes, geometry.size).clamp(0, 1)
+    wanted = shrunk(ground_truth, found.shape[-2:])[owners[positive]]
     # Over probabilities, since the crop has made zeros of them.
     loss = F.binary_cross_entropy(found, wanted, reduction="none").mean(dim=(1, 2))
-    share = (boxes[:, 2:] - boxes[:, :2]) / boxes.new_tensor([frame.size[1], frame.size[0]])
+    share = (boxes[:, 2:] - boxes[:, :2]) / boxes.new_tensor([geometry.size[1], geometry.size[0]])
     return mask_head.loss_mask_weight * (loss / share.prod(dim=1)).sum(), len(positive)
 
 
-def shrunk(truth: Truth, size: tuple[int, int] | torch.Size) -> Tensor:
-    """A picture's masks (M, h, w) at another resolution, of zeros and ones. Raises UsageError where there are none."""
-    if truth.masks is None:
-        raise UsageError("YOLACT learns masks: each picture's target needs 'masks' (M, H, W) beside boxes and labels")
-    if len(truth.masks) == 0:
-        return truth.boxes.new_zeros(0, *size)
-    small = F.interpolate(truth.masks[None].float(), tuple(size), mode="bilinear", align_corners=False)[0]
+def shrunk(ground_truth: GroundTruth, size: tuple[int, int] | torch.Size) -> Tensor:
+    """An image's masks (M, h, w) at another resolution, of zeros and ones. Raises UsageError where there are none."""
+    if ground_truth.masks is None:
+        raise UsageError("YOLACT learns masks: each image's target needs 'masks' (M, H, W) beside boxes and labels")
+    if len(ground_truth.masks) == 0:
+        return ground_truth.boxes.new_zeros(0, *size)
+    small = F.interpolate(ground_truth.masks[None].float(), tuple(size), mode="bilinear", align_corners=False)[0]
     return (small > 0.5).float()

@@ -11,29 +11,32 @@ from torch import Tensor
 from zoo.models.build import component
 from zoo.models.criteria.anchor_head import AnchorMatching, Match, flatten, unencoded
 from zoo.models.losses.reduction import mean_over_processes
-from zoo.models.targets import Truth
-from zoo.structures import Frame
+from zoo.models.targets import GroundTruth
+from zoo.structures import ImageGeometry
 
 
 def yolof_losses(
-    head: Any, outputs: Sequence[Sequence[Tensor]], frames: Sequence[Frame], truths: Sequence[Truth]
+    head: Any,
+    outputs: Sequence[Sequence[Tensor]],
+    geometries: Sequence[ImageGeometry],
+    ground_truths: Sequence[GroundTruth],
 ) -> dict[str, Tensor]:
     """`loss_cls` and `loss_bbox`; an anchor that two objects are near to learns both boxes."""
     matching = AnchorMatching(head.train_cfg, head.loss_cfg["cls"], head.num_classes)
     levels, sizes = head.priors(outputs[0]), [(x.shape[-2], x.shape[-1]) for x in outputs[0]]
     anchors, strides = torch.cat(levels), head.prior_generator.strides
-    pictures, found, wanted, weights = [], [], [], []
-    for frame, truth, deltas in zip(frames, truths, flatten(outputs[1], 4)):
-        where = matching.inside(levels, sizes, strides, frame).nonzero().flatten()
+    images, found, wanted, weights = [], [], [], []
+    for geometry, ground_truth, deltas in zip(geometries, ground_truths, flatten(outputs[1], 4)):
+        where = matching.inside(levels, sizes, strides, geometry).nonzero().flatten()
         boxes = head.bbox_coder.decode(anchors[where], deltas[where])
-        match = matching.assigner.assign(boxes.detach(), anchors[where], truth)
-        samples = matching.sampler.sample(match.assignment, anchors[where], truth)
+        match = matching.assigner.assign(boxes.detach(), anchors[where], ground_truth)
+        samples = matching.sampler.sample(match.assignment, anchors[where], ground_truth)
         own = Match(where[samples.positive], where[samples.negative], samples.matched)
-        pictures.append(matching.fill(anchors, own, truth, unencoded))
+        images.append(matching.fill(anchors, own, ground_truth, unencoded))
         found.append(boxes[match.priors])
-        wanted.append(truth.boxes[match.objects])
+        wanted.append(ground_truth.boxes[match.objects])
         weights.append(match.counts)
-    targets = matching.collect(pictures)
+    targets = matching.collect(images)
     average = mean_over_processes(anchors.new_tensor(float(targets.average))).clamp(min=1)
     logits = flatten(outputs[0], head.cls_out_channels).flatten(0, 1)
     loss_cls, loss_bbox = (component(head.loss_cfg[key]) for key in ("cls", "bbox"))

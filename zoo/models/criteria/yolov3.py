@@ -10,24 +10,27 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from zoo.models.build import component
-from zoo.models.coders.delta import centre_and_size
+from zoo.models.coders.delta import center_and_size
 from zoo.models.criteria.anchor_head import flatten
 from zoo.models.dense_heads.yolov3 import BOX, CLASSES
-from zoo.models.targets import Truth
-from zoo.structures import Frame
+from zoo.models.targets import GroundTruth
+from zoo.structures import ImageGeometry
 
 PSEUDO = {"type": "PseudoSampler"}
 
 
 def yolov3_losses(
-    head: Any, outputs: Sequence[Sequence[Tensor]], frames: Sequence[Frame], truths: Sequence[Truth]
+    head: Any,
+    outputs: Sequence[Sequence[Tensor]],
+    geometries: Sequence[ImageGeometry],
+    ground_truths: Sequence[GroundTruth],
 ) -> dict[str, Tensor]:
     """`loss_cls`, `loss_conf`, `loss_xy` and `loss_wh`, all but the second of the positives only."""
     (maps,) = outputs
     sizes = [(x.shape[-2], x.shape[-1]) for x in maps]
     levels = head.prior_generator.grid_priors(sizes, maps[0].device)
     found = flatten(maps, CLASSES + head.num_classes)
-    goals, negative = (torch.stack(x) for x in zip(*(picture_targets(head, levels, sizes, t) for t in truths)))
+    goals, negative = (torch.stack(x) for x in zip(*(image_targets(head, levels, sizes, t) for t in ground_truths)))
     positive = goals[..., BOX : BOX + 1]
     parts = {
         "cls": (slice(CLASSES, None), positive),
@@ -42,30 +45,30 @@ def yolov3_losses(
     return losses
 
 
-def picture_targets(
-    head: Any, levels: Sequence[Tensor], sizes: Sequence[tuple[int, int]], truth: Truth
+def image_targets(
+    head: Any, levels: Sequence[Tensor], sizes: Sequence[tuple[int, int]], ground_truth: GroundTruth
 ) -> tuple[Tensor, Tensor]:
     """What the anchors should predict, (P, 5 + C): box, objectness, classes; and which are background, (P,)."""
     anchors = torch.cat(list(levels))
     strides = torch.cat([x.new_full((len(x), 1), s) for x, s in zip(levels, head.strides)])
-    responsible = torch.cat([in_cells(head, i, size, truth) for i, size in enumerate(sizes)])
-    found = component(head.train_cfg["assigner"]).assign(anchors, responsible, truth)
-    samples = component(head.train_cfg.get("sampler", PSEUDO)).sample(found, anchors, truth)
+    responsible = torch.cat([in_cells(head, i, size, ground_truth) for i, size in enumerate(sizes)])
+    found = component(head.train_cfg["assigner"]).assign(anchors, responsible, ground_truth)
+    samples = component(head.train_cfg.get("sampler", PSEUDO)).sample(found, anchors, ground_truth)
     goals = anchors.new_zeros(len(anchors), CLASSES + head.num_classes)
-    boxes = truth.boxes[samples.matched]
+    boxes = ground_truth.boxes[samples.matched]
     where = samples.positive
     goals[where, :BOX] = head.bbox_coder.encode(anchors[where], boxes, strides[where])
     goals[where, BOX] = 1
-    hot = F.one_hot(truth.labels[samples.matched], head.num_classes).to(goals)
+    hot = F.one_hot(ground_truth.labels[samples.matched], head.num_classes).to(goals)
     goals[where, CLASSES:] = hot * (1 - head.one_hot_smoother) + head.one_hot_smoother / head.num_classes
     negative = anchors.new_zeros(len(anchors))
     negative[samples.negative] = 1
     return goals, negative
 
 
-def in_cells(head: Any, level: int, size: tuple[int, int], truth: Truth) -> Tensor:
-    """Which anchors of a level (P,) are in a cell with the centre of an object. size: (h, w) of the level."""
-    cells = (centre_and_size(truth.boxes)[0] / head.strides[level]).floor().long()
+def in_cells(head: Any, level: int, size: tuple[int, int], ground_truth: GroundTruth) -> Tensor:
+    """Which anchors of a level (P,) are in a cell with the center of an object. size: (h, w) of the level."""
+    cells = (center_and_size(ground_truth.boxes)[0] / head.strides[level]).floor().long()
     flags = torch.zeros(*size, head.prior_generator.num_base_priors[level], dtype=torch.bool, device=cells.device)
     flags[cells[:, 1].clamp(max=size[0] - 1), cells[:, 0].clamp(max=size[1] - 1)] = True
     return flags.flatten()

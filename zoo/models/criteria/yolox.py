@@ -16,12 +16,15 @@ from zoo.models.losses.cross_entropy import CrossEntropyLoss
 from zoo.models.losses.iou import IoULoss
 from zoo.models.losses.reduction import mean_over_processes
 from zoo.models.losses.regression import L1Loss
-from zoo.models.targets import Truth
-from zoo.structures import Frame
+from zoo.models.targets import GroundTruth
+from zoo.structures import ImageGeometry
 
 
 def yolox_losses(
-    head: Any, outputs: Sequence[Sequence[Tensor]], frames: Sequence[Frame], truths: Sequence[Truth]
+    head: Any,
+    outputs: Sequence[Sequence[Tensor]],
+    geometries: Sequence[ImageGeometry],
+    ground_truths: Sequence[GroundTruth],
 ) -> dict[str, Tensor]:
     """`loss_cls` against overlaps, `loss_bbox`, `loss_obj`; with `head.use_l1`, the last epochs' `loss_l1` too."""
     logits, raw, objectness = (flatten(x, c) for x, c in zip(outputs, (head.num_classes, 4, 1)))
@@ -32,12 +35,12 @@ def yolox_losses(
     found = []
     with torch.no_grad():
         middle = torch.cat([points[:, :2] + points[:, 2:] * 0.5, points[:, 2:]], dim=1)
-        for c, o, b, truth in zip(logits, objectness, boxes, truths):
-            found.append(assigner.assign(c.sigmoid() * o.sigmoid(), middle, b, truth))
+        for c, o, b, ground_truth in zip(logits, objectness, boxes, ground_truths):
+            found.append(assigner.assign(c.sigmoid() * o.sigmoid(), middle, b, ground_truth))
     index = torch.stack([a.index for a in found])
     owners = [i[i >= 0] for i in index]
-    wanted = torch.cat([truth.boxes[i] for truth, i in zip(truths, owners)])
-    labels = torch.cat([truth.labels[i] for truth, i in zip(truths, owners)])
+    wanted = torch.cat([ground_truth.boxes[i] for ground_truth, i in zip(ground_truths, owners)])
+    labels = torch.cat([ground_truth.labels[i] for ground_truth, i in zip(ground_truths, owners)])
     positive = index >= 0
     quality = torch.stack([a.overlaps for a in found])[positive]
     average = mean_over_processes(logits.new_tensor(float(positive.sum()))).clamp(min=1)
@@ -50,12 +53,12 @@ def yolox_losses(
         "loss_obj": binary(objectness, positive[..., None].float()) / average,
     }
     if head.use_l1:
-        places = points.expand(len(frames), -1, -1)[positive]
+        places = points.expand(len(geometries), -1, -1)[positive]
         losses["loss_l1"] = L1Loss(reduction="sum")(raw[positive], encode(places, wanted)) / average
     return losses
 
 
 def encode(points: Tensor, boxes: Tensor) -> Tensor:
     """The raw outputs (K, 4) that decode to boxes (K, 4) at points (K, 4: x, y, strides)."""
-    centre, size = (boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]
-    return torch.cat([(centre - points[:, :2]) / points[:, 2:], torch.log(size / points[:, 2:] + 1e-8)], dim=1)
+    center, size = (boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]
+    return torch.cat([(center - points[:, :2]) / points[:, 2:], torch.log(size / points[:, 2:] + 1e-8)], dim=1)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from zoo.models.build import component
 from zoo.models.coders.delta import clip
 from zoo.models.dense_heads.selection import Level, class_scores, detect, flatten_map
-from zoo.structures import Detections, Frame
+from zoo.structures import Detections, ImageGeometry
 
 SIGMOID = {"type": "CrossEntropyLoss", "use_sigmoid": True}
 SIGMOID_LOSSES = ("FocalLoss", "QualityFocalLoss", "GHMC", "VarifocalLoss")
@@ -50,20 +50,20 @@ class AnchorHead(nn.Module):
         self.num_base_priors = self.prior_generator.num_base_priors[0] if self.prior_generator else 1
         self.train_cfg, self.test_cfg = train_cfg or {}, test_cfg or {}
 
-    def predict(self, outputs: Sequence[Sequence[Tensor]], frames: Sequence[Frame]) -> list[Detections]:
-        """Detections in input coordinates. outputs: what `forward` returned. frames: one per picture."""
-        return [self.predict_one(self.levels(outputs, i), frame) for i, frame in enumerate(frames)]
+    def predict(self, outputs: Sequence[Sequence[Tensor]], geometries: Sequence[ImageGeometry]) -> list[Detections]:
+        """Detections in input coordinates. outputs: what `forward` returned. geometries: one per image."""
+        return [self.predict_one(self.levels(outputs, i), geometry) for i, geometry in enumerate(geometries)]
 
     def priors(self, maps: Sequence[Tensor]) -> list[Tensor]:
         """Anchors (P, 4) of each level. maps: any maps (N, ..., H, W) of these levels."""
         return self.prior_generator.grid_priors([(x.shape[-2], x.shape[-1]) for x in maps], maps[0].device)
 
-    def predict_one(self, levels: list[Level], frame: Frame) -> Detections:
-        """One picture's detections. Detectron2 clips boxes after NMS, which does not see the same overlaps then."""
+    def predict_one(self, levels: list[Level], geometry: ImageGeometry) -> Detections:
+        """One image's detections. Detectron2 clips boxes after NMS, which does not see the same overlaps then."""
         late = self.test_cfg.get("clip_after_nms", False)
-        decode = self.bbox_coder.decode if late else partial(self.decode, size=frame.size)
+        decode = self.bbox_coder.decode if late else partial(self.decode, size=geometry.size)
         found = detect(levels, decode, self.test_cfg)
-        return inside(found, frame.size) if late else found
+        return inside(found, geometry.size) if late else found
 
     def decode(self, priors: Tensor, regression: Tensor, size: tuple[int, int]) -> Tensor:
         """Boxes (K, 4) xyxy from priors (K, 4) and their regression (K, D). size: (h, w) to clip to."""
@@ -73,23 +73,23 @@ class AnchorHead(nn.Module):
         """Scores (P, C) of the foreground classes from class logits (P, C, or C + 1 for a softmax)."""
         return class_scores(logits, self.use_sigmoid)
 
-    def levels(self, outputs: Sequence[Sequence[Tensor]], picture: int) -> list[Level]:
-        """One picture's predictions, level by level."""
+    def levels(self, outputs: Sequence[Sequence[Tensor]], image: int) -> list[Level]:
+        """One image's predictions, level by level."""
         logits, regressions, *quality = outputs
         priors, per_cell = self.priors(logits), self.prior_generator.num_base_priors
         return [
             Level(
-                scores=self.activate(flatten_map(logits[i][picture], self.cls_out_channels)),
-                regression=flatten_map(regressions[i][picture], regressions[i].shape[1] // per_cell[i]),
+                scores=self.activate(flatten_map(logits[i][image], self.cls_out_channels)),
+                regression=flatten_map(regressions[i][image], regressions[i].shape[1] // per_cell[i]),
                 priors=priors[i],
-                quality=flatten_map(quality[0][i][picture], 1).squeeze(1).sigmoid() if quality else None,
+                quality=flatten_map(quality[0][i][image], 1).squeeze(1).sigmoid() if quality else None,
             )
             for i in range(len(logits))
         ]
 
 
 def inside(found: Detections, size: tuple[int, int]) -> Detections:
-    """What of the boxes lies in a picture of (h, w); detections of which nothing does are left out."""
+    """What of the boxes lies in an image of (h, w); detections of which nothing does are left out."""
     boxes = clip(found.boxes, size)
     return replace(found, boxes=boxes)[(boxes[:, 2:] > boxes[:, :2]).all(dim=1)]
 

@@ -15,7 +15,7 @@ GN = {"type": "GN", "num_groups": 32, "requires_grad": True}
 
 
 class ATSSHead(AnchorHead):
-    """Classes, one box per cell and its centreness; two towers shared by all levels.
+    """Classes, one box per cell and its centerness; two towers shared by all levels.
 
     pred_kernel_size: of the last convolutions. first_conv_cfg: another kind of convolution at the start of each tower.
     """

@@ -16,7 +16,7 @@ from zoo.models.priors.points import PointGenerator
 class CenterPrior(nn.Module):
     """Where within its box a class is found: a Gaussian per class, learned with the network (section 3.3).
 
-    mean, sigma: (num_classes, 2), in strides from the box's centre. force_topk, topk: a box without a cell inside takes
+    mean, sigma: (num_classes, 2), in strides from the box's center. force_topk, topk: a box without a cell inside takes
     the `topk` likeliest. Needed in training only.
     """
 

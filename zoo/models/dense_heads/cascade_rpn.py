@@ -17,7 +17,7 @@ from zoo.models.dense_heads.towers import init_dense
 from zoo.models.layers.deform_conv import DeformConv
 from zoo.models.layers.precision import full_precision
 from zoo.models.priors.grid import cell_corners
-from zoo.structures import Detections, Frame
+from zoo.structures import Detections, ImageGeometry
 
 ANCHORS = {"type": "AnchorGenerator", "scales": [8], "ratios": [1.0], "strides": [4, 8, 16, 32, 64]}
 DILATION = {"type": "dilation", "dilation": 3}
@@ -41,11 +41,13 @@ class CascadeRPNHead(nn.Module):
         )
 
     def forward(self, features: Sequence[Tensor]) -> Sequence[Tensor]:
-        """The features as they are: stages need to know the pictures' extents, see `predict`."""
+        """The features as they are: stages need to know the images' extents, see `predict`."""
         return features
 
-    def predict(self, features: Sequence[Tensor], frames: Sequence[Frame], cfg: Any = None) -> list[Detections]:
-        """Proposals of each picture, label 0, by the head's `test_cfg` in training too, as in the reference.
+    def predict(
+        self, features: Sequence[Tensor], geometries: Sequence[ImageGeometry], cfg: Any = None
+    ) -> list[Detections]:
+        """Proposals of each image, label 0, by the head's `test_cfg` in training too, as in the reference.
 
         features: per level (N, C, H, W). cfg: without effect.
         """
@@ -54,9 +56,9 @@ class CascadeRPNHead(nn.Module):
         anchors = stages[0].initial_anchors(features)
         for stage in stages[:-1]:
             features, _, deltas = stage(features, anchors)
-            anchors = stage.refine(anchors, full_precision(deltas), frames)
+            anchors = stage.refine(anchors, full_precision(deltas), geometries)
         _, logits, deltas = full_precision(stages[-1](features, anchors))
-        return [stages[-1].propose(anchors, logits, deltas, i, frame) for i, frame in enumerate(frames)]
+        return [stages[-1].propose(anchors, logits, deltas, i, geometry) for i, geometry in enumerate(geometries)]
 
 
 class StageCascadeRPNHead(AnchorHead):
@@ -87,7 +89,7 @@ class StageCascadeRPNHead(AnchorHead):
         init_dense(self)
 
     def initial_anchors(self, features: Sequence[Tensor]) -> list[Tensor]:
-        """Per level (N, H * W, 4) xyxy: the same for all pictures."""
+        """Per level (N, H * W, 4) xyxy: the same for all images."""
         sizes = [(x.shape[-2], x.shape[-1]) for x in features]
         priors = self.prior_generator.grid_priors(sizes, features[0].device)
         return [p.expand(len(features[0]), -1, 4) for p in priors]
@@ -102,26 +104,33 @@ class StageCascadeRPNHead(AnchorHead):
         logits = [self.rpn_cls(x) for x in hidden] if self.rpn_cls is not None else None
         return hidden if self.bridged_feature else list(features), logits, [self.rpn_reg(x) for x in hidden]
 
-    def refine(self, anchors: Sequence[Tensor], deltas: Sequence[Tensor], frames: Sequence[Frame]) -> list[Tensor]:
-        """The next stage's anchors, per level (N, H * W, 4) xyxy, inside the pictures."""
+    def refine(
+        self, anchors: Sequence[Tensor], deltas: Sequence[Tensor], geometries: Sequence[ImageGeometry]
+    ) -> list[Tensor]:
+        """The next stage's anchors, per level (N, H * W, 4) xyxy, inside the images."""
         return [
-            torch.stack([self.decode(a[i], flatten_map(d[i].detach(), 4), f.size) for i, f in enumerate(frames)])
+            torch.stack([self.decode(a[i], flatten_map(d[i].detach(), 4), f.size) for i, f in enumerate(geometries)])
             for a, d in zip(anchors, deltas)
         ]
 
     def propose(
-        self, anchors: Sequence[Tensor], logits: Sequence[Tensor], deltas: Sequence[Tensor], picture: int, frame: Frame
+        self,
+        anchors: Sequence[Tensor],
+        logits: Sequence[Tensor],
+        deltas: Sequence[Tensor],
+        image: int,
+        geometry: ImageGeometry,
     ) -> Detections:
-        """One picture's proposals, label 0."""
+        """One image's proposals, label 0."""
         levels = [
             Level(
-                class_scores(flatten_map(logit[picture], self.cls_out_channels), self.use_sigmoid),
-                flatten_map(delta[picture], 4),
-                anchor[picture],
+                class_scores(flatten_map(logit[image], self.cls_out_channels), self.use_sigmoid),
+                flatten_map(delta[image], 4),
+                anchor[image],
             )
             for anchor, logit, delta in zip(anchors, logits, deltas)
         ]
-        return propose(levels, self.bbox_coder, frame, self.test_cfg)
+        return propose(levels, self.bbox_coder, geometry, self.test_cfg)
 
 
 class AdaptiveConv(nn.Module):
@@ -151,8 +160,8 @@ def anchor_offsets(anchors: Tensor, size: tuple[int, int]) -> Tensor:
     anchors: (N, H * W, 4) xyxy in cells. size: (H, W).
     """
     cells = cell_corners(size, (1, 1), anchors.device)
-    centre = (anchors[..., :2] + anchors[..., 2:]) * 0.5 - cells
+    center = (anchors[..., :2] + anchors[..., 2:]) * 0.5 - cells
     growth = (anchors[..., 2:] - anchors[..., :2]) / 2 - 1
     kernel = cell_corners((3, 3), (1, 1), anchors.device) - 1
-    offsets = centre[:, :, None] + growth[:, :, None] * kernel
+    offsets = center[:, :, None] + growth[:, :, None] * kernel
     return offsets.flip(-1).flatten(2).transpose(1, 2).reshape(len(anchors), 18, *size)

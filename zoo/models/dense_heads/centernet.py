@@ -10,11 +10,11 @@ from torch import Tensor, nn
 
 from zoo.models.dense_heads.heatmaps import find_peaks
 from zoo.models.dense_heads.towers import over_levels, prior_bias
-from zoo.structures import Detections, Frame
+from zoo.structures import Detections, ImageGeometry
 
 
 class CenterNetHead(nn.Module):
-    """A heatmap of centres per class, and at every cell a box's size and the centre's offset."""
+    """A heatmap of centers per class, and at every cell a box's size and the center's offset."""
 
     def __init__(
         self,
@@ -45,19 +45,19 @@ class CenterNetHead(nn.Module):
         return self.heatmap_head(x).sigmoid(), self.wh_head(x), self.offset_head(x)
 
     def predict(
-        self, outputs: Sequence[Sequence[Tensor]], frames: Sequence[Frame], input_size: tuple[int, int]
+        self, outputs: Sequence[Sequence[Tensor]], geometries: Sequence[ImageGeometry], input_size: tuple[int, int]
     ) -> list[Detections]:
         """Detections in input coordinates, without suppression. input_size: (h, w) of the padded batch."""
         heat, sizes, offsets = (maps[0] for maps in outputs)
         pixels = heat.new_tensor([input_size[1] / heat.shape[3], input_size[0] / heat.shape[2]])
-        return [self.predict_one(heat[i], sizes[i], offsets[i], pixels) for i in range(len(frames))]
+        return [self.predict_one(heat[i], sizes[i], offsets[i], pixels) for i in range(len(geometries))]
 
     def predict_one(self, heat: Tensor, sizes: Tensor, offsets: Tensor, pixels: Tensor) -> Detections:
-        """One picture's detections. heat: (C, H, W). sizes, offsets: (2, H, W). pixels: (2,) per cell, x and y."""
+        """One image's detections. heat: (C, H, W). sizes, offsets: (2, H, W). pixels: (2,) per cell, x and y."""
         peaks = find_peaks(heat, self.test_cfg["topk"], self.test_cfg["local_maximum_kernel"])
-        centre = torch.stack([peaks.x, peaks.y], dim=1) + peaks.read(offsets)
+        center = torch.stack([peaks.x, peaks.y], dim=1) + peaks.read(offsets)
         half = peaks.read(sizes) / 2
-        boxes = torch.cat([(centre - half) * pixels, (centre + half) * pixels], dim=1)
+        boxes = torch.cat([(center - half) * pixels, (center + half) * pixels], dim=1)
         return Detections(boxes, peaks.scores, peaks.labels)
 
 

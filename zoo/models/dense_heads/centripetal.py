@@ -17,7 +17,7 @@ GUIDING = {"type": "SmoothL1Loss", "loss_weight": 0.05}
 
 
 class CentripetalHead(CornerHead):
-    """Corners as in CornerNet, paired by the centres of their boxes, to which each corner points.
+    """Corners as in CornerNet, paired by the centers of their boxes, to which each corner points.
 
     A guiding shift steers a deformable convolution, from which the centripetal shift comes. feat_adaption_conv_kernel:
     its size. The numbers of shift channels are always 2: x and y.
@@ -59,6 +59,6 @@ class CentripetalHead(CornerHead):
         return maps
 
     def add_hints(self, found: Corners, maps: Maps, corner: str, peaks: Peaks, cells: Tensor) -> None:
-        """By what corners are paired: their boxes' centres, inwards of the corners by the centripetal shift."""
+        """By what corners are paired: their boxes' centers, inwards of the corners by the centripetal shift."""
         shift = peaks.read(maps["centripetal"]).exp()
-        found.centres = cells + shift if corner == "tl" else cells - shift
+        found.centers = cells + shift if corner == "tl" else cells - shift

@@ -14,7 +14,7 @@ from zoo.models.dense_heads.towers import prior_bias
 from zoo.models.layers.conv_module import ConvModule
 from zoo.models.layers.corner_pool import BiCornerPool
 from zoo.models.layers.nms import suppress
-from zoo.structures import Detections, Frame
+from zoo.structures import Detections, ImageGeometry
 
 # Short name in checkpoints -> the directions that the corner's pooling looks along.
 CORNERS = {"tl": ("top", "left"), "br": ("bottom", "right")}
@@ -89,34 +89,34 @@ class CornerHead(nn.Module):
         return getattr(self, name)[level](x)
 
     def predict(
-        self, outputs: Sequence[dict[str, Maps]], frames: Sequence[Frame], input_size: tuple[int, int]
+        self, outputs: Sequence[dict[str, Maps]], geometries: Sequence[ImageGeometry], input_size: tuple[int, int]
     ) -> list[Detections]:
         """Detections in input coordinates. input_size: (h, w) of the padded batch."""
-        return [self.suppress(found) for found in self.pairs(outputs, frames, input_size)]
+        return [self.suppress(found) for found in self.pairs(outputs, geometries, input_size)]
 
     def pairs(
-        self, outputs: Sequence[dict[str, Maps]], frames: Sequence[Frame], input_size: tuple[int, int]
+        self, outputs: Sequence[dict[str, Maps]], geometries: Sequence[ImageGeometry], input_size: tuple[int, int]
     ) -> list[Detections]:
-        """All pairs of corners of each picture, before suppression."""
+        """All pairs of corners of each image, before suppression."""
         heat = outputs[-1]["tl"]["heat"]
         pixels = heat.new_tensor([input_size[1] / heat.shape[3], input_size[0] / heat.shape[2]])
         found = []
-        for i, frame in enumerate(frames):
+        for i, geometry in enumerate(geometries):
             maps = {corner: {kind: x[i] for kind, x in outputs[-1][corner].items()} for corner in CORNERS}
-            first, second = (self.corners(maps[corner], corner, pixels, frame) for corner in CORNERS)
+            first, second = (self.corners(maps[corner], corner, pixels, geometry) for corner in CORNERS)
             found.append(group_corners(first, second, self.test_cfg["distance_threshold"]))
         return found
 
-    def corners(self, maps: Maps, corner: str, pixels: Tensor, frame: Frame) -> Corners:
-        """One picture's best corners of one kind. maps: each (., H, W). pixels: (2,) per cell, x and y."""
+    def corners(self, maps: Maps, corner: str, pixels: Tensor, geometry: ImageGeometry) -> Corners:
+        """One image's best corners of one kind. maps: each (., H, W). pixels: (2,) per cell, x and y."""
         peaks = find_peaks(maps["heat"].sigmoid(), self.test_cfg["corner_topk"], self.test_cfg["local_maximum_kernel"])
         cells = torch.stack([peaks.x, peaks.y], dim=1) + peaks.read(maps["off"])
-        # Nothing lies left of or above the picture, which may itself lie inside the input.
-        least = cells.new_tensor(frame.offset)
+        # Nothing lies left of or above the image, which may itself lie inside the input.
+        least = cells.new_tensor(geometry.offset)
         found = Corners(peaks.scores, peaks.labels, torch.maximum(cells * pixels, least))
         self.add_hints(found, maps, corner, peaks, cells)
-        if found.centres is not None:
-            found.centres = torch.maximum(found.centres * pixels, least)
+        if found.centers is not None:
+            found.centers = torch.maximum(found.centers * pixels, least)
         return found
 
     def add_hints(self, found: Corners, maps: Maps, corner: str, peaks: Peaks, cells: Tensor) -> None:

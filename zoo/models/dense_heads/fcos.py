@@ -24,13 +24,13 @@ DCNV2 = {"type": "DCNv2"}
 
 
 class FCOSHead(AnchorHead):
-    """Classes, centreness and distances to the box's sides for every cell.
+    """Classes, centerness and distances to the box's sides for every cell.
 
     strides: pixels per cell and level, each with a point in its middle unless `anchor_generator` says where.
     dcn_on_last_conv: each tower ends in a deformable convolution. norm_on_bbox: distances come in strides, else
-    as logarithms of pixels. centerness_on_reg: centreness comes from the box tower. joint_score: the threshold sees the
-    geometric mean of class score and centreness. regress_ranges: distances that each level is trained for;
-    center_sampling, center_sample_radius: cells within so many strides of an object's centre are trained for it.
+    as logarithms of pixels. centerness_on_reg: centerness comes from the box tower. joint_score: the threshold sees the
+    geometric mean of class score and centerness. regress_ranges: distances that each level is trained for;
+    center_sampling, center_sample_radius: cells within so many strides of an object's center are trained for it.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class FCOSHead(AnchorHead):
         init_dense(self, self.conv_cls)
 
     def forward(self, features: Sequence[Tensor]) -> tuple[list[Tensor], ...]:
-        """Per level (N, C, H, W): class logits (N, C, H, W), distances (N, 4, H, W), centreness logits (N, 1, H, W).
+        """Per level (N, C, H, W): class logits (N, C, H, W), distances (N, 4, H, W), centerness logits (N, 1, H, W).
 
         Distances are in pixels; in training with `norm_on_bbox` in strides.
         """
@@ -86,9 +86,9 @@ class FCOSHead(AnchorHead):
     def forward_level(self, x: Tensor, scale: nn.Module, stride: int) -> tuple[Tensor, Tensor, Tensor]:
         """One level's maps."""
         classes, region = run(self.cls_convs, x), run(self.reg_convs, x)
-        centreness = self.conv_centerness(region if self.centerness_on_reg else classes)
+        centerness = self.conv_centerness(region if self.centerness_on_reg else classes)
         distances = self.distances(scale(self.conv_reg(region)).float(), stride)
-        return self.conv_cls(classes), distances, centreness
+        return self.conv_cls(classes), distances, centerness
 
     def distances(self, x: Tensor, stride: int) -> Tensor:
         """What the box branch predicts, (N, 4, H, W), as distances that are not negative."""
@@ -96,9 +96,9 @@ class FCOSHead(AnchorHead):
             return x.exp()
         return x.clamp(min=0) if self.training else x.clamp(min=0) * stride
 
-    def levels(self, outputs: Sequence[Sequence[Tensor]], picture: int) -> list[Level]:
-        """One picture's predictions, level by level."""
-        levels = super().levels(outputs, picture)
+    def levels(self, outputs: Sequence[Sequence[Tensor]], image: int) -> list[Level]:
+        """One image's predictions, level by level."""
+        levels = super().levels(outputs, image)
         return [replace(level, scores=joint(level), quality=None) for level in levels] if self.joint_score else levels
 
 

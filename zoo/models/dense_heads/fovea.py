@@ -13,7 +13,7 @@ from zoo.models.dense_heads.towers import init_dense, over_levels, run, tower
 from zoo.models.layers.conv_module import ConvModule
 from zoo.models.layers.deform_conv import DeformConv
 from zoo.models.priors.points import PointGenerator
-from zoo.structures import Detections, Frame
+from zoo.structures import Detections, ImageGeometry
 
 RANGES = ((8, 32), (16, 64), (32, 128), (64, 256), (128, 512))
 
@@ -87,11 +87,11 @@ class FoveaHead(AnchorHead):
             x = self.feature_adaption(x, sides.exp())
         return self.conv_cls(run(self.cls_convs, x)), sides
 
-    def predict(self, outputs: Sequence[Sequence[Tensor]], frames: Sequence[Frame]) -> list[Detections]:
+    def predict(self, outputs: Sequence[Sequence[Tensor]], geometries: Sequence[ImageGeometry]) -> list[Detections]:
         """Detections in input coordinates."""
         logits, sides = outputs
-        return super().predict((logits, [x.exp() * edge for x, edge in zip(sides, self.base_edge_list)]), frames)
+        return super().predict((logits, [x.exp() * edge for x, edge in zip(sides, self.base_edge_list)]), geometries)
 
     def decode(self, priors: Tensor, regression: Tensor, size: tuple[int, int]) -> Tensor:
-        """Boxes (K, 4) from points and distances (K, 4) in pixels, clipped to the last pixel's centre."""
+        """Boxes (K, 4) from points and distances (K, 4) in pixels, clipped to the last pixel's center."""
         return self.bbox_coder.decode(priors, regression, size=(size[0] - 1, size[1] - 1))

@@ -8,13 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from zoo.models.coders.delta import centre_and_size
+from zoo.models.coders.delta import center_and_size
 from zoo.models.dense_heads.anchor_head import AnchorHead
 from zoo.models.dense_heads.atss import GN
 from zoo.models.dense_heads.fcos import DISTANCE
 from zoo.models.dense_heads.towers import init_dense, over_levels, run, tower
 from zoo.models.layers.scale import Scale
-from zoo.structures import Detections, Frame
+from zoo.structures import Detections, ImageGeometry
 
 DISTILLATION = {"type": "KnowledgeDistillationKLDivLoss", "loss_weight": 0.25, "T": 10}
 
@@ -34,7 +34,7 @@ class Integral(nn.Module):
 
 
 class GFLHead(AnchorHead):
-    """Classes and one box per cell; each side is a distribution over its distance from the anchor's centre in strides.
+    """Classes and one box per cell; each side is a distribution over its distance from the anchor's center in strides.
 
     reg_max: largest distance.
     """
@@ -73,11 +73,11 @@ class GFLHead(AnchorHead):
         """One level's maps."""
         return self.gfl_cls(run(self.cls_convs, x)), scale(self.gfl_reg(run(self.reg_convs, x))).float()
 
-    def predict(self, outputs: Sequence[Sequence[Tensor]], frames: Sequence[Frame]) -> list[Detections]:
+    def predict(self, outputs: Sequence[Sequence[Tensor]], geometries: Sequence[ImageGeometry]) -> list[Detections]:
         """Detections in input coordinates."""
         logits, sides = outputs
         strides = [stride[0] for stride in self.prior_generator.strides]
-        return super().predict((logits, [self.distances(x) * stride for x, stride in zip(sides, strides)]), frames)
+        return super().predict((logits, [self.distances(x) * stride for x, stride in zip(sides, strides)]), geometries)
 
     def distances(self, sides: Tensor) -> Tensor:
         """Side logits (N, 4 * (reg_max + 1), H, W) to distances (N, 4, H, W) in strides."""
@@ -85,7 +85,7 @@ class GFLHead(AnchorHead):
 
     def decode(self, priors: Tensor, regression: Tensor, size: tuple[int, int]) -> Tensor:
         """Boxes (K, 4) from anchors (K, 4) and distances (K, 4) in pixels."""
-        return self.bbox_coder.decode(centre_and_size(priors)[0], regression, size=size)
+        return self.bbox_coder.decode(center_and_size(priors)[0], regression, size=size)
 
 
 class LDHead(GFLHead):

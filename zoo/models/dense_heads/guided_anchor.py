@@ -19,7 +19,7 @@ from zoo.models.dense_heads.towers import init_dense, over_levels, run, tower
 from zoo.models.layers.deform_conv import DeformConv
 from zoo.models.layers.masked_conv import MaskedConv2d
 from zoo.models.layers.nms import multiclass_nms
-from zoo.structures import Detections, Frame
+from zoo.structures import Detections, ImageGeometry
 
 # A predicted side may be a million times its square's: shapes are not limited as regressed boxes are.
 MAX_SHAPE_RATIO = abs(math.log(1e-6))
@@ -97,12 +97,12 @@ class GuidedAnchorHead(AnchorHead):
         """Where there are anchors, (N, H, W) bool, from location logits (N, 1, H, W); None in training: everywhere."""
         return None if self.training else locations[:, 0].sigmoid() >= self.loc_filter_thr
 
-    def levels(self, outputs: Sequence[Sequence[Tensor]], picture: int) -> list[Level]:
-        """One picture's predictions at its anchors, level by level."""
+    def levels(self, outputs: Sequence[Sequence[Tensor]], image: int) -> list[Level]:
+        """One image's predictions at its anchors, level by level."""
         *predictions, shapes, locations = outputs
         return [
-            self.guided(level, shape[picture], location[picture])
-            for level, shape, location in zip(super().levels(predictions, picture), shapes, locations)
+            self.guided(level, shape[image], location[image])
+            for level, shape, location in zip(super().levels(predictions, image), shapes, locations)
         ]
 
     def guided(self, level: Level, shapes: Tensor, locations: Tensor) -> Level:
@@ -141,17 +141,22 @@ class GARPNHead(GuidedAnchorHead):
         return self.conv_cls(x, mask), self.conv_reg(x, mask), shapes, locations
 
     def predict(
-        self, outputs: Sequence[Sequence[Tensor]], frames: Sequence[Frame], cfg: Mapping[str, Any] | None = None
+        self,
+        outputs: Sequence[Sequence[Tensor]],
+        geometries: Sequence[ImageGeometry],
+        cfg: Mapping[str, Any] | None = None,
     ) -> list[Detections]:
         """Proposals in input coordinates: each level suppressed alone and cut to `nms_post`, the best `max_per_img`.
 
-        outputs: what `forward` returned. frames: one per picture. cfg: instead of the head's `test_cfg`.
+        outputs: what `forward` returned. geometries: one per image. cfg: instead of the head's `test_cfg`.
         """
-        return [self.best(self.levels(outputs, i), frame, cfg or self.test_cfg) for i, frame in enumerate(frames)]
+        return [
+            self.best(self.levels(outputs, i), geometry, cfg or self.test_cfg) for i, geometry in enumerate(geometries)
+        ]
 
-    def best(self, levels: Sequence[Level], frame: Frame, cfg: Mapping[str, Any]) -> Detections:
-        """One picture's proposals."""
-        found = [self.propose(level, frame, cfg) for level in levels]
+    def best(self, levels: Sequence[Level], geometry: ImageGeometry, cfg: Mapping[str, Any]) -> Detections:
+        """One image's proposals."""
+        found = [self.propose(level, geometry, cfg) for level in levels]
         boxes, scores = torch.cat([b for b, _ in found]), torch.cat([s for _, s in found])
         if cfg.get("nms_across_levels", False):
             order = nms(boxes, scores, cfg["nms"]["iou_threshold"])[: cfg["max_per_img"]]
@@ -159,10 +164,10 @@ class GARPNHead(GuidedAnchorHead):
             order = scores.topk(min(cfg["max_per_img"], len(scores))).indices
         return Detections(boxes[order], scores[order], torch.zeros_like(order))
 
-    def propose(self, level: Level, frame: Frame, cfg: Mapping[str, Any]) -> tuple[Tensor, Tensor]:
+    def propose(self, level: Level, geometry: ImageGeometry, cfg: Mapping[str, Any]) -> tuple[Tensor, Tensor]:
         """One level's boxes (K, 4) and scores (K,), best first."""
         level = best_anchors(level, cfg["nms_pre"])
-        boxes, scores = self.decode(level.priors, level.regression, frame.size), level.scores[:, 0]
+        boxes, scores = self.decode(level.priors, level.regression, geometry.size), level.scores[:, 0]
         large = larger_than(boxes, cfg.get("min_bbox_size", -1))
         boxes, scores = boxes[large], scores[large]
         keep = nms(boxes, scores, cfg["nms"]["iou_threshold"])[: cfg["nms_post"]]
@@ -200,11 +205,11 @@ class GARetinaHead(GuidedAnchorHead):
         logits = self.retina_cls(self.feature_adaption_cls(x_cls, shapes), mask)
         return logits, self.retina_reg(self.feature_adaption_reg(x_reg, shapes), mask), shapes, locations
 
-    def predict_one(self, levels: list[Level], frame: Frame) -> Detections:
+    def predict_one(self, levels: list[Level], geometry: ImageGeometry) -> Detections:
         """Detections: the best `nms_pre` anchors of each level, suppressed within classes."""
         cfg = self.test_cfg
         best = [best_anchors(level, cfg.get("nms_pre", -1)) for level in levels]
-        boxes = torch.cat([self.decode(level.priors, level.regression, frame.size) for level in best])
+        boxes = torch.cat([self.decode(level.priors, level.regression, geometry.size) for level in best])
         scores = torch.cat([level.scores for level in best])
         return multiclass_nms(boxes, scores, cfg["score_thr"], cfg["nms"], cfg["max_per_img"])
 

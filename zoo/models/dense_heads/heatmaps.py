@@ -10,7 +10,7 @@ from torch import Tensor
 
 @dataclass
 class Peaks:
-    """The best peaks of one picture, best first, K of them.
+    """The best peaks of one image, best first, K of them.
 
     scores: (K,). labels: (K,). places: (K,), cells counted row by row. x, y: (K,) float, in cells.
     """
@@ -27,7 +27,7 @@ class Peaks:
 
 
 def find_peaks(heat: Tensor, count: int, kernel: int = 3) -> Peaks:
-    """The `count` best local maxima of all classes. heat: (C, H, W). kernel: side of the neighbourhood, odd."""
+    """The `count` best local maxima of all classes. heat: (C, H, W). kernel: side of the neighborhood, odd."""
     highest = F.max_pool2d(heat[None], kernel, stride=1, padding=(kernel - 1) // 2)[0]
     peaks = heat * (highest == heat)
     scores, index = peaks.flatten().topk(min(count, peaks.numel()))

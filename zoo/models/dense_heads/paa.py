@@ -13,11 +13,11 @@ from zoo.models.dense_heads.atss import ATSSHead
 from zoo.models.dense_heads.selection import Level, best_rows, joint
 from zoo.models.layers.nms import multiclass_nms
 from zoo.models.layers.tracing import recording
-from zoo.structures import Detections, Frame
+from zoo.structures import Detections, ImageGeometry
 
 
 class PAAHead(ATSSHead):
-    """ATSS's layers; the third output is the expected IoU, and detections are voted on by their neighbours.
+    """ATSS's layers; the third output is the expected IoU, and detections are voted on by their neighbors.
 
     topk: anchors per object and level that the mixture is fitted to. score_voting: section 3.3. covariance_type: of the
     fitted mixture.
@@ -35,22 +35,22 @@ class PAAHead(ATSSHead):
         super().__init__(num_classes, in_channels, **kwargs)
         self.topk, self.score_voting, self.covariance_type = topk, score_voting, covariance_type
 
-    def predict_one(self, levels: list[Level], frame: Frame) -> Detections:
-        """One picture's detections; a score is the geometric mean of class score and expected IoU."""
-        boxes, scores = self.candidates(levels, frame)
+    def predict_one(self, levels: list[Level], geometry: ImageGeometry) -> Detections:
+        """One image's detections; a score is the geometric mean of class score and expected IoU."""
+        boxes, scores = self.candidates(levels, geometry)
         cfg = self.test_cfg
         found = multiclass_nms(boxes, scores, cfg["score_thr"], cfg["nms"], cfg["max_per_img"])
         if self.score_voting and (recording() or len(found)):
             found = vote(found, boxes, scores, cfg["score_thr"])
         return found
 
-    def candidates(self, levels: Sequence[Level], frame: Frame) -> tuple[Tensor, Tensor]:
+    def candidates(self, levels: Sequence[Level], geometry: ImageGeometry) -> tuple[Tensor, Tensor]:
         """The best `nms_pre` anchors of each level: boxes (K, 4) and scores (K, C)."""
         boxes, scores = [], []
         for level in levels:
             both = joint(level)
             keep = best_rows(both, self.test_cfg.get("nms_pre", -1))
-            boxes.append(self.decode(level.priors[keep], level.regression[keep], size=frame.size))
+            boxes.append(self.decode(level.priors[keep], level.regression[keep], size=geometry.size))
             scores.append(both[keep])
         return torch.cat(boxes), torch.cat(scores)
 

@@ -17,7 +17,7 @@ from zoo.models.dense_heads.fcos import FOCAL
 from zoo.models.dense_heads.towers import init_dense, over_levels, run, tower
 from zoo.models.layers.deform_conv import DeformConv, kernel_elements
 from zoo.models.priors.points import PointGenerator
-from zoo.structures import Detections, Frame
+from zoo.structures import Detections, ImageGeometry
 
 
 class RepPointsHead(AnchorHead):
@@ -25,7 +25,7 @@ class RepPointsHead(AnchorHead):
 
     num_points: an odd square. point_strides: pixels per cell and level. point_base_scale: side of the first box in
     strides. use_grid_points: points are a grid in a regressed box instead of free. center_init: free points start at
-    the centre. transform_method: the box of points spans them ("minmax", or the first four with "partial_minmax") or
+    the center. transform_method: the box of points spans them ("minmax", or the first four with "partial_minmax") or
     their standard deviation ("moment"). gradient_mul, moment_mul: shares of gradients.
     """
 
@@ -108,9 +108,9 @@ class RepPointsHead(AnchorHead):
 
         regression: (N, 4, H, W), shifts and log-scales. boxes: (N or 1, 4, H or 1, W or 1) xyxy.
         """
-        centre, size = (boxes[:, :2] + boxes[:, 2:]) / 2, (boxes[:, 2:] - boxes[:, :2]).clamp(min=1e-6)
+        center, size = (boxes[:, :2] + boxes[:, 2:]) / 2, (boxes[:, 2:] - boxes[:, :2]).clamp(min=1e-6)
         extent = size * regression[:, 2:].exp()
-        corner = centre + size * regression[:, :2] - extent / 2
+        corner = center + size * regression[:, :2] - extent / 2
         steps = torch.linspace(0, 1, self.kernel, device=regression.device, dtype=regression.dtype).view(1, -1, 1, 1)
         x, y = (corner[:, i : i + 1] + extent[:, i : i + 1] * steps for i in (0, 1))
         count = self.kernel
@@ -129,11 +129,11 @@ class RepPointsHead(AnchorHead):
         x, y = x.mean(dim=1), y.mean(dim=1)
         return torch.stack([x - half_width, y - half_height, x + half_width, y + half_height], dim=1)
 
-    def predict(self, outputs: Sequence[Sequence[Tensor]], frames: Sequence[Frame]) -> list[Detections]:
+    def predict(self, outputs: Sequence[Sequence[Tensor]], geometries: Sequence[ImageGeometry]) -> list[Detections]:
         """Detections in input coordinates, from the refined points."""
         logits, refined, _ = outputs
         boxes = [self.boxes(points) * stride for points, stride in zip(refined, self.point_strides)]
-        return super().predict((logits, boxes), frames)
+        return super().predict((logits, boxes), geometries)
 
     def decode(self, priors: Tensor, regression: Tensor, size: tuple[int, int]) -> Tensor:
         """Boxes (K, 4) from points (K, 4), of which x, y count, and boxes (K, 4) relative to them."""

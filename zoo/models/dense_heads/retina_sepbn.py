@@ -1,4 +1,4 @@
-"""RetinaNet's head with normalisation statistics of their own for each level (Ghiasi et al., NAS-FPN, 2019)."""
+"""RetinaNet's head with normalization statistics of their own for each level (Ghiasi et al., NAS-FPN, 2019)."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from zoo.models.dense_heads.selection import Level
 from zoo.models.layers.conv_module import ConvModule
 from zoo.models.layers.nms import best, suppress
 from zoo.models.layers.tracing import recording
-from zoo.structures import Detections, Frame
+from zoo.structures import Detections, ImageGeometry
 
 
 class RPNHead(AnchorHead):
@@ -50,19 +50,21 @@ class RPNHead(AnchorHead):
     def predict(
         self,
         outputs: Sequence[Sequence[Tensor]],
-        frames: Sequence[Frame],
+        geometries: Sequence[ImageGeometry],
         cfg: Mapping[str, Any] | None = None,
     ) -> list[Detections]:
         """Proposals in input coordinates: the best `nms_pre` of each level, suppressed within levels.
 
-        outputs: what `forward` returned. frames: one per picture. cfg: instead of the head's `test_cfg`.
+        outputs: what `forward` returned. geometries: one per image. cfg: instead of the head's `test_cfg`.
         """
         cfg = cfg or self.test_cfg
-        return [propose(self.levels(outputs, i), self.bbox_coder, frame, cfg) for i, frame in enumerate(frames)]
+        return [
+            propose(self.levels(outputs, i), self.bbox_coder, geometry, cfg) for i, geometry in enumerate(geometries)
+        ]
 
 
-def propose(levels: Sequence[Level], coder: Any, frame: Frame, cfg: Any) -> Detections:
-    """Class-agnostic proposals of one picture: scores are (P, 1), levels compete only within themselves."""
+def propose(levels: Sequence[Level], coder: Any, geometry: ImageGeometry, cfg: Any) -> Detections:
+    """Class-agnostic proposals of one image: scores are (P, 1), levels compete only within themselves."""
     scores, deltas, priors, groups = [], [], [], []
     for i, level in enumerate(levels):
         level = best_of_level(level, cfg.get("nms_pre", -1))
@@ -70,7 +72,7 @@ def propose(levels: Sequence[Level], coder: Any, frame: Frame, cfg: Any) -> Dete
         deltas.append(level.regression)
         priors.append(level.priors)
         groups.append(torch.full_like(level.scores[:, 0], i, dtype=torch.long))
-    boxes = coder.decode(torch.cat(priors), torch.cat(deltas), size=frame.size)
+    boxes = coder.decode(torch.cat(priors), torch.cat(deltas), size=geometry.size)
     return best_proposals(boxes, torch.cat(scores), torch.cat(groups), cfg)
 
 

@@ -13,7 +13,7 @@ from zoo.models.dense_heads.anchor_head import AnchorHead
 from zoo.models.dense_heads.selection import Level, detect_sized
 from zoo.models.dense_heads.towers import init_dense, over_levels, run, tower
 from zoo.models.layers.csp import YOLOX_BN
-from zoo.structures import Detections, Frame
+from zoo.structures import Detections, ImageGeometry
 
 SILU = {"type": "SiLU"}
 QUALITY = {"type": "QualityFocalLoss", "use_sigmoid": True}
@@ -88,9 +88,9 @@ class RTMDetSepBNHead(AnchorHead):
         """What the box branch predicts, in strides."""
         return x.exp() if self.exp_on_reg else x
 
-    def predict_one(self, levels: list[Level], frame: Frame) -> Detections:
+    def predict_one(self, levels: list[Level], geometry: ImageGeometry) -> Detections:
         """One image's detections."""
-        return detect_sized(levels, partial(self.decode, size=frame.size), self.test_cfg)
+        return detect_sized(levels, partial(self.decode, size=geometry.size), self.test_cfg)
 
 
 def geometric_mean(logits: Tensor, others: Tensor) -> Tensor:

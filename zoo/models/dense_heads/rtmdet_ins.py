@@ -18,7 +18,7 @@ from zoo.models.dense_heads.towers import init_dense, run
 from zoo.models.layers.conv_module import ConvModule
 from zoo.models.layers.dynamic_mask import DynamicMask
 from zoo.models.layers.tracing import recording
-from zoo.structures import Detections, Frame
+from zoo.structures import Detections, ImageGeometry
 
 BN = {"type": "BN"}
 DICE = {"type": "DiceLoss", "loss_weight": 2.0, "eps": 5e-6, "reduction": "mean"}
@@ -89,21 +89,21 @@ class RTMDetInsSepBNHead(RTMDetSepBNHead):
         """What the box branch predicts, in strides."""
         return F.relu(x)
 
-    def levels(self, outputs: Sequence[Any], picture: int) -> list[Level]:
+    def levels(self, outputs: Sequence[Any], image: int) -> list[Level]:
         """One image's predictions; behind the distances of the regression stand the masks' parameters."""
-        parameters = [flatten_map(x[picture], self.dynamic.count) for x in outputs[2]]
-        levels = super().levels(outputs[:2], picture)
+        parameters = [flatten_map(x[image], self.dynamic.count) for x in outputs[2]]
+        levels = super().levels(outputs[:2], image)
         return [replace(level, regression=torch.cat([level.regression, p], 1)) for level, p in zip(levels, parameters)]
 
-    def predict(self, outputs: Sequence[Any], frames: Sequence[Frame]) -> list[Detections]:
-        """Detections in input coordinates, with masks in the frames' output coordinates."""
-        return [self.predict_instances(self.levels(outputs, i), outputs[3][i], f) for i, f in enumerate(frames)]
+    def predict(self, outputs: Sequence[Any], geometries: Sequence[ImageGeometry]) -> list[Detections]:
+        """Detections in input coordinates, with masks in the geometries' output coordinates."""
+        return [self.predict_instances(self.levels(outputs, i), outputs[3][i], f) for i, f in enumerate(geometries)]
 
-    def predict_instances(self, levels: Sequence[Level], features: Tensor, frame: Frame) -> Detections:
+    def predict_instances(self, levels: Sequence[Level], features: Tensor, geometry: ImageGeometry) -> Detections:
         """One image's detections. features: (num_prototypes, H, W)."""
-        decode = partial(self.decode, size=frame.size)
+        decode = partial(self.decode, size=geometry.size)
         found, parameters, priors = detect_with_rest(levels, decode, self.test_cfg)
-        found.masks = self.masks(self.mask_logits(features, parameters, priors), frame)
+        found.masks = self.masks(self.mask_logits(features, parameters, priors), geometry)
         return found
 
     def mask_logits(self, features: Tensor, parameters: Tensor, priors: Tensor) -> Tensor:
@@ -112,30 +112,30 @@ class RTMDetInsSepBNHead(RTMDetSepBNHead):
         points = self.prior_generator.grid_priors(size, features.device)[0]
         return self.dynamic(features, parameters, priors, points)
 
-    def masks(self, logits: Tensor, frame: Frame) -> Tensor:
+    def masks(self, logits: Tensor, geometry: ImageGeometry) -> Tensor:
         """Masks (K, H, W) bool in output coordinates from logits at the finest level's resolution.
 
         An exported graph leaves them as logits (K, H', W') of the whole input.
         """
         logits = F.interpolate(logits[None], scale_factor=float(self.strides[0]), mode="bilinear")[0]
-        return logits if recording() else self.picture_masks(logits, frame)
+        return logits if recording() else self.image_masks(logits, geometry)
 
-    def picture_masks(self, logits: Tensor, frame: Frame) -> Tensor:
+    def image_masks(self, logits: Tensor, geometry: ImageGeometry) -> Tensor:
         """Masks (K, H, W) bool in output coordinates from logits (K, H', W') of the whole input."""
-        height, width = frame.output_size
-        if frame.scale != (1.0, 1.0) and len(logits):
-            logits = F.interpolate(logits[None], unscaled(logits, frame), mode="bilinear")[0]
+        height, width = geometry.output_size
+        if geometry.scale != (1.0, 1.0) and len(logits):
+            logits = F.interpolate(logits[None], unscaled(logits, geometry), mode="bilinear")[0]
         masks = logits[:, :height, :width].sigmoid() > self.test_cfg["mask_thr_binary"]
         missing = (0, width - masks.shape[2], 0, height - masks.shape[1])
         return F.pad(masks, missing) if any(missing) else masks
 
 
-def unscaled(logits: Tensor, frame: Frame) -> tuple[int, int]:
+def unscaled(logits: Tensor, geometry: ImageGeometry) -> tuple[int, int]:
     """(h, w) of the whole input in output pixels.
 
     The reference has the two factors swapped, which matters where they differ: masks are then moved by a pixel.
     """
-    return math.ceil(logits.shape[1] * (1 / frame.scale[0])), math.ceil(logits.shape[2] * (1 / frame.scale[1]))
+    return math.ceil(logits.shape[1] * (1 / geometry.scale[0])), math.ceil(logits.shape[2] * (1 / geometry.scale[1]))
 
 
 class MaskFeatModule(nn.Module):

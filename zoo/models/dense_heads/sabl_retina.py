@@ -12,7 +12,7 @@ from zoo.models.build import component
 from zoo.models.dense_heads.anchor_head import AnchorHead
 from zoo.models.dense_heads.selection import Level
 from zoo.models.dense_heads.towers import init_dense, over_levels, run, tower
-from zoo.structures import Detections, Frame
+from zoo.structures import Detections, ImageGeometry
 
 
 class SABLRetinaHead(AnchorHead):
@@ -61,12 +61,12 @@ class SABLRetinaHead(AnchorHead):
         buckets = torch.cat([self.retina_bbox_cls(region), self.retina_bbox_reg(region)], dim=1)
         return self.retina_cls(run(self.cls_convs, x)), buckets
 
-    def predict_one(self, levels: list[Level], frame: Frame) -> Detections:
-        """One picture's detections."""
+    def predict_one(self, levels: list[Level], geometry: ImageGeometry) -> Detections:
+        """One image's detections."""
         for level in levels:
             buckets = level.regression.chunk(2, dim=1)
-            level.regression, level.quality = self.bbox_coder.decode(level.priors, buckets, size=frame.size)
-        return super().predict_one(levels, frame)
+            level.regression, level.quality = self.bbox_coder.decode(level.priors, buckets, size=geometry.size)
+        return super().predict_one(levels, geometry)
 
     def decode(self, priors: Tensor, regression: Tensor, size: tuple[int, int]) -> Tensor:
         """What buckets and offsets say are boxes already."""

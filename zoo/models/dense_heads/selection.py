@@ -18,10 +18,10 @@ Decode = Callable[[Tensor, Tensor], Tensor]
 
 @dataclass
 class Level:
-    """One picture's predictions at one pyramid level, P = H * W * (priors per cell), row by row.
+    """One image's predictions at one pyramid level, P = H * W * (priors per cell), row by row.
 
     scores: (P, C) after activation. regression: (P, D), whatever `decode` expects. priors: (P, 2 or 4).
-    quality: (P,) factor of the scores (centreness, objectness, ...), after activation, or None.
+    quality: (P,) factor of the scores (centerness, objectness, ...), after activation, or None.
     """
 
     scores: Tensor
@@ -31,7 +31,7 @@ class Level:
 
 
 def flatten_map(x: Tensor, channels: int) -> Tensor:
-    """One picture's map (A * channels, H, W) as (H * W * A, channels)."""
+    """One image's map (A * channels, H, W) as (H * W * A, channels)."""
     return x.permute(1, 2, 0).reshape(-1, channels)
 
 
@@ -74,7 +74,7 @@ def best_of_classes(scores: Tensor, labels: Tensor, count: int) -> Tensor:
 
 
 def select(levels: Sequence[Level], cfg: Mapping[str, Any]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Candidates of one picture: per level the best pairs above the threshold.
+    """Candidates of one image: per level the best pairs above the threshold.
 
     cfg: `score_thr`, `nms_pre` pairs of a level, `class_pre` of a class.
     Returns priors (K, 2 or 4), regression (K, D), scores (K,) times quality, labels (K,), level after level.
@@ -103,7 +103,7 @@ def select_and_decode(levels: Sequence[Level], decode: Decode, cfg: Mapping[str,
 
 
 def detect(levels: Sequence[Level], decode: Decode, cfg: Mapping[str, Any]) -> Detections:
-    """Detections of one picture: `select_and_decode`, then NMS within classes (`nms`, `max_per_img` of `cfg`)."""
+    """Detections of one image: `select_and_decode`, then NMS within classes (`nms`, `max_per_img` of `cfg`)."""
     boxes, scores, labels = select_and_decode(levels, decode, cfg)
     return suppress(boxes, scores, labels, cfg.get("nms"), cfg.get("max_per_img", -1))
 

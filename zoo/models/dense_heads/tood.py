@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from zoo.models.coders.delta import centre_and_size
+from zoo.models.coders.delta import center_and_size
 from zoo.models.coders.distance import DistancePointCoder
 from zoo.models.dense_heads.anchor_head import AnchorHead
 from zoo.models.dense_heads.atss import GN
@@ -17,11 +17,11 @@ from zoo.models.dense_heads.towers import init_dense, over_levels, prior_bias, t
 from zoo.models.layers.conv_module import ConvModule
 from zoo.models.layers.deform_conv import deform_conv2d
 from zoo.models.layers.scale import Scale
-from zoo.structures import Detections, Frame
+from zoo.structures import Detections, ImageGeometry
 
 
 class TaskDecomposition(nn.Module):
-    """One task's features: the tower's layers, weighted for the picture, then reduced (section 3.1).
+    """One task's features: the tower's layers, weighted for the image, then reduced (section 3.1).
 
     The weights are multiplied into the reducing convolution, which is cheaper than into the features.
     """
@@ -59,7 +59,7 @@ class TOODHead(AnchorHead):
     """One tower for both tasks, decomposed by attention; class scores and boxes are then aligned with each other.
 
     num_dcn: so many of the tower's first convolutions are deformable. anchor_type: "anchor_free" predicts distances
-    from the anchor's centre, "anchor_based" deltas of the anchor.
+    from the anchor's center, "anchor_based" deltas of the anchor.
     """
 
     def __init__(
@@ -122,24 +122,24 @@ class TOODHead(AnchorHead):
         """Boxes (N, 4, H, W) in strides from what the box branch predicts (N, 4, H, W)."""
         rows = regression.flatten(2).transpose(1, 2)
         if self.anchor_type == "anchor_free":
-            rows = DistancePointCoder().decode(centre_and_size(priors)[0] / stride, scale(rows.exp()).float())
+            rows = DistancePointCoder().decode(center_and_size(priors)[0] / stride, scale(rows.exp()).float())
         else:
             deltas = scale(rows).float()
-            rows = torch.stack([self.bbox_coder.decode(priors, picture) for picture in deltas]) / stride
+            rows = torch.stack([self.bbox_coder.decode(priors, image) for image in deltas]) / stride
         return rows.transpose(1, 2).reshape(regression.shape)
 
-    def predict(self, outputs: Sequence[Sequence[Tensor]], frames: Sequence[Frame]) -> list[Detections]:
+    def predict(self, outputs: Sequence[Sequence[Tensor]], geometries: Sequence[ImageGeometry]) -> list[Detections]:
         """Detections in input coordinates."""
         scores, boxes = outputs
         strides = [stride[0] for stride in self.prior_generator.strides]
-        return super().predict((scores, [x * stride for x, stride in zip(boxes, strides)]), frames)
+        return super().predict((scores, [x * stride for x, stride in zip(boxes, strides)]), geometries)
 
     def activate(self, logits: Tensor) -> Tensor:
         """What `forward` returns are scores already."""
         return logits
 
     def decode(self, priors: Tensor, regression: Tensor, size: tuple[int, int]) -> Tensor:
-        """What `forward` returns are boxes already; they may reach beyond the picture."""
+        """What `forward` returns are boxes already; they may reach beyond the image."""
         return regression
 
 
@@ -156,7 +156,7 @@ def geometric_mean(a: Tensor, b: Tensor) -> Tensor:
 
 
 def aligned(boxes: Tensor, offsets: Tensor) -> Tensor:
-    """Each side of each cell's box taken from a neighbouring cell, unless the box would turn inside out.
+    """Each side of each cell's box taken from a neighboring cell, unless the box would turn inside out.
 
     boxes: (N, 4, H, W) xyxy. offsets: (N, 4 * 2, H, W), dy and dx in cells for each side; sampled bilinearly.
     """

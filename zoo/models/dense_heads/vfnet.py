@@ -18,7 +18,7 @@ from zoo.models.layers.conv_module import ConvModule
 from zoo.models.layers.deform_conv import DeformConv, kernel_elements
 from zoo.models.layers.scale import Scale
 from zoo.models.priors.points import PointGenerator
-from zoo.structures import Detections, Frame
+from zoo.structures import Detections, ImageGeometry
 
 ANCHORS = {
     "type": "AnchorGenerator",
@@ -35,9 +35,9 @@ class VFNetHead(AnchorHead):
     """A first box from every cell; features sampled on its outline give the scores and a refined box.
 
     bbox_norm_type: first distances are in units of the level's largest trained distance ("reg_denom") or in strides
-    ("stride"). use_atss: training assigns by anchors, whose centres are the points; else by `regress_ranges` and
+    ("stride"). use_atss: training assigns by anchors, whose centers are the points; else by `regress_ranges` and
     `center_sampling` as FCOS. gradient_mul: share of the gradient that flows through the outline. use_vfl: varifocal
-    loss; sync_num_pos: its normaliser is averaged over processes.
+    loss; sync_num_pos: its normalizer is averaged over processes.
     """
 
     def __init__(
@@ -111,13 +111,13 @@ class VFNetHead(AnchorHead):
         refined = scale_refine(self.vfnet_reg_refine(region)).float().exp() * first.detach()
         return self.vfnet_cls(F.relu(self.vfnet_cls_dconv(classes, offsets))), refined, first
 
-    def predict(self, outputs: Sequence[Sequence[Tensor]], frames: Sequence[Frame]) -> list[Detections]:
+    def predict(self, outputs: Sequence[Sequence[Tensor]], geometries: Sequence[ImageGeometry]) -> list[Detections]:
         """Detections in input coordinates, from the refined boxes."""
-        return super().predict(outputs[:2], frames)
+        return super().predict(outputs[:2], geometries)
 
 
 def star_offsets(distances: Tensor) -> Tensor:
-    """Offsets (N, 18, H, W) that put a 3x3 kernel on a box's centre, corners and the middles of its sides.
+    """Offsets (N, 18, H, W) that put a 3x3 kernel on a box's center, corners and the middles of its sides.
 
     distances: (N, 4, H, W) to the left, top, right and bottom sides, in cells.
     """

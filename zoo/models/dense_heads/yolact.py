@@ -15,7 +15,7 @@ from zoo.models.dense_heads.ssd import SOFTMAX
 from zoo.models.dense_heads.towers import over_levels, run, tower
 from zoo.models.layers.nms import ranked
 from zoo.models.layers.tracing import first
-from zoo.structures import Detections, Frame
+from zoo.structures import Detections, ImageGeometry
 
 
 class YOLACTHead(AnchorHead):
@@ -60,24 +60,24 @@ class YOLACTHead(AnchorHead):
         return self.conv_cls(x), self.conv_reg(x), self.conv_coeff(x).tanh()
 
     def predict_with_coefficients(
-        self, outputs: Sequence[Sequence[Tensor]], frames: Sequence[Frame]
+        self, outputs: Sequence[Sequence[Tensor]], geometries: Sequence[ImageGeometry]
     ) -> list[tuple[Detections, Tensor]]:
-        """Per picture the detections in input coordinates, and their mask coefficients (K, num_protos)."""
+        """Per image the detections in input coordinates, and their mask coefficients (K, num_protos)."""
         logits, deltas, coefficients = outputs
         found = []
-        for i, frame in enumerate(frames):
+        for i, geometry in enumerate(geometries):
             rows = [flatten_map(x[i], self.num_protos) for x in coefficients]
-            found.append(self.predict_picture(self.levels((logits, deltas), i), rows, frame))
+            found.append(self.predict_image(self.levels((logits, deltas), i), rows, geometry))
         return found
 
-    def predict_picture(
-        self, levels: Sequence[Level], coefficients: Sequence[Tensor], frame: Frame
+    def predict_image(
+        self, levels: Sequence[Level], coefficients: Sequence[Tensor], geometry: ImageGeometry
     ) -> tuple[Detections, Tensor]:
-        """One picture's detections and coefficients. coefficients: per level (P, num_protos)."""
+        """One image's detections and coefficients. coefficients: per level (P, num_protos)."""
         cfg, boxes, scores, kept = self.test_cfg, [], [], []
         for level, rows in zip(levels, coefficients):
             keep = best_rows(level.scores, cfg.get("nms_pre", -1))
-            boxes.append(self.decode(level.priors[keep], level.regression[keep], size=frame.size))
+            boxes.append(self.decode(level.priors[keep], level.regression[keep], size=geometry.size))
             scores.append(level.scores[keep])
             kept.append(rows[keep])
         found, index = fast_nms(

@@ -12,14 +12,14 @@ from torch import Tensor, nn
 from zoo.models.dense_heads.anchor_head import SIGMOID
 from zoo.models.layers.constants import extents
 from zoo.models.layers.tracing import recording
-from zoo.structures import Frame
+from zoo.structures import ImageGeometry
 
 CHANNELS = (256, 256, 256, None, 256, 32)
 KERNELS = (3, 3, 3, -2, 3, 1)
 
 
 class YOLACTProtonet(nn.Module):
-    """Prototype masks of the whole picture, from the finest level.
+    """Prototype masks of the whole image, from the finest level.
 
     proto_channels, proto_kernel_sizes: of its layers; a negative kernel size doubles (say) the resolution, by
     interpolation if there are no channels, else by a transposed convolution. loss_mask_weight, max_masks_to_train: for
@@ -53,21 +53,21 @@ class YOLACTProtonet(nn.Module):
         """The finest level (N, in_channels, H, W) to prototypes (N, num_protos, H', W')."""
         return self.protonet(x)
 
-    def masks(self, prototypes: Tensor, coefficients: Tensor, boxes: Tensor, frame: Frame) -> Tensor:
-        """Masks (K, H, W) bool in output coordinates of one picture's detections.
+    def masks(self, prototypes: Tensor, coefficients: Tensor, boxes: Tensor, geometry: ImageGeometry) -> Tensor:
+        """Masks (K, H, W) bool in output coordinates of one image's detections.
 
         prototypes: (num_protos, H', W'). coefficients: (K, num_protos). boxes: (K, 4) xyxy in input coordinates. An
         exported graph leaves them as probabilities (K, H', W').
         """
-        soft = crop(torch.einsum("kp,phw->khw", coefficients, prototypes).sigmoid(), boxes, frame.size)
-        return soft if recording() else self.stretched(soft, frame)
+        soft = crop(torch.einsum("kp,phw->khw", coefficients, prototypes).sigmoid(), boxes, geometry.size)
+        return soft if recording() else self.stretched(soft, geometry)
 
-    def stretched(self, soft: Tensor, frame: Frame) -> Tensor:
+    def stretched(self, soft: Tensor, geometry: ImageGeometry) -> Tensor:
         """Probabilities (K, H', W') as masks (K, H, W) bool in output coordinates."""
         if len(soft) == 0:
-            return soft.new_zeros((0, *frame.output_size), dtype=torch.bool)
-        # The prototypes of the padded input are stretched over the picture, as in the reference.
-        return F.interpolate(soft[None], frame.output_size, mode="bilinear", align_corners=False)[0] > 0.5
+            return soft.new_zeros((0, *geometry.output_size), dtype=torch.bool)
+        # The prototypes of the padded input are stretched over the image, as in the reference.
+        return F.interpolate(soft[None], geometry.output_size, mode="bilinear", align_corners=False)[0] > 0.5
 
 
 class YOLACTSegmHead(nn.Module):
@@ -95,7 +95,7 @@ def proto_layer(in_channels: int, channels: int | None, kernel: int) -> nn.Modul
 def crop(masks: Tensor, boxes: Tensor, size: tuple[int, int], padding: float = 1.0) -> Tensor:
     """Masks (K, h, w), zero outside their boxes grown by `padding` cells.
 
-    boxes: (K, 4) xyxy, in pixels of a picture of `size` (h, w), over which the masks are stretched.
+    boxes: (K, 4) xyxy, in pixels of an image of `size` (h, w), over which the masks are stretched.
     """
     height, width = masks.shape[1:]
     scaled = boxes / extents([size], boxes).repeat(1, 2) * extents([(height, width)], boxes).repeat(1, 2)

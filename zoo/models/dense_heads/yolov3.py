@@ -14,7 +14,7 @@ from zoo.models.dense_heads.towers import init_dense, prior_bias
 from zoo.models.layers.conv_module import ConvModule
 from zoo.models.layers.nms import multiclass_nms
 from zoo.models.necks.yolo_neck import BN, LEAKY
-from zoo.structures import Detections, Frame
+from zoo.structures import Detections, ImageGeometry
 
 # Box and objectness in front of the classes.
 BOX, CLASSES = 4, 5
@@ -62,7 +62,7 @@ class YOLOV3Head(nn.Module):
         self.init_weights()
 
     def init_weights(self) -> None:
-        """Small weights; about eight objects are expected in a picture of 608 pixels."""
+        """Small weights; about eight objects are expected in an image of 608 pixels."""
         init_dense(self)
         for conv, stride in zip(self.convs_pred, self.strides):
             bias = conv.bias.data.view(self.num_base_priors, -1)  # type: ignore[union-attr, operator]
@@ -73,18 +73,18 @@ class YOLOV3Head(nn.Module):
         """Maps, coarsest first, to (N, A * (5 + C), H, W) per level: per anchor box, objectness and class logits."""
         return ([pred(bridge(x)) for pred, bridge, x in zip(self.convs_pred, self.convs_bridge, features)],)
 
-    def predict(self, outputs: Sequence[Sequence[Tensor]], frames: Sequence[Frame]) -> list[Detections]:
-        """Detections in input coordinates; boxes may reach beyond the picture."""
+    def predict(self, outputs: Sequence[Sequence[Tensor]], geometries: Sequence[ImageGeometry]) -> list[Detections]:
+        """Detections in input coordinates; boxes may reach beyond the image."""
         (maps,) = outputs
         sizes = [(x.shape[2], x.shape[3]) for x in maps]
         priors = self.prior_generator.grid_priors(sizes, maps[0].device)
         strides = torch.cat([torch.full_like(x[:, :1], stride) for x, stride in zip(priors, self.strides)])
         rows = CLASSES + self.num_classes
-        pictures = [torch.cat([flatten_map(x[i], rows) for x in maps]) for i in range(len(frames))]
-        return [self.predict_one(predictions, torch.cat(priors), strides) for predictions in pictures]
+        images = [torch.cat([flatten_map(x[i], rows) for x in maps]) for i in range(len(geometries))]
+        return [self.predict_one(predictions, torch.cat(priors), strides) for predictions in images]
 
     def predict_one(self, predictions: Tensor, priors: Tensor, strides: Tensor) -> Detections:
-        """One picture's detections. predictions: (P, 5 + C). priors: (P, 4) xyxy. strides: (P, 1)."""
+        """One image's detections. predictions: (P, 5 + C). priors: (P, 4) xyxy. strides: (P, 1)."""
         cfg = self.test_cfg
         objectness = predictions[:, BOX].sigmoid()
         keep = objectness >= cfg.get("conf_thr", -1)

@@ -14,7 +14,7 @@ from zoo.models.layers.conv_module import ConvModule, DepthwiseSeparableConv
 from zoo.models.layers.csp import SWISH, YOLOX_BN
 from zoo.models.layers.nms import suppress
 from zoo.models.priors.points import PointGenerator
-from zoo.structures import Detections, Frame
+from zoo.structures import Detections, ImageGeometry
 
 
 class YOLOXHead(nn.Module):
@@ -79,25 +79,25 @@ class YOLOXHead(nn.Module):
             objectness.append(self.multi_level_conv_obj[i](region))
         return logits, boxes, objectness
 
-    def predict(self, outputs: Sequence[Sequence[Tensor]], frames: Sequence[Frame]) -> list[Detections]:
+    def predict(self, outputs: Sequence[Sequence[Tensor]], geometries: Sequence[ImageGeometry]) -> list[Detections]:
         """Detections in input coordinates; each cell stands for its best class only."""
         priors = self.prior_generator.grid_priors([(x.shape[2], x.shape[3]) for x in outputs[0]], outputs[0][0].device)
-        return [self.predict_one(self.levels(outputs, i, priors)) for i in range(len(frames))]
+        return [self.predict_one(self.levels(outputs, i, priors)) for i in range(len(geometries))]
 
-    def levels(self, outputs: Sequence[Sequence[Tensor]], picture: int, priors: list[Tensor]) -> list[Level]:
-        """One picture's predictions, level by level."""
+    def levels(self, outputs: Sequence[Sequence[Tensor]], image: int, priors: list[Tensor]) -> list[Level]:
+        """One image's predictions, level by level."""
         return [
             Level(
-                scores=flatten_map(logits[picture], self.num_classes).sigmoid(),
-                regression=flatten_map(boxes[picture], 4),
+                scores=flatten_map(logits[image], self.num_classes).sigmoid(),
+                regression=flatten_map(boxes[image], 4),
                 priors=points,
-                quality=flatten_map(objectness[picture], 1).squeeze(1).sigmoid(),
+                quality=flatten_map(objectness[image], 1).squeeze(1).sigmoid(),
             )
             for logits, boxes, objectness, points in zip(*outputs, priors)
         ]
 
     def predict_one(self, levels: list[Level]) -> Detections:
-        """One picture's detections, not limited in number."""
+        """One image's detections, not limited in number."""
         scores, labels = torch.cat([level.scores for level in levels]).max(dim=1)
         scores = scores * torch.cat([level.quality for level in levels])  # type: ignore[misc]
         keep = (scores >= self.test_cfg["score_thr"]).nonzero().squeeze(1)  # a mask would be counted four times over
@@ -106,7 +106,7 @@ class YOLOXHead(nn.Module):
 
 
 def decode(points: Tensor, boxes: Tensor) -> Tensor:
-    """Boxes (K, 4) xyxy from centres in strides and logarithmic sizes (K, 4), at points (K, 4) with their strides."""
-    centre = boxes[:, :2] * points[:, 2:] + points[:, :2]
+    """Boxes (K, 4) xyxy from centers in strides and logarithmic sizes (K, 4), at points (K, 4) with their strides."""
+    center = boxes[:, :2] * points[:, 2:] + points[:, :2]
     half = boxes[:, 2:].exp() * points[:, 2:] / 2
-    return torch.cat([centre - half, centre + half], dim=1)
+    return torch.cat([center - half, center + half], dim=1)

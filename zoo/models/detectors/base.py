@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from zoo.errors import NotTrainable, UsageError
 from zoo.models.build import component
 from zoo.models.layers.memory_format import pixel_by_pixel
-from zoo.models.targets import Truth, truths
-from zoo.structures import Detections, Frame, Sample
+from zoo.models.targets import GroundTruth, ground_truths
+from zoo.structures import Detections, ImageGeometry, Sample
 
 
 class Detector(nn.Module):
@@ -42,21 +42,21 @@ class Detector(nn.Module):
         sizes: Sequence[tuple[int, int]] | None = None,
         proposals: Sequence[Tensor] | None = None,
     ) -> list[Detections]:
-        """Detections in network-input coordinates, one per picture.
+        """Detections in network-input coordinates, one per image.
 
-        images: (N, 3, H, W) float, normalised and padded. sizes: (h, w) of each picture before padding, the whole input
-        if not given. proposals: per picture (M, 4) xyxy boxes, for Fast R-CNN only.
+        images: (N, 3, H, W) float, normalized and padded. sizes: (h, w) of each image before padding, the whole input
+        if not given. proposals: per image (M, 4) xyxy boxes, for Fast R-CNN only.
         """
         sizes = sizes or [(images.shape[2], images.shape[3])] * len(images)
-        frames = [self.input_frame(images, size) for size in sizes]
-        return self.predict(images, frames) if proposals is None else self.predict(images, frames, proposals)
+        geometries = [self.input_frame(images, size) for size in sizes]
+        return self.predict(images, geometries) if proposals is None else self.predict(images, geometries, proposals)
 
-    def input_frame(self, images: Tensor, size: tuple[int, int]) -> Frame:
-        """The frame of a picture of (h, w) whose results are wanted in network-input coordinates."""
-        return Frame.of_input(size)
+    def input_frame(self, images: Tensor, size: tuple[int, int]) -> ImageGeometry:
+        """The geometry of an image of (h, w) whose results are wanted in network-input coordinates."""
+        return ImageGeometry.of_input(size)
 
-    def predict(self, images: Tensor, frames: Sequence[Frame], *args: Any) -> list[Detections]:
-        """Detections in the frames' output coordinates. images: (N, 3, H, W). frames: one per picture."""
+    def predict(self, images: Tensor, geometries: Sequence[ImageGeometry], *args: Any) -> list[Detections]:
+        """Detections in the geometries' output coordinates. images: (N, 3, H, W). geometries: one per image."""
         raise NotImplementedError
 
     def losses(
@@ -66,20 +66,22 @@ class Detector(nn.Module):
         targets: Sequence[dict[str, Tensor]],
         proposals: Sequence[Tensor] | None = None,
     ) -> dict[str, Tensor]:
-        """Training losses by name; their sum is what a trainer minimises.
+        """Training losses by name; their sum is what a trainer minimizes.
 
-        images: (N, 3, H, W) float, normalised and padded. sizes: (h, w) of each picture before padding.
-        targets: per picture `boxes` (M, 4) xyxy in input coordinates, `labels` (M,), where needed `masks` (M, H, W) of
-        bool; optionally `ignored` (I, 4), boxes of crowds, and `semantic` (h, w), classes of the padded picture's
-        pixels, without which heads that segment do not learn to. proposals: per picture (M, 4) xyxy boxes, for Fast
+        images: (N, 3, H, W) float, normalized and padded. sizes: (h, w) of each image before padding.
+        targets: per image `boxes` (M, 4) xyxy in input coordinates, `labels` (M,), where needed `masks` (M, H, W) of
+        bool; optionally `ignored` (I, 4), boxes of crowds, and `semantic` (h, w), classes of the padded image's
+        pixels, without which heads that segment do not learn to. proposals: per image (M, 4) xyxy boxes, for Fast
         R-CNN only. Raises NotTrainable where the method's losses are not there.
         """
-        frames = [Frame.of_input(size) for size in sizes]
+        geometries = [ImageGeometry.of_input(size) for size in sizes]
         if proposals is not None:
             targets = [{**target, "proposals": boxes} for target, boxes in zip(targets, proposals)]
-        return self.compute_losses(images, frames, truths(targets, images.device))
+        return self.compute_losses(images, geometries, ground_truths(targets, images.device))
 
-    def compute_losses(self, images: Tensor, frames: Sequence[Frame], truths: Sequence[Truth]) -> dict[str, Tensor]:
+    def compute_losses(
+        self, images: Tensor, geometries: Sequence[ImageGeometry], ground_truths: Sequence[GroundTruth]
+    ) -> dict[str, Tensor]:
         """What `losses` returns, from targets in their own type."""
         raise NotTrainable(f"{type(self).__name__} has no losses yet: it detects, but does not train")
 
@@ -98,5 +100,5 @@ class Detector(nn.Module):
         return [self.detect_sample(self.preprocess(image), home) for image in images]
 
     def detect_sample(self, sample: Sample, home: Tensor) -> Detections:
-        """One preprocessed picture, in original coordinates, on the CPU. home: a tensor of the network's device."""
-        return self.predict(sample.image[None].to(home), [sample.frame])[0].to("cpu")
+        """One preprocessed image, in original coordinates, on the CPU. home: a tensor of the network's device."""
+        return self.predict(sample.image[None].to(home), [sample.geometry])[0].to("cpu")

@@ -9,23 +9,25 @@ from torch import Tensor
 
 from zoo.models.criteria.table import dense_losses
 from zoo.models.detectors.single_stage import SingleStageDetector
-from zoo.models.targets import Truth
+from zoo.models.targets import GroundTruth
 from zoo.models.transformer.padding import padding_mask
-from zoo.structures import Detections, Frame
+from zoo.structures import Detections, ImageGeometry
 
 
 class DETR(SingleStageDetector):
     """Backbone, optional neck, and a transformer over object queries that does not look at padding."""
 
-    def predict(self, images: Tensor, frames: Sequence[Frame], *args: Any) -> list[Detections]:
+    def predict(self, images: Tensor, geometries: Sequence[ImageGeometry], *args: Any) -> list[Detections]:
         """Detections in output coordinates."""
-        found = self.bbox_head.predict(self.outputs(images, frames), frames)
-        return [d.to_output(frame) for d, frame in zip(found, frames)]
+        found = self.bbox_head.predict(self.outputs(images, geometries), geometries)
+        return [d.to_output(geometry) for d, geometry in zip(found, geometries)]
 
-    def outputs(self, images: Tensor, frames: Sequence[Frame]) -> Any:
+    def outputs(self, images: Tensor, geometries: Sequence[ImageGeometry]) -> Any:
         """What the head's `forward` returns."""
-        return self.bbox_head(self.features(images), padding_mask(images, frames))
+        return self.bbox_head(self.features(images), padding_mask(images, geometries))
 
-    def compute_losses(self, images: Tensor, frames: Sequence[Frame], truths: Sequence[Truth]) -> dict[str, Tensor]:
+    def compute_losses(
+        self, images: Tensor, geometries: Sequence[ImageGeometry], ground_truths: Sequence[GroundTruth]
+    ) -> dict[str, Tensor]:
         """The head's losses."""
-        return dense_losses(self.bbox_head, self.outputs(images, frames), frames, truths)
+        return dense_losses(self.bbox_head, self.outputs(images, geometries), geometries, ground_truths)

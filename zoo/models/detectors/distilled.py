@@ -14,8 +14,8 @@ from zoo.models.criteria.table import dense_losses
 from zoo.models.detectors.base import Detector
 from zoo.models.detectors.single_stage import SingleStageDetector
 from zoo.models.layers.precision import full_precision
-from zoo.models.targets import Truth
-from zoo.structures import Frame
+from zoo.models.targets import GroundTruth
+from zoo.structures import ImageGeometry
 
 
 class Distilled(SingleStageDetector):
@@ -43,7 +43,9 @@ class Distilled(SingleStageDetector):
         """Set the teacher: a trained single-stage detector with the same levels."""
         self.__dict__["teacher"] = teacher.eval().requires_grad_(False)
 
-    def compute_losses(self, images: Tensor, frames: Sequence[Frame], truths: Sequence[Truth]) -> dict[str, Tensor]:
+    def compute_losses(
+        self, images: Tensor, geometries: Sequence[ImageGeometry], ground_truths: Sequence[GroundTruth]
+    ) -> dict[str, Tensor]:
         """The head's losses. Raises UsageError without a teacher."""
         if self.teacher is None:
             name = self.teacher_name or "the published teacher"
@@ -52,4 +54,6 @@ class Distilled(SingleStageDetector):
         with torch.no_grad():
             advice = teacher.bbox_head(teacher.features(images))
         outputs = self.bbox_head(self.features(images))
-        return dense_losses(self.bbox_head, outputs, frames, truths, teacher.bbox_head, full_precision(advice))
+        return dense_losses(
+            self.bbox_head, outputs, geometries, ground_truths, teacher.bbox_head, full_precision(advice)
+        )

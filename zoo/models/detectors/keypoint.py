@@ -12,8 +12,8 @@ from torch import Tensor
 from zoo.models.criteria.table import dense_losses
 from zoo.models.detectors.single_stage import SingleStageDetector, trained_whole
 from zoo.models.layers.precision import full_precision
-from zoo.models.targets import Truth
-from zoo.structures import Detections, Frame, Sample
+from zoo.models.targets import GroundTruth
+from zoo.structures import Detections, ImageGeometry, Sample
 
 
 class KeypointDetector(SingleStageDetector):
@@ -22,37 +22,39 @@ class KeypointDetector(SingleStageDetector):
     def __init__(self, backbone: Mapping[str, Any], bbox_head: Mapping[str, Any], **kwargs: Any) -> None:
         super().__init__(trained_whole(backbone), bbox_head, **kwargs)
 
-    def predict(self, images: Tensor, frames: Sequence[Frame], *args: Any) -> list[Detections]:
+    def predict(self, images: Tensor, geometries: Sequence[ImageGeometry], *args: Any) -> list[Detections]:
         """Detections in output coordinates."""
         outputs = full_precision(self.bbox_head(self.features(images)))
-        found = self.bbox_head.predict(outputs, frames, input_size(images))
-        return [d.to_output(frame) for d, frame in zip(found, frames)]
+        found = self.bbox_head.predict(outputs, geometries, input_size(images))
+        return [d.to_output(geometry) for d, geometry in zip(found, geometries)]
 
-    def compute_losses(self, images: Tensor, frames: Sequence[Frame], truths: Sequence[Truth]) -> dict[str, Tensor]:
+    def compute_losses(
+        self, images: Tensor, geometries: Sequence[ImageGeometry], ground_truths: Sequence[GroundTruth]
+    ) -> dict[str, Tensor]:
         """The head's losses."""
         outputs = self.bbox_head(self.features(images))
-        return dense_losses(self.bbox_head, outputs, frames, truths, input_size(images))
+        return dense_losses(self.bbox_head, outputs, geometries, ground_truths, input_size(images))
 
 
 class CornerNet(KeypointDetector):
     """CornerNet (Law and Deng, 2018) and CentripetalNet (Dong et al., 2020), with an hourglass network as backbone.
 
-    flip_test: `detect` looks at each picture and its mirror image, as the published accuracies do.
+    flip_test: `detect` looks at each image and its mirror image, as the published accuracies do.
     """
 
     flip_test = True
 
     def detect_sample(self, sample: Sample, home: Tensor) -> Detections:
-        """One preprocessed picture, in original coordinates, on the CPU."""
+        """One preprocessed image, in original coordinates, on the CPU."""
         if not self.flip_test:
             return super().detect_sample(sample, home)
-        image, frame = sample.image[None].to(home), sample.frame
+        image, geometry = sample.image[None].to(home), sample.geometry
         images = torch.cat([image, image.flip(3)])
         outputs = full_precision(self.bbox_head(self.features(images)))
-        plain, mirrored = self.bbox_head.pairs(outputs, [frame] * 2, input_size(images))
-        mirrored = replace(mirrored, boxes=mirror(mirrored.boxes, frame))
+        plain, mirrored = self.bbox_head.pairs(outputs, [geometry] * 2, input_size(images))
+        mirrored = replace(mirrored, boxes=mirror(mirrored.boxes, geometry))
         both = Detections(*(torch.cat(p) for p in zip(fields(plain), fields(mirrored))))
-        return self.bbox_head.suppress(both).to_output(frame).to("cpu")
+        return self.bbox_head.suppress(both).to_output(geometry).to("cpu")
 
 
 def input_size(images: Tensor) -> tuple[int, int]:
@@ -65,11 +67,11 @@ def fields(found: Detections) -> tuple[Tensor, Tensor, Tensor]:
     return found.boxes, found.scores, found.labels
 
 
-def mirror(boxes: Tensor, frame: Frame) -> Tensor:
+def mirror(boxes: Tensor, geometry: ImageGeometry) -> Tensor:
     """Boxes (K, 4) of a mirrored input, in coordinates of the input itself.
 
-    The picture is mirrored within its frame, whose left margin is taken to be the mirrored one's, too.
+    The image is mirrored within its geometry, whose left margin is taken to be the mirrored one's, too.
     """
-    total = frame.size[1] + 2 * frame.offset[0]
+    total = geometry.size[1] + 2 * geometry.offset[0]
     x1, y1, x2, y2 = boxes.unbind(dim=1)
     return torch.stack([total - x2, y1, total - x1, y2], dim=1)

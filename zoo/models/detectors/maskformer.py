@@ -13,9 +13,9 @@ from zoo.models.build import component
 from zoo.models.criteria.table import dense_losses
 from zoo.models.detectors.base import Detector
 from zoo.models.detectors.panoptic_fpn import in_output
-from zoo.models.targets import Truth
+from zoo.models.targets import GroundTruth
 from zoo.models.transformer.padding import padding_mask
-from zoo.structures import Detections, Frame
+from zoo.structures import Detections, ImageGeometry
 
 
 class MaskFormer(Detector):
@@ -34,34 +34,36 @@ class MaskFormer(Detector):
         self.panoptic_head = component(panoptic_head, train_cfg=train_cfg, test_cfg=test_cfg)
         self.panoptic_fusion_head = component(panoptic_fusion_head, test_cfg=test_cfg)
 
-    def predict(self, images: Tensor, frames: Sequence[Frame], *args: Any) -> list[Detections]:
+    def predict(self, images: Tensor, geometries: Sequence[ImageGeometry], *args: Any) -> list[Detections]:
         """Panoptic maps, or detections with masks, or both, in output coordinates."""
-        logits, masks = self.outputs(images, frames)
+        logits, masks = self.outputs(images, geometries)
         size = (images.shape[2], images.shape[3])
-        return [self.fused(x, m, frame, size) for x, m, frame in zip(logits[-1], masks[-1], frames)]
+        return [self.fused(x, m, geometry, size) for x, m, geometry in zip(logits[-1], masks[-1], geometries)]
 
-    def fused(self, logits: Tensor, masks: Tensor, frame: Frame, size: tuple[int, int]) -> Detections:
-        """One picture's result in output coordinates.
+    def fused(self, logits: Tensor, masks: Tensor, geometry: ImageGeometry, size: tuple[int, int]) -> Detections:
+        """One image's result in output coordinates.
 
         logits: (Q, num_classes + 1). masks: (Q, h, w) logits. size: of the padded input, (h, w).
         """
         masks = F.interpolate(masks[None], size=size, mode="bilinear", align_corners=False)[0]
-        found: Detections = self.panoptic_fusion_head(logits, in_output(masks, frame))
+        found: Detections = self.panoptic_fusion_head(logits, in_output(masks, geometry))
         return found
 
-    def outputs(self, images: Tensor, frames: Sequence[Frame]) -> Any:
+    def outputs(self, images: Tensor, geometries: Sequence[ImageGeometry]) -> Any:
         """What the head's `forward` returns."""
-        return self.panoptic_head(self.features(images), padding_mask(images, frames))
+        return self.panoptic_head(self.features(images), padding_mask(images, geometries))
 
-    def compute_losses(self, images: Tensor, frames: Sequence[Frame], truths: Sequence[Truth]) -> dict[str, Tensor]:
-        """The head's losses. Stuff is learnt as objects are, with its own labels and masks."""
-        truths = [on_input(truth, images) for truth in truths]
-        return dense_losses(self.panoptic_head, self.outputs(images, frames), frames, truths)
+    def compute_losses(
+        self, images: Tensor, geometries: Sequence[ImageGeometry], ground_truths: Sequence[GroundTruth]
+    ) -> dict[str, Tensor]:
+        """The head's losses. Stuff is learned as objects are, with its own labels and masks."""
+        ground_truths = [on_input(ground_truth, images) for ground_truth in ground_truths]
+        return dense_losses(self.panoptic_head, self.outputs(images, geometries), geometries, ground_truths)
 
 
-def on_input(truth: Truth, images: Tensor) -> Truth:
-    """A picture's objects with masks of the size of the padded input (N, 3, H, W)."""
-    if truth.masks is None:
-        return truth
-    missing = [have - want for have, want in zip(images.shape[-2:], truth.masks.shape[-2:])]
-    return replace(truth, masks=F.pad(truth.masks, (0, missing[1], 0, missing[0])))
+def on_input(ground_truth: GroundTruth, images: Tensor) -> GroundTruth:
+    """An image's objects with masks of the size of the padded input (N, 3, H, W)."""
+    if ground_truth.masks is None:
+        return ground_truth
+    missing = [have - want for have, want in zip(images.shape[-2:], ground_truth.masks.shape[-2:])]
+    return replace(ground_truth, masks=F.pad(ground_truth.masks, (0, missing[1], 0, missing[0])))

@@ -11,14 +11,14 @@ from zoo.models.build import component
 from zoo.models.criteria.table import dense_losses
 from zoo.models.detectors.base import Detector
 from zoo.models.layers.precision import full_precision
-from zoo.models.targets import Truth
-from zoo.structures import Detections, Frame
+from zoo.models.targets import GroundTruth
+from zoo.structures import Detections, ImageGeometry
 
 
 class SingleStageDetector(Detector):
     """Backbone, optional neck and one dense head.
 
-    The head's `forward(features)` returns maps, and its `predict(maps, frames)` detections in input coordinates.
+    The head's `forward(features)` returns maps, and its `predict(maps, geometries)` detections in input coordinates.
     """
 
     def __init__(
@@ -32,14 +32,16 @@ class SingleStageDetector(Detector):
         super().__init__(backbone, neck)
         self.bbox_head = component(bbox_head, train_cfg=train_cfg, test_cfg=test_cfg)
 
-    def predict(self, images: Tensor, frames: Sequence[Frame], *args: Any) -> list[Detections]:
+    def predict(self, images: Tensor, geometries: Sequence[ImageGeometry], *args: Any) -> list[Detections]:
         """Detections in output coordinates."""
-        found = self.bbox_head.predict(full_precision(self.bbox_head(self.features(images))), frames)
-        return [d.to_output(frame) for d, frame in zip(found, frames)]
+        found = self.bbox_head.predict(full_precision(self.bbox_head(self.features(images))), geometries)
+        return [d.to_output(geometry) for d, geometry in zip(found, geometries)]
 
-    def compute_losses(self, images: Tensor, frames: Sequence[Frame], truths: Sequence[Truth]) -> dict[str, Tensor]:
+    def compute_losses(
+        self, images: Tensor, geometries: Sequence[ImageGeometry], ground_truths: Sequence[GroundTruth]
+    ) -> dict[str, Tensor]:
         """The head's losses."""
-        return dense_losses(self.bbox_head, self.bbox_head(self.features(images)), frames, truths)
+        return dense_losses(self.bbox_head, self.bbox_head(self.features(images)), geometries, ground_truths)
 
 
 def trained_whole(backbone: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -50,9 +52,9 @@ def trained_whole(backbone: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 class YOLOX(SingleStageDetector):
-    """YOLOX trains on pictures of varying size, which matters only to a trainer.
+    """YOLOX trains on images of varying size, which matters only to a trainer.
 
-    input_size: (h, w) of training pictures. random_size_range: in multiples of 32. random_size_interval: iterations.
+    input_size: (h, w) of training images. random_size_range: in multiples of 32. random_size_interval: iterations.
     """
 
     def __init__(

@@ -11,8 +11,8 @@ from zoo.models.build import component
 from zoo.models.criteria.table import dense_losses
 from zoo.models.detectors.base import Detector
 from zoo.models.layers.precision import full_precision
-from zoo.models.targets import Truth
-from zoo.structures import Detections, Frame
+from zoo.models.targets import GroundTruth
+from zoo.structures import Detections, ImageGeometry
 
 
 class SOLO(Detector):
@@ -29,10 +29,12 @@ class SOLO(Detector):
         super().__init__(backbone, neck)
         self.mask_head = component(mask_head, train_cfg=train_cfg, test_cfg=test_cfg)
 
-    def predict(self, images: Tensor, frames: Sequence[Frame], *args: Any) -> list[Detections]:
+    def predict(self, images: Tensor, geometries: Sequence[ImageGeometry], *args: Any) -> list[Detections]:
         """Detections with masks in output coordinates; their boxes are zero."""
-        return self.mask_head.predict(full_precision(self.mask_head(self.features(images))), frames)
+        return self.mask_head.predict(full_precision(self.mask_head(self.features(images))), geometries)
 
-    def compute_losses(self, images: Tensor, frames: Sequence[Frame], truths: Sequence[Truth]) -> dict[str, Tensor]:
+    def compute_losses(
+        self, images: Tensor, geometries: Sequence[ImageGeometry], ground_truths: Sequence[GroundTruth]
+    ) -> dict[str, Tensor]:
         """The head's losses."""
-        return dense_losses(self.mask_head, self.mask_head(self.features(images)), frames, truths)
+        return dense_losses(self.mask_head, self.mask_head(self.features(images)), geometries, ground_truths)

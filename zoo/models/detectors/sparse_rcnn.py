@@ -9,20 +9,22 @@ from torch import Tensor
 
 from zoo.models.criteria.table import losses_of
 from zoo.models.detectors.two_stage import TwoStageDetector
-from zoo.models.targets import Truth
-from zoo.structures import Detections, Frame
+from zoo.models.targets import GroundTruth
+from zoo.structures import Detections, ImageGeometry
 
 
 class SparseRCNN(TwoStageDetector):
     """A two-stage detector whose proposals are learned, each with a query."""
 
-    def predict(self, images: Tensor, frames: Sequence[Frame], *args: Any) -> list[Detections]:
+    def predict(self, images: Tensor, geometries: Sequence[ImageGeometry], *args: Any) -> list[Detections]:
         """Detections in output coordinates."""
-        boxes, queries = self.rpn_head(frames)
-        found = self.roi_head.predict(self.features(images), boxes, queries, frames)
-        return [d.to_output(frame) for d, frame in zip(found, frames)]
+        boxes, queries = self.rpn_head(geometries)
+        found = self.roi_head.predict(self.features(images), boxes, queries, geometries)
+        return [d.to_output(geometry) for d, geometry in zip(found, geometries)]
 
-    def compute_losses(self, images: Tensor, frames: Sequence[Frame], truths: Sequence[Truth]) -> dict[str, Tensor]:
+    def compute_losses(
+        self, images: Tensor, geometries: Sequence[ImageGeometry], ground_truths: Sequence[GroundTruth]
+    ) -> dict[str, Tensor]:
         """Losses of all stages."""
-        boxes, queries = self.rpn_head(frames)
-        return losses_of(self.roi_head)(self.roi_head, self.features(images), boxes, queries, frames, truths)
+        boxes, queries = self.rpn_head(geometries)
+        return losses_of(self.roi_head)(self.roi_head, self.features(images), boxes, queries, geometries, ground_truths)

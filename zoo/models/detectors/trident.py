@@ -8,23 +8,25 @@ from typing import Any
 from torch import Tensor
 
 from zoo.models.detectors.two_stage import TwoStageDetector
-from zoo.models.targets import Truth
-from zoo.structures import Detections, Frame
+from zoo.models.targets import GroundTruth
+from zoo.structures import Detections, ImageGeometry
 
 
 class TridentFasterRCNN(TwoStageDetector):
     """Faster R-CNN on several branches, whose detections are merged. Constructed like `TwoStageDetector`."""
 
-    def predict(self, images: Tensor, frames: Sequence[Frame], *args: Any) -> list[Detections]:
+    def predict(self, images: Tensor, geometries: Sequence[ImageGeometry], *args: Any) -> list[Detections]:
         """Detections in output coordinates."""
         features = self.features(images)
-        repeated = list(frames) * self.backbone.active_branches
+        repeated = list(geometries) * self.backbone.active_branches
         proposals = self.propose(features, repeated, *args)
         found = self.roi_head.predict(features, proposals, repeated)
-        found = [d.to_output(frame) for d, frame in zip(found, repeated)]
-        return [self.roi_head.merge(found[i :: len(frames)]) for i in range(len(frames))]
+        found = [d.to_output(geometry) for d, geometry in zip(found, repeated)]
+        return [self.roi_head.merge(found[i :: len(geometries)]) for i in range(len(geometries))]
 
-    def compute_losses(self, images: Tensor, frames: Sequence[Frame], truths: Sequence[Truth]) -> dict[str, Tensor]:
-        """Losses of both stages over all branches, each of which learns from every picture."""
+    def compute_losses(
+        self, images: Tensor, geometries: Sequence[ImageGeometry], ground_truths: Sequence[GroundTruth]
+    ) -> dict[str, Tensor]:
+        """Losses of both stages over all branches, each of which learns from every image."""
         count = self.backbone.active_branches
-        return super().compute_losses(images, list(frames) * count, list(truths) * count)
+        return super().compute_losses(images, list(geometries) * count, list(ground_truths) * count)

@@ -13,8 +13,8 @@ from zoo.models.build import component
 from zoo.models.criteria.table import dense_losses, losses_of
 from zoo.models.detectors.base import Detector
 from zoo.models.layers.precision import full_precision
-from zoo.models.targets import Truth
-from zoo.structures import Detections, Frame
+from zoo.models.targets import GroundTruth
+from zoo.structures import Detections, ImageGeometry
 
 
 class RPN(Detector):
@@ -31,20 +31,22 @@ class RPN(Detector):
         super().__init__(backbone, neck)
         self.rpn_head = component(rpn_head, train_cfg=part(train_cfg, "rpn"), test_cfg=part(test_cfg, "rpn"))
 
-    def predict(self, images: Tensor, frames: Sequence[Frame], *args: Any) -> list[Detections]:
+    def predict(self, images: Tensor, geometries: Sequence[ImageGeometry], *args: Any) -> list[Detections]:
         """Proposals in output coordinates."""
-        found = self.rpn_head.predict(full_precision(self.rpn_head(self.features(images))), frames)
-        return [d.to_output(frame) for d, frame in zip(found, frames)]
+        found = self.rpn_head.predict(full_precision(self.rpn_head(self.features(images))), geometries)
+        return [d.to_output(geometry) for d, geometry in zip(found, geometries)]
 
-    def compute_losses(self, images: Tensor, frames: Sequence[Frame], truths: Sequence[Truth]) -> dict[str, Tensor]:
+    def compute_losses(
+        self, images: Tensor, geometries: Sequence[ImageGeometry], ground_truths: Sequence[GroundTruth]
+    ) -> dict[str, Tensor]:
         """The head's losses."""
-        return dense_losses(self.rpn_head, self.rpn_head(self.features(images)), frames, truths)
+        return dense_losses(self.rpn_head, self.rpn_head(self.features(images)), geometries, ground_truths)
 
 
 class TwoStageDetector(Detector):
     """Backbone, neck, region proposal network, and a head on the proposed regions.
 
-    The head's `predict(features, proposals, frames)` returns detections with boxes in input and masks in output
+    The head's `predict(features, proposals, geometries)` returns detections with boxes in input and masks in output
     coordinates.
     """
 
@@ -64,56 +66,58 @@ class TwoStageDetector(Detector):
         self.roi_head = component(roi_head, train_cfg=part(train_cfg, "rcnn"), test_cfg=part(test_cfg, "rcnn"))
         self.train_cfg = train_cfg or {}
 
-    def predict(self, images: Tensor, frames: Sequence[Frame], *args: Any) -> list[Detections]:
+    def predict(self, images: Tensor, geometries: Sequence[ImageGeometry], *args: Any) -> list[Detections]:
         """Detections in output coordinates."""
         features = self.features(images)
-        proposals = self.propose(features, frames, *args)
-        found = self.roi_head.predict(features, proposals, frames)
-        return [d.to_output(frame) for d, frame in zip(found, frames)]
+        proposals = self.propose(features, geometries, *args)
+        found = self.roi_head.predict(features, proposals, geometries)
+        return [d.to_output(geometry) for d, geometry in zip(found, geometries)]
 
-    def propose(self, features: tuple[Tensor, ...], frames: Sequence[Frame], *args: Any) -> list[Tensor]:
-        """Proposals per picture, (M, 4) xyxy in input coordinates."""
-        return [d.boxes for d in self.rpn_head.predict(full_precision(self.rpn_head(features)), frames)]
+    def propose(self, features: tuple[Tensor, ...], geometries: Sequence[ImageGeometry], *args: Any) -> list[Tensor]:
+        """Proposals per image, (M, 4) xyxy in input coordinates."""
+        return [d.boxes for d in self.rpn_head.predict(full_precision(self.rpn_head(features)), geometries)]
 
-    def compute_losses(self, images: Tensor, frames: Sequence[Frame], truths: Sequence[Truth]) -> dict[str, Tensor]:
+    def compute_losses(
+        self, images: Tensor, geometries: Sequence[ImageGeometry], ground_truths: Sequence[GroundTruth]
+    ) -> dict[str, Tensor]:
         """Losses of both stages; the second learns from the proposals that the first makes on the way."""
         compute = losses_of(self.roi_head)
         features = self.features(images)
-        losses, proposals = self.first_stage_losses(features, frames, truths)
-        return {**losses, **compute(self.roi_head, features, proposals, frames, truths)}
+        losses, proposals = self.first_stage_losses(features, geometries, ground_truths)
+        return {**losses, **compute(self.roi_head, features, proposals, geometries, ground_truths)}
 
     def first_stage_losses(
-        self, features: tuple[Tensor, ...], frames: Sequence[Frame], truths: Sequence[Truth]
+        self, features: tuple[Tensor, ...], geometries: Sequence[ImageGeometry], ground_truths: Sequence[GroundTruth]
     ) -> tuple[dict[str, Tensor], list[Tensor]]:
-        """The region proposal network's losses, and its proposals per picture, (M, 4) xyxy without gradients."""
+        """The region proposal network's losses, and its proposals per image, (M, 4) xyxy without gradients."""
         outputs = self.rpn_head(features)
-        losses = dense_losses(self.rpn_head, outputs, frames, truths)
+        losses = dense_losses(self.rpn_head, outputs, geometries, ground_truths)
         with torch.no_grad():
             cfg = self.train_cfg.get("rpn_proposal", self.rpn_head.test_cfg)
-            found = self.rpn_head.predict(full_precision(outputs), frames, cfg)
+            found = self.rpn_head.predict(full_precision(outputs), geometries, cfg)
         return losses, [d.boxes for d in found]
 
 
 class FastRCNN(TwoStageDetector):
     """The second stage alone: proposals come with the call."""
 
-    def propose(self, features: tuple[Tensor, ...], frames: Sequence[Frame], *args: Any) -> list[Tensor]:
+    def propose(self, features: tuple[Tensor, ...], geometries: Sequence[ImageGeometry], *args: Any) -> list[Tensor]:
         """The proposals that the caller gave."""
         if not args:
             given(None)
         return list(args[0])
 
     def first_stage_losses(
-        self, features: tuple[Tensor, ...], frames: Sequence[Frame], truths: Sequence[Truth]
+        self, features: tuple[Tensor, ...], geometries: Sequence[ImageGeometry], ground_truths: Sequence[GroundTruth]
     ) -> tuple[dict[str, Tensor], list[Tensor]]:
         """No losses, and the proposals that came with the targets."""
-        return {}, [given(truth.proposals) for truth in truths]
+        return {}, [given(ground_truth.proposals) for ground_truth in ground_truths]
 
 
 def given(proposals: Tensor | None) -> Tensor:
     """Proposals that a caller must give."""
     if proposals is None:
-        raise UsageError("Fast R-CNN classifies given regions: call it with proposals=[(M, 4) boxes per picture]")
+        raise UsageError("Fast R-CNN classifies given regions: call it with proposals=[(M, 4) boxes per image]")
     return proposals
 
 

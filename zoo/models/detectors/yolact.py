@@ -12,12 +12,12 @@ from zoo.models.build import component
 from zoo.models.criteria.table import dense_losses
 from zoo.models.detectors.single_stage import SingleStageDetector, trained_whole
 from zoo.models.layers.precision import full_precision
-from zoo.models.targets import Truth
-from zoo.structures import Detections, Frame
+from zoo.models.targets import GroundTruth
+from zoo.structures import Detections, ImageGeometry
 
 
 class YOLACT(SingleStageDetector):
-    """Boxes with mask coefficients, and prototypes for the whole picture; a mask is their combination.
+    """Boxes with mask coefficients, and prototypes for the whole image; a mask is their combination.
 
     segm_head is needed in training only.
     """
@@ -35,18 +35,20 @@ class YOLACT(SingleStageDetector):
         super().__init__(trained_whole(backbone), bbox_head, neck, train_cfg, test_cfg)
         self.segm_head, self.mask_head = component(segm_head), component(mask_head)
 
-    def predict(self, images: Tensor, frames: Sequence[Frame], *args: Any) -> list[Detections]:
+    def predict(self, images: Tensor, geometries: Sequence[ImageGeometry], *args: Any) -> list[Detections]:
         """Detections with masks, in output coordinates."""
         features = self.features(images)
-        found = self.bbox_head.predict_with_coefficients(full_precision(self.bbox_head(features)), frames)
+        found = self.bbox_head.predict_with_coefficients(full_precision(self.bbox_head(features)), geometries)
         prototypes = full_precision(self.mask_head(features[0]))
         return [
-            replace(d.to_output(frame), masks=self.mask_head.masks(maps, coefficients, d.boxes, frame))
-            for (d, coefficients), maps, frame in zip(found, prototypes, frames)
+            replace(d.to_output(geometry), masks=self.mask_head.masks(maps, coefficients, d.boxes, geometry))
+            for (d, coefficients), maps, geometry in zip(found, prototypes, geometries)
         ]
 
-    def compute_losses(self, images: Tensor, frames: Sequence[Frame], truths: Sequence[Truth]) -> dict[str, Tensor]:
+    def compute_losses(
+        self, images: Tensor, geometries: Sequence[ImageGeometry], ground_truths: Sequence[GroundTruth]
+    ) -> dict[str, Tensor]:
         """Losses of the boxes, the segmentation and the masks."""
         features = self.features(images)
         maps = full_precision((self.mask_head(features[0]), self.segm_head(features[0])))
-        return dense_losses(self.bbox_head, self.bbox_head(features), frames, truths, *maps, self)
+        return dense_losses(self.bbox_head, self.bbox_head(features), geometries, ground_truths, *maps, self)

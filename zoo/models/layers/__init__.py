@@ -1,1 +1,1 @@
-"""Building blocks: convolutions, normalisation, operators."""
+"""Building blocks: convolutions, normalization, operators."""

@@ -11,7 +11,7 @@ from zoo.models.layers.deterministic_conv import SteadyConv
 
 
 class ContextBlock(nn.Module):
-    """Attention pools one context vector per picture; a bottleneck transforms it; it is added to every pixel.
+    """Attention pools one context vector per image; a bottleneck transforms it; it is added to every pixel.
 
     ratio: of the bottleneck's to the input's channels. pooling_type: "att", or "avg" for the plain mean.
     fusion_types: "channel_add", and "channel_mul" to scale by a sigmoid first.

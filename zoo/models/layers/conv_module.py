@@ -1,4 +1,4 @@
-"""A convolution with its normalisation and activation, the brick that most necks and heads are made of."""
+"""A convolution with its normalization and activation, the brick that most necks and heads are made of."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ RELU = {"type": "ReLU"}
 
 
 class ConvModule(nn.Module):
-    """Convolution, normalisation and activation in a given order.
+    """Convolution, normalization and activation in a given order.
 
-    norm_cfg, act_cfg: descriptions, or None to leave the step out. bias: "auto" means only without normalisation.
-    order: a permutation of ("conv", "norm", "act"); normalisation in front of the convolution has its input channels.
-    State: `conv.*` and the normalisation under its usual name (`bn.*`, `gn.*`).
+    norm_cfg, act_cfg: descriptions, or None to leave the step out. bias: "auto" means only without normalization.
+    order: a permutation of ("conv", "norm", "act"); normalization in front of the convolution has its input channels.
+    State: `conv.*` and the normalization under its usual name (`bn.*`, `gn.*`).
     """
 
     def __init__(

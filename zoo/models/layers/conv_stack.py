@@ -13,7 +13,7 @@ from zoo.models.layers.norm import make_norm
 
 
 class SimplifiedBasicBlock(nn.Module):
-    """Two 3x3 convolutions and a shortcut, no ReLU at the end, normalisation optional (Vu et al., SCNet, 2020)."""
+    """Two 3x3 convolutions and a shortcut, no ReLU at the end, normalization optional (Vu et al., SCNet, 2020)."""
 
     def __init__(self, channels: int, conv_cfg: Any = None, norm_cfg: Any = None) -> None:
         super().__init__()
@@ -29,11 +29,11 @@ class SimplifiedBasicBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, channels, H, W) to the same."""
-        out = self.relu(self.normalise(0, self.conv1(x)))
-        return self.normalise(1, self.conv2(out)) + x
+        out = self.relu(self.normalize(0, self.conv1(x)))
+        return self.normalize(1, self.conv2(out)) + x
 
-    def normalise(self, i: int, x: Tensor) -> Tensor:
-        """`x` through the normalisation of convolution `i`, where there is one."""
+    def normalize(self, i: int, x: Tensor) -> Tensor:
+        """`x` through the normalization of convolution `i`, where there is one."""
         return getattr(self, self.norm_names[i])(x) if self.norm_names else x
 
 

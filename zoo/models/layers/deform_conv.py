@@ -124,7 +124,7 @@ def zero(conv: nn.Conv2d) -> None:
 
 
 def kernel_elements(kernel_size: int, like: Tensor) -> Tensor:
-    """Where the elements of a square kernel are: (1, 2 * k * k, 1, 1), dy and dx from its centre, row by row.
+    """Where the elements of a square kernel are: (1, 2 * k * k, 1, 1), dy and dx from its center, row by row.
 
     An offset that is to reach a given point is that point less the element's own place.
     """

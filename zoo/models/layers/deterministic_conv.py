@@ -14,14 +14,14 @@ from torch import Tensor, nn
 
 from zoo.models.layers.memory_format import eager_on_cpu
 
-# From so many pictures on, PyTorch takes the same kernels on one thread as on several.
+# From so many images on, PyTorch takes the same kernels on one thread as on several.
 MANY = 16
 
 
 class SteadyConv(nn.Conv2d):
     """`torch.nn.Conv2d`; on a CPU in inference a 1x1 convolution is a product of matrices, as it is on one thread.
 
-    Only where each channel is a plane of its own in memory, which large pictures' are not (see `pixel_by_pixel`).
+    Only where each channel is a plane of its own in memory, which large images' are not (see `pixel_by_pixel`).
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -44,5 +44,5 @@ def pointwise(x: Tensor, matrix: Tensor, bias: Tensor | None) -> Tensor:
 
 
 def by_planes(x: Tensor) -> bool:
-    """Whether (N, C, H, W) are few pictures, each channel of which is a plane of its own in memory."""
+    """Whether (N, C, H, W) are few images, each channel of which is a plane of its own in memory."""
     return len(x) < MANY and x.is_contiguous()

@@ -21,13 +21,13 @@ class MaskedConv2d(nn.Conv2d):
         """(N, in_channels, H, W) to (N, out_channels, H', W'). mask: (N, H', W') bool."""
         if mask is None:
             return super().forward(x)
-        picture, row, column = mask.nonzero(as_tuple=True)
-        if recording() or len(picture) > DENSE * mask.numel():
+        image, row, column = mask.nonzero(as_tuple=True)
+        if recording() or len(image) > DENSE * mask.numel():
             return super().forward(x) * mask[:, None]
         height, width = self.kernel_size
         pad_y, pad_x = (int(p) for p in self.padding)
         windows = F.pad(x, (pad_x, pad_x, pad_y, pad_y)).unfold(2, height, 1).unfold(3, width, 1)
-        chosen = windows.permute(0, 2, 3, 1, 4, 5)[picture, row, column].flatten(1)
+        chosen = windows.permute(0, 2, 3, 1, 4, 5)[image, row, column].flatten(1)
         out = x.new_zeros(*mask.shape, self.out_channels)
-        out[picture, row, column] = F.linear(chosen, self.weight.flatten(1), self.bias)
+        out[image, row, column] = F.linear(chosen, self.weight.flatten(1), self.bias)
         return out.permute(0, 3, 1, 2)

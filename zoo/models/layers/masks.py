@@ -1,4 +1,4 @@
-"""Masks of regions pasted into pictures."""
+"""Masks of regions pasted into images."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from torch import Tensor
 
 
 def paste_masks(masks: Tensor, boxes: Tensor, size: tuple[int, int], threshold: float = 0.5) -> Tensor:
-    """Region masks as picture masks: bilinear between cell centres, zero outside, then `>= threshold`.
+    """Region masks as image masks: bilinear between cell centers, zero outside, then `>= threshold`.
 
-    masks: (K, h, w) probabilities. boxes: (K, 4) xyxy in the picture's pixels. size: (H, W) of the picture.
+    masks: (K, h, w) probabilities. boxes: (K, 4) xyxy in the image's pixels. size: (H, W) of the image.
     Returns (K, H, W) bool. Bilinear sampling is separable, so each mask is two small matrix products, made only where
     the box is.
     """

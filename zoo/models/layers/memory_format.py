@@ -33,7 +33,7 @@ def added(x: Tensor, y: Tensor) -> Tensor:
 
 
 def pixel_by_pixel(images: Tensor) -> Tensor:
-    """(N, C, H, W) with the channels of a pixel together in memory, where that is faster: large pictures on a CPU.
+    """(N, C, H, W) with the channels of a pixel together in memory, where that is faster: large images on a CPU.
 
     Small ones stay as they are: little is to be gained there, and `SteadyConv` can keep their bits the same.
     """
@@ -43,7 +43,7 @@ def pixel_by_pixel(images: Tensor) -> Tensor:
 
 
 def is_small(images: Tensor) -> bool:
-    """Whether pictures (N, C, H, W) have so few pixels that their layout in memory hardly matters."""
+    """Whether images (N, C, H, W) have so few pixels that their layout in memory hardly matters."""
     return images.shape[0] * images.shape[2] * images.shape[3] <= SMALL
 
 

@@ -65,7 +65,7 @@ class MergeCell(nn.Module):
 
 
 def resize(x: Tensor, size: tuple[int, ...]) -> Tensor:
-    """`x` (N, C, H, W) at another size: nearest neighbour upwards, maximum of equal cells downwards."""
+    """`x` (N, C, H, W) at another size: nearest neighbor upwards, maximum of equal cells downwards."""
     height, width = x.shape[2:]
     if (height, width) == tuple(size):
         return x

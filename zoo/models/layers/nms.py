@@ -14,7 +14,7 @@ from zoo.models.layers.soft_nms import soft_nms
 from zoo.models.layers.tracing import first, recording
 from zoo.structures import Detections
 
-# From this many boxes on, MMCV suppresses group after group, so boxes outside the picture meet no other group's.
+# From this many boxes on, MMCV suppresses group after group, so boxes outside the image meet no other group's.
 APART_FROM = 10_000
 # From this many boxes on, a CPU is faster group by group.
 GROUPED_FROM = 2000
@@ -155,9 +155,9 @@ def survivors(boxes: Tensor, scores: Tensor, iou_threshold: float, groups: Tenso
 
 
 def worth_grouping(boxes: Tensor) -> bool:
-    """Whether to suppress group by group: many boxes, on a CPU, none outside the picture on the left or at the top.
+    """Whether to suppress group by group: many boxes, on a CPU, none outside the image on the left or at the top.
 
-    A GPU compares all pairs at once; a CPU compares every survivor with all boxes behind it. Boxes outside the picture
+    A GPU compares all pairs at once; a CPU compares every survivor with all boxes behind it. Boxes outside the image
     may reach into the group before theirs, as in the reference.
     """
     return boxes.device.type == "cpu" and len(boxes) >= GROUPED_FROM and bool(boxes.min() >= 0)

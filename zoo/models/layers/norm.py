@@ -1,4 +1,4 @@
-"""Normalisation layers by their name in a description, with the names that checkpoints give them."""
+"""Normalization layers by their name in a description, with the names that checkpoints give them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from zoo.models.layers.memory_format import eager_on_cpu
 
 
 class LayerNorm2d(nn.LayerNorm):
-    """Layer normalisation over the channels of each pixel of (N, C, H, W)."""
+    """Layer normalization over the channels of each pixel of (N, C, H, W)."""
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) to the same."""
@@ -23,7 +23,7 @@ class LayerNorm2d(nn.LayerNorm):
 
 
 class BatchNorm2d(nn.BatchNorm2d):
-    """Batch normalisation that may write its result over its input, as activations do: the same numbers, bit for bit.
+    """Batch normalization that may write its result over its input, as activations do: the same numbers, bit for bit.
 
     inplace: nothing else needs the input. It is overwritten only in inference on a CPU, where another feature map
     costs ten times as much as what is computed.
@@ -40,14 +40,14 @@ class BatchNorm2d(nn.BatchNorm2d):
 
 
 def overwritten(x: Tensor, norm: nn.BatchNorm2d) -> Tensor:
-    """`x` (N, C, H, W), normalised with fixed statistics in its own memory."""
+    """`x` (N, C, H, W), normalized with fixed statistics in its own memory."""
     state = (norm.weight, norm.bias, norm.running_mean, norm.running_var)
     unused = {name: x.new_empty(0) for name in ("save_mean", "save_invstd")}
     result: Tensor = torch.ops.aten.native_batch_norm.out(x, *state, False, 0.0, norm.eps, out=x, **unused)[0]
     return result
 
 
-# Type -> (attribute prefix, class). Synchronised statistics differ in training only, and `zoo train` converts there.
+# Type -> (attribute prefix, class). Synchronized statistics differ in training only, and `zoo train` converts there.
 NORMS: dict[str, tuple[str, Callable[..., nn.Module]]] = {
     "BN": ("bn", BatchNorm2d),
     "BN2d": ("bn", BatchNorm2d),
@@ -74,7 +74,7 @@ def make_norm(
     kind = arguments.pop("type")
     trainable = arguments.pop("requires_grad", True)
     if kind not in NORMS:
-        raise BuildError(f"no normalisation layer '{kind}'; known: {', '.join(NORMS)}")
+        raise BuildError(f"no normalization layer '{kind}'; known: {', '.join(NORMS)}")
     prefix, cls = NORMS[kind]
     layer = cls(num_channels=channels, **arguments) if cls is nn.GroupNorm else cls(channels, **arguments)
     layer.requires_grad_(trainable)

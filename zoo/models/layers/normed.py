@@ -1,4 +1,4 @@
-"""Predictors that compare directions: weights and inputs are normalised (Wang et al., Seesaw Loss, 2021)."""
+"""Predictors that compare directions: weights and inputs are normalized (Wang et al., Seesaw Loss, 2021)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class NormedLinear(nn.Linear):
 class NormedConv2d(nn.Conv2d):
     """A convolution on unit vectors along the channels, scaled by a temperature. tempearture: spelled as published.
 
-    norm_over_kernel: weights are normalised over the whole kernel, instead of at each of its positions.
+    norm_over_kernel: weights are normalized over the whole kernel, instead of at each of its positions.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Patches of pictures and maps as tokens, which stay on their grid: (N, H, W, C)."""
+"""Patches of images and maps as tokens, which stay on their grid: (N, H, W, C)."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def blocks(x: Tensor, size: int) -> Tensor:
 
 
 class PatchEmbed(nn.Module):
-    """A strided convolution and a normalisation.
+    """A strided convolution and a normalization.
 
     padding: pixels on each side; "corner" instead pads below and to the right to whole patches.
     """
@@ -60,7 +60,7 @@ class PatchEmbed(nn.Module):
 
 
 class PatchMerging(nn.Module):
-    """2x2 patches become one: concatenation, normalisation and a linear layer (Liu et al., Swin, section 3.1)."""
+    """2x2 patches become one: concatenation, normalization and a linear layer (Liu et al., Swin, section 3.1)."""
 
     def __init__(self, in_channels: int, out_channels: int, norm_cfg: Mapping[str, Any] | None = LN) -> None:
         super().__init__()

@@ -24,30 +24,30 @@ def sample_points(features: Tensor, points: Tensor, align_corners: bool = False)
 def sample_regions(features: Tensor, rois: Tensor, points: Tensor, stride: float, aligned: bool = True) -> Tensor:
     """Samples (M, C, P) at points of regions.
 
-    features: (N, C, H, W) of `stride` pixels per cell. rois: (M, 5) as picture index and xyxy in pixels.
+    features: (N, C, H, W) of `stride` pixels per cell. rois: (M, 5) as image index and xyxy in pixels.
     points: (M, P, 2) as x, y from 0 to 1 over the region.
     """
     height, width = features.shape[-2:]
     pixels = points * (rois[:, None, 3:] - rois[:, None, 1:3]) + rois[:, None, 1:3]
     relative = pixels / (extents([(height, width)], pixels) * stride)
-    if recording():  # a graph has one picture, and maybe no region
-        return sample_picture(features, relative, aligned)
+    if recording():  # a graph has one image, and maybe no region
+        return sample_image(features, relative, aligned)
     samples = features.new_zeros(len(rois), features.shape[1], points.shape[1])
     for i in range(len(features)):
         index = (rois[:, 0] == i).nonzero().squeeze(1)
         if len(index):
-            samples[index] = sample_picture(features[i : i + 1], relative[index], aligned)
+            samples[index] = sample_image(features[i : i + 1], relative[index], aligned)
     return samples
 
 
-def sample_picture(features: Tensor, points: Tensor, aligned: bool) -> Tensor:
+def sample_image(features: Tensor, points: Tensor, aligned: bool) -> Tensor:
     """Samples (M, C, P) of one map (1, C, H, W) at points (M, P, 2), x, y from 0 to 1 over the map."""
     found = sample_points(features, points.view(1, -1, 2), not aligned)
     return found.view(features.shape[1], points.shape[0], points.shape[1]).transpose(0, 1)
 
 
-def cell_centres(size: tuple[int, int], device: torch.device | str) -> Tensor:
-    """Centres (h * w, 2), as x, y from 0 to 1, of the cells of a grid of (h, w), row by row."""
+def cell_centers(size: tuple[int, int], device: torch.device | str) -> Tensor:
+    """Centers (h * w, 2), as x, y from 0 to 1, of the cells of a grid of (h, w), row by row."""
     y = (torch.arange(size[0], device=device) + 0.5) / size[0]
     x = (torch.arange(size[1], device=device) + 0.5) / size[1]
     return torch.stack([x.repeat(size[0]), y.repeat_interleave(size[1])], dim=-1)

@@ -7,12 +7,12 @@ from torch import Tensor
 
 
 def recording() -> bool:
-    """Whether an exporter records a graph: then no step may depend on what the example picture happens to contain."""
+    """Whether an exporter records a graph: then no step may depend on what the example image happens to contain."""
     return torch.jit.is_tracing() or torch.compiler.is_exporting()
 
 
 def at_most(count: int, size: int) -> int:
-    """The smaller number of the two; a program of torch.export asks for every picture anew which one that is."""
+    """The smaller number of the two; a program of torch.export asks for every image anew which one that is."""
     if torch.compiler.is_exporting():
         return torch.sym_min(count, size)  # type: ignore[return-value]
     return min(count, size)

@@ -1,4 +1,4 @@
-"""Convolutions with standardised weights (Qiao et al., Weight Standardization, 2019)."""
+"""Convolutions with standardized weights (Qiao et al., Weight Standardization, 2019)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class ConvAWS(nn.Conv2d):
     """A convolution whose filters have a stored mean and standard deviation (DetectoRS, section 4.3).
 
     So that pretrained weights act as they did in a plain convolution: `weight_gamma` and `weight_beta`, (out_channels,
-    1, 1, 1), hold what their standardisation takes away. The arguments are those of `Conv2d`.
+    1, 1, 1), hold what their standardization takes away. The arguments are those of `Conv2d`.
     """
 
     weight_gamma: Tensor

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from zoo.models.box_ops import aligned_giou, aligned_iou, area, intersection
-from zoo.models.coders.delta import centre_and_size
+from zoo.models.coders.delta import center_and_size
 from zoo.models.losses.reduction import reduce_loss
 
 
@@ -74,9 +74,9 @@ class BoundedIoULoss(GIoULoss):
 
     def elements(self, boxes: Tensor, target: Tensor) -> Tensor:
         """Losses (K, 4)."""
-        centre, size = centre_and_size(boxes)
-        target_centre, target_size = centre_and_size(target)
-        shift = 2 * (target_centre - centre).abs()
+        center, size = center_and_size(boxes)
+        target_center, target_size = center_and_size(target)
+        shift = 2 * (target_center - center).abs()
         away = 1 - ((target_size - shift) / (target_size + shift + self.eps)).clamp(min=0)
         stretch = 1 - torch.min(target_size / (size + self.eps), size / (target_size + self.eps))
         loss = torch.cat([away, stretch], dim=-1)
@@ -84,7 +84,7 @@ class BoundedIoULoss(GIoULoss):
 
 
 class DIoULoss(GIoULoss):
-    """1 - IoU plus the distance of the centres (Zheng et al., 2019)."""
+    """1 - IoU plus the distance of the centers (Zheng et al., 2019)."""
 
     def elements(self, boxes: Tensor, target: Tensor) -> Tensor:
         """Losses (K,)."""
@@ -96,10 +96,10 @@ class DIoULoss(GIoULoss):
         return shared / (area(boxes) + area(target) - shared + self.eps)
 
     def distance(self, boxes: Tensor, target: Tensor) -> Tensor:
-        """Squared distance of the centres in units of the hull's diagonal (K,)."""
+        """Squared distance of the centers in units of the hull's diagonal (K,)."""
         hull = torch.max(boxes[:, 2:], target[:, 2:]) - torch.min(boxes[:, :2], target[:, :2])
         diagonal = hull.clamp(min=0).square().sum(dim=1) + self.eps
-        return (centre_and_size(boxes)[0] - centre_and_size(target)[0]).square().sum(dim=1) / diagonal
+        return (center_and_size(boxes)[0] - center_and_size(target)[0]).square().sum(dim=1) / diagonal
 
 
 class CIoULoss(DIoULoss):
@@ -109,7 +109,7 @@ class CIoULoss(DIoULoss):
         """Losses (K,)."""
         iou = self.iou(boxes, target)
         angles = [
-            torch.atan(w / (h + self.eps)) for w, h in (centre_and_size(b)[1].unbind(-1) for b in (target, boxes))
+            torch.atan(w / (h + self.eps)) for w, h in (center_and_size(b)[1].unbind(-1) for b in (target, boxes))
         ]
         shape = 4 / math.pi**2 * (angles[0] - angles[1]).square()
         with torch.no_grad():

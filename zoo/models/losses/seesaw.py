@@ -12,7 +12,7 @@ from zoo.models.losses.reduction import reduce_loss
 
 
 class SeesawLoss:
-    """Cross entropy in which rare classes are punished less as wrong classes; objectness is learnt apart.
+    """Cross entropy in which rare classes are punished less as wrong classes; objectness is learned apart.
 
     p: power of the ratio of two classes' frequencies so far (mitigation). q: power of how much surer the wrong class is
     (compensation). eps: least score of the right class. memory: where the frequencies live between calls.

@@ -47,6 +47,6 @@ class CTResNetNeck(nn.Module):
 def bilinear_kernel(size: int) -> Tensor:
     """(size, size) weights with which a transposed convolution of stride 2 interpolates."""
     half = (size + 1) // 2
-    centre = (2 * half - 1 - half % 2) / (2.0 * half)
-    line = 1 - (torch.arange(size) / half - centre).abs()
+    center = (2 * half - 1 - half % 2) / (2.0 * half)
+    line = 1 - (torch.arange(size) / half - center).abs()
     return line[:, None] * line

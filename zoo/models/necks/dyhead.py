@@ -16,7 +16,7 @@ OFFSETS, FACTORS = 18, 9
 
 
 class NormedDeformConv(nn.Module):
-    """A modulated deformable convolution with group normalisation; offsets and factors are given.
+    """A modulated deformable convolution with group normalization; offsets and factors are given.
 
     They may belong to a finer level than the input. MMCV's kernel then reads them as if they lay in memory at the
     coarser size, and the published weights are trained with that, so it is kept.
@@ -38,7 +38,7 @@ class NormedDeformConv(nn.Module):
 
 
 def reread(x: Tensor, size: tuple[int, int]) -> Tensor:
-    """(N, C, H, W) as (N, C, *size): each picture's first values in memory, row after row. No copy at equal sizes."""
+    """(N, C, H, W) as (N, C, *size): each image's first values in memory, row after row. No copy at equal sizes."""
     if tuple(x.shape[2:]) == size:
         return x
     values = x.flatten(1)[:, : x.shape[1] * size[0] * size[1]]
@@ -46,7 +46,7 @@ def reread(x: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 class DyReLU(nn.Module):
-    """The larger of two lines, whose slopes and intercepts depend on the picture (Chen et al., Dynamic ReLU, 2020)."""
+    """The larger of two lines, whose slopes and intercepts depend on the image (Chen et al., Dynamic ReLU, 2020)."""
 
     def __init__(self, channels: int, ratio: int = 4) -> None:
         super().__init__()
@@ -61,7 +61,7 @@ class DyReLU(nn.Module):
 
 
 class DyHeadBlock(nn.Module):
-    """Each level takes from itself and its neighbours where its own offsets say, weighs them, and switches channels."""
+    """Each level takes from itself and its neighbors where its own offsets say, weighs them, and switches channels."""
 
     def __init__(self, in_channels: int, out_channels: int, zero_init_offset: bool = True) -> None:
         super().__init__()

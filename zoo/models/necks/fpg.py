@@ -15,7 +15,7 @@ Transition = Mapping[str, Any] | None
 
 
 class FPG(nn.Module):
-    """`stack_times` pathways, each made from the one before; every level sees its neighbours.
+    """`stack_times` pathways, each made from the one before; every level sees its neighbors.
 
     in_channels: of each input, finest first; `start_level` is the first that takes part. num_outs: levels. Further
     levels come from strided convolutions (`add_extra_convs`) or pooling. inter_channels: inside the grid.

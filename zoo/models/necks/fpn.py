@@ -62,7 +62,7 @@ class FPN(nn.Module):
         self.init_weights()
 
     def init_weights(self) -> None:
-        """Xavier initialisation, as in the paper's code."""
+        """Xavier initialization, as in the paper's code."""
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.xavier_uniform_(module.weight)

@@ -54,7 +54,7 @@ class FPN_CARAFE(nn.Module):
         self.init_weights()
 
     def init_weights(self) -> None:
-        """Xavier initialisation; CARAFE has its own."""
+        """Xavier initialization; CARAFE has its own."""
         for module in self.modules():
             if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
                 nn.init.xavier_uniform_(module.weight)

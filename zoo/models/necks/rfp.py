@@ -58,7 +58,7 @@ class RFP(FPN):
         nn.init.zeros_(self.rfp_weight.bias)  # type: ignore[arg-type]
 
     def forward(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        """The picture (N, 3, H, W) and its maps (N, C_i, H_i, W_i) to `num_outs` maps (N, out_channels, H_i, W_i)."""
+        """The image (N, 3, H, W) and its maps (N, C_i, H_i, W_i) to `num_outs` maps (N, out_channels, H_i, W_i)."""
         image, *maps = inputs
         levels = super().forward(maps)
         for backbone in self.rfp_modules:

@@ -27,10 +27,10 @@ class L2Norm(nn.Module):
 
 
 class SSDNeck(nn.Module):
-    """The inputs, the first one normalised, and further levels, each from the one before.
+    """The inputs, the first one normalized, and further levels, each from the one before.
 
     out_channels: of all levels; the first are `in_channels`. level_strides, level_paddings, last_kernel_size: of the
-    second convolution of each further level. l2_norm_scale: None leaves the normalisation out. use_depthwise: second
+    second convolution of each further level. l2_norm_scale: None leaves the normalization out. use_depthwise: second
     convolutions are separable (SSDLite).
     """
 

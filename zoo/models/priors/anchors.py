@@ -65,9 +65,9 @@ class AnchorGenerator:
             heights, widths = ((side * scales[:, None]).flatten() for side in (heights, widths))
         return self.around(self.centers[level], torch.stack([widths, heights], dim=-1))
 
-    def around(self, centre: Sequence[float], sizes: Tensor) -> Tensor:
+    def around(self, center: Sequence[float], sizes: Tensor) -> Tensor:
         """Anchors (A, 4) xyxy of sizes (A, 2), width and height, around x, y."""
-        middle, half = torch.tensor(centre), (sizes - self.last_pixel) / 2
+        middle, half = torch.tensor(center), (sizes - self.last_pixel) / 2
         anchors = torch.cat([middle - half, middle + half], dim=-1)
         return anchors.round() if self.last_pixel else anchors
 
@@ -129,9 +129,9 @@ class SSDAnchorGenerator(AnchorGenerator):
         shapes = len(self.ratios[level])
         return super().cell_anchors(level)[[0, shapes, *range(1, shapes)]]
 
-    def around(self, centre: Sequence[float], sizes: Tensor) -> Tensor:
+    def around(self, center: Sequence[float], sizes: Tensor) -> Tensor:
         """Anchors (A, 4) xyxy of sizes (A, 2) around x, y, none with a side that is too long."""
-        return super().around(centre, sizes.clamp(max=self.max_side))
+        return super().around(center, sizes.clamp(max=self.max_side))
 
 
 class LegacySSDAnchorGenerator(SSDAnchorGenerator):
@@ -141,7 +141,7 @@ class LegacySSDAnchorGenerator(SSDAnchorGenerator):
 
 
 class YOLOAnchorGenerator(AnchorGenerator):
-    """Anchors of given sizes around each cell's centre. base_sizes: per level (width, height) of each anchor."""
+    """Anchors of given sizes around each cell's center. base_sizes: per level (width, height) of each anchor."""
 
     def __init__(self, strides: Sequence[int], base_sizes: Sequence[Sequence[Sequence[int]]]) -> None:
         self.strides = [pair(s) for s in strides]

@@ -38,7 +38,7 @@ def grid_priors(generator: Generator, sizes: Sequence[tuple[int, int]], device: 
     return [kept_priors(generator, *level) for level in levels]
 
 
-# Pictures of one size follow each other.
+# Images of one size follow each other.
 @lru_cache(maxsize=64)
 def kept_priors(
     generator: Generator, level: int, size: tuple[int, int], step: tuple[float, float], device: torch.device

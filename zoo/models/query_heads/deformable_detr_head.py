@@ -62,7 +62,7 @@ class DeformableDETRHead(QueryHead):
         """Class logits (layers, N, Q, C), boxes (layers, N, Q, 4), and the encoder's proposals.
 
         features: per level (N, C, h, w). padding: (N, H, W) bool at input resolution. Boxes are cxcywh as shares of the
-        unpadded picture; proposals are such logits and boxes per cell, (N, S, C) and (N, S, 4), or None.
+        unpadded image; proposals are such logits and boxes per cell, (N, S, C) and (N, S, 4), or None.
         """
         masks = [padding_at(padding, x) for x in features]
         states, points, proposals = self.transformer(

@@ -15,7 +15,7 @@ from zoo.models.coders.delta import clip
 from zoo.models.dense_heads.anchor_head import uses_sigmoid
 from zoo.models.transformer.feedforward import FFN
 from zoo.models.transformer.padding import padding_at
-from zoo.structures import Detections, Frame
+from zoo.structures import Detections, ImageGeometry
 
 SINE = {"type": "SinePositionalEncoding", "num_feats": 128, "normalize": True}
 SOFTMAX = {"type": "CrossEntropyLoss", "bg_cls_weight": 0.1, "class_weight": 1.0, "loss_weight": 1.0}
@@ -55,13 +55,13 @@ class QueryHead(nn.Module):
         self.transformer = component(transformer)
         self.embed_dims = self.transformer.embed_dims
 
-    def predict(self, outputs: Sequence[Any], frames: Sequence[Frame]) -> list[Detections]:
+    def predict(self, outputs: Sequence[Any], geometries: Sequence[ImageGeometry]) -> list[Detections]:
         """Detections in input coordinates, from the last decoder layer. outputs: what `forward` returned."""
         logits, boxes = outputs[0][-1], outputs[1][-1]
-        return [self.predict_one(x, b, frame) for x, b, frame in zip(logits, boxes, frames)]
+        return [self.predict_one(x, b, geometry) for x, b, geometry in zip(logits, boxes, geometries)]
 
-    def predict_one(self, logits: Tensor, boxes: Tensor, frame: Frame) -> Detections:
-        """One picture's best `max_per_img` queries. logits: (Q, C). boxes: (Q, 4) cxcywh as shares of the picture."""
+    def predict_one(self, logits: Tensor, boxes: Tensor, geometry: ImageGeometry) -> Detections:
+        """One image's best `max_per_img` queries. logits: (Q, C). boxes: (Q, 4) cxcywh as shares of the image."""
         limit = min(self.test_cfg.get("max_per_img", self.num_query), logits.shape[0])
         if self.use_sigmoid:
             scores, order = logits.sigmoid().flatten().topk(limit)
@@ -70,10 +70,10 @@ class QueryHead(nn.Module):
             best, classes = logits.softmax(-1)[:, :-1].max(-1)
             scores, index = best.topk(limit)
             labels = classes[index]
-        height, width = frame.size
+        height, width = geometry.size
         x1, y1, x2, y2 = box_convert(boxes[index], "cxcywh", "xyxy").unbind(-1)
         found = torch.stack([x1 * width, y1 * height, x2 * width, y2 * height], dim=-1)
-        return Detections(clip(found, frame.size), scores, labels)
+        return Detections(clip(found, geometry.size), scores, labels)
 
 
 class DETRHead(QueryHead):
@@ -89,7 +89,7 @@ class DETRHead(QueryHead):
         self.query_embedding = nn.Embedding(self.num_query, channels)
 
     def forward(self, features: Sequence[Tensor], padding: Tensor) -> tuple[Tensor, Tensor]:
-        """Class logits (layers, N, Q, C) and boxes (layers, N, Q, 4), cxcywh as shares of the unpadded picture.
+        """Class logits (layers, N, Q, C) and boxes (layers, N, Q, 4), cxcywh as shares of the unpadded image.
 
         features: (N, C, H, W) maps, of which the last is used. padding: (N, H, W) bool at input resolution.
         """
@@ -97,9 +97,3 @@ class DETRHead(QueryHead):
         mask = padding_at(padding, x)
         states = self.transformer(x, mask, self.query_embedding.weight, self.positional_encoding(mask))
         return self.fc_cls(states), self.fc_reg(F.relu(self.reg_ffn(states))).sigmoid()
-
-
-def inverse_sigmoid(x: Tensor, eps: float = 1e-5) -> Tensor:
-    """The logit of probabilities, limited to that of `eps`."""
-    x = x.clamp(0, 1)
-    return torch.log(x.clamp(min=eps) / (1 - x).clamp(min=eps))

@@ -78,7 +78,7 @@ class DIIHead(RegionHead):
 
 
 def hidden(depth: int, channels: int) -> nn.ModuleList:
-    """`depth` times a linear layer, its normalisation and ReLU, in one list as checkpoints number them."""
+    """`depth` times a linear layer, its normalization and ReLU, in one list as checkpoints number them."""
     layers: list[nn.Module] = []
     for _ in range(depth):
         layers += [nn.Linear(channels, channels, bias=False), make_norm(LN, channels)[1], nn.ReLU(inplace=True)]

@@ -9,11 +9,11 @@ from torch import Tensor, nn
 from torchvision.ops import box_convert
 
 from zoo.models.layers.constants import extents
-from zoo.structures import Frame
+from zoo.structures import ImageGeometry
 
 
 class EmbeddingRPNHead(nn.Module):
-    """`num_proposals` boxes, as shares of the picture, and a feature vector for each."""
+    """`num_proposals` boxes, as shares of the image, and a feature vector for each."""
 
     def __init__(self, num_proposals: int = 100, proposal_feature_channel: int = 256) -> None:
         super().__init__()
@@ -22,9 +22,9 @@ class EmbeddingRPNHead(nn.Module):
         with torch.no_grad():
             self.init_proposal_bboxes.weight.copy_(torch.tensor([0.5, 0.5, 1.0, 1.0]))
 
-    def forward(self, frames: Sequence[Frame]) -> tuple[list[Tensor], Tensor]:
-        """Per picture boxes (Q, 4) xyxy in input coordinates, and the features (N, Q, C)."""
+    def forward(self, geometries: Sequence[ImageGeometry]) -> tuple[list[Tensor], Tensor]:
+        """Per image boxes (Q, 4) xyxy in input coordinates, and the features (N, Q, C)."""
         boxes = box_convert(self.init_proposal_bboxes.weight, "cxcywh", "xyxy")
         features = self.init_proposal_features.weight
-        sizes = [extents([frame.size], boxes).repeat(1, 2) for frame in frames]
-        return [boxes * size for size in sizes], features.expand(len(frames), -1, -1)
+        sizes = [extents([geometry.size], boxes).repeat(1, 2) for geometry in geometries]
+        return [boxes * size for size in sizes], features.expand(len(geometries), -1, -1)

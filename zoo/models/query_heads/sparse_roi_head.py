@@ -11,13 +11,13 @@ from torch import Tensor
 from zoo.models.roi_heads.cascade import CascadeRoIHead
 from zoo.models.roi_heads.extractor import rois_of
 from zoo.models.roi_heads.standard import counts, split
-from zoo.structures import Detections, Frame
+from zoo.structures import Detections, ImageGeometry
 
 
 class Stage(NamedTuple):
-    """What one stage predicts for N pictures with Q queries each.
+    """What one stage predicts for N images with Q queries each.
 
-    logits: (N, Q, classes). boxes: per picture (Q, 4) xyxy. objects, attended: (N, Q, C), see `DIIHead`.
+    logits: (N, Q, classes). boxes: per image (Q, 4) xyxy. objects, attended: (N, Q, C), see `DIIHead`.
     """
 
     logits: Tensor
@@ -34,30 +34,39 @@ class SparseRoIHead(CascadeRoIHead):
         self.proposal_feature_channel = proposal_feature_channel
 
     def run_stage(
-        self, stage: int, features: Sequence[Tensor], boxes: Sequence[Tensor], queries: Tensor, frames: Sequence[Frame]
+        self,
+        stage: int,
+        features: Sequence[Tensor],
+        boxes: Sequence[Tensor],
+        queries: Tensor,
+        geometries: Sequence[ImageGeometry],
     ) -> Stage:
-        """One stage. features: per level (N, C, H, W). boxes: per picture (Q, 4) xyxy. queries: (N, Q, C)."""
+        """One stage. features: per level (N, C, H, W). boxes: per image (Q, 4) xyxy. queries: (N, Q, C)."""
         head = self.bbox_head[stage]
         regions = self.bbox_roi_extractor[stage](features, rois_of(boxes))
         logits, deltas, objects, attended = head(regions, queries)
-        moved = [head.bbox_coder.decode(b, d, size=frame.size) for b, d, frame in zip(boxes, deltas, frames)]
+        moved = [head.bbox_coder.decode(b, d, size=geometry.size) for b, d, geometry in zip(boxes, deltas, geometries)]
         return Stage(logits, moved, objects, attended)
 
     def predict(  # type: ignore[override]
-        self, features: Sequence[Tensor], proposals: Sequence[Tensor], queries: Tensor, frames: Sequence[Frame]
+        self,
+        features: Sequence[Tensor],
+        proposals: Sequence[Tensor],
+        queries: Tensor,
+        geometries: Sequence[ImageGeometry],
     ) -> list[Detections]:
-        """Detections per picture, boxes in input and masks in output coordinates.
+        """Detections per image, boxes in input and masks in output coordinates.
 
-        features: per level (N, C, H, W). proposals: per picture (Q, 4) xyxy. queries: (N, Q, C).
+        features: per level (N, C, H, W). proposals: per image (Q, 4) xyxy. queries: (N, Q, C).
         """
         boxes = list(proposals)
         for stage in range(self.num_stages):
-            last = self.run_stage(stage, features, boxes, queries, frames)
+            last = self.run_stage(stage, features, boxes, queries, geometries)
             boxes, queries = [b.detach() for b in last.boxes], last.objects
         chosen = [self.best(x) for x in self.bbox_head[-1].scores(last.logits)]
         found = [Detections(b[query], scores, labels) for b, (scores, query, labels) in zip(boxes, chosen)]
         if self.mask_head is not None:
-            self.add_masks(features, last, [query for _, query, _ in chosen], found, frames)
+            self.add_masks(features, last, [query for _, query, _ in chosen], found, geometries)
         return found
 
     def best(self, scores: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -71,12 +80,12 @@ class SparseRoIHead(CascadeRoIHead):
         last: Stage,
         queries: Sequence[Tensor],
         found: Sequence[Detections],
-        frames: Sequence[Frame],
+        geometries: Sequence[ImageGeometry],
     ) -> None:
-        """Give the detections their masks, from the last stage. queries: per picture (K,), whose detection it is."""
+        """Give the detections their masks, from the last stage. queries: per image (K,), whose detection it is."""
         head = self.mask_head[-1]
         attended = torch.cat([x[query] for x, query in zip(last.attended, queries)])
         regions = (self.mask_roi_extractor or self.bbox_roi_extractor)[-1](features, rois_of([d.boxes for d in found]))
         masks = head.probabilities(head(regions, attended), torch.cat([d.labels for d in found]))
-        for d, part, frame in zip(found, split(masks, counts(found)), frames):
-            d.masks = head.paste(part, d.boxes, frame, self.test_cfg)
+        for d, part, geometry in zip(found, split(masks, counts(found)), geometries):
+            d.masks = head.paste(part, d.boxes, geometry, self.test_cfg)

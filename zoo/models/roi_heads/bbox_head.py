@@ -12,7 +12,7 @@ from zoo.models.build import component
 from zoo.models.coders.delta import clip
 from zoo.models.layers.linear import make_linear
 from zoo.models.layers.nms import suppress
-from zoo.structures import Detections, Frame
+from zoo.structures import Detections, ImageGeometry
 
 CODER = {"type": "DeltaXYWHBBoxCoder", "target_stds": [0.1, 0.1, 0.2, 0.2]}
 
@@ -74,16 +74,16 @@ class RegionHead(nn.Module):
         is_object, background = logits[:, -2:].softmax(-1).split(1, dim=1)
         return torch.cat([logits[:, :-2].softmax(-1) * is_object, background], dim=1)
 
-    def boxes(self, regions: Tensor, deltas: Tensor | None, frame: Frame) -> Tensor:
+    def boxes(self, regions: Tensor, deltas: Tensor | None, geometry: ImageGeometry) -> Tensor:
         """Boxes (M, 4 or 4 * num_classes) from regions (M, 4) xyxy; the clipped regions without deltas."""
         if deltas is None:
-            return clip(regions, frame.size)
-        return self.bbox_coder.decode(regions, deltas, size=frame.size)
+            return clip(regions, geometry.size)
+        return self.bbox_coder.decode(regions, deltas, size=geometry.size)
 
     def predict(
-        self, regions: Tensor, logits: Tensor, deltas: Tensor | None, frame: Frame, cfg: Mapping[str, Any]
+        self, regions: Tensor, logits: Tensor, deltas: Tensor | None, geometry: ImageGeometry, cfg: Mapping[str, Any]
     ) -> Detections:
-        """One picture's detections, in input coordinates. cfg: `score_thr`, `nms`, `max_per_img`.
+        """One image's detections, in input coordinates. cfg: `score_thr`, `nms`, `max_per_img`.
 
         Of the boxes of all classes only those are decoded whose score is above the threshold.
         """
@@ -92,11 +92,11 @@ class RegionHead(nn.Module):
         if deltas is not None:
             which = torch.zeros_like(labels) if self.reg_class_agnostic else labels
             deltas = deltas.view(-1, deltas.shape[1] // 4, 4)[index, which]
-        boxes = self.boxes(regions[index], deltas, frame)
+        boxes = self.boxes(regions[index], deltas, geometry)
         return suppress(boxes, scores[index, labels], labels, cfg["nms"], cfg["max_per_img"])
 
     def refine(
-        self, regions: Tensor, logits: Tensor, deltas: Tensor, frame: Frame, labels: Tensor | None = None
+        self, regions: Tensor, logits: Tensor, deltas: Tensor, geometry: ImageGeometry, labels: Tensor | None = None
     ) -> Tensor:
         """The regions (M, 4) of a cascade's next stage: each moved by the deltas of its best foreground class.
 
@@ -107,7 +107,7 @@ class RegionHead(nn.Module):
             if labels is not None:
                 best = torch.where(labels == self.num_classes, best, labels)
             deltas = deltas.view(-1, deltas.shape[1] // 4, 4).gather(1, best.view(-1, 1, 1).expand(-1, 1, 4)).squeeze(1)
-        return self.bbox_coder.decode(regions, deltas, size=frame.size)
+        return self.bbox_coder.decode(regions, deltas, size=geometry.size)
 
 
 class BBoxHead(RegionHead):

@@ -12,7 +12,7 @@ from zoo.models.build import component
 from zoo.models.layers.precision import full_precision
 from zoo.models.roi_heads.extractor import rois_of
 from zoo.models.roi_heads.standard import counts, split
-from zoo.structures import Detections, Frame
+from zoo.structures import Detections, ImageGeometry
 
 
 class CascadeRoIHead(nn.Module):
@@ -42,17 +42,21 @@ class CascadeRoIHead(nn.Module):
         if mask_head and mask_roi_extractor:
             self.mask_roi_extractor = per_stage(mask_roi_extractor, num_stages)
 
-    def predict(self, features: Any, proposals: Sequence[Tensor], frames: Sequence[Frame]) -> list[Detections]:
-        """Detections per picture, boxes in input and masks in output coordinates.
+    def predict(
+        self, features: Any, proposals: Sequence[Tensor], geometries: Sequence[ImageGeometry]
+    ) -> list[Detections]:
+        """Detections per image, boxes in input and masks in output coordinates.
 
-        features: per level (N, C, H, W); a subclass may hand on more. proposals: per picture (M, 4) xyxy.
+        features: per level (N, C, H, W); a subclass may hand on more. proposals: per image (M, 4) xyxy.
         """
-        found = self.predict_boxes(features, proposals, frames)
+        found = self.predict_boxes(features, proposals, geometries)
         if self.mask_head is not None:
-            self.predict_masks(features, found, frames)
+            self.predict_masks(features, found, geometries)
         return found
 
-    def predict_boxes(self, features: Any, proposals: Sequence[Tensor], frames: Sequence[Frame]) -> list[Detections]:
+    def predict_boxes(
+        self, features: Any, proposals: Sequence[Tensor], geometries: Sequence[ImageGeometry]
+    ) -> list[Detections]:
         """Detections without masks, in input coordinates: the last stage's boxes, and the mean of all logits."""
         regions, all_logits = list(proposals), []
         for stage, head in enumerate(self.bbox_head):
@@ -61,13 +65,13 @@ class CascadeRoIHead(nn.Module):
             logits, deltas = (split(x, sizes) for x in outputs)
             all_logits.append(logits)
             if stage + 1 < self.num_stages:
-                regions = [head.refine(r, c, d, f) for r, c, d, f in zip(regions, logits, deltas, frames)]
+                regions = [head.refine(r, c, d, f) for r, c, d, f in zip(regions, logits, deltas, geometries)]
         means = [self.average(torch.stack(stages)) for stages in zip(*all_logits)]
         head = self.bbox_head[-1]
-        return [head.predict(r, c, d, f, self.test_cfg) for r, c, d, f in zip(regions, means, deltas, frames)]
+        return [head.predict(r, c, d, f, self.test_cfg) for r, c, d, f in zip(regions, means, deltas, geometries)]
 
     def average(self, logits: Tensor) -> Tensor:
-        """One picture's logits (stages, M, num_classes + 1) as (M, num_classes + 1).
+        """One image's logits (stages, M, num_classes + 1) as (M, num_classes + 1).
 
         With `average: scores` in `test_cfg` those that stand for the mean scores, as in Detectron2.
         """
@@ -93,13 +97,13 @@ class CascadeRoIHead(nn.Module):
         """The mask head that pastes the results."""
         return self.mask_head[-1]
 
-    def predict_masks(self, features: Any, found: list[Detections], frames: Sequence[Frame]) -> None:
+    def predict_masks(self, features: Any, found: list[Detections], geometries: Sequence[ImageGeometry]) -> None:
         """Give the detections the mean masks of all stages."""
         head, labels = self.final_mask_head, torch.cat([d.labels for d in found])
         logits = self.mask_logits(features, rois_of([d.boxes for d in found]))
         masks = torch.stack([head.probabilities(x, labels) for x in logits]).mean(dim=0)
-        for d, part, frame in zip(found, split(masks, counts(found)), frames):
-            d.masks = head.paste(part, d.boxes, frame, self.test_cfg)
+        for d, part, geometry in zip(found, split(masks, counts(found)), geometries):
+            d.masks = head.paste(part, d.boxes, geometry, self.test_cfg)
 
 
 def per_stage(description: Any, num_stages: int) -> nn.ModuleList:

@@ -21,15 +21,15 @@ def deform_roi_pool(
 ) -> Tensor:
     """Features (M, C, h, w) of regions whose bins are moved: `roi_align` with each bin as a region of its own.
 
-    features: (N, C, H, W). rois: (M, 5) as picture index and xyxy in pixels, `spatial_scale` cells each. offsets:
+    features: (N, C, H, W). rois: (M, 5) as image index and xyxy in pixels, `spatial_scale` cells each. offsets:
     (M, 2, h, w) as x and y, in `gamma` times the region's size. sampling_ratio: samples per bin and direction, 0 for as
     many as cells.
     """
     precise = at_least_float32(features)
     bins = moved_bins(rois.to(precise), offsets.to(precise) * gamma, output_size, spatial_scale)
     bins = bins.flatten(1, 2).flatten(0, 1)
-    pictures = rois[:, :1].repeat_interleave(output_size[0] * output_size[1], dim=0).to(bins)
-    pooled = roi_align(precise, torch.cat([pictures, bins], dim=1), 1, 1.0, sampling_ratio, aligned=True).to(features)
+    images = rois[:, :1].repeat_interleave(output_size[0] * output_size[1], dim=0).to(bins)
+    pooled = roi_align(precise, torch.cat([images, bins], dim=1), 1, 1.0, sampling_ratio, aligned=True).to(features)
     return pooled.view(len(rois), *output_size, features.shape[1]).permute(0, 3, 1, 2)
 
 
@@ -49,7 +49,7 @@ def moved_bins(rois: Tensor, offsets: Tensor, output_size: tuple[int, int], spat
 def end_of(start: Tensor, size: Tensor) -> Tensor:
     """`start + size`, rounded such that `roi_align` finds as many cells in between as in `size`.
 
-    Regions cut at the picture's border often have bins of a whole number of cells; a bin that rounding makes longer by
+    Regions cut at the image's border often have bins of a whole number of cells; a bin that rounding makes longer by
     the last bit would get one more sample.
     """
     end = start + size

@@ -56,8 +56,8 @@ class SingleRoIExtractor(RoIExtractor):
     def forward(self, features: Sequence[Tensor], rois: Tensor, roi_scale_factor: float | None = None) -> Tensor:
         """Features (M, out_channels, h, w) of regions.
 
-        features: per level (N, C, H, W), finest first; more levels than strides are ignored. rois: (M, 5) as picture
-        index and xyxy in input pixels. roi_scale_factor: enlarges the regions around their centres.
+        features: per level (N, C, H, W), finest first; more levels than strides are ignored. rois: (M, 5) as image
+        index and xyxy in input pixels. roi_scale_factor: enlarges the regions around their centers.
         """
         if self.num_inputs == 1:
             return self.roi_layers[0](features[0], rois)
@@ -75,7 +75,7 @@ class SingleRoIExtractor(RoIExtractor):
         return pooled
 
     def recorded(self, features: Sequence[Tensor], rois: Tensor, levels: Tensor) -> Tensor:
-        """The same for an exported graph: other pictures have regions on levels where the example has one or none."""
+        """The same for an exported graph: other images have regions on levels where the example has one or none."""
         members = [(levels == i).nonzero().squeeze(1) for i in range(self.num_inputs)]
         pooled = torch.cat([layer(x, rois[index]) for layer, x, index in zip(self.roi_layers, features, members)])
         order = levels * rois.shape[0] + torch.arange(rois.shape[0], device=rois.device)  # by level, then as they come
@@ -107,8 +107,8 @@ class GenericRoIExtractor(RoIExtractor):
     def forward(self, features: Sequence[Tensor], rois: Tensor, roi_scale_factor: float | None = None) -> Tensor:
         """Features (M, out_channels, h, w) of regions.
 
-        features: per level (N, C, H, W), finest first; more levels than strides are ignored. rois: (M, 5) as picture
-        index and xyxy in input pixels. roi_scale_factor: enlarges the regions around their centres.
+        features: per level (N, C, H, W), finest first; more levels than strides are ignored. rois: (M, 5) as image
+        index and xyxy in input pixels. roi_scale_factor: enlarges the regions around their centers.
         """
         if self.num_inputs == 1:
             return self.roi_layers[0](features[0], rois)
@@ -138,10 +138,10 @@ def plugin(description: Mapping[str, Any]) -> nn.Module:
 
 
 def rois_of(boxes: Sequence[Tensor]) -> Tensor:
-    """Regions (M, 5), picture index and xyxy, of boxes (M_i, 4) per picture."""
+    """Regions (M, 5), image index and xyxy, of boxes (M_i, 4) per image."""
     return torch.cat([torch.cat([torch.full_like(b[:, :1], i), b], dim=1) for i, b in enumerate(boxes)])
 
 
 def rescale_rois(rois: Tensor, factor: float) -> Tensor:
-    """Regions (M, 5) enlarged around their centres."""
+    """Regions (M, 5) enlarged around their centers."""
     return torch.cat([rois[:, :1], rescaled(rois[:, 1:], factor)], dim=1)

@@ -14,7 +14,7 @@ from zoo.models.layers.conv_stack import conv_stack, run
 from zoo.models.layers.masks import paste_masks
 from zoo.models.layers.tracing import recording
 from zoo.models.layers.upsample import make_upsample
-from zoo.structures import Frame
+from zoo.structures import ImageGeometry
 
 DECONV = {"type": "deconv", "scale_factor": 2}
 
@@ -78,15 +78,15 @@ class FCNMaskHead(nn.Module):
         index = torch.zeros_like(labels) if self.class_agnostic else labels
         return logits[torch.arange(labels.shape[0], device=labels.device), index]
 
-    def paste(self, masks: Tensor, boxes: Tensor, frame: Frame, cfg: Mapping[str, Any]) -> Tensor:
-        """Picture masks (K, H, W) bool in output coordinates.
+    def paste(self, masks: Tensor, boxes: Tensor, geometry: ImageGeometry, cfg: Mapping[str, Any]) -> Tensor:
+        """Image masks (K, H, W) bool in output coordinates.
 
         masks: (K, h, w) probabilities. boxes: (K, 4) xyxy in input coordinates. cfg: `mask_thr_binary`. In an exported
         graph they stay as they are, for whoever runs it to paste.
         """
         if recording():
             return masks
-        return paste_masks(masks, frame.to_output(boxes), frame.output_size, cfg["mask_thr_binary"])
+        return paste_masks(masks, geometry.to_output(boxes), geometry.output_size, cfg["mask_thr_binary"])
 
 
 class SCNetMaskHead(FCNMaskHead):

@@ -14,7 +14,7 @@ from zoo.models.build import component
 from zoo.models.layers.conv_module import ConvModule
 from zoo.models.roi_heads.extractor import rois_of
 from zoo.models.roi_heads.standard import StandardRoIHead, counts, split
-from zoo.structures import Detections, Frame
+from zoo.structures import Detections, ImageGeometry
 
 GN = {"type": "GN", "num_groups": 36}
 
@@ -30,10 +30,10 @@ class GridRoIHead(StandardRoIHead):
         self.grid_roi_extractor = component(grid_roi_extractor) if grid_roi_extractor else None
 
     def predict_boxes(
-        self, features: Sequence[Tensor], proposals: Sequence[Tensor], frames: Sequence[Frame]
+        self, features: Sequence[Tensor], proposals: Sequence[Tensor], geometries: Sequence[ImageGeometry]
     ) -> list[Detections]:
         """Detections without masks, in input coordinates."""
-        found = super().predict_boxes(features, proposals, frames)
+        found = super().predict_boxes(features, proposals, geometries)
         extractor = self.grid_roi_extractor or self.bbox_roi_extractor
         heatmaps = self.grid_head(extractor(features, rois_of([d.boxes for d in found])))
         parts = split(heatmaps, counts(found))
@@ -41,7 +41,7 @@ class GridRoIHead(StandardRoIHead):
 
 
 class GridHead(nn.Module):
-    """A heatmap for each point of a square grid; neighbouring points exchange features twice before that.
+    """A heatmap for each point of a square grid; neighboring points exchange features twice before that.
 
     grid_points: a square number; point (i, j) is column i and row j of the grid. point_feat_channels: per point.
     Each heatmap covers the half of the doubled region in which its point can lie.
@@ -86,9 +86,9 @@ class GridHead(nn.Module):
         self.deconv1 = nn.ConvTranspose2d(channels, channels, deconv_kernel_size, **deconv)
         self.norm1 = nn.GroupNorm(grid_points, channels)
         self.deconv2 = nn.ConvTranspose2d(channels, grid_points, deconv_kernel_size, **deconv)
-        self.neighbours = grid_neighbours(self.grid_size)
-        self.forder_trans = transitions(self.neighbours, point_feat_channels)
-        self.sorder_trans = transitions(self.neighbours, point_feat_channels)
+        self.neighbors = grid_neighbors(self.grid_size)
+        self.forder_trans = transitions(self.neighbors, point_feat_channels)
+        self.sorder_trans = transitions(self.neighbors, point_feat_channels)
         for layer in (self.deconv1, self.deconv2):
             nn.init.normal_(layer.weight, std=0.001)
         nn.init.constant_(self.deconv2.bias, -4.595)  # type: ignore[arg-type]  # a sigmoid of 0.01
@@ -98,20 +98,20 @@ class GridHead(nn.Module):
         return self.heatmaps(self.fused(self.convs(x)))
 
     def both(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """What training compares: heatmap logits with and without the neighbours' features."""
+        """What training compares: heatmap logits with and without the neighbors' features."""
         x = self.convs(x)
         return self.heatmaps(self.fused(x)), self.heatmaps(x)
 
     def fused(self, x: Tensor) -> Tensor:
-        """All points' features (M, grid_points * c, h, w) with those of their neighbours."""
+        """All points' features (M, grid_points * c, h, w) with those of their neighbors."""
         points = list(x.split(self.point_channels, dim=1))
         first = self.exchange(points, points, self.forder_trans)
         return torch.cat(self.exchange(points, first, self.sorder_trans), dim=1)
 
     def exchange(self, points: list[Tensor], sources: list[Tensor], layers: Any) -> list[Tensor]:
-        """Each point's features (M, c, h, w) plus what its neighbours' `sources` are turned into."""
+        """Each point's features (M, c, h, w) plus what its neighbors' `sources` are turned into."""
         return [
-            torch.stack([point, *(layer(sources[j]) for layer, j in zip(layers[i], self.neighbours[i]))]).sum(dim=0)
+            torch.stack([point, *(layer(sources[j]) for layer, j in zip(layers[i], self.neighbors[i]))]).sum(dim=0)
             for i, point in enumerate(points)
         ]
 
@@ -129,7 +129,7 @@ class GridHead(nn.Module):
     def boxes(self, boxes: Tensor, logits: Tensor) -> Tensor:
         """Boxes (K, 4) xyxy from boxes (K, 4) and heatmap logits (K, grid_points, h, w).
 
-        Each side is the mean, weighted by score, of the points of its grid line. Boxes may leave the picture, as those
+        Each side is the mean, weighted by score, of the points of its grid line. Boxes may leave the image, as those
         of the reference do.
         """
         width = logits.shape[-1]
@@ -144,7 +144,7 @@ class GridHead(nn.Module):
         return torch.stack([(p * w).sum(dim=1) / w.sum(dim=1) for p, w in sides], dim=1)
 
 
-def grid_neighbours(size: int) -> list[list[int]]:
+def grid_neighbors(size: int) -> list[list[int]]:
     """The points left, above, below and right of each point of a grid, in that order; point (i, j) is i * size + j."""
     return [
         [a * size + b for a, b in ((i - 1, j), (i, j - 1), (i, j + 1), (i + 1, j)) if 0 <= a < size and 0 <= b < size]
@@ -153,8 +153,8 @@ def grid_neighbours(size: int) -> list[list[int]]:
     ]
 
 
-def transitions(neighbours: list[list[int]], channels: int) -> nn.ModuleList:
-    """A depthwise 5x5 and a 1x1 convolution for each point and each of its neighbours."""
+def transitions(neighbors: list[list[int]], channels: int) -> nn.ModuleList:
+    """A depthwise 5x5 and a 1x1 convolution for each point and each of its neighbors."""
     return nn.ModuleList(
         nn.ModuleList(
             nn.Sequential(
@@ -162,5 +162,5 @@ def transitions(neighbours: list[list[int]], channels: int) -> nn.ModuleList:
             )
             for _ in points
         )
-        for points in neighbours
+        for points in neighbors
     )

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from zoo.models.build import component
 from zoo.models.roi_heads.cascade import CascadeRoIHead
-from zoo.structures import Detections, Frame
+from zoo.structures import Detections, ImageGeometry
 
 
 @dataclass
@@ -45,10 +45,12 @@ class HybridTaskCascadeRoIHead(CascadeRoIHead):
         self.semantic_head = component(semantic_head) if semantic_head else None
         self.semantic_roi_extractor = component(semantic_roi_extractor) if semantic_roi_extractor else None
 
-    def predict(self, features: Any, proposals: Sequence[Tensor], frames: Sequence[Frame]) -> list[Detections]:
-        """Detections per picture, boxes in input and masks in output coordinates."""
+    def predict(
+        self, features: Any, proposals: Sequence[Tensor], geometries: Sequence[ImageGeometry]
+    ) -> list[Detections]:
+        """Detections per image, boxes in input and masks in output coordinates."""
         semantic = self.semantic_head(features)[1] if self.semantic_head is not None else None
-        return super().predict(Scene(features, semantic), proposals, frames)
+        return super().predict(Scene(features, semantic), proposals, geometries)
 
     def region_features(self, extractor: nn.Module, features: Scene, rois: Tensor) -> Tensor:
         """Pyramid features of regions (M, 5), with the semantic ones added: (M, C, h, w)."""

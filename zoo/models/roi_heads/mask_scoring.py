@@ -13,7 +13,7 @@ from zoo.models.build import component
 from zoo.models.layers.linear import fc_stack, run_fcs
 from zoo.models.roi_heads.extractor import rois_of
 from zoo.models.roi_heads.standard import StandardRoIHead, counts, split
-from zoo.structures import Detections, Frame
+from zoo.structures import Detections, ImageGeometry
 
 MSE = {"type": "MSELoss", "loss_weight": 0.5}
 
@@ -28,14 +28,16 @@ class MaskScoringRoIHead(StandardRoIHead):
         super().__init__(**kwargs)
         self.mask_iou_head = component(mask_iou_head)
 
-    def predict_masks(self, features: Sequence[Tensor], found: list[Detections], frames: Sequence[Frame]) -> None:
+    def predict_masks(
+        self, features: Sequence[Tensor], found: list[Detections], geometries: Sequence[ImageGeometry]
+    ) -> None:
         """Give the detections their masks and mask scores."""
         labels, sizes = torch.cat([d.labels for d in found]), counts(found)
         x = self.mask_features(features, rois_of([d.boxes for d in found]))
         masks = self.mask_head.probabilities(self.mask_head(x), labels)
         ious = self.mask_iou_head(x, masks)[torch.arange(labels.shape[0], device=labels.device), labels]
-        for d, part, iou, frame in zip(found, split(masks, sizes), split(ious, sizes), frames):
-            d.masks = self.mask_head.paste(part, d.boxes, frame, self.test_cfg)
+        for d, part, iou, geometry in zip(found, split(masks, sizes), split(ious, sizes), geometries):
+            d.masks = self.mask_head.paste(part, d.boxes, geometry, self.test_cfg)
             d.mask_scores = d.scores * iou
 
 

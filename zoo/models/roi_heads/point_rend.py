@@ -17,7 +17,7 @@ from zoo.models.layers.tracing import recording
 from zoo.models.roi_heads.extractor import rois_of
 from zoo.models.roi_heads.fcn_mask_head import FCNMaskHead
 from zoo.models.roi_heads.standard import StandardRoIHead, counts, split
-from zoo.structures import Detections, Frame
+from zoo.structures import Detections, ImageGeometry
 
 NO_UPSAMPLE = {"type": None}
 CONV1D = {"type": "Conv1d"}
@@ -33,12 +33,14 @@ class PointRendRoIHead(StandardRoIHead):
         super().__init__(**kwargs)
         self.point_head = component(point_head)
 
-    def predict_masks(self, features: Sequence[Tensor], found: list[Detections], frames: Sequence[Frame]) -> None:
+    def predict_masks(
+        self, features: Sequence[Tensor], found: list[Detections], geometries: Sequence[ImageGeometry]
+    ) -> None:
         """Give the detections their masks."""
         rois, labels = rois_of([d.boxes for d in found]), torch.cat([d.labels for d in found])
         masks = self.subdivide(features, rois, labels, self.mask_logits(features, rois)).sigmoid()
-        for d, part, frame in zip(found, split(masks, counts(found)), frames):
-            d.masks = self.mask_head.paste(part, d.boxes, frame, self.test_cfg)
+        for d, part, geometry in zip(found, split(masks, counts(found)), geometries):
+            d.masks = self.mask_head.paste(part, d.boxes, geometry, self.test_cfg)
 
     def subdivide(self, features: Sequence[Tensor], rois: Tensor, labels: Tensor, coarse: Tensor) -> Tensor:
         """Refined mask logits (K, h, w) of the given classes.
@@ -69,7 +71,7 @@ class PointRendRoIHead(StandardRoIHead):
 def uncertain_points(mask: Tensor, count: int) -> tuple[Tensor, Tensor]:
     """The `count` cells whose logits are nearest to zero.
 
-    mask: (K, 1, h, w) logits. Returns cell indices (K, P), row by row, and their centres (K, P, 2), x, y from 0 to 1.
+    mask: (K, 1, h, w) logits. Returns cell indices (K, P), row by row, and their centers (K, P, 2), x, y from 0 to 1.
     """
     height, width = mask.shape[-2:]
     cells = mask.flatten(1).abs().topk(min(count, height * width), dim=1, largest=False).indices

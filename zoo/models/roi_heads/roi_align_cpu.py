@@ -18,8 +18,8 @@ WEIGHTS = 1 << 21
 def align_rows(features: Tensor, rois: Tensor, output_size: tuple[int, int], scale: float, aligned: bool) -> Tensor:
     """What `torchvision.ops.roi_align` with `sampling_ratio=0` gives: (M, C, h, w), the channels of a cell together.
 
-    features: (N, C, H, W) float32. rois: (M, 5), picture index and xyxy in pixels. output_size: (h, w). scale: cells
-    per pixel. aligned: pixel centres at half coordinates; otherwise regions are at least a cell wide.
+    features: (N, C, H, W) float32. rois: (M, 5), image index and xyxy in pixels. output_size: (h, w). scale: cells
+    per pixel. aligned: pixel centers at half coordinates; otherwise regions are at least a cell wide.
     """
     channels, size = features.shape[1], features.shape[2:]
     table = features.permute(0, 2, 3, 1).reshape(-1, channels)

@@ -11,7 +11,7 @@ from torchvision.ops import roi_align
 
 from zoo.errors import BuildError
 from zoo.models.layers.memory_format import eager_on_cpu
-from zoo.models.layers.points import cell_centres, sample_regions
+from zoo.models.layers.points import cell_centers, sample_regions
 from zoo.models.layers.precision import at_least_float32
 from zoo.models.priors.grid import pair
 from zoo.models.roi_heads.roi_align_cpu import align_rows
@@ -37,7 +37,7 @@ def make_roi_layer(description: Mapping[str, Any], stride: int) -> nn.Module:
 class RoIAlign(nn.Module):
     """Bilinear samples averaged per bin (He et al., Mask R-CNN, 2017).
 
-    sampling_ratio: samples per bin and direction, 0 for as many as cells. aligned: pixel centres at half coordinates.
+    sampling_ratio: samples per bin and direction, 0 for as many as cells. aligned: pixel centers at half coordinates.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class RoIAlign(nn.Module):
 
 
 class SimpleRoIAlign(nn.Module):
-    """One bilinear sample at each bin's centre (Kirillov et al., PointRend, 2019)."""
+    """One bilinear sample at each bin's center (Kirillov et al., PointRend, 2019)."""
 
     def __init__(self, output_size: int | tuple[int, int], spatial_scale: float = 1.0, aligned: bool = True) -> None:
         super().__init__()
@@ -69,6 +69,6 @@ class SimpleRoIAlign(nn.Module):
 
     def forward(self, features: Tensor, rois: Tensor) -> Tensor:
         """(N, C, H, W) and regions (M, 5) to (M, C, h, w)."""
-        points = cell_centres(self.output_size, rois.device).expand(rois.shape[0], -1, 2)
+        points = cell_centers(self.output_size, rois.device).expand(rois.shape[0], -1, 2)
         samples = sample_regions(features, rois, points, 1 / self.spatial_scale, self.aligned)
         return samples.view(rois.shape[0], features.shape[1], *self.output_size)

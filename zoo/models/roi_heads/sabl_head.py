@@ -1,4 +1,4 @@
-"""Side-aware boundary localisation of regions (Wang et al., 2019, section 3)."""
+"""Side-aware boundary localization of regions (Wang et al., 2019, section 3)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from zoo.models.layers.conv_module import ConvModule
 from zoo.models.layers.conv_stack import conv_stack, run
 from zoo.models.layers.linear import fc_stack, run_fcs
 from zoo.models.layers.nms import multiclass_nms
-from zoo.structures import Detections, Frame
+from zoo.structures import Detections, ImageGeometry
 
 BUCKETS = {"type": "BucketingBBoxCoder", "num_buckets": 14, "scale_factor": 1.7}
 Sides = tuple[Tensor, Tensor]
@@ -103,18 +103,18 @@ class SABLHead(nn.Module):
         return logits, offsets
 
     def predict(
-        self, regions: Tensor, logits: Tensor, sides: Sides, frame: Frame, cfg: Mapping[str, Any]
+        self, regions: Tensor, logits: Tensor, sides: Sides, geometry: ImageGeometry, cfg: Mapping[str, Any]
     ) -> Detections:
-        """One picture's detections, in input coordinates. cfg: `score_thr`, `nms`, `max_per_img`."""
-        boxes, confidence = self.bbox_coder.decode(regions, sides, size=frame.size)
+        """One image's detections, in input coordinates. cfg: `score_thr`, `nms`, `max_per_img`."""
+        boxes, confidence = self.bbox_coder.decode(regions, sides, size=geometry.size)
         scores = logits.softmax(-1)[:, :-1]
         return multiclass_nms(boxes, scores, cfg["score_thr"], cfg["nms"], cfg["max_per_img"], confidence)
 
     def refine(
-        self, regions: Tensor, logits: Tensor, sides: Sides, frame: Frame, labels: Tensor | None = None
+        self, regions: Tensor, logits: Tensor, sides: Sides, geometry: ImageGeometry, labels: Tensor | None = None
     ) -> Tensor:
         """The regions (M, 4) of a cascade's next stage. labels: do not matter, the sides are those of any class."""
-        return self.bbox_coder.decode(regions, sides, size=frame.size)[0]
+        return self.bbox_coder.decode(regions, sides, size=geometry.size)[0]
 
 
 def attention_pool(x: Tensor, attention: nn.Module, dim: int) -> Tensor:

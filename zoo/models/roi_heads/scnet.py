@@ -11,11 +11,11 @@ from zoo.models.build import component
 from zoo.models.layers.conv_stack import conv_stack, run
 from zoo.models.roi_heads.cascade import CascadeRoIHead
 from zoo.models.roi_heads.htc import Scene, add_semantic
-from zoo.structures import Detections, Frame
+from zoo.structures import Detections, ImageGeometry
 
 
 class GlobalContextHead(nn.Module):
-    """Which classes are in the picture, from the coarsest level; its pooled features are every region's context."""
+    """Which classes are in the image, from the coarsest level; its pooled features are every region's context."""
 
     def __init__(
         self,
@@ -61,7 +61,7 @@ class FeatureRelayHead(nn.Module):
 
 
 class SCNetRoIHead(CascadeRoIHead):
-    """A box cascade and one mask head, which sees semantics, the picture's context and the last box head's features."""
+    """A box cascade and one mask head, which sees semantics, the image's context and the last box head's features."""
 
     def __init__(
         self,
@@ -85,14 +85,16 @@ class SCNetRoIHead(CascadeRoIHead):
         """The only mask head."""
         return self.mask_head
 
-    def predict(self, features: Any, proposals: Sequence[Tensor], frames: Sequence[Frame]) -> list[Detections]:
-        """Detections per picture, boxes in input and masks in output coordinates."""
+    def predict(
+        self, features: Any, proposals: Sequence[Tensor], geometries: Sequence[ImageGeometry]
+    ) -> list[Detections]:
+        """Detections per image, boxes in input and masks in output coordinates."""
         semantic = self.semantic_head(features)[1] if self.semantic_head is not None else None
         context = self.glbctx_head(features)[1] if self.glbctx_head is not None else None
-        return super().predict(Scene(features, semantic, context), proposals, frames)
+        return super().predict(Scene(features, semantic, context), proposals, geometries)
 
     def region_features(self, extractor: nn.Module, features: Scene, rois: Tensor) -> Tensor:
-        """Pyramid and semantic features of regions (M, 5) and their pictures' context: (M, C, h, w)."""
+        """Pyramid and semantic features of regions (M, 5) and their images' context: (M, C, h, w)."""
         x = add_semantic(extractor(features.levels, rois), self.semantic_roi_extractor, features, rois)
         return x if features.context is None else x + features.context[rois[:, 0].long()]
 

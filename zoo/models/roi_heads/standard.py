@@ -10,13 +10,14 @@ from torch import Tensor, nn
 from zoo.models.build import component
 from zoo.models.layers.precision import full_precision
 from zoo.models.roi_heads.extractor import rois_of
-from zoo.structures import Detections, Frame
+from zoo.structures import Detections, ImageGeometry
 
 
 class StandardRoIHead(nn.Module):
-    """Box head, and optionally mask head, each on features of its own extractor.
+    """Box head, and optionally mask and keypoint heads, each on features of its own extractor.
 
-    shared_head: a stage in front of both (C4). Without an extractor of its own, the mask head uses the box head's.
+    shared_head: a stage in front of the box and mask heads (C4). Without an extractor of its own, the mask head uses
+    the box head's.
     """
 
     def __init__(
@@ -26,6 +27,8 @@ class StandardRoIHead(nn.Module):
         mask_roi_extractor: Mapping[str, Any] | None = None,
         mask_head: Mapping[str, Any] | None = None,
         shared_head: Mapping[str, Any] | None = None,
+        keypoint_roi_extractor: Mapping[str, Any] | None = None,
+        keypoint_head: Mapping[str, Any] | None = None,
         train_cfg: Mapping[str, Any] | None = None,
         test_cfg: Mapping[str, Any] | None = None,
     ) -> None:
@@ -36,29 +39,33 @@ class StandardRoIHead(nn.Module):
         self.bbox_head = component(bbox_head)
         self.mask_head: Any = component(mask_head) if mask_head else None
         self.mask_roi_extractor = component(mask_roi_extractor) if mask_head and mask_roi_extractor else None
+        self.keypoint_head: Any = component(keypoint_head) if keypoint_head else None
+        self.keypoint_roi_extractor = component(keypoint_roi_extractor or bbox_roi_extractor) if keypoint_head else None
 
     def predict(
-        self, features: Sequence[Tensor], proposals: Sequence[Tensor], frames: Sequence[Frame]
+        self, features: Sequence[Tensor], proposals: Sequence[Tensor], geometries: Sequence[ImageGeometry]
     ) -> list[Detections]:
-        """Detections per picture, boxes in input and masks in output coordinates.
+        """Detections per image, boxes and keypoints in input and masks in output coordinates.
 
-        features: per level (N, C, H, W). proposals: per picture (M, 4) xyxy.
+        features: per level (N, C, H, W). proposals: per image (M, 4) xyxy.
         """
-        found = self.predict_boxes(features, proposals, frames)
+        found = self.predict_boxes(features, proposals, geometries)
         if self.mask_head is not None:
-            self.predict_masks(features, found, frames)
+            self.predict_masks(features, found, geometries)
+        if self.keypoint_head is not None:
+            self.predict_keypoints(features, found)
         return found
 
     def predict_boxes(
-        self, features: Sequence[Tensor], proposals: Sequence[Tensor], frames: Sequence[Frame]
+        self, features: Sequence[Tensor], proposals: Sequence[Tensor], geometries: Sequence[ImageGeometry]
     ) -> list[Detections]:
         """Detections without masks, in input coordinates."""
         sizes = [p.shape[0] for p in proposals]
         outputs = full_precision(self.box_outputs(features, rois_of(proposals)))
         logits, deltas = (split(x, sizes) for x in outputs)
         return [
-            self.bbox_head.predict(p, c, d, frame, self.test_cfg)
-            for p, c, d, frame in zip(proposals, logits, deltas, frames)
+            self.bbox_head.predict(p, c, d, geometry, self.test_cfg)
+            for p, c, d, geometry in zip(proposals, logits, deltas, geometries)
         ]
 
     def box_outputs(self, features: Sequence[Tensor], rois: Tensor) -> tuple[Any, Any]:
@@ -78,12 +85,24 @@ class StandardRoIHead(nn.Module):
         extractor = self.mask_roi_extractor or self.bbox_roi_extractor
         return self.share(extractor(features, rois))
 
-    def predict_masks(self, features: Sequence[Tensor], found: list[Detections], frames: Sequence[Frame]) -> None:
+    def predict_masks(
+        self, features: Sequence[Tensor], found: list[Detections], geometries: Sequence[ImageGeometry]
+    ) -> None:
         """Give the detections their masks."""
         logits = self.mask_logits(features, rois_of([d.boxes for d in found]))
-        for d, part, frame in zip(found, split(logits, counts(found)), frames):
+        for d, part, geometry in zip(found, split(logits, counts(found)), geometries):
             masks = self.mask_head.probabilities(part, d.labels)
-            d.masks = self.mask_head.paste(masks, d.boxes, frame, self.test_cfg)
+            d.masks = self.mask_head.paste(masks, d.boxes, geometry, self.test_cfg)
+
+    def keypoint_heatmaps(self, features: Sequence[Tensor], rois: Tensor) -> Tensor:
+        """Heatmaps of logits (K, P, S, S) of regions (K, 5)."""
+        return self.keypoint_head(self.keypoint_roi_extractor(features, rois))  # type: ignore[misc]
+
+    def predict_keypoints(self, features: Sequence[Tensor], detections: list[Detections]) -> None:
+        """Give the detections their keypoints, in input coordinates."""
+        heatmaps = full_precision(self.keypoint_heatmaps(features, rois_of([d.boxes for d in detections])))
+        for d, part in zip(detections, split(heatmaps, counts(detections))):
+            d.keypoints = self.keypoint_head.decode(part, d.boxes)
 
 
 class DynamicRoIHead(StandardRoIHead):
@@ -95,12 +114,12 @@ class PISARoIHead(StandardRoIHead):
 
 
 def counts(found: Sequence[Detections]) -> list[int]:
-    """Detections per picture; in an exported graph these are no numbers yet, which `len` would ask for."""
+    """Detections per image; in an exported graph these are no numbers yet, which `len` would ask for."""
     return [d.scores.shape[0] for d in found]
 
 
 def split(x: Any, counts: Sequence[int]) -> Sequence[Any]:
-    """Regions' outputs picture by picture; None stays None, a tuple of tensors is split as a whole."""
+    """Regions' outputs image by image; None stays None, a tuple of tensors is split as a whole."""
     if x is None:
         return [None] * len(counts)
     if len(counts) == 1:

@@ -22,7 +22,7 @@ class TridentRoIHead(StandardRoIHead):
         self.num_branch, self.test_branch_idx = num_branch, test_branch_idx
 
     def merge(self, found: Sequence[Detections]) -> Detections:
-        """One picture's detections of all branches, suppressed once more."""
+        """One image's detections of all branches, suppressed once more."""
         boxes, scores = torch.cat([d.boxes for d in found]), torch.cat([d.scores for d in found])
         labels = torch.cat([d.labels for d in found])
         return suppress(boxes, scores, labels, self.test_cfg["nms"], self.test_cfg["max_per_img"])

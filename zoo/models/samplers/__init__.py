@@ -1,1 +1,1 @@
-"""Samplers: which of the assigned priors or regions are learnt from."""
+"""Samplers: which of the assigned priors or regions are learned from."""

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from zoo.models.targets import BACKGROUND, Assignment, Samples, Truth
+from zoo.models.targets import BACKGROUND, Assignment, GroundTruth, Samples
 
 # Losses (K,) of regions (K, 4) under labels (K,), None for background: what hard example mining ranks by.
 Hardness = Callable[[Tensor, Tensor | None], Tensor]
@@ -24,17 +24,19 @@ class RandomSampler:
         self.num, self.pos_fraction, self.neg_pos_ub = num, pos_fraction, neg_pos_ub
         self.add_truth = add_gt_as_proposals
 
-    def sample(self, assignment: Assignment, boxes: Tensor, truth: Truth, hardness: Hardness | None = None) -> Samples:
+    def sample(
+        self, assignment: Assignment, boxes: Tensor, ground_truth: GroundTruth, hardness: Hardness | None = None
+    ) -> Samples:
         """Choose among candidates (P, 4) that were assigned."""
         index, overlaps = assignment.index, assignment.overlaps
         is_truth = torch.zeros(len(boxes), dtype=torch.bool, device=boxes.device)
-        if self.add_truth and len(truth):
-            boxes = torch.cat([truth.boxes, boxes])
-            index = torch.cat([torch.arange(len(truth), device=index.device), index])
-            overlaps = torch.cat([overlaps.new_ones(len(truth)), overlaps])
-            is_truth = torch.cat([is_truth.new_ones(len(truth)), is_truth])
+        if self.add_truth and len(ground_truth):
+            boxes = torch.cat([ground_truth.boxes, boxes])
+            index = torch.cat([torch.arange(len(ground_truth), device=index.device), index])
+            overlaps = torch.cat([overlaps.new_ones(len(ground_truth)), overlaps])
+            is_truth = torch.cat([is_truth.new_ones(len(ground_truth)), is_truth])
         found, candidates = Assignment(index, overlaps), (index >= 0).nonzero().flatten()
-        labels, share = truth.labels[index[candidates]], int(self.num * self.pos_fraction)
+        labels, share = ground_truth.labels[index[candidates]], int(self.num * self.pos_fraction)
         positive = self.positives(candidates, share, found, boxes, labels, hardness).sort().values
         wanted = self.num - len(positive)
         if self.neg_pos_ub >= 0:
@@ -63,7 +65,9 @@ class RandomSampler:
 class PseudoSampler:
     """Everything that was assigned, positive or background."""
 
-    def sample(self, assignment: Assignment, boxes: Tensor, truth: Truth, hardness: Hardness | None = None) -> Samples:
+    def sample(
+        self, assignment: Assignment, boxes: Tensor, ground_truth: GroundTruth, hardness: Hardness | None = None
+    ) -> Samples:
         """All of the candidates (P, 4)."""
         index = assignment.index
         positive, negative = (index >= 0).nonzero().flatten(), (index == BACKGROUND).nonzero().flatten()

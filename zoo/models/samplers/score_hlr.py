@@ -42,7 +42,7 @@ class ScoreHLRSampler(RandomSampler):
     ) -> None:
         super().__init__(num, pos_fraction, **kwargs)
         self.power, self.bias, self.score_thr, self.iou_thr = k, bias, score_thr, iou_thr
-        # Regions (K, 4) -> what the box head says of them; the head sets it for each picture.
+        # Regions (K, 4) -> what the box head says of them; the head sets it for each image.
         self.ask: Callable[[Tensor], Scored] | None = None
         self.weights: Tensor | None = None
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from zoo.models.dense_heads.towers import init_dense, run, tower
-from zoo.models.segmentation.solo_head import GN, GridHead, coordinates, doubled, neighbours, resize
+from zoo.models.segmentation.solo_head import GN, GridHead, coordinates, doubled, neighbors, resize
 
 
 class DecoupledSOLOHead(GridHead):
@@ -39,7 +39,7 @@ class DecoupledSOLOHead(GridHead):
         features: per level (N, C, h, w), finest first. Class logits are (N, num_classes, grid, grid).
         """
         masks, logits = [], []
-        for i, x in enumerate(neighbours(features)):
+        for i, x in enumerate(neighbors(features)):
             columns, rows = self.axes(x)
             masks.append((self.conv_mask_list_x[i](columns), self.conv_mask_list_y[i](rows)))
             logits.append(self.classify(x, self.num_grids[i]))
@@ -55,12 +55,12 @@ class DecoupledSOLOHead(GridHead):
         rows = run(self.mask_convs_y, torch.cat([x, both[:, 1:]], dim=1))
         return doubled(columns), doubled(rows)
 
-    def masks(self, outputs: Any, picture: int, cells: Tensor) -> Tensor:
+    def masks(self, outputs: Any, image: int, cells: Tensor) -> Tensor:
         """See `GridHead.masks`."""
         size = outputs[0][0][0].shape[-2:]
         parts = []
         for (columns, rows), index, grid in zip(outputs[0], self.by_level(cells), self.num_grids):
-            x, y = (resize(axis[picture : picture + 1].sigmoid(), size)[0] for axis in (columns, rows))
+            x, y = (resize(axis[image : image + 1].sigmoid(), size)[0] for axis in (columns, rows))
             parts.append(x[index % grid] * y[index // grid])
         return torch.cat(parts)
 

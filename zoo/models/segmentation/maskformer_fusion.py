@@ -31,7 +31,7 @@ class MaskFormerFusionHead(nn.Module):
         self.test_cfg = test_cfg or {}
 
     def forward(self, logits: Tensor, masks: Tensor) -> Detections:
-        """One picture's result. logits: (Q, num_classes + 1). masks: (Q, H, W) logits in output coordinates."""
+        """One image's result. logits: (Q, num_classes + 1). masks: (Q, H, W) logits in output coordinates."""
         found = Detections.empty(masks)
         if self.test_cfg.get("instance_on", False):
             found = self.instances(logits, masks)

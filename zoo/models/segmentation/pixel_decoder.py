@@ -108,7 +108,7 @@ class TransformerEncoderPixelDecoder(TopDown):
 
 
 def init_convs(module: nn.Module) -> None:
-    """Kaiming's uniform initialisation of all convolutions."""
+    """Kaiming's uniform initialization of all convolutions."""
     for part in module.modules():
         if isinstance(part, nn.Conv2d):
             nn.init.kaiming_uniform_(part.weight, a=1)

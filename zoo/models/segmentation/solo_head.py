@@ -1,4 +1,4 @@
-"""SOLO's heads: a class and a mask for every cell of a grid over the picture (Wang et al., SOLO, 2020)."""
+"""SOLO's heads: a class and a mask for every cell of a grid over the image (Wang et al., SOLO, 2020)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from zoo.models.dense_heads.towers import init_dense, run, tower
 from zoo.models.layers.nms import ranked
 from zoo.models.layers.tracing import recording
 from zoo.models.segmentation.matrix_nms import matrix_nms
-from zoo.structures import Detections, Frame
+from zoo.structures import Detections, ImageGeometry
 
 GN = {"type": "GN", "num_groups": 32}
 
@@ -63,20 +63,20 @@ class GridHead(nn.Module):
             x = conv(resize(x, (grid, grid)) if i == self.cls_down_index else x)
         return self.conv_cls(x)
 
-    def masks(self, outputs: Any, picture: int, cells: Tensor) -> Tensor:
-        """Mask probabilities (K, h, w) of some cells of one picture. outputs: what `forward` returned.
+    def masks(self, outputs: Any, image: int, cells: Tensor) -> Tensor:
+        """Mask probabilities (K, h, w) of some cells of one image. outputs: what `forward` returned.
 
         cells: (K,) rising indices into the cells of all levels, row by row and level after level.
         """
         raise NotImplementedError
 
-    def predict(self, outputs: Any, frames: Sequence[Frame]) -> list[Detections]:
+    def predict(self, outputs: Any, geometries: Sequence[ImageGeometry]) -> list[Detections]:
         """Detections with masks in output coordinates. SOLO knows no boxes: they are zero, as in the reference."""
         scores = torch.cat([peaks(x.sigmoid()).flatten(2).transpose(1, 2) for x in outputs[1]], dim=1)
         areas = torch.cat([scores.new_full((g * g,), s) for g, s in zip(self.num_grids, self.strides)])
         return [
-            select(scores[i], areas, lambda cells, i=i: self.masks(outputs, i, cells), frame, self.test_cfg)  # type: ignore[misc]
-            for i, frame in enumerate(frames)
+            select(scores[i], areas, lambda cells, i=i: self.masks(outputs, i, cells), geometry, self.test_cfg)  # type: ignore[misc]
+            for i, geometry in enumerate(geometries)
         ]
 
     def by_level(self, cells: Tensor) -> list[Tensor]:
@@ -104,15 +104,15 @@ class SOLOHead(GridHead):
         features: per level (N, C, h, w), finest first.
         """
         masks, logits = [], []
-        for x, grid, predict in zip(neighbours(features), self.num_grids, self.conv_mask_list):
+        for x, grid, predict in zip(neighbors(features), self.num_grids, self.conv_mask_list):
             masks.append(predict(doubled(run(self.mask_convs, with_coordinates(x)))))
             logits.append(self.classify(x, grid))
         return masks, logits
 
-    def masks(self, outputs: Any, picture: int, cells: Tensor) -> Tensor:
+    def masks(self, outputs: Any, image: int, cells: Tensor) -> Tensor:
         """See `GridHead.masks`."""
         size = outputs[0][0].shape[-2:]
-        levels = [x[picture, index] for x, index in zip(outputs[0], self.by_level(cells))]
+        levels = [x[image, index] for x, index in zip(outputs[0], self.by_level(cells))]
         return torch.cat([resize(x[None].sigmoid(), size)[0] for x in levels if recording() or len(x)])
 
 
@@ -120,18 +120,20 @@ def select(
     scores: Tensor,
     areas: Tensor,
     masks_of: Callable[[Tensor], Tensor],
-    frame: Frame,
+    geometry: ImageGeometry,
     cfg: Mapping[str, Any],
     stride: int = 4,
 ) -> Detections:
-    """One picture's detections: cells above `score_thr` whose masks are large and certain, after matrix NMS.
+    """One image's detections: cells above `score_thr` whose masks are large and certain, after matrix NMS.
 
     scores: (P, num_classes). areas: (P,), below which a mask is noise. masks_of: from cells (K,) to probabilities
     (K, h, w). stride: input pixels per mask pixel. cfg: `mask_thr`, `nms_pre` and the settings of `matrix_nms`.
     """
     cells, labels = (scores > cfg["score_thr"]).nonzero(as_tuple=True)
     if not recording() and len(cells) == 0:
-        return without_boxes(scores.new_zeros(0), labels, scores.new_zeros((0, *frame.output_size), dtype=torch.bool))
+        return without_boxes(
+            scores.new_zeros(0), labels, scores.new_zeros((0, *geometry.output_size), dtype=torch.bool)
+        )
     used, mask = shared_masks(cells)
     probabilities = masks_of(used)
     inside = probabilities > cfg["mask_thr"]
@@ -143,7 +145,7 @@ def select(
     limit = cfg["nms_pre"] if cfg.get("nms_pre", -1) > 0 else order.shape[0]
     values, mask, labels = values[:limit], mask[order[:limit]], labels[order[:limit]]
     kept, values = matrix_nms(inside[mask], labels, values, area[mask], cfg)
-    found = picture_masks(probabilities[mask[kept]], frame, cfg["mask_thr"], stride)
+    found = image_masks(probabilities[mask[kept]], geometry, cfg["mask_thr"], stride)
     return without_boxes(values, labels[kept], found)
 
 
@@ -154,7 +156,7 @@ def shared_masks(cells: Tensor) -> tuple[Tensor, Tensor]:
     return cells.unique_consecutive(return_inverse=True)
 
 
-def picture_masks(probabilities: Tensor, frame: Frame, threshold: float, stride: int = 4) -> Tensor:
+def image_masks(probabilities: Tensor, geometry: ImageGeometry, threshold: float, stride: int = 4) -> Tensor:
     """Masks (K, H, W) bool in output coordinates, of probabilities (K, h, w) at `stride` input pixels.
 
     An exported graph leaves them as probabilities.
@@ -162,10 +164,10 @@ def picture_masks(probabilities: Tensor, frame: Frame, threshold: float, stride:
     if recording():
         return probabilities
     if len(probabilities) == 0:
-        return probabilities.new_zeros((0, *frame.output_size), dtype=torch.bool)
-    height, width = frame.size
+        return probabilities.new_zeros((0, *geometry.output_size), dtype=torch.bool)
+    height, width = geometry.size
     padded = resize(probabilities[None], [side * stride for side in probabilities.shape[-2:]])
-    return resize(padded[:, :, :height, :width], frame.output_size)[0] > threshold
+    return resize(padded[:, :, :height, :width], geometry.output_size)[0] > threshold
 
 
 def without_boxes(scores: Tensor, labels: Tensor, masks: Tensor) -> Detections:
@@ -174,12 +176,12 @@ def without_boxes(scores: Tensor, labels: Tensor, masks: Tensor) -> Detections:
 
 
 def peaks(scores: Tensor) -> Tensor:
-    """Scores (N, C, H, W) with zeros where a neighbour above or to the left, or both, is higher."""
+    """Scores (N, C, H, W) with zeros where a neighbor above or to the left, or both, is higher."""
     highest = F.max_pool2d(scores, 2, stride=1, padding=1)[:, :, :-1, :-1]
     return scores * (highest == scores)
 
 
-def neighbours(features: Sequence[Tensor]) -> list[Tensor]:
+def neighbors(features: Sequence[Tensor]) -> list[Tensor]:
     """The levels with the finest one at the second's resolution and the coarsest one at the last but one's."""
     first, last = resize(features[0], features[1].shape[-2:]), resize(features[-1], features[-2].shape[-2:])
     return [first, *features[1:-1], last]

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from zoo.models.dense_heads.towers import init_dense, run, tower
 from zoo.models.layers.conv_module import ConvModule
-from zoo.models.segmentation.solo_head import GN, GridHead, neighbours, resize, with_coordinates
+from zoo.models.segmentation.solo_head import GN, GridHead, neighbors, resize, with_coordinates
 
 
 class MaskFeatModule(nn.Module):
@@ -94,14 +94,14 @@ class SOLOV2Head(GridHead):
         """
         mask_features = self.mask_feature_head(features)
         kernels, logits = [], []
-        for x, grid in zip(neighbours(features), self.num_grids):
+        for x, grid in zip(neighbors(features), self.num_grids):
             kernels.append(self.conv_kernel(run(self.kernel_convs, resize(with_coordinates(x), (grid, grid)))))
             logits.append(self.classify(x, grid))
         return (kernels, mask_features), logits
 
-    def masks(self, outputs: Any, picture: int, cells: Tensor) -> Tensor:
+    def masks(self, outputs: Any, image: int, cells: Tensor) -> Tensor:
         """See `GridHead.masks`."""
         kernels, features = outputs[0]
-        chosen = torch.cat([x[picture].flatten(1).T for x in kernels])[cells]
+        chosen = torch.cat([x[image].flatten(1).T for x in kernels])[cells]
         side = self.dynamic_conv_size
-        return F.conv2d(features[picture : picture + 1], chosen.unflatten(1, (-1, side, side)))[0].sigmoid()
+        return F.conv2d(features[image : image + 1], chosen.unflatten(1, (-1, side, side)))[0].sigmoid()

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from zoo.models.build import component
 from zoo.models.layers.constants import extents
 from zoo.models.layers.tracing import at_most
-from zoo.models.query_heads.detr_head import inverse_sigmoid
+from zoo.models.transformer.inverse_sigmoid import inverse_sigmoid
 from zoo.models.transformer.layers import LayerSequence, init_transformer
-from zoo.models.transformer.levels import cell_centres, join, map_shapes, reference_points, valid_ratios
+from zoo.models.transformer.levels import cell_centers, join, map_shapes, reference_points, valid_ratios
 from zoo.models.transformer.position_encoding import sinusoids
 
 
@@ -33,7 +33,7 @@ class DeformableDetrTransformerDecoder(LayerSequence):
     ) -> tuple[Tensor, list[Tensor]]:
         """The states (layers, N, Q, C) and the reference points that each layer started from.
 
-        points: (N, Q, 2 or 4), x, y(, w, h) as shares of the picture. ratios: (N, levels, 2), picture in padded map.
+        points: (N, Q, 2 or 4), x, y(, w, h) as shares of the image. ratios: (N, levels, 2), image in padded map.
         reg_branches: refine the points after each layer. Further arguments are those of `TransformerLayer`.
         """
         states, starts = [], []
@@ -159,10 +159,10 @@ class DeformableDetrTransformer(nn.Module):
 
 
 def cell_boxes(shapes: Sequence[tuple[int, int]], ratios: Tensor) -> Tensor:
-    """A square around each cell, (N, S, 4) cxcywh as shares of the unpadded picture, twice as large on each level."""
+    """A square around each cell, (N, S, 4) cxcywh as shares of the unpadded image, twice as large on each level."""
     boxes = []
     for level, shape in enumerate(shapes):
         extent = extents([shape], ratios) * ratios[:, level]
-        centres = cell_centres(shape, ratios.device) / extent[:, None]
-        boxes.append(torch.cat([centres, torch.full_like(centres, 0.05 * 2**level)], dim=-1))
+        centers = cell_centers(shape, ratios.device) / extent[:, None]
+        boxes.append(torch.cat([centers, torch.full_like(centers, 0.05 * 2**level)], dim=-1))
     return torch.cat(boxes, dim=1)

@@ -20,11 +20,11 @@ LAYOUT = ("batch_first", "im2col_step", "norm_cfg")
 
 
 class TransformerLayer(nn.Module):
-    """Attentions, feed-forward networks and normalisations in `operation_order`.
+    """Attentions, feed-forward networks and normalizations in `operation_order`.
 
     attn_cfgs, ffn_cfgs: one description for all, or a list with one for each. feedforward_channels, ffn_dropout,
-    ffn_num_fcs: override what `ffn_cfgs` says. Normalisation in front (an order that starts with "norm") makes the
-    shortcuts carry the unnormalised sequence.
+    ffn_num_fcs: override what `ffn_cfgs` says. Normalization in front (an order that starts with "norm") makes the
+    shortcuts carry the unnormalized sequence.
     """
 
     def __init__(
@@ -140,7 +140,7 @@ class LayerSequence(nn.Module):
 
 
 class DetrTransformerEncoder(LayerSequence):
-    """Layers one after the other; with normalisation in front, one more normalisation at the end."""
+    """Layers one after the other; with normalization in front, one more normalization at the end."""
 
     def __init__(self, post_norm_cfg: Mapping[str, Any] | None = LN, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -155,7 +155,7 @@ class DetrTransformerEncoder(LayerSequence):
 
 
 class DetrTransformerDecoder(LayerSequence):
-    """Layers one after the other, the result of each (or only of the last) normalised.
+    """Layers one after the other, the result of each (or only of the last) normalized.
 
     return_intermediate: all layers' results, which training supervises.
     """

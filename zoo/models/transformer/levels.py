@@ -22,7 +22,7 @@ def join(maps: Sequence[Tensor]) -> Tensor:
 
 
 def valid_ratios(paddings: Sequence[Tensor]) -> Tensor:
-    """The share of each level that is picture, (N, levels, 2) as x, y. paddings: per level (N, h, w) bool."""
+    """The share of each level that is image, (N, levels, 2) as x, y. paddings: per level (N, h, w) bool."""
     shares = [torch.stack([(~p[:, 0]).float().mean(1), (~p[:, :, 0]).float().mean(1)], dim=-1) for p in paddings]
     return torch.stack(shares, dim=1)
 
@@ -34,13 +34,13 @@ def reference_points(shapes: Sequence[tuple[int, int]], ratios: Tensor) -> Tenso
     """
     points = []
     for level, shape in enumerate(shapes):
-        centres = cell_centres(shape, ratios.device)
+        centers = cell_centers(shape, ratios.device)
         extent = extents([shape], ratios) * ratios[:, level]
-        points.append(centres / extent[:, None])
+        points.append(centers / extent[:, None])
     return torch.cat(points, dim=1)[:, :, None] * ratios[:, None]
 
 
-def cell_centres(shape: tuple[int, int], device: torch.device) -> Tensor:
-    """Centres (h * w, 2) of a map's cells as x, y in cells."""
+def cell_centers(shape: tuple[int, int], device: torch.device) -> Tensor:
+    """Centers (h * w, 2) of a map's cells as x, y in cells."""
     y, x = torch.meshgrid(*(torch.arange(n, device=device, dtype=torch.float32) + 0.5 for n in shape), indexing="ij")
     return torch.stack([x.flatten(), y.flatten()], dim=-1)

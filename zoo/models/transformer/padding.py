@@ -1,6 +1,6 @@
-"""Which part of a padded batch is picture.
+"""Which part of a padded batch is image.
 
-DETR and its descendants attend to every cell, so a batch with pictures of different sizes must say what is padding.
+DETR and its descendants attend to every cell, so a batch with images of different sizes must say what is padding.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from zoo.structures import Frame
+from zoo.structures import ImageGeometry
 
 
-def padding_mask(images: Tensor, frames: Sequence[Frame]) -> Tensor:
+def padding_mask(images: Tensor, geometries: Sequence[ImageGeometry]) -> Tensor:
     """(N, H, W) bool, True on the padding. images: (N, 3, H, W)."""
     height, width = images.shape[-2:]
     rows, columns = torch.arange(height, device=images.device), torch.arange(width, device=images.device)
-    sizes = [frame.size for frame in frames]
+    sizes = [geometry.size for geometry in geometries]
     return torch.stack([(rows >= h)[:, None] | (columns >= w) for h, w in sizes])
 
 

@@ -9,10 +9,10 @@ from torch import Tensor, nn
 
 
 class SinePositionalEncoding(nn.Module):
-    """Sines and cosines of a cell's coordinates, counted over the picture without its padding.
+    """Sines and cosines of a cell's coordinates, counted over the image without its padding.
 
-    num_feats: channels per coordinate. normalize: coordinates from 0 to `scale` over the picture instead of in cells.
-    offset: added to the coordinate in front of the normalisation, in cells.
+    num_feats: channels per coordinate. normalize: coordinates from 0 to `scale` over the image instead of in cells.
+    offset: added to the coordinate in front of the normalization, in cells.
     """
 
     def __init__(
@@ -29,7 +29,7 @@ class SinePositionalEncoding(nn.Module):
         self.scale, self.eps, self.offset = scale, eps, offset
 
     def forward(self, padding: Tensor) -> Tensor:
-        """Positions (N, 2 * num_feats, H, W), y's channels first. padding: (N, H, W) bool, True outside the picture."""
+        """Positions (N, 2 * num_feats, H, W), y's channels first. padding: (N, H, W) bool, True outside the image."""
         inside = (~padding).float()
         y, x = inside.cumsum(1), inside.cumsum(2)
         if self.normalize:

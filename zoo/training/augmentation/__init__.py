@@ -1,1 +1,1 @@
-"""What training does to pictures. Every function takes the random generator that it draws from, or draws nothing."""
+"""What training does to images. Every function takes the random generator that it draws from, or draws nothing."""

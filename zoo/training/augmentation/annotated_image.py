@@ -1,4 +1,4 @@
-"""A picture with its objects, on its way through the training transforms."""
+"""An image with its objects, on its way through the training transforms."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
-class Annotated:
+class AnnotatedImage:
     """image: (H, W, 3) BGR uint8. boxes: (M, 4) float32 xyxy, in pixels of `image`. labels: (M,) int64, 0-based.
 
     masks: (M, H, W) uint8 of 0 and 1, or None where the method needs none. ignored: (I, 4), boxes of crowds. semantic:
@@ -28,12 +28,12 @@ class Annotated:
         """(h, w)."""
         return self.image.shape[0], self.image.shape[1]
 
-    def select(self, kept: NDArray[np.bool_]) -> Annotated:
+    def select(self, kept: NDArray[np.bool_]) -> AnnotatedImage:
         """Only the objects where `kept` (M,) is true."""
         masks = None if self.masks is None else self.masks[kept]
         return replace(self, boxes=self.boxes[kept], labels=self.labels[kept], masks=masks)
 
-    def clipped(self, least: float = 1.0) -> Annotated:
+    def clipped(self, least: float = 1.0) -> AnnotatedImage:
         """Boxes cut at the borders, without objects of which fewer than `least` pixels are left in width or height."""
         height, width = self.size
         cut = replace(self, boxes=clip(self.boxes, height, width))
@@ -44,7 +44,7 @@ class Annotated:
 
 
 def clip(boxes: NDArray[np.float32], height: int, width: int) -> NDArray[np.float32]:
-    """Boxes (M, 4) cut at the borders of a picture."""
+    """Boxes (M, 4) cut at the borders of a annotated."""
     limits = np.array([width, height, width, height], np.float32)
     clipped: NDArray[np.float32] = np.clip(boxes, 0, limits)
     return clipped

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.random import Generator
 
-from zoo.training.augmentation.annotated_image import Annotated
+from zoo.training.augmentation.annotated_image import AnnotatedImage
 from zoo.training.augmentation.flip import flip
 from zoo.training.augmentation.mosaic import fit, place, together
 from zoo.training.augmentation.resize import resize_to
@@ -15,10 +15,10 @@ from zoo.training.augmentation.resize import resize_to
 RATIOS = (0.5, 1.5)
 
 
-def mixup(picture: Annotated, other: Annotated, size: tuple[int, int], random: Generator) -> Annotated:
-    """The mean of `picture` and a second one, with the objects of both.
+def mixup(annotated: AnnotatedImage, other: AnnotatedImage, size: tuple[int, int], random: Generator) -> AnnotatedImage:
+    """The mean of `image` and a second one, with the objects of both.
 
-    The second is fitted into `size` (h, w) on grey, then resized by 0.5 to 1.5, mirrored every other time, and cut or
+    The second is fitted into `size` (h, w) on gray, then resized by 0.5 to 1.5, mirrored every other time, and cut or
     filled up to the first one's shape at a random place.
     """
     second = place(fit(other, size), (0, 0), size)
@@ -26,14 +26,14 @@ def mixup(picture: Annotated, other: Annotated, size: tuple[int, int], random: G
     second = resize_to(second, (int(size[1] * ratio), int(size[0] * ratio)))
     if random.random() < 0.5:
         second = flip(second)
-    height, width = picture.size
+    height, width = annotated.size
     h, w = second.size
     x, y = (int(random.integers(0, max(a - b, 0) + 1)) for a, b in ((w, width), (h, height)))
-    return average(picture, place(second, (-x, -y), (height, width)))
+    return average(annotated, place(second, (-x, -y), (height, width)))
 
 
-def average(first: Annotated, second: Annotated) -> Annotated:
-    """Two pictures of one size laid over each other."""
+def average(first: AnnotatedImage, second: AnnotatedImage) -> AnnotatedImage:
+    """Two images of one size laid over each other."""
     image = ((first.image.astype(np.uint16) + second.image) // 2).astype(np.uint8)
     return replace(
         first,

@@ -13,7 +13,7 @@ Image = NDArray[np.uint8]
 def distort(image: Image, random: Generator) -> Image:
     """Photometric distortion (Liu et al., SSD, 2016; Howard, 2013), each part with probability one half.
 
-    Brightness by up to 32; contrast (before or after colour), saturation by 0.5 to 1.5; hue by up to 18 degrees;
+    Brightness by up to 32; contrast (before or after color), saturation by 0.5 to 1.5; hue by up to 18 degrees;
     channels exchanged. image: (H, W, 3) BGR uint8.
     """
     pixels = image.astype(np.float32)
@@ -22,7 +22,7 @@ def distort(image: Image, random: Generator) -> Image:
     contrast_first = random.random() < 0.5
     if contrast_first:
         pixels = _contrast(pixels, random)
-    pixels = _colour(pixels, random)
+    pixels = _color(pixels, random)
     if not contrast_first:
         pixels = _contrast(pixels, random)
     if random.random() < 0.5:
@@ -34,7 +34,7 @@ def _contrast(pixels: NDArray[np.float32], random: Generator) -> NDArray[np.floa
     return pixels * np.float32(random.uniform(0.5, 1.5)) if random.random() < 0.5 else pixels
 
 
-def _colour(pixels: NDArray[np.float32], random: Generator) -> NDArray[np.float32]:
+def _color(pixels: NDArray[np.float32], random: Generator) -> NDArray[np.float32]:
     """Saturation and hue, in HSV with hue in degrees."""
     hsv: NDArray[np.float32] = cv2.cvtColor(pixels, cv2.COLOR_BGR2HSV)  # type: ignore[assignment]
     if random.random() < 0.5:
@@ -46,7 +46,7 @@ def _colour(pixels: NDArray[np.float32], random: Generator) -> NDArray[np.float3
 
 
 def shift_hsv(image: Image, random: Generator, hue: int = 5, saturation: int = 30, value: int = 30) -> Image:
-    """YOLOX's colour augmentation (Ge et al., 2021): each of H, S and V shifted by up to so much, or left alone.
+    """YOLOX's color augmentation (Ge et al., 2021): each of H, S and V shifted by up to so much, or left alone.
 
     image: (H, W, 3) BGR uint8. Hue is OpenCV's, from 0 to 179, and turns round; the others are cut at 0 and 255.
     """

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from zoo.preprocessing.preprocess import resized_size
 from zoo.preprocessing.recipe import Resize
-from zoo.training.augmentation.annotated_image import Annotated
+from zoo.training.augmentation.annotated_image import AnnotatedImage
 
 Scale = tuple[int, int]
 MODES = ("value", "range")
@@ -35,22 +35,24 @@ def choose_scale(scales: Sequence[Scale], mode: str, random: Generator) -> Scale
     )
 
 
-def resize(picture: Annotated, step: Resize) -> Annotated:
+def resize(annotated: AnnotatedImage, step: Resize) -> AnnotatedImage:
     """Resized as the same step does at test time (`zoo.preprocessing.preprocess`), boxes and masks with it."""
-    height, width = picture.size
-    return resize_to(picture, resized_size(step, width, height))
+    height, width = annotated.size
+    return resize_to(annotated, resized_size(step, width, height))
 
 
-def resize_to(picture: Annotated, size: tuple[int, int]) -> Annotated:
+def resize_to(annotated: AnnotatedImage, size: tuple[int, int]) -> AnnotatedImage:
     """Resized to exactly (width, height); masks and classes of pixels take the nearest one."""
-    height, width = picture.size
+    height, width = annotated.size
     factors = np.array([size[0] / width, size[1] / height] * 2, np.float32)
-    image: Any = cv2.resize(picture.image, size, interpolation=cv2.INTER_LINEAR)
-    resized = replace(picture, image=image, boxes=picture.boxes * factors, masks=resize_masks(picture.masks, size))
-    if picture.ignored is not None:
-        resized = replace(resized, ignored=picture.ignored * factors)
-    if picture.semantic is not None:
-        semantic: Any = cv2.resize(picture.semantic, size, interpolation=cv2.INTER_NEAREST)
+    image: Any = cv2.resize(annotated.image, size, interpolation=cv2.INTER_LINEAR)
+    resized = replace(
+        annotated, image=image, boxes=annotated.boxes * factors, masks=resize_masks(annotated.masks, size)
+    )
+    if annotated.ignored is not None:
+        resized = replace(resized, ignored=annotated.ignored * factors)
+    if annotated.semantic is not None:
+        semantic: Any = cv2.resize(annotated.semantic, size, interpolation=cv2.INTER_NEAREST)
         resized = replace(resized, semantic=semantic)
     return resized.clipped(least=0)
 

@@ -14,7 +14,7 @@ from serve import load_all, serve
 
 
 class Detector:
-    """A model of Detectron2's zoo; `compute` is what its own benchmark times, from picture to results."""
+    """A model of Detectron2's zoo; `compute` is what its own benchmark times, from image to results."""
 
     implementation, module = "detectron2", detectron2
 
@@ -27,13 +27,13 @@ class Detector:
             load_all(self.model, lambda: DetectionCheckpointer(self.model).load(request["weights"]))
 
     def load(self, path):
-        """The input dict of one picture, resized as the configuration says."""
-        picture = read_image(path, format=self.cfg.INPUT.FORMAT)
+        """The input dict of one source, resized as the configuration says."""
+        source = read_image(path, format=self.cfg.INPUT.FORMAT)
         size = (self.cfg.INPUT.MIN_SIZE_TEST, self.cfg.INPUT.MIN_SIZE_TEST)
         resize = transforms.ResizeShortestEdge(size, self.cfg.INPUT.MAX_SIZE_TEST)
-        image = resize.get_transform(picture).apply_image(picture)
+        image = resize.get_transform(source).apply_image(source)
         tensor = torch.as_tensor(np.ascontiguousarray(image.transpose(2, 0, 1).astype("float32")))
-        return {"image": tensor, "height": picture.shape[0], "width": picture.shape[1]}, tensor.shape[1:]
+        return {"image": tensor, "height": source.shape[0], "width": source.shape[1]}, tensor.shape[1:]
 
     def compute(self, inputs):
         """Instances or proposals on the CPU."""

@@ -28,7 +28,7 @@ class Detector:
         self.pipeline = Compose(self.model.cfg.data.test.pipeline)
 
     def load(self, path):
-        """The collated batch of one picture, on the CPU."""
+        """The collated batch of one image, on the CPU."""
         data = self.pipeline({"img_info": {"filename": path}, "img_prefix": None})
         data = collate([data], samples_per_gpu=1)
         data["img_metas"] = [metas.data[0] for metas in data["img_metas"]]
@@ -37,7 +37,7 @@ class Detector:
         return data, np.shape(data["img"][0])[-2:]
 
     def compute(self, data):
-        """The reference's result for one picture."""
+        """The reference's result for one image."""
         if self.device != "cpu":
             data = scatter(data, [torch.device(self.device).index or 0])[0]
         return self.model(return_loss=False, rescale=True, **data)[0]

@@ -1,12 +1,12 @@
-"""The worker's side of the contract. Runs in the rival's environment: Python 3.8, standard library and torch.
+"""The worker's side of the contract. Runs in the peer's environment: Python 3.8, standard library and torch.
 
 One JSON object per line. Requests have an `op`; answers are objects, `{"error": sentence}` when something went wrong.
 
     open     config, weights (path or null), device, threads -> implementation, version, commit, python, torch,
              parameters, threads, tf32
     load     index, path -> shape: [H, W] of the network's input. Reads and preprocesses; the worker keeps the result.
-    compute  index -> seconds: of one call on what `load` kept, device synchronised before and after
-    detect   index -> boxes, scores, labels (0-based), in the picture's own coordinates
+    compute  index -> seconds: of one call on what `load` kept, device synchronized before and after
+    detect   index -> boxes, scores, labels (0-based), in the image's own coordinates
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def wait(device):
 def load_all(model, load):
     """Call `load`, which reads a checkpoint. ValueError if a parameter keeps its value.
 
-    The rivals' readers only log what does not fit: a file with other names would leave a random network.
+    The peers' readers only log what does not fit: a file with other names would leave a random network.
     """
     import torch
 

@@ -1,6 +1,6 @@
 """Detectron2's checkpoints in our networks, against results that Detectron2 computed.
 
-`detectron2.json.gz` has the names and shapes of its state dicts, and what commit 02b5c4e2 found in a drawn picture on a
+`detectron2.json.gz` has the names and shapes of its state dicts, and what commit 02b5c4e2 found in a drawn image on a
 CPU with weights that are a formula of those names, at most 60 proposals and 40 detections.
 """
 
@@ -17,10 +17,10 @@ import torch
 
 import zoo
 from benchmarks.parity import formula
+from zoo.loading import preprocessor
 from zoo.manifest import api
-from zoo.preprocessing.preprocess import preprocessor
 from zoo.preprocessing.recipe import Resize
-from zoo.structures import Frame
+from zoo.structures import ImageGeometry
 
 RECORDED = json.loads(gzip.decompress(Path(__file__).with_name("detectron2.json.gz").read_bytes()))
 
@@ -45,12 +45,12 @@ def limited(model):
 
 
 def detect(model, name: str):
-    """In the recorded picture, which comes out at twice its size."""
+    """In the recorded image, which comes out at twice its size."""
     recipe = api.preprocessing(name)
     unscaled = replace(recipe, steps=tuple(step for step in recipe.steps if not isinstance(step, Resize)))
-    sample = preprocessor(unscaled)(formula.picture(*RECORDED["picture"])[..., ::-1].copy())
+    sample = preprocessor(unscaled)(formula.image(*RECORDED["image"])[..., ::-1].copy())
     with torch.inference_mode():
-        return model.predict(sample.image[None], [Frame(sample.size, tuple(RECORDED["output"]), (0.5, 0.5))])[0]
+        return model.predict(sample.image[None], [ImageGeometry(sample.size, tuple(RECORDED["output"]), (0.5, 0.5))])[0]
 
 
 @pytest.mark.parametrize("name", RECORDED["models"])

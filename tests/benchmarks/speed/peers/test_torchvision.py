@@ -9,7 +9,7 @@ from benchmarks.parity import formula
 from benchmarks.results import agreement
 from benchmarks.speed.peers.torchvision import TorchvisionDetector
 from zoo.checkpoint import Checkpoint, load_into
-from zoo.structures import Frame
+from zoo.structures import ImageGeometry
 
 
 def pair(name: str):
@@ -37,10 +37,10 @@ SIZES = {
 @pytest.mark.parametrize("name", SIZES)
 def test_with_torchvisions_weights_our_network_detects_what_torchvisions_does(name):
     (ours, theirs), size = pair(name), SIZES[name]
-    frame = Frame(size, (2 * size[0], 2 * size[1]), (0.5, 0.5))
+    geometry = ImageGeometry(size, (2 * size[0], 2 * size[1]), (0.5, 0.5))
     images = torch.rand(1, 3, *size) * 4 - 2
     with torch.inference_mode():
-        (want,), (have,) = theirs.predict(images, [frame]), ours.predict(images, [frame])
+        (want,), (have,) = theirs.predict(images, [geometry]), ours.predict(images, [geometry])
     found = agreement.compare([want], [have])
     assert found.detections >= 100
     assert found.matched == 1 and found.added == 0
@@ -52,11 +52,11 @@ def test_with_torchvisions_weights_our_network_detects_what_torchvisions_does(na
 
 
 @pytest.mark.parametrize("name", ["fcos_resnet50_fpn", "ssd300_vgg16", "ssdlite320_mobilenet_v3_large"])
-def test_pictures_become_the_inputs_that_torchvision_makes(name):
-    picture = formula.picture(240, 333, 0)
-    sample = zoo.preprocessor(f"torchvision/{name}")(picture[..., ::-1].copy())
+def test_images_become_the_inputs_that_torchvision_makes(name):
+    image = formula.image(240, 333, 0)
+    sample = zoo.preprocessor(f"torchvision/{name}")(image[..., ::-1].copy())
     transform = getattr(detection, name)(weights=None, weights_backbone=None).eval().transform
-    images, _ = transform([torch.from_numpy(picture.transpose(2, 0, 1).copy()).float() / 255])
+    images, _ = transform([torch.from_numpy(image.transpose(2, 0, 1).copy()).float() / 255])
     assert sample.size == images.image_sizes[0]
     assert torch.allclose(sample.image, images.tensors[0], atol=1e-4)
 

@@ -51,18 +51,18 @@ class Clockwork:
         self.events.append(("evaluate", results[0]))
 
 
-def test_mmdet_v2_goes_through_the_pictures_once_in_order_and_leaves_out_five(clock):
+def test_mmdet_v2_goes_through_the_images_once_in_order_and_leaves_out_five(clock):
     workload = Clockwork(0.002)
     found = protocols.run(protocols.get("mmdet-v2"), workload)
     assert workload.events == [(what, i) for i in range(12) for what in ("load", "compute")]
-    assert found.pictures == len(found.samples["latency_s"]) == 7
+    assert found.images == len(found.samples["latency_s"]) == 7
     assert found.metrics["fps"] == pytest.approx(7 / sum(found.samples["latency_s"]))
     assert found.metrics["fps"] == pytest.approx(500)
 
 
-def test_mmdet_v2_stops_at_2000_pictures(clock):
+def test_mmdet_v2_stops_at_2000_images(clock):
     workload = Clockwork(0.001, count=2100)
-    assert protocols.run(protocols.get("mmdet-v2"), workload, overrides={"log_interval": 0}).pictures == 1995
+    assert protocols.run(protocols.get("mmdet-v2"), workload, overrides={"log_interval": 0}).images == 1995
 
 
 def test_mmdet_v2_logs_as_the_reference_does(clock, capsys):
@@ -71,8 +71,8 @@ def test_mmdet_v2_logs_as_the_reference_does(clock, capsys):
     assert line.startswith("Done image [8  / 10], fps: ") and line.endswith("ms / img")
 
 
-def test_mmdet_v2_needs_more_pictures_than_it_leaves_out():
-    with pytest.raises(UsageError, match="first 5 pictures and got only 5"):
+def test_mmdet_v2_needs_more_images_than_it_leaves_out():
+    with pytest.raises(UsageError, match="first 5 images and got only 5"):
         protocols.run(protocols.get("mmdet-v2"), Clockwork(count=5))
 
 
@@ -80,10 +80,10 @@ def test_mmdet_v2_needs_more_pictures_than_it_leaves_out():
 def test_detectron2_leaves_out_at_most_five_and_always_has_one_left(clock, count, timed):
     workload = Clockwork(0.001, count=count)
     found = protocols.run(protocols.get("detectron2"), workload)
-    assert found.pictures == timed
+    assert found.images == timed
     assert workload.events[:3] == [("load", 0), ("compute", 0), ("evaluate", 0)]
-    assert found.metrics["compute_s_per_picture"] == pytest.approx(0.001)
-    assert found.metrics["data_s_per_picture"] == found.metrics["evaluate_s_per_picture"] == 0
+    assert found.metrics["compute_s_per_image"] == pytest.approx(0.001)
+    assert found.metrics["data_s_per_image"] == found.metrics["evaluate_s_per_image"] == 0
 
 
 def test_singlestream_obeys_both_of_its_minimums_and_takes_loadgens_percentile(clock):
@@ -94,7 +94,7 @@ def test_singlestream_obeys_both_of_its_minimums_and_takes_loadgens_percentile(c
     assert len(seconds) == 50
     assert found.metrics["latency_ms_mlperf_p90"] == sorted(seconds)[45] * 1000
     found = protocols.run(protocol, Clockwork(0.001), overrides={"min_queries": 1, "min_seconds": 0.2})
-    assert found.pictures == pytest.approx(200, abs=1)
+    assert found.images == pytest.approx(200, abs=1)
 
 
 def test_offline_runs_all_samples_and_counts_whole_batches(clock):
@@ -102,13 +102,13 @@ def test_offline_runs_all_samples_and_counts_whole_batches(clock):
     assert (protocol.defaults["min_samples"], protocol.defaults["min_seconds"]) == (24576, 600)
     workload = Clockwork(0.001, batch=4)
     found = protocols.run(protocol, workload, overrides={"min_samples": 30, "min_seconds": 0})
-    assert (found.pictures, len(found.samples["batch_s"])) == (32, 8)
+    assert (found.images, len(found.samples["batch_s"])) == (32, 8)
     assert found.metrics["fps"] == pytest.approx(32 / sum(found.samples["batch_s"]))
 
 
 def test_steady_times_whole_passes_with_data_loading_outside(clock):
     workload = Clockwork(0.001, count=4)
-    found = protocols.run(protocols.get("steady"), workload, overrides={"min_iterations": 9, "min_seconds": 0})
+    found = protocols.run(protocols.get("interleaved"), workload, overrides={"min_iterations": 9, "min_seconds": 0})
     assert len(found.samples["latency_s"]) == 12
     assert [what for what, _ in workload.events].index("compute") == 4
     assert found.metrics["fps"] == pytest.approx(1 / np.median(found.samples["latency_s"]))
@@ -120,7 +120,9 @@ def test_steady_warms_up_until_two_laps_agree(clock):
             self.seconds = 0.02 if len(self.log) < 5 else 0.002
             return super().compute(batch)
 
-    found = protocols.run(protocols.get("steady"), Settling(count=1), overrides={"min_iterations": 5, "min_seconds": 0})
+    found = protocols.run(
+        protocols.get("interleaved"), Settling(count=1), overrides={"min_iterations": 5, "min_seconds": 0}
+    )
     assert max(found.samples["latency_s"]) < 0.01
 
 
@@ -137,11 +139,11 @@ def test_compared_workloads_run_in_turns_and_each_is_first_equally_often(clock):
 
 def test_repeated_runs_keep_all_samples_and_average_fps(clock):
     found = protocols.run(protocols.get("mmdet-v2"), Clockwork(0.001), repeat=3)
-    assert len(found.samples["latency_s"]) == found.pictures == 21
+    assert len(found.samples["latency_s"]) == found.images == 21
     assert found.metrics["fps"] == pytest.approx(np.mean(found.metrics["fps_runs"]))
 
 
-def test_a_protocol_defined_for_one_picture_refuses_a_batch():
+def test_a_protocol_defined_for_one_image_refuses_a_batch():
     with pytest.raises(UsageError, match="defined for batch 1, not 4"):
         protocols.run(protocols.get("mmdet-v2"), Clockwork(batch=4))
 

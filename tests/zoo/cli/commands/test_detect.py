@@ -12,15 +12,15 @@ from pycocotools import mask as coco_mask
 from torch import Tensor, nn
 
 import zoo
-from tests.benchmarks.stubs import ColourDetector
+from tests.benchmarks.stubs import ColorDetector
 from zoo.cli import image_paths, main
 from zoo.coco_format.results import category_ids
-from zoo.structures import Detections, Frame
+from zoo.structures import Detections, ImageGeometry
 
 VAL = Path(__file__).parents[3] / "data" / "coco" / "val2017"
 
 
-class Stub(ColourDetector):
+class Stub(ColorDetector):
     """Has a parameter, whose device is the detector's."""
 
     def __init__(self) -> None:
@@ -44,11 +44,11 @@ def test_a_folder_gives_coco_results_and_drawings(tmp_path: Path, capsys: pytest
 
 
 class Panoptic(Stub):
-    """Makes a panoptic map of the rectangles; the rest of the picture is void."""
+    """Makes a panoptic map of the rectangles; the rest of the image is void."""
 
-    def find(self, image: Tensor, frame: Frame) -> Detections:
-        found = super().find(image, frame)
-        panoptic = torch.full(frame.output_size, len(self.classes))
+    def find(self, image: Tensor, geometry: ImageGeometry) -> Detections:
+        found = super().find(image, geometry)
+        panoptic = torch.full(geometry.output_size, len(self.classes))
         for number, (mask, label) in enumerate(zip(found.masks, found.labels)):  # type: ignore[arg-type]
             panoptic[mask] = label + 1000 * number
         return replace(Detections.empty(image), panoptic=panoptic)
@@ -57,16 +57,16 @@ class Panoptic(Stub):
 def test_a_panoptic_map_gives_a_row_for_each_segment(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    picture = str(VAL / "000001.jpg")
-    assert main.main(["detect", "stub", picture, "--json", "--score-thr", "0"]) == 0
+    image = str(VAL / "000001.jpg")
+    assert main.main(["detect", "stub", image, "--json", "--score-thr", "0"]) == 0
     boxes = json.loads(capsys.readouterr().out)
     monkeypatch.setattr(zoo, "load", lambda *_: Panoptic())
-    assert main.main(["detect", "stub", picture, "--json"]) == 0
+    assert main.main(["detect", "stub", image, "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)
     assert sorted(row["category"] for row in rows) == sorted(row["category"] for row in boxes)
     assert all(row["area"] == coco_mask.area(row["segmentation"]) and row["category_id"] in (1, 2, 3) for row in rows)
     assert "score" not in rows[0]
-    assert main.main(["detect", "stub", picture]) == 0
+    assert main.main(["detect", "stub", image]) == 0
     assert capsys.readouterr().out.count("\t-\t") == len(rows)
 
 
@@ -77,8 +77,8 @@ def test_labels_without_a_name_are_numbers(monkeypatch: pytest.MonkeyPatch, caps
     assert {(row["category"], row["category_id"]) for row in rows} == {("person", 1), ("1", 2), ("2", 3)}
 
 
-def test_bad_pictures_are_reported_and_the_rest_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "broken.jpg").write_bytes(b"no picture")
+def test_bad_images_are_reported_and_the_rest_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "broken.jpg").write_bytes(b"no image")
     good = str(VAL / "000001.jpg")
     status = main.main(["detect", "stub", str(tmp_path / "broken.jpg"), "missing.jpg", good, "--score-thr", "0"])
     captured = capsys.readouterr()

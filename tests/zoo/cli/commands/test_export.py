@@ -19,21 +19,21 @@ cv2 = pytest.importorskip("cv2", reason="OpenCV is not installed")
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Three pictures of two sizes, with rectangles."""
+    """Three images of two sizes, with rectangles."""
     random = np.random.default_rng(0)
     for number, (height, width) in enumerate(((120, 160), (120, 160), (160, 120))):
-        picture = random.integers(0, 60, (height, width, 3), dtype=np.uint8)
+        image = random.integers(0, 60, (height, width, 3), dtype=np.uint8)
         for _ in range(6):
             top, left = random.integers(0, 80, 2)
-            picture[top : top + 40, left : left + 30] = random.integers(60, 256, 3)
-        assert cv2.imwrite(str(tmp_path / f"{number}.png"), picture)
+            image[top : top + 40, left : left + 30] = random.integers(60, 256, 3)
+        assert cv2.imwrite(str(tmp_path / f"{number}.png"), image)
     return tmp_path
 
 
 @pytest.mark.parametrize(
     "name, kind, file", [("demo_mask_rcnn", "--onnx", "m.onnx"), ("demo_atss", "--torch-export", "m.pt2")]
 )
-def test_the_file_is_written_and_compared_on_pictures_of_all_sizes(name, kind, file, folder, capsys):
+def test_the_file_is_written_and_compared_on_images_of_all_sizes(name, kind, file, folder, capsys):
     path = folder / "out" / file
     path.parent.mkdir()
     assert main(["export", name, kind, str(path), "--images", str(folder), "--json"]) == 0
@@ -47,7 +47,7 @@ def test_the_file_is_written_and_compared_on_pictures_of_all_sizes(name, kind, f
 def test_the_comparison_is_a_sentence_without_json(folder, capsys):
     assert main(["export", "demo_atss", "--onnx", str(folder / "m.onnx"), "--images", str(folder / "0.png")]) == 0
     out = capsys.readouterr().out
-    assert out.startswith("any input size: 100.0% of ") and "on 1 pictures are the same" in out
+    assert out.startswith("any input size: 100.0% of ") and "on 1 images are the same" in out
 
 
 def test_a_graph_that_finds_something_else_is_status_1(folder, capsys, monkeypatch):
@@ -76,7 +76,7 @@ def test_misuse_is_one_sentence_and_status_2(arguments, sentence, folder, capsys
     assert not (folder / "m.onnx").exists()
 
 
-def test_a_missing_picture_is_one_sentence(folder, capsys):
+def test_a_missing_image_is_one_sentence(folder, capsys):
     assert main(["export", "demo_yolox", "--onnx", str(folder / "m.onnx"), "--images", "missing.png"]) == 1
     assert "missing.png: there is no such file" in capsys.readouterr().err
 

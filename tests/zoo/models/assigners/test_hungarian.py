@@ -12,7 +12,7 @@ from zoo.models.assigners.costs import CrossEntropyLossCost, DiceCost, FocalLoss
 from zoo.models.assigners.hungarian import HungarianAssigner
 from zoo.models.criteria.detr import written
 from zoo.models.losses.dice import DiceLoss
-from zoo.models.targets import BACKGROUND, Truth
+from zoo.models.targets import BACKGROUND, GroundTruth
 
 COSTS = {
     "cls_cost": {"type": "ClassificationCost", "weight": 1.0},
@@ -24,15 +24,15 @@ COSTS = {
 def test_the_assignment_is_the_cheapest_of_all() -> None:
     torch.manual_seed(0)
     logits, boxes = torch.randn(5, 4), torch.rand(5, 4) * 0.5 + 0.25
-    truth = Truth(torch.tensor([[5.0, 5, 60, 40], [20, 30, 90, 70]]), torch.tensor([2, 0]))
+    ground_truth = GroundTruth(torch.tensor([[5.0, 5, 60, 40], [20, 30, 90, 70]]), torch.tensor([2, 0]))
     assigner = HungarianAssigner(**COSTS)
-    index = assigner.assign(logits, boxes, truth, (80, 100)).index
+    index = assigner.assign(logits, boxes, ground_truth, (80, 100)).index
     scale = torch.tensor([100.0, 80, 100, 80])
 
     def price(queries: tuple[int, ...]) -> float:
         total = 0.0
         for m, q in enumerate(queries):
-            one = Truth(truth.boxes[m : m + 1], truth.labels[m : m + 1])
+            one = GroundTruth(ground_truth.boxes[m : m + 1], ground_truth.labels[m : m + 1])
             total += float(assigner.cls_cost(logits[q : q + 1], one.labels))
             total += float(assigner.reg_cost(boxes[q : q + 1], one.boxes / scale))
             xyxy = torch.cat([boxes[q, :2] - boxes[q, 2:] / 2, boxes[q, :2] + boxes[q, 2:] / 2])[None] * scale
@@ -44,9 +44,9 @@ def test_the_assignment_is_the_cheapest_of_all() -> None:
     assert (index == BACKGROUND).sum() == 3
 
 
-def test_a_picture_without_objects_is_all_background() -> None:
-    truth = Truth(torch.zeros(0, 4), torch.zeros(0, dtype=torch.long))
-    index = HungarianAssigner(**COSTS).assign(torch.randn(3, 4), torch.rand(3, 4), truth, (80, 100)).index
+def test_a_image_without_objects_is_all_background() -> None:
+    ground_truth = GroundTruth(torch.zeros(0, 4), torch.zeros(0, dtype=torch.long))
+    index = HungarianAssigner(**COSTS).assign(torch.randn(3, 4), torch.rand(3, 4), ground_truth, (80, 100)).index
     assert index.tolist() == [BACKGROUND] * 3
 
 

@@ -6,7 +6,7 @@ from zoo.models.backbones.swin import ShiftWindowMSA, partition, relative_positi
 
 
 def obvious(layer: ShiftWindowMSA, x: torch.Tensor) -> torch.Tensor:
-    """Pixel by pixel: attention to those that share the window of the shifted grid, for one head and one picture.
+    """Pixel by pixel: attention to those that share the window of the shifted grid, for one head and one image.
 
     A map that windows do not divide is padded with zero tokens, which take part; windows that the shift tears apart at
     the border are separate windows.

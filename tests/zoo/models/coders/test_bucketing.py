@@ -22,14 +22,14 @@ def test_the_nearest_buckets_learn_the_offset_and_near_ones_are_no_negatives() -
     offsets, weights, labels, label_weights = coder.encode(
         torch.tensor([[0.0, 0, 40, 40]]), torch.tensor([[9.0, 5, 35, 35]])
     )
-    left = slice(0, 2)  # centres at 5 and 15, the side at 9: 0.4 buckets before the first, 0.6 behind the second
+    left = slice(0, 2)  # centers at 5 and 15, the side at 9: 0.4 buckets before the first, 0.6 behind the second
     torch.testing.assert_close(offsets[0, left], torch.tensor([-0.4, 0.6]))
     assert labels[0, left].tolist() == [1, 0]
     assert weights[0, left].tolist() == [1, 1]
     assert label_weights[0, left].tolist() == [1, 0]
 
 
-def test_decoded_boxes_stay_inside_the_picture() -> None:
+def test_decoded_boxes_stay_inside_the_image() -> None:
     coder = BucketingBBoxCoder(14, 1.7)
     priors, wild = torch.tensor([[0.0, 0, 100, 100]]), torch.randn(1, 28) * 10
     boxes, _ = coder.decode(priors, (wild, wild), size=(50, 60))

@@ -32,13 +32,13 @@ def test_distances_are_measured_from_points():
     torch.testing.assert_close(DistancePointCoder().decode(points, distances), BOXES)
 
 
-def test_yolo_boxes_survive_where_the_centre_is_in_the_cell():
+def test_yolo_boxes_survive_where_the_center_is_in_the_cell():
     boxes = torch.cat([PRIORS[:, :2] + 3, PRIORS[:, 2:] + 5], dim=1)
     targets = YOLOCoder().encode(PRIORS, boxes, 32.0)
     torch.testing.assert_close(YOLOCoder().decode(PRIORS, targets, 32.0), boxes)
 
 
-def test_decoded_boxes_are_clipped_to_the_picture():
+def test_decoded_boxes_are_clipped_to_the_image():
     far = torch.full((2, 4), 100.0)
     assert DistancePointCoder().decode(PRIORS, far, size=(40, 70)).tolist() == [[0.0, 0.0, 70.0, 40.0]] * 2
     assert TBLRCoder(4.0).decode(PRIORS, far, size=(40, 70)).tolist() == [[0.0, 0.0, 70.0, 40.0]] * 2

@@ -23,7 +23,7 @@ LOSSES = {
 
 
 @pytest.mark.parametrize("kind", HEADS)
-def test_every_layer_learns_also_from_a_picture_without_objects(kind: str) -> None:
+def test_every_layer_learns_also_from_a_image_without_objects(kind: str) -> None:
     model = tiny(kind).train()
     head = model.panoptic_head
     head.train_cfg, head.loss_cfg = {"assigner": ASSIGNER, "num_points": 60}, LOSSES

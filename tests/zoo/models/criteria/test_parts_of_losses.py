@@ -21,10 +21,10 @@ from zoo.models.criteria.pisa import importance
 from zoo.models.losses.harmonized import GHMC
 from zoo.models.losses.seesaw import SeesawLoss
 from zoo.models.samplers.score_hlr import ranks
-from zoo.models.targets import BACKGROUND, Assignment, Truth
+from zoo.models.targets import BACKGROUND, Assignment, GroundTruth
 
 BOXES = torch.tensor([[0.0, 0, 40, 40], [30, 30, 90, 90]])
-TRUTH = Truth(BOXES, torch.tensor([0, 1]))
+GROUND_TRUTH = GroundTruth(BOXES, torch.tensor([0, 1]))
 
 
 def test_harmonized_classification_weighs_by_the_density_of_gradients() -> None:
@@ -95,7 +95,7 @@ def test_samplers_take_what_they_should(kind: str) -> None:
     found = Assignment(index, torch.linspace(0.9, 0, 60))
     settings = {"floor_thr": 0.0, "num_bins": 2} if kind == "IoUBalancedNegSampler" else {}
     sampler = component({"type": kind, "num": 12, "pos_fraction": 0.5, "add_gt_as_proposals": False, **settings})
-    samples = sampler.sample(found, torch.rand(60, 4), TRUTH)
+    samples = sampler.sample(found, torch.rand(60, 4), GROUND_TRUTH)
     assert len(samples.positive) == len(samples.negative) == 6
     assert samples.positive.unique().numel() == samples.negative.unique().numel() == 6
     assert (index[samples.positive] >= 0).all()
@@ -118,7 +118,7 @@ def test_the_combined_sampler_asks_one_for_each_kind() -> None:
     )
     index = torch.full((40,), BACKGROUND)
     index[:20] = 0
-    samples = sampler.sample(Assignment(index, torch.rand(40)), torch.rand(40, 4), TRUTH)
+    samples = sampler.sample(Assignment(index, torch.rand(40)), torch.rand(40, 4), GROUND_TRUTH)
     assert len(samples.positive) == len(samples.negative) == 4
     assert 1 in samples.matched  # the second object's own box is a candidate
 
@@ -127,7 +127,7 @@ def test_task_alignment_takes_the_best_of_both_within_the_object() -> None:
     anchors = torch.tensor([[10.0, 10, 30, 30], [12, 12, 32, 32], [200, 200, 220, 220], [50, 50, 70, 70]])
     scores = torch.tensor([[0.9, 0.1], [0.1, 0.1], [0.9, 0.9], [0.2, 0.8]])
     predicted = torch.cat([BOXES[:1], BOXES[:1], BOXES[:1], BOXES[1:]])
-    found, alignment = TaskAlignedAssigner(1).assign(scores, predicted, anchors, TRUTH, 1, 6)
+    found, alignment = TaskAlignedAssigner(1).assign(scores, predicted, anchors, GROUND_TRUTH, 1, 6)
     assert found.index.tolist() == [0, BACKGROUND, BACKGROUND, 1]
     assert alignment.tolist() == pytest.approx([0.9, 0, 0, 0.8])
 
@@ -154,7 +154,7 @@ def test_the_best_of_every_group_of_negatives_comes_first() -> None:
 
 def test_a_student_without_teacher_says_whom_it_needs() -> None:
     model = zoo.build("ld_r18_gflv1_r101_fpn_coco_1x").train()
-    target = {"boxes": BOXES, "labels": TRUTH.labels}
+    target = {"boxes": BOXES, "labels": GROUND_TRUTH.labels}
     with pytest.raises(UsageError, match=r"zoo.load\('gfl_r101_fpn_mstrain_2x_coco'\)"):
         model.losses(torch.zeros(1, 3, 64, 64), [(64, 64)], [target])
 

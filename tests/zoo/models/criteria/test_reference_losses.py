@@ -1,4 +1,4 @@
-"""Losses and their gradients equal the reference's, for weights and pictures that a formula gives."""
+"""Losses and their gradients equal the reference's, for weights and images that a formula gives."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ RECORDS = sorted((Path(__file__).parent / "records").glob("*.json.gz"))
 def test_losses_and_gradients_equal_the_reference(path: Path) -> None:
     record = json.loads(gzip.decompress(path.read_bytes()))
     model = prepared(record)
-    losses = model.losses(pictures(record), [size_of(record)], [target(record)], proposals(record))
+    losses = model.losses(images(record), [size_of(record)], [target(record)], proposals(record))
     assert {name: float(value.detach()) for name, value in losses.items()} == pytest.approx(
         record["losses"], rel=1e-3, abs=1e-5
     )
@@ -52,7 +52,7 @@ def prepared(record: dict[str, Any]) -> Any:
     return model
 
 
-def pictures(record: dict[str, Any]) -> Tensor:
+def images(record: dict[str, Any]) -> Tensor:
     """The network's input (1, 3, H, W)."""
     empty: dict[str, Any] = {"gains": [], "state": [], "trace": {}, "result": {}}
     return Reference(record["name"], record["config"], "", "", record["input"], **empty).images
@@ -68,7 +68,7 @@ def proposals(record: dict[str, Any]) -> list[Tensor] | None:
 
 
 def target(record: dict[str, Any]) -> dict[str, Tensor]:
-    """The objects of the one picture."""
+    """The objects of the one image."""
     gt = record["gt"]
     masks = torch.stack([torch.from_numpy(decode(rle)).bool() for rle in gt["masks"]])
     found = {"boxes": torch.tensor(gt["boxes"]), "labels": torch.tensor(gt["labels"]), "masks": masks}

@@ -9,25 +9,25 @@ from torch import Tensor
 from tests.zoo.models.segmentation.test_solo import HEADS, tiny
 from zoo.errors import UsageError
 from zoo.models.criteria.solo import last_owner, shrunk, wanted_cells
-from zoo.models.targets import Truth
+from zoo.models.targets import GroundTruth
 
 
-def objects(count: int, height: int = 64, width: int = 96) -> Truth:
+def objects(count: int, height: int = 64, width: int = 96) -> GroundTruth:
     torch.manual_seed(3)
     corner = torch.rand(count, 2) * torch.tensor([width * 0.5, height * 0.5])
     boxes = torch.cat([corner, corner + 8 + torch.rand(count, 2) * 30], dim=1).round()
     masks = torch.zeros(count, height, width, dtype=torch.bool)
     for mask, (x1, y1, x2, y2) in zip(masks, boxes.int().tolist()):
         mask[y1:y2, x1:x2] = torch.rand(y2 - y1, x2 - x1) > 0.4
-    return Truth(boxes, torch.arange(count) % 3, masks)
+    return GroundTruth(boxes, torch.arange(count) % 3, masks)
 
 
-def slow_cells(truth: Truth, scales: tuple[float, float], pos_scale: float, grid: int) -> Tensor:
+def slow_cells(ground_truth: GroundTruth, scales: tuple[float, float], pos_scale: float, grid: int) -> Tensor:
     """The paper's rule, object by object."""
-    assert truth.masks is not None
-    wanted = torch.zeros(len(truth), grid, grid, dtype=torch.bool)
-    height, width = truth.masks.shape[1:]
-    for m, (box, mask) in enumerate(zip(truth.boxes.tolist(), truth.masks)):
+    assert ground_truth.masks is not None
+    wanted = torch.zeros(len(ground_truth), grid, grid, dtype=torch.bool)
+    height, width = ground_truth.masks.shape[1:]
+    for m, (box, mask) in enumerate(zip(ground_truth.boxes.tolist(), ground_truth.masks)):
         w, h = box[2] - box[0], box[3] - box[1]
         if not scales[0] <= (w * h) ** 0.5 <= scales[1] or not mask.any():
             continue
@@ -42,11 +42,11 @@ def slow_cells(truth: Truth, scales: tuple[float, float], pos_scale: float, grid
 
 
 @pytest.mark.parametrize("pos_scale", [0.2, 1.5])
-def test_objects_are_learnt_by_the_cells_around_their_centre(pos_scale: float) -> None:
-    truth = objects(12)
+def test_objects_are_learnt_by_the_cells_around_their_center(pos_scale: float) -> None:
+    ground_truth = objects(12)
     for grid in (3, 7, 20):
-        got = wanted_cells(truth, (12, 30), pos_scale, grid, (64, 96))
-        assert torch.equal(got, slow_cells(truth, (12, 30), pos_scale, grid)) and got.any()
+        got = wanted_cells(ground_truth, (12, 30), pos_scale, grid, (64, 96))
+        assert torch.equal(got, slow_cells(ground_truth, (12, 30), pos_scale, grid)) and got.any()
 
 
 def test_of_several_objects_the_last_one_gets_the_cell() -> None:
@@ -62,19 +62,19 @@ def test_masks_shrink_onto_a_larger_canvas() -> None:
 
 
 @pytest.mark.parametrize("kind", HEADS)
-def test_every_head_learns_also_from_a_picture_without_objects(kind: str) -> None:
-    model, pictures, truth = tiny(kind), torch.rand(2, 3, 64, 96), objects(4)
+def test_every_head_learns_also_from_a_image_without_objects(kind: str) -> None:
+    model, images, ground_truth = tiny(kind), torch.rand(2, 3, 64, 96), objects(4)
     model.mask_head.loss_cfg = {
         "mask": {"type": "DiceLoss", "loss_weight": 3.0, "activate": not kind.startswith("Decoupled")},
         "cls": {"type": "FocalLoss"},
     }
     model.train()
-    some = {"boxes": truth.boxes, "labels": truth.labels, "masks": truth.masks}
+    some = {"boxes": ground_truth.boxes, "labels": ground_truth.labels, "masks": ground_truth.masks}
     nothing = {name: x[:0] for name, x in some.items() if x is not None}
     for targets in ([some, nothing], [nothing, nothing]):
-        losses = model.losses(pictures, [(64, 96)] * 2, targets)
+        losses = model.losses(images, [(64, 96)] * 2, targets)
         assert losses.keys() == {"loss_mask", "loss_cls"}
         sum(losses.values()).backward()
         assert all(p.grad is not None and p.grad.isfinite().all() for p in model.mask_head.parameters())
     with pytest.raises(UsageError, match="masks"):
-        model.losses(pictures[:1], [(64, 96)], [{"boxes": truth.boxes, "labels": truth.labels}])
+        model.losses(images[:1], [(64, 96)], [{"boxes": ground_truth.boxes, "labels": ground_truth.labels}])

@@ -8,7 +8,7 @@ import torch
 from zoo.models.dense_heads.corner_groups import Corners, group_corners
 from zoo.models.dense_heads.heatmaps import find_peaks
 from zoo.models.detectors.keypoint import mirror
-from zoo.structures import Frame
+from zoo.structures import ImageGeometry
 
 
 def corners(seed: int, count: int = 40) -> dict[str, torch.Tensor]:
@@ -47,21 +47,21 @@ def test_corners_with_near_tags_make_a_box():
     assert np.allclose(rows(group_corners(tl, br, 0.5)), expected)
 
 
-def test_corners_whose_centres_meet_in_the_central_region_make_a_box():
+def test_corners_whose_centers_meet_in_the_central_region_make_a_box():
     """Section 3.2 of CentripetalNet, word for word."""
     generator = torch.Generator().manual_seed(2)
     tl, br = (
-        Corners(**corners(i, count=120), centres=40 + torch.rand(120, 2, generator=generator) * 20) for i in (2, 3)
+        Corners(**corners(i, count=120), centers=40 + torch.rand(120, 2, generator=generator) * 20) for i in (2, 3)
     )
 
     def matches(i: int, j: int, box: tuple) -> bool:
         x1, y1, x2, y2 = box
         mu = 1 / 2.1 if (x2 - x1) * (y2 - y1) > 3500 else 1 / 2.4
         cx, cy, half_w, half_h = (x1 + x2) / 2, (y1 + y2) / 2, mu * (x2 - x1) / 2, mu * (y2 - y1) / 2
-        for x, y in (tl.centres[i].tolist(), br.centres[j].tolist()):
+        for x, y in (tl.centers[i].tolist(), br.centers[j].tolist()):
             if not (cx - half_w < x < cx + half_w and cy - half_h < y < cy + half_h):
                 return False
-        (ax, ay), (bx, by) = tl.centres[i].tolist(), br.centres[j].tolist()
+        (ax, ay), (bx, by) = tl.centers[i].tolist(), br.centers[j].tolist()
         return abs((bx - ax) * (by - ay)) / (4 * half_w * half_h) <= 0.5
 
     expected = slow_pairs(tl, br, matches)
@@ -96,8 +96,8 @@ def test_peaks_are_the_best_local_maxima_of_all_classes():
 
 
 def test_boxes_of_the_mirrored_input_come_back_to_where_they_were():
-    frame = Frame(size=(40, 60), output_size=(40, 60), offset=(7.0, 3.0))
+    geometry = ImageGeometry(size=(40, 60), output_size=(40, 60), offset=(7.0, 3.0))
     boxes = torch.tensor([[10.0, 5.0, 30.0, 20.0]])
     width = 60 + 2 * 7
     mirrored = torch.tensor([[width - 30.0, 5.0, width - 10.0, 20.0]])
-    torch.testing.assert_close(mirror(mirrored, frame), boxes)
+    torch.testing.assert_close(mirror(mirrored, geometry), boxes)

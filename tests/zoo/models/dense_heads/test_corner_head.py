@@ -8,7 +8,7 @@ from torch import nn
 
 from zoo.models.build import component
 from zoo.models.detectors.keypoint import CornerNet
-from zoo.structures import Frame, Sample
+from zoo.structures import ImageGeometry, Sample
 
 CFG = {
     "corner_topk": 20,
@@ -31,12 +31,12 @@ def maps(corner: tuple[int, int], size: tuple[int, int] = (16, 20), **more: floa
 def test_two_corners_with_equal_tags_become_one_box():
     head = component({"type": "CornerHead", "num_classes": 2, "in_channels": 8}, test_cfg=CFG)
     outputs = [{"tl": maps((4, 3), emb=1.0), "br": maps((12, 9), emb=1.25)}]
-    (found,) = head.predict(outputs, [Frame.of_input((64, 80))], (64, 80))
+    (found,) = head.predict(outputs, [ImageGeometry.of_input((64, 80))], (64, 80))
     assert found.boxes[0].tolist() == [17.0, 13.0, 49.0, 37.0]
     assert found.labels[0] == 1 and found.scores[0] == pytest.approx(torch.tensor(4.0).sigmoid().item())
 
 
-def test_two_corners_that_point_to_one_centre_become_one_box():
+def test_two_corners_that_point_to_one_center_become_one_box():
     description = {"type": "CentripetalHead", "num_classes": 2, "in_channels": 8, "corner_emb_channels": 0}
     head = component(description, test_cfg=CFG)
     outputs = [
@@ -45,12 +45,12 @@ def test_two_corners_that_point_to_one_centre_become_one_box():
             for corner, place in (("tl", (4, 3)), ("br", (11, 10)))
         }
     ]
-    (found,) = head.predict(outputs, [Frame.of_input((64, 80))], (64, 80))
+    (found,) = head.predict(outputs, [ImageGeometry.of_input((64, 80))], (64, 80))
     assert found.boxes[0].tolist() == [17.0, 13.0, 45.0, 41.0]
 
 
 class Bright(nn.Module):
-    """A head whose corners are where the picture says; for a mirrored picture where that says."""
+    """A head whose corners are where the image says; for a mirrored image where that says."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -72,7 +72,7 @@ class Bright(nn.Module):
         return [{c: {k: torch.cat([m[k] for m in part]) for k in part[0]} for c, part in parts.items()}]
 
 
-def test_detect_merges_the_picture_and_its_mirror_image():
+def test_detect_merges_the_image_and_its_mirror_image():
     detector = CornerNet.__new__(CornerNet)
     nn.Module.__init__(detector)
     detector.backbone, detector.neck, detector.bbox_head = nn.Identity(), None, Bright()

@@ -6,7 +6,7 @@ import torch
 
 from zoo.models.dense_heads.cascade_rpn import anchor_offsets
 from zoo.models.dense_heads.guided_anchor import GARPNHead
-from zoo.structures import Frame
+from zoo.structures import ImageGeometry
 
 
 def test_the_kernel_is_spread_from_corner_to_corner_of_the_anchor() -> None:
@@ -46,21 +46,29 @@ def guided() -> GARPNHead:
 
 @torch.inference_mode()
 def test_places_below_the_threshold_have_no_anchors() -> None:
-    head, features, frame = guided(), [torch.randn(1, 8, 6, 8), torch.randn(1, 8, 3, 4)], Frame.of_input((48, 64))
+    head, features, geometry = (
+        guided(),
+        [torch.randn(1, 8, 6, 8), torch.randn(1, 8, 3, 4)],
+        ImageGeometry.of_input((48, 64)),
+    )
     outputs = head(features)
-    assert len(head.predict(outputs, [frame])[0]) > 0
+    assert len(head.predict(outputs, [geometry])[0]) > 0
     nowhere = (*outputs[:3], [torch.full_like(x, -20) for x in outputs[3]])
-    assert len(head.predict(nowhere, [frame])[0]) == 0
+    assert len(head.predict(nowhere, [geometry])[0]) == 0
 
 
 @torch.inference_mode()
 def test_masked_and_whole_predictions_give_the_same_proposals() -> None:
-    head, features, frame = guided(), [torch.randn(1, 8, 6, 8), torch.randn(1, 8, 3, 4)], Frame.of_input((48, 64))
+    head, features, geometry = (
+        guided(),
+        [torch.randn(1, 8, 6, 8), torch.randn(1, 8, 3, 4)],
+        ImageGeometry.of_input((48, 64)),
+    )
     likely = torch.cat([locations.sigmoid().flatten() for locations in head(features)[3]])
     head.loc_filter_thr = float(likely.quantile(0.9))  # few enough places that only they are computed
-    masked = head.predict(head(features), [frame])[0]
+    masked = head.predict(head(features), [geometry])[0]
     head.chosen = lambda locations: None  # computed everywhere, of which the same places are taken
-    whole = head.predict(head(features), [frame])[0]
+    whole = head.predict(head(features), [geometry])[0]
     assert len(masked) > 0
     torch.testing.assert_close(masked.boxes, whole.boxes)
     torch.testing.assert_close(masked.scores, whole.scores)

@@ -9,7 +9,7 @@ import torch
 
 from zoo.models.build import component
 from zoo.models.coders.delta import clip
-from zoo.structures import Frame
+from zoo.structures import ImageGeometry
 
 CHANNELS, CLASSES, STRIDES = 32, 5, [8, 16]
 SIZES = [(12, 16), (6, 8)]
@@ -82,7 +82,7 @@ HEADS: dict[str, dict[str, Any]] = {
         "featmap_strides": STRIDES,
     },
 }
-# Reference behaviour: these two do not clip to the picture.
+# Reference behavior: these two do not clip to the image.
 UNCLIPPED = {"yolov3", "tood", "tood_anchors"}
 
 
@@ -98,53 +98,53 @@ def make(name: str, **changes: Any) -> torch.nn.Module:
     return head
 
 
-def features(pictures: int) -> list[torch.Tensor]:
+def features(images: int) -> list[torch.Tensor]:
     generator = torch.Generator().manual_seed(1)
-    return [torch.randn(pictures, CHANNELS, *size, generator=generator) for size in SIZES]
+    return [torch.randn(images, CHANNELS, *size, generator=generator) for size in SIZES]
 
 
 @torch.inference_mode()
-def detections(head: torch.nn.Module, maps: list[torch.Tensor], frames: list[Frame]):
-    return head.predict(head(maps), frames)
+def detections(head: torch.nn.Module, maps: list[torch.Tensor], geometries: list[ImageGeometry]):
+    return head.predict(head(maps), geometries)
 
 
 @pytest.mark.parametrize("name", HEADS)
-def test_two_pictures_together_are_two_pictures_alone(name):
+def test_two_images_together_are_two_images_alone(name):
     head, maps = make(name), features(2)
-    frames = [Frame.of_input((96, 128)), Frame.of_input((80, 100))]
-    together = detections(head, maps, frames)
+    geometries = [ImageGeometry.of_input((96, 128)), ImageGeometry.of_input((80, 100))]
+    together = detections(head, maps, geometries)
     assert sum(map(len, together)) > 0
-    for i, frame in enumerate(frames):
-        (alone,) = detections(head, [x[i : i + 1] for x in maps], [frame])
+    for i, geometry in enumerate(geometries):
+        (alone,) = detections(head, [x[i : i + 1] for x in maps], [geometry])
         torch.testing.assert_close(together[i].boxes, alone.boxes, rtol=1e-3, atol=1e-2)
         torch.testing.assert_close(together[i].scores, alone.scores, rtol=1e-3, atol=1e-4)
         assert (together[i].labels == alone.labels).all()
 
 
 @pytest.mark.parametrize("name", HEADS)
-def test_detections_are_ordered_limited_and_inside_the_picture(name):
-    frame = Frame.of_input((80, 100))
-    (found,) = detections(make(name, max_per_img=7), features(1), [frame])
+def test_detections_are_ordered_limited_and_inside_the_image(name):
+    geometry = ImageGeometry.of_input((80, 100))
+    (found,) = detections(make(name, max_per_img=7), features(1), [geometry])
     assert 0 < len(found) <= 7
     assert (found.scores.diff() <= 0).all()
     assert ((found.labels >= 0) & (found.labels < CLASSES)).all()
     if name not in UNCLIPPED and name != "paa":  # votes are sums of clipped boxes, up to rounding
-        torch.testing.assert_close(clip(found.boxes, frame.size), found.boxes)
+        torch.testing.assert_close(clip(found.boxes, geometry.size), found.boxes)
 
 
 @pytest.mark.parametrize("name", HEADS)
 def test_nothing_above_the_threshold_is_no_detection(name):
-    (found,) = detections(make(name, score_thr=1.1), features(1), [Frame.of_input((80, 100))])
+    (found,) = detections(make(name, score_thr=1.1), features(1), [ImageGeometry.of_input((80, 100))])
     assert found.boxes.shape == (0, 4) and len(found.scores) == len(found.labels) == 0
 
 
-def test_a_centre_in_the_heatmap_becomes_a_box_of_the_regressed_size():
+def test_a_center_in_the_heatmap_becomes_a_box_of_the_regressed_size():
     head = component(
         {"type": "CenterNetHead", "in_channel": 8, "feat_channel": 8, "num_classes": 2},
         test_cfg={"topk": 3, "local_maximum_kernel": 3},
     )
     heat, sizes, offsets = torch.zeros(1, 2, 8, 10), torch.zeros(1, 2, 8, 10), torch.zeros(1, 2, 8, 10)
     heat[0, 1, 3, 5], sizes[0, :, 3, 5], offsets[0, :, 3, 5] = 0.9, torch.tensor([4.0, 2.0]), torch.tensor([0.5, 0.25])
-    (found,) = head.predict(([heat], [sizes], [offsets]), [Frame.of_input((32, 40))], (32, 40))
+    (found,) = head.predict(([heat], [sizes], [offsets]), [ImageGeometry.of_input((32, 40))], (32, 40))
     assert found.labels[0] == 1 and found.scores[0] == pytest.approx(0.9)
     assert found.boxes[0].tolist() == [(5.5 - 2) * 4, (3.25 - 1) * 4, (5.5 + 2) * 4, (3.25 + 1) * 4]

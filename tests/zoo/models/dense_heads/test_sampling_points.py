@@ -10,7 +10,7 @@ from zoo.models.layers.deform_conv import kernel_elements
 from zoo.models.necks.dyhead import reread
 
 
-def test_a_star_is_the_outline_and_centre_of_its_box():
+def test_a_star_is_the_outline_and_center_of_its_box():
     left, top, right, bottom = 1.0, 2.0, 3.0, 4.0
     distances = torch.tensor([left, top, right, bottom]).view(1, 4, 1, 1)
     points = (star_offsets(distances) + kernel_elements(3, distances)).view(9, 2).tolist()
@@ -41,7 +41,7 @@ def test_the_geometric_mean_has_a_gradient_where_both_scores_vanish():
     assert a.grad is not None and a.grad.isfinite().all()
 
 
-def test_rereading_keeps_each_pictures_first_values():
+def test_rereading_keeps_each_images_first_values():
     x = torch.arange(2 * 3 * 4 * 4).float().view(2, 3, 4, 4)
     small = reread(x, (2, 2))
     assert small.shape == (2, 3, 2, 2)

@@ -55,7 +55,7 @@ def describe(test_branch_idx: int) -> dict[str, Any]:
 
 @pytest.mark.parametrize("test_branch_idx", [1, -1])
 @torch.no_grad()
-def test_each_picture_gets_its_own_detections_whatever_the_branches(test_branch_idx):
+def test_each_image_gets_its_own_detections_whatever_the_branches(test_branch_idx):
     torch.manual_seed(0)
     model, x = build_detector(describe(test_branch_idx)), torch.randn(2, 3, 96, 128)
     together, alone = model(x), [model(x[i : i + 1])[0] for i in (0, 1)]

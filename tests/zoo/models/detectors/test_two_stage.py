@@ -10,7 +10,7 @@ from torch import nn
 
 import zoo
 from zoo.manifest import api
-from zoo.structures import Frame
+from zoo.structures import ImageGeometry
 
 NARROW = {256: 32, 1024: 32, 128: 32, 2048: 64, 64: 8, 80: 5, 183: 9, 53: 4, 1203: 7, 300: 10, 100: 10}
 BACKBONE = {"type": "ResNet", "depth": 18, "base_channels": 8, "norm_eval": True}
@@ -62,7 +62,7 @@ def build(name: str) -> Any:
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
 @torch.inference_mode()
-def test_two_pictures_at_once_are_detected_like_one_by_one(name: str) -> None:
+def test_two_images_at_once_are_detected_like_one_by_one(name: str) -> None:
     model, images, sizes = build(name), torch.randn(2, 3, HEIGHT, WIDTH), [(HEIGHT, WIDTH), (100, 150)]
     together = model(images, sizes)
     for i, (size, found) in enumerate(zip(sizes, together)):
@@ -78,10 +78,10 @@ def test_two_pictures_at_once_are_detected_like_one_by_one(name: str) -> None:
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
 @torch.inference_mode()
-def test_results_come_in_the_pictures_own_size(name: str) -> None:
+def test_results_come_in_the_images_own_size(name: str) -> None:
     model, images = build(name), torch.randn(1, 3, HEIGHT, WIDTH)
     (inside,) = model(images, [(100, 150)])
-    (found,) = model.predict(images, [Frame((100, 150), (200, 450), (1 / 3, 0.5))])
+    (found,) = model.predict(images, [ImageGeometry((100, 150), (200, 450), (1 / 3, 0.5))])
     if found.panoptic is not None:
         assert found.panoptic.shape == (200, 450)
     torch.testing.assert_close(found.scores, inside.scores)
@@ -106,7 +106,7 @@ def test_networks_of_half_precision_give_results_of_full_precision(name: str) ->
 def test_no_proposals_are_no_detections(name: str) -> None:
     model = build(name)
     features = model.features(torch.randn(2, 3, HEIGHT, WIDTH))
-    frames = [Frame.of_input((HEIGHT, WIDTH))] * 2
-    for found in model.roi_head.predict(features, [torch.zeros(0, 4)] * 2, frames):
+    geometries = [ImageGeometry.of_input((HEIGHT, WIDTH))] * 2
+    for found in model.roi_head.predict(features, [torch.zeros(0, 4)] * 2, geometries):
         assert len(found) == len(found.boxes) == len(found.labels) == 0
         assert found.masks is None or found.masks.shape == (0, HEIGHT, WIDTH)

@@ -12,7 +12,7 @@ from zoo.models.layers.generalized_attention import GeneralizedAttention
 
 
 def obvious(layer: GeneralizedAttention, x: Tensor, flags: str) -> Tensor:
-    """The definition (equations 3 to 7 of the paper), one query, head and key after the other, for one picture."""
+    """The definition (equations 3 to 7 of the paper), one query, head and key after the other, for one image."""
     keys, (height, width) = x[:, :, :: layer.kv_stride, :: layer.kv_stride], x.shape[2:]
     heads, c = layer.num_heads, layer.head_channels
     query = layer.query_conv(x)[0] if "1" in flags[:2] else None
@@ -60,7 +60,7 @@ def test_a_limited_range_is_refused():
 
 @pytest.mark.parametrize("pooling_type", ["att", "avg"])
 @torch.no_grad()
-def test_a_context_block_adds_one_vector_per_picture(pooling_type):
+def test_a_context_block_adds_one_vector_per_image(pooling_type):
     block, x = ContextBlock(8, 0.5, pooling_type, ("channel_add", "channel_mul")), torch.randn(2, 8, 3, 4)
     assert torch.allclose(block(x), x / 2)  # at first: factors of sigmoid(0), nothing added
     block.channel_mul_conv = None

@@ -11,14 +11,14 @@ from zoo.models.layers.weight_standardization import ConvAWS, ConvWS
 
 
 @torch.no_grad()
-def test_standardised_filters_have_mean_0_and_deviation_1():
+def test_standardized_filters_have_mean_0_and_deviation_1():
     conv, x = ConvWS(6, 4, 3, padding=1, groups=2), torch.randn(1, 6, 7, 7)
     filters = torch.stack([(f - f.mean()) / (f.std() + 1e-5) for f in conv.weight])
     assert torch.allclose(conv(x), F.conv2d(x, filters, conv.bias, padding=1, groups=2), atol=1e-5)
 
 
 @torch.no_grad()
-def test_adaptive_standardisation_with_a_filters_own_statistics_changes_nothing():
+def test_adaptive_standardization_with_a_filters_own_statistics_changes_nothing():
     conv, x = ConvAWS(6, 4, 3), torch.randn(1, 6, 7, 7)
     var, mean = torch.var_mean(conv.weight, dim=(1, 2, 3), keepdim=True)
     conv.weight_gamma.copy_((var + 1e-5).sqrt())
@@ -28,7 +28,7 @@ def test_adaptive_standardisation_with_a_filters_own_statistics_changes_nothing(
 
 @pytest.mark.parametrize("use_deform", [False, True])
 @torch.no_grad()
-def test_a_new_switchable_convolution_is_a_standardised_one(use_deform):
+def test_a_new_switchable_convolution_is_a_standardized_one(use_deform):
     conv, x = SAC(4, 6, 3, stride=2, padding=1, bias=False, use_deform=use_deform), torch.randn(2, 4, 9, 8)
     assert torch.allclose(conv(x), F.conv2d(x, conv.standardized(), None, 2, 1), atol=1e-5)
 

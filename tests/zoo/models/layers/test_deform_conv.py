@@ -22,7 +22,7 @@ def sample(plane: Tensor, y: float, x: float) -> float:
 
 
 def obvious(conv: DeformConv, x: Tensor, offset: Tensor, mask: Tensor | None) -> Tensor:
-    """The definition, one output value after the other, for one picture and one group of filters."""
+    """The definition, one output value after the other, for one image and one group of filters."""
     (_, channels, _, _), (height, width) = x.shape, offset.shape[2:]
     out = torch.zeros(1, conv.out_channels, height, width)
     elements = [(i, j) for i in range(conv.kernel_size[0]) for j in range(conv.kernel_size[1])]
@@ -58,7 +58,7 @@ def test_a_new_one_is_a_plain_convolution(cls, factor):
     assert torch.allclose(conv(x), factor * F.conv2d(x, conv.weight, None, 2, 1), atol=1e-5)
 
 
-def test_a_picture_smaller_than_the_kernel_works():
+def test_a_image_smaller_than_the_kernel_works():
     assert DCN(2, 2, 3, padding=1)(torch.rand(1, 2, 1, 2)).shape == (1, 2, 1, 2)
 
 

@@ -1,4 +1,4 @@
-"""Results do not depend on how many threads compute them, where pictures are small."""
+"""Results do not depend on how many threads compute them, where images are small."""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ def test_legacy_anchors_count_their_last_pixel():
     assert sizes(anchors).tolist() == [[31.0, 31.0]]
 
 
-def test_yolo_anchors_lie_around_the_cells_centre():
+def test_yolo_anchors_lie_around_the_cells_center():
     generator = YOLOAnchorGenerator(strides=[32], base_sizes=[[[116, 90], [10, 20]]])
     assert generator.base_anchors[0].tolist() == [[16 - 58, 16 - 45, 16 + 58, 16 + 45], [11, 6, 21, 26]]
     assert generator.grid_priors([(2, 3)])[0].shape == (12, 4)

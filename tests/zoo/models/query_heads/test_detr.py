@@ -10,7 +10,7 @@ from zoo.errors import BuildError
 from zoo.models.build import build_detector, component
 from zoo.models.transformer.deformable_attention import sample_levels
 from zoo.models.transformer.padding import padding_at, padding_mask
-from zoo.structures import Frame
+from zoo.structures import ImageGeometry
 
 ATTENTION = {"type": "MultiheadAttention", "embed_dims": 16, "num_heads": 2}
 DEFORMABLE = {"type": "MultiScaleDeformableAttention", "embed_dims": 16, "num_heads": 2, "num_levels": 2}
@@ -79,18 +79,18 @@ def test_padding_changes_nothing(refine: bool | None, two_stage: bool | None) ->
     alone = [torch.rand(1, 16 if deformable else 64, h, w) for h, w in sizes]
     padded = [torch.cat([x, torch.rand_like(x)], dim=3) for x in alone]
     nothing, right_half = torch.zeros(1, 256, 192).bool(), torch.arange(384).expand(1, 256, 384) >= 192
-    frames = [Frame.of_input((256, 192))]
-    want = model.bbox_head.predict(model.bbox_head(alone, nothing), frames)[0]
-    have = model.bbox_head.predict(model.bbox_head(padded, right_half), frames)[0]
+    geometries = [ImageGeometry.of_input((256, 192))]
+    want = model.bbox_head.predict(model.bbox_head(alone, nothing), geometries)[0]
+    have = model.bbox_head.predict(model.bbox_head(padded, right_half), geometries)[0]
     torch.testing.assert_close(have.scores, want.scores, rtol=0, atol=1e-5)
     torch.testing.assert_close(have.boxes, want.boxes, rtol=0, atol=1e-2)
 
 
 def test_a_batch_of_two_is_two_single_runs() -> None:
     model = tiny_detr()
-    pictures = torch.rand(2, 3, 96, 128)
-    for i, found in enumerate(model(pictures)):
-        torch.testing.assert_close(found.scores, model(pictures[i : i + 1])[0].scores, rtol=0, atol=1e-5)
+    images = torch.rand(2, 3, 96, 128)
+    for i, found in enumerate(model(images)):
+        torch.testing.assert_close(found.scores, model(images[i : i + 1])[0].scores, rtol=0, atol=1e-5)
 
 
 def test_attention_ignores_what_is_masked() -> None:
@@ -132,7 +132,7 @@ def test_deformable_attention_is_its_definition() -> None:
 
 
 def test_the_padding_mask_follows_the_frames() -> None:
-    mask = padding_mask(torch.zeros(2, 3, 4, 6), [Frame.of_input((4, 6)), Frame.of_input((2, 3))])
+    mask = padding_mask(torch.zeros(2, 3, 4, 6), [ImageGeometry.of_input((4, 6)), ImageGeometry.of_input((2, 3))])
     assert not mask[0].any()
     assert (~mask[1]).sum() == 6 and not mask[1, :2, :3].any()
     assert padding_at(mask, torch.zeros(2, 1, 2, 3))[1].tolist() == [[False, False, True], [True, True, True]]

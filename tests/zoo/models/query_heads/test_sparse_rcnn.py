@@ -7,7 +7,7 @@ import torch
 from zoo.models.build import build_detector
 from zoo.models.query_heads.dynamic_conv import DynamicConv
 from zoo.models.query_heads.embedding_rpn import EmbeddingRPNHead
-from zoo.structures import Frame
+from zoo.structures import ImageGeometry
 
 FOCAL = {"type": "FocalLoss", "use_sigmoid": True}
 CONV = {"type": "DynamicConv", "in_channels": 16, "feat_channels": 4, "out_channels": 16}
@@ -46,17 +46,17 @@ def tiny_queryinst(loss_cls: dict[str, object]) -> torch.nn.Module:
 def test_a_batch_of_two_is_two_single_runs() -> None:
     for loss in (FOCAL, {"type": "CrossEntropyLoss"}):
         model = tiny_queryinst(loss)
-        pictures = torch.rand(2, 3, 64, 96)
-        for i, found in enumerate(model(pictures)):
-            alone = model(pictures[i : i + 1])[0]
+        images = torch.rand(2, 3, 64, 96)
+        for i, found in enumerate(model(images)):
+            alone = model(images[i : i + 1])[0]
             assert len(found) == 8 and found.masks is not None and alone.masks is not None
             assert found.masks.shape == (8, 64, 96)
             torch.testing.assert_close(found.scores, alone.scores, rtol=0, atol=1e-5)
             assert (found.masks == alone.masks).float().mean() > 0.99
 
 
-def test_proposals_start_as_shares_of_the_unpadded_picture() -> None:
-    boxes, queries = EmbeddingRPNHead(4, 8)([Frame.of_input((30, 40)), Frame.of_input((50, 60))])
+def test_proposals_start_as_shares_of_the_unpadded_image() -> None:
+    boxes, queries = EmbeddingRPNHead(4, 8)([ImageGeometry.of_input((30, 40)), ImageGeometry.of_input((50, 60))])
     assert boxes[0].tolist() == [[0, 0, 40, 30]] * 4 and boxes[1].tolist() == [[0, 0, 60, 50]] * 4
     assert queries.shape == (2, 4, 8)
 

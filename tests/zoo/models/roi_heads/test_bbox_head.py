@@ -7,7 +7,7 @@ import torch
 from torchvision.ops import batched_nms
 
 from zoo.models.roi_heads.bbox_head import BBoxHead
-from zoo.structures import Frame
+from zoo.structures import ImageGeometry
 
 CFG = {"score_thr": 0.1, "nms": {"type": "nms", "iou_threshold": 0.5}, "max_per_img": 50}
 
@@ -16,13 +16,16 @@ CFG = {"score_thr": 0.1, "nms": {"type": "nms", "iou_threshold": 0.5}, "max_per_
 @pytest.mark.parametrize("count", [0, 200])
 def test_decoding_what_scores_high_finds_what_decoding_everything_finds(agnostic: bool, count: int) -> None:
     torch.manual_seed(0)
-    head, frame = BBoxHead(num_classes=7, in_channels=2, reg_class_agnostic=agnostic), Frame.of_input((300, 400))
+    head, geometry = (
+        BBoxHead(num_classes=7, in_channels=2, reg_class_agnostic=agnostic),
+        ImageGeometry.of_input((300, 400)),
+    )
     corners = torch.rand(count, 2) * 250
     regions = torch.cat([corners, corners + 10 + torch.rand(count, 2) * 90], dim=1)
     logits, deltas = torch.randn(count, 8) * 2, torch.randn(count, 4 if agnostic else 28)
-    found = head.predict(regions, logits, deltas, frame, CFG)
+    found = head.predict(regions, logits, deltas, geometry, CFG)
 
-    boxes = head.boxes(regions, deltas, frame).view(count, deltas.shape[1] // 4, 4).expand(-1, 7, -1)
+    boxes = head.boxes(regions, deltas, geometry).view(count, deltas.shape[1] // 4, 4).expand(-1, 7, -1)
     scores = logits.softmax(-1)[:, :-1]
     index, labels = (scores > CFG["score_thr"]).nonzero(as_tuple=True)
     boxes, scores = boxes[index, labels], scores[index, labels]

@@ -15,7 +15,7 @@ from zoo.models.roi_heads.deform_roi_pool import DeformRoIPoolPack, ModulatedDef
 def definition(x: Tensor, rois: Tensor, offsets: Tensor, size: int, scale: float, gamma: float) -> Tensor:
     """One bin and sample at a time (Dai et al., equations 5 and 6)."""
     out = x.new_zeros(len(rois), x.shape[1], size, size)
-    for m, (picture, *box) in enumerate(rois.tolist()):
+    for m, (image, *box) in enumerate(rois.tolist()):
         left, top, right, bottom = (v * scale - 0.5 for v in box)
         width, height = right - left, bottom - top
         nx, ny = max(math.ceil(width / size), 0), max(math.ceil(height / size), 0)
@@ -26,7 +26,7 @@ def definition(x: Tensor, rois: Tensor, offsets: Tensor, size: int, scale: float
                 for a in range(ny):
                     for b in range(nx):
                         px, py = x0 + (b + 0.5) * width / size / nx, y0 + (a + 0.5) * height / size / ny
-                        out[m, :, i, j] += bilinear(x[int(picture)], py, px) / (nx * ny)
+                        out[m, :, i, j] += bilinear(x[int(image)], py, px) / (nx * ny)
     return out
 
 
@@ -44,7 +44,7 @@ def bilinear(x: Tensor, row: float, column: float) -> Tensor:
 
 
 def example() -> tuple[Tensor, Tensor]:
-    """Features of two pictures, and regions, one of them with bins of a whole number of cells."""
+    """Features of two images, and regions, one of them with bins of a whole number of cells."""
     torch.manual_seed(0)
     rois = [[0, 3.3, 5.1, 40.2, 61.7], [1, 0, 0, 84, 56], [1, 50.5, 20.25, 130.0, 66.0], [0, 10.0, 10.0, 10.5, 11.0]]
     return torch.randn(2, 3, 20, 24), torch.tensor(rois)

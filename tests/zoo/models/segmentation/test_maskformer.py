@@ -69,16 +69,16 @@ def tiny(kind: str) -> torch.nn.Module:
 @pytest.mark.parametrize("kind", HEADS)
 def test_a_batch_of_two_is_two_single_runs(kind: str) -> None:
     model = tiny(kind)
-    pictures = torch.rand(2, 3, 64, 96)
-    for i, found in enumerate(model(pictures, [(64, 96), (64, 96)])):
-        alone = model(pictures[i : i + 1])[0]
+    images = torch.rand(2, 3, 64, 96)
+    for i, found in enumerate(model(images, [(64, 96), (64, 96)])):
+        alone = model(images[i : i + 1])[0]
         assert found.panoptic is not None and found.panoptic.shape == (64, 96) and found.masks is not None
         assert found.panoptic.dtype == torch.int64 and found.masks.shape == (len(found), 64, 96)
         assert (found.panoptic == alone.panoptic).float().mean() > 0.99
         torch.testing.assert_close(found.scores, alone.scores, rtol=0, atol=1e-4)
 
 
-def test_results_have_the_size_of_the_unpadded_picture() -> None:
+def test_results_have_the_size_of_the_unpadded_image() -> None:
     found = tiny("encoder")(torch.rand(1, 3, 64, 96), [(50, 70)])[0]
     assert found.panoptic is not None and found.panoptic.shape == (50, 70)
 

@@ -46,9 +46,9 @@ def tiny(kind: str, score_thr: float = 0.1) -> torch.nn.Module:
 @pytest.mark.parametrize("kind", HEADS)
 def test_a_batch_of_two_is_two_single_runs(kind: str) -> None:
     model = tiny(kind)
-    pictures = torch.rand(2, 3, 64, 96)
-    for i, found in enumerate(model(pictures)):
-        alone = model(pictures[i : i + 1])[0]
+    images = torch.rand(2, 3, 64, 96)
+    for i, found in enumerate(model(images)):
+        alone = model(images[i : i + 1])[0]
         assert len(found) > 0 and found.masks is not None and alone.masks is not None
         assert found.masks.shape == (len(found), 64, 96) and found.masks.any()
         torch.testing.assert_close(found.scores, alone.scores, rtol=0, atol=1e-5)

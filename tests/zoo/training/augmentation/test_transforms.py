@@ -1,4 +1,4 @@
-"""Training transforms against obvious definitions: a picture whose objects are blocks of a colour of their own."""
+"""Training transforms against obvious definitions: an image whose objects are blocks of a color of their own."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from numpy.random import default_rng
 
 from zoo.preprocessing.recipe import Resize
 from zoo.training.augmentation.affine import random_affine, translation, warp
-from zoo.training.augmentation.annotated_image import Annotated
+from zoo.training.augmentation.annotated_image import AnnotatedImage
 from zoo.training.augmentation.flip import flip
 from zoo.training.augmentation.mixup import average, mixup
-from zoo.training.augmentation.mosaic import GREY, mosaic
+from zoo.training.augmentation.mosaic import GRAY, mosaic
 from zoo.training.augmentation.photometric import distort, shift_hsv
 from zoo.training.augmentation.resize import choose_scale, resize, resize_to
 
-COLOURS = np.array([[255, 0, 0], [0, 255, 0], [0, 0, 255]], np.uint8)
+COLORS = np.array([[255, 0, 0], [0, 255, 0], [0, 0, 255]], np.uint8)
 
 
-def scene(boxes: list[list[int]], height: int = 60, width: int = 80, ground: int = 0) -> Annotated:
+def scene(boxes: list[list[int]], height: int = 60, width: int = 80, ground: int = 0) -> AnnotatedImage:
     image = np.full((height, width, 3), ground, np.uint8)
     masks = np.zeros((len(boxes), height, width), np.uint8)
     for i, (x1, y1, x2, y2) in enumerate(boxes):
-        image[y1:y2, x1:x2] = COLOURS[i]
+        image[y1:y2, x1:x2] = COLORS[i]
         masks[i, y1:y2, x1:x2] = 1
     crowd = np.array([[0, 0, 10, 10]], np.float32)
-    return Annotated(image, np.array(boxes, np.float32).reshape(-1, 4), np.arange(len(boxes)), masks, crowd)
+    return AnnotatedImage(image, np.array(boxes, np.float32).reshape(-1, 4), np.arange(len(boxes)), masks, crowd)
 
 
 def boxes_around(masks: np.ndarray) -> np.ndarray:
@@ -37,14 +37,14 @@ def boxes_around(masks: np.ndarray) -> np.ndarray:
     return np.array(found, np.float32)
 
 
-def assert_consistent(picture: Annotated, tolerance: float) -> None:
-    """Every object's box surrounds its mask, and its mask its colour."""
-    assert picture.masks is not None
-    assert picture.masks.shape[1:] == picture.image.shape[:2]
-    np.testing.assert_allclose(boxes_around(picture.masks), picture.boxes, atol=tolerance)
-    for mask, label in zip(picture.masks, picture.labels):
+def assert_consistent(image: AnnotatedImage, tolerance: float) -> None:
+    """Every object's box surrounds its mask, and its mask its color."""
+    assert image.masks is not None
+    assert image.masks.shape[1:] == image.image.shape[:2]
+    np.testing.assert_allclose(boxes_around(image.masks), image.boxes, atol=tolerance)
+    for mask, label in zip(image.masks, image.labels):
         inside = cv2.erode(mask, np.ones((3, 3), np.uint8)).astype(bool)
-        assert (picture.image[inside] == COLOURS[label]).all()
+        assert (image.image[inside] == COLORS[label]).all()
 
 
 def test_flipping_moves_boxes_masks_and_crowds_with_the_pixels() -> None:
@@ -81,7 +81,7 @@ def test_photometric_distortion_keeps_greys_grey_and_reaches_every_branch() -> N
     for seed in range(200):
         out = distort(image, default_rng(seed))
         assert out.dtype == np.uint8
-        assert (out == out[0, 0, 0]).all(), "without colour there is no hue, no saturation, no channel to exchange"
+        assert (out == out[0, 0, 0]).all(), "without color there is no hue, no saturation, no channel to exchange"
         values.add(int(out[0, 0, 0]))
     assert min(values) < 50
     assert max(values) > 150
@@ -99,7 +99,7 @@ def test_hsv_shifts_by_no_more_than_the_given_amounts() -> None:
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_a_mosaic_is_four_pictures_around_a_point(seed: int) -> None:
+def test_a_mosaic_is_four_images_around_a_point(seed: int) -> None:
     size = (60, 80)
     parts = [scene([[10, 10, 40, 40]], ground=10 * (i + 1)) for i in range(4)]
     result = mosaic(parts, size, default_rng(seed))
@@ -107,7 +107,7 @@ def test_a_mosaic_is_four_pictures_around_a_point(seed: int) -> None:
     random = default_rng(seed)
     x, y = int(random.uniform(0.5, 1.5) * 80), int(random.uniform(0.5, 1.5) * 60)
     corners = [(x - 80, y - 60), (x, y - 60), (x - 80, y), (x, y)]
-    expected = np.full((120, 160, 3), GREY, np.uint8)
+    expected = np.full((120, 160, 3), GRAY, np.uint8)
     for part, (left, top) in zip(parts, corners):
         for row in range(60):
             for column in range(80):
@@ -139,7 +139,7 @@ def test_an_affine_map_moves_boxes_with_pixels() -> None:
     assert_consistent(middle, 1)
 
 
-def test_what_leaves_the_picture_leaves_the_annotations() -> None:
+def test_what_leaves_the_image_leaves_the_annotations() -> None:
     gone = warp(scene([[10, 10, 30, 30], [50, 20, 70, 50]]), translation(-35, 0), (60, 80))
     assert gone.labels.tolist() == [1]
     assert gone.boxes.tolist() == [[15, 20, 35, 50]]

@@ -39,7 +39,7 @@ DETECTRON2 = {
 
 
 class NoCounterpart(ZooError):
-    """The rival has no such detector."""
+    """The peer has no such detector."""
 
 
 @dataclass(frozen=True)
@@ -52,9 +52,9 @@ class Published:
 
 
 def counterpart(name: str, peer: str) -> str:
-    """What `peer` calls a model or architecture. Raises UsageError: no such rival; NoCounterpart: not this detector."""
+    """What `peer` calls a model or architecture. Raises UsageError: no such peer; NoCounterpart: not this detector."""
     if peer not in PEERS:
-        raise UsageError(f"No rival '{peer}'. There are: {', '.join(PEERS)}.")
+        raise UsageError(f"No peer '{peer}'. There are: {', '.join(PEERS)}.")
     if peer == "mmdet":
         return configuration(name)
     if peer == "detectron2":

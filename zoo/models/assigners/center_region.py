@@ -9,8 +9,8 @@ from torch import Tensor
 
 from zoo.models.box_ops import area, pairwise_iof
 from zoo.models.coders.bucketing import rescaled
-from zoo.models.coders.delta import centre_and_size
-from zoo.models.targets import BACKGROUND, IGNORED, Assignment, Truth
+from zoo.models.coders.delta import center_and_size
+from zoo.models.targets import BACKGROUND, IGNORED, Assignment, GroundTruth
 
 
 @dataclass
@@ -40,26 +40,26 @@ class CenterRegionAssigner:
         self.positive, self.negative, self.least = pos_scale, neg_scale, min_pos_iof
         self.crowd, self.dominate = ignore_gt_scale, foreground_dominate
 
-    def assign(self, boxes: Tensor, truth: Truth) -> Shadowed:
-        """Match priors (P, 4) with the objects of a picture."""
+    def assign(self, boxes: Tensor, ground_truth: GroundTruth) -> Shadowed:
+        """Match priors (P, 4) with the objects of an image."""
         index = torch.full((len(boxes),), BACKGROUND, device=boxes.device)
-        core = covers(boxes, truth.boxes)
-        core &= pairwise_iof(boxes, rescaled(truth.boxes, self.positive)) > self.least
-        shadow = (pairwise_iof(boxes, rescaled(truth.boxes, self.negative)) > self.least) & ~core
-        if len(truth):
-            priority = area(truth.boxes).sort(descending=True).indices.argsort()
+        core = covers(boxes, ground_truth.boxes)
+        core &= pairwise_iof(boxes, rescaled(ground_truth.boxes, self.positive)) > self.least
+        shadow = (pairwise_iof(boxes, rescaled(ground_truth.boxes, self.negative)) > self.least) & ~core
+        if len(ground_truth):
+            priority = area(ground_truth.boxes).sort(descending=True).indices.argsort()
             best, owner = torch.where(core, priority, -1).max(dim=1)
             index[best >= 0] = owner[best >= 0]
-            shadow |= core & (torch.arange(len(truth), device=owner.device) != owner[:, None])
-            self.settle(index, shadow, truth)
-        if truth.ignored is not None and len(truth.ignored):
-            index[covers(boxes, rescaled(truth.ignored, self.crowd)).any(dim=1)] = IGNORED
+            shadow |= core & (torch.arange(len(ground_truth), device=owner.device) != owner[:, None])
+            self.settle(index, shadow, ground_truth)
+        if ground_truth.ignored is not None and len(ground_truth.ignored):
+            index[covers(boxes, rescaled(ground_truth.ignored, self.crowd)).any(dim=1)] = IGNORED
         return Shadowed(index, boxes.new_zeros(len(boxes)), shadow)
 
-    def settle(self, index: Tensor, shadow: Tensor, truth: Truth) -> None:
+    def settle(self, index: Tensor, shadow: Tensor, ground_truth: GroundTruth) -> None:
         """Where a prior is positive for a class and in the shadow of another object of it, one of both gives way."""
-        own = torch.where(index >= 0, truth.labels[index.clamp(min=0)], -1)
-        both = shadow & (own[:, None] == truth.labels)
+        own = torch.where(index >= 0, ground_truth.labels[index.clamp(min=0)], -1)
+        both = shadow & (own[:, None] == ground_truth.labels)
         if self.dominate:
             shadow &= ~both
         else:
@@ -67,6 +67,6 @@ class CenterRegionAssigner:
 
 
 def covers(boxes: Tensor, objects: Tensor) -> Tensor:
-    """Whether the centres of boxes (P, 4) lie in objects (M, 4): (P, M)."""
-    centre = centre_and_size(boxes)[0][:, None]
-    return ((centre > objects[:, :2]) & (centre < objects[:, 2:])).all(dim=-1)
+    """Whether the centers of boxes (P, 4) lie in objects (M, 4): (P, M)."""
+    center = center_and_size(boxes)[0][:, None]
+    return ((center > objects[:, :2]) & (center < objects[:, 2:])).all(dim=-1)

@@ -25,15 +25,15 @@ COLUMNS = (
     "remark",
 )
 NOTE = (
-    "All implementations of a model ran in turns, batch by batch, on the same pictures, by the protocol `steady`. "
-    "Against ours: seconds of ours over seconds of this one, the median over pairs of neighbouring calls, above 1 is "
+    "All implementations of a model ran in turns, batch by batch, on the same images, by the protocol `interleaved`. "
+    "Against ours: seconds of ours over seconds of this one, the median over pairs of neighboring calls, above 1 is "
     "faster. Found again: share of our detections that it finds too (same label, IoU of at least 0.5); score "
     "difference: the largest among them. A published number was measured elsewhere, on the hardware beside it."
 )
 
 
 def table(records: Sequence[Record]) -> Table:
-    """One row per implementation, ours before its rivals."""
+    """One row per implementation, ours before its peers."""
     rows = [row(record) for record in records if record.kind == "compare"]
     digits = {"fps": 3, "against ours": 2, "score difference": 5}
     return Table("Other implementations in the same run", COLUMNS, rows, NOTE, digits)
