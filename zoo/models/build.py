@@ -23,10 +23,16 @@ COMPONENTS: dict[str, str] = {
     "AutoAssign": "detectors.single_stage:SingleStageDetector",
     "CascadeRCNN": "detectors.two_stage:TwoStageDetector",
     "CenterNet": "detectors.keypoint:KeypointDetector",
+    "ConditionalDETR": "detectors.detection_transformer:ConditionalDETR",
     "CornerNet": "detectors.keypoint:CornerNet",
+    "DABDETR": "detectors.detection_transformer:DABDETR",
+    "DDQDETR": "detectors.ddq_detr:DDQDETR",
+    "DINO": "detectors.deformable_detr:DINO",
     "DDOD": "detectors.single_stage:SingleStageDetector",
     "DETR": "detectors.detr:DETR",
     "DeformableDETR": "detectors.detr:DETR",
+    "v3.DETR": "detectors.detection_transformer:DETR",
+    "v3.DeformableDETR": "detectors.deformable_detr:DeformableDETR",
     "FCOS": "detectors.single_stage:SingleStageDetector",
     "FOVEA": "detectors.single_stage:SingleStageDetector",
     "FSAF": "detectors.single_stage:SingleStageDetector",
@@ -107,6 +113,7 @@ COMPONENTS: dict[str, str] = {
     "YOLOXPAFPN": "necks.yolox_pafpn:YOLOXPAFPN",
     # dense heads
     "ATSSHead": "dense_heads.atss:ATSSHead",
+    "AlignDETRHead": "query_heads.branches:AlignDETRHead",
     # Trained on NPUs with targets of fixed size; the network is the same.
     "AscendRetinaHead": "dense_heads.retina:RetinaHead",
     "AscendSSDHead": "dense_heads.ssd:SSDHead",
@@ -114,9 +121,15 @@ COMPONENTS: dict[str, str] = {
     "CascadeRPNHead": "dense_heads.cascade_rpn:CascadeRPNHead",
     "CenterNetHead": "dense_heads.centernet:CenterNetHead",
     "CentripetalHead": "dense_heads.centripetal:CentripetalHead",
+    "ConditionalDETRHead": "query_heads.branches:ConditionalDETRHead",
     "CornerHead": "dense_heads.corner:CornerHead",
+    "DABDETRHead": "query_heads.branches:DABDETRHead",
+    "DDQDETRHead": "query_heads.branches:DDQDETRHead",
     "DDODHead": "dense_heads.ddod:DDODHead",
     "DETRHead": "query_heads.detr_head:DETRHead",
+    "DINOHead": "query_heads.branches:DINOHead",
+    "v3.DETRHead": "query_heads.branches:DETRBranches",
+    "v3.DeformableDETRHead": "query_heads.branches:DeformableDETRBranches",
     "DeformableDETRHead": "query_heads.deformable_detr_head:DeformableDETRHead",
     "EmbeddingRPNHead": "query_heads.embedding_rpn:EmbeddingRPNHead",
     "FCOSHead": "dense_heads.fcos:FCOSHead",
@@ -234,6 +247,7 @@ COMPONENTS: dict[str, str] = {
     "DynamicSoftLabelAssigner": "assigners.dynamic_soft_label:DynamicSoftLabelAssigner",
     "GridAssigner": "assigners.grid:GridAssigner",
     "HungarianAssigner": "assigners.hungarian:HungarianAssigner",
+    "MixedHungarianAssigner": "assigners.hungarian:MixedHungarianAssigner",
     "MaskHungarianAssigner": "assigners.hungarian:MaskHungarianAssigner",
     "MaxIoUAssigner": "assigners.max_iou:MaxIoUAssigner",
     "CombinedSampler": "samplers.balanced:CombinedSampler",
@@ -278,6 +292,14 @@ COMPONENTS: dict[str, str] = {
     "VarifocalLoss": "losses.heatmap:VarifocalLoss",
 }
 
+# Types that 3.x describes by other arguments than 2.x: an argument that only one of them has, and whether that is 3.x.
+REARRANGED = {
+    "DETR": ("encoder", True),
+    "DeformableDETR": ("encoder", True),
+    "DETRHead": ("transformer", False),
+    "DeformableDETRHead": ("transformer", False),
+}
+
 # Settings that only training, initialization or MMEngine needs: dropped for a component that does not take them.
 TRAINING_ONLY = (
     "loss",
@@ -289,6 +311,8 @@ TRAINING_ONLY = (
     "with_cp",
     "data_preprocessor",
     "_scope_",
+    "use_syncbn",
+    "num_cp",
 )
 
 
@@ -321,7 +345,16 @@ def split(description: Any) -> tuple[str, dict[str, Any]]:
     if not isinstance(description, Mapping) or "type" not in description:
         raise BuildError(f"a component is described by a mapping with a 'type', not by {description!r:.200}")
     arguments = dict(description)
-    return arguments.pop("type"), arguments
+    return kind_of(description), {key: value for key, value in arguments.items() if key != "type"}
+
+
+def kind_of(description: Mapping[str, Any]) -> str:
+    """The type of a description as `COMPONENTS` names it: "v3." is in front of what 3.x arranges in another way."""
+    kind: str = description["type"]
+    if kind not in REARRANGED:
+        return kind
+    argument, newer = REARRANGED[kind]
+    return f"v3.{kind}" if (argument in description) == newer else kind
 
 
 def find(kind: str) -> Any:
