@@ -61,4 +61,5 @@ def digest(value: Any) -> str:
 
 
 if __name__ == "__main__":
-    FILE.write_text(json.dumps(digests(), indent=0, separators=(",", ":")) + "\n")
+    now, kept = digests(), json.loads(FILE.read_text())  # entries that are new since are not settled, and are not in the file
+    FILE.write_text(json.dumps({key: now[key] for key in kept}, indent=0, separators=(",", ":")) + "\n")
