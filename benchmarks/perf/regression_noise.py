@@ -67,9 +67,8 @@ def measure(slowdown: float, iterations: int) -> list[Record]:
     slower.rounds = round(ROUNDS * slowdown)
     parameters = interleaved.PROTOCOL.parameters(QUICK | {"min_iterations": iterations})
     del parameters["calibrate"]
-    timings = interleaved.interleave(
-        {"same": same, "calibration": Calibration(device), "slower": slower}, device, **parameters
-    )
+    workloads = {"same": same, "calibration": Calibration(device), "slower": slower}
+    timings = interleaved.interleave(workloads, device, interleaved.Schedule(**parameters))
     return [record(timings[name], timings["calibration"]) for name in ("same", "slower")]
 
 
