@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +19,7 @@ from benchmarks.system.memory import Trimmer
 from zoo.errors import UsageError
 from zoo.models.detectors.base import Detector
 from zoo.structures import Detections
+from zoo.system.atomic_write import atomic_path
 
 
 @dataclass(frozen=True)
@@ -101,10 +101,9 @@ def write_results(dataset: Dataset, predictions: Mapping[int | str, Predictions]
     """
     if isinstance(dataset, CocoPanoptic) and any(one.packed_panoptic for one in predictions.values()):
         panoptic.write(dataset, predictions, panoptic_results.path_beside(path))
-    part = path.with_name(path.name + ".part")
-    with part.open("w") as file:  # all rows at once take 25 times the memory of what was found
+    # Row by row: all rows at once take 25 times the memory of the detections.
+    with atomic_path(path) as part, part.open("w") as file:
         file.write("[")
         for number, row in enumerate(coco_results(predictions, dataset.category_ids)):
             file.write((", " if number else "") + json.dumps(row))
         file.write("]")
-    os.replace(part, path)

@@ -27,6 +27,7 @@ from zoo.export.graph_outputs import ExportError, Graph, kind_of
 from zoo.export.onnx_operators import OPSET, register_operators
 from zoo.models.detectors.base import Detector
 from zoo.structures import Detections, ImageGeometry, Sample
+from zoo.system.atomic_write import atomic_path
 
 # Under this name an ONNX file says what it was made of.
 SOURCE = "detection-zoo.source"
@@ -54,7 +55,7 @@ def to_onnx(model: Detector, path: str | Path, sample: Sample, source: str = "")
     register_operators()
     path = Path(path)
     kind_of(model)  # refuses what has no graph at all
-    with whole(path, ".part") as part:
+    with atomic_path(path, ".part") as part:
         try:
             write_graph(model, part, sample)
         except (RuntimeError, torch.onnx.errors.OnnxExporterError) as error:
@@ -102,25 +103,13 @@ def to_program(model: Detector, path: str | Path, sample: Sample) -> Path:
     multiples of 32, else for this size. Raises ExportError.
     """
     path = Path(path)
-    with whole(path, ".part.pt2") as part:
+    with atomic_path(path, ".part.pt2") as part:
         program = recorded_freely(model, sample)
         # Tensors of a checkpoint share memory, which a program's file cannot say where their types differ.
         for value in program.state_dict.values():
             value.data = value.data.clone()
         torch.export.save(program, part)
     return path
-
-
-@contextmanager
-def whole(path: Path, suffix: str) -> Iterator[Path]:
-    """A file to write, which takes the place of `path` when all has gone well. Raises OSError where it cannot be."""
-    part = path.with_name(path.name + suffix)
-    part.touch()
-    try:
-        yield part
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def reason(error: Exception) -> str:

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from zoo.models.criteria.segmentation import UNKNOWN
+from zoo.preprocessing.batch import pad_to_batch
 from zoo.preprocessing.normalize import normalize
 from zoo.preprocessing.preprocess import pad
 from zoo.preprocessing.recipe import Normalize, Pad, Preprocessing, Resize
@@ -161,10 +162,8 @@ def target_of(image: AnnotatedImage, padded: tuple[int, int]) -> dict[str, Tenso
 
 def collate(samples: Sequence[Prepared]) -> Batch:
     """Images of different sizes as one batch; masks and classes of pixels grow with them."""
-    height, width = (max(sample.image.shape[side] for sample in samples) for side in (1, 2))
-    images = samples[0].image.new_zeros((len(samples), 3, height, width))
-    for canvas, sample in zip(images, samples):
-        canvas[:, : sample.image.shape[1], : sample.image.shape[2]] = sample.image
+    images = pad_to_batch([sample.image for sample in samples])
+    height, width = images.shape[-2:]
     return Batch(images, [s.size for s in samples], [grown(s.target, height, width) for s in samples])
 
 

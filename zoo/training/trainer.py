@@ -354,7 +354,7 @@ class Run:
 def needs_masks(description: dict[str, Any]) -> bool:
     """Whether the network learns from masks."""
     text = repr(description)
-    return "mask_head" in text or "mask_feature_head" in text or "SOLO" in text or "YOLACT" in text
+    return any(word in text for word in ("mask_head", "mask_feature_head", "SOLO", "YOLACT", "RTMDetIns", "SparseInst"))
 
 
 def keypoints_of(description: dict[str, Any]) -> dict[str, float]:

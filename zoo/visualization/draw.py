@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import colorsys
-import os
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 from zoo.coco_format.keypoints import PERSON, SKELETON
 from zoo.errors import ZooError
 from zoo.structures import INSTANCE, Detections
+from zoo.system.atomic_write import atomic_write
 from zoo.visualization.label_layout import Places, around, beside
 
 Canvas = NDArray[np.uint8]
@@ -155,6 +155,4 @@ def save(image: Canvas, path: Path) -> None:
         content = cv2.imencode(path.suffix, image)[1]
     except cv2.error as error:
         raise ZooError(f"{path}: there is no way to write an image as '{path.suffix}'.") from error
-    part = path.with_name(path.name + ".part")
-    part.write_bytes(content.tobytes())
-    os.replace(part, path)
+    atomic_write(path, content.tobytes())

@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from zoo.cli import image_paths
 from zoo.cli.framework import CHECKPOINT_SUFFIXES
-from zoo.errors import UnreadableImage, UsageError, ZooError
+from zoo.errors import UnreadableImage, ZooError
 
 if TYPE_CHECKING:
     from zoo.models.detectors.base import Detector
@@ -70,23 +70,14 @@ def report(sentence: str, failures: list[str]) -> None:
 def load(model: str, name: str | None, device: str) -> Detector:
     """A published model, or a checkpoint file."""
     import zoo
+    from zoo.system.device import usable_device
 
-    check_device(device)
+    usable_device(device)
     if Path(model).is_file() or Path(model).suffix in CHECKPOINT_SUFFIXES:
         if not Path(model).is_file():
             raise ZooError(f"{model} does not exist.")
         return zoo.load_file(model, name, device)
     return zoo.load(model, device)
-
-
-def check_device(device: str) -> None:
-    """Raise UsageError for a device that is not there."""
-    import torch
-
-    try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise UsageError(f"--device {device} cannot be used here: {str(error).splitlines()[0]}") from error
 
 
 def detect(model: Detector, path: Path, args: argparse.Namespace, name: str) -> Detections:

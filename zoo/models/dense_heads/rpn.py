@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from zoo.models.dense_heads.anchor_head import AnchorHead
 from zoo.models.dense_heads.selection import Level
 from zoo.models.layers.conv_module import ConvModule
-from zoo.models.layers.nms import best, suppress
+from zoo.models.layers.nms import suppress
+from zoo.models.layers.ranking import best
 from zoo.models.layers.tracing import recording
 from zoo.structures import Detections, ImageGeometry
 
@@ -44,8 +45,14 @@ class RPNHead(AnchorHead):
 
     def forward(self, features: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
         """Per level (N, C, H, W): objectness logits (N, A, H, W) and deltas (N, A * 4, H, W)."""
-        hidden = [F.relu(self.rpn_conv(x), inplace=True) for x in features]
+        hidden = [self.hidden(x) for x in features]
         return [self.rpn_cls(x) for x in hidden], [self.rpn_reg(x) for x in hidden]
+
+    def hidden(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) to the activated map that both predictions read."""
+        x = self.rpn_conv(x)
+        # Several convolutions end in an activation, whose backward needs the map that it returned.
+        return x if isinstance(self.rpn_conv, nn.Sequential) else F.relu(x, inplace=True)
 
     def predict(
         self,
