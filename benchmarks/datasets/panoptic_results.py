@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.datasets.predictions import Predictions
+from benchmarks.datasets.request import ImageId
 from zoo.errors import UsageError, ZooError
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def require_empty(path: Path) -> None:
         raise UsageError(f"{folder} is not empty; panoptic results go into a folder of their own.")
 
 
-def write(dataset: CocoPanoptic, predictions: Mapping[int | str, Predictions], path: Path) -> None:
+def write(dataset: CocoPanoptic, predictions: Mapping[ImageId, Predictions], path: Path) -> None:
     """Write `path` and the folder of the same name without `.json`; both appear only when they are whole.
 
     Raises UsageError for a folder of that name that is there already and holds something.
