@@ -8,9 +8,6 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-# Eager, unlike the rest: a module of this name exists too, and whoever imports it later would put it in the function's
-# place. It is cheap to import.
-from zoo.download.fetch import fetch
 from zoo.errors import (
     BuildError,
     CorruptCheckpoint,
@@ -32,9 +29,10 @@ _HOME = {
     "list_models": "zoo.manifest.api",
     "get": "zoo.manifest.api",
     "build": "zoo.loading",
+    "fetch": "zoo.download.fetch",
     "load": "zoo.loading",
     "load_file": "zoo.loading",
-    "preprocessor": "zoo.preprocessing.preprocess",
+    "preprocessor": "zoo.loading",
     "Detections": "zoo.structures",
     "Sample": "zoo.structures",
 }
@@ -63,9 +61,9 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from zoo.loading import build, load, load_file
+    from zoo.download.fetch import fetch
+    from zoo.loading import build, load, load_file, preprocessor
     from zoo.manifest.api import Entry, get, list_models
-    from zoo.preprocessing.preprocess import preprocessor
     from zoo.structures import Detections, Sample
 
 

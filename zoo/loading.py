@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,9 @@ from zoo.models.detectors.base import Detector
 
 if TYPE_CHECKING:
     from zoo.checkpoint import Checkpoint
+    from zoo.preprocessing.preprocess import ImageSource
+    from zoo.preprocessing.recipe import Preprocessing
+    from zoo.structures import Sample
 
 
 def build(name_or_spec: str | Mapping[str, Any]) -> Detector:
@@ -23,8 +26,6 @@ def build(name_or_spec: str | Mapping[str, Any]) -> Detector:
     """
     if not isinstance(name_or_spec, str):
         return labeled(build_detector(unwrap(name_or_spec)), unwrap(name_or_spec))
-    from zoo.preprocessing.preprocess import preprocessor
-
     description = api.architecture(name_or_spec)
     try:
         model = build_detector(description)
@@ -56,6 +57,16 @@ def labels_of(head: Mapping[str, Any]) -> int | None:
         return None if head.get("num_stuff_classes") else things  # of panoptic labels, boxes have the first ones only
     count = head.get("num_classes")
     return count if isinstance(count, int) and "loss_weight" not in head else None
+
+
+def preprocessor(name: str | Preprocessing) -> Callable[[ImageSource], Sample]:
+    """A function from an image (path, or BGR uint8 array (H, W, 3)) to the input of the model `name`.
+
+    name: a model, an alias, an architecture, or a recipe. Raises UnknownModel. The result raises UnreadableImage.
+    """
+    from zoo.preprocessing.preprocess import make_preprocessor
+
+    return make_preprocessor(api.preprocessing(name) if isinstance(name, str) else name)
 
 
 def unwrap(spec: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -141,7 +152,6 @@ def build_from_meta(meta: Mapping[str, Any]) -> Detector:
     """The network that a checkpoint's own config text describes, with its test pipeline and class names."""
     from zoo.checkpoint.config.mmdet_config import describe
     from zoo.models.unsupported import absent
-    from zoo.preprocessing.preprocess import preprocessor
 
     config = describe(meta, absent)
     model = labeled(build_detector(config.model), config.model)

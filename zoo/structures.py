@@ -5,7 +5,7 @@ Boxes are xyxy in pixels, float32. Sizes are (height, width). Labels are 0-based
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import torch
 from torch import Tensor
@@ -42,6 +42,14 @@ class ImageGeometry:
         y = (boxes[..., 1::2] - self.offset[1]) / self.scale[1]
         return torch.stack([x[..., 0], y[..., 0], x[..., 1], y[..., 1]], dim=-1)
 
+    def keypoints_to_output(self, keypoints: Tensor) -> Tensor:
+        """Keypoints (..., 3) as x, y, score from input to output coordinates."""
+        if self.scale == (1.0, 1.0) and self.offset == (0.0, 0.0):
+            return keypoints
+        x = (keypoints[..., 0] - self.offset[0]) / self.scale[0]
+        y = (keypoints[..., 1] - self.offset[1]) / self.scale[1]
+        return torch.stack([x, y, keypoints[..., 2]], dim=-1)
+
 
 @dataclass
 class Sample:
@@ -71,6 +79,7 @@ class Detections:
     boxes: (K, 4) float32 xyxy. scores: (K,) float32, falling. labels: (K,) int64, 0-based.
     masks: (K, H, W) bool or None. panoptic: (H, W) int64 or None, label + INSTANCE * instance; void = class count.
     mask_scores: (K,) float32 or None: what mask AP ranks by, where that differs from `scores` (Mask Scoring R-CNN).
+    keypoints: (K, P, 3) float32 or None: x, y in pixels, score.
     """
 
     boxes: Tensor
@@ -79,6 +88,7 @@ class Detections:
     masks: Tensor | None = None
     panoptic: Tensor | None = None
     mask_scores: Tensor | None = None
+    keypoints: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.scores)
@@ -90,14 +100,19 @@ class Detections:
 
     def __getitem__(self, index: Tensor | slice) -> Detections:
         """The detections that `index` selects (a mask, indices or a slice)."""
-        masks, mask_scores = (None if t is None else t[index] for t in (self.masks, self.mask_scores))
-        return Detections(self.boxes[index], self.scores[index], self.labels[index], masks, self.panoptic, mask_scores)
+        rows = (self.boxes, self.scores, self.labels, self.masks, self.mask_scores, self.keypoints)
+        boxes, scores, labels, masks, mask_scores, keypoints = (None if t is None else t[index] for t in rows)
+        return Detections(boxes, scores, labels, masks, self.panoptic, mask_scores, keypoints)  # type: ignore[arg-type]
 
     def to_output(self, geometry: ImageGeometry) -> Detections:
-        """Boxes moved from input to output coordinates; masks are made in output coordinates already."""
-        return replace(self, boxes=geometry.to_output(self.boxes))
+        """Boxes and keypoints moved from input to output coordinates; masks are made in output coordinates already."""
+        keypoints = None if self.keypoints is None else geometry.keypoints_to_output(self.keypoints)
+        return replace(self, boxes=geometry.to_output(self.boxes), keypoints=keypoints)
 
     def to(self, device: torch.device | str) -> Detections:
         """The same detections on another device."""
-        fields = (self.boxes, self.scores, self.labels, self.masks, self.panoptic, self.mask_scores)
-        return Detections(*(None if t is None else t.to(device) for t in fields))  # type: ignore[arg-type]
+        return Detections(*(None if t is None else t.to(device) for t in self.tensors()))  # type: ignore[arg-type]
+
+    def tensors(self) -> tuple[Tensor | None, ...]:
+        """The fields, in order."""
+        return tuple(getattr(self, field.name) for field in fields(self))

@@ -13,6 +13,7 @@ DEFAULT_DATASET = "coco_2017"
 TASK_MEASURES = {
     "object detection": "box",
     "instance segmentation": "mask",
+    "keypoint detection": "keypoint",
     "panoptic segmentation": "panoptic",
     "region proposal": "proposal",
 }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +11,15 @@ import torch
 from tqdm import tqdm
 
 from benchmarks.accuracy import loader, sharding
-from benchmarks.datasets import Dataset, DatasetError, DatasetImage, Predictions, compact, panoptic_results
+from benchmarks.datasets import (
+    Dataset,
+    DatasetError,
+    DatasetImage,
+    Predictions,
+    compact,
+    panoptic,
+    panoptic_results,
+)
 from benchmarks.datasets.coco_results import coco_results
 from benchmarks.datasets.panoptic import CocoPanoptic
 from benchmarks.datasets.request import ImageId
@@ -21,6 +28,7 @@ from benchmarks.system.memory import Trimmer
 from zoo.errors import UsageError, ZooError
 from zoo.models.detectors.base import Detector
 from zoo.structures import Detections
+from zoo.system.atomic_write import atomic_path
 
 
 @dataclass(frozen=True)
@@ -93,7 +101,7 @@ def collect(
     if model.preprocess is None:
         raise UsageError("this network knows no preprocessing: load it by a model's name, or set .preprocess")
     predictions: dict[ImageId, Predictions] = {}
-    trim = Trimmer()
+    trim, center = Trimmer(), getattr(model, "pixel_center", 0.5)
     hide = True if sharding.world()[0] else (None if progress is None else not progress)
     with (
         tqdm(total=sum(map(len, groups)), unit="img", disable=hide) as bar,
@@ -104,7 +112,7 @@ def collect(
             detections = detect(model, batch, torch.device(device))
             for image, one in zip(batch.images, detections):
                 require_finite(one, image.path)
-                predictions[image.id] = compact(one)
+                predictions[image.id] = compact(one, center)
             bar.update(len(batch.images))
             trim()
     return predictions
@@ -133,11 +141,10 @@ def write_results(dataset: Dataset, predictions: Mapping[ImageId, Predictions], 
     Each appears only when it is whole.
     """
     if isinstance(dataset, CocoPanoptic) and any(one.packed_panoptic for one in predictions.values()):
-        panoptic_results.write(dataset, predictions, panoptic_results.path_beside(path))
-    part = path.with_name(path.name + ".part")
-    with part.open("w") as file:  # all rows at once take 25 times the memory of what was found
+        panoptic.write(dataset, predictions, panoptic_results.path_beside(path))
+    # Row by row: all rows at once take 25 times the memory of the detections.
+    with atomic_path(path) as part, part.open("w") as file:
         file.write("[")
         for number, row in enumerate(coco_results(predictions, dataset.category_ids)):
             file.write((", " if number else "") + json.dumps(row))
         file.write("]")
-    os.replace(part, path)

@@ -12,10 +12,8 @@ Numbers are shares from 0 to 1. Every error names the file that was expected.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any, Protocol
-
+from benchmarks.datasets.catalog import open_dataset
+from benchmarks.datasets.dataset import Dataset
 from benchmarks.datasets.files import DatasetError, UnknownDataset
 from benchmarks.datasets.predictions import Predictions, compact
 from benchmarks.datasets.request import METRIC_BACKENDS, PROTOCOLS, DatasetImage, MetricConfig
@@ -32,32 +30,3 @@ __all__ = [
     "compact",
     "open_dataset",
 ]
-
-
-class Dataset(Protocol):
-    """What every reader offers."""
-
-    name: str
-    root: Path
-    classes: tuple[str, ...]
-    category_ids: list[Any]
-    images: list[DatasetImage]
-    notices: list[str]
-
-    def truth_files(self) -> list[Path]:
-        """Files with the ground truth of single images, which are read only when an image is evaluated; often none."""
-        ...
-
-    def evaluate(self, predictions: Mapping[Any, Predictions]) -> dict[str, float]:
-        """The dataset's metric over the images in `predictions`: numbers by name, 0 to 1."""
-        ...
-
-
-def open_dataset(name: str, root: Path | str, request: MetricConfig | None = None) -> Dataset:
-    """The dataset called `name` in the folder `root`.
-
-    Raises UnknownDataset, or DatasetError where a file is missing or is not what the layout says.
-    """
-    from benchmarks.datasets.catalog import spec
-
-    return spec(name).open(Path(root), request or MetricConfig())

@@ -14,7 +14,7 @@ from benchmarks.datasets.request import MetricConfig
 from zoo.errors import UsageError
 
 if TYPE_CHECKING:
-    from benchmarks.datasets import Dataset
+    from benchmarks.datasets.dataset import Dataset
 
 SHOWN = 5  # problems of one kind that a check lists
 
@@ -169,12 +169,12 @@ COCO_PANOPTIC = Spec(
 COCO_KEYPOINTS = Spec(
     "coco_2017_keypoints",
     "COCO 2017 persons with keypoints",
-    "COCO box AP of persons (keypoints are not evaluated)",
+    "COCO box AP of persons, COCO keypoint AP",
     "data/coco",
     "val",
     "coco_2017_val",
     {"annotations/person_keypoints_{split}2017.json": COCO_ANNOTATIONS, "{split}2017/": "the images"},
-    ("box",),
+    ("box", "keypoint"),
     "coco:CocoDataset",
     {"annotations": "annotations/person_keypoints_{split}2017.json", "images": "{split}2017"},
 )
@@ -315,6 +315,14 @@ def spec(name: str) -> Spec:
         return DATASETS[name]
     near = difflib.get_close_matches(name, DATASETS, n=3, cutoff=0.4) or list(DATASETS)
     raise UnknownDataset(f"no dataset '{name}'. Nearest: {', '.join(near)}; `bench datasets` lists all.")
+
+
+def open_dataset(name: str, root: Path | str, request: MetricConfig | None = None) -> Dataset:
+    """The dataset called `name` in the folder `root`.
+
+    Raises UnknownDataset, or DatasetError where a file is missing or is not what the layout says.
+    """
+    return spec(name).open(Path(root), request or MetricConfig())
 
 
 def check(one: Spec, root: Path, split: str | None = None) -> dict[str, Any]:

@@ -45,7 +45,7 @@ class CocoDataset:
     ) -> None:
         self.name, self.root, self.request = name, root, request
         path = require_file(root / annotations, name)
-        self.file = read_annotations(path, boxes=bool({"box", "proposal"} & set(request.measures)))
+        self.file = read_annotations(path, boxes=tuple(request.measures) != ("mask",))
         matched = classes.match(self.file.categories, request, path, sort)
         self.categories, self.notices = matched.categories, [*stray_notices(self.file.strays), *matched.notices]
         self.classes = request.classes or tuple(self.file.categories[i].name for i in self.categories if i is not None)
@@ -68,8 +68,7 @@ class CocoDataset:
     @cached_property
     def ground_truth(self) -> dict[str, Any]:
         """What the metric compares with."""
-        masks = "mask" in self.request.measures
-        return metric_document(self.file, self.numbers, self.category_numbers, self.sizes, masks)
+        return metric_document(self.file, self.numbers, self.category_numbers, self.sizes, self.request.measures)
 
     def truth_files(self) -> list[Path]:
         """None: the ground truth is read when the dataset is opened."""

@@ -12,6 +12,7 @@ from typing import Any
 
 from zoo.coco_format.annotations import Annotations, CocoObject
 from zoo.coco_format.image_files import natural_order
+from zoo.coco_format.keypoints import checked_keypoints
 from zoo.coco_format.masks import area_of, checked_masks
 from zoo.coco_format.sizes import Size
 
@@ -29,15 +30,18 @@ def metric_document(
     numbers: Sequence[int],
     categories: Mapping[int, int],
     sizes: Sequence[Size | None],
-    masks: bool,
+    measures: Sequence[str],
 ) -> dict[str, Any]:
     """A COCO document. numbers: of the images. categories: place in the file -> number, for those that count.
 
-    Raises DataError for masks that are missing or broken, where `masks` are wanted.
+    measures: box, mask, ... Raises DataError for masks and keypoints that are wanted and missing or broken.
     """
     objects = [one for one in annotations.objects if one.category in categories]
     rows = [annotation(number, one, numbers, categories, sizes) for number, one in enumerate(objects, 1)]
-    if masks:
+    if "keypoint" in measures:
+        for row, points in zip(rows, checked_keypoints(annotations, objects)):
+            row |= {"keypoints": points, "num_keypoints": sum(visible > 0 for visible in points[2::3])}
+    if "mask" in measures:
         for row, mask in zip(rows, checked_masks(annotations, objects, sizes)):
             row["segmentation"] = mask
     images: list[dict[str, Any]] = []

@@ -1,4 +1,5 @@
-"""COCO's twelve numbers by name, from annotations and results, by one of two libraries that agree bit for bit.
+"""COCO's twelve numbers by name, ten of keypoints, from annotations and results, by one of two libraries.
+
 
 pycocotools is the reference. hotcoco computes the same precision and recall arrays some hundred times faster; a test
 compares all twelve numbers at full double precision over crowds, ties, empty images and empty classes.
@@ -24,11 +25,17 @@ from benchmarks.datasets.request import ImageId
 from zoo.errors import UsageError
 
 MAX_DETECTIONS = {"coco": (1, 10, 100), "mmdet-v2": (100, 300, 1000)}
-IOU_TYPE = {"box": "bbox", "proposal": "bbox", "mask": "segm"}
+IOU_TYPE = {"box": "bbox", "proposal": "bbox", "mask": "segm", "keypoint": "keypoints"}
 
 
 def metric_names(measure: str, protocol: str) -> list[str]:
-    """Names of the twelve numbers in COCO's usual order, such as box_ap or mask_ar_100 (proposals: ar_100)."""
+    """Names of the twelve numbers in COCO's usual order, such as box_ap or mask_ar_100 (proposals: ar_100).
+
+    Keypoints have ten, over at most 20 detections per image in either protocol, by object keypoint similarity (OKS).
+    """
+    if measure == "keypoint":
+        kinds = ("", "_50", "_75", "_medium", "_large")
+        return [f"keypoint_{share}{kind}" for share in ("ap", "ar") for kind in kinds]
     precisions = ["ap", "ap_50", "ap_75", "ap_small", "ap_medium", "ap_large"]
     recalls = [f"ar_{n}" for n in MAX_DETECTIONS[protocol]] + ["ar_small", "ar_medium", "ar_large"]
     prefix = "" if measure == "proposal" else f"{measure}_"
@@ -44,20 +51,21 @@ def evaluate(
     protocol: str = "coco",
     metric_backend: str = "auto",
 ) -> dict[str, float]:
-    """The twelve numbers, 0 to 1, by name; -1 where the annotations have nothing to find (no large object, say).
+    """The twelve or ten numbers, 0 to 1, by name; -1 where the annotations have nothing to find (no large object, say).
 
     ground truth: a COCO annotation document whose ids are numbers from 1. results: the detections. Only `image_ids`
     and `category_ids` count.
-    measure: "box" (box IoU), "mask" (mask IoU) or "proposal" (box IoU, classes ignored, recalls only).
+    measure: "box" (box IoU), "mask" (mask IoU), "keypoint" (OKS) or "proposal" (box IoU without classes, recalls only).
     """
     match = by_hotcoco if uses_hotcoco(metric_backend) else by_pycocotools
     # Both libraries print their progress on stdout, which is for data here.
     with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        evaluator = match(ground_truth, results, Scope(measure, image_ids, category_ids, MAX_DETECTIONS[protocol]))
+        evaluator = match(ground_truth, results, Scope(measure, image_ids, category_ids, limits(measure, protocol)))
         evaluator.accumulate()
-    curves = Curves(evaluator.eval["precision"], evaluator.eval["recall"], MAX_DETECTIONS[protocol])
-    named = dict(zip(metric_names(measure, protocol), curves.summary()))
+    curves = Curves(evaluator.eval["precision"], evaluator.eval["recall"], limits(measure, protocol))
+    summary = curves.of_keypoints() if measure == "keypoint" else curves.summary()
+    named = dict(zip(metric_names(measure, protocol), summary))
     if measure == "proposal":
         return {name: value for name, value in named.items() if name.startswith("ar_")}
     return named
@@ -83,6 +91,12 @@ class Curves(NamedTuple):
         recalls += [self.recall[..., size, -1] for size in (1, 2, 3)]
         return [known_mean(values) for values in precisions + recalls]
 
+    def of_keypoints(self) -> list[float]:
+        """The ten numbers of keypoints, whose ranges of areas are all, medium and large, with one limit."""
+        tables = (self.precision[..., 0], self.recall[..., 0])
+        parts = [(t[..., 0], t[0, ..., 0], t[5, ..., 0], t[..., 1], t[..., 2]) for t in tables]
+        return [known_mean(values) for part in parts for values in part]
+
 
 def known_mean(values: NDArray[np.float64]) -> float:
     """The mean of what is not -1; -1 without any."""
@@ -91,12 +105,17 @@ def known_mean(values: NDArray[np.float64]) -> float:
 
 
 class Scope(NamedTuple):
-    """What counts; as for `evaluate`. max_detections: of an image, three limits."""
+    """What counts; as for `evaluate`. max_detections: of an image, three limits, or the one of keypoints."""
 
     measure: str
     image_ids: Sequence[ImageId]
     category_ids: Sequence[int]
     max_detections: Sequence[int]
+
+
+def limits(measure: str, protocol: str) -> Sequence[int]:
+    """How many detections of an image count."""
+    return (20,) if measure == "keypoint" else MAX_DETECTIONS[protocol]
 
 
 def by_hotcoco(ground_truth: dict[str, Any], results: Source, scope: Scope) -> Any:

@@ -82,8 +82,8 @@ class LvisDataset:
 
     def document(self) -> dict[str, Any]:
         """What the metric compares with."""
-        masks = "mask" in self.request.measures
-        document = metric_document(self.file, self.numbers, self.category_numbers, self.sizes, masks)
+        measures = self.request.measures
+        document = metric_document(self.file, self.numbers, self.category_numbers, self.sizes, measures)
         numbers = {self.file.categories[i].id: number for i, number in self.category_numbers.items()}
         rows = {number: image.row for number, image in zip(self.numbers, self.file.images)}
         for image in document["images"]:

@@ -6,6 +6,9 @@ Void pixels and crowds count for nothing. hotcoco computes it; its numbers equal
 
 from __future__ import annotations
 
+import json
+import os
+import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -22,6 +25,7 @@ from benchmarks.datasets.files import DatasetError, read_json, require_file, req
 from benchmarks.datasets.predictions import Predictions
 from benchmarks.datasets.request import DatasetImage, ImageId, MetricConfig
 from zoo.structures import INSTANCE
+from zoo.system.atomic_write import atomic_write
 
 MEASURES = ("box", "mask")
 GROUPS = {"": "All", "_things": "Things", "_stuff": "Stuff"}
@@ -109,3 +113,17 @@ def check_classes(categories: Sequence[Mapping[str, Any]], classes: Sequence[str
     things = [row["name"] for row in categories if row["isthing"]]
     if classes is not None and list(classes) not in (things, [row["name"] for row in categories]):
         raise DatasetError(f"{path} has other classes than the model: {len(things)} things against {len(classes)}.")
+
+
+def write(dataset: CocoPanoptic, predictions: Mapping[ImageId, Predictions], path: Path) -> None:
+    """Write `path` and the folder of the same name without `.json`; both appear only when they are whole.
+
+    Raises UsageError for a folder of that name that is there already and holds something.
+    """
+    panoptic_results.require_empty(path)
+    folder, part = path.with_suffix(""), path.with_suffix(".part")
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir()
+    annotations = [dataset.write(one, dataset.annotations[image_id], part) for image_id, one in predictions.items()]
+    os.replace(part, folder)
+    atomic_write(path, json.dumps({"annotations": annotations}))

@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-import json
-import os
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.datasets.predictions import Predictions
-from benchmarks.datasets.request import ImageId
 from zoo.errors import UsageError, ZooError
-
-if TYPE_CHECKING:
-    from benchmarks.datasets.panoptic import CocoPanoptic
 
 VOID = -1  # the id of pixels where nothing was found
 
@@ -33,21 +25,6 @@ def require_empty(path: Path) -> None:
     folder = path.with_suffix("")
     if folder.exists() and any(folder.iterdir()):
         raise UsageError(f"{folder} is not empty; panoptic results go into a folder of their own.")
-
-
-def write(dataset: CocoPanoptic, predictions: Mapping[ImageId, Predictions], path: Path) -> None:
-    """Write `path` and the folder of the same name without `.json`; both appear only when they are whole.
-
-    Raises UsageError for a folder of that name that is there already and holds something.
-    """
-    require_empty(path)
-    folder, part = path.with_suffix(""), path.with_suffix(".part")
-    shutil.rmtree(part, ignore_errors=True)
-    part.mkdir()
-    annotations = [dataset.write(one, dataset.annotations[image_id], part) for image_id, one in predictions.items()]
-    os.replace(part, folder)
-    part.write_text(json.dumps({"annotations": annotations}))
-    os.replace(part, path)
 
 
 def write_image(ids: NDArray[np.int64], kinds: Mapping[int, int], path: Path) -> list[dict[str, Any]]:

@@ -19,6 +19,7 @@ from typing import Any
 
 from benchmarks.results import sqlite
 from benchmarks.results.record import Record, ResultsError
+from zoo.system.atomic_write import atomic_path
 
 __all__ = ["Record", "ResultsError", "Store", "default_path"]
 
@@ -117,10 +118,8 @@ def read_lines(path: Path) -> Iterator[Record]:
 
 def write_lines(records: Iterable[Record], path: Path) -> int:
     """Write records as JSON lines; the file appears only when it is whole."""
-    part = path.with_name(path.name + ".part")
     count = 0
-    with part.open("w", encoding="utf-8") as lines:
+    with atomic_path(path) as part, part.open("w", encoding="utf-8") as lines:
         for count, record in enumerate(records, 1):  # noqa: B007 (the last value is the number written)
             lines.write(json.dumps(record.to_dict()) + "\n")
-    os.replace(part, path)
     return count

@@ -20,9 +20,9 @@ from benchmarks.results.record import Record, skipped
 from benchmarks.speed import inference
 from benchmarks.speed.inference import BenchmarkConfig
 from benchmarks.speed.optimizations import Options
-from benchmarks.speed.peers import peers
+from benchmarks.speed.peers import counterparts
+from benchmarks.speed.peers.counterparts import NoCounterpart
 from benchmarks.speed.peers.external import ExternalWorkload, PeerError
-from benchmarks.speed.peers.peers import NoCounterpart
 from benchmarks.speed.protocols import Measurement, interleaved
 from benchmarks.speed.workload import DetectorWorkload, ImageSource, Workload
 from benchmarks.system import environment
@@ -63,7 +63,7 @@ def run(request: CompareConfig) -> list[Record]:
     """
     for peer in request.against:
         with suppress(NoCounterpart):
-            peers.counterpart(request.name, peer)
+            counterparts.counterpart(request.name, peer)
     with ExitStack() as stack:
         stack.enter_context(inference.thread_count(request.setting.threads))
         contestants, absent = gather(request, stack)
@@ -106,7 +106,7 @@ def networks(request: CompareConfig) -> tuple[Any, Any, str]:
         from benchmarks.speed.peers.torchvision import TorchvisionDetector
 
         with suppress(NoCounterpart):
-            theirs = TorchvisionDetector(peers.counterpart(request.name, "torchvision"), ours.preprocess)
+            theirs = TorchvisionDetector(counterparts.counterpart(request.name, "torchvision"), ours.preprocess)
     if request.weights is not None:
         return zoo.load_file(request.weights, request.name), filled(theirs, request.weights), request.weights.name
     if theirs is None:
@@ -148,7 +148,7 @@ def torchvision_rival(request: CompareConfig, model: Any, weights: str) -> Conte
     """torchvision's detector on our network's inputs."""
     import torchvision
 
-    builder = peers.counterpart(request.name, "torchvision")
+    builder = counterparts.counterpart(request.name, "torchvision")
     if model is None:
         raise PeerError(f"not measured: {weights} is no checkpoint of torchvision's {builder}.")
     device = torch.device(request.setting.device)
@@ -168,7 +168,7 @@ def external_rival(request: CompareConfig, peer: str) -> Iterator[Contestant]:
     """A peer in the user's own environment, on the same images as files. Raises PeerError if it does not start."""
     if peer not in request.pythons:
         raise PeerError(f"not measured: say --python {peer}=PATH of a Python that has it.")
-    setting, config, python = request.setting, peers.counterpart(request.name, peer), request.pythons[peer]
+    setting, config, python = request.setting, counterparts.counterpart(request.name, peer), request.pythons[peer]
     weights = str(request.weights.resolve()) if request.weights else None
     with TemporaryDirectory() as folder:
         files = as_files(request.images, Path(folder))
@@ -239,6 +239,6 @@ def resolution(workload: Workload) -> dict[str, int]:
 
 def absence(request: CompareConfig, peer: str, reason: str) -> Record:
     """A peer that did not run, with what it published."""
-    number = peers.published(request.name, peer)
+    number = counterparts.published(request.name, peer)
     facts = {"peer": peer, "published": asdict(number) if number else None}
     return skipped(request.name, "compare", reason, protocol=interleaved.PROTOCOL.name, parameters=facts)

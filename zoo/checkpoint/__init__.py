@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from zoo.checkpoint.read import Checkpoint, read
+from zoo.checkpoint.checkpoint import Checkpoint
+from zoo.checkpoint.read import read
 
 if TYPE_CHECKING:
     from zoo.checkpoint.convert.load_strict import load_into

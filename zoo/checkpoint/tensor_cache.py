@@ -10,10 +10,12 @@ import json
 from contextlib import suppress
 from pathlib import Path
 
+from zoo.checkpoint.checkpoint import NAMES, Checkpoint
 from zoo.checkpoint.formats.contents import Contents
 from zoo.checkpoint.formats.open import open_checkpoint
-from zoo.checkpoint.read import Checkpoint
+from zoo.checkpoint.save import save
 from zoo.download import cache
+from zoo.download.transfer import check_space
 from zoo.errors import ZooError
 
 
@@ -37,8 +39,6 @@ def open_copy(path: Path | None) -> Contents | None:
 
 def in_order(contents: Contents) -> list[str] | None:
     """The names in the order of the original, and None for a file that does not tell."""
-    from zoo.checkpoint.save import NAMES
-
     root = contents.root
     assert isinstance(root, dict)
     try:
@@ -50,9 +50,6 @@ def in_order(contents: Contents) -> list[str] | None:
 
 def keep(checkpoint: Checkpoint, path: Path | None) -> None:
     """Write the fast copy; a full disk or an unusual tensor is no reason to fail."""
-    from zoo.checkpoint.save import save
-    from zoo.download.transfer import check_space
-
     if path is None:
         return
     with suppress(ZooError, OSError):

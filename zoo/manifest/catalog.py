@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from zoo.manifest import inheritance, schema, yaml_io
-from zoo.manifest.entry import Backbone, Checkpoint, Dataset, Entry, Mirror, Paper, ReceptiveFields, Speed, Training
+from zoo.manifest import derive, hosts, inheritance, schema, yaml_io
+from zoo.manifest.entry import (
+    Backbone,
+    Checkpoint,
+    Dataset,
+    Entry,
+    Mirror,
+    Paper,
+    ReceptiveFields,
+    Speed,
+    Substitute,
+    Training,
+)
 from zoo.preprocessing.recipe import Normalization, Preprocessing, triple
 
 Field = tuple[str | int, ...]
@@ -34,6 +44,7 @@ class Catalog:
         self.recipes = self._section("preprocessing")
         self.datasets = self._section("datasets")
         self.backbones = self._section("backbones")
+        self.hashes = self._section("sha256")
         self.searches = self._section("receptive_fields")
         self.parameters = self._section("parameters")
         self.architectures = self._section("architectures")
@@ -75,11 +86,17 @@ class Catalog:
             "preprocessing": self.recipes,
             "dataset": self.datasets,
         }
+        for key, (value, file) in self.backbones.items():
+            if file in self.own and "source" not in derive.backbone(key, value):
+                raise schema.mistake(file, ("backbones", key), "'source' is missing")
         for name, (value, file) in self.models.items():
             search = value.get("receptive_fields", {}).get("search")
             if search is not None and search not in self.searches:
                 place = ("models", name, "receptive_fields", "search")
                 raise schema.mistake(file, place, f"no file has receptive_fields '{search}'")
+            for other in value.get("substitutes", ()):
+                if isinstance(other, str) and other not in self.models:
+                    raise schema.mistake(file, ("models", name, "substitutes"), f"there is no model named '{other}'")
             defaults = self.files[file].get("defaults", {})
             for field, names in known.items():
                 stated = value.get(field, defaults.get(field, name if field == "architecture" else None))
@@ -142,17 +159,18 @@ class Catalog:
 
     def _make_entry(self, name: str, stated: Any, file: Path) -> Entry:
         content = self.files[file]
-        value = inheritance.resolve(stated, _no_base, content.get("defaults", {}))
+        defaults = content.get("defaults", {})
+        value = inheritance.resolve(stated, _no_base, {k: v for k, v in defaults.items() if k != "speed"})
         architecture = value.get("architecture", name)
-        checkpoint = self._checkpoint(value["checkpoint"], file) if "checkpoint" in value else None
-        origin = self.origin(name)
-        config = f"configs/{value.get('family', content.get('family'))}/{name}.py" if origin == "mmdetection" else None
-        log = _log_path(value.get("log"), checkpoint)
+        family = value.get("family", content.get("family", file.stem))
+        publisher = derive.Publisher(self.origin(name), family, value.get("folder"))
+        checkpoint = self._checkpoint(value["checkpoint"], file, publisher) if "checkpoint" in value else None
+        log = _log_path(value, checkpoint, publisher)
         paper = value.get("paper", content.get("paper"))
         return Entry(
             name=name,
             aliases=tuple(value.get("aliases", ())),
-            family=value.get("family", content.get("family", file.stem)),
+            family=family,
             architecture=architecture if architecture in self.architectures else None,
             checkpoint=checkpoint,
             log_url=self.original_url(log) if log else None,
@@ -163,16 +181,18 @@ class Catalog:
             tasks=tuple(value.get("tasks", ())),
             metrics=value.get("metrics", {}),
             training=Training(**value.get("training", {})),
-            speed=tuple(_speed(item) for item in value.get("speed", ())),
+            speed=tuple(_speed({**defaults.get("speed", {}), **item}) for item in value.get("speed", ())),
             paper=Paper(**paper) if paper else None,
             license=value.get("license"),
             notes=tuple(value.get("notes", ())),
-            origin=origin,
-            config=value.get("config", config),
+            origin=publisher.origin,
+            config=value.get("config", derive.config(name, checkpoint.path if checkpoint else None, publisher)),
             receptive_fields=self._receptive_fields(**value["receptive_fields"])
             if "receptive_fields" in value
             else None,
-            superseded=tuple(self._checkpoint(item, file) for item in value.get("superseded", ())),
+            alternates=tuple(self._checkpoint(item, file, publisher) for item in value.get("alternates", ())),
+            substitutes=tuple(self._substitute(item) for item in value.get("substitutes", ())),
+            superseded=tuple(self._checkpoint(item, file, publisher) for item in value.get("superseded", ())),
             parameters=self.parameters[architecture].value if architecture in self.parameters else None,
             source=file,
         )
@@ -189,10 +209,19 @@ class Catalog:
         stated = {**self.files[file].get("defaults", {}), **value}
         return stated.get("origin", "user" if file in self.own else "mmdetection")
 
-    def _checkpoint(self, value: Mapping[str, Any], file: Path) -> Checkpoint:
+    def _checkpoint(self, stated: Any, file: Path, publisher: derive.Publisher) -> Checkpoint:
+        value = derive.checkpoint(stated, publisher)
         local = (file.parent / Path(value["file"]).expanduser()).resolve() if "file" in value else None
         fields = {key: item for key, item in value.items() if key != "file"}
         return Checkpoint(urls=self.urls(value["path"]) if "path" in value else (), file=local, **fields)
+
+    def _substitute(self, stated: Any) -> Substitute:
+        """One that is named is a model of the zoo, which knows the rest."""
+        if not isinstance(stated, str):
+            return Substitute(**stated)
+        value, file = self.models[stated]
+        license = {**self.files[file].get("defaults", {}), **value}.get("license")
+        return Substitute(stated, next(iter(value.get("metrics", {}).values()), {}), license)
 
     # Everything else
 
@@ -200,13 +229,17 @@ class Catalog:
     def mirrors(self) -> tuple[Mirror, ...]:
         """The hosts in the order in which they are tried; those of later files come first."""
         stated = [mirror for content in reversed(self.files.values()) for mirror in content.get("mirrors", ())]
-        return tuple(Mirror(**{**m, "lacks": tuple(m.get("lacks", ()))}) for m in stated)
+        return tuple(map(_mirror, stated))
 
     def urls(self, path: str) -> tuple[str, ...]:
-        """Where a published path may be had, in order."""
-        if "://" in path:
-            return (path,)
-        return tuple(m.url + path for m in self.mirrors if not any(fnmatchcase(path, p) for p in m.lacks))
+        """Where a published path, or a file that is stated by its URL, may be had, in order."""
+        return hosts.urls(path, self.mirrors)
+
+    def sha256(self, path: str) -> str | None:
+        """The whole SHA-256 of a published file, where it is public: by its name, or the end of its path."""
+        parts = path.split("/")
+        ends = ("/".join(parts[-count:]) for count in range(1, len(parts) + 1))
+        return next((self.hashes[end].value for end in ends if end in self.hashes), None)
 
     def original_url(self, path: str) -> str:
         """The published link to a path."""
@@ -235,15 +268,20 @@ class Catalog:
 
     def backbone(self, key: str) -> Backbone:
         """KeyError for an unknown key."""
-        value = self.backbones[key].value
-        return Backbone(key, url=value.get("url"), **{k: v for k, v in value.items() if k != "url"})
+        return Backbone(key, **derive.backbone(key, self.backbones[key].value))
 
 
-def _log_path(log: str | None, checkpoint: Checkpoint | None) -> str | None:
+def _mirror(value: Mapping[str, Any]) -> Mirror:
+    url = hosts.web_address(value["url"]).removesuffix("/") + "/"
+    return Mirror(**{**value, "url": url, **{key: tuple(value.get(key, ())) for key in ("lacks", "files")}})
+
+
+def _log_path(value: Mapping[str, Any], checkpoint: Checkpoint | None, publisher: derive.Publisher) -> str | None:
     """A bare file name lies beside the published checkpoint."""
-    if log is None or "/" in log or checkpoint is None or not checkpoint.path:
-        return log
-    return f"{checkpoint.path.rsplit('/', 1)[0]}/{log}"
+    if checkpoint is None or not checkpoint.path:
+        return value.get("log")
+    log = value["log"] if "log" in value else derive.log(value["checkpoint"], checkpoint.path, publisher)
+    return log if log is None or "/" in log else f"{checkpoint.path.rsplit('/', 1)[0]}/{log}"
 
 
 def _no_base(name: str) -> Any:

@@ -40,6 +40,12 @@ class Either(NamedTuple):
     mapping: Fields
 
 
+class OrNull(NamedTuple):
+    """`value`, or `~`: there is none, although one could be derived."""
+
+    value: Any
+
+
 class Several(NamedTuple):
     """A list of `value`, this long."""
 
@@ -65,6 +71,7 @@ _CHECKPOINT = Fields(
     },
     one_of=("path", "file"),
 )
+_PUBLISHED = Either(Text(r"\S+", "a file name, a path, a URL or a mapping"), _CHECKPOINT)
 _TRAINING = Fields(
     {
         "schedule": TEXT,
@@ -83,16 +90,23 @@ _TRAINING = Fields(
         "images_per_second": NUMBER,
     }
 )
-_SPEED = Fields({"fps": NUMBER, "hardware": TEXT, "batch": int, "precision": TEXT, "resolution": PAIR}, ("fps",))
+_SUBSTITUTE = Either(
+    Text(r"\S+", "the name of a model, or a mapping"),
+    Fields({"name": TEXT, "url": TEXT, "metrics": Names(NUMBER), "license": TEXT}, ("name", "metrics")),
+)
+_SETTING = {"hardware": TEXT, "batch": int, "precision": TEXT, "resolution": PAIR}
+_SPEED = Fields({"fps": NUMBER, **_SETTING}, ("fps",))
 _MODEL_FIELDS = {
     "aliases": [NAME],
+    "alternates": [_PUBLISHED],
     "architecture": NAME,
-    "checkpoint": _CHECKPOINT,
+    "checkpoint": _PUBLISHED,
     "config": TEXT,
     "dataset": NAME,
     "family": NAME,
+    "folder": NAME,
     "license": TEXT,
-    "log": TEXT,
+    "log": OrNull(TEXT),
     "metrics": Names(Names(NUMBER)),
     "normalization": NAME,
     "notes": [TEXT],
@@ -101,7 +115,8 @@ _MODEL_FIELDS = {
     "preprocessing": NAME,
     "receptive_fields": Fields({"search": NAME, "branches": int}, ("search", "branches")),
     "speed": [_SPEED],
-    "superseded": [_CHECKPOINT],
+    "substitutes": [_SUBSTITUTE],
+    "superseded": [_PUBLISHED],
     "tasks": [TEXT],
     "training": _TRAINING,
 }
@@ -114,13 +129,23 @@ _RESIZE = Fields(
         "backend": Text(r"opencv|pillow|tensor", "opencv, pillow or tensor"),
     }
 )
-_PAD = Fields({"divisor": int, "size": PAIR, "square": bool, "value": ANY})
+_PAD = Fields({"divisor": int, "size": PAIR, "square": bool, "value": ANY, "part_of_image": bool})
 _CENTER_PAD = Fields({"bits": int, "add": int, "divisor": int, "value": TRIPLE})
 _STEP = Either(
     Text("normalize", "`normalize` or one step with its options"),
     Fields({"resize": _RESIZE, "pad": _PAD, "center_pad": _CENTER_PAD}),
 )
-_RECIPE = Fields({"steps": [_STEP], "flip": bool, "proposals": int, "float32": bool, "description": TEXT}, ("steps",))
+_RECIPE = Fields(
+    {
+        "steps": [_STEP],
+        "flip": bool,
+        "proposals": int,
+        "float32": bool,
+        "decoder": Text(r"opencv|pillow", "opencv or pillow"),
+        "description": TEXT,
+    },
+    ("steps",),
+)
 _DATASET = Fields(
     {
         "title": TEXT,
@@ -129,20 +154,33 @@ _DATASET = Fields(
         "classes": [TEXT],
         "stuff_classes": [TEXT],
         "splits": Names(ANY),
+        "license": TEXT,
         "note": TEXT,
     },
     ("title", "classes"),
 )
-_BACKBONE = Fields({"url": TEXT, "source": TEXT, "normalization": TEXT, "sha256": SHA256, "note": TEXT}, ("source",))
-_MIRROR = Fields({"name": NAME, "url": TEXT, "lacks": [TEXT], "original": bool, "note": TEXT}, ("name", "url"))
+_BACKBONE = Fields(
+    {"url": TEXT, "source": TEXT, "normalization": TEXT, "sha256": SHA256, "license": TEXT, "note": TEXT}
+)
+_MIRROR = Fields(
+    {
+        "name": NAME,
+        "url": TEXT,
+        "lacks": [TEXT],
+        "original": bool,
+        "files": [NAME],
+        "renamed": Names(NAME),
+        "note": TEXT,
+    },
+    ("name", "url"),
+)
 
 FILE = Fields(
     {
         "schema": int,
         "family": NAME,
-        "title": TEXT,
         "paper": _PAPER,
-        "defaults": Fields(_MODEL_FIELDS),
+        "defaults": Fields({**_MODEL_FIELDS, "speed": Fields(_SETTING)}),
         "components": Names(Names(ANY)),
         "architectures": Names(Names(ANY)),
         "models": Names(Fields(_MODEL_FIELDS)),
@@ -151,6 +189,7 @@ FILE = Fields(
         "datasets": Names(_DATASET),
         "backbones": Names(_BACKBONE),
         "mirrors": [_MIRROR],
+        "sha256": Names(Text(r"[0-9a-f]{64}", "64 lower-case hex digits in quotes")),
         "parameters": Names(int),
         "receptive_fields": Names(Fields({"skip": [TEXT], "dilations": Names(int)}, ("dilations",))),
     },
@@ -189,6 +228,9 @@ def problems(value: Any, shape: Any, field: tuple[str | int, ...] = ()) -> Itera
         yield from _list_problems(value, shape.value, field)
         if isinstance(value, list) and len(value) != shape.length:
             yield field, f"must have {shape.length} numbers, not {len(value)}"
+    elif isinstance(shape, OrNull):
+        if value is not None:
+            yield from problems(value, shape.value, field)
     elif isinstance(shape, Either):
         yield from problems(value, shape.mapping if isinstance(value, dict) else shape.text, field)
     elif isinstance(shape, Text):

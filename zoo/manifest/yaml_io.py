@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from zoo.errors import ManifestError
 from zoo.settings import cache_dir
+from zoo.system.atomic_write import atomic_write
 
 OTHER_FILES = ("reference_comparison.yaml",)  # facts for a report, without models
 _CACHE_FORMAT = 1
@@ -26,7 +25,7 @@ def builtin_files() -> list[Path]:
     """The manifests that come with this package: `zoo/manifests` when installed, `manifests` in a source tree."""
     package = Path(__file__).resolve().parents[1]
     for folder in (package / "manifests", package.parent / "manifests"):
-        files = sorted(path for path in folder.glob("*.yaml") if path.name not in OTHER_FILES)
+        files = sorted(path for path in folder.rglob("*.yaml") if path.name not in OTHER_FILES)
         if files:
             return files
     raise ManifestError(f"{package / 'manifests'}: no manifest files; the installation is incomplete, install again")
@@ -141,10 +140,6 @@ def _read_cache(cache: Path, stamps: dict[str, list[int]]) -> dict[str, Any] | N
 
 def _write_cache(cache: Path, value: dict[str, Any]) -> None:
     try:
-        text = json.dumps(value)
-        cache.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", dir=cache.parent, delete=False, prefix=cache.name) as file:
-            file.write(text)
-        os.replace(file.name, cache)
+        atomic_write(cache, json.dumps(value), parents=True)
     except (OSError, TypeError):  # unwritable folder, or dates and other values that JSON has no word for
         return

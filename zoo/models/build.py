@@ -23,10 +23,16 @@ COMPONENTS: dict[str, str] = {
     "AutoAssign": "detectors.single_stage:SingleStageDetector",
     "CascadeRCNN": "detectors.two_stage:TwoStageDetector",
     "CenterNet": "detectors.keypoint:KeypointDetector",
+    "ConditionalDETR": "detectors.detection_transformer:ConditionalDETR",
     "CornerNet": "detectors.keypoint:CornerNet",
+    "DABDETR": "detectors.detection_transformer:DABDETR",
+    "DDQDETR": "detectors.ddq_detr:DDQDETR",
+    "DINO": "detectors.deformable_detr:DINO",
     "DDOD": "detectors.single_stage:SingleStageDetector",
     "DETR": "detectors.detr:DETR",
     "DeformableDETR": "detectors.detr:DETR",
+    "v3.DETR": "detectors.detection_transformer:DETR",
+    "v3.DeformableDETR": "detectors.deformable_detr:DeformableDETR",
     "FCOS": "detectors.single_stage:SingleStageDetector",
     "FOVEA": "detectors.single_stage:SingleStageDetector",
     "FSAF": "detectors.single_stage:SingleStageDetector",
@@ -36,6 +42,7 @@ COMPONENTS: dict[str, str] = {
     "GridRCNN": "detectors.two_stage:TwoStageDetector",
     "HybridTaskCascade": "detectors.two_stage:TwoStageDetector",
     "KnowledgeDistillationSingleStageDetector": "detectors.distilled:Distilled",
+    "KeypointRCNN": "detectors.two_stage:TwoStageDetector",
     "LAD": "detectors.distilled:Distilled",
     "Mask2Former": "detectors.maskformer:MaskFormer",
     "MaskFormer": "detectors.maskformer:MaskFormer",
@@ -46,6 +53,7 @@ COMPONENTS: dict[str, str] = {
     "PanopticFPN": "detectors.panoptic_fpn:PanopticFPN",
     "PointRend": "detectors.two_stage:TwoStageDetector",
     "QueryInst": "detectors.sparse_rcnn:SparseRCNN",
+    "RTMDet": "detectors.single_stage:SingleStageDetector",
     "RPN": "detectors.two_stage:RPN",
     "RepPointsDetector": "detectors.single_stage:SingleStageDetector",
     "RetinaNet": "detectors.single_stage:SingleStageDetector",
@@ -62,6 +70,7 @@ COMPONENTS: dict[str, str] = {
     "YOLOV3": "detectors.single_stage:SingleStageDetector",
     "YOLOX": "detectors.single_stage:YOLOX",
     # backbones
+    "CSPNeXt": "backbones.cspnext:CSPNeXt",
     "CSPDarknet": "backbones.csp_darknet:CSPDarknet",
     "Darknet": "backbones.darknet:Darknet",
     "DetectoRS_ResNeXt": "backbones.detectors_resnet:DetectoRSResNet",
@@ -83,8 +92,10 @@ COMPONENTS: dict[str, str] = {
     "SwinTransformer": "backbones.swin:SwinTransformer",
     "TridentResNet": "backbones.trident_resnet:TridentResNet",
     "mmcls.ConvNeXt": "backbones.convnext:ConvNeXt",
+    "mmpretrain.ConvNeXt": "backbones.convnext:PretrainConvNeXt",
     # necks
     "BFP": "necks.bfp:BFP",
+    "CSPNeXtPAFPN": "necks.yolox_pafpn:CSPNeXtPAFPN",
     "CTResNetNeck": "necks.ct_resnet_neck:CTResNetNeck",
     "ChannelMapper": "necks.channel_mapper:ChannelMapper",
     "DilatedEncoder": "necks.dilated_encoder:DilatedEncoder",
@@ -102,6 +113,7 @@ COMPONENTS: dict[str, str] = {
     "YOLOXPAFPN": "necks.yolox_pafpn:YOLOXPAFPN",
     # dense heads
     "ATSSHead": "dense_heads.atss:ATSSHead",
+    "AlignDETRHead": "query_heads.branches:AlignDETRHead",
     # Trained on NPUs with targets of fixed size; the network is the same.
     "AscendRetinaHead": "dense_heads.retina:RetinaHead",
     "AscendSSDHead": "dense_heads.ssd:SSDHead",
@@ -109,9 +121,15 @@ COMPONENTS: dict[str, str] = {
     "CascadeRPNHead": "dense_heads.cascade_rpn:CascadeRPNHead",
     "CenterNetHead": "dense_heads.centernet:CenterNetHead",
     "CentripetalHead": "dense_heads.centripetal:CentripetalHead",
+    "ConditionalDETRHead": "query_heads.branches:ConditionalDETRHead",
     "CornerHead": "dense_heads.corner:CornerHead",
+    "DABDETRHead": "query_heads.branches:DABDETRHead",
+    "DDQDETRHead": "query_heads.branches:DDQDETRHead",
     "DDODHead": "dense_heads.ddod:DDODHead",
     "DETRHead": "query_heads.detr_head:DETRHead",
+    "DINOHead": "query_heads.branches:DINOHead",
+    "v3.DETRHead": "query_heads.branches:DETRBranches",
+    "v3.DeformableDETRHead": "query_heads.branches:DeformableDETRBranches",
     "DeformableDETRHead": "query_heads.deformable_detr_head:DeformableDETRHead",
     "EmbeddingRPNHead": "query_heads.embedding_rpn:EmbeddingRPNHead",
     "FCOSHead": "dense_heads.fcos:FCOSHead",
@@ -128,6 +146,8 @@ COMPONENTS: dict[str, str] = {
     "PISARetinaHead": "dense_heads.retina:PISARetinaHead",
     "PISASSDHead": "dense_heads.ssd:PISASSDHead",
     "RPNHead": "dense_heads.rpn:RPNHead",
+    "RTMDetInsSepBNHead": "dense_heads.rtmdet_ins:RTMDetInsSepBNHead",
+    "RTMDetSepBNHead": "dense_heads.rtmdet:RTMDetSepBNHead",
     "RepPointsHead": "dense_heads.reppoints:RepPointsHead",
     "RetinaHead": "dense_heads.retina:RetinaHead",
     "RetinaSepBNHead": "dense_heads.retina_sepbn:RetinaSepBNHead",
@@ -161,6 +181,7 @@ COMPONENTS: dict[str, str] = {
     "GridRoIHead": "roi_heads.grid:GridRoIHead",
     "HTCMaskHead": "roi_heads.fcn_mask_head:HTCMaskHead",
     "HybridTaskCascadeRoIHead": "roi_heads.htc:HybridTaskCascadeRoIHead",
+    "KeypointRCNNHead": "roi_heads.keypoint_head:KeypointRCNNHead",
     "MaskIoUHead": "roi_heads.mask_scoring:MaskIoUHead",
     "MaskPointHead": "roi_heads.point_rend:MaskPointHead",
     "MaskScoringRoIHead": "roi_heads.mask_scoring:MaskScoringRoIHead",
@@ -212,6 +233,7 @@ COMPONENTS: dict[str, str] = {
     "LegacyAnchorGenerator": "priors.anchors:LegacyAnchorGenerator",
     "LegacyDeltaXYWHBBoxCoder": "coders.legacy_delta:LegacyDeltaXYWHCoder",
     "LegacySSDAnchorGenerator": "priors.anchors:LegacySSDAnchorGenerator",
+    "MlvlPointGenerator": "priors.points:PointGenerator",
     "SSDAnchorGenerator": "priors.anchors:SSDAnchorGenerator",
     "TBLRBBoxCoder": "coders.tblr:TBLRCoder",
     "WholePixelAnchorGenerator": "priors.whole_pixels:WholePixelAnchorGenerator",
@@ -222,8 +244,10 @@ COMPONENTS: dict[str, str] = {
     "ATSSAssigner": "assigners.atss:ATSSAssigner",
     "ApproxMaxIoUAssigner": "assigners.approx:ApproxMaxIoUAssigner",
     "CenterRegionAssigner": "assigners.center_region:CenterRegionAssigner",
+    "DynamicSoftLabelAssigner": "assigners.dynamic_soft_label:DynamicSoftLabelAssigner",
     "GridAssigner": "assigners.grid:GridAssigner",
     "HungarianAssigner": "assigners.hungarian:HungarianAssigner",
+    "MixedHungarianAssigner": "assigners.hungarian:MixedHungarianAssigner",
     "MaskHungarianAssigner": "assigners.hungarian:MaskHungarianAssigner",
     "MaxIoUAssigner": "assigners.max_iou:MaxIoUAssigner",
     "CombinedSampler": "samplers.balanced:CombinedSampler",
@@ -268,8 +292,28 @@ COMPONENTS: dict[str, str] = {
     "VarifocalLoss": "losses.heatmap:VarifocalLoss",
 }
 
-# Settings that only training or initialization needs: dropped for a component that does not take them.
-TRAINING_ONLY = ("loss", "train_cfg", "init_cfg", "pretrained", "convert_weights", "teacher", "with_cp")
+# Types that 3.x describes by other arguments than 2.x: an argument that only one of them has, and whether that is 3.x.
+REARRANGED = {
+    "DETR": ("encoder", True),
+    "DeformableDETR": ("encoder", True),
+    "DETRHead": ("transformer", False),
+    "DeformableDETRHead": ("transformer", False),
+}
+
+# Settings that only training, initialization or MMEngine needs: dropped for a component that does not take them.
+TRAINING_ONLY = (
+    "loss",
+    "train_cfg",
+    "init_cfg",
+    "pretrained",
+    "convert_weights",
+    "teacher",
+    "with_cp",
+    "data_preprocessor",
+    "_scope_",
+    "use_syncbn",
+    "num_cp",
+)
 
 
 def component(description: Mapping[str, Any] | list[Mapping[str, Any]], /, **context: Any) -> Any:
@@ -301,7 +345,16 @@ def split(description: Any) -> tuple[str, dict[str, Any]]:
     if not isinstance(description, Mapping) or "type" not in description:
         raise BuildError(f"a component is described by a mapping with a 'type', not by {description!r:.200}")
     arguments = dict(description)
-    return arguments.pop("type"), arguments
+    return kind_of(description), {key: value for key, value in arguments.items() if key != "type"}
+
+
+def kind_of(description: Mapping[str, Any]) -> str:
+    """The type of a description as `COMPONENTS` names it: "v3." is in front of what 3.x arranges in another way."""
+    kind: str = description["type"]
+    if kind not in REARRANGED:
+        return kind
+    argument, newer = REARRANGED[kind]
+    return f"v3.{kind}" if (argument in description) == newer else kind
 
 
 def find(kind: str) -> Any:

@@ -45,7 +45,7 @@ def phrases(description: Any, where: str) -> Iterator[str]:
 def own(kind: str, description: Mapping[str, Any], where: str) -> Iterator[str]:
     """What is wrong with one mapping itself."""
     if kind in build.COMPONENTS:
-        unknown = set(description) - build.parameters(build.find(kind)) - {"type", *LAYOUT}
+        unknown = set(description) - build.parameters(build.find(build.kind_of(description))) - {"type", *LAYOUT}
         for key in sorted(key for key in map(str, unknown) if not key.startswith(build.TRAINING_ONLY)):
             yield f"{kind}'s argument {key} ({where})"
     elif kind not in LAYERS and kind[:1].isupper():

@@ -43,12 +43,17 @@ class Resize:
 
 @dataclass(frozen=True)
 class Pad:
-    """Pad on the right and at the bottom with `value`: to multiples of `divisor`, to `size` (h, w) or to a square."""
+    """Pad on the right and at the bottom with `value`: to multiples of `divisor`, to `size` (h, w) or to a square.
+
+    part_of_image: what is added counts as the image from here on, as in MMDetection 3.x: boxes are clipped to the
+    whole.
+    """
 
     divisor: int | None = None
     size: tuple[int, int] | None = None
     square: bool = False
     value: Triple = (0.0, 0.0, 0.0)
+    part_of_image: bool = False
 
 
 @dataclass(frozen=True)
@@ -80,13 +85,15 @@ class Preprocessing:
     """A complete recipe.
 
     flip: the published metric averages over the image and its mirror image. proposals: at most so many precomputed
-    proposals per image (Fast R-CNN); 0 for all. float32: resize in floating point instead of bytes.
+    proposals per image (Fast R-CNN); 0 for all. float32: resize in floating point instead of bytes. decoder: of
+    files, `opencv` or `pillow`, whose pixels may differ by a few levels.
     """
 
     steps: tuple[Step, ...]
     flip: bool = False
     proposals: int | None = None
     float32: bool = False
+    decoder: str = "opencv"
 
     @classmethod
     def from_description(cls, recipe: Mapping[str, Any], normalization: Normalization | None) -> Preprocessing:
@@ -95,18 +102,6 @@ class Preprocessing:
         if normalization is not None and not any(isinstance(step, Normalize) for step in steps):
             raise ValueError("the model has a normalization but the recipe has no `normalize` step")
         return cls(steps, **{key: value for key, value in recipe.items() if key not in ("steps", "description")})
-
-    @classmethod
-    def from_config(
-        cls, test_pipeline: Sequence[Mapping[str, Any]], data_preprocessor: Mapping[str, Any] | None = None
-    ) -> Preprocessing:
-        """The recipe of an MMDetection config: v2's test pipeline, or v3's with `model.data_preprocessor`.
-
-        Raises ValueError naming a transform that changes images in a way that is not known here.
-        """
-        from zoo.preprocessing.mmdet_pipeline import parse_pipeline
-
-        return parse_pipeline(test_pipeline, data_preprocessor)
 
 
 def _step(description: Any, normalization: Normalization | None) -> Step:

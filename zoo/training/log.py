@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from statistics import fmean
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple
 
 import torch
 
-if TYPE_CHECKING:
-    from zoo.training.trainer import Step
+from zoo.system.atomic_write import atomic_write
+
+
+class Step(NamedTuple):
+    """One step of the optimizer. losses: by name, `loss` is their sum. data_seconds: waiting for images."""
+
+    epoch: int
+    iteration: int
+    losses: dict[str, float]
+    learning_rate: float
+    data_seconds: float
+    seconds: float
 
 
 class Journal:
@@ -28,9 +37,7 @@ class Journal:
         kept = [line for line in lines if not self.later(line, done)]
         if not kept:
             kept = [json.dumps({"env_info": f"PyTorch {torch.__version__}", "iterations_per_epoch": per_epoch})]
-        part = path.with_name(path.name + ".part")
-        part.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
-        os.replace(part, path)
+        atomic_write(path, "".join(line + "\n" for line in kept))
 
     def later(self, line: str, done: int) -> bool:
         """Whether a line is about an iteration after `done`, or broken off."""

@@ -15,7 +15,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -34,7 +34,7 @@ from zoo.training.coco_folder import CocoFolder
 from zoo.training.dataset import Augmentation, Batch, TrainingSet, collate
 from zoo.training.distributed import Rank
 from zoo.training.ema import WeightAverage
-from zoo.training.log import Journal
+from zoo.training.log import Journal, Step
 from zoo.training.optimizer import make_optimizer, make_scheduler
 from zoo.training.recipe import Recipe
 from zoo.training.sampler import Batches, multiscale_size
@@ -82,17 +82,6 @@ class TrainConfig:
     title: str | None = None
 
 
-class Step(NamedTuple):
-    """One step of the optimizer. losses: by name, `loss` is their sum. data_seconds: waiting for images."""
-
-    epoch: int
-    iteration: int
-    losses: dict[str, float]
-    learning_rate: float
-    data_seconds: float
-    seconds: float
-
-
 def train(plan: TrainConfig) -> Path | None:
     """Train as planned. Returns the published checkpoint, on the first process only.
 
@@ -129,7 +118,8 @@ class Run:
         """A run that is ready to begin, or to go on where it was stopped."""
         description, entry = api.architecture(plan.name), api.representative(plan.name)
         maps = None if plan.semantic is None else class_maps(plan.semantic, description)
-        folder = CocoFolder(plan.annotations, plan.images, masks=needs_masks(description), maps=maps)
+        wanted: dict[str, Any] = {"masks": needs_masks(description), "maps": maps, **keypoints_of(description)}
+        folder = CocoFolder(plan.annotations, plan.images, **wanted)
         settings = plan.recipe or recipe.default(description, entry.training)
         if maps and settings.augmentation.mosaic:
             raise UsageError("mosaic puts images together, but not the classes of their pixels.")
@@ -337,7 +327,11 @@ class Run:
             if self.due(plan.save_every):
                 self.save()
         bar.close()
-        return publish.publish(self.result, self.meta(), plan.out, plan.title or plan.name) if first else None
+        return (
+            publish.publish(self.result, self.meta(), plan.out, plan.title or plan.name.replace("/", "_"))
+            if first
+            else None
+        )
 
     def note(self, journal: Journal, step: Step) -> None:
         """Write what is due about a step into the log."""
@@ -360,7 +354,14 @@ class Run:
 def needs_masks(description: dict[str, Any]) -> bool:
     """Whether the network learns from masks."""
     text = repr(description)
-    return "mask_head" in text or "mask_feature_head" in text or "SOLO" in text or "YOLACT" in text
+    return any(word in text for word in ("mask_head", "mask_feature_head", "SOLO", "YOLACT", "RTMDetIns", "SparseInst"))
+
+
+def keypoints_of(description: dict[str, Any]) -> dict[str, float]:
+    """`pixel_center` of a network that learns keypoints; nothing of any other."""
+    head = description.get("roi_head") or {}
+    keypoints = head.get("keypoint_head") if isinstance(head, dict) else None
+    return {} if keypoints is None else {"pixel_center": keypoints.get("pixel_center", 0.5)}
 
 
 def timed(batches: Iterator[Batch]) -> Iterator[tuple[float, Batch]]:

@@ -15,7 +15,7 @@ from benchmarks.results.store import Store
 from benchmarks.speed import compare, optimizations
 from benchmarks.speed.compare import CompareConfig
 from benchmarks.speed.inference import BenchmarkConfig
-from benchmarks.speed.peers.peers import PEERS
+from benchmarks.speed.peers.counterparts import PEERS
 from benchmarks.speed.protocols import interleaved
 from zoo.cli.argument_types import positive
 from zoo.errors import UsageError

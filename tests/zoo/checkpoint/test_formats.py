@@ -18,8 +18,8 @@ from zoo.checkpoint import Checkpoint, read
 from zoo.checkpoint.formats.open import open_checkpoint
 from zoo.checkpoint.inspect import inspect
 from zoo.checkpoint.pickle_reader.values import Inert, Slice
-from zoo.checkpoint.save import convert
 from zoo.checkpoint.save import save as save_safetensors
+from zoo.checkpoint.to_safetensors import convert
 from zoo.errors import CorruptCheckpoint
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import pytest
 import torch
 from torchvision.models import detection
+from torchvision.models.detection.roi_heads import keypointrcnn_inference
 
 import zoo
 from zoo.checkpoint import Checkpoint, load_into
 from zoo.checkpoint.convert.reorder import COCO_ROWS
 from zoo.manifest import api
+from zoo.structures import Detections
 
 
 @pytest.fixture(autouse=True)
@@ -62,6 +64,24 @@ def test_mask_rcnn():
     close(found[1], boxes.reshape(2, 91, 4)[:, COCO_ROWS].reshape(2, -1))
     logits = source.roi_heads.mask_predictor(source.roi_heads.mask_head(masks))
     close(network.roi_head.mask_head(masks), logits[:, COCO_ROWS])
+
+
+def test_keypoint_rcnn():
+    source = theirs("keypointrcnn_resnet50_fpn")
+    for key, tensor in source.state_dict().items():
+        if "keypoint" in key:
+            tensor.mul_(3)  # heatmaps with one clear maximum each
+    network = ours("torchvision/keypointrcnn_resnet50_fpn_legacy", source)
+    levels = [torch.randn(1, 256, size, size) for size in (64, 32, 16, 8)]
+    boxes = torch.tensor([[10.0, 20.0, 90.5, 200.25], [0.0, 3.0, 0.5, 3.25], [40.0, 30.0, 240.0, 250.0]])
+    found = Detections(boxes, torch.ones(3), torch.zeros(3, dtype=torch.long))
+    network.roi_head.predict_keypoints(levels, [found])
+    names = dict(zip("0123", levels))
+    regions = source.roi_heads.keypoint_roi_pool(names, [boxes], [(256, 256)])
+    logits = source.roi_heads.keypoint_predictor(source.roi_heads.keypoint_head(regions))
+    (points,), (scores,) = keypointrcnn_inference(logits, [boxes])
+    close(found.keypoints[..., :2], points[..., :2])
+    close(found.keypoints[..., 2], scores)
 
 
 def test_retinanet():

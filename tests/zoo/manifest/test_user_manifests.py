@@ -91,7 +91,7 @@ MISTAKES = [
     ("value: 114", "valu: 114", 7, "valu: there is no such field; known are divisor"),
     ("tasks:", "task:", 16, "task: there is no such field"),
     ("steps:", "steps: [", 6, "not valid YAML"),
-    ("- normalize", "- normalize", 8, "steps.2: must be `normalize`"),
+    ("- normalize", "- normlize", 8, "steps.2: must be `normalize`"),
     ("      - normalize\n", "", 4, "letterbox_416_rgb: the model has a normalization but the recipe has no"),
     ("test_cfg:", "without: [nothing], test_cfg:", 10, "without: 'nothing' is not inherited"),
     ("base: yolox_nano_8x8_300e_coco", "base: yolox_nano_0.1", 10, "is its own base"),

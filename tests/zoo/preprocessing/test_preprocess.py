@@ -12,8 +12,10 @@ import torch
 from PIL import Image
 
 from zoo.errors import UnreadableImage
+from zoo.loading import preprocessor
 from zoo.manifest import api
-from zoo.preprocessing.preprocess import preprocessor, read_image, resized_size
+from zoo.preprocessing.mmdet_pipeline import parse_pipeline
+from zoo.preprocessing.preprocess import read_image, resized_size
 from zoo.preprocessing.recipe import CenterPad, Normalization, Normalize, Pad, Preprocessing, Resize
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -32,7 +34,7 @@ def image(height, width):
 
 @pytest.mark.parametrize("record", RECORDS, ids=lambda record: record["models"][0])
 def test_the_manifests_recipe_is_the_configurations(record):
-    expected = Preprocessing.from_config(record["pipeline"])
+    expected = parse_pipeline(record["pipeline"])
     assert {api.preprocessing(name) for name in record["models"]} == {expected}
 
 
@@ -129,7 +131,7 @@ def test_centered_padding_keeps_the_center(side):
 
 
 def test_a_number_as_padding_fills_the_first_channel_only_as_in_mmcv():
-    recipe = Preprocessing.from_config([{"type": "Pad", "size": (4, 4), "pad_val": {"img": 7}}])
+    recipe = parse_pipeline([{"type": "Pad", "size": (4, 4), "pad_val": {"img": 7}}])
     assert preprocessor(recipe)(image(2, 2)).image[:, 3, 3].tolist() == [7, 0, 0]
 
 
@@ -150,22 +152,22 @@ def test_a_v3_configuration_normalizes_and_pads_in_the_model():
         "bgr_to_rgb": True,
         "pad_size_divisor": 32,
     }
-    assert Preprocessing.from_config(pipeline, model) == api.preprocessing("faster_rcnn_r50")
+    assert parse_pipeline(pipeline, model) == api.preprocessing("faster_rcnn_r50")
 
 
 def test_v3_resizes_given_proposals_with_the_image():
     resize = {"type": "Resize", "scale": (1333, 800), "keep_ratio": True}
     proposals, plain = {"type": "LoadProposals", "num_max_proposals": 100}, {"type": "PackDetInputs"}
     broadcast = {"type": "ProposalBroadcaster", "transforms": [resize]}
-    found = Preprocessing.from_config([proposals, broadcast, plain])
-    assert found == Preprocessing.from_config([proposals, resize, plain]) and found.proposals == 100
+    found = parse_pipeline([proposals, broadcast, plain])
+    assert found == parse_pipeline([proposals, resize, plain]) and found.proposals == 100
 
 
 def test_v3_means_width_and_height_by_a_size_and_all_channels_by_a_number():
     pad = {"type": "Pad", "size": (640, 480), "pad_val": {"img": 114}}
-    assert Preprocessing.from_config([pad]).steps == (Pad(size=(640, 480), value=(114.0, 0.0, 0.0)),)
-    v3 = Preprocessing.from_config([pad, {"type": "PackDetInputs"}])
-    assert v3.steps == (Pad(size=(480, 640), value=(114.0, 114.0, 114.0)),)
+    assert parse_pipeline([pad]).steps == (Pad(size=(640, 480), value=(114.0, 0.0, 0.0)),)
+    v3 = parse_pipeline([pad, {"type": "PackDetInputs"}])
+    assert v3.steps == (Pad(size=(480, 640), value=(114.0, 114.0, 114.0), part_of_image=True),)
 
 
 @pytest.mark.parametrize(
@@ -179,12 +181,12 @@ def test_v3_means_width_and_height_by_a_size_and_all_channels_by_a_number():
 )
 def test_what_would_change_pixels_unnoticed_is_refused(transform, word):
     with pytest.raises(ValueError, match=word):
-        Preprocessing.from_config([transform])
+        parse_pipeline([transform])
 
 
 def test_an_unknown_transform_is_named():
     with pytest.raises(ValueError, match="'Posterize'"):
-        Preprocessing.from_config([{"type": "Posterize"}])
+        parse_pipeline([{"type": "Posterize"}])
 
 
 # Reading

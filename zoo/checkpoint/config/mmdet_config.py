@@ -15,6 +15,7 @@ from zoo.checkpoint.config.literals import Unknown, evaluate_text
 from zoo.checkpoint.config.mmdet_v2_older import upgrade
 from zoo.checkpoint.config.mmdet_v3 import is_v3, to_v2
 from zoo.errors import BuildError, CorruptCheckpoint
+from zoo.preprocessing.mmdet_pipeline import parse_pipeline
 from zoo.preprocessing.recipe import Preprocessing
 
 FILE_LINE = re.compile(r"^\s*[^\s='\"(){}\[\],#]+\.(?:py|json|yaml|yml)\s*$", re.MULTILINE)
@@ -78,7 +79,7 @@ def describe(meta: Mapping[str, Any], absent: Callable[[dict[str, Any]], list[st
     normalizing = model.pop("data_preprocessor", None) or config.get("data_preprocessor")
     faults = [f"it computes `{place}`: {value!r}" for place, value in computed(model, "model")]
     try:
-        preprocessing = Preprocessing.from_config(pipeline, normalizing if is_v3(config) else None)
+        preprocessing = parse_pipeline(pipeline, normalizing if is_v3(config) else None)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         faults.append(said(error))
     try:

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
+from zoo.checkpoint.checkpoint import Checkpoint
 from zoo.checkpoint.convert.diagnosis import differences, explain
 from zoo.checkpoint.convert.rename import adapt
-from zoo.checkpoint.read import Checkpoint
 from zoo.errors import MismatchedCheckpoint
 from zoo.text import printable
 

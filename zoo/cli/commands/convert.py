@@ -17,7 +17,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Convert, and print the path."""
-    from zoo.checkpoint.save import convert
+    from zoo.checkpoint.to_safetensors import convert
 
     if args.target.suffix != ".safetensors":
         raise UsageError(f"{args.target} must end in .safetensors.")

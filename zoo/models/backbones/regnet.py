@@ -1,4 +1,4 @@
-"""RegNetX (Radosavovic et al., Designing Network Design Spaces, 2020)."""
+"""RegNetX and RegNetY (Radosavovic et al., Designing Network Design Spaces, 2020)."""
 
 from __future__ import annotations
 
@@ -14,8 +14,10 @@ from zoo.models.backbones.residual import Bottleneck
 from zoo.models.backbones.resnet import ResNet, StagePlan
 from zoo.models.layers.conv import make_conv
 from zoo.models.layers.norm import make_norm
+from zoo.models.layers.squeeze_excitation import SELayer
 
-# Blocks have widths w0 + wa * i, rounded to powers of wm times w0; group_w channels per group.
+# Blocks have widths w0 + wa * i, rounded to powers of wm times w0; group_w channels per group. RegNetY's squeeze and
+# excitation has se_ratio times the channels of the block's input.
 ARCHITECTURES: dict[str, dict[str, float]] = {
     "regnetx_400mf": {"w0": 24, "wa": 24.48, "wm": 2.54, "group_w": 16, "depth": 22, "bot_mul": 1.0},
     "regnetx_800mf": {"w0": 56, "wa": 35.73, "wm": 2.28, "group_w": 16, "depth": 16, "bot_mul": 1.0},
@@ -25,14 +27,27 @@ ARCHITECTURES: dict[str, dict[str, float]] = {
     "regnetx_6.4gf": {"w0": 184, "wa": 60.83, "wm": 2.07, "group_w": 56, "depth": 17, "bot_mul": 1.0},
     "regnetx_8.0gf": {"w0": 80, "wa": 49.56, "wm": 2.88, "group_w": 120, "depth": 23, "bot_mul": 1.0},
     "regnetx_12gf": {"w0": 168, "wa": 73.36, "wm": 2.37, "group_w": 112, "depth": 19, "bot_mul": 1.0},
+    "regnety_4.0gf": {"w0": 96, "wa": 31.41, "wm": 2.24, "group_w": 64, "depth": 22, "bot_mul": 1.0, "se_ratio": 0.25},
 }
 DIVISOR = 8
 
 
 class RegNetBottleneck(Bottleneck):
-    """A bottleneck whose 1x1 convolutions do not change the width."""
+    """A bottleneck whose 1x1 convolutions do not change the width.
+
+    se_ratio: squeeze and excitation behind the 3x3 convolution, with this share of the input's channels (RegNetY).
+    """
 
     expansion = 1
+
+    def __init__(self, inplanes: int, planes: int, se_ratio: float = 0.0, **kwargs: Any) -> None:
+        super().__init__(inplanes, planes, **kwargs)
+        self.se = SELayer(self.conv2.out_channels, round(inplanes * se_ratio)) if se_ratio else None
+
+    def middle(self, x: Tensor) -> Tensor:
+        """The 3x3 convolution, normalized, rectified and rescaled by channel."""
+        x = super().middle(x)
+        return x if self.se is None else self.se(x)
 
 
 class RegNet(ResNet):
@@ -72,7 +87,8 @@ def stages(arch: Mapping[str, float]) -> list[StagePlan]:
         group = min(int(arch["group_w"]), inner)
         inner = round(inner / group) * group
         planes = int(inner / arch["bot_mul"])
-        options = {"groups": inner // group, "base_width": group, "base_channels": planes}
+        options: dict[str, float] = {"groups": inner // group, "base_width": group, "base_channels": planes}
+        options["se_ratio"] = arch.get("se_ratio", 0.0)
         planned.append(StagePlan(RegNetBottleneck, len(list(run)), planes, options))
     return planned
 

@@ -13,6 +13,7 @@ from torchvision.ops import box_convert
 
 from zoo.errors import BuildError
 from zoo.models.assigners.hungarian import extent
+from zoo.models.box_ops import aligned_iou
 from zoo.models.build import component
 from zoo.models.losses.reduction import mean_over_processes
 from zoo.models.targets import GroundTruth
@@ -26,10 +27,7 @@ def detr_losses(
 
     outputs: what the head's `forward` returned. "d0." is the first layer, "enc_" the encoder's proposals.
     """
-    *before, last = [set_losses(head, x, b, geometries, ground_truths) for x, b in zip(outputs[0], outputs[1])]
-    losses = dict(last)
-    for i, layer in enumerate(before):
-        losses.update({f"d{i}.{name}": value for name, value in layer.items()})
+    losses = by_layer([set_losses(head, x, b, geometries, ground_truths) for x, b in zip(outputs[0], outputs[1])])
     if len(outputs) > 2 and outputs[2] is not None:
         anything = [
             replace(ground_truth, labels=torch.zeros_like(ground_truth.labels)) for ground_truth in ground_truths
@@ -39,14 +37,35 @@ def detr_losses(
     return losses
 
 
+def by_layer(layers: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """The losses of all decoder layers, those of the last one without a prefix, "d0." for the first one."""
+    *before, last = layers
+    return {**last, **{f"d{i}.{name}": value for i, layer in enumerate(before) for name, value in layer.items()}}
+
+
 def set_losses(
-    head: Any, logits: Tensor, boxes: Tensor, geometries: Sequence[ImageGeometry], ground_truths: Sequence[GroundTruth]
+    head: Any,
+    logits: Tensor | Sequence[Tensor],
+    boxes: Tensor | Sequence[Tensor],
+    geometries: Sequence[ImageGeometry],
+    ground_truths: Sequence[GroundTruth],
 ) -> dict[str, Tensor]:
-    """One layer's losses. logits: (N, Q, C). boxes: (N, Q, 4) cxcywh as shares of the images."""
-    found = matched(
-        match(head.train_cfg["assigner"], logits, boxes, geometries, ground_truths), geometries, ground_truths
-    )
-    logits, boxes = logits.flatten(0, 1), boxes.flatten(0, 1)[found.query]
+    """One layer's losses. Per image logits: (Q, C). boxes: (Q, 4) cxcywh as shares of the image."""
+    index = match(head.train_cfg["assigner"], logits, boxes, geometries, ground_truths)
+    return matched_losses(head, logits, boxes, index, geometries, ground_truths)
+
+
+def matched_losses(
+    head: Any,
+    logits: Tensor | Sequence[Tensor],
+    boxes: Tensor | Sequence[Tensor],
+    index: Sequence[Tensor],
+    geometries: Sequence[ImageGeometry],
+    ground_truths: Sequence[GroundTruth],
+) -> dict[str, Tensor]:
+    """The losses of queries whose objects are known. Per image index: (Q,), the object or a negative number."""
+    found = matched(index, geometries, ground_truths)
+    logits, boxes = torch.cat(tuple(logits)), torch.cat(tuple(boxes))[found.query]
     labels = found.spread(len(logits), head.num_classes)
     loss_cls, background = classification(head)
     positives = logits.new_tensor(float(len(found.query)))
@@ -55,12 +74,37 @@ def set_losses(
         average = mean_over_processes(average)
     positives = mean_over_processes(positives).clamp(min=1)
     wanted = box_convert(found.boxes / found.scale, "xyxy", "cxcywh")
-    ours, theirs = (box_convert(x, "cxcywh", "xyxy") * found.scale for x in (boxes, wanted))
+    target = (labels, quality(found, boxes, wanted, len(logits))) if by_quality(head) else labels
     return {
-        "loss_cls": loss_cls(logits, labels, None, average.clamp(min=1)),
-        "loss_bbox": component(head.loss_cfg["bbox"])(boxes, wanted, None, positives),
-        "loss_iou": component(head.loss_cfg["iou"])(ours, theirs, None, positives),
+        "loss_cls": loss_cls(logits, target, None, average.clamp(min=1)),
+        **box_losses(head, boxes, wanted, found.scale, positives),
     }
+
+
+def box_losses(
+    head: Any, boxes: Tensor, wanted: Tensor, scale: Tensor, average: Tensor, weight: Tensor | None = None
+) -> dict[str, Tensor]:
+    """`loss_bbox` and `loss_iou` of K pairs. boxes, wanted: (K, 4) cxcywh as shares of images of (w, h, w, h) `scale`.
+
+    weight: (K,).
+    """
+    ours, theirs = (box_convert(x, "cxcywh", "xyxy") * scale for x in (boxes, wanted))
+    wide = None if weight is None else weight[:, None].expand(-1, 4)
+    return {
+        "loss_bbox": component(head.loss_cfg["bbox"])(boxes, wanted, wide, average),
+        "loss_iou": component(head.loss_cfg["iou"])(ours, theirs, weight, average),
+    }
+
+
+def by_quality(head: Any) -> bool:
+    """Whether classes learn how well the boxes fit."""
+    return bool(head.loss_cfg["cls"]["type"] == "QualityFocalLoss")
+
+
+def quality(found: Matched, boxes: Tensor, wanted: Tensor, queries: int) -> Tensor:
+    """How well the boxes of all queries fit, (Q,), 0 for those without an object. boxes, wanted: (K, 4) cxcywh."""
+    overlaps = aligned_iou(*(box_convert(x.detach(), "cxcywh", "xyxy") for x in (boxes, wanted)))
+    return overlaps.new_zeros(queries).index_put((found.query,), overlaps)
 
 
 class Matched(NamedTuple):
@@ -84,8 +128,8 @@ class Matched(NamedTuple):
 
 def match(
     assigner: Mapping[str, Any],
-    logits: Tensor,
-    boxes: Tensor,
+    logits: Tensor | Sequence[Tensor],
+    boxes: Tensor | Sequence[Tensor],
     geometries: Sequence[ImageGeometry],
     ground_truths: Sequence[GroundTruth],
 ) -> list[Tensor]:

@@ -65,7 +65,8 @@ def layer_losses(
     head: Any, logits: Tensor, masks: Tensor, ground_truths: Sequence[GroundTruth], to_match: Compare, to_learn: Compare
 ) -> dict[str, Tensor]:
     """One layer's losses. logits: (N, Q, C). masks: (N, Q, h, w) logits."""
-    assign = component(head.train_cfg["assigner"]).assign
+    # 3.x describes the assigner of masks by the name of that of boxes.
+    assign = component({**head.train_cfg["assigner"], "type": "MaskHungarianAssigner"}).assign
     labels = torch.full(logits.shape[:2], head.num_classes, device=logits.device)
     chosen, targets = [], []
     for i, ground_truth in enumerate(ground_truths):

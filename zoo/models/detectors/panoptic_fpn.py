@@ -19,7 +19,8 @@ from zoo.structures import Detections, ImageGeometry
 class PanopticFPN(TwoStageDetector):
     """Detections, fused with the semantic segmentation into a panoptic map.
 
-    test_cfg: its part `panoptic` says which detections there are, and how both are fused.
+    test_cfg: its part `panoptic` says which detections there are, and how both are fused. With `covers: image` in it
+    the map of a network input leaves out the padding, as in Detectron2.
     """
 
     def __init__(
@@ -32,9 +33,12 @@ class PanopticFPN(TwoStageDetector):
         super().__init__(test_cfg={**test_cfg, "rcnn": test_cfg["panoptic"]}, **kwargs)
         self.semantic_head = component(semantic_head)
         self.panoptic_fusion_head = component(panoptic_fusion_head, test_cfg=test_cfg["panoptic"])
+        self.covers_padding = test_cfg["panoptic"].get("covers", "input") == "input"
 
     def input_frame(self, images: Tensor, size: tuple[int, int]) -> ImageGeometry:
-        """In network-input coordinates, masks and panoptic maps cover the padding too, as in the reference."""
+        """In network-input coordinates, MMDetection's masks and panoptic maps cover the padding too."""
+        if not self.covers_padding:
+            return super().input_frame(images, size)
         return ImageGeometry(size=size, output_size=(images.shape[2], images.shape[3]))
 
     def predict(self, images: Tensor, geometries: Sequence[ImageGeometry], *args: Any) -> list[Detections]:
@@ -55,7 +59,7 @@ class PanopticFPN(TwoStageDetector):
         logits = F.interpolate(logits[None], size=size, mode="bilinear", align_corners=False)[0]
         whole = geometry.scale == (1.0, 1.0) and geometry.output_size == size
         panoptic: Tensor = self.panoptic_fusion_head(
-            found.masks, found.labels, logits if whole else in_output(logits, geometry)
+            found.masks, found.labels, logits if whole else in_output(logits, geometry), found.scores
         )
         return panoptic
 

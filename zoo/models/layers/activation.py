@@ -13,6 +13,7 @@ ACTIVATIONS: dict[str, Callable[..., nn.Module]] = {
     "ReLU": nn.ReLU,
     "ReLU6": nn.ReLU6,
     "LeakyReLU": nn.LeakyReLU,
+    "PReLU": nn.PReLU,
     "Swish": nn.SiLU,
     "SiLU": nn.SiLU,
     "GELU": nn.GELU,
@@ -21,7 +22,7 @@ ACTIVATIONS: dict[str, Callable[..., nn.Module]] = {
     "HSigmoid": nn.Hardsigmoid,
     "HSwish": nn.Hardswish,
 }
-WITHOUT_INPLACE = ("GELU", "Sigmoid", "Tanh")
+WITHOUT_INPLACE = ("GELU", "PReLU", "Sigmoid", "Tanh")
 
 
 def make_activation(description: Mapping[str, Any], inplace: bool = False) -> nn.Module:

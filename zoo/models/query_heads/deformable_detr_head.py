@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from zoo.models.dense_heads.towers import prior_bias
 from zoo.models.query_heads.detr_head import QueryHead
-from zoo.models.transformer.deformable_transformer import moved
 from zoo.models.transformer.padding import padding_at
+from zoo.models.transformer.reference_points import moved
 
 
 class DeformableDETRHead(QueryHead):

@@ -13,6 +13,7 @@ from torchvision.ops import box_convert
 from zoo.models.build import component
 from zoo.models.coders.delta import clip
 from zoo.models.dense_heads.anchor_head import uses_sigmoid
+from zoo.models.layers.tracing import at_most
 from zoo.models.transformer.feedforward import FFN
 from zoo.models.transformer.padding import padding_at
 from zoo.structures import Detections, ImageGeometry
@@ -21,22 +22,19 @@ SINE = {"type": "SinePositionalEncoding", "num_feats": 128, "normalize": True}
 SOFTMAX = {"type": "CrossEntropyLoss", "bg_cls_weight": 0.1, "class_weight": 1.0, "loss_weight": 1.0}
 
 
-class QueryHead(nn.Module):
+class QueryPredictor(nn.Module):
     """Base of heads that predict one class and one box per query.
 
-    num_query: how many objects at most. num_reg_fcs: hidden layers of the box branch. `loss_cls` decides between
-    sigmoid scores and a softmax whose last class is "no object".
+    num_reg_fcs: hidden layers of the box branch. `loss_cls` decides between sigmoid scores and a softmax whose last
+    class is "no object".
     """
 
     def __init__(
         self,
         num_classes: int,
-        in_channels: int,
-        transformer: Mapping[str, Any],
-        num_query: int = 100,
+        embed_dims: int = 256,
         num_reg_fcs: int = 2,
         sync_cls_avg_factor: bool = False,
-        positional_encoding: Mapping[str, Any] = SINE,
         loss_cls: Mapping[str, Any] = SOFTMAX,
         loss_bbox: Mapping[str, Any] | None = None,
         loss_iou: Mapping[str, Any] | None = None,
@@ -44,16 +42,12 @@ class QueryHead(nn.Module):
         test_cfg: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
-        self.num_classes, self.in_channels = num_classes, in_channels
-        self.num_query, self.num_reg_fcs = num_query, num_reg_fcs
+        self.num_classes, self.embed_dims, self.num_reg_fcs = num_classes, embed_dims, num_reg_fcs
         self.sync_cls_avg_factor = sync_cls_avg_factor
         self.use_sigmoid = uses_sigmoid(loss_cls)
         self.cls_out_channels = num_classes if self.use_sigmoid else num_classes + 1
         self.loss_cfg = {"cls": loss_cls, "bbox": loss_bbox, "iou": loss_iou}
         self.train_cfg, self.test_cfg = train_cfg or {}, test_cfg or {}
-        self.positional_encoding = component(positional_encoding)
-        self.transformer = component(transformer)
-        self.embed_dims = self.transformer.embed_dims
 
     def predict(self, outputs: Sequence[Any], geometries: Sequence[ImageGeometry]) -> list[Detections]:
         """Detections in input coordinates, from the last decoder layer. outputs: what `forward` returned."""
@@ -62,18 +56,37 @@ class QueryHead(nn.Module):
 
     def predict_one(self, logits: Tensor, boxes: Tensor, geometry: ImageGeometry) -> Detections:
         """One image's best `max_per_img` queries. logits: (Q, C). boxes: (Q, 4) cxcywh as shares of the image."""
-        limit = min(self.test_cfg.get("max_per_img", self.num_query), logits.shape[0])
+        limit = self.test_cfg.get("max_per_img", logits.shape[0])
         if self.use_sigmoid:
-            scores, order = logits.sigmoid().flatten().topk(limit)
+            scores, order = logits.sigmoid().flatten().topk(at_most(limit, logits.numel()))
             labels, index = order % self.num_classes, order // self.num_classes
         else:
             best, classes = logits.softmax(-1)[:, :-1].max(-1)
-            scores, index = best.topk(limit)
+            scores, index = best.topk(at_most(limit, logits.shape[0]))
             labels = classes[index]
         height, width = geometry.size
         x1, y1, x2, y2 = box_convert(boxes[index], "cxcywh", "xyxy").unbind(-1)
         found = torch.stack([x1 * width, y1 * height, x2 * width, y2 * height], dim=-1)
         return Detections(clip(found, geometry.size), scores, labels)
+
+
+class QueryHead(QueryPredictor):
+    """Base of heads that hold a transformer. num_query: how many objects at most."""
+
+    def __init__(
+        self,
+        num_classes: int,
+        in_channels: int,
+        transformer: Mapping[str, Any],
+        num_query: int = 100,
+        positional_encoding: Mapping[str, Any] = SINE,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(num_classes, **kwargs)
+        self.in_channels, self.num_query = in_channels, num_query
+        self.positional_encoding = component(positional_encoding)
+        self.transformer = component(transformer)
+        self.embed_dims = self.transformer.embed_dims
 
 
 class DETRHead(QueryHead):
@@ -97,9 +110,3 @@ class DETRHead(QueryHead):
         mask = padding_at(padding, x)
         states = self.transformer(x, mask, self.query_embedding.weight, self.positional_encoding(mask))
         return self.fc_cls(states), self.fc_reg(F.relu(self.reg_ffn(states))).sigmoid()
-
-
-def inverse_sigmoid(x: Tensor, eps: float = 1e-5) -> Tensor:
-    """The logit of probabilities, limited to that of `eps`."""
-    x = x.clamp(0, 1)
-    return torch.log(x.clamp(min=eps) / (1 - x).clamp(min=eps))

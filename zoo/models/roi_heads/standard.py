@@ -14,9 +14,10 @@ from zoo.structures import Detections, ImageGeometry
 
 
 class StandardRoIHead(nn.Module):
-    """Box head, and optionally mask head, each on features of its own extractor.
+    """Box head, and optionally mask and keypoint heads, each on features of its own extractor.
 
-    shared_head: a stage in front of both (C4). Without an extractor of its own, the mask head uses the box head's.
+    shared_head: a stage in front of the box and mask heads (C4). Without an extractor of its own, the mask head uses
+    the box head's.
     """
 
     def __init__(
@@ -26,6 +27,8 @@ class StandardRoIHead(nn.Module):
         mask_roi_extractor: Mapping[str, Any] | None = None,
         mask_head: Mapping[str, Any] | None = None,
         shared_head: Mapping[str, Any] | None = None,
+        keypoint_roi_extractor: Mapping[str, Any] | None = None,
+        keypoint_head: Mapping[str, Any] | None = None,
         train_cfg: Mapping[str, Any] | None = None,
         test_cfg: Mapping[str, Any] | None = None,
     ) -> None:
@@ -36,17 +39,21 @@ class StandardRoIHead(nn.Module):
         self.bbox_head = component(bbox_head)
         self.mask_head: Any = component(mask_head) if mask_head else None
         self.mask_roi_extractor = component(mask_roi_extractor) if mask_head and mask_roi_extractor else None
+        self.keypoint_head: Any = component(keypoint_head) if keypoint_head else None
+        self.keypoint_roi_extractor = component(keypoint_roi_extractor or bbox_roi_extractor) if keypoint_head else None
 
     def predict(
         self, features: Sequence[Tensor], proposals: Sequence[Tensor], geometries: Sequence[ImageGeometry]
     ) -> list[Detections]:
-        """Detections per image, boxes in input and masks in output coordinates.
+        """Detections per image, boxes and keypoints in input and masks in output coordinates.
 
         features: per level (N, C, H, W). proposals: per image (M, 4) xyxy.
         """
         found = self.predict_boxes(features, proposals, geometries)
         if self.mask_head is not None:
             self.predict_masks(features, found, geometries)
+        if self.keypoint_head is not None:
+            self.predict_keypoints(features, found)
         return found
 
     def predict_boxes(
@@ -86,6 +93,16 @@ class StandardRoIHead(nn.Module):
         for d, part, geometry in zip(found, split(logits, counts(found)), geometries):
             masks = self.mask_head.probabilities(part, d.labels)
             d.masks = self.mask_head.paste(masks, d.boxes, geometry, self.test_cfg)
+
+    def keypoint_heatmaps(self, features: Sequence[Tensor], rois: Tensor) -> Tensor:
+        """Heatmaps of logits (K, P, S, S) of regions (K, 5)."""
+        return self.keypoint_head(self.keypoint_roi_extractor(features, rois))  # type: ignore[misc]
+
+    def predict_keypoints(self, features: Sequence[Tensor], detections: list[Detections]) -> None:
+        """Give the detections their keypoints, in input coordinates."""
+        heatmaps = full_precision(self.keypoint_heatmaps(features, rois_of([d.boxes for d in detections])))
+        for d, part in zip(detections, split(heatmaps, counts(detections))):
+            d.keypoints = self.keypoint_head.decode(part, d.boxes)
 
 
 class DynamicRoIHead(StandardRoIHead):

@@ -14,8 +14,9 @@ INSTANCE_OFFSET = 1000
 class HeuristicFusionHead(nn.Module):
     """Instances are laid down best first, stuff fills the rest.
 
-    test_cfg: `mask_overlap`, the covered share above which an instance is dropped, and `stuff_area_limit`, the visible
-    area in pixels below which a stuff class is void.
+    test_cfg: `mask_overlap`, the covered share above which an instance is dropped, `stuff_area_limit`, the visible area
+    in pixels below which a stuff class is void, and optionally `instance_score_thr`, below which an instance is left
+    out of the map though it is a detection (Detectron2).
     """
 
     def __init__(
@@ -28,11 +29,14 @@ class HeuristicFusionHead(nn.Module):
         self.num_things_classes, self.num_classes = num_things_classes, num_things_classes + num_stuff_classes
         self.test_cfg = test_cfg or {}
 
-    def forward(self, masks: Tensor, labels: Tensor, logits: Tensor) -> Tensor:
+    def forward(self, masks: Tensor, labels: Tensor, logits: Tensor, scores: Tensor | None = None) -> Tensor:
         """Panoptic map (H, W) int64: label + 1000 * instance, void = number of classes.
 
-        masks: (K, H, W) bool, best first. labels: (K,). logits: (num_stuff_classes + 1, H, W), things last.
+        masks: (K, H, W) bool, best first. labels, scores: (K,), scores only where instances need one to be laid down.
+        logits: (num_stuff_classes + 1, H, W), things last.
         """
+        if scores is not None and "instance_score_thr" in self.test_cfg:
+            masks = masks & (scores >= self.test_cfg["instance_score_thr"])[:, None, None]
         owner, kept = lay_masks(masks, self.test_cfg["mask_overlap"])
         ids = torch.cat([labels.new_zeros(1), labels + INSTANCE_OFFSET * kept.cumsum(dim=0)])
         stuff = logits.argmax(dim=0) + self.num_things_classes

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zoo.models.build import component
 from zoo.models.layers.constants import extents
 from zoo.models.layers.tracing import at_most
-from zoo.models.query_heads.detr_head import inverse_sigmoid
 from zoo.models.transformer.layers import LayerSequence, init_transformer
 from zoo.models.transformer.levels import cell_centers, join, map_shapes, reference_points, valid_ratios
 from zoo.models.transformer.position_encoding import sinusoids
+from zoo.models.transformer.reference_points import moved
 
 
 class DeformableDetrTransformerDecoder(LayerSequence):
@@ -36,26 +35,97 @@ class DeformableDetrTransformerDecoder(LayerSequence):
         points: (N, Q, 2 or 4), x, y(, w, h) as shares of the image. ratios: (N, levels, 2), image in padded map.
         reg_branches: refine the points after each layer. Further arguments are those of `TransformerLayer`.
         """
-        states, starts = [], []
-        for i, layer in enumerate(self.layers):
-            scale = ratios.repeat(1, 1, points.shape[-1] // 2)
-            query = layer(query, reference_points=points[:, :, None] * scale[:, None], **kwargs)
-            states.append(query)
-            starts.append(points)
-            if reg_branches is not None:
-                points = moved(points, reg_branches[i](query)).detach()
+        states, starts = refine(self.layers, query, points, ratios, reg_branches, **kwargs)
         kept = slice(None) if self.return_intermediate else slice(-1, None)
         return torch.stack(states[kept]), starts[kept]
 
 
-def moved(points: Tensor, deltas: Tensor) -> Tensor:
-    """Boxes (..., 4) cxcywh in [0, 1]: points (..., 2) or boxes (..., 4) moved by deltas (..., 4) in logit space."""
-    return (deltas + pad_to_box(inverse_sigmoid(points))).sigmoid()
+def refine(
+    layers: Iterable[nn.Module],
+    query: Tensor,
+    points: Tensor,
+    ratios: Tensor,
+    reg_branches: Sequence[nn.Module] | None,
+    **kwargs: Any,
+) -> tuple[list[Tensor], list[Tensor]]:
+    """Per layer the states (N, Q, C), and the reference points (N, Q, 2 or 4) that it started from."""
+    states, starts = [], []
+    for i, layer in enumerate(layers):
+        query = layer(query, reference_points=on_levels(points, ratios), **kwargs)
+        states.append(query)
+        starts.append(points)
+        if reg_branches is not None:
+            points = moved(points, reg_branches[i](query)).detach()
+    return states, starts
 
 
-def pad_to_box(logits: Tensor) -> Tensor:
-    """Coordinates (..., 2 or 4) as (..., 4), zeros for a missing size."""
-    return F.pad(logits, (0, 4 - logits.shape[-1]))
+def on_levels(points: Tensor, ratios: Tensor) -> Tensor:
+    """Points (N, Q, 2 or 4), shares of the image, as shares of the padded maps, (N, Q, levels, 2 or 4)."""
+    return points[:, :, None] * ratios.repeat(1, 1, points.shape[-1] // 2)[:, None]
+
+
+class Memory(NamedTuple):
+    """An encoded pyramid, its levels behind each other.
+
+    tokens: (N, S, C). padding: (N, S) bool. shapes: (h, w) of each level. ratios: (N, levels, 2), image in padded map.
+    """
+
+    tokens: Tensor
+    padding: Tensor
+    shapes: list[tuple[int, int]]
+    ratios: Tensor
+
+    @property
+    def attended(self) -> dict[str, Any]:
+        """What a decoder's layers look at."""
+        return {"memory": self.tokens, "memory_padding": self.padding, "shapes": self.shapes}
+
+
+def encode(
+    encoder: nn.Module,
+    features: Sequence[Tensor],
+    paddings: Sequence[Tensor],
+    positions: Sequence[Tensor],
+    level_embeds: Tensor,
+) -> Memory:
+    """An encoder with deformable attention over all cells.
+
+    features: per level (N, C, h, w), positions like them. paddings: per level (N, h, w) bool.
+    level_embeds: (levels, C).
+    """
+    shapes, ratios = map_shapes(features), valid_ratios(paddings)
+    padding = torch.cat([p.flatten(1) for p in paddings], dim=1)
+    levels = torch.cat([embed.expand(h * w, -1) for embed, (h, w) in zip(level_embeds, shapes)])
+    memory = encoder(
+        join(features),
+        query_pos=join(positions) + levels,
+        query_padding=padding,
+        reference_points=reference_points(shapes, ratios),
+        shapes=shapes,
+    )
+    return Memory(memory, padding, shapes, ratios)
+
+
+def propose(
+    memory: Memory,
+    project: Callable[[Tensor], Tensor],
+    classify: Callable[[Tensor], Tensor],
+    regress: Callable[[Tensor], Tensor],
+) -> tuple[Tensor, Tensor]:
+    """A proposal per cell: class logits (N, S, classes) and box logits (N, S, 4), infinite where there is none.
+
+    project: applied to the cells in front of the two branches.
+    """
+    states, logits = usable_cells(memory, project)
+    return classify(states), regress(states) + logits
+
+
+def usable_cells(memory: Memory, project: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
+    """The projected cells (N, S, C), and logits (N, S, 4) of a box around each, infinite at the borders and outside."""
+    priors = cell_boxes(memory.shapes, memory.ratios)
+    usable = ((priors > 0.01) & (priors < 0.99)).all(-1, keepdim=True) & ~memory.padding[..., None]
+    states = project(memory.tokens.masked_fill(~usable, 0.0))
+    return states, torch.log(priors / (1 - priors)).masked_fill(~usable, float("inf"))
 
 
 class DeformableDetrTransformer(nn.Module):
@@ -101,61 +171,40 @@ class DeformableDetrTransformer(nn.Module):
         stages. Returns states (layers, N, Q, C), points per layer (N, Q, 2 or 4), and proposals as class logits
         (N, S, classes) and box logits (N, S, 4), or None.
         """
-        shapes, ratios = map_shapes(features), valid_ratios(paddings)
-        padding = torch.cat([p.flatten(1) for p in paddings], dim=1)
-        levels = torch.cat([embed.expand(h * w, -1) for embed, (h, w) in zip(self.level_embeds, shapes)])
-        memory = self.encoder(
-            join(features),
-            query_pos=join(positions) + levels,
-            query_padding=padding,
-            reference_points=reference_points(shapes, ratios),
-            shapes=shapes,
-        )
+        memory = encode(self.encoder, features, paddings, positions, self.level_embeds)
         proposals = None
         if self.as_two_stage:
-            proposals = self.propose(memory, padding, shapes, ratios, cls_branches[-1], reg_branches[-1])  # type: ignore[index]
+            branches = cls_branches[-1], reg_branches[-1]  # type: ignore[index]
+            proposals = propose(memory, lambda x: self.enc_output_norm(self.enc_output(x)), *branches)
             query_pos, query, points = self.best(*proposals)
         else:
-            query_pos, query = queries.expand(len(memory), -1, -1).chunk(2, dim=-1)  # type: ignore[union-attr]
+            query_pos, query = queries.expand(len(features[0]), -1, -1).chunk(2, dim=-1)  # type: ignore[union-attr]
             points = self.reference_points(query_pos).sigmoid()
         states, starts = self.decoder(
-            query,
-            points,
-            ratios,
-            reg_branches,
-            memory=memory,
-            query_pos=query_pos,
-            memory_padding=padding,
-            shapes=shapes,
+            query, points, memory.ratios, reg_branches, query_pos=query_pos, **memory.attended
         )
         return states, starts, proposals
 
-    def propose(
-        self,
-        memory: Tensor,
-        padding: Tensor,
-        shapes: Sequence[tuple[int, int]],
-        ratios: Tensor,
-        classify: nn.Module,
-        regress: nn.Module,
-    ) -> tuple[Tensor, Tensor]:
-        """A proposal per cell: class logits (N, S, classes) and box logits (N, S, 4), infinite where there is none."""
-        priors = cell_boxes(shapes, ratios)
-        usable = ((priors > 0.01) & (priors < 0.99)).all(-1, keepdim=True) & ~padding[..., None]
-        memory = self.enc_output_norm(self.enc_output(memory.masked_fill(~usable, 0.0)))
-        logits = torch.log(priors / (1 - priors)).masked_fill(~usable, float("inf"))
-        return classify(memory), regress(memory) + logits
-
     def best(self, logits: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The best proposals as positions and contents of queries, (N, Q, C) each, and boxes (N, Q, 4) cxcywh.
+        """The best proposals as positions and contents of queries, (N, Q, C) each, and boxes (N, Q, 4) cxcywh."""
+        points = best_boxes(logits, boxes, self.two_stage_num_proposals)
+        return *queries_at(points, self.embed_dims, lambda x: self.pos_trans_norm(self.pos_trans(x))), points
 
-        The first class alone says how likely a cell is an object, as in the authors' code.
-        """
-        order = logits[..., 0].topk(at_most(self.two_stage_num_proposals, logits.shape[1]), dim=1)[1]
-        points = boxes.gather(1, order[..., None].expand(-1, -1, 4)).detach().sigmoid()
-        waves = sinusoids(points * (2 * torch.pi), self.embed_dims // 2).flatten(2)
-        query_pos, query = self.pos_trans_norm(self.pos_trans(waves)).chunk(2, dim=-1)
-        return query_pos, query, points
+
+def best_boxes(logits: Tensor, boxes: Tensor, count: int) -> Tensor:
+    """The best proposals (N, Q, 4), cxcywh in [0, 1]. logits: (N, S, classes). boxes: (N, S, 4) logits.
+
+    The first class alone says how likely a cell is an object, as in the authors' code.
+    """
+    order = logits[..., 0].topk(at_most(count, logits.shape[1]), dim=1)[1]
+    return boxes.gather(1, order[..., None].expand(-1, -1, 4)).detach().sigmoid()
+
+
+def queries_at(points: Tensor, channels: int, project: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
+    """Positions and contents of queries, (N, Q, C) each, from boxes (N, Q, 4) cxcywh in [0, 1]."""
+    waves = sinusoids(points * (2 * torch.pi), channels // 2).flatten(2)
+    query_pos, query = project(waves).chunk(2, dim=-1)
+    return query_pos, query
 
 
 def cell_boxes(shapes: Sequence[tuple[int, int]], ratios: Tensor) -> Tensor:

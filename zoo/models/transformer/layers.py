@@ -63,12 +63,14 @@ class TransformerLayer(nn.Module):
         query_padding: Tensor | None = None,
         memory_padding: Tensor | None = None,
         attn_mask: Tensor | None = None,
+        self_mask: Tensor | None = None,
         **sampling: Any,
     ) -> Tensor:
         """The transformed sequence (N, Q, C).
 
         query: (N, Q, C). memory: (N, K, C), what cross-attention looks at. The positions have the same shapes, the
-        paddings are (N, Q) and (N, K) bool. attn_mask: of the cross-attention. sampling: `reference_points` and
+        paddings are (N, Q) and (N, K) bool. attn_mask: of the cross-attention, self_mask: of the
+        self-attention. sampling: `reference_points` and
         `shapes` for deformable attention.
         """
         identity = query
@@ -83,7 +85,7 @@ class TransformerLayer(nn.Module):
                 continue
             others: tuple[Tensor | None, ...]
             if step == "self_attn":
-                others = (query, query_pos, query_padding, None)
+                others = (query, query_pos, query_padding, self_mask)
             else:
                 others = (memory, memory_pos, memory_padding, attn_mask)
             query = identity = attend(next(attentions), query, query_pos, shortcut, *others, sampling=sampling)

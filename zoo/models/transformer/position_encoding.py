@@ -44,3 +44,10 @@ def sinusoids(x: Tensor, channels: int, temperature: int = 10000) -> Tensor:
     index = torch.arange(channels, dtype=torch.float32, device=x.device)
     angles = x[..., None] / temperature ** (2 * (index // 2) / channels)
     return torch.stack([angles[..., 0::2].sin(), angles[..., 1::2].cos()], dim=-1).flatten(-2)
+
+
+def box_sinusoids(boxes: Tensor, channels: int) -> Tensor:
+    """Points (..., 2) or boxes (..., 4) cxcywh in [0, 1] as (..., 2 or 4 times `channels`), y's channels before x's."""
+    waves = sinusoids(boxes * (2 * math.pi), channels)
+    x, y, *size = waves.unbind(-2)
+    return torch.cat([y, x, *size], dim=-1)

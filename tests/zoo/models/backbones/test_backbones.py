@@ -55,6 +55,10 @@ TINY: dict[str, tuple[dict[str, Any], tuple[int, ...]]] = {
         QUARTERS,
     ),
     "regnet": ({"type": "RegNet", "arch": TINY_REGNET, "stem_channels": 8, "frozen_stages": 1}, QUARTERS),
+    "regnety": (
+        {"type": "RegNet", "arch": {**TINY_REGNET, "se_ratio": 0.25}, "stem_channels": 8, "frozen_stages": 1},
+        QUARTERS,
+    ),
     "res2net": ({"type": "Res2Net", **RESNET, "scales": 4, "base_width": 4}, QUARTERS),
     "resnest": ({"type": "ResNeSt", **RESNET, "stem_channels": 8, "radix": 2}, QUARTERS),
     "detectors": (
@@ -229,3 +233,9 @@ def test_a_backbone_is_one_graph_to_the_compiler(built, name):
     compiled = torch.compile(built[name], backend="eager", fullgraph=True)
     for have, want in zip(compiled(x), built[name](x)):
         assert torch.allclose(have, want, atol=1e-5)
+
+
+def test_regnety_squeezes_to_a_share_of_each_blocks_input() -> None:
+    network = component({"type": "RegNet", "arch": "regnety_4.0gf"})
+    hidden = [block.se.conv1.conv.out_channels for block in (*network.layer2[:2], *network.layer4[:2])]
+    assert hidden == [32, 48, 128, 272]  # a quarter of 128, 192, 512 and 1088

@@ -42,3 +42,9 @@ def test_small_stuff_and_unexplained_things_are_void() -> None:
     small[:, 0, 0] = stuff(1)[:, 0, 0]
     assert head(stuff_area_limit=2)(torch.zeros(0, 4, 6, dtype=torch.bool), torch.zeros(0).long(), small)[0, 0] == 5
     assert (head()(torch.zeros(0, 4, 6, dtype=torch.bool), torch.zeros(0).long(), stuff(3)) == 5).all()
+
+
+def test_an_instance_below_the_threshold_of_the_map_leaves_its_pixels_to_others() -> None:
+    masks, labels = torch.stack([mask(0, 3), mask(1, 4)]), torch.tensor([1, 0])
+    ids = head(instance_score_thr=0.5)(masks, labels, stuff(0), torch.tensor([0.6, 0.4]))
+    assert ids[0].tolist() == [1001, 1001, 1001, 2, 2, 2]

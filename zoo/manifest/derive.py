@@ -1,0 +1,102 @@
+"""What follows from a model's family and the name of its file, and need not be stated.
+
+Published file names end in the first digits of their hash and begin with the folder they lie in:
+
+    v2.0/retinanet/retinanet_r50_fpn_1x_coco/retinanet_r50_fpn_1x_coco_20200130_002941-c2398f9e.pth
+    FOLDER         NAME                      NAME                      TIME            HASH
+
+so `checkpoint: retinanet_r50_fpn_1x_coco_20200130_002941-c2398f9e.pth` says where it is, what its hash is and, by its
+time, what its training log is called. A field that is stated wins over one that is derived.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+from urllib.parse import quote
+
+_METRICS = r"(?:_(?:bbox|segm)_mAP-.*?)?"  # some names carry the accuracy
+_PUBLISHED = re.compile(rf"(?P<name>.+?){_METRICS}(?:[_-](?P<time>\d{{8}}(?:_\d{{6}})?))?(?:pth)?-[0-9a-f]{{8}}\.pth")
+_SHA256 = re.compile(r"-([0-9a-f]{8})\.pth(?:\.tar)?$")
+_MD5 = re.compile(r"_([0-9a-f]{6})\.pkl$")  # Detectron2's
+_BACKBONE_SOURCES = {
+    "open-mmlab": "mmcv v1.7.2 open_mmlab.json",
+    "mmcls": "mmcv v1.7.2 mmcls.json",
+    "http": "URL or path in 2.x configs",
+    "https": "URL or path in 2.x configs",
+}
+
+
+class Publisher(NamedTuple):
+    """Whose file it is. folder: below each mirror's root, where files without a path lie in folders of their own."""
+
+    origin: str
+    family: str
+    folder: str | None = None
+
+    def folder_of(self, file: str) -> str:
+        """The folder of a published file that is stated by its name alone."""
+        found = _PUBLISHED.fullmatch(file)
+        name = found["name"] if found else file.removesuffix(".pth")
+        return f"{self.folder or f'v2.0/{quote(self.family)}'}/{name}"
+
+
+def checkpoint(stated: str | Mapping[str, Any], publisher: Publisher) -> dict[str, Any]:
+    """Path, hash and format of a checkpoint. A mapping says everything itself; a text is a file name, path or URL."""
+    if not isinstance(stated, str):
+        return dict(stated)
+    path = stated if "/" in stated else f"{publisher.folder_of(stated)}/{stated}"
+    fields = {
+        "path": path,
+        "sha256": sha256_prefix(path),
+        "md5": _first(_MD5, path),
+        "format": _format(path, publisher),
+    }
+    return {key: value for key, value in fields.items() if value is not None}
+
+
+def sha256_prefix(path: str) -> str | None:
+    """The digits of the hash in a published file name."""
+    return _first(_SHA256, path)
+
+
+def log(stated: str | Mapping[str, Any], path: str, publisher: Publisher) -> str | None:
+    """The training log beside a checkpoint at `path`, where its name tells; only for one that is stated as a text."""
+    if not isinstance(stated, str):
+        return None
+    if publisher.origin == "detectron2":
+        return "metrics.json"
+    found = _PUBLISHED.fullmatch(path.rsplit("/", 1)[-1])
+    has_second = found is not None and "_" in (found["time"] or "")
+    return f"{found['name']}_{found['time']}.log.json" if found and has_second else None
+
+
+def config(name: str, path: str | None, publisher: Publisher) -> str | None:
+    """The reference's configuration: by family and name; Detectron2's as its URLs name it (`.../CONFIG/ID/FILE`)."""
+    if publisher.origin == "mmdetection":
+        return f"configs/{publisher.family}/{name}.py"
+    if publisher.origin == "detectron2" and path is not None:
+        return f"configs/{'/'.join(path.split('/')[-4:-2])}.yaml"
+    return None
+
+
+def backbone(key: str, stated: Mapping[str, Any]) -> dict[str, Any]:
+    """All fields of a backbone: its key may be its URL, its URL ends in its hash, its scheme says who lists it."""
+    scheme = key.split("://")[0]
+    derived: dict[str, Any] = {"url": key if scheme in ("http", "https") else None}
+    derived["sha256"] = sha256_prefix(stated.get("url") or derived["url"] or "")
+    if scheme in _BACKBONE_SOURCES:
+        derived["source"] = _BACKBONE_SOURCES[scheme]
+    return {**derived, **stated}
+
+
+def _format(path: str, publisher: Publisher) -> str | None:
+    if publisher.origin in ("detectron2", "torchvision"):
+        return publisher.origin
+    return "mmdet-v3" if path.startswith("v3.0/") else None
+
+
+def _first(pattern: re.Pattern[str], text: str) -> str | None:
+    found = pattern.search(text)
+    return found[1] if found else None
