@@ -90,10 +90,15 @@ _TRAINING = Fields(
         "images_per_second": NUMBER,
     }
 )
+_SUBSTITUTE = Either(
+    Text(r"\S+", "the name of a model, or a mapping"),
+    Fields({"name": TEXT, "url": TEXT, "metrics": Names(NUMBER), "license": TEXT}, ("name", "metrics")),
+)
 _SETTING = {"hardware": TEXT, "batch": int, "precision": TEXT, "resolution": PAIR}
 _SPEED = Fields({"fps": NUMBER, **_SETTING}, ("fps",))
 _MODEL_FIELDS = {
     "aliases": [NAME],
+    "alternates": [_PUBLISHED],
     "architecture": NAME,
     "checkpoint": _PUBLISHED,
     "config": TEXT,
@@ -110,6 +115,7 @@ _MODEL_FIELDS = {
     "preprocessing": NAME,
     "receptive_fields": Fields({"search": NAME, "branches": int}, ("search", "branches")),
     "speed": [_SPEED],
+    "substitutes": [_SUBSTITUTE],
     "superseded": [_PUBLISHED],
     "tasks": [TEXT],
     "training": _TRAINING,
@@ -123,13 +129,23 @@ _RESIZE = Fields(
         "backend": Text(r"opencv|pillow|tensor", "opencv, pillow or tensor"),
     }
 )
-_PAD = Fields({"divisor": int, "size": PAIR, "square": bool, "value": ANY})
+_PAD = Fields({"divisor": int, "size": PAIR, "square": bool, "value": ANY, "part_of_image": bool})
 _CENTER_PAD = Fields({"bits": int, "add": int, "divisor": int, "value": TRIPLE})
 _STEP = Either(
     Text("normalize", "`normalize` or one step with its options"),
     Fields({"resize": _RESIZE, "pad": _PAD, "center_pad": _CENTER_PAD}),
 )
-_RECIPE = Fields({"steps": [_STEP], "flip": bool, "proposals": int, "float32": bool, "description": TEXT}, ("steps",))
+_RECIPE = Fields(
+    {
+        "steps": [_STEP],
+        "flip": bool,
+        "proposals": int,
+        "float32": bool,
+        "decoder": Text(r"opencv|pillow", "opencv or pillow"),
+        "description": TEXT,
+    },
+    ("steps",),
+)
 _DATASET = Fields(
     {
         "title": TEXT,
@@ -138,12 +154,26 @@ _DATASET = Fields(
         "classes": [TEXT],
         "stuff_classes": [TEXT],
         "splits": Names(ANY),
+        "license": TEXT,
         "note": TEXT,
     },
     ("title", "classes"),
 )
-_BACKBONE = Fields({"url": TEXT, "source": TEXT, "normalization": TEXT, "sha256": SHA256, "note": TEXT})
-_MIRROR = Fields({"name": NAME, "url": TEXT, "lacks": [TEXT], "original": bool, "note": TEXT}, ("name", "url"))
+_BACKBONE = Fields(
+    {"url": TEXT, "source": TEXT, "normalization": TEXT, "sha256": SHA256, "license": TEXT, "note": TEXT}
+)
+_MIRROR = Fields(
+    {
+        "name": NAME,
+        "url": TEXT,
+        "lacks": [TEXT],
+        "original": bool,
+        "files": [NAME],
+        "renamed": Names(NAME),
+        "note": TEXT,
+    },
+    ("name", "url"),
+)
 
 FILE = Fields(
     {
@@ -159,6 +189,7 @@ FILE = Fields(
         "datasets": Names(_DATASET),
         "backbones": Names(_BACKBONE),
         "mirrors": [_MIRROR],
+        "sha256": Names(Text(r"[0-9a-f]{64}", "64 lower-case hex digits in quotes")),
         "parameters": Names(int),
         "receptive_fields": Names(Fields({"skip": [TEXT], "dilations": Names(int)}, ("dilations",))),
     },

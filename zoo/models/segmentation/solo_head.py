@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zoo.models.dense_heads.towers import init_dense, run, tower
-from zoo.models.layers.nms import ranked
+from zoo.models.layers.ranking import ranked
 from zoo.models.layers.tracing import recording
 from zoo.models.segmentation.matrix_nms import matrix_nms
 from zoo.structures import Detections, ImageGeometry
