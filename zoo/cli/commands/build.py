@@ -39,9 +39,10 @@ def build(name: str) -> nn.Module:
     if Path(name).suffix not in CHECKPOINT_SUFFIXES:
         return zoo.build(name)
     from zoo.checkpoint import read
-    from zoo.loading import build_from_meta
+    from zoo.loading import build_from_meta, sizes_of
 
-    return build_from_meta(read(name).meta)
+    checkpoint = read(name)
+    return build_from_meta(checkpoint.meta, sizes_of(checkpoint))
 
 
 def parts(network: nn.Module, depth: int) -> list[dict[str, Any]]:
