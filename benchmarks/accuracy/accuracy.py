@@ -9,8 +9,9 @@ from typing import Any
 
 import zoo
 from benchmarks.accuracy import measure, published_metrics
-from benchmarks.datasets import MetricConfig, open_dataset, panoptic_results
-from benchmarks.datasets.catalog import Spec, spec
+from benchmarks.datasets import panoptic_results
+from benchmarks.datasets.catalog import Spec, open_dataset, spec
+from benchmarks.datasets.request import MetricConfig
 from benchmarks.results.record import Record
 from benchmarks.speed import targets
 from benchmarks.speed.targets import Target

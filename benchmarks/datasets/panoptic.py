@@ -24,7 +24,7 @@ from benchmarks.datasets.coco import CocoDataset
 from benchmarks.datasets.files import DatasetError, read_json, require_file, require_folder
 from benchmarks.datasets.predictions import Predictions
 from benchmarks.datasets.request import DatasetImage, MetricConfig
-from zoo.structures import INSTANCE
+from zoo.coco_format.panoptic import INSTANCE
 
 MEASURES = ("box", "mask")
 GROUPS = {"": "All", "_things": "Things", "_stuff": "Stuff"}

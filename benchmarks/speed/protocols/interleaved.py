@@ -21,9 +21,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from benchmarks.results.sample_names import CPU_SAMPLES, SAMPLES
 from benchmarks.speed.protocols.base import Measurement, Protocol
 from benchmarks.speed.workload import Workload
-from benchmarks.system.calibration import CPU_SAMPLES, SAMPLES, Calibration
+from benchmarks.system.calibration import Calibration
 from benchmarks.system.timing import Stopwatch, Timed, median_interval, summary
 
 

@@ -16,7 +16,9 @@ import zoo
 from benchmarks.accuracy import accuracy as evaluation
 from benchmarks.accuracy import measure as measuring
 from benchmarks.cli import main
-from benchmarks.datasets import DatasetError, MetricConfig, open_dataset
+from benchmarks.datasets.catalog import open_dataset
+from benchmarks.datasets.files import DatasetError
+from benchmarks.datasets.request import MetricConfig
 from benchmarks.results.store import Store
 from benchmarks.speed.targets import Target
 from tests.benchmarks.stubs import ColorDetector
