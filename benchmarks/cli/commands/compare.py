@@ -14,7 +14,7 @@ from benchmarks.results.record import Record
 from benchmarks.results.store import Store
 from benchmarks.speed import compare, optimizations
 from benchmarks.speed.compare import CompareConfig
-from benchmarks.speed.inference import BenchmarkConfig
+from benchmarks.speed.config import BenchmarkConfig
 from benchmarks.speed.peers.counterparts import PEERS
 from benchmarks.speed.protocols import interleaved
 from zoo.cli.argument_types import positive

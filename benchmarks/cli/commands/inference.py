@@ -13,7 +13,7 @@ from benchmarks.reports.text_table import format_table
 from benchmarks.results.record import Record, failed
 from benchmarks.results.store import Store
 from benchmarks.speed import engines, images, inference, optimizations, protocols
-from benchmarks.speed.inference import BenchmarkConfig
+from benchmarks.speed.config import BenchmarkConfig
 from benchmarks.speed.targets import Target
 from benchmarks.speed.workload import ImageSource
 from zoo.cli.argument_types import positive

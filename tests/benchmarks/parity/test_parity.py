@@ -12,7 +12,7 @@ from benchmarks.cli import main
 from benchmarks.parity import check, compare, formula, reference, run
 from benchmarks.parity.compare import TOLERANCES
 from benchmarks.results.store import Store
-from benchmarks.speed.optimizations import Options
+from benchmarks.speed.options import Options
 from zoo.errors import UsageError
 from zoo.structures import Detections
 
