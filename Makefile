@@ -5,13 +5,16 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint clean
+.PHONY: demo test lint reports clean
 
 demo: $(VENV)/installed
 	$(BIN)/bench demo
 
 test: lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+
+reports: $(VENV)/installed
+	.ci/regenerate_reports $(BIN)/python
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .

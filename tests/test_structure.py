@@ -48,6 +48,7 @@ FLOORS = [
     # `build` is low although it makes detectors: it finds a class by the name in a table, so components import it.
     ("zoo.models.box_ops", "zoo.models.build", "zoo.models.layers", "zoo.models.targets"),
     ("zoo.coco_format", "zoo.preprocessing", "zoo.visualization"),
+    ("zoo.system",),
     ("zoo.errors", "zoo.settings", "zoo.structures", "zoo.text"),
 ]
 HEIGHT = {name: -index for index, names in enumerate(FLOORS) for name in names}

@@ -26,6 +26,7 @@ DEFAULT_DATASET = "coco_2017"
 TASK_MEASURES = {
     "object detection": "box",
     "instance segmentation": "mask",
+    "keypoint detection": "keypoint",
     "panoptic segmentation": "panoptic",
     "region proposal": "proposal",
 }
@@ -138,7 +139,8 @@ def guess(model: Detector) -> tuple[list[str], Sequence[str] | None]:
     names = {name.split(".")[-1] for name, _ in model.named_modules()}
     if "rpn_head" in names and "roi_head" not in names:
         return ["proposal"], None
-    return ["box", "mask"] if "mask_head" in names else ["box"], model.classes
+    heads = {"mask_head": "mask", "keypoint_head": "keypoint"}
+    return ["box", *(measure for head, measure in heads.items() if head in names)], model.classes
 
 
 def request_of(plan: EvalConfig, chosen: Spec, measures: Sequence[str], classes: Sequence[str] | None) -> MetricConfig:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +22,7 @@ from benchmarks.system.memory import Trimmer
 from zoo.errors import UsageError
 from zoo.models.detectors.base import Detector
 from zoo.structures import Detections
+from zoo.system.atomic_write import atomic_path
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ def collect(
     if model.preprocess is None:
         raise UsageError("this network knows no preprocessing: load it by a model's name, or set .preprocess")
     predictions: dict[int | str, Predictions] = {}
-    trim = Trimmer()
+    trim, center = Trimmer(), getattr(model, "pixel_center", 0.5)
     hide = True if sharding.world()[0] else (None if progress is None else not progress)
     with (
         tqdm(total=sum(map(len, groups)), unit="img", disable=hide) as bar,
@@ -81,7 +81,7 @@ def collect(
     ):
         for batch in loader.load(groups, model.preprocess, workers):
             detections = detect(model, batch, torch.device(device))
-            predictions |= {image.id: compact(one) for image, one in zip(batch.images, detections)}
+            predictions |= {image.id: compact(one, center) for image, one in zip(batch.images, detections)}
             bar.update(len(batch.images))
             trim()
     return predictions
@@ -104,10 +104,9 @@ def write_results(dataset: Dataset, predictions: Mapping[int | str, Predictions]
     """
     if isinstance(dataset, CocoPanoptic) and any(one.packed_panoptic for one in predictions.values()):
         panoptic.write(dataset, predictions, panoptic_results.path_beside(path))
-    part = path.with_name(path.name + ".part")
-    with part.open("w") as file:  # all rows at once take 25 times the memory of what was found
+    # Row by row: all rows at once take 25 times the memory of the detections.
+    with atomic_path(path) as part, part.open("w") as file:
         file.write("[")
         for number, row in enumerate(coco_results(predictions, dataset.category_ids)):
             file.write((", " if number else "") + json.dumps(row))
         file.write("]")
-    os.replace(part, path)

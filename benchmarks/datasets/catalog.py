@@ -167,12 +167,12 @@ COCO_PANOPTIC = Spec(
 COCO_KEYPOINTS = Spec(
     "coco_2017_keypoints",
     "COCO 2017 persons with keypoints",
-    "COCO box AP of persons (keypoints are not evaluated)",
+    "COCO box AP of persons, COCO keypoint AP",
     "data/coco",
     "val",
     "coco_2017_val",
     {"annotations/person_keypoints_{split}2017.json": COCO_ANNOTATIONS, "{split}2017/": "the images"},
-    ("box",),
+    ("box", "keypoint"),
     "coco:CocoDataset",
     {"annotations": "annotations/person_keypoints_{split}2017.json", "images": "{split}2017"},
 )

@@ -13,6 +13,7 @@ from benchmarks.datasets import coco_metric, coco_results, proposal_recall
 from benchmarks.datasets.files import DatasetError, read_json, require_folder
 from benchmarks.datasets.predictions import Predictions
 from benchmarks.datasets.request import DatasetImage, MetricConfig
+from zoo.coco_format.keypoints import PERSON
 
 
 class CocoDataset:
@@ -40,6 +41,8 @@ class CocoDataset:
         self.ground_truth = normalized(read_json(path, name, ("images", "annotations", "categories")), path)
         if "mask" in request.measures:
             require_masks(self.ground_truth, path)
+        if "keypoint" in request.measures:
+            require_keypoints(self.ground_truth, path)
         if sort:
             self.ground_truth["categories"].sort(key=lambda row: row["id"])
         self.category_ids = match_categories(self.ground_truth["categories"], request.classes, path)
@@ -91,6 +94,21 @@ def require_masks(ground_truth: dict[str, Any], path: Path) -> None:
         raise DatasetError(f"{path}: an annotation lacks 'segmentation', so there is no mask AP; use --measure box.")
     if not all({"height", "width"} <= row.keys() for row in ground_truth["images"]):
         raise DatasetError(f"{path}: an entry of 'images' lacks 'height' or 'width', which mask AP needs.")
+
+
+def require_keypoints(ground_truth: dict[str, Any], path: Path) -> None:
+    """Raise DatasetError where keypoint AP cannot be computed: OKS is defined for a person's 17 keypoints."""
+    for row in ground_truth["annotations"]:
+        if "keypoints" not in row:
+            raise DatasetError(
+                f"{path}: an annotation lacks 'keypoints', so there is no keypoint AP; use --measure box."
+            )
+        if len(row["keypoints"]) != 3 * len(PERSON):
+            raise DatasetError(
+                f"{path}: annotation {row['id']} has {len(row['keypoints'])} numbers as keypoints; keypoint AP is "
+                f"defined for a person's {len(PERSON)} keypoints, {3 * len(PERSON)} numbers."
+            )
+        row.setdefault("num_keypoints", sum(visible > 0 for visible in row["keypoints"][2::3]))
 
 
 def last_parts(file_name: str, count: int | None) -> str:

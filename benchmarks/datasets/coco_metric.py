@@ -1,4 +1,6 @@
-"""COCO's twelve numbers by name, from annotations and results, by one of two engines that agree bit for bit.
+"""COCO's twelve numbers by name, ten of keypoints, from annotations and results, by one of two engines.
+
+They agree bit for bit.
 
 pycocotools is the reference. hotcoco computes the same precision and recall arrays some hundred times faster; a test
 compares all twelve numbers at full double precision over crowds, ties, empty images and empty classes.
@@ -20,11 +22,17 @@ from benchmarks.datasets.coco_results import Results, Source
 from zoo.errors import UsageError
 
 MAX_DETECTIONS = {"coco": (1, 10, 100), "mmdet-v2": (100, 300, 1000)}
-IOU_TYPE = {"box": "bbox", "proposal": "bbox", "mask": "segm"}
+IOU_TYPE = {"box": "bbox", "proposal": "bbox", "mask": "segm", "keypoint": "keypoints"}
 
 
 def metric_names(measure: str, protocol: str) -> list[str]:
-    """Names of the twelve numbers in COCO's usual order, such as box_ap or mask_ar_100 (proposals: ar_100)."""
+    """Names of the twelve numbers in COCO's usual order, such as box_ap or mask_ar_100 (proposals: ar_100).
+
+    Keypoints have ten, over at most 20 detections per image in either protocol, by object keypoint similarity (OKS).
+    """
+    if measure == "keypoint":
+        kinds = ("", "_50", "_75", "_medium", "_large")
+        return [f"keypoint_{share}{kind}" for share in ("ap", "ar") for kind in kinds]
     precisions = ["ap", "ap_50", "ap_75", "ap_small", "ap_medium", "ap_large"]
     recalls = [f"ar_{n}" for n in MAX_DETECTIONS[protocol]] + ["ar_small", "ar_medium", "ar_large"]
     prefix = "" if measure == "proposal" else f"{measure}_"
@@ -40,16 +48,16 @@ def evaluate(
     protocol: str = "coco",
     engine: str = "auto",
 ) -> dict[str, float]:
-    """The twelve numbers, 0 to 1, by name; -1 where the annotations have nothing to find (no large object, say).
+    """The twelve or ten numbers, 0 to 1, by name; -1 where the annotations have nothing to find (no large object, say).
 
     ground truth: a COCO annotation document. results: what was found. Only `image_ids` and `category_ids` count.
-    measure: "box" (box IoU), "mask" (mask IoU) or "proposal" (box IoU, classes ignored, recalls only).
+    measure: "box" (box IoU), "mask" (mask IoU), "keypoint" (OKS) or "proposal" (box IoU without classes, recalls only).
     """
     match = by_hotcoco if uses_hotcoco(engine, ground_truth) else by_pycocotools
     # Both libraries print their progress on stdout, which is for data here.
     with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        evaluator = match(ground_truth, results, Scope(measure, image_ids, category_ids, MAX_DETECTIONS[protocol]))
+        evaluator = match(ground_truth, results, Scope(measure, image_ids, category_ids, limits(measure, protocol)))
         evaluator.accumulate()
         evaluator.summarize()
         stats = evaluator.stats
@@ -60,12 +68,17 @@ def evaluate(
 
 
 class Scope(NamedTuple):
-    """What counts; as for `evaluate`. max_detections: of an image, three limits."""
+    """What counts; as for `evaluate`. max_detections: of an image, three limits, or the one of keypoints."""
 
     measure: str
     image_ids: Sequence[int | str]
     category_ids: Sequence[int]
     max_detections: Sequence[int]
+
+
+def limits(measure: str, protocol: str) -> Sequence[int]:
+    """How many detections of an image count."""
+    return (20,) if measure == "keypoint" else MAX_DETECTIONS[protocol]
 
 
 def by_hotcoco(ground_truth: dict[str, Any], results: Source, scope: Scope) -> Any:

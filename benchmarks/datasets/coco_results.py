@@ -23,12 +23,12 @@ def coco_results(predictions: Mapping[int | str, Predictions], category_ids: Seq
     """Everything found, in full, row by row. category_ids: the dataset's own number of each label."""
     for image_id, one in predictions.items():
         fields = (one.boxes, one.scores, one.labels, one.masks)
-        yield from to_results(image_id, *fields, category_ids, one.mask_scores)
+        yield from to_results(image_id, *fields, category_ids, one.mask_scores, one.keypoints)
 
 
 def source(measure: str, predictions: Mapping[int | str, Predictions], category_ids: Sequence[int]) -> Source:
     """What COCO's metric needs to know for a measure, and no more."""
-    kind = mask_results if measure == "mask" else box_results
+    kind = {"mask": mask_results, "keypoint": keypoint_results}.get(measure, box_results)
     return lambda image_ids: kind({image_id: predictions[image_id] for image_id in image_ids}, category_ids)
 
 
@@ -52,4 +52,19 @@ def mask_results(predictions: Mapping[int | str, Predictions], category_ids: Seq
         {"image_id": image_id, "category_id": category_ids[label], "segmentation": mask, "score": score}
         for image_id, one in predictions.items()
         for label, mask, score in zip(one.labels.tolist(), one.masks or (), one.ranking.tolist())
+    ]
+
+
+def keypoint_results(predictions: Mapping[int | str, Predictions], category_ids: Sequence[int]) -> list[dict[str, Any]]:
+    """The keypoints, one after the other: the extent of these, not the box, decides how large a detection is."""
+    return [
+        {
+            "image_id": image_id,
+            "category_id": category_ids[label],
+            "keypoints": points.flatten().tolist(),
+            "score": score,
+        }
+        for image_id, one in predictions.items()
+        if one.keypoints is not None
+        for label, points, score in zip(one.labels.tolist(), one.keypoints.astype(np.float64), one.scores.tolist())
     ]

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zoo.coco_format.results import encode_masks
+from zoo.system.atomic_write import atomic_write
 
 CLASSES = ("disk", "square", "triangle", "cross")
 SPLITS = {"train": 400, "val": 100}
@@ -47,9 +48,7 @@ def write(folder: str | os.PathLike[str], splits: dict[str, int] | None = None, 
         (root / split).mkdir(exist_ok=True)
         document = _write_split(root / split, count, seed + list(SPLITS).index(split))
         path = root / "annotations" / f"instances_{split}.json"
-        part = path.with_suffix(".part")
-        part.write_text(json.dumps(document), encoding="utf-8")
-        os.replace(part, path)
+        atomic_write(path, json.dumps(document))
     return root
 
 

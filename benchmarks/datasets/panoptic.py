@@ -25,6 +25,7 @@ from benchmarks.datasets.files import DatasetError, read_json, require_file, req
 from benchmarks.datasets.predictions import Predictions
 from benchmarks.datasets.request import DatasetImage, MetricConfig
 from zoo.coco_format.panoptic import INSTANCE
+from zoo.system.atomic_write import atomic_write
 
 MEASURES = ("box", "mask")
 GROUPS = {"": "All", "_things": "Things", "_stuff": "Stuff"}
@@ -124,5 +125,4 @@ def write(dataset: CocoPanoptic, predictions: Mapping[int | str, Predictions], p
     part.mkdir()
     annotations = [dataset.write(one, dataset.annotations[image_id], part) for image_id, one in predictions.items()]
     os.replace(part, folder)
-    part.write_text(json.dumps({"annotations": annotations}))
-    os.replace(part, path)
+    atomic_write(path, json.dumps({"annotations": annotations}))

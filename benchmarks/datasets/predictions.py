@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from zoo.coco_format.keypoints import to_pixel_indices
 from zoo.coco_format.results import RLE, encode_masks
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ class Predictions:
     boxes: (K, 4) float32 xyxy. scores: (K,) float32. labels: (K,) int64, 0-based. masks: K RLEs or None.
     mask_scores: (K,) float32 or None: what mask AP ranks by, where that differs from `scores`.
     packed_panoptic: the panoptic map of `Detections`, compressed, with its (h, w); None where there is none.
+    keypoints: (K, P, 3) float32 as x, y, score in COCO's coordinates, which are indices of pixels, or None.
     """
 
     boxes: NDArray[np.float32]
@@ -46,6 +48,7 @@ class Predictions:
     masks: Iterable[RLE] | None = None
     packed_panoptic: tuple[bytes, tuple[int, int]] | None = None
     mask_scores: NDArray[np.float32] | None = None
+    keypoints: NDArray[np.float32] | None = None
 
     @property
     def ranking(self) -> NDArray[np.float32]:
@@ -61,8 +64,9 @@ class Predictions:
         return np.frombuffer(zlib.decompress(data), np.int32).reshape(shape)
 
 
-def compact(detections: Detections) -> Predictions:
-    """Detections on any device -> what is kept of them."""
+def compact(detections: Detections, pixel_center: float = 0.5) -> Predictions:
+    """Detections on any device -> what is kept of them. pixel_center: of the network, for keypoints."""
+    keypoints = None if detections.keypoints is None else detections.keypoints.cpu().numpy().astype(np.float32)
     return Predictions(
         boxes=detections.boxes.cpu().numpy().astype(np.float32),
         scores=detections.scores.cpu().numpy().astype(np.float32),
@@ -70,6 +74,7 @@ def compact(detections: Detections) -> Predictions:
         masks=None if detections.masks is None else Masks(encode_masks(detections.masks)),
         packed_panoptic=None if detections.panoptic is None else pack(detections.panoptic),
         mask_scores=None if detections.mask_scores is None else detections.mask_scores.cpu().numpy(),
+        keypoints=None if keypoints is None else to_pixel_indices(keypoints, pixel_center),
     )
 
 

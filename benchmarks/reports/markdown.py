@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from benchmarks.reports.table import Cell, Link, Table
+from zoo.system.atomic_write import atomic_write
 
 # GitHub shows no more than 1 MiB of a job's summary.
 SUMMARY_BYTES = 1024 * 1024
@@ -71,6 +71,4 @@ def is_number(table: Table, column: str) -> bool:
 
 def write(text: str, path: Path) -> None:
     """Write a document; the file appears only when it is whole."""
-    part = path.with_name(path.name + ".part")
-    part.write_text(text, encoding="utf-8")
-    os.replace(part, path)
+    atomic_write(path, text)

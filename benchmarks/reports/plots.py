@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.reports.training_logs import Log
 from zoo.errors import UsageError
+from zoo.system.atomic_write import atomic_path
 
 
 def write(logs: Sequence[Log], keys: Sequence[str], path: Path) -> Path:
@@ -28,9 +28,8 @@ def write(logs: Sequence[Log], keys: Sequence[str], path: Path) -> Path:
         axes.set(xlabel="epoch" if epochs else "iteration", ylabel=key)
         axes.grid(alpha=0.3)
         axes.legend(fontsize="small")
-    part = path.with_name(path.name + ".part")
-    figure.savefig(part, format="png", dpi=120)
-    os.replace(part, path)
+    with atomic_path(path) as part:
+        figure.savefig(part, format="png", dpi=120)
     return path
 
 

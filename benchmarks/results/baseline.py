@@ -7,7 +7,6 @@ for speeds, how long each call took in units of the calibration workload that ra
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -18,6 +17,7 @@ from benchmarks.results import fingerprint
 from benchmarks.results.record import Record, rename
 from benchmarks.results.sample_names import CPU_SAMPLES, SAMPLES
 from zoo.errors import UsageError
+from zoo.system.atomic_write import atomic_write
 
 SCHEMA = 2
 # Parameters that say what was measured; the others say how long or where.
@@ -182,11 +182,9 @@ def make(records: Iterable[Record], tolerances: Tolerances | None = None, times:
 
 def write(baseline: Baseline, path: Path) -> None:
     """Write a baseline file; it appears only when it is whole."""
-    part = path.with_name(path.name + ".part")
     text = json.dumps({"schema": SCHEMA, **asdict(baseline)}, indent=1, sort_keys=True)
     text = re.sub(r"\[[\d\s.,e+-]+\]", lambda found: " ".join(found[0].split()), text)  # a list of numbers in one line
-    part.write_text(text + "\n", encoding="utf-8")
-    os.replace(part, path)
+    atomic_write(path, text + "\n")
 
 
 def read(path: Path) -> Baseline:

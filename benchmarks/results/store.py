@@ -19,6 +19,7 @@ from typing import Any
 
 from benchmarks.results import sqlite
 from benchmarks.results.record import Record, ResultsError
+from zoo.system.atomic_write import atomic_path
 
 __all__ = ["Record", "ResultsError", "Store", "default_path"]
 
@@ -36,6 +37,14 @@ class Store:
 
     def __init__(self, path: str | os.PathLike[str] | None = None) -> None:
         self.path = Path(path) if path is not None else default_path()
+
+    def check(self) -> Store:
+        """Itself. Raises ResultsError where its folder does not exist, so that this is noticed before a measurement."""
+        if not self.path.absolute().parent.is_dir():
+            raise ResultsError(
+                f"{self.path.absolute().parent} is not a folder, {self.path.name} cannot be written there."
+            )
+        return self
 
     def append(self, record: Record) -> Record:
         """Add one record; once this returns it survives the end of this process, however sudden."""
@@ -117,10 +126,8 @@ def read_lines(path: Path) -> Iterator[Record]:
 
 def write_lines(records: Iterable[Record], path: Path) -> int:
     """Write records as JSON lines; the file appears only when it is whole."""
-    part = path.with_name(path.name + ".part")
     count = 0
-    with part.open("w", encoding="utf-8") as lines:
+    with atomic_path(path) as part, part.open("w", encoding="utf-8") as lines:
         for count, record in enumerate(records, 1):  # noqa: B007 (the last value is the number written)
             lines.write(json.dumps(record.to_dict()) + "\n")
-    os.replace(part, path)
     return count

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from zoo.coco_format.results import encode_masks
+from zoo.preprocessing.batch import pad_to_batch
 from zoo.structures import Detections, Sample
 
 ImageSource = str | Path | np.ndarray
@@ -70,7 +71,7 @@ class DetectorWorkload:
         """Preprocess the images of batch `index` and pad them to a common shape."""
         images = self.images[index * self.batch : (index + 1) * self.batch]
         samples = [self.model.preprocess(image) for image in images]
-        return Batch(collate([sample.image for sample in samples]), samples)
+        return Batch(pad_to_batch([sample.image for sample in samples]), samples)
 
     def compute(self, batch: Batch) -> list[Detections]:
         """Detections in original image coordinates, on the CPU."""
@@ -89,15 +90,6 @@ class DetectorWorkload:
         if self.precision is None:
             return nullcontext()
         return torch.autocast(self.device.type, self.precision)
-
-
-def collate(images: list[Tensor]) -> Tensor:
-    """Images (3, H, W) of different sizes as one (N, 3, max H, max W), zeros on the right and at the bottom."""
-    height, width = (max(image.shape[axis] for image in images) for axis in (1, 2))
-    batch = images[0].new_zeros((len(images), 3, height, width))
-    for place, image in zip(batch, images):
-        place[:, : image.shape[1], : image.shape[2]] = image
-    return batch
 
 
 def coco_rows(found: Detections) -> list[dict[str, Any]]:

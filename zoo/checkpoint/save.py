@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
-from threading import get_ident
 from typing import TYPE_CHECKING
 
 from zoo.checkpoint.checkpoint import FORMAT, META, NAMES, Checkpoint
 from zoo.checkpoint.state_dict import to_json
 from zoo.errors import CorruptCheckpoint
+from zoo.system.atomic_write import atomic_path
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -28,15 +27,11 @@ def save(checkpoint: Checkpoint, target: Path) -> None:
         NAMES: json.dumps(list(checkpoint.state_dict)),
         META: json.dumps(to_json(checkpoint.meta)),
     }
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.{get_ident()}.tmp")
-    target.parent.mkdir(parents=True, exist_ok=True)
     try:
-        save_file(separate(checkpoint.state_dict), temporary, texts)
-        os.replace(temporary, target)
+        with atomic_path(target, parents=True) as temporary:
+            save_file(separate(checkpoint.state_dict), temporary, texts)
     except (KeyError, RuntimeError, ValueError, SafetensorError) as error:
         raise CorruptCheckpoint(f"{checkpoint.path} cannot be written as safetensors: {error}.") from None
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def separate(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -73,11 +73,13 @@ def to_results(
     masks: Iterable[RLE] | None = None,
     category_ids: Sequence[int] | None = None,
     mask_scores: NDArray[np.float32] | None = None,
+    keypoints: NDArray[np.float32] | None = None,
 ) -> list[dict[str, Any]]:
     """One image's detections as COCO results, in the given order.
 
     boxes: (K, 4) xyxy. category_ids: the dataset's category for each label; by default the label itself, from 0.
-    mask_scores: (K,) where masks have scores of their own; a further field `mask_score` of the rows.
+    mask_scores: (K,) where masks have scores of their own; a further field `mask_score` of the rows. keypoints:
+    (K, P, 3) as x, y, score in indices of pixels; `keypoints` of the rows has them one after the other.
     """
     corners = boxes.astype(np.float64)
     corners[:, 2:] -= corners[:, :2]
@@ -91,6 +93,8 @@ def to_results(
     if mask_scores is not None:
         for row, score in zip(rows, mask_scores.tolist()):
             row["mask_score"] = score
+    for row, points in zip(rows, () if keypoints is None else keypoints.astype(np.float64)):
+        row["keypoints"] = points.flatten().tolist()
     return rows
 
 

@@ -18,10 +18,10 @@ from pathlib import Path
 
 from zoo.download import digest as digests
 from zoo.download.digest import Digest, Expected
-from zoo.download.lock import replace_text
 from zoo.download.remote_file import RemoteFile
 from zoo.errors import FetchError
 from zoo.settings import cache_dir
+from zoo.system.atomic_write import atomic_write
 
 PRIVATE = ".zoo"
 PART = ".part"
@@ -62,7 +62,9 @@ def stamp(path: Path) -> list[int]:
 def note(path: Path, digest: Digest) -> None:
     """Remember that the file as it is now has this digest."""
     if (target := note_path(path)) is not None:
-        replace_text(target, json.dumps({"sha256": digest.sha256, "md5": digest.md5, "stamp": stamp(path)}))
+        atomic_write(
+            target, json.dumps({"sha256": digest.sha256, "md5": digest.md5, "stamp": stamp(path)}), parents=True
+        )
 
 
 def known_digest(path: Path) -> Digest | None:

@@ -18,6 +18,7 @@ from zoo.download.digest import Digest, Expected
 from zoo.download.remote_file import RemoteFile
 from zoo.errors import UsageError
 from zoo.settings import cache_dir
+from zoo.system.atomic_write import atomic_write
 
 NAME = "zoo.lock"
 SCHEMA = 1
@@ -55,7 +56,7 @@ def checked(sha256: object, size: object) -> Digest:
 def write(path: Path, files: Mapping[str, Digest]) -> None:
     """Replace a lock file, sorted, so that its differences read well in version control."""
     listed = {name: {"sha256": files[name].sha256, "size": files[name].size} for name in sorted(files)}
-    replace_text(path, json.dumps({"schema": SCHEMA, "files": listed}, indent=1) + "\n")
+    atomic_write(path, json.dumps({"schema": SCHEMA, "files": listed}, indent=1) + "\n", parents=True)
 
 
 def expected(remote: RemoteFile) -> Expected:
@@ -74,17 +75,6 @@ def record(remote: RemoteFile, digest: Digest) -> None:
         return
     with exclusive(cache_dir() / ".zoo" / "locks" / f"{NAME}.lock"):
         write(path, {**read(path), remote.path: Digest(digest.sha256, digest.size)})
-
-
-def replace_text(path: Path, text: str) -> None:
-    """Write a small file so that it is either the old one or the new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.{id(text):x}.tmp")
-    try:
-        temporary.write_text(text)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 @contextmanager

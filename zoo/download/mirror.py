@@ -19,6 +19,7 @@ from zoo.download.digest import Digest, Expected
 from zoo.download.remote_file import RemoteFile
 from zoo.download.transfer import check_space, disk_errors
 from zoo.errors import FetchError
+from zoo.system.atomic_write import atomic_path
 
 INDEX = "index.json"
 
@@ -41,17 +42,12 @@ def add(folder: Path, remote: RemoteFile, source: Path) -> None:
 
 def copy(source: Path, target: Path, expected: Expected) -> Digest:
     """Copy a file, whole, as expected, or not at all; returns the digest of what was written. Raises FetchError."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.name}.tmp")  # of this process alone, which holds the mirror's lock
-    try:
+    with atomic_path(target, parents=True) as temporary:
         link_or_copy(source, temporary)
         digest = digests.of_file(temporary, with_md5=True)
         if problem := expected.mismatch(digest):
             raise FetchError(f"{source} {problem}; `zoo cache verify` finds such files.")
-        os.replace(temporary, target)
-        return digest
-    finally:
-        temporary.unlink(missing_ok=True)
+    return digest
 
 
 def link_or_copy(source: Path, target: Path) -> None:

@@ -16,13 +16,13 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from zoo.download.fetch_file import ATTEMPTS, LONGEST_WAIT, offline
-from zoo.download.lock import replace_text
 from zoo.download.remote_file import RemoteFile, label
 from zoo.download.request import ask
 from zoo.download.response import check_kind, check_status, number
 from zoo.download.stream import Refusal
 from zoo.errors import FetchError, UsageError
 from zoo.settings import cache_dir
+from zoo.system.atomic_write import atomic_write
 
 SAVE_EVERY = 20
 GIVE_UP = 3
@@ -66,7 +66,7 @@ def load_answers() -> dict[str, Answer]:
 def save_answers(answers: Mapping[str, Answer]) -> None:
     """Keep answers for the next run; a cache that may only be read cannot."""
     with suppress(OSError):
-        replace_text(state_file(), json.dumps([asdict(answer) for answer in answers.values()]))
+        atomic_write(state_file(), json.dumps([asdict(answer) for answer in answers.values()]), parents=True)
 
 
 def sizes(remotes: Iterable[RemoteFile]) -> dict[str, int]:

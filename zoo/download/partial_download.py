@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from zoo.download.digest import Digest, Hasher, feed
-from zoo.download.lock import replace_text
 from zoo.download.stream import Stream
+from zoo.system.atomic_write import atomic_write
 
 
 class Part:
@@ -60,7 +60,9 @@ class Part:
             feed(hasher, self.path)
         else:
             self.discard()
-            replace_text(self.note, json.dumps({"url": url, "validator": stream.validator, "total": stream.total}))
+            atomic_write(
+                self.note, json.dumps({"url": url, "validator": stream.validator, "total": stream.total}), parents=True
+            )
         writer = Writer(self.path, hasher)
         try:
             yield writer

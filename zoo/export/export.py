@@ -27,6 +27,7 @@ from zoo.export.graph_outputs import ExportError, Graph, kind_of
 from zoo.export.onnx_operators import OPSET, register_operators
 from zoo.models.detectors.base import Detector
 from zoo.structures import Detections, ImageGeometry, Sample
+from zoo.system.atomic_write import atomic_path
 
 # Under this name an ONNX file says what it was made of.
 SOURCE = "detection-zoo.source"
@@ -54,7 +55,7 @@ def to_onnx(model: Detector, path: str | Path, sample: Sample, source: str = "")
     register_operators()
     path = Path(path)
     kind_of(model)  # refuses what has no graph at all
-    with whole(path, ".part") as part:
+    with atomic_path(path, ".part") as part:
         try:
             write_graph(model, part, sample)
         except (RuntimeError, torch.onnx.errors.OnnxExporterError) as error:
@@ -102,25 +103,13 @@ def to_program(model: Detector, path: str | Path, sample: Sample) -> Path:
     multiples of 32, else for this size. Raises ExportError.
     """
     path = Path(path)
-    with whole(path, ".part.pt2") as part:
+    with atomic_path(path, ".part.pt2") as part:
         program = recorded_freely(model, sample)
         # Tensors of a checkpoint share memory, which a program's file cannot say where their types differ.
         for value in program.state_dict.values():
             value.data = value.data.clone()
         torch.export.save(program, part)
     return path
-
-
-@contextmanager
-def whole(path: Path, suffix: str) -> Iterator[Path]:
-    """A file to write, which takes the place of `path` when all has gone well. Raises OSError where it cannot be."""
-    part = path.with_name(path.name + suffix)
-    part.touch()
-    try:
-        yield part
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def reason(error: Exception) -> str:
@@ -200,6 +189,7 @@ class ExportedDetector(nn.Module):
         self.__dict__["original"] = original  # not a submodule: moving this one must not move that one
         self.preprocess, self.classes = original.preprocess, original.classes
         self.kind = kind_of(original)
+        self.pixel_center = original.pixel_center
 
     def outputs(self, image: Tensor, size: tuple[int, int]) -> Sequence[Tensor]:
         """What the graph gives for one padded image (1, 3, H, W). size: (h, w) inside the padding."""
@@ -274,7 +264,8 @@ class Difference:
 
     detections: of the network. matched: share of them that the graph has too (same label, and IoU at least 0.98 of
     the boxes). score, box: largest differences among the matched ones, boxes in pixels. mask: smallest IoU of two
-    matched masks, panoptic: smallest share of equal pixels in an image; None where there are none.
+    matched masks, panoptic: smallest share of equal pixels in an image, keypoints: smallest share of a detection's
+    keypoints that are within half a pixel; None where there are none.
     """
 
     detections: int
@@ -283,11 +274,12 @@ class Difference:
     box: float
     mask: float | None = None
     panoptic: float | None = None
+    keypoints: float | None = None
 
 
 def difference(model: Detector, exported: ExportedDetector, samples: Sequence[Sample]) -> Difference:
     """Compare a graph with its network on preprocessed images."""
-    count, score, box, mask, panoptic = 0, [], [], [], []
+    count, score, box, mask, panoptic, keypoints = 0, [], [], [], [], []
     for sample in samples:
         with torch.inference_mode():
             want = model.predict(sample.image[None], [sample.geometry])[0]
@@ -303,8 +295,11 @@ def difference(model: Detector, exported: ExportedDetector, samples: Sequence[Sa
         box += (want.boxes - have.boxes).abs().amax(dim=1).tolist()
         if want.masks is not None and have.masks is not None:
             mask += mask_overlaps(want.masks, have.masks).tolist()
+        if want.keypoints is not None and have.keypoints is not None:
+            near = (want.keypoints - have.keypoints)[..., :2].abs().amax(dim=2) < 0.5
+            keypoints += near.float().mean(dim=1).tolist()
     share = len(score) / count if count else 1.0
-    lowest = (min(values) if values else None for values in (mask, panoptic))
+    lowest = (min(values) if values else None for values in (mask, panoptic, keypoints))
     return Difference(count, share, max(score, default=0.0), max(box, default=0.0), *lowest)
 
 

@@ -2,8 +2,9 @@
 
 A graph takes one padded image and the image's size inside the padding, and gives what the network finds in input
 pixels. Masks are left as the network makes them, since images differ in size: the probabilities inside each box of
-Mask R-CNN and its relatives, those of the whole input of YOLACT and SOLO. MaskFormer's graph ends with its queries.
-`Kind.finish` makes the image's masks and panoptic maps of them, with the functions that the network itself uses.
+Mask R-CNN and its relatives, the heatmaps of Keypoint R-CNN (its graph's `keypoints`, (K, P, 56, 56) logits), the
+probabilities of the whole input of YOLACT and SOLO. MaskFormer's graph ends with its queries. `Kind.finish` makes the
+image's masks, keypoints and panoptic maps of them, with the functions that the network itself uses.
 """
 
 from __future__ import annotations
@@ -133,12 +134,20 @@ def fused_queries(model: Any, outputs: Sequence[Tensor], geometry: ImageGeometry
     return found
 
 
+def region_keypoints(model: Any, outputs: Sequence[Tensor], geometry: ImageGeometry, size: Size) -> Detections:
+    """Keypoints read from the heatmaps of the regions."""
+    found = Detections(*outputs[:3])
+    found.keypoints = model.roi_head.keypoint_head.decode(outputs[3], found.boxes)
+    return found.to_output(geometry)
+
+
 FOUND = ("boxes", "scores", "labels")
 MASKS, SCORED = (*FOUND, "masks"), (*FOUND, "masks", "mask_scores")
 BOX_KIND = Kind(FOUND, detected(*FOUND), boxes)
 REGION_KIND = Kind(MASKS, detected(*MASKS), region_masks)
 SCORED_KIND = Kind(SCORED, detected(*SCORED), scored_masks)
 PROTOTYPE_KIND = Kind(MASKS, detected(*MASKS), prototype_masks)
+KEYPOINT_KIND = Kind((*FOUND, "keypoints"), detected(*FOUND, "keypoints"), region_keypoints)
 GRID_KIND = Kind(MASKS, detected(*MASKS), grid_masks)
 PANOPTIC_KIND = Kind((*MASKS, "semantic"), panoptic_parts, fused_map)
 QUERY_KIND = Kind(("logits", "masks"), query_outputs, fused_queries)
@@ -160,9 +169,11 @@ def kind_of(model: nn.Module) -> Kind:
 
 
 def two_stage_kind(model: TwoStageDetector) -> Kind:
-    """Boxes alone, or with the masks of regions."""
+    """Boxes alone, or with the masks or heatmaps of regions."""
     if isinstance(model, PanopticFPN):
         return PANOPTIC_KIND
     if isinstance(model.roi_head, MaskScoringRoIHead):
         return SCORED_KIND
+    if getattr(model.roi_head, "keypoint_head", None) is not None:
+        return KEYPOINT_KIND
     return REGION_KIND if getattr(model.roi_head, "mask_head", None) is not None else BOX_KIND

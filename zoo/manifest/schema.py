@@ -123,13 +123,23 @@ _RESIZE = Fields(
         "backend": Text(r"opencv|pillow|tensor", "opencv, pillow or tensor"),
     }
 )
-_PAD = Fields({"divisor": int, "size": PAIR, "square": bool, "value": ANY})
+_PAD = Fields({"divisor": int, "size": PAIR, "square": bool, "value": ANY, "part_of_image": bool})
 _CENTER_PAD = Fields({"bits": int, "add": int, "divisor": int, "value": TRIPLE})
 _STEP = Either(
     Text("normalize", "`normalize` or one step with its options"),
     Fields({"resize": _RESIZE, "pad": _PAD, "center_pad": _CENTER_PAD}),
 )
-_RECIPE = Fields({"steps": [_STEP], "flip": bool, "proposals": int, "float32": bool, "description": TEXT}, ("steps",))
+_RECIPE = Fields(
+    {
+        "steps": [_STEP],
+        "flip": bool,
+        "proposals": int,
+        "float32": bool,
+        "decoder": Text(r"opencv|pillow", "opencv or pillow"),
+        "description": TEXT,
+    },
+    ("steps",),
+)
 _DATASET = Fields(
     {
         "title": TEXT,

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from zoo.errors import ManifestError
 from zoo.settings import cache_dir
+from zoo.system.atomic_write import atomic_write
 
 OTHER_FILES = ("reference_comparison.yaml",)  # facts for a report, without models
 _CACHE_FORMAT = 1
@@ -141,10 +140,6 @@ def _read_cache(cache: Path, stamps: dict[str, list[int]]) -> dict[str, Any] | N
 
 def _write_cache(cache: Path, value: dict[str, Any]) -> None:
     try:
-        text = json.dumps(value)
-        cache.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", dir=cache.parent, delete=False, prefix=cache.name) as file:
-            file.write(text)
-        os.replace(file.name, cache)
+        atomic_write(cache, json.dumps(value), parents=True)
     except (OSError, TypeError):  # unwritable folder, or dates and other values that JSON has no word for
         return

@@ -53,6 +53,7 @@ COMPONENTS: dict[str, str] = {
     "PanopticFPN": "detectors.panoptic_fpn:PanopticFPN",
     "PointRend": "detectors.two_stage:TwoStageDetector",
     "QueryInst": "detectors.sparse_rcnn:SparseRCNN",
+    "RTMDet": "detectors.single_stage:SingleStageDetector",
     "RPN": "detectors.two_stage:RPN",
     "RepPointsDetector": "detectors.single_stage:SingleStageDetector",
     "RetinaNet": "detectors.single_stage:SingleStageDetector",
@@ -69,6 +70,7 @@ COMPONENTS: dict[str, str] = {
     "YOLOV3": "detectors.single_stage:SingleStageDetector",
     "YOLOX": "detectors.single_stage:YOLOX",
     # backbones
+    "CSPNeXt": "backbones.cspnext:CSPNeXt",
     "CSPDarknet": "backbones.csp_darknet:CSPDarknet",
     "Darknet": "backbones.darknet:Darknet",
     "DetectoRS_ResNeXt": "backbones.detectors_resnet:DetectoRSResNet",
@@ -90,8 +92,10 @@ COMPONENTS: dict[str, str] = {
     "SwinTransformer": "backbones.swin:SwinTransformer",
     "TridentResNet": "backbones.trident_resnet:TridentResNet",
     "mmcls.ConvNeXt": "backbones.convnext:ConvNeXt",
+    "mmpretrain.ConvNeXt": "backbones.convnext:PretrainConvNeXt",
     # necks
     "BFP": "necks.bfp:BFP",
+    "CSPNeXtPAFPN": "necks.yolox_pafpn:CSPNeXtPAFPN",
     "CTResNetNeck": "necks.ct_resnet_neck:CTResNetNeck",
     "ChannelMapper": "necks.channel_mapper:ChannelMapper",
     "DilatedEncoder": "necks.dilated_encoder:DilatedEncoder",
@@ -142,6 +146,8 @@ COMPONENTS: dict[str, str] = {
     "PISARetinaHead": "dense_heads.retina:PISARetinaHead",
     "PISASSDHead": "dense_heads.ssd:PISASSDHead",
     "RPNHead": "dense_heads.rpn:RPNHead",
+    "RTMDetInsSepBNHead": "dense_heads.rtmdet_ins:RTMDetInsSepBNHead",
+    "RTMDetSepBNHead": "dense_heads.rtmdet:RTMDetSepBNHead",
     "RepPointsHead": "dense_heads.reppoints:RepPointsHead",
     "RetinaHead": "dense_heads.retina:RetinaHead",
     "RetinaSepBNHead": "dense_heads.retina_sepbn:RetinaSepBNHead",
@@ -227,6 +233,7 @@ COMPONENTS: dict[str, str] = {
     "LegacyAnchorGenerator": "priors.anchors:LegacyAnchorGenerator",
     "LegacyDeltaXYWHBBoxCoder": "coders.legacy_delta:LegacyDeltaXYWHCoder",
     "LegacySSDAnchorGenerator": "priors.anchors:LegacySSDAnchorGenerator",
+    "MlvlPointGenerator": "priors.points:PointGenerator",
     "SSDAnchorGenerator": "priors.anchors:SSDAnchorGenerator",
     "TBLRBBoxCoder": "coders.tblr:TBLRCoder",
     "WholePixelAnchorGenerator": "priors.whole_pixels:WholePixelAnchorGenerator",
@@ -237,6 +244,7 @@ COMPONENTS: dict[str, str] = {
     "ATSSAssigner": "assigners.atss:ATSSAssigner",
     "ApproxMaxIoUAssigner": "assigners.approx:ApproxMaxIoUAssigner",
     "CenterRegionAssigner": "assigners.center_region:CenterRegionAssigner",
+    "DynamicSoftLabelAssigner": "assigners.dynamic_soft_label:DynamicSoftLabelAssigner",
     "GridAssigner": "assigners.grid:GridAssigner",
     "HungarianAssigner": "assigners.hungarian:HungarianAssigner",
     "MixedHungarianAssigner": "assigners.hungarian:MixedHungarianAssigner",
@@ -292,7 +300,7 @@ REARRANGED = {
     "DeformableDETRHead": ("transformer", False),
 }
 
-# Settings that only training or initialization needs: dropped for a component that does not take them.
+# Settings that only training, initialization or MMEngine needs: dropped for a component that does not take them.
 TRAINING_ONLY = (
     "loss",
     "train_cfg",

@@ -17,7 +17,8 @@ class GroundTruth:
 
     boxes: (M, 4) xyxy in input coordinates. labels: (M,). masks: (M, H, W) or None. ignored: (I, 4) boxes of crowds,
     in which nothing counts as background. proposals: (R, 4), for Fast R-CNN only. semantic: (h, w), classes of all
-    pixels of the padded image at any resolution, 255 for unknown, for heads that segment.
+    pixels of the padded image at any resolution, 255 for unknown, for heads that segment. keypoints: (M, P, 3) as x, y
+    in input coordinates and visibility, 0 for unknown.
     """
 
     boxes: Tensor
@@ -26,6 +27,7 @@ class GroundTruth:
     ignored: Tensor | None = None
     proposals: Tensor | None = None
     semantic: Tensor | None = None
+    keypoints: Tensor | None = None
 
     @classmethod
     def of(cls, target: Mapping[str, Tensor], device: torch.device) -> GroundTruth:

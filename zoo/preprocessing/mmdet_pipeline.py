@@ -54,6 +54,8 @@ def parse_pipeline(pipeline: Sequence[Transform], data_preprocessor: Mapping[str
     v3 = data_preprocessor is not None or _first(pipeline, "PackDetInputs") is not None
     steps = [step for t in transforms if (step := _step(t, outer, v3)) is not None]
     load = _first(pipeline, "LoadImageFromFile") or {}
+    if load.get("imdecode_backend", "cv2") not in ("cv2", "pillow"):
+        raise ValueError(f"the test pipeline decodes files with {load['imdecode_backend']}; known: cv2 and pillow")
     if load.get("channel_order", "bgr") != "bgr" or load.get("color_type", "color") != "color":
         raise ValueError("the test pipeline reads images as something else than BGR; describe it in a manifest")
     proposals = _first(pipeline, "LoadProposals")
@@ -62,6 +64,7 @@ def parse_pipeline(pipeline: Sequence[Transform], data_preprocessor: Mapping[str
         flip=bool(outer.get("flip", False)),
         proposals=None if proposals is None else proposals.get("num_max_proposals") or 0,
         float32=bool(load.get("to_float32", False)),
+        decoder=str(load.get("imdecode_backend", "cv2")).replace("cv2", "opencv"),
     )
 
 
@@ -130,6 +133,7 @@ def _pad(transform: Transform, v3: bool) -> Pad:
         size=size,
         square=bool(transform.get("pad_to_square", False)),
         value=_fill(value, v3),
+        part_of_image=v3,
     )
 
 

@@ -1,7 +1,7 @@
 """Images -> network inputs, exactly as the checkpoint was trained and tested.
 
-The arithmetic follows MMCV 1.x: OpenCV decodes (and turns the image as its EXIF orientation says), sizes round half
-up, OpenCV's INTER_LINEAR resizes bytes without antialiasing, mean and standard deviation apply in float32.
+The arithmetic follows MMCV: OpenCV (or Pillow) decodes and turns the image as its EXIF orientation says, sizes round
+half up, OpenCV's INTER_LINEAR resizes bytes without antialiasing, mean and standard deviation apply in float32.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from io import BytesIO
 from pathlib import Path
 
 import cv2
@@ -25,11 +26,14 @@ ImageSource = str | os.PathLike[str] | np.ndarray
 
 def make_preprocessor(recipe: Preprocessing) -> Callable[[ImageSource], Sample]:
     """A function from an image (path, or BGR uint8 array (H, W, 3)) to a network input. It raises UnreadableImage."""
-    return lambda image: apply(recipe, read_image(image))
+    return lambda image: apply(recipe, read_image(image, recipe.decoder))
 
 
-def read_image(source: ImageSource) -> np.ndarray:
-    """BGR uint8 (H, W, 3) from a file, or the array itself after a check. Raises UnreadableImage."""
+def read_image(source: ImageSource, decoder: str = "opencv") -> np.ndarray:
+    """BGR uint8 (H, W, 3) from a file, or the array itself after a check. Raises UnreadableImage.
+
+    decoder: `opencv` or `pillow`.
+    """
     if isinstance(source, np.ndarray):
         return _checked(source)
     path = Path(source)
@@ -37,13 +41,36 @@ def read_image(source: ImageSource) -> np.ndarray:
         content = np.fromfile(path, np.uint8)
     except OSError as error:
         raise UnreadableImage(f"{path}: cannot be read: {error.strerror or error}") from None
-    try:
-        image = cv2.imdecode(content, cv2.IMREAD_COLOR) if content.size else None
-    except cv2.error:  # a header that promises absurd dimensions
-        image = None
+    image = DECODERS[decoder](content) if content.size else None
     if image is None:
         raise UnreadableImage(f"{path}: does not decode as an image ({content.size} bytes)")
     return image
+
+
+def decode_opencv(content: np.ndarray) -> np.ndarray | None:
+    """BGR uint8 (H, W, 3) from a file's bytes, None if they are no image."""
+    try:
+        return cv2.imdecode(content, cv2.IMREAD_COLOR)
+    except cv2.error:  # a header that promises absurd dimensions
+        return None
+
+
+def decode_pillow(content: np.ndarray) -> np.ndarray | None:
+    """The same by Pillow; what is transparent shows the mean color of ImageNet, as in MMCV, if the image is gray."""
+    from PIL import Image, ImageOps
+
+    try:
+        image = ImageOps.exif_transpose(Image.open(BytesIO(content.tobytes())))
+        if image.mode == "LA":
+            rgba = image.convert("RGBA")
+            image = Image.new("RGB", rgba.size, (124, 117, 104))
+            image.paste(rgba, mask=rgba.getchannel("A"))
+        return np.ascontiguousarray(np.array(image.convert("RGB"))[:, :, ::-1])
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        return None
+
+
+DECODERS: dict[str, Callable[[np.ndarray], np.ndarray | None]] = {"opencv": decode_opencv, "pillow": decode_pillow}
 
 
 def _checked(array: np.ndarray) -> np.ndarray:
@@ -100,7 +127,9 @@ def _apply_step(step: Step, state: _State) -> _State:
     if isinstance(step, Resize):
         return _resize(step, state)
     if isinstance(step, Pad):
-        return replace(state, image=pad(step, state.image))
+        padded = pad(step, state.image)
+        size = (padded.shape[0], padded.shape[1]) if step.part_of_image else state.size
+        return replace(state, image=padded, size=size)
     if isinstance(step, CenterPad):
         return _center_pad(step, state)
     return replace(state, image=normalize(state.image, step.normalization))

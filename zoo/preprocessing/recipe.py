@@ -43,12 +43,17 @@ class Resize:
 
 @dataclass(frozen=True)
 class Pad:
-    """Pad on the right and at the bottom with `value`: to multiples of `divisor`, to `size` (h, w) or to a square."""
+    """Pad on the right and at the bottom with `value`: to multiples of `divisor`, to `size` (h, w) or to a square.
+
+    part_of_image: what is added counts as the image from here on, as in MMDetection 3.x: boxes are clipped to the
+    whole.
+    """
 
     divisor: int | None = None
     size: tuple[int, int] | None = None
     square: bool = False
     value: Triple = (0.0, 0.0, 0.0)
+    part_of_image: bool = False
 
 
 @dataclass(frozen=True)
@@ -80,13 +85,15 @@ class Preprocessing:
     """A complete recipe.
 
     flip: the published metric averages over the image and its mirror image. proposals: at most so many precomputed
-    proposals per image (Fast R-CNN); 0 for all. float32: resize in floating point instead of bytes.
+    proposals per image (Fast R-CNN); 0 for all. float32: resize in floating point instead of bytes. decoder: of
+    files, `opencv` or `pillow`, whose pixels may differ by a few levels.
     """
 
     steps: tuple[Step, ...]
     flip: bool = False
     proposals: int | None = None
     float32: bool = False
+    decoder: str = "opencv"
 
     @classmethod
     def from_description(cls, recipe: Mapping[str, Any], normalization: Normalization | None) -> Preprocessing:

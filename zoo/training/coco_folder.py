@@ -11,9 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
+from zoo.coco_format.keypoints import mirrored_order, names_of
 from zoo.errors import DataError
 from zoo.preprocessing.preprocess import read_image
 from zoo.training.augmentation.annotated_image import AnnotatedImage
+from zoo.training.augmentation.keypoints import Keypoints
 from zoo.training.semantic_maps import ClassMaps
 
 LEAST_SIDE = 32  # the reference trains on no smaller image
@@ -24,13 +26,23 @@ class CocoFolder:
 
     annotations: a file such as `annotations/instances_train2017.json`. folder: where its file names are.
     Images without objects, or with a side below 32 pixels, are left out; so are boxes without area.
+    pixel_center: read keypoints, too, with the center of pixel 0 there, for networks that learn them; images without
+    any visible keypoint are left out then.
     classes: names in the annotations' order, which is the order of labels. sizes: (h, w) of each image. maps: the
     classes of all pixels, where they are wanted.
     """
 
-    def __init__(self, annotations: Path, folder: Path, masks: bool = False, maps: ClassMaps | None = None) -> None:
+    def __init__(
+        self,
+        annotations: Path,
+        folder: Path,
+        masks: bool = False,
+        maps: ClassMaps | None = None,
+        pixel_center: float | None = None,
+    ) -> None:
         document = _read(annotations)
         self.annotations, self.folder, self.masks, self.maps = annotations, folder, masks, maps
+        self.pixel_center, self.categories, self.num_keypoints = pixel_center, document["categories"], 0
         self.classes = tuple(row["name"] for row in document["categories"])
         self.labels = {row["id"]: label for label, row in enumerate(document["categories"])}
         rows = defaultdict(list)
@@ -38,18 +50,31 @@ class CocoFolder:
             if row["category_id"] in self.labels and _has_area(row):
                 rows[row["image_id"]].append(row)
         large = [image for image in document["images"] if min(image["width"], image["height"]) >= LEAST_SIDE]
-        self.images = [i for i in large if any(not row.get("iscrowd") for row in rows[i["id"]])]
+        wanted = _is_object if pixel_center is None else _has_keypoints
+        self.images = [i for i in large if any(wanted(row) for row in rows[i["id"]])]
         self.rows = {image["id"]: rows[image["id"]] for image in self.images}
         self.sizes = [(image["height"], image["width"]) for image in self.images]
         self._check()
 
     def _check(self) -> None:
         if not self.images:
-            raise DataError(f"{self.annotations} has no image with an object, so there is nothing to train on.")
+            what = "an object" if self.pixel_center is None else "visible keypoints"
+            raise DataError(f"{self.annotations} has no image with {what}, so there is nothing to train on.")
         if not self.folder.is_dir():
             raise DataError(f"{self.folder} is not a folder; it should hold the images of {self.annotations}.")
         if self.masks and not all("segmentation" in row for rows in self.rows.values() for row in rows):
             raise DataError(f"{self.annotations}: an annotation lacks 'segmentation', which this network needs.")
+        if self.pixel_center is not None:
+            self.num_keypoints = self._count_keypoints()
+
+    def _count_keypoints(self) -> int:
+        """How many keypoints each object has."""
+        objects = [row for rows in self.rows.values() for row in rows if _is_object(row) and "keypoints" in row]
+        counts = {len(row["keypoints"]) for row in objects}
+        if len(counts) != 1:
+            listed = ", ".join(str(count // 3) for count in sorted(counts))
+            raise DataError(f"{self.annotations}: the objects have different numbers of keypoints ({listed}).")
+        return counts.pop() // 3
 
     def __len__(self) -> int:
         return len(self.images)
@@ -63,16 +88,25 @@ class CocoFolder:
         labels = np.array([self.labels[row["category_id"]] for row in rows], np.int64)
         masks = np.stack([decode(row["segmentation"], image) for row in rows]) if self.masks else None
         semantic = self.maps.of(image["file_name"], pixels.shape[:2]) if self.maps else None
-        return AnnotatedImage(pixels, _boxes(rows), labels, masks, _boxes(crowds), semantic).clipped()
+        keypoints = None if self.pixel_center is None else self._keypoints(rows, self.pixel_center)
+        return AnnotatedImage(pixels, _boxes(rows), labels, masks, _boxes(crowds), semantic, keypoints).clipped()
+
+    def _keypoints(self, rows: list[dict[str, Any]], pixel_center: float) -> Keypoints:
+        """The objects' keypoints; those of objects without any are unknown."""
+        count = self.num_keypoints
+        unknown = [0] * 3 * count
+        points = np.array([row.get("keypoints", unknown) for row in rows], np.float32).reshape(-1, count, 3)
+        points[..., :2] += pixel_center
+        return Keypoints(points, tuple(mirrored_order(names_of(self.categories[0], count))), pixel_center)
 
 
-def find(folder: Path, split: str = "train") -> tuple[Path, Path]:
+def find(folder: Path, split: str = "train", kind: str = "instances") -> tuple[Path, Path]:
     """(annotation file, folder of images) of a split, in COCO's layout with or without the year.
 
-    Raises DataError naming what was looked for.
+    kind: beginning of the file's name, `instances` or `person_keypoints`. Raises DataError naming what was looked for.
     """
     names = [f"{split}2017", split]
-    files = [folder / "annotations" / f"instances_{name}.json" for name in names]
+    files = [folder / "annotations" / f"{kind}_{name}.json" for name in names]
     file = next((file for file in files if file.is_file()), None)
     if file is None:
         raise DataError(f"neither {files[0]} nor {files[1]} exists; `zoo train` also takes --annotations and --images.")
@@ -102,6 +136,14 @@ def _boxes(rows: list[dict[str, Any]]) -> NDArray[np.float32]:
 def _has_area(row: dict[str, Any]) -> bool:
     width, height = row["bbox"][2:]
     return bool(width >= 1 and height >= 1 and row.get("area", 1) > 0)
+
+
+def _is_object(row: dict[str, Any]) -> bool:
+    return not row.get("iscrowd")
+
+
+def _has_keypoints(row: dict[str, Any]) -> bool:
+    return _is_object(row) and any(visible > 0 for visible in row.get("keypoints", ())[2::3])
 
 
 def _read(path: Path) -> dict[str, Any]:

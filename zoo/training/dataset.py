@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from zoo.models.criteria.segmentation import UNKNOWN
+from zoo.preprocessing.batch import pad_to_batch
 from zoo.preprocessing.normalize import normalize
 from zoo.preprocessing.preprocess import pad
 from zoo.preprocessing.recipe import Normalize, Pad, Preprocessing, Resize
@@ -146,7 +147,7 @@ def chosen(step: Resize, augmentation: Augmentation, random: Generator) -> Resiz
 
 
 def target_of(image: AnnotatedImage, padded: tuple[int, int]) -> dict[str, Tensor]:
-    """Boxes, labels, crowds where there are any, masks (M, H, W) and classes of pixels padded like the image."""
+    """Boxes, labels, crowds and keypoints where there are any, masks and classes of pixels padded like the image."""
     target = {"boxes": torch.from_numpy(image.boxes), "labels": torch.from_numpy(image.labels)}
     if image.ignored is not None and len(image.ignored):
         target["ignored"] = torch.from_numpy(image.ignored)
@@ -154,15 +155,15 @@ def target_of(image: AnnotatedImage, padded: tuple[int, int]) -> dict[str, Tenso
         target["masks"] = torch.from_numpy(image.masks.astype(bool))
     if image.semantic is not None:
         target["semantic"] = torch.from_numpy(image.semantic)
+    if image.keypoints is not None:
+        target["keypoints"] = torch.from_numpy(image.keypoints.points)
     return grown(target, *padded)
 
 
 def collate(samples: Sequence[Prepared]) -> Batch:
     """Images of different sizes as one batch; masks and classes of pixels grow with them."""
-    height, width = (max(sample.image.shape[side] for sample in samples) for side in (1, 2))
-    images = samples[0].image.new_zeros((len(samples), 3, height, width))
-    for canvas, sample in zip(images, samples):
-        canvas[:, : sample.image.shape[1], : sample.image.shape[2]] = sample.image
+    images = pad_to_batch([sample.image for sample in samples])
+    height, width = images.shape[-2:]
     return Batch(images, [s.size for s in samples], [grown(s.target, height, width) for s in samples])
 
 

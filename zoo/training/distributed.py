@@ -11,7 +11,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from zoo.errors import UsageError
+from zoo.system.device import usable_device
 
 SYNCHRONIZED = ("SyncBN", "MMSyncBN", "NaiveSyncBN")
 
@@ -36,20 +36,12 @@ def join(device: str = "cpu") -> Rank:
     """
     world = int(os.environ.get("WORLD_SIZE", "1"))
     rank, local = int(os.environ.get("RANK", "0")), int(os.environ.get("LOCAL_RANK", "0"))
-    chosen = usable(f"cuda:{local}" if device == "cuda" else device)
+    chosen = usable_device(f"cuda:{local}" if device == "cuda" else device)
     if chosen.type == "cuda":
         torch.cuda.set_device(chosen)
     if world > 1 and not dist.is_initialized():
         dist.init_process_group("nccl" if chosen.type == "cuda" else "gloo")
     return Rank(rank, world, chosen)
-
-
-def usable(name: str) -> torch.device:
-    """A device that can hold tensors. Raises UsageError."""
-    try:
-        return torch.empty(0, device=name).device
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise UsageError(f"device {name} cannot be used here: {str(error).splitlines()[0]}") from None
 
 
 def leave() -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from statistics import fmean
 from typing import Any, NamedTuple
 
 import torch
+
+from zoo.system.atomic_write import atomic_write
 
 
 class Step(NamedTuple):
@@ -36,9 +37,7 @@ class Journal:
         kept = [line for line in lines if not self.later(line, done)]
         if not kept:
             kept = [json.dumps({"env_info": f"PyTorch {torch.__version__}", "iterations_per_epoch": per_epoch})]
-        part = path.with_name(path.name + ".part")
-        part.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
-        os.replace(part, path)
+        atomic_write(path, "".join(line + "\n" for line in kept))
 
     def later(self, line: str, done: int) -> bool:
         """Whether a line is about an iteration after `done`, or broken off."""

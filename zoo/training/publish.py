@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from zoo.preprocessing.recipe import Normalize, Pad, Preprocessing, Resize, Step
+from zoo.system.atomic_write import atomic_path
 
 
 def make_meta(
@@ -78,6 +79,5 @@ def publish(network: nn.Module, meta: Mapping[str, Any], folder: Path, name: str
 
 def save(path: Path, content: Mapping[str, Any]) -> None:
     """`torch.save`, so that `path` is the old file or the new one, never half of one."""
-    part = path.with_name(path.name + ".tmp")
-    torch.save(content, part)
-    os.replace(part, path)
+    with atomic_path(path) as temporary:
+        torch.save(content, temporary)

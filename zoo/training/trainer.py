@@ -118,7 +118,8 @@ class Run:
         """A run that is ready to begin, or to go on where it was stopped."""
         description, entry = api.architecture(plan.name), api.representative(plan.name)
         maps = None if plan.semantic is None else class_maps(plan.semantic, description)
-        folder = CocoFolder(plan.annotations, plan.images, masks=needs_masks(description), maps=maps)
+        wanted: dict[str, Any] = {"masks": needs_masks(description), "maps": maps, **keypoints_of(description)}
+        folder = CocoFolder(plan.annotations, plan.images, **wanted)
         settings = plan.recipe or recipe.default(description, entry.training)
         if maps and settings.augmentation.mosaic:
             raise UsageError("mosaic puts images together, but not the classes of their pixels.")
@@ -326,7 +327,11 @@ class Run:
             if self.due(plan.save_every):
                 self.save()
         bar.close()
-        return publish.publish(self.result, self.meta(), plan.out, plan.title or plan.name) if first else None
+        return (
+            publish.publish(self.result, self.meta(), plan.out, plan.title or plan.name.replace("/", "_"))
+            if first
+            else None
+        )
 
     def note(self, journal: Journal, step: Step) -> None:
         """Write what is due about a step into the log."""
@@ -349,7 +354,14 @@ class Run:
 def needs_masks(description: dict[str, Any]) -> bool:
     """Whether the network learns from masks."""
     text = repr(description)
-    return "mask_head" in text or "mask_feature_head" in text or "SOLO" in text or "YOLACT" in text
+    return any(word in text for word in ("mask_head", "mask_feature_head", "SOLO", "YOLACT", "RTMDetIns", "SparseInst"))
+
+
+def keypoints_of(description: dict[str, Any]) -> dict[str, float]:
+    """`pixel_center` of a network that learns keypoints; nothing of any other."""
+    head = description.get("roi_head") or {}
+    keypoints = head.get("keypoint_head") if isinstance(head, dict) else None
+    return {} if keypoints is None else {"pixel_center": keypoints.get("pixel_center", 0.5)}
 
 
 def timed(batches: Iterator[Batch]) -> Iterator[tuple[float, Batch]]:

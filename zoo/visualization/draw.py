@@ -1,9 +1,8 @@
-"""Detections drawn on an image: boxes with labels, masks, and panoptic maps in colors."""
+"""Detections drawn on an image: boxes with labels, masks, keypoints, and panoptic maps in colors."""
 
 from __future__ import annotations
 
 import colorsys
-import os
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -12,9 +11,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from zoo.coco_format.keypoints import PERSON, SKELETON
 from zoo.coco_format.panoptic import INSTANCE
 from zoo.errors import ZooError
 from zoo.structures import Detections
+from zoo.system.atomic_write import atomic_write
 from zoo.visualization.label_layout import Places, around, beside
 
 Canvas = NDArray[np.uint8]
@@ -45,6 +46,9 @@ def draw(image: Canvas, detections: Detections, classes: Sequence[str] | None = 
     boxes = [(round(x1), round(y1), round(x2), round(y2)) for x1, y1, x2, y2 in chosen.boxes.tolist()]
     for box, shade in reversed(list(zip(boxes, shades))):
         draw_box(canvas, box, shade)
+    if chosen.keypoints is not None:
+        for points in chosen.keypoints.flip(0):
+            draw_keypoints(canvas, points.numpy()[:, :2])
     places = Places(canvas.shape[:2])
     for box, score, label, shade in zip(boxes, chosen.scores.tolist(), labels, shades):
         write(canvas, f"{name_of(label, classes)} {score:.2f}", shade, places, partial(around, box))
@@ -58,6 +62,18 @@ def draw_box(canvas: Canvas, box: Sequence[int], shade: Color) -> None:
     corners = (box[0], box[1]), (box[2], box[3])
     cv2.rectangle(canvas, *corners, tuple(part // 4 for part in shade), thickness + 1, cv2.LINE_AA)
     cv2.rectangle(canvas, *corners, shade, thickness, cv2.LINE_AA)
+
+
+def draw_keypoints(canvas: Canvas, points: NDArray[np.float32]) -> None:
+    """Dots at keypoints (P, 2), x and y, of one object; a person's are joined by a skeleton."""
+    radius = max(1, round(max(canvas.shape[:2]) / 300))
+    places = [(int(x), int(y)) for x, y in points.clip(-1e6, 1e6).tolist()]
+    if len(places) == len(PERSON):
+        for number, (first, second) in enumerate(SKELETON):
+            cv2.line(canvas, places[first], places[second], color(number), radius, cv2.LINE_AA)
+    for number, place in enumerate(places):
+        cv2.circle(canvas, place, radius + 1, (0, 0, 0), cv2.FILLED, cv2.LINE_AA)
+        cv2.circle(canvas, place, radius, color(number), cv2.FILLED, cv2.LINE_AA)
 
 
 def write(
@@ -140,6 +156,4 @@ def save(image: Canvas, path: Path) -> None:
         content = cv2.imencode(path.suffix, image)[1]
     except cv2.error as error:
         raise ZooError(f"{path}: there is no way to write an image as '{path.suffix}'.") from error
-    part = path.with_name(path.name + ".part")
-    part.write_bytes(content.tobytes())
-    os.replace(part, path)
+    atomic_write(path, content.tobytes())

@@ -7,15 +7,12 @@ import json
 import sys
 from collections.abc import Sequence
 
-from tqdm import tqdm
-
-from benchmarks import parity
-from benchmarks.cli.commands.inference import checked_device
 from benchmarks.parity import reference
 from benchmarks.reports.text_table import format_table
 from benchmarks.results.record import Record, failed
 from benchmarks.results.store import Store
-from benchmarks.speed import optimizations
+from benchmarks.speed import options
+from zoo.cli.device import checked_device
 from zoo.errors import UsageError, ZooError
 
 
@@ -30,7 +27,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--device", default="cpu", help="cpu, cuda ... (%(default)s)")
     add("--results", metavar="FILE", help="also keep the records there")
     add("--json", action="store_true", help="print the records")
-    optimizations.configure(parser)
+    options.configure(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -39,7 +36,9 @@ def run(args: argparse.Namespace) -> int:
     if args.list:
         print(json.dumps(names) if args.json else "\n".join(names))
         return 0
-    device, chosen, records = checked_device(args.device), optimizations.from_args(args), []
+    from tqdm import tqdm
+
+    device, chosen, records = checked_device(args.device), options.from_args(args), []
     for name in tqdm(names, unit="network", disable=None):
         records.append(measure(name, device, chosen, args.trace))
         if args.results:
@@ -61,8 +60,10 @@ def choose(args: argparse.Namespace) -> list[str]:
     return [reference.read(name).name for name in args.names]
 
 
-def measure(name: str, device: str, chosen: optimizations.Options, trace: bool) -> Record:
+def measure(name: str, device: str, chosen: options.Options, trace: bool) -> Record:
     """The record of one architecture; a failed one if it does not build or run."""
+    from benchmarks.parity import run as parity
+
     try:
         return parity.measure(name, device, chosen, trace)
     except (ZooError, RuntimeError, ValueError, TypeError, AttributeError, KeyError, NotImplementedError) as error:

@@ -9,9 +9,11 @@ from typing import Any
 
 from tabulate import tabulate
 
-from benchmarks.cli.commands.inference import checked_device, key_value
+from benchmarks.cli.commands.inference import key_value
 from benchmarks.results.record import Record
+from benchmarks.speed.training_config import PROTOCOLS
 from zoo.cli.argument_types import natural, positive
+from zoo.cli.device import checked_device
 from zoo.errors import UsageError
 
 
@@ -21,7 +23,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("names", nargs="+", metavar="NAME", help="a model or an architecture")
     add("--data", type=Path, metavar="DIR", help="a folder in COCO's layout; default: generated images")
-    add("--protocol", default="mmdet-v2", choices=("mmdet-v2", "detectron2"), help="what is averaged (%(default)s)")
+    add("--protocol", default="mmdet-v2", choices=list(PROTOCOLS), help="what is averaged (%(default)s)")
     add("--set", action="append", default=[], metavar="KEY=N", help="iterations, skipped or prepared; recorded")
     add("--batch-size", type=positive, default=2, metavar="N", help="images per process (%(default)s)")
     add("--accumulate", type=positive, default=1, metavar="N", help="batches per step of the optimizer")

@@ -1,4 +1,4 @@
-"""The one table of protocols: what each is called, what it times, and with which parameters. Nothing here imports torch."""
+"""The one table of protocols: what each is called, what it times, and its parameters. Nothing here imports torch."""
 
 from __future__ import annotations
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -222,3 +223,54 @@ def test_annotations_without_masks_have_no_mask_ap(tmp_path: Path) -> None:
     assert open_dataset("coco_2017", tmp_path / "coco").classes == ("person", "bicycle", "car")
     with pytest.raises(DatasetError, match="lacks 'segmentation'"):
         open_dataset("coco_2017", tmp_path / "coco", MetricConfig(measures=("box", "mask")))
+
+
+def persons(shift: float = 0.0) -> dict[int | str, Predictions]:
+    """The annotated persons of the tiny dataset as predictions, their keypoints `shift` pixels off."""
+    document = json.loads((TINY / "annotations" / "person_keypoints_val2017.json").read_text())
+    found: dict[int | str, Predictions] = {}
+    for image in document["images"]:
+        rows = [row for row in document["annotations"] if row["image_id"] == image["id"]]
+        boxes = np.array([row["bbox"] for row in rows], np.float32).reshape(-1, 4)
+        boxes[:, 2:] += boxes[:, :2]
+        points = np.array([row["keypoints"] for row in rows], np.float32).reshape(-1, 17, 3)
+        points[..., :2] += shift
+        one = Predictions(boxes, np.linspace(1, 0.5, len(rows), dtype=np.float32), np.zeros(len(rows), np.int64))
+        found[image["id"]] = replace(one, keypoints=points)
+    return found
+
+
+def keypoint_numbers(shift: float, engine: str) -> dict[str, float]:
+    config = MetricConfig(("person",), ("box", "keypoint"), engine=engine)
+    return open_dataset("coco_2017_keypoints", TINY, config).evaluate(persons(shift))
+
+
+@pytest.mark.parametrize("shift", [0.0, 1.0, 3.0])
+def test_keypoint_ap_is_the_same_in_both_engines_and_falls_with_distance(shift: float) -> None:
+    pycocotools, hotcoco = (keypoint_numbers(shift, engine) for engine in ("pycocotools", "hotcoco"))
+    assert pycocotools == hotcoco
+    assert (pycocotools["keypoint_ap"] == 1.0) == (shift == 0.0)
+    assert pycocotools["box_ap"] == 1.0
+    assert len([name for name in pycocotools if name.startswith("keypoint_")]) == 10
+
+
+def test_keypoints_of_a_network_become_indices_of_pixels() -> None:
+    one = Detections(torch.zeros(1, 4), torch.ones(1), torch.zeros(1).long(), keypoints=torch.full((1, 17, 3), 2.5))
+    assert compact(one).keypoints[0, 0].tolist() == [2.0, 2.0, 2.5]
+    assert compact(one, pixel_center=0.0).keypoints[0, 0].tolist() == [2.5, 2.5, 2.5]
+    (row,) = coco_results({10: compact(one)}, [1])
+    assert row["keypoints"] == [2.0, 2.0, 2.5] * 17
+
+
+def test_annotations_without_keypoints_are_named(tmp_path: Path) -> None:
+    shutil.copytree(TINY, tmp_path / "coco")
+    file = tmp_path / "coco" / "annotations" / "person_keypoints_val2017.json"
+    document = json.loads(file.read_text())
+    document["annotations"][0]["keypoints"] = [1, 2, 2]
+    file.write_text(json.dumps(document))
+    with pytest.raises(DatasetError, match="3 numbers as keypoints"):
+        open_dataset("coco_2017_keypoints", tmp_path / "coco", MetricConfig(("person",), ("keypoint",)))
+    del document["annotations"][0]["keypoints"]
+    file.write_text(json.dumps(document))
+    with pytest.raises(DatasetError, match="lacks 'keypoints'"):
+        open_dataset("coco_2017_keypoints", tmp_path / "coco", MetricConfig(("person",), ("keypoint",)))

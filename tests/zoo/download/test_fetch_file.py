@@ -281,10 +281,10 @@ def test_a_cache_that_may_only_be_read_is_of_use(remote, cache, server, monkeypa
     (cache / "models").mkdir(parents=True)
     (cache / "models" / "file.pth").write_bytes(CONTENT)
 
-    def refuse(*_):
+    def refuse(*_, **__):
         raise PermissionError("read-only")
 
-    monkeypatch.setattr("zoo.download.cache.replace_text", refuse)
+    monkeypatch.setattr("zoo.download.cache.atomic_write", refuse)
     assert obtain(remote).read_bytes() == CONTENT and server.requests == []
 
 

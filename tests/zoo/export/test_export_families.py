@@ -105,6 +105,8 @@ def test_a_graph_is_its_network_at_every_size_without_its_padding(name: str, tmp
     assert (found.mask is not None) == masks
     assert found.mask is None or found.mask > 0.9
     assert found.panoptic is None or found.panoptic > 0.98
+    assert ("keypoint" in name) == (found.keypoints is not None)
+    assert found.keypoints is None or found.keypoints > 0.97
 
 
 @pytest.mark.parametrize("name", ["DETR", "SOLOV2Head"])

@@ -167,7 +167,7 @@ def test_v3_means_width_and_height_by_a_size_and_all_channels_by_a_number():
     pad = {"type": "Pad", "size": (640, 480), "pad_val": {"img": 114}}
     assert parse_pipeline([pad]).steps == (Pad(size=(640, 480), value=(114.0, 0.0, 0.0)),)
     v3 = parse_pipeline([pad, {"type": "PackDetInputs"}])
-    assert v3.steps == (Pad(size=(480, 640), value=(114.0, 114.0, 114.0)),)
+    assert v3.steps == (Pad(size=(480, 640), value=(114.0, 114.0, 114.0), part_of_image=True),)
 
 
 @pytest.mark.parametrize(

@@ -61,7 +61,7 @@ def test_without_augmentation_training_sees_what_testing_sees(shapes: Path) -> N
     folder = CocoFolder(*find(shapes), masks=True)
     data = TrainingSet(folder, api.preprocessing("demo_atss"), Augmentation(flip=0))
     samples = [data[Key(0, number)] for number in (0, 1)]
-    expected = zoo.preprocessor("demo_atss")(folder.images / folder.images[0]["file_name"])
+    expected = zoo.preprocessor("demo_atss")(folder.folder / folder.images[0]["file_name"])
     assert torch.equal(samples[0].image, expected.image)
     assert samples[0].size == expected.size
     batch = collate(samples)

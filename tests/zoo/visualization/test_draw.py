@@ -110,3 +110,14 @@ def test_a_segment_is_named_where_it_is_widest() -> None:
     mask[20:50, 30:60] = True
     x, y = draw.innermost(mask)
     assert 40 <= x <= 50 and 30 <= y <= 40
+
+
+def test_keypoints_are_dots_and_a_persons_are_joined() -> None:
+    found = detections()
+    found.keypoints = torch.full((2, 17, 3), 55.0)
+    found.keypoints[0, 5, :2], found.keypoints[0, 6, :2] = torch.tensor([60.0, 60]), torch.tensor([100.0, 60])
+    drawn = changed(draw.draw(GRAY, found))
+    assert drawn[60, 60] and drawn[60, 100] and drawn[60, 85]  # both shoulders and the line between them
+    found.keypoints = found.keypoints[:, :16]
+    drawn = changed(draw.draw(GRAY, found))
+    assert drawn[60, 100] and not drawn[60, 92]

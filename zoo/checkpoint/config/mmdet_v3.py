@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-PACKAGES = {"mmpretrain": "mmcls.", "mmcls": "mmcls."}
-"""Packages whose components 2.x names with a prefix; others are MMDetection's own."""
+PACKAGES = {"mmpretrain": "mmpretrain.", "mmcls": "mmcls."}
+"""Packages whose components are named with a prefix; others are MMDetection's own."""
 
 LAYERS = {
     "BatchNorm1d": "BN1d",
@@ -89,7 +89,7 @@ def rename(value: Any) -> Any:
 
 
 def short(kind: str) -> str:
-    """`mmdet.FasterRCNN` and `mmdet.models.detectors.FasterRCNN` are `FasterRCNN`; `mmpretrain.X` is `mmcls.X`."""
+    """`mmdet.FasterRCNN` and `mmdet.models.detectors.FasterRCNN` are `FasterRCNN`; `mmpretrain.X` keeps its package."""
     package, _, _ = kind.partition(".")
     name = kind.rsplit(".", 1)[-1]
     return PACKAGES.get(package, "") + LAYERS.get(name, name)

@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from zoo.cli import image_paths
 from zoo.cli.framework import CHECKPOINT_SUFFIXES
-from zoo.errors import UnreadableImage, UsageError, ZooError
+from zoo.errors import UnreadableImage, ZooError
 
 if TYPE_CHECKING:
     from zoo.models.detectors.base import Detector
@@ -70,23 +70,14 @@ def report(sentence: str, failures: list[str]) -> None:
 def load(model: str, name: str | None, device: str) -> Detector:
     """A published model, or a checkpoint file."""
     import zoo
+    from zoo.system.device import usable_device
 
-    check_device(device)
+    usable_device(device)
     if Path(model).is_file() or Path(model).suffix in CHECKPOINT_SUFFIXES:
         if not Path(model).is_file():
             raise ZooError(f"{model} does not exist.")
         return zoo.load_file(model, name, device)
     return zoo.load(model, device)
-
-
-def check_device(device: str) -> None:
-    """Raise UsageError for a device that is not there."""
-    import torch
-
-    try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise UsageError(f"--device {device} cannot be used here: {str(error).splitlines()[0]}") from error
 
 
 def detect(model: Detector, path: Path, args: argparse.Namespace, name: str) -> Detections:
@@ -117,6 +108,7 @@ def to_rows(found: Detections, path: Path, model: Detector) -> list[dict[str, An
     image_id: COCO's number for the image where the file's name is one, else its path.
     """
     from zoo.coco_format import results
+    from zoo.coco_format.keypoints import to_pixel_indices
     from zoo.visualization.draw import name_of
 
     names = names_for(model, found) or ()
@@ -126,7 +118,10 @@ def to_rows(found: Detections, path: Path, model: Detector) -> list[dict[str, An
     else:
         masks = None if found.masks is None else results.encode_masks(found.masks)
         boxes, scores, labels = (t.numpy() for t in (found.boxes, found.scores, found.labels))
-        rows = results.to_results(image_id, boxes, scores, labels, masks)
+        keypoints = None
+        if found.keypoints is not None:
+            keypoints = to_pixel_indices(found.keypoints.numpy(), model.pixel_center)
+        rows = results.to_results(image_id, boxes, scores, labels, masks, keypoints=keypoints)
     ids = results.category_ids(names)
     for row, label in zip(rows, labels.tolist()):
         number = ids[label] if label < len(ids) else label + bool(names)

@@ -72,4 +72,6 @@ def text(found, images: int, free: bool) -> str:  # type: ignore[no-untyped-def]
     )
     if found.mask is not None:
         line += f", mask IoU {found.mask:.3f}"
+    if found.keypoints is not None:
+        line += f", {found.keypoints:.1%} of the worst detection's keypoints within half a pixel"
     return line + ("" if found.panoptic is None else f"; equal pixels of panoptic maps {found.panoptic:.3%}")

@@ -95,11 +95,13 @@ def run(args: argparse.Namespace) -> None:
 
 def plan_of(args: argparse.Namespace) -> TrainConfig:
     """The training that the options describe. Raises UsageError, UnknownModel, DataError."""
+    from zoo.manifest import api
     from zoo.training.coco_folder import find
-    from zoo.training.trainer import TrainConfig
+    from zoo.training.trainer import TrainConfig, keypoints_of
 
+    kind = "person_keypoints" if keypoints_of(api.architecture(args.name)) else "instances"
     if args.data is not None:
-        annotations, images = find(args.data)
+        annotations, images = find(args.data, kind=kind)
     elif args.annotations is not None and args.images is not None:
         annotations, images = args.annotations, args.images
     else:
@@ -122,7 +124,7 @@ def plan_of(args: argparse.Namespace) -> TrainConfig:
         resume=args.resume,
         log_every=args.log_every,
         save_every=args.save_every,
-        validation=find(args.data, "val") if args.validate_every else None,
+        validation=find(args.data, "val", kind) if args.validate_every else None,
         validate_every=args.validate_every,
         semantic=args.semantic,
         title=args.title,

@@ -28,19 +28,13 @@ class SimOTAAssigner:
 
         scores: (P, C) probabilities. points: (P, 4), x, y and strides. boxes: (P, 4) xyxy.
         """
-        index = torch.full((len(boxes),), BACKGROUND, device=boxes.device)
-        overlaps = boxes.new_zeros(len(boxes))
         in_box, in_center = self.near(points, ground_truth)
         candidates = (in_box | in_center).any(dim=1).nonzero().flatten()
         if len(ground_truth) == 0 or len(candidates) == 0:
-            return Assignment(index, overlaps)
+            return unassigned(boxes)
         iou = pairwise_iou(boxes[candidates], ground_truth.boxes)
         cost = self.cost(scores[candidates], iou, ground_truth) + FAR * ~(in_box & in_center)[candidates]
-        chosen = self.choose(cost, iou)
-        taken = chosen.any(dim=1)
-        index[candidates[taken]] = chosen[taken].int().argmax(dim=1)
-        overlaps[candidates[taken]] = (chosen * iou).sum(dim=1)[taken]
-        return Assignment(index, overlaps)
+        return assignment(choose(cost, iou, self.topk), iou, candidates, len(boxes))
 
     def near(self, points: Tensor, ground_truth: GroundTruth) -> tuple[Tensor, Tensor]:
         """Whether points lie in the boxes, and whether near their centers, both (P, M)."""
@@ -58,12 +52,31 @@ class SimOTAAssigner:
         entropy = F.binary_cross_entropy(roots, wanted[None].expand(shape), reduction="none").sum(-1)
         return entropy * self.cls_weight - (iou + 1e-7).log() * self.iou_weight
 
-    def choose(self, cost: Tensor, iou: Tensor) -> Tensor:
-        """Which pairs (K, M) are taken; a prediction that several objects want goes to the cheapest."""
-        chosen = torch.zeros_like(cost, dtype=torch.bool)
-        counts = iou.topk(min(self.topk, len(iou)), dim=0).values.sum(dim=0).int().clamp(min=1).tolist()
-        for i, count in enumerate(counts):
-            chosen[cost[:, i].topk(count, largest=False).indices, i] = True
-        contested = chosen.sum(dim=1) > 1
-        chosen[contested] = F.one_hot(cost[contested].argmin(dim=1), cost.shape[1]).bool()
-        return chosen
+
+def choose(cost: Tensor, iou: Tensor, candidates: int) -> Tensor:
+    """Which pairs (K, M) are taken: each object takes as many as its `candidates` best overlaps sum up to.
+
+    A prediction that several objects want goes to the cheapest.
+    """
+    chosen = torch.zeros_like(cost, dtype=torch.bool)
+    counts = iou.topk(min(candidates, len(iou)), dim=0).values.sum(dim=0).int().clamp(min=1).tolist()
+    for i, count in enumerate(counts):
+        chosen[cost[:, i].topk(count, largest=False).indices, i] = True
+    contested = chosen.sum(dim=1) > 1
+    chosen[contested] = F.one_hot(cost[contested].argmin(dim=1), cost.shape[1]).bool()
+    return chosen
+
+
+def assignment(chosen: Tensor, iou: Tensor, candidates: Tensor, count: int) -> Assignment:
+    """The assignment of `count` predictions, of which `candidates` (K,) were compared with the objects (K, M)."""
+    index = torch.full((count,), BACKGROUND, device=iou.device)
+    overlaps = iou.new_zeros(count)
+    taken = chosen.any(dim=1)
+    index[candidates[taken]] = chosen[taken].int().argmax(dim=1)
+    overlaps[candidates[taken]] = (chosen * iou).sum(dim=1)[taken]
+    return Assignment(index, overlaps)
+
+
+def unassigned(boxes: Tensor) -> Assignment:
+    """Of predictions (P, 4) that all stand for the background."""
+    return Assignment(torch.full((len(boxes),), BACKGROUND, device=boxes.device), boxes.new_zeros(len(boxes)))

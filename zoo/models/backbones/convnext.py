@@ -1,4 +1,4 @@
-"""ConvNeXt (Liu et al., 2022)."""
+"""ConvNeXt (Liu et al., 2022) and ConvNeXt V2 (Woo et al., 2023)."""
 
 from __future__ import annotations
 
@@ -27,8 +27,25 @@ ARCHITECTURES: dict[str, dict[str, Sequence[int]]] = {
 }
 
 
+class GRN(nn.Module):
+    """Global response normalization: channels compete by their norm over the image (ConvNeXt V2, section 3.3)."""
+
+    def __init__(self, channels: int, eps: float = 1e-6) -> None:
+        super().__init__()
+        self.gamma, self.beta = nn.Parameter(torch.zeros(channels)), nn.Parameter(torch.zeros(channels))
+        self.eps = eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, H, W, channels) to the same."""
+        norm = torch.linalg.vector_norm(x, dim=(1, 2), keepdim=True)
+        return self.gamma * (x * (norm / (norm.mean(dim=-1, keepdim=True) + self.eps))) + self.beta + x
+
+
 class ConvNeXtBlock(nn.Module):
-    """A depthwise 7x7 convolution, normalization, and two pointwise layers, scaled per channel, with a shortcut."""
+    """A depthwise 7x7 convolution, normalization, and two pointwise layers, scaled per channel, with a shortcut.
+
+    use_grn: response normalization between the pointwise layers.
+    """
 
     def __init__(
         self,
@@ -37,12 +54,14 @@ class ConvNeXtBlock(nn.Module):
         act_cfg: Mapping[str, Any] = GELU,
         drop_path_rate: float = 0.0,
         layer_scale_init_value: float = 1e-6,
+        use_grn: bool = False,
     ) -> None:
         super().__init__()
         self.depthwise_conv = nn.Conv2d(channels, channels, 7, padding=3, groups=channels)
         self.norm = make_norm(norm_cfg, channels)[1]
         self.pointwise_conv1 = nn.Linear(channels, 4 * channels)
         self.act = make_activation(act_cfg)
+        self.grn = GRN(4 * channels) if use_grn else nn.Identity()
         self.pointwise_conv2 = nn.Linear(4 * channels, channels)
         self.gamma = None
         if layer_scale_init_value > 0:
@@ -52,7 +71,7 @@ class ConvNeXtBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(N, channels, H, W) to the same."""
         out = self.norm(self.depthwise_conv(x)).permute(0, 2, 3, 1)
-        out = self.pointwise_conv2(self.act(self.pointwise_conv1(out)))
+        out = self.pointwise_conv2(self.grn(self.act(self.pointwise_conv1(out))))
         if self.gamma is not None:
             out = out * self.gamma
         return x + self.drop_path(out.permute(0, 3, 1, 2))
@@ -62,7 +81,7 @@ class ConvNeXt(nn.Module):
     """Four stages of blocks; returns the normalized outputs of the stages in `out_indices`, finest first.
 
     arch: a name in `ARCHITECTURES`, or such a mapping. layer_scale_init_value: 0 leaves the scaling out. frozen_stages:
-    so many stages are not trained. gap_before_final_norm: pooled outputs, which detectors cannot use.
+    so many stages are not trained. gap_before_final_norm: pooled outputs, which detectors cannot use. use_grn: V2.
     """
 
     def __init__(
@@ -77,6 +96,7 @@ class ConvNeXt(nn.Module):
         out_indices: Sequence[int] = (0, 1, 2, 3),
         frozen_stages: int = 0,
         gap_before_final_norm: bool = False,
+        use_grn: bool = False,
     ) -> None:
         super().__init__()
         if gap_before_final_norm:
@@ -90,13 +110,16 @@ class ConvNeXt(nn.Module):
         rates = iter(torch.linspace(0, drop_path_rate, sum(depths)).tolist())
         stem = nn.Conv2d(in_channels, channels[0], stem_patch_size, stem_patch_size)
         self.downsample_layers = nn.ModuleList([nn.Sequential(stem, make_norm(norm_cfg, channels[0])[1])])
-        # The default eps here, not that of norm_cfg, is what published weights were trained with.
         self.downsample_layers.extend(
-            nn.Sequential(LayerNorm2d(before), nn.Conv2d(before, after, 2, 2)) for before, after in pairwise(channels)
+            nn.Sequential(self.downsampling_norm(norm_cfg, before), nn.Conv2d(before, after, 2, 2))
+            for before, after in pairwise(channels)
         )
         self.stages = nn.ModuleList(
             nn.Sequential(
-                *(ConvNeXtBlock(width, norm_cfg, act_cfg, next(rates), layer_scale_init_value) for _ in range(depth))
+                *(
+                    ConvNeXtBlock(width, norm_cfg, act_cfg, next(rates), layer_scale_init_value, use_grn)
+                    for _ in range(depth)
+                )
             )
             for depth, width in zip(depths, channels)
         )
@@ -106,6 +129,10 @@ class ConvNeXt(nn.Module):
             if isinstance(module, (nn.Conv2d, nn.Linear)):
                 nn.init.trunc_normal_(module.weight, std=0.02)
                 nn.init.zeros_(module.bias)  # type: ignore[arg-type]
+
+    def downsampling_norm(self, norm_cfg: Mapping[str, Any], channels: int) -> nn.Module:
+        """Between two stages; the default eps, not norm_cfg's, is what weights of 2.x were trained with."""
+        return LayerNorm2d(channels)
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """(N, in_channels, H, W) to maps (N, C_i, H / 2^(2 + i), W / 2^(2 + i)), finest first."""
@@ -121,3 +148,11 @@ class ConvNeXt(nn.Module):
         super().train(mode)
         freeze([*self.downsample_layers[: self.frozen_stages], *self.stages[: self.frozen_stages]])
         return self
+
+
+class PretrainConvNeXt(ConvNeXt):
+    """MMPreTrain's ConvNeXt, which MMDetection 3.x uses: the normalization between two stages is as all others."""
+
+    def downsampling_norm(self, norm_cfg: Mapping[str, Any], channels: int) -> nn.Module:
+        """Between two stages."""
+        return make_norm(norm_cfg, channels)[1]

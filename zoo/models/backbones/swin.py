@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.ops import StochasticDepth
 
+from zoo.errors import BuildError
 from zoo.models.layers.freezing import freeze
 from zoo.models.layers.norm import make_norm
 from zoo.models.layers.patches import LN, PatchEmbed, PatchMerging, blocks, pad_to_multiple
@@ -155,10 +156,11 @@ class SwinStage(nn.Module):
 
 
 class SwinTransformer(nn.Module):
-    """Four stages of window attention; returns the normalized outputs of the stages in `out_indices`, finest first.
+    """Stages of window attention; returns the normalized outputs of the stages in `out_indices`, finest first.
 
     depths, num_heads: per stage. pretrain_img_size: of the absolute positions, where `use_abs_pos_embed` adds them.
-    patch_norm: normalize patches. frozen_stages: so many stages (and the patches, from 0 on) are not trained.
+    patch_norm: normalize patches. frozen_stages: so many stages (and the patches, from 0 on) are not trained. strides:
+    of the patches and of each merging of patches, which can only be 2.
     """
 
     def __init__(
@@ -182,8 +184,11 @@ class SwinTransformer(nn.Module):
         act_cfg: Mapping[str, Any] = GELU,
         norm_cfg: Mapping[str, Any] = LN,
         frozen_stages: int = -1,
+        strides: Sequence[int] | None = None,
     ) -> None:
         super().__init__()
+        if strides is not None and list(strides) != [patch_size] + [2] * (len(depths) - 1):
+            raise BuildError(f"SwinTransformer: patches of {patch_size} pixels, then 2 x 2, not strides {strides}")
         self.out_indices, self.frozen_stages = tuple(out_indices), frozen_stages
         merge_norm = norm_cfg if patch_norm else None
         self.patch_embed = PatchEmbed(in_channels, embed_dims, patch_size, patch_size, norm_cfg=merge_norm)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from zoo.models.build import component
+from zoo.models.criteria.keypoints import keypoint_losses
 from zoo.models.criteria.roi_sampling import mask_losses, mask_targets, region_losses, sample_regions
 from zoo.models.roi_heads.extractor import rois_of
 from zoo.models.targets import GroundTruth, Samples
@@ -23,7 +24,7 @@ def standard_losses(
     geometries: Sequence[ImageGeometry],
     ground_truths: Sequence[GroundTruth],
 ) -> dict[str, Tensor]:
-    """`loss_cls`, `loss_bbox` and, with a mask head, `loss_mask` of a `StandardRoIHead`.
+    """`loss_cls`, `loss_bbox` and, with such heads, `loss_mask` and `loss_keypoint` of a `StandardRoIHead`.
 
     features: per level (N, C, H, W). proposals: per image (R, 4) xyxy.
     """
@@ -31,6 +32,9 @@ def standard_losses(
     if head.mask_head is not None:
         masks = head.mask_logits(features, positive_rois(samples))
         losses.update(region_mask_losses(head.mask_head, masks, samples, ground_truths, head.train_cfg["mask_size"]))
+    if head.keypoint_head is not None:
+        heatmaps = head.keypoint_heatmaps(features, positive_rois(samples))
+        losses.update(keypoint_losses(head.keypoint_head, heatmaps, samples, ground_truths))
     return losses
 
 

@@ -71,6 +71,8 @@ LOSSES = {
     "MaskScoringRoIHead": "mask_scoring:mask_scoring_losses",
     "NASFCOSHead": "fcos:fcos_losses",
     "PAAHead": "paa:paa_losses",
+    "RTMDetInsSepBNHead": "rtmdet:rtmdet_ins_losses",
+    "RTMDetSepBNHead": "rtmdet:rtmdet_losses",
     "RepPointsHead": "reppoints:reppoints_losses",
     "TOODHead": "tood:tood_losses",
     "VFNetHead": "vfnet:vfnet_losses",

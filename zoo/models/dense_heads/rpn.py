@@ -44,8 +44,14 @@ class RPNHead(AnchorHead):
 
     def forward(self, features: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
         """Per level (N, C, H, W): objectness logits (N, A, H, W) and deltas (N, A * 4, H, W)."""
-        hidden = [F.relu(self.rpn_conv(x), inplace=True) for x in features]
+        hidden = [self.hidden(x) for x in features]
         return [self.rpn_cls(x) for x in hidden], [self.rpn_reg(x) for x in hidden]
+
+    def hidden(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) to the activated map that both predictions read."""
+        x = self.rpn_conv(x)
+        # Several convolutions end in an activation, whose backward needs the map that it returned.
+        return x if isinstance(self.rpn_conv, nn.Sequential) else F.relu(x, inplace=True)
 
     def predict(
         self,

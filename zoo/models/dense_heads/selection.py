@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from zoo.models.layers.nms import ranked, suppress
+from zoo.models.layers.nms import batched_nms, ranked, suppress
 from zoo.models.layers.tracing import first, recording
 from zoo.structures import Detections
 
@@ -73,12 +73,11 @@ def best_of_classes(scores: Tensor, labels: Tensor, count: int) -> Tensor:
     return order[torch.arange(len(order), device=order.device) - first < count]
 
 
-def select_and_decode(levels: Sequence[Level], decode: Decode, cfg: Mapping[str, Any]) -> tuple[Tensor, Tensor, Tensor]:
-    """Candidates of one image: per level the best pairs above the threshold, decoded.
+def select(levels: Sequence[Level], cfg: Mapping[str, Any]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Candidates of one image: per level the best pairs above the threshold.
 
-    decode: (priors (K, 2 or 4), regression (K, D)) -> boxes (K, 4) xyxy. cfg: `score_thr`, `nms_pre` pairs of a level,
-    `class_pre` of a class.
-    Returns boxes (K, 4), scores (K,) times quality, labels (K,), level after level.
+    cfg: `score_thr`, `nms_pre` pairs of a level, `class_pre` of a class.
+    Returns priors (K, 2 or 4), regression (K, D), scores (K,) times quality, labels (K,), level after level.
     """
     priors, regressions, scores, labels = [], [], [], []
     for level in levels:
@@ -91,10 +90,47 @@ def select_and_decode(levels: Sequence[Level], decode: Decode, cfg: Mapping[str,
     if "class_pre" in cfg:
         keep = best_of_classes(found[2], found[3], cfg["class_pre"])
         found = [part[keep] for part in found]
-    return decode(found[0], found[1]), found[2], found[3]
+    return found[0], found[1], found[2], found[3]
+
+
+def select_and_decode(levels: Sequence[Level], decode: Decode, cfg: Mapping[str, Any]) -> tuple[Tensor, Tensor, Tensor]:
+    """The candidates of `select`, decoded: boxes (K, 4), scores (K,), labels (K,).
+
+    decode: (priors (K, 2 or 4), regression (K, D)) -> boxes (K, 4) xyxy.
+    """
+    priors, regression, scores, labels = select(levels, cfg)
+    return decode(priors, regression), scores, labels
 
 
 def detect(levels: Sequence[Level], decode: Decode, cfg: Mapping[str, Any]) -> Detections:
     """Detections of one image: `select_and_decode`, then NMS within classes (`nms`, `max_per_img` of `cfg`)."""
     boxes, scores, labels = select_and_decode(levels, decode, cfg)
     return suppress(boxes, scores, labels, cfg.get("nms"), cfg.get("max_per_img", -1))
+
+
+def detect_sized(levels: Sequence[Level], decode: Decode, cfg: Mapping[str, Any]) -> Detections:
+    """`detect` as MMDetection 3.x does it: boxes without extent, or below `min_bbox_size`, do not take part in NMS."""
+    boxes, scores, labels = select_and_decode(levels, decode, cfg)
+    keep = extended(boxes, cfg)
+    return suppress(boxes[keep], scores[keep], labels[keep], cfg.get("nms"), cfg.get("max_per_img", -1))
+
+
+def detect_with_rest(
+    levels: Sequence[Level], decode: Decode, cfg: Mapping[str, Any]
+) -> tuple[Detections, Tensor, Tensor]:
+    """`detect_sized` where a prior predicts more than a box.
+
+    decode: takes the first four numbers of the regression. Returns the detections, the other numbers of what they come
+    from (K, D - 4), and their priors (K, 2 or 4).
+    """
+    priors, regression, scores, labels = select(levels, cfg)
+    boxes = decode(priors, regression[:, :4])
+    keep = extended(boxes, cfg)
+    priors, rest, boxes, scores, labels = (x[keep] for x in (priors, regression[:, 4:], boxes, scores, labels))
+    keep, scores = batched_nms(boxes, scores, labels, cfg.get("nms"), cfg.get("max_per_img", -1))
+    return Detections(boxes[keep], scores, labels[keep]), rest[keep], priors[keep]
+
+
+def extended(boxes: Tensor, cfg: Mapping[str, Any]) -> Tensor:
+    """Indices of the boxes (K, 4) whose sides are both longer than `min_bbox_size`; of all where that is negative."""
+    return ((boxes[:, 2:] - boxes[:, :2]) > cfg.get("min_bbox_size", -torch.inf)).all(dim=1).nonzero().squeeze(1)

@@ -25,6 +25,8 @@ class Detector(nn.Module):
 
     preprocess: Callable[[Any], Sample] | None = None
     classes: Sequence[str] | None = None
+    pixel_center = 0.5
+    """Where the network's keypoints have the center of pixel 0: 0.5, as boxes do, or 0, as COCO's annotations do."""
 
     def __init__(self, backbone: Mapping[str, Any], neck: Mapping[str, Any] | None = None) -> None:
         super().__init__()
@@ -70,9 +72,9 @@ class Detector(nn.Module):
 
         images: (N, 3, H, W) float, normalized and padded. sizes: (h, w) of each image before padding.
         targets: per image `boxes` (M, 4) xyxy in input coordinates, `labels` (M,), where needed `masks` (M, H, W) of
-        bool; optionally `ignored` (I, 4), boxes of crowds, and `semantic` (h, w), classes of the padded image's
-        pixels, without which heads that segment do not learn to. proposals: per image (M, 4) xyxy boxes, for Fast
-        R-CNN only. Raises NotTrainable where the method's losses are not there.
+        bool and `keypoints` (M, P, 3) as x, y, visibility; optionally `ignored` (I, 4), boxes of crowds, and `semantic`
+        (h, w), classes of the padded image's pixels, without which heads that segment do not learn to. proposals: per
+        image (M, 4) xyxy boxes, for Fast R-CNN only. Raises NotTrainable where the method's losses are not there.
         """
         geometries = [ImageGeometry.of_input(size) for size in sizes]
         if proposals is not None:

@@ -65,6 +65,8 @@ class TwoStageDetector(Detector):
             self.rpn_head = component(rpn_head, train_cfg=part(train_cfg, "rpn"), test_cfg=part(test_cfg, "rpn"))
         self.roi_head = component(roi_head, train_cfg=part(train_cfg, "rcnn"), test_cfg=part(test_cfg, "rcnn"))
         self.train_cfg = train_cfg or {}
+        if getattr(self.roi_head, "keypoint_head", None) is not None:
+            self.pixel_center = self.roi_head.keypoint_head.pixel_center
 
     def predict(self, images: Tensor, geometries: Sequence[ImageGeometry], *args: Any) -> list[Detections]:
         """Detections in output coordinates."""

@@ -32,3 +32,16 @@ class SELayer(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(N, channels, H, W) to the same."""
         return x * self.conv2(self.conv1(x.mean(dim=(2, 3), keepdim=True)))
+
+
+class ChannelAttention(nn.Module):
+    """Scales each channel by the hard sigmoid of one layer over all channels' means (RTMDet)."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.fc = nn.Conv2d(channels, channels, 1)
+        self.act = nn.Hardsigmoid(inplace=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, channels, H, W) to the same."""
+        return x * self.act(self.fc(x.mean(dim=(2, 3), keepdim=True)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.ops import roi_align
 
@@ -26,6 +27,9 @@ def deform_roi_pool(
     many as cells.
     """
     precise = at_least_float32(features)
+    if torch.is_grad_enabled() and offsets.requires_grad:
+        args = (rois.to(precise), offsets.to(precise) * gamma, output_size, spatial_scale, sampling_ratio)
+        return sampled_bins(precise, *args).to(features)
     bins = moved_bins(rois.to(precise), offsets.to(precise) * gamma, output_size, spatial_scale)
     bins = bins.flatten(1, 2).flatten(0, 1)
     images = rois[:, :1].repeat_interleave(output_size[0] * output_size[1], dim=0).to(bins)
@@ -33,8 +37,57 @@ def deform_roi_pool(
     return pooled.view(len(rois), *output_size, features.shape[1]).permute(0, 3, 1, 2)
 
 
-def moved_bins(rois: Tensor, offsets: Tensor, output_size: tuple[int, int], spatial_scale: float) -> Tensor:
-    """Bins (M, h, w, 4) xyxy in cells of regions (M, 5) in pixels, moved by offsets (M, 2, h, w) in region sizes."""
+def sampled_bins(
+    features: Tensor,
+    rois: Tensor,
+    offsets: Tensor,
+    output_size: tuple[int, int],
+    spatial_scale: float,
+    sampling_ratio: int,
+) -> Tensor:
+    """The same features by sampling, for training: `roi_align` has no derivative with respect to its regions.
+
+    offsets: (M, 2, h, w) as x and y, in region sizes. Regions of one image with bins of as many samples are done
+    together.
+    """
+    start, size = bin_corners(rois, offsets, output_size, spatial_scale)
+    counts = torch.full_like(size, sampling_ratio) if sampling_ratio > 0 else size.detach().ceil()
+    kinds = torch.cat([rois[:, :1], counts[:, 0, 0]], dim=1).long()
+    out = features.new_zeros(len(rois), features.shape[1], *output_size)
+    for kind in kinds.unique(dim=0):
+        image, nx, ny = kind.tolist()
+        if nx > 0 and ny > 0:
+            index = (kinds == kind).all(dim=1).nonzero().flatten()
+            points = sample_positions(start[index], size[index], nx, ny)
+            sampled = bilinear_samples(features[image], points.flatten(0, 3))
+            out = out.index_copy(0, index, sampled.view(-1, *points.shape[:4]).mean(dim=4).transpose(0, 1))
+    return out
+
+
+def sample_positions(start: Tensor, size: Tensor, nx: int, ny: int) -> Tensor:
+    """Centers (M, h, w, ny * nx, 2), as x and y, of the equal parts of bins at `start` (M, h, w, 2) of `size`."""
+    y, x = torch.meshgrid(torch.arange(ny), torch.arange(nx), indexing="ij")
+    centers = (torch.stack([x, y], dim=-1).flatten(0, 1).to(start) + 0.5) / start.new_tensor([nx, ny])
+    return start[..., None, :] + centers * size[..., None, :]
+
+
+def bilinear_samples(x: Tensor, points: Tensor) -> Tensor:
+    """Samples (C, P) of a map (C, H, W) at points (P, 2), x and y in cells: the border counts up to one cell outside,
+    beyond it is zero."""
+    extent = points.new_tensor([x.shape[2], x.shape[1]])
+    inside = ((points >= -1) & (points <= extent)).all(dim=-1)
+    grid = (2 * points / (extent - 1).clamp(min=1) - 1)[None, None]
+    sampled = F.grid_sample(x[None], grid, mode="bilinear", padding_mode="border", align_corners=True)
+    return sampled[0, :, 0] * inside
+
+
+def bin_corners(
+    rois: Tensor, offsets: Tensor, output_size: tuple[int, int], spatial_scale: float
+) -> tuple[Tensor, Tensor]:
+    """Upper left corners (M, h, w, 2) and sizes (M, 1, 1, 2) of moved bins, as x and y in cells from centers of cells.
+
+    rois: (M, 5) in pixels. offsets: (M, 2, h, w) in region sizes.
+    """
     height, width = output_size
     corners = rois[:, 1:] * spatial_scale - 0.5
     extent = corners[:, None, None, 2:] - corners[:, None, None, :2]
@@ -42,7 +95,13 @@ def moved_bins(rois: Tensor, offsets: Tensor, output_size: tuple[int, int], spat
     y, x = torch.meshgrid(
         torch.arange(height, device=rois.device), torch.arange(width, device=rois.device), indexing="ij"
     )
-    start = corners[:, None, None, :2] + torch.stack([x, y], dim=-1) * size + offsets.permute(0, 2, 3, 1) * extent
+    moved = torch.stack([x, y], dim=-1) * size + offsets.permute(0, 2, 3, 1) * extent
+    return corners[:, None, None, :2] + moved, size
+
+
+def moved_bins(rois: Tensor, offsets: Tensor, output_size: tuple[int, int], spatial_scale: float) -> Tensor:
+    """Bins (M, h, w, 4) xyxy in cells of regions (M, 5) in pixels, moved by offsets (M, 2, h, w) in region sizes."""
+    start, size = bin_corners(rois, offsets, output_size, spatial_scale)
     return torch.cat([start + 0.5, end_of(start + 0.5, size)], dim=-1)
 
 

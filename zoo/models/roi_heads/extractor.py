@@ -71,7 +71,7 @@ class SingleRoIExtractor(RoIExtractor):
             if len(index):
                 pooled[index] = layer(features[i], rois[index]).to(pooled.dtype)
             elif features[i].requires_grad:  # distributed training waits for a gradient of every parameter
-                pooled = pooled + features[i].sum() * 0
+                pooled = pooled + 0 * (features[i].sum() + sum(p.sum() for p in layer.parameters()))
         return pooled
 
     def recorded(self, features: Sequence[Tensor], rois: Tensor, levels: Tensor) -> Tensor:

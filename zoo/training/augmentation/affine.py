@@ -57,7 +57,9 @@ def warp(annotated: AnnotatedImage, matrix: Matrix, size: tuple[int, int]) -> An
         masks = np.stack(warped) if warped else np.zeros((0, height, width), np.uint8)
     ignored = None if annotated.ignored is None else warp_boxes(annotated.ignored, matrix)
     boxes = warp_boxes(annotated.boxes, matrix)
-    return replace(annotated, image=image, boxes=boxes, masks=masks, ignored=ignored).clipped(least=2)
+    keypoints = None if annotated.keypoints is None else annotated.keypoints.warped(matrix)
+    warped_image = replace(annotated, image=image, boxes=boxes, masks=masks, ignored=ignored, keypoints=keypoints)
+    return warped_image.clipped(least=2)
 
 
 def warp_boxes(boxes: NDArray[np.float32], matrix: Matrix) -> NDArray[np.float32]:

@@ -17,7 +17,9 @@ def flip(annotated: AnnotatedImage) -> AnnotatedImage:
     ignored = None if annotated.ignored is None else flip_boxes(annotated.ignored, width)
     semantic = None if annotated.semantic is None else np.ascontiguousarray(annotated.semantic[:, ::-1])
     image, boxes = np.ascontiguousarray(annotated.image[:, ::-1]), flip_boxes(annotated.boxes, width)
-    return replace(annotated, image=image, boxes=boxes, masks=masks, ignored=ignored, semantic=semantic)
+    keypoints = None if annotated.keypoints is None else annotated.keypoints.mirrored(width)
+    mirrored = replace(annotated, image=image, boxes=boxes, masks=masks, ignored=ignored, semantic=semantic)
+    return replace(mirrored, keypoints=keypoints)
 
 
 def flip_boxes(boxes: NDArray[np.float32], width: int) -> NDArray[np.float32]:

@@ -9,6 +9,7 @@ from numpy.random import Generator
 
 from zoo.training.augmentation.annotated_image import AnnotatedImage
 from zoo.training.augmentation.flip import flip
+from zoo.training.augmentation.keypoints import joined
 from zoo.training.augmentation.mosaic import fit, place, together
 from zoo.training.augmentation.resize import resize_to
 
@@ -42,4 +43,5 @@ def average(first: AnnotatedImage, second: AnnotatedImage) -> AnnotatedImage:
         labels=np.concatenate([first.labels, second.labels]),
         masks=together(first.masks, second.masks),
         ignored=together(first.ignored, second.ignored),
+        keypoints=joined([first.keypoints, second.keypoints]),
     )

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.random import Generator
 
 from zoo.training.augmentation.annotated_image import AnnotatedImage
+from zoo.training.augmentation.keypoints import joined
 from zoo.training.augmentation.resize import resize_to
 
 GRAY = 114
@@ -52,7 +53,9 @@ def place(annotated: AnnotatedImage, corner: tuple[int, int], canvas: tuple[int,
         masks[:, target[0], target[1]] = annotated.masks[:, source[0], source[1]]
     offset = np.array([left, top, left, top], np.float32)
     ignored = None if annotated.ignored is None else annotated.ignored + offset
-    return AnnotatedImage(image, annotated.boxes + offset, annotated.labels, masks, ignored).clipped()
+    keypoints = None if annotated.keypoints is None else annotated.keypoints.shifted(left, top)
+    moved = AnnotatedImage(image, annotated.boxes + offset, annotated.labels, masks, ignored, keypoints=keypoints)
+    return moved.clipped()
 
 
 def join(placed: Sequence[AnnotatedImage]) -> AnnotatedImage:
@@ -68,6 +71,7 @@ def join(placed: Sequence[AnnotatedImage]) -> AnnotatedImage:
         np.concatenate([p.labels for p in placed]),
         together(*(p.masks for p in placed)),
         together(*(p.ignored for p in placed)),
+        keypoints=joined([p.keypoints for p in placed]),
     )
 
 

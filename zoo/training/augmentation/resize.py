@@ -51,6 +51,8 @@ def resize_to(annotated: AnnotatedImage, size: tuple[int, int]) -> AnnotatedImag
     )
     if annotated.ignored is not None:
         resized = replace(resized, ignored=annotated.ignored * factors)
+    if annotated.keypoints is not None:
+        resized = replace(resized, keypoints=annotated.keypoints.scaled(size[0] / width, size[1] / height))
     if annotated.semantic is not None:
         semantic: Any = cv2.resize(annotated.semantic, size, interpolation=cv2.INTER_NEAREST)
         resized = replace(resized, semantic=semantic)

@@ -97,7 +97,7 @@ def test_the_threshold_holds_for_results_too(capsys: pytest.CaptureFixture[str])
     ("arguments", "status", "sentence"),
     [
         (["nothing.pth"], 1, "nothing.pth does not exist"),
-        (["stub", "--device", "warp"], 2, "--device warp cannot be used"),
+        (["stub", "--device", "warp"], 2, "device 'warp' cannot be used"),
     ],
 )
 def test_bad_requests_are_one_sentence(

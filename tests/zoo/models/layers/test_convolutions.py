@@ -63,3 +63,18 @@ def test_trident_branches_share_a_kernel_and_differ_in_dilation():
     assert torch.allclose(conv.eval()(x), branches[1], atol=1e-6)
     conv.test_branch_idx = -1
     assert torch.allclose(conv(torch.cat([x] * 3)), torch.cat(branches), atol=1e-6)
+
+
+@pytest.mark.parametrize("use_deform", [False, True])
+def test_switchable_atrous_convolution_has_the_gradient_of_the_operator(use_deform: bool) -> None:
+    torch.manual_seed(0)
+    layer = SAC(2, 2, 3, padding=1, bias=False, use_deform=use_deform).double()
+    for parameter in layer.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    names, values = zip(*layer.named_parameters())
+    x = torch.randn(1, 2, 5, 6, dtype=torch.float64, requires_grad=True)
+
+    def convolve(x: torch.Tensor, *values: torch.Tensor) -> torch.Tensor:
+        return torch.func.functional_call(layer, dict(zip(names, values)), (x,))
+
+    assert torch.autograd.gradcheck(convolve, (x, *values))

@@ -24,3 +24,10 @@ def test_each_cell_is_the_maximum_of_what_lies_before_it(direction, rows, column
         for j in range(6):
             expected = x[:, :, rows(i), columns(j)].amax(dim=(2, 3))
             torch.testing.assert_close(pooled[:, :, i, j], expected)
+
+
+@pytest.mark.parametrize("direction", ["top", "bottom", "left", "right"])
+def test_the_input_has_the_gradient_of_the_operator(direction):
+    torch.manual_seed(0)
+    x = torch.randn(2, 2, 4, 5, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda x: corner_pool(x, direction), x)

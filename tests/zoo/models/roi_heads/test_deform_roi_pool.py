@@ -10,6 +10,7 @@ from torch import Tensor
 from torchvision.ops import roi_align
 
 from zoo.models.roi_heads.deform_roi_pool import DeformRoIPoolPack, ModulatedDeformRoIPoolPack, deform_roi_pool
+from zoo.models.roi_heads.extractor import SingleRoIExtractor
 
 
 def definition(x: Tensor, rois: Tensor, offsets: Tensor, size: int, scale: float, gamma: float) -> Tensor:
@@ -83,3 +84,37 @@ def test_a_fresh_layer_moves_nothing_and_takes_no_regions(layer: type) -> None:
     expected = roi_align(x, rois, (7, 7), 0.25, 0, aligned=True) * (1 if layer is DeformRoIPoolPack else 0.5)
     torch.testing.assert_close(pool(x, rois), expected, atol=1e-4, rtol=1e-4)
     assert pool(x, rois[:0]).shape == (0, 3, 7, 7)
+
+
+@pytest.mark.parametrize("sampling_ratio", [0, 2])
+def test_training_samples_the_features_that_inference_pools(sampling_ratio: int) -> None:
+    x, rois = example()
+    offsets = torch.randn(len(rois), 2, 7, 7)
+    pooled = deform_roi_pool(x, rois, offsets, (7, 7), 0.25, sampling_ratio)
+    sampled = deform_roi_pool(x, rois, offsets.requires_grad_(), (7, 7), 0.25, sampling_ratio)
+    torch.testing.assert_close(sampled.detach(), pooled, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("sampling_ratio", [0, 2])
+def test_offsets_and_features_have_the_gradient_of_the_operator(sampling_ratio: int) -> None:
+    x, rois = example()
+    x, rois = x[:, :2, :9, :11].double().requires_grad_(), rois[:3].double() / 2
+    offsets = torch.randn(len(rois), 2, 2, 2, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(
+        lambda a, b: deform_roi_pool(a, rois, b, (2, 2), 0.25, sampling_ratio), (x, offsets)
+    )
+
+
+@pytest.mark.parametrize("kind", ["DeformRoIPoolPack", "ModulatedDeformRoIPoolPack"])
+def test_every_parameter_of_the_extractor_learns(kind: str) -> None:
+    layer = {"type": kind, "output_size": 2, "output_channels": 2, "deform_fc_channels": 4}
+    extractor = SingleRoIExtractor(layer, 2, [4, 8]).double()
+    torch.manual_seed(0)
+    for parameter in extractor.parameters():
+        torch.nn.init.normal_(parameter, std=0.5)
+    x = [torch.randn(1, 2, 9, 11, dtype=torch.float64, requires_grad=True) for _ in range(2)]
+    rois = torch.tensor([[0, 3.3, 5.1, 30.2, 31.7], [0, 1.0, 2.0, 18.0, 16.5]], dtype=torch.float64)
+    assert torch.autograd.gradcheck(lambda *maps: extractor(maps, rois), x)
+    extractor(x, rois).sum().backward()
+    assert all(p.grad is not None for p in extractor.parameters())  # also those of the level without regions
+    assert all(p.grad.any() for p in extractor.roi_layers[0].parameters())

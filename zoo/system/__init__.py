@@ -1,0 +1,1 @@
+"""What the zoo needs of the operating system and the hardware: whole files and usable devices."""

@@ -1,0 +1,15 @@
+"""Devices that tensors can be put on."""
+
+from __future__ import annotations
+
+import torch
+
+from zoo.errors import UsageError
+
+
+def usable_device(name: str) -> torch.device:
+    """The device called `name`, with its index. Raises UsageError where it cannot hold tensors."""
+    try:
+        return torch.empty(0, device=name).device
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise UsageError(f"device '{name}' cannot be used here: {str(error).splitlines()[0]}") from None
