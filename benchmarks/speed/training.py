@@ -26,9 +26,10 @@ from benchmarks.system.timing import summary
 from zoo.manifest import api
 from zoo.training import distributed, initial_weights, recipe
 from zoo.training.augmentation.annotated_image import AnnotatedImage
-from zoo.training.coco_folder import CocoFolder, find
+from zoo.training.coco_folder import CocoFolder
 from zoo.training.dataset import TrainingSet
 from zoo.training.distributed import Rank
+from zoo.training.layout import find
 from zoo.training.trainer import Run, Step, TrainConfig, needs_masks
 
 

@@ -34,6 +34,7 @@ from zoo.training.coco_folder import CocoFolder
 from zoo.training.dataset import Augmentation, Batch, TrainingSet, collate
 from zoo.training.distributed import Rank
 from zoo.training.ema import WeightAverage
+from zoo.training.layout import keypoints_of
 from zoo.training.log import Journal, Step
 from zoo.training.optimizer import make_optimizer, make_scheduler
 from zoo.training.recipe import Recipe
@@ -355,13 +356,6 @@ def needs_masks(description: dict[str, Any]) -> bool:
     """Whether the network learns from masks."""
     text = repr(description)
     return any(word in text for word in ("mask_head", "mask_feature_head", "SOLO", "YOLACT", "RTMDetIns", "SparseInst"))
-
-
-def keypoints_of(description: dict[str, Any]) -> dict[str, float]:
-    """`pixel_center` of a network that learns keypoints; nothing of any other."""
-    head = description.get("roi_head") or {}
-    keypoints = head.get("keypoint_head") if isinstance(head, dict) else None
-    return {} if keypoints is None else {"pixel_center": keypoints.get("pixel_center", 0.5)}
 
 
 def timed(batches: Iterator[Batch]) -> Iterator[tuple[float, Batch]]:

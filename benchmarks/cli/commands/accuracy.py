@@ -8,9 +8,13 @@ from pathlib import Path
 
 from tabulate import tabulate
 
+from benchmarks.accuracy import accuracy
+from benchmarks.accuracy.config import EvalConfig, parse_measures
 from benchmarks.datasets.request import ENGINES, PROTOCOLS
 from benchmarks.results.record import Record
+from benchmarks.results.store import Store
 from zoo.cli.argument_types import natural, positive
+from zoo.system.device import usable_device
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -35,25 +39,24 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Measure, store and print; under torchrun only rank 0 does the latter two."""
-    from benchmarks.accuracy import accuracy
-    from benchmarks.results.store import Store
+    store = Store(args.results).check()
+    evaluation = accuracy.prepare(args.name, config_of(args))
+    from benchmarks.accuracy.sharding import own_device  # imports torch, so it comes after all other checks
 
-    record = accuracy.evaluate(args.name, plan_of(args))
+    device = own_device(args.device)
+    usable_device(device)
+    record = accuracy.run(evaluation, device)
     if record is None:
         return
-    Store(args.results).append(record)
+    store.append(record)
     if args.json:
         print(json.dumps(record.to_dict() | {"comparison": accuracy.comparison(record)}, indent=1))
     else:
         print(text(record))
 
 
-def plan_of(args: argparse.Namespace):  # type: ignore[no-untyped-def]  # its type needs torch
+def config_of(args: argparse.Namespace) -> EvalConfig:
     """The evaluation that the options describe."""
-    from benchmarks.accuracy.accuracy import EvalConfig, parse_measures
-    from benchmarks.accuracy.sharding import own_device
-    from benchmarks.cli.commands.inference import checked_device
-
     return EvalConfig(
         data=args.data,
         dataset=args.dataset,
@@ -62,7 +65,7 @@ def plan_of(args: argparse.Namespace):  # type: ignore[no-untyped-def]  # its ty
         measures=tuple(parse_measures(args.measure)) if args.measure else None,
         protocol=args.protocol,
         engine=args.engine,
-        device=checked_device(own_device(args.device)),
+        device=args.device,
         batch_size=args.batch_size,
         workers=args.workers,
         limit=args.limit,
@@ -72,8 +75,6 @@ def plan_of(args: argparse.Namespace):  # type: ignore[no-untyped-def]  # its ty
 
 def text(record: Record) -> str:
     """The record for people."""
-    from benchmarks.accuracy import accuracy
-
     p = record.parameters
     weights = f"{p['weights']} weights" if p["weights"] == "published" else p["weights"]
     title = f"{record.model} ({weights}) on {p['dataset']} {p['split']}, {p['images']} images, {record.protocol}"

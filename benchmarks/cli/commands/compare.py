@@ -20,8 +20,8 @@ from benchmarks.speed.peers.counterparts import PEERS, NoCounterpart, counterpar
 from benchmarks.speed.protocols.table import INTERLEAVED
 from benchmarks.speed.targets import known
 from zoo.cli.argument_types import positive
-from zoo.cli.device import checked_device
 from zoo.errors import UsageError
+from zoo.system.device import usable_device
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -45,12 +45,12 @@ def run(args: argparse.Namespace) -> None:
     """Measure in turns, store and print."""
     settings, store = checked(args), Store(args.results).check()
     folder = image_folder.in_folder(args.images, args.limit) if args.images else []
-    device = checked_device(args.device)  # imports torch, so it comes after all other checks
+    usable_device(args.device)
     from benchmarks.speed import compare
 
     photos, _ = inference.images_for(args, folder)
     setting = BenchmarkConfig(
-        device=device, threads=args.threads, options=options.from_args(args), overrides=overrides(args)
+        device=args.device, threads=args.threads, options=options.from_args(args), overrides=overrides(args)
     )
     records = compare.run(compare.CompareConfig(images=photos, setting=setting, **settings))
     store.extend(records)

@@ -6,7 +6,6 @@ import argparse
 import json
 import sys
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,8 +16,8 @@ from benchmarks.speed import engines, image_folder, options, protocols
 from benchmarks.speed.config import BenchmarkConfig
 from benchmarks.speed.targets import Target
 from zoo.cli.argument_types import positive
-from zoo.cli.device import checked_device
 from zoo.errors import UsageError, ZooError
+from zoo.system.device import usable_device
 
 if TYPE_CHECKING:
     from benchmarks.speed.workload import ImageSource
@@ -59,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
     protocols.get(setting.protocol).parameters(setting.overrides)
     chosen = engines.choose(args.names, args.checkpoint, args.random_weights, args.engine, args.threads)
     folder = image_folder.in_folder(args.images, args.limit) if args.images else []
-    setting = replace(setting, device=checked_device(args.device))  # imports torch, so it comes last
+    usable_device(args.device)
     photos, source = images_for(args, folder)
     records = [store.append(measure(subject, photos, setting, source)) for subject in progress(chosen)]
     show(records, args.json)

@@ -12,8 +12,8 @@ from benchmarks.reports.text_table import format_table
 from benchmarks.results.record import Record, failed
 from benchmarks.results.store import Store
 from benchmarks.speed import options
-from zoo.cli.device import checked_device
 from zoo.errors import UsageError, ZooError
+from zoo.system.device import usable_device
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -38,9 +38,10 @@ def run(args: argparse.Namespace) -> int:
         return 0
     from tqdm import tqdm
 
-    device, chosen, records = checked_device(args.device), options.from_args(args), []
+    usable_device(args.device)
+    chosen, records = options.from_args(args), []
     for name in tqdm(names, unit="network", disable=None):
-        records.append(measure(name, device, chosen, args.trace))
+        records.append(measure(name, args.device, chosen, args.trace))
         if args.results:
             Store(args.results).append(records[-1])
     show(records, args)

@@ -21,7 +21,8 @@ from zoo.training import recipe
 from zoo.training.augmentation.flip import flip
 from zoo.training.augmentation.keypoints import Keypoints
 from zoo.training.augmentation.resize import resize_to
-from zoo.training.coco_folder import CocoFolder, find
+from zoo.training.coco_folder import CocoFolder
+from zoo.training.layout import find
 from zoo.training.trainer import TrainConfig, keypoints_of, train
 
 COCO = Path(__file__).parents[2] / "data" / "coco"

@@ -18,7 +18,7 @@ import zoo
 from zoo.errors import UsageError
 from zoo.manifest import api
 from zoo.training import distributed, recipe
-from zoo.training.coco_folder import find
+from zoo.training.layout import find
 from zoo.training.trainer import Recipe, Run, TrainConfig, train
 
 OPTIONS = "--start scratch --epochs 3 --batch-size 4 --lr 0.01 --warmup 2 --log-every 1 --seed 3"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from zoo.manifest import api
 from zoo.training import distributed, recipe
-from zoo.training.coco_folder import find
+from zoo.training.layout import find
 from zoo.training.trainer import Run, TrainConfig
 
 

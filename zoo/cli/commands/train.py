@@ -8,7 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from zoo.cli.argument_types import natural, positive
-from zoo.errors import UsageError
+from zoo.cli.parser import nearest
+from zoo.errors import DataError, UsageError
+from zoo.manifest import api
+from zoo.training.layout import find, keypoints_of
 
 if TYPE_CHECKING:
     from zoo.training.recipe import Recipe
@@ -80,7 +83,8 @@ def scale(text: str) -> tuple[int, int]:
 
 def run(args: argparse.Namespace) -> None:
     """Train, and print where the checkpoint is."""
-    from zoo.training.trainer import train
+    check(args)
+    from zoo.training.trainer import train  # imports torch
 
     path = train(plan_of(args))
     if path is None:
@@ -93,21 +97,44 @@ def run(args: argparse.Namespace) -> None:
         print(path)
 
 
+def check(args: argparse.Namespace) -> None:
+    """Whether names and files exist. Raises UnknownModel, UsageError, DataError."""
+    training_files(args)
+    if args.validate_every:
+        if args.data is None:
+            raise UsageError("--validate-every needs --data, with a split `val`.")
+        find(args.data, "val", kind_of(args.name))
+    if args.semantic is not None and not args.semantic.is_dir():
+        raise UsageError(f"--semantic {args.semantic} is not a folder.")
+    known = ("published", "backbone", "scratch", *api.catalog().backbones)
+    if args.start not in known and not Path(args.start).is_file():
+        raise UsageError(f"--start {args.start} is neither a file nor a backbone.{nearest(args.start, known)}")
+
+
+def kind_of(name: str) -> str:
+    """The beginning of the annotation file's name. Raises UnknownModel."""
+    return "person_keypoints" if keypoints_of(api.architecture(name)) else "instances"
+
+
+def training_files(args: argparse.Namespace) -> tuple[Path, Path]:
+    """The annotation file and the folder of images."""
+    kind = kind_of(args.name)
+    if args.data is not None:
+        return find(args.data, kind=kind)
+    if args.annotations is None or args.images is None:
+        raise UsageError("say what to train on: --data, or --annotations and --images.")
+    if not args.annotations.is_file():
+        raise DataError(f"--annotations {args.annotations} does not exist.")
+    if not args.images.is_dir():
+        raise DataError(f"--images {args.images} is not a folder.")
+    return args.annotations, args.images
+
+
 def plan_of(args: argparse.Namespace) -> TrainConfig:
     """The training that the options describe. Raises UsageError, UnknownModel, DataError."""
-    from zoo.manifest import api
-    from zoo.training.coco_folder import find
-    from zoo.training.trainer import TrainConfig, keypoints_of
+    from zoo.training.trainer import TrainConfig
 
-    kind = "person_keypoints" if keypoints_of(api.architecture(args.name)) else "instances"
-    if args.data is not None:
-        annotations, images = find(args.data, kind=kind)
-    elif args.annotations is not None and args.images is not None:
-        annotations, images = args.annotations, args.images
-    else:
-        raise UsageError("say what to train on: --data, or --annotations and --images.")
-    if args.validate_every and args.data is None:
-        raise UsageError("--validate-every needs --data, with a split `val`.")
+    annotations, images = training_files(args)
     return TrainConfig(
         name=args.name,
         annotations=annotations,
@@ -124,7 +151,7 @@ def plan_of(args: argparse.Namespace) -> TrainConfig:
         resume=args.resume,
         log_every=args.log_every,
         save_every=args.save_every,
-        validation=find(args.data, "val", kind) if args.validate_every else None,
+        validation=find(args.data, "val", kind_of(args.name)) if args.validate_every else None,
         validate_every=args.validate_every,
         semantic=args.semantic,
         title=args.title,
@@ -133,7 +160,6 @@ def plan_of(args: argparse.Namespace) -> TrainConfig:
 
 def recipe_of(args: argparse.Namespace) -> Recipe:
     """The model's own recipe with the options' changes."""
-    from zoo.manifest import api
     from zoo.training import recipe
     from zoo.training.trainer import overridden
 
