@@ -190,7 +190,7 @@ CITYSCAPES = Spec(
     },
     ("box", "mask"),
     "cityscapes:Cityscapes",
-    {"images": "leftImg8bit/{split}", "truth": "gtFine/{split}"},
+    {"images": "leftImg8bit/{split}", "ground_truth": "gtFine/{split}"},
 )
 
 WIDER_FACE = Spec(
@@ -207,7 +207,7 @@ WIDER_FACE = Spec(
     },
     ("box",),
     "wider_face:WiderFace",
-    {"truth": "eval_tools/ground_truth", "images": "WIDER_{split}/images"},
+    {"ground_truth": "eval_tools/ground_truth", "images": "WIDER_{split}/images"},
 )
 
 OPEN_IMAGES_V6 = open_images(
