@@ -82,7 +82,7 @@ schema: 1
 family: mine
 models:
   mine_r50:
-    architecture: retinanet_r50_fpn_1x_coco
+    architecture: retinanet_r50_caffe_fpn_1x_coco
     checkpoint: {file: mine.pth}
     dataset: coco_2017
     tasks: [object detection]
