@@ -55,10 +55,10 @@ def prepare(name: str, config: EvalConfig | None = None) -> Evaluation:
     check_output(config.results_json)
     subject, entry = choose(name, config.checkpoint)
     chosen = spec(config.dataset or (entry.dataset if entry else DEFAULT_DATASET))
-    root = Path(config.data or chosen.root)
-    chosen.require_root(root)
+    chosen.require_root(Path(config.data or chosen.root))
     if entry is None:
         return Evaluation(config, subject, chosen, None, None)
+    # What is published about a model says what to ask, so that a wrong folder is noticed before a download.
     request = request_of(config, chosen, *known(entry))
     return Evaluation(config, subject, chosen, request, opened(config, chosen, request))
 
@@ -76,9 +76,11 @@ def run(evaluation: Evaluation, device: str | None = None, progress: bool | None
 
     config, chosen, subject = evaluation.config, evaluation.spec, evaluation.subject
     config = config if device is None else replace(config, device=device)
-    model, request, dataset = subject.load(), evaluation.request, evaluation.dataset
+    model, request, dataset = checked_labels(subject.load()), evaluation.request, evaluation.dataset
     if request is None or dataset is None:
         request = request_of(config, chosen, *guess(model))
+        if request.classes is None:
+            request = replace(request, outputs=model.label_count)
         dataset = opened(config, chosen, request)
     result = measure.measure(
         model.to(config.device).eval(),
@@ -96,7 +98,7 @@ def run(evaluation: Evaluation, device: str | None = None, progress: bool | None
     with environment.full_precision():  # as `accuracy.measure` ran
         ran_on = environment.describe(config.device)
     return Record(
-        model=subject.name,
+        model=config.title or subject.name,
         kind="accuracy",
         protocol=request.protocol if chosen.protocols else chosen.reader.partition(":")[0],
         parameters=describe(config, chosen, request, result) | {"weights": subject.weights},
@@ -166,7 +168,20 @@ def request_of(
     # Recall at 1000 proposals, which is what is published, exists in MMDetection's reading only.
     protocol = config.protocol or ("mmdet-v2" if "proposal" in asked else "coco")
     names = None if classes is None or asked == ("proposal",) else tuple(classes)
-    return MetricConfig(names, asked, protocol, config.engine, config.split)
+    return MetricConfig(
+        names, asked, protocol, config.metric_backend, config.split, present_classes=config.present_classes
+    )
+
+
+def checked_labels(model: Detector) -> Detector:
+    """`model`, whose checkpoint names as many classes as it tells apart, or none. Raises ZooError."""
+    if model.classes and model.label_count not in (None, len(model.classes)):
+        first = ", ".join(map(str, list(model.classes)[:3]))
+        raise ZooError(
+            f"the network tells {model.label_count} classes apart, its checkpoint names {len(model.classes)} "
+            f"({first}{', ...' if len(model.classes) > 3 else ''}): no label's class is certain."
+        )
+    return model
 
 
 def describe(config: EvalConfig, chosen: Spec, request: MetricConfig, result: Accuracy) -> dict[str, Any]:
@@ -175,12 +190,14 @@ def describe(config: EvalConfig, chosen: Spec, request: MetricConfig, result: Ac
         "dataset": chosen.name,
         "split": config.split or chosen.split,
         "images": result.images,
+        "all_images": chosen.images or result.listed,
         "limit": config.limit,
         "measures": list(request.measures),
         "metric": chosen.metric,
-        "engine": config.engine,
+        "metric_backend": config.metric_backend,
         "batch": config.batch_size,
         "device": config.device,
+        "notices": result.notices,
     }
 
 

@@ -1,8 +1,7 @@
-"""What to evaluate, and how."""
+"""What to evaluate and how."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,7 +25,9 @@ class EvalConfig:
     """What to evaluate and how; None stands for what the model was published for.
 
     data: the dataset's folder. measures: some of MEASURES. limit: the first images only. device, batch_size and
-    workers: as in `accuracy.measure`. results_json: where to write the detections in COCO's format.
+    workers: as in `accuracy.measure`. results_json: where to write the detections in COCO's format. metric_backend:
+    what computes COCO's numbers. present_classes: where the dataset has some of the model's classes only, evaluate
+    these. title: the name in the record, in place of the model's.
     """
 
     data: Path | None = None
@@ -35,15 +36,17 @@ class EvalConfig:
     checkpoint: Path | None = None
     measures: tuple[str, ...] | None = None
     protocol: str | None = None
-    engine: str = "auto"
+    metric_backend: str = "auto"
     device: str = "cpu"
     batch_size: int = 1
     workers: int = 0
     limit: int | None = None
     results_json: Path | None = None
+    present_classes: bool = False
+    title: str | None = None
 
 
-def parse_measures(listed: str) -> Sequence[str]:
+def parse_measures(listed: str) -> tuple[str, ...]:
     """The parts of a comma-separated list, all of them in MEASURES."""
     names = tuple(name.strip() for name in listed.split(","))
     unknown = [name for name in names if name not in MEASURES]

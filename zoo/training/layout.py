@@ -23,8 +23,6 @@ def find(folder: Path, split: str = "train", kind: str = "instances") -> tuple[P
     return file, next((place for place in places if place.is_dir()), folder)
 
 
-def keypoints_of(description: Mapping[str, Any]) -> dict[str, float]:
-    """`pixel_center` of a network that learns keypoints; nothing of any other."""
-    head = description.get("roi_head") or {}
-    keypoints = head.get("keypoint_head") if isinstance(head, dict) else None
-    return {} if keypoints is None else {"pixel_center": keypoints.get("pixel_center", 0.5)}
+def learns_keypoints(description: Mapping[str, Any]) -> bool:
+    """Whether a network has a head for keypoints, and so learns from another file of COCO's."""
+    return "keypoint_head" in (description.get("roi_head") or {})

@@ -11,11 +11,11 @@ from zoo.cli.argument_types import natural, positive
 from zoo.cli.parser import nearest
 from zoo.errors import DataError, UsageError
 from zoo.manifest import api
-from zoo.training.layout import find, keypoints_of
+from zoo.training.layout import find, learns_keypoints
 
 if TYPE_CHECKING:
+    from zoo.training.config import TrainConfig
     from zoo.training.recipe import Recipe
-    from zoo.training.trainer import TrainConfig
 
 SCHEDULES = ("1x", "2x", "3x")
 
@@ -84,9 +84,9 @@ def scale(text: str) -> tuple[int, int]:
 def run(args: argparse.Namespace) -> None:
     """Train, and print where the checkpoint is."""
     check(args)
-    from zoo.training.trainer import train  # imports torch
+    from zoo.training.fit import train  # imports torch
 
-    path = train(plan_of(args))
+    path = train(config_of(args))
     if path is None:
         return
     if args.json:
@@ -99,11 +99,16 @@ def run(args: argparse.Namespace) -> None:
 
 def check(args: argparse.Namespace) -> None:
     """Whether names and files exist. Raises UnknownModel, UsageError, DataError."""
-    training_files(args)
+    kind = kind_of(args.name)
+    annotations, images = data_of(args, kind)
+    if not annotations.is_file():
+        raise DataError(f"--annotations {annotations} does not exist.")
+    if not images.is_dir():
+        raise DataError(f"--images {images} is not a folder.")
     if args.validate_every:
         if args.data is None:
             raise UsageError("--validate-every needs --data, with a split `val`.")
-        find(args.data, "val", kind_of(args.name))
+        find(args.data, "val", kind)
     if args.semantic is not None and not args.semantic.is_dir():
         raise UsageError(f"--semantic {args.semantic} is not a folder.")
     known = ("published", "backbone", "scratch", *api.catalog().backbones)
@@ -113,28 +118,15 @@ def check(args: argparse.Namespace) -> None:
 
 def kind_of(name: str) -> str:
     """The beginning of the annotation file's name. Raises UnknownModel."""
-    return "person_keypoints" if keypoints_of(api.architecture(name)) else "instances"
+    return "person_keypoints" if learns_keypoints(api.architecture(name)) else "instances"
 
 
-def training_files(args: argparse.Namespace) -> tuple[Path, Path]:
-    """The annotation file and the folder of images."""
-    kind = kind_of(args.name)
-    if args.data is not None:
-        return find(args.data, kind=kind)
-    if args.annotations is None or args.images is None:
-        raise UsageError("say what to train on: --data, or --annotations and --images.")
-    if not args.annotations.is_file():
-        raise DataError(f"--annotations {args.annotations} does not exist.")
-    if not args.images.is_dir():
-        raise DataError(f"--images {args.images} is not a folder.")
-    return args.annotations, args.images
-
-
-def plan_of(args: argparse.Namespace) -> TrainConfig:
+def config_of(args: argparse.Namespace) -> TrainConfig:
     """The training that the options describe. Raises UsageError, UnknownModel, DataError."""
-    from zoo.training.trainer import TrainConfig
+    from zoo.training.config import TrainConfig
 
-    annotations, images = training_files(args)
+    kind = kind_of(args.name)
+    annotations, images = data_of(args, kind)
     return TrainConfig(
         name=args.name,
         annotations=annotations,
@@ -142,7 +134,7 @@ def plan_of(args: argparse.Namespace) -> TrainConfig:
         out=args.out,
         start=args.start,
         recipe=recipe_of(args),
-        batch=args.batch_size,
+        batch_size=args.batch_size,
         accumulate=args.accumulate,
         precision=args.precision,
         device=args.device,
@@ -151,20 +143,31 @@ def plan_of(args: argparse.Namespace) -> TrainConfig:
         resume=args.resume,
         log_every=args.log_every,
         save_every=args.save_every,
-        validation=find(args.data, "val", kind_of(args.name)) if args.validate_every else None,
+        validation=find(args.data, "val", kind) if args.validate_every else None,
         validate_every=args.validate_every,
         semantic=args.semantic,
         title=args.title,
     )
 
 
+def data_of(args: argparse.Namespace, kind: str) -> tuple[Path, Path]:
+    """(annotation file, folder of images) to train on. kind: of the annotation file in a folder."""
+    if args.data is not None:
+        given = [f"--{option}" for option in ("annotations", "images") if getattr(args, option) is not None]
+        if given:
+            raise UsageError(f"--data says where annotations and images are; leave it or {' and '.join(given)} out.")
+        return find(args.data, kind=kind)
+    if args.annotations is None or args.images is None:
+        raise UsageError("Say what to train on: --data, or --annotations and --images.")
+    return args.annotations, args.images
+
+
 def recipe_of(args: argparse.Namespace) -> Recipe:
     """The model's own recipe with the options' changes."""
     from zoo.training import recipe
-    from zoo.training.trainer import overridden
 
     own = recipe.default(api.architecture(args.name), api.representative(args.name).training)
-    images = overridden(
+    images = recipe.overridden(
         own.augmentation,
         scales=None if args.scales is None else tuple(args.scales),
         mode=args.scale_mode,
@@ -175,7 +178,7 @@ def recipe_of(args: argparse.Namespace) -> Recipe:
     )
     epochs = recipe.SCHEDULES[args.schedule] if args.schedule else args.epochs
     step = None if args.lr is None else images_per_step(args)
-    return overridden(
+    return recipe.overridden(
         own,
         epochs=epochs,
         optimizer=args.optimizer,
