@@ -17,7 +17,7 @@ from zoo.structures import Detections, ImageGeometry, Sample
 
 
 class KeypointDetector(SingleStageDetector):
-    """CenterNet (Zhou et al., 2019): backbone, neck and a head on heatmaps."""
+    """CenterNet (Zhou et al., 2019, and 2021): backbone, neck and a head on heatmaps."""
 
     def __init__(self, backbone: Mapping[str, Any], bbox_head: Mapping[str, Any], **kwargs: Any) -> None:
         super().__init__(trained_whole(backbone), bbox_head, **kwargs)
