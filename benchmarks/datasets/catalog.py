@@ -27,6 +27,7 @@ class Spec:
     published: the manifests' name for it.
     layout: path below the root -> what is there; `{split}` stands for the split. measures: what it can evaluate.
     reader: `module:class` below benchmarks.datasets; files: its further arguments, with `{split}` likewise.
+    images: how many that part has, where we know it: numbers of fewer are no published ones.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Spec:
     measures: tuple[str, ...]
     reader: str
     files: dict[str, Any] = field(default_factory=dict)
+    images: int | None = None
 
     @property
     def protocols(self) -> bool:
@@ -190,7 +192,7 @@ CITYSCAPES = Spec(
     },
     ("box", "mask"),
     "cityscapes:Cityscapes",
-    {"images": "leftImg8bit/{split}", "truth": "gtFine/{split}"},
+    {"images": "leftImg8bit/{split}", "ground_truth": "gtFine/{split}"},
 )
 
 WIDER_FACE = Spec(
@@ -207,7 +209,7 @@ WIDER_FACE = Spec(
     },
     ("box",),
     "wider_face:WiderFace",
-    {"truth": "eval_tools/ground_truth", "images": "WIDER_{split}/images"},
+    {"ground_truth": "eval_tools/ground_truth", "images": "WIDER_{split}/images"},
 )
 
 OPEN_IMAGES_V6 = open_images(

@@ -31,7 +31,7 @@ from benchmarks.results.baseline import Baseline
 from benchmarks.results.record import Record
 from benchmarks.speed import images
 from benchmarks.speed.protocols import interleaved
-from benchmarks.speed.workload import Batch, DetectorWorkload
+from benchmarks.speed.workload import Batch, DetectorWorkload, Workload
 from benchmarks.system import environment
 from benchmarks.system.calibration import Calibration
 from benchmarks.system.timing import Timed
@@ -67,9 +67,8 @@ def measure(slowdown: float, iterations: int) -> list[Record]:
     slower.rounds = round(ROUNDS * slowdown)
     parameters = interleaved.PROTOCOL.parameters(QUICK | {"min_iterations": iterations})
     del parameters["calibrate"]
-    timings = interleaved.interleave(
-        {"same": same, "calibration": Calibration(device), "slower": slower}, device, **parameters
-    )
+    workloads: dict[str, Workload] = {"same": same, "calibration": Calibration(device), "slower": slower}
+    timings = interleaved.interleave(workloads, device, interleaved.Schedule(**parameters))
     return [record(timings[name], timings["calibration"]) for name in ("same", "slower")]
 
 

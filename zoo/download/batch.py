@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from zoo.download import cache, lock, mirror_status
+from zoo.download.fetch import in_cache
 from zoo.download.fetch_file import obtain
 from zoo.download.remote_file import RemoteFile, user_mirrors
 from zoo.download.transfer import Progress, check_space
@@ -40,11 +41,12 @@ def plan(remotes: Iterable[RemoteFile]) -> list[Plan]:
     wanted, result = unique(remotes), []
     told = mirror_status.sizes(wanted)
     for remote in wanted:
-        path, expected = cache.location(remote), lock.expected(remote)
-        digest = cache.known_digest(path)
+        if (path := next(filter(None, map(in_cache, (remote, *remote.alternates))), None)) is not None:
+            result.append(Plan(remote, path, True, path.stat().st_size))
+            continue
+        expected = lock.expected(remote)
         size = expected.size if expected.size is not None else told.get(remote.path)
-        cached = digest is not None and expected.mismatch(digest) is None
-        result.append(Plan(remote, path, cached, digest.size if digest and cached else size))
+        result.append(Plan(remote, cache.location(remote), False, size))
     return result
 
 
@@ -69,10 +71,12 @@ def obtain_all(
     wanted = unique(remotes)
     user_mirrors(mirrors)  # a mistake in them is no failure of a file
     check_space(cache_dir(), sum(item.size or 0 for item in plan(wanted) if not item.cached))
-    stop = threading.Event()
+    stop, brief = threading.Event(), len(wanted) > 1
     with ThreadPoolExecutor(max(1, jobs)) as pool:
         futures = {
-            pool.submit(attempt, remote, mirrors, stoppable(progress(remote) if progress else None, stop)): remote
+            pool.submit(
+                attempt, remote, mirrors, stoppable(progress(remote) if progress else None, stop), brief
+            ): remote
             for remote in wanted
         }
         try:
@@ -86,10 +90,10 @@ def obtain_all(
         return [future.result() for future in futures]
 
 
-def attempt(remote: RemoteFile, mirrors: Sequence[str], progress: Progress | None) -> Outcome:
+def attempt(remote: RemoteFile, mirrors: Sequence[str], progress: Progress | None, brief: bool) -> Outcome:
     """Fetch one file; a failure is an outcome."""
     try:
-        return Outcome(remote, obtain(remote, mirrors, progress))
+        return Outcome(remote, obtain(remote, mirrors, progress, brief=brief))
     except ZooError as error:
         return Outcome(remote, error=str(error))
 

@@ -71,6 +71,11 @@ class Expected:
         return None
 
     @property
+    def is_whole(self) -> bool:
+        """Whether all of the SHA-256 is known, so that no other file can pass for this one."""
+        return self.sha256 is not None and len(self.sha256) == 64
+
+    @property
     def needs_md5(self) -> bool:
         """Whether the MD5 is all there is to check."""
         return self.sha256 is None and self.md5 is not None

@@ -47,7 +47,6 @@ def obtain(remote: RemoteFile, mirrors: Sequence[str], progress: Progress | None
 
 def cached_path(entry: Entry) -> Path | None:
     """The model's file if it is in the cache and untouched since it was verified, else None; nothing is hashed."""
-    from zoo.download import cache, lock
     from zoo.download.locations import model_file
 
     if entry.checkpoint is None:
@@ -55,6 +54,13 @@ def cached_path(entry: Entry) -> Path | None:
     if (own := entry.checkpoint.own_file) is not None:
         return own if own.is_file() else None
     remote = model_file(entry)
+    return next((path for file in (remote, *remote.alternates) if (path := in_cache(file))), None)
+
+
+def in_cache(remote: RemoteFile) -> Path | None:
+    """A file of the cache that is as it was verified."""
+    from zoo.download import cache, lock
+
     digest = cache.known_digest(path := cache.location(remote))
     return path if digest is not None and lock.expected(remote).mismatch(digest) is None else None
 

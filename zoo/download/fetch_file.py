@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
-from zoo.download import cache, lock
+from zoo import settings
+from zoo.download import cache, folders, lock
 from zoo.download.digest import Digest, Expected
 from zoo.download.partial_download import Part
 from zoo.download.remote_file import RemoteFile, candidates, label, user_mirrors
@@ -30,16 +33,60 @@ REST = 300.0
 """Seconds for which a host that could not be reached is not asked again."""
 
 unreachable: dict[str, tuple[float, str]] = {}
+"""Mirror -> when it could not be reached, and why."""
+
+OFFLINE, UNLOCKED = ("", "offline"), ("", "unlocked")
 
 
-def obtain(remote: RemoteFile, mirrors: Sequence[str] = (), progress: Progress | None = None) -> Path:
-    """The verified file in the cache, downloaded if need be.
+class Unavailable(FetchError):
+    """No mirror has a file; another file of the same weights may be had. answers: (mirror, what it said)."""
 
-    mirrors: the user's own, asked first. Raises FetchError with one sentence that tells what each mirror said.
+    def __init__(self, remote: RemoteFile, answers: Sequence[tuple[str, str]]) -> None:
+        super().__init__(f"{remote.name} cannot be had")
+        self.remote, self.answers = remote, list(answers)
+
+    def text(self, brief: bool) -> str:
+        """What the mirrors said. brief: hosts that are out of reach are only counted."""
+        away = [mirror for mirror, said in self.answers if brief and unreachable.get(mirror, (0, None))[1] == said]
+        lines = [f"{mirror} {said}" for mirror, said in self.answers if mirror not in away]
+        if away:
+            lines.append(f"{len(away)} {'hosts do' if len(away) > 1 else 'host does'} not answer")
+        return f"no mirror serves {self.remote.name}: {'; '.join(lines)}"
+
+
+def obtain(
+    remote: RemoteFile, mirrors: Sequence[str] = (), progress: Progress | None = None, *, brief: bool = False
+) -> Path:
+    """The verified file in the cache, downloaded if need be; or another file of the same weights.
+
+    mirrors: the user's own, asked first. Raises FetchError that tells what each mirror said. brief: without the reasons
+    of hosts that are out of reach, which `silent_hosts` gives once for many files.
     """
-    path, expected = cache.location(remote), lock.expected(remote)
-    if (digest := cache.known_digest(path)) and not expected.mismatch(digest) and not expected.needs_md5:
+    choices = [remote, *remote.alternates]
+    if (path := next((path for choice in choices if (path := cached(choice))), None)) is not None:
         return path
+    failures = []
+    for choice in choices:
+        try:
+            return obtain_one(choice, mirrors, progress)
+        except Unavailable as error:
+            failures.append(error)
+    raise FetchError(failure(remote, failures, brief))
+
+
+def cached(remote: RemoteFile) -> Path | None:
+    """The file in the cache if it was verified and is untouched."""
+    path, expected = cache.location(remote), lock.expected(remote)
+    digest = cache.known_digest(path)
+    good = digest is not None and not expected.mismatch(digest) and not expected.needs_md5
+    return path if good and not refused(expected) else None
+
+
+def obtain_one(remote: RemoteFile, mirrors: Sequence[str], progress: Progress | None) -> Path:
+    """The verified file itself. Raises FetchError, of which Unavailable where another file may do."""
+    path, expected = cache.location(remote), lock.expected(remote)
+    if refused(expected):
+        raise Unavailable(remote, [UNLOCKED])
     with lock.exclusive(cache.lock_path(remote)) as alone:
         digest = cache.valid(path, expected)  # another process may have been faster
         if digest is not None:
@@ -53,6 +100,11 @@ def obtain(remote: RemoteFile, mirrors: Sequence[str] = (), progress: Progress |
             part.discard()
             remember(remote, path, digest)
     return path
+
+
+def refused(expected: Expected) -> bool:
+    """Whether a file must not be used because too little of its hash is known."""
+    return settings.require_full_hash() and not expected.is_whole
 
 
 def remember(remote: RemoteFile, path: Path, digest: Digest) -> None:
@@ -69,11 +121,30 @@ def part_of(path: Path, alone: bool) -> Part:
 def download(
     remote: RemoteFile, expected: Expected, part: Part, mirrors: Sequence[str], progress: Progress | None
 ) -> Digest:
-    """Ask each mirror in turn. Raises FetchError."""
+    """Ask each mirror in turn, the user's folders also for the file under other names. Raises Unavailable."""
     answers: dict[tuple[str, str], None] = {}  # (mirror, what it said), once each, in order
+    urls = reachable(remote, mirrors, answers)
     own = {label(mirror) for mirror in user_mirrors(mirrors)}  # may keep the file under several paths
+    first = {url: mirror for url, mirror in urls.items() if mirror in own}
+    rest = {url: mirror for url, mirror in urls.items() if mirror not in own}
+    for group in (first, None, rest):
+        found = folder_urls(remote, mirrors) if group is None else group.items()
+        if (digest := ask_all(found, part, expected, progress, answers, own)) is not None:
+            return digest
+    raise Unavailable(remote, list(answers))
+
+
+def ask_all(
+    urls: Iterable[tuple[str, str]],
+    part: Part,
+    expected: Expected,
+    progress: Progress | None,
+    answers: dict[tuple[str, str], None],
+    own: Container[str],
+) -> Digest | None:
+    """The digest of the file from the first of some (URL, mirror) that has it; the others fill `answers`."""
     silent: set[str] = set()
-    for url, mirror in reachable(remote, mirrors, answers).items():
+    for url, mirror in urls:
         if mirror in silent:
             continue
         try:
@@ -84,16 +155,24 @@ def download(
             if mirror in own and (refusal.unreachable or refusal.stalled or refusal.again):
                 silent.add(mirror)  # it would not do better for another path
             answers[mirror, str(refusal)] = None
-    raise FetchError(failure(remote, [f"{mirror} {said}" for mirror, said in answers]))
+    return None
+
+
+def folder_urls(remote: RemoteFile, mirrors: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """(URL, mirror) of the file under other names in those of the user's mirrors that are folders of this machine."""
+    for mirror in user_mirrors(mirrors):
+        if mirror.startswith("file://"):
+            for path in folders.renamed(Path(url2pathname(urlsplit(mirror).path)), remote):
+                yield path.as_uri(), label(mirror)
 
 
 def reachable(remote: RemoteFile, mirrors: Sequence[str], answers: dict[tuple[str, str], None]) -> dict[str, str]:
-    """The URLs worth trying now, each with its mirror; why others are not is added to `answers`. Raises FetchError."""
+    """The URLs worth trying now, each with its mirror; why others are not is added to `answers`. Raises Unavailable."""
     urls = candidates(remote, mirrors)
     if offline():
         urls = {url: mirror for url, mirror in urls.items() if url.startswith("file:")}
         if not urls:
-            raise FetchError(f"{remote.name} is not in the cache ({cache.cache_dir()}) and ZOO_OFFLINE is set.")
+            raise Unavailable(remote, [OFFLINE])
     result = {}
     for url, mirror in urls.items():
         since, reason = unreachable.get(mirror, (-REST, ""))
@@ -125,11 +204,25 @@ def persist(url: str, part: Part, expected: Expected, progress: Progress | None)
     raise AssertionError("unreachable")
 
 
-def failure(remote: RemoteFile, answers: Sequence[str]) -> str:
-    """The one sentence that ends in vain."""
-    if not answers:
-        return f"nothing says where {remote.name} may be had. Name a mirror with --mirror or ZOO_MIRRORS."
-    return (
-        f"no mirror serves {remote.name}: {'; '.join(answers)}. "
-        "Name another mirror, or a folder that holds it, with --mirror or ZOO_MIRRORS."
-    )
+def failure(remote: RemoteFile, failures: Sequence[Unavailable], brief: bool = False) -> str:
+    """What ends in vain, in one line: each file with what the mirrors said, and what else there is."""
+    first = failures[0].answers
+    if first == [OFFLINE]:
+        return f"{remote.name} is not in the cache ({cache.cache_dir()}) and ZOO_OFFLINE is set."
+    if first == [UNLOCKED]:
+        return (
+            f"only part of the hash of {remote.name} is known, and ZOO_REQUIRE_FULL_HASH (--require-full-hash) is on. "
+            "Lock it to a copy that you trust with `zoo lock NAME`, or `zoo lock --from-hub` where the Hub has it."
+        )
+    parts = [item.text(brief) for item in failures if item.answers]
+    if not parts:
+        said = f"no download location is known for {remote.name}. Name a mirror with --mirror or ZOO_MIRRORS."
+    else:
+        said = f"{'. And '.join(parts)}. Name another mirror, or a folder that holds it, with --mirror or ZOO_MIRRORS."
+    return f"{said} {remote.advice}".rstrip()
+
+
+def silent_hosts() -> str | None:
+    """The hosts that could not be reached, each with its reason, in one sentence; None if there were none."""
+    lines = [f"{mirror} {reason}" for mirror, (_, reason) in unreachable.items()]
+    return f"given up for all files: {'; '.join(lines)}." if lines else None

@@ -1,4 +1,4 @@
-"""A file that may be fetched: where mirrors keep it, and what it must hash to. Knows nothing of manifests."""
+"""A file that may be fetched: where mirrors keep it, and what it must hash to."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import quote, urlsplit
 
 from zoo.errors import UsageError
+from zoo.manifest.hosts import web_address
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +18,8 @@ class RemoteFile:
 
     path: its place below a mirror's root, and below the cache: relative, with `/`. urls: where it may be had, in the
     order to try. sha256, md5: the published digest or its first hex digits; None where nothing was published. also:
-    other paths under which a user's own mirror may have it.
+    other paths under which a user's own mirror may have it. alternates: other files of the same weights, which will do
+    where this one cannot be had. advice: a sentence for when none can.
     """
 
     path: str
@@ -26,11 +28,17 @@ class RemoteFile:
     md5: str | None = None
     size: int | None = None
     also: tuple[str, ...] = ()
+    alternates: tuple[RemoteFile, ...] = ()
+    advice: str = ""
 
     @property
     def name(self) -> str:
         """The file name."""
         return self.path.rsplit("/", 1)[-1]
+
+    def at(self, path: Path) -> RemoteFile:
+        """This file, or the alternate that lies at `path` of the cache."""
+        return next((file for file in self.alternates if path.as_posix().endswith(f"/{file.path}")), self)
 
 
 def safe_path(path: str) -> str:
@@ -50,13 +58,14 @@ def user_mirrors(given: Sequence[str] = ()) -> list[str]:
 def base_url(mirror: str) -> str:
     """A mirror's root as a URL without its last slash; a folder becomes a `file://` URL. Raises UsageError."""
     try:
+        mirror = web_address(mirror)
         scheme = urlsplit(mirror).scheme
     except ValueError as error:
         raise UsageError(f"the mirror '{mirror}' is no address: {error}.") from None
     if scheme in ("http", "https", "file"):
         return mirror.rstrip("/")
     if "://" in mirror:
-        raise UsageError(f"the mirror '{mirror}' is neither http(s)://, file:// nor a folder.")
+        raise UsageError(f"the mirror '{mirror}' is neither http(s)://, hf://, file:// nor a folder.")
     return Path(mirror).expanduser().absolute().as_uri()
 
 

@@ -9,6 +9,7 @@ from queue import Empty, Queue
 from typing import TYPE_CHECKING
 from urllib.parse import urljoin, urlsplit
 
+from zoo.download import hub
 from zoo.download.stream import Refusal, read_timeout
 
 if TYPE_CHECKING:
@@ -21,8 +22,8 @@ HOPS = 10
 AGENT = "detection-zoo (+https://pypi.org/project/detection-zoo)"
 
 
-def ask(method: str, url: str, headers: dict[str, str]) -> Response:
-    """The response to a request, whose body has not been read. Raises Refusal."""
+def ask(method: str, url: str, headers: dict[str, str], hops: int | None = None) -> Response:
+    """The response to a request, whose body has not been read. hops: redirects to follow. Raises Refusal."""
     import requests
 
     seconds = CONNECT_TIMEOUT + 2 * read_timeout()
@@ -30,7 +31,7 @@ def ask(method: str, url: str, headers: dict[str, str]) -> Response:
         # Left to itself, requests reads the body of a redirect, which may have no end.
         session.get_redirect_target = lambda _: None  # type: ignore[assignment, method-assign]
         session.headers.update({"User-Agent": AGENT, "Accept-Encoding": "identity", **headers})
-        return within(seconds, lambda: follow(session, method, url))
+        return within(seconds, lambda: follow(session, method, hub.at_endpoint(url), hops))
 
 
 def within(seconds: float, work: Callable[[], Response]) -> Response:
@@ -57,18 +58,19 @@ def within(seconds: float, work: Callable[[], Response]) -> Response:
     return found
 
 
-def follow(session: Session, method: str, url: str) -> Response:
-    """The response behind all redirects. Raises Refusal, and the exceptions of requests."""
+def follow(session: Session, method: str, url: str, hops: int | None = None) -> Response:
+    """The response behind `hops` redirects, or behind all. Raises Refusal, and the exceptions of requests."""
     timeout, location = (CONNECT_TIMEOUT, read_timeout()), ""
     for hop in range(HOPS + 1):
         try:
             url = web_address(urljoin(url, location))
-            response = session.request(method, url, stream=True, timeout=timeout, allow_redirects=False)
+            secret = hub.headers(url)
+            response = session.request(method, url, headers=secret, stream=True, timeout=timeout, allow_redirects=False)
         except (OverflowError, ValueError):  # requests has its own errors for addresses, which are ValueErrors
             reason = "redirects to something that is no web address" if hop else "is no valid address"
             raise Refusal(reason, unreachable=not hop) from None
         location = response.headers.get("Location", "").encode("latin-1").decode("utf-8", "replace")
-        if response.status_code not in (301, 302, 303, 307, 308) or not location:
+        if response.status_code not in (301, 302, 303, 307, 308) or not location or hop == hops:
             return response
         response.close()
     raise Refusal("redirects in circles")

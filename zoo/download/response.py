@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,8 @@ def check_status(response: Response) -> None:
     if status in (200, 206):
         return
     said = f"{status} {reason}".strip()
+    if why := hub_reason(response.headers):
+        raise Refusal(f"answered {said}: {why}")
     if status == 416:
         raise Refusal(f"answered {said}", again=True, discard=True)
     if status == 429 or status >= 500:
@@ -29,6 +32,20 @@ def check_status(response: Response) -> None:
         suffix = f" and wants a pause of {wait:.0f} seconds" if wait else ""
         raise Refusal(f"answered {said}{suffix}", again=True, wait=wait)
     raise Refusal(f"answered {said}")
+
+
+HUB_REASONS = {
+    "RepoNotFound": "the repository does not exist or is private; HF_TOKEN opens those that you may read",
+    "GatedRepo": "the repository is gated; accept its terms on its page and set HF_TOKEN",
+    "RevisionNotFound": "the repository has no such revision",
+    "EntryNotFound": "the repository has no such file",
+}
+"""What the error codes of Hugging Face mean."""
+
+
+def hub_reason(headers: Mapping[str, str]) -> str | None:
+    """Why the Hub refused, by its headers; None if they do not tell."""
+    return HUB_REASONS.get(headers.get("X-Error-Code", ""))
 
 
 def retry_after(header: str | None) -> float:

@@ -16,7 +16,7 @@ from typing import Any
 
 from zoo.errors import UnknownModel
 from zoo.manifest.catalog import Catalog
-from zoo.manifest.entry import Backbone, Checkpoint, Dataset, Entry, Mirror, Paper, Speed, Training
+from zoo.manifest.entry import Backbone, Checkpoint, Dataset, Entry, Mirror, Paper, Speed, Substitute, Training
 from zoo.manifest.schema import VERSION
 from zoo.manifest.yaml_io import builtin_files
 from zoo.preprocessing.recipe import Normalization, Preprocessing
@@ -29,6 +29,7 @@ __all__ = [
     "Mirror",
     "Paper",
     "Speed",
+    "Substitute",
     "Training",
     "architecture",
     "architecture_names",

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from zoo.manifest import derive, inheritance, schema, yaml_io
-from zoo.manifest.entry import Backbone, Checkpoint, Dataset, Entry, Mirror, Paper, ReceptiveFields, Speed, Training
+from zoo.manifest import derive, hosts, inheritance, schema, yaml_io
+from zoo.manifest.entry import (
+    Backbone,
+    Checkpoint,
+    Dataset,
+    Entry,
+    Mirror,
+    Paper,
+    ReceptiveFields,
+    Speed,
+    Substitute,
+    Training,
+)
 from zoo.preprocessing.recipe import Normalization, Preprocessing, triple
 
 Field = tuple[str | int, ...]
@@ -34,6 +44,7 @@ class Catalog:
         self.recipes = self._section("preprocessing")
         self.datasets = self._section("datasets")
         self.backbones = self._section("backbones")
+        self.hashes = self._section("sha256")
         self.searches = self._section("receptive_fields")
         self.parameters = self._section("parameters")
         self.architectures = self._section("architectures")
@@ -76,13 +87,16 @@ class Catalog:
             "dataset": self.datasets,
         }
         for key, (value, file) in self.backbones.items():
-            if "source" not in derive.backbone(key, value):
+            if file in self.own and "source" not in derive.backbone(key, value):
                 raise schema.mistake(file, ("backbones", key), "'source' is missing")
         for name, (value, file) in self.models.items():
             search = value.get("receptive_fields", {}).get("search")
             if search is not None and search not in self.searches:
                 place = ("models", name, "receptive_fields", "search")
                 raise schema.mistake(file, place, f"no file has receptive_fields '{search}'")
+            for other in value.get("substitutes", ()):
+                if isinstance(other, str) and other not in self.models:
+                    raise schema.mistake(file, ("models", name, "substitutes"), f"there is no model named '{other}'")
             defaults = self.files[file].get("defaults", {})
             for field, names in known.items():
                 stated = value.get(field, defaults.get(field, name if field == "architecture" else None))
@@ -176,6 +190,8 @@ class Catalog:
             receptive_fields=self._receptive_fields(**value["receptive_fields"])
             if "receptive_fields" in value
             else None,
+            alternates=tuple(self._checkpoint(item, file, publisher) for item in value.get("alternates", ())),
+            substitutes=tuple(self._substitute(item) for item in value.get("substitutes", ())),
             superseded=tuple(self._checkpoint(item, file, publisher) for item in value.get("superseded", ())),
             parameters=self.parameters[architecture].value if architecture in self.parameters else None,
             source=file,
@@ -199,19 +215,31 @@ class Catalog:
         fields = {key: item for key, item in value.items() if key != "file"}
         return Checkpoint(urls=self.urls(value["path"]) if "path" in value else (), file=local, **fields)
 
+    def _substitute(self, stated: Any) -> Substitute:
+        """One that is named is a model of the zoo, which knows the rest."""
+        if not isinstance(stated, str):
+            return Substitute(**stated)
+        value, file = self.models[stated]
+        license = {**self.files[file].get("defaults", {}), **value}.get("license")
+        return Substitute(stated, next(iter(value.get("metrics", {}).values()), {}), license)
+
     # Everything else
 
     @cached_property
     def mirrors(self) -> tuple[Mirror, ...]:
         """The hosts in the order in which they are tried; those of later files come first."""
         stated = [mirror for content in reversed(self.files.values()) for mirror in content.get("mirrors", ())]
-        return tuple(Mirror(**{**m, "lacks": tuple(m.get("lacks", ()))}) for m in stated)
+        return tuple(map(_mirror, stated))
 
     def urls(self, path: str) -> tuple[str, ...]:
-        """Where a published path may be had, in order."""
-        if "://" in path:
-            return (path,)
-        return tuple(m.url + path for m in self.mirrors if not any(fnmatchcase(path, p) for p in m.lacks))
+        """Where a published path, or a file that is stated by its URL, may be had, in order."""
+        return hosts.urls(path, self.mirrors)
+
+    def sha256(self, path: str) -> str | None:
+        """The whole SHA-256 of a published file, where it is public: by its name, or the end of its path."""
+        parts = path.split("/")
+        ends = ("/".join(parts[-count:]) for count in range(1, len(parts) + 1))
+        return next((self.hashes[end].value for end in ends if end in self.hashes), None)
 
     def original_url(self, path: str) -> str:
         """The published link to a path."""
@@ -241,6 +269,11 @@ class Catalog:
     def backbone(self, key: str) -> Backbone:
         """KeyError for an unknown key."""
         return Backbone(key, **derive.backbone(key, self.backbones[key].value))
+
+
+def _mirror(value: Mapping[str, Any]) -> Mirror:
+    url = hosts.web_address(value["url"]).removesuffix("/") + "/"
+    return Mirror(**{**value, "url": url, **{key: tuple(value.get(key, ())) for key in ("lacks", "files")}})
 
 
 def _log_path(value: Mapping[str, Any], checkpoint: Checkpoint | None, publisher: derive.Publisher) -> str | None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 
 @dataclass(frozen=True)
@@ -93,13 +95,27 @@ class ReceptiveFields:
 
 
 @dataclass(frozen=True)
+class Substitute:
+    """Other weights of the same method, for when a model's own cannot be had. name: of a model of the zoo, or a title.
+
+    metrics: metric -> value in percent, on the dataset of the model that it stands in for. url: where they are.
+    """
+
+    name: str
+    metrics: Mapping[str, float]
+    license: str | None = None
+    url: str | None = None
+
+
+@dataclass(frozen=True)
 class Entry:
     """One model of the zoo.
 
     normalization, preprocessing, dataset: names of things in the manifests. metrics: dataset and split -> metric ->
     value, e.g. `{"coco_2017_val": {"box_ap": 37.4}}`, in percent as published. checkpoint: None where the reference
     has a configuration but published no weights. log_url: as published; log_urls: on every mirror. config: the
-    reference's configuration file. parameters: of the network. source: the manifest that says all this.
+    reference's configuration file. alternates: other files of the same weights. substitutes: other weights of the same
+    method. parameters: of the network. source: the manifest that says all this.
     """
 
     name: str
@@ -122,6 +138,8 @@ class Entry:
     origin: str = "mmdetection"
     config: str | None = None
     superseded: tuple[Checkpoint, ...] = ()
+    alternates: tuple[Checkpoint, ...] = ()
+    substitutes: tuple[Substitute, ...] = ()
     receptive_fields: ReceptiveFields | None = None
     parameters: int | None = None
     source: Path = field(default=Path(), compare=False)
@@ -135,14 +153,27 @@ class Entry:
 class Mirror:
     """A host that serves published files below `url`, which ends in a slash.
 
-    lacks: glob patterns of paths that are known to be missing there. original: the host of the published links.
+    lacks: glob patterns of paths that are known to be missing there. original: the host of the published links. files:
+    the only files that are there, by their paths below `url`. renamed: likewise, published file name -> path.
     """
 
     name: str
     url: str
     lacks: tuple[str, ...] = ()
     original: bool = False
+    files: tuple[str, ...] = ()
+    renamed: Mapping[str, str] = field(default_factory=dict)
     note: str | None = None
+
+    @cached_property
+    def listed(self) -> dict[str, str]:
+        """File name -> path below `url`, for a mirror that has certain files only."""
+        return {**{file_name(path): path for path in self.files}, **self.renamed}
+
+
+def file_name(path: str) -> str:
+    """The last part of a path or URL, without its encoding."""
+    return unquote(path.rsplit("/", 1)[-1])
 
 
 @dataclass(frozen=True)
@@ -156,6 +187,7 @@ class Dataset:
     metric: str | None = None
     splits: Mapping[str, Any] = field(default_factory=dict)
     stuff_classes: tuple[str, ...] = ()
+    license: str | None = None
     note: str | None = None
 
 
@@ -168,4 +200,5 @@ class Backbone:
     source: str
     normalization: str | None = None
     sha256: str | None = None
+    license: str | None = None
     note: str | None = None

@@ -90,10 +90,15 @@ _TRAINING = Fields(
         "images_per_second": NUMBER,
     }
 )
+_SUBSTITUTE = Either(
+    Text(r"\S+", "the name of a model, or a mapping"),
+    Fields({"name": TEXT, "url": TEXT, "metrics": Names(NUMBER), "license": TEXT}, ("name", "metrics")),
+)
 _SETTING = {"hardware": TEXT, "batch": int, "precision": TEXT, "resolution": PAIR}
 _SPEED = Fields({"fps": NUMBER, **_SETTING}, ("fps",))
 _MODEL_FIELDS = {
     "aliases": [NAME],
+    "alternates": [_PUBLISHED],
     "architecture": NAME,
     "checkpoint": _PUBLISHED,
     "config": TEXT,
@@ -110,6 +115,7 @@ _MODEL_FIELDS = {
     "preprocessing": NAME,
     "receptive_fields": Fields({"search": NAME, "branches": int}, ("search", "branches")),
     "speed": [_SPEED],
+    "substitutes": [_SUBSTITUTE],
     "superseded": [_PUBLISHED],
     "tasks": [TEXT],
     "training": _TRAINING,
@@ -148,12 +154,26 @@ _DATASET = Fields(
         "classes": [TEXT],
         "stuff_classes": [TEXT],
         "splits": Names(ANY),
+        "license": TEXT,
         "note": TEXT,
     },
     ("title", "classes"),
 )
-_BACKBONE = Fields({"url": TEXT, "source": TEXT, "normalization": TEXT, "sha256": SHA256, "note": TEXT})
-_MIRROR = Fields({"name": NAME, "url": TEXT, "lacks": [TEXT], "original": bool, "note": TEXT}, ("name", "url"))
+_BACKBONE = Fields(
+    {"url": TEXT, "source": TEXT, "normalization": TEXT, "sha256": SHA256, "license": TEXT, "note": TEXT}
+)
+_MIRROR = Fields(
+    {
+        "name": NAME,
+        "url": TEXT,
+        "lacks": [TEXT],
+        "original": bool,
+        "files": [NAME],
+        "renamed": Names(NAME),
+        "note": TEXT,
+    },
+    ("name", "url"),
+)
 
 FILE = Fields(
     {
@@ -169,6 +189,7 @@ FILE = Fields(
         "datasets": Names(_DATASET),
         "backbones": Names(_BACKBONE),
         "mirrors": [_MIRROR],
+        "sha256": Names(Text(r"[0-9a-f]{64}", "64 lower-case hex digits in quotes")),
         "parameters": Names(int),
         "receptive_fields": Names(Fields({"skip": [TEXT], "dilations": Names(int)}, ("dilations",))),
     },

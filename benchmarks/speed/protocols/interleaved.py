@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -27,24 +28,30 @@ from benchmarks.system.calibration import CPU_SAMPLES, SAMPLES, Calibration
 from benchmarks.system.timing import Stopwatch, Timed, median_interval, summary
 
 
-def measure(
-    workload: Workload,
-    device: torch.device,
-    min_iterations: int,
-    min_seconds: float,
-    max_seconds: float,
-    loaded: int,
-    stable: float,
-    lap_calls: int,
-    warmup_seconds: float,
-    calibrate: bool,
-) -> Measurement:
-    """fps = batch / median seconds of a call."""
-    parameters = (min_iterations, min_seconds, max_seconds, loaded, stable, lap_calls, warmup_seconds)
+@dataclass(frozen=True)
+class Schedule:
+    """How long to measure.
+
+    At least `min_iterations` calls and `min_seconds`, in whole passes over the batches, and not much longer than
+    `max_seconds`. loaded: batches kept in memory. The warm-up ends when two laps of at least `lap_calls` calls
+    differ by less than the share `stable`, or after `warmup_seconds`.
+    """
+
+    min_iterations: int
+    min_seconds: float
+    max_seconds: float
+    loaded: int
+    stable: float
+    lap_calls: int
+    warmup_seconds: float
+
+
+def measure(workload: Workload, device: torch.device, calibrate: bool, **schedule: Any) -> Measurement:
+    """fps = batch / median seconds of a call. schedule: the fields of `Schedule`."""
     workloads: dict[str, Workload] = {"detector": workload}
     if calibrate:
         workloads["calibration"] = Calibration(device)
-    timings = interleave(workloads, device, *parameters)
+    timings = interleave(workloads, device, Schedule(**schedule))
     result = measurement(timings["detector"], workload.batch)
     if calibrate:
         add_calibration(result, timings["calibration"])
@@ -60,7 +67,7 @@ def compare(
     confidence interval.
     """
     parameters = {k: v for k, v in PROTOCOL.parameters(overrides).items() if k != "calibrate"}
-    timings = interleave(workloads, device, **parameters)
+    timings = interleave(workloads, device, Schedule(**parameters))
     results = {name: measurement(timings[name], workloads[name].batch) for name in workloads}
     base = np.array(results[next(iter(results))].samples["latency_s"])
     for result in results.values():
@@ -70,30 +77,20 @@ def compare(
     return results
 
 
-def interleave(
-    workloads: Mapping[str, Workload],
-    device: torch.device,
-    min_iterations: int,
-    min_seconds: float,
-    max_seconds: float,
-    loaded: int,
-    stable: float,
-    lap_calls: int,
-    warmup_seconds: float,
-) -> dict[str, list[Timed]]:
+def interleave(workloads: Mapping[str, Workload], device: torch.device, schedule: Schedule) -> dict[str, list[Timed]]:
     """Timings of each workload, batch by batch in turns; sample i of all of them is the same batch."""
-    watch, count = Stopwatch(device), min(loaded, max(len(w) for w in workloads.values()))
+    watch, count = Stopwatch(device), min(schedule.loaded, max(len(w) for w in workloads.values()))
     batches = {name: [w.load(i % len(w)) for i in range(count)] for name, w in workloads.items()}
     for name, workload in workloads.items():
-        warm_up(workload, batches[name], watch, stable, lap_calls, warmup_seconds)
+        warm_up(workload, batches[name], watch, schedule)
     timings: dict[str, list[Timed]] = {name: [] for name in workloads}
     start, done = time.perf_counter(), 0
-    while done < max(min_iterations, 1) or time.perf_counter() - start < min_seconds:
+    while done < max(schedule.min_iterations, 1) or time.perf_counter() - start < schedule.min_seconds:
         for i in range(count):
             for name in order(list(workloads), done):
                 timings[name].append(call(workloads[name], batches[name][i], watch))
             done += 1
-        if time.perf_counter() - start > max_seconds:
+        if time.perf_counter() - start > schedule.max_seconds:
             break
     return timings
 
@@ -109,17 +106,15 @@ def order(names: list[str], turn: int) -> list[str]:
     return names if turn % 2 == 0 else names[::-1]
 
 
-def warm_up(
-    workload: Workload, batches: list[Any], watch: Stopwatch, stable: float, lap_calls: int, warmup_seconds: float
-) -> None:
+def warm_up(workload: Workload, batches: list[Any], watch: Stopwatch, schedule: Schedule) -> None:
     """Repeat the same calls, at least `lap_calls` a lap, until their time settles, or the time for it is up."""
     chosen = representatives(batches)
-    calls = chosen * max(1, lap_calls // len(chosen))
+    calls = chosen * max(1, schedule.lap_calls // len(chosen))
     before, total = 0.0, 0.0
     while True:
         seconds = sum(call(workload, batch, watch).seconds for batch in calls)
         total += seconds
-        if abs(seconds - before) <= stable * seconds or total > warmup_seconds:
+        if abs(seconds - before) <= schedule.stable * seconds or total > schedule.warmup_seconds:
             return
         before = seconds
 

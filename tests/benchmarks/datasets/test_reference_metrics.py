@@ -27,12 +27,12 @@ def boxes(rows: list[list[float]]) -> np.ndarray:
 def test_lvis_ap_is_that_of_the_lvis_api(monkeypatch: pytest.MonkeyPatch) -> None:
     case = RECORDED["lvis"]
     monkeypatch.setattr(streaming, "IMAGES", 3)  # so that there are several blocks
-    image_ids = [row["id"] for row in case["truth"]["images"]]
+    image_ids = [row["id"] for row in case["ground_truth"]["images"]]
 
     def results(ids: Sequence[int | str]) -> list[dict[str, Any]]:
         return [row for row in case["results"] if row["image_id"] in ids]
 
-    numbers = lvis.evaluate(case["truth"], results, "box", image_ids)
+    numbers = lvis.evaluate(case["ground_truth"], results, "box", image_ids)
     expected = {f"box_{name}": case["numbers"][key] for key, name in lvis.NAMES.items()}
     assert numbers == pytest.approx(expected, abs=1e-12)
 
@@ -111,5 +111,5 @@ def test_greedy_recall_of_proposals_is_that_of_mmdetection(monkeypatch: pytest.M
     for image_id, rows in case["boxes"].items():
         scores = np.linspace(1, 0, len(rows)).astype(np.float32)
         predictions[int(image_id)] = Predictions(boxes(rows), scores, np.zeros(len(rows), np.int64))
-    numbers = proposal_recall.evaluate(case["truth"], predictions)
+    numbers = proposal_recall.evaluate(case["ground_truth"], predictions)
     assert list(numbers.values()) == pytest.approx(case["numbers"], abs=1e-12)

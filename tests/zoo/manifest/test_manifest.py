@@ -182,9 +182,70 @@ def test_mirrors_come_in_order_and_skip_what_they_lack():
     assert not any("onedl" in url for url in api.get("mask2former_r50").checkpoint.urls)
 
 
-def test_a_file_on_a_host_of_its_own_has_one_url():
-    (url,) = api.get("ssd300_coco_v1").checkpoint.urls
-    assert url.startswith("https://s3.ap-northeast-2.amazonaws.com/")
+def test_a_file_on_a_host_of_its_own_is_asked_for_there_first():
+    first, *others = api.get("ssd300_coco_v1").checkpoint.urls
+    assert first.startswith("https://s3.ap-northeast-2.amazonaws.com/")
+    assert others == [
+        "https://open-mmlab.oss-cn-beijing.aliyuncs.com/mmdetection/models/ssd300_coco_vgg16_caffe_120e_20181221-84d7110b.pth"
+    ]
+
+
+def test_a_host_with_certain_files_is_asked_for_those_only():
+    hub = "https://huggingface.co/fcakyon/mmdet-yolox-tiny/resolve/main/"
+    having = [name for name in PUBLISHED if any(url.startswith(hub) for url in api.get(name).checkpoint.urls)]
+    assert having == ["yolox_tiny_8x8_300e_coco"]
+
+
+def test_a_host_may_have_a_file_under_another_name():
+    urls = api.get("faster_rcnn_r50_caffe_c4_1x_coco").checkpoint.urls
+    assert (
+        "https://download.openxlab.org.cn/models/mmdetection/FasterR-CNN/weight/faster-rcnn_r50-caffe-c4_1x_coco"
+        in urls
+    )
+
+
+def test_backbones_and_logs_are_found_behind_a_prefix_too():
+    archive = "https://web.archive.org/web/2025id_/https://download.openmmlab.com"
+    backbone = api.catalog().backbone("open-mmlab://detectron2/resnet50_caffe")
+    assert f"{archive}/pretrain/third_party/resnet50_msra-5891d200.pth" in api.catalog().urls(backbone.url)
+    assert any(url.startswith(f"{archive}/mmdetection/v2.0/") for url in api.get("retinanet_r50").log_urls)
+
+
+def test_only_what_the_living_mirror_is_documented_to_lack_is_passed_over():
+    lacking = [name for name in PUBLISHED if not any("onedl" in url for url in api.get(name).checkpoint.urls)]
+    families = [api.get(name).family for name in lacking if api.get(name).checkpoint.format != "mmdet-v3"]
+    counts = {family: families.count(family) for family in set(families)}
+    assert counts == {
+        "mask2former": 10,
+        "maskformer": 1,
+        "deformable_detr": 2,
+        "rfnext": 10,
+        "legacy_1.x": 4,
+        "panoptic_fpn": 1,
+    }
+
+
+# Other files
+
+
+def test_eleven_models_have_another_file_of_the_same_weights():
+    having = [api.get(name) for name in PUBLISHED if api.get(name).alternates]
+    assert len(having) == 11
+    assert all(file.format == "mmdet-v3" and f"{file.sha256}.pth" in file.path for e in having for file in e.alternates)
+
+
+def test_substitutes_have_a_figure_and_a_license():
+    stated = [other for name in PUBLISHED for other in api.get(name).substitutes]
+    assert len(stated) > 30 and all(other.metrics and other.license for other in stated)
+    (other, *_) = api.get("faster_rcnn_r50_caffe_c4_1x_coco").substitutes
+    assert other.name == "detectron2/faster_rcnn_R_50_C4_1x" and other.metrics == {"box_ap": 35.7}
+
+
+def test_whole_hashes_agree_with_the_digits_in_the_names():
+    known = api.catalog()
+    stated = [file for name in known.models if (file := api.get(name).checkpoint) and file.sha256]
+    assert all(whole.startswith(file.sha256) for file in stated if (whole := known.sha256(file.path)))
+    assert known.sha256(api.get("torchvision/retinanet_resnet50_fpn").checkpoint.path)
 
 
 def test_a_log_is_published_by_the_original_host():

@@ -85,6 +85,55 @@ OPERATIONS: dict[str, Operation] = {
 }
 
 
+SILENT = -30.0
+"""Bias of a number that no category has: it never wins."""
+
+
+def anchors_back(rows: Tensor, shape: Sequence[int]) -> Tensor:
+    """(ratios, sizes, values) -> (sizes, ratios, values): undoes `anchors`."""
+    sizes = {3: 1, 12: 1, 15: 5, 60: 5}.get(len(rows), 3)
+    return rows.reshape(ANCHOR_RATIOS, sizes, -1, *rows.shape[1:]).transpose(0, 1).reshape(rows.shape)
+
+
+def background_first(rows: Tensor, shape: Sequence[int]) -> Tensor:
+    """Background last -> background first: undoes `background_last`."""
+    return rows.roll(1, 0)
+
+
+def scattered(rows: Tensor, shape: Sequence[int], chosen: Sequence[int], width: int = 1) -> Tensor:
+    """Undoes `pick`: rows of unused numbers are zero, and as biases of scores `SILENT`."""
+    groups = len(rows) // (len(chosen) * width) if len(rows) % (len(chosen) * width) == 0 else 0
+    if not (groups and shape[0] == groups * 91 * width):
+        return background_first(rows, shape) if 0 in chosen else with_background(rows, shape)
+    empty = SILENT if rows.dim() == 1 and width == 1 else 0.0
+    result = rows.new_full((groups, 91, width, *rows.shape[1:]), empty)
+    result[:, list(chosen)] = rows.reshape(groups, len(chosen), width, *rows.shape[1:])
+    return result.reshape(tuple(shape))
+
+
+def with_background(rows: Tensor, shape: Sequence[int]) -> Tensor:
+    """An empty class in front where the other side has one class more: undoes `without_background`."""
+    surplus = shape[0] - len(rows)
+    empty = SILENT if rows.dim() == 1 and surplus == 1 else 0.0
+    return torch.cat([rows.new_full((surplus, *rows.shape[1:]), empty), rows]) if surplus > 0 else rows
+
+
+INVERSES: dict[str, Operation] = {
+    "anchors": anchors_back,
+    "background_last": background_first,
+    "without_background": with_background,
+    "coco91": lambda rows, shape: scattered(rows, shape, [*COCO_ROWS, 0]),
+    "coco91_boxes": lambda rows, shape: scattered(rows, shape, COCO_ROWS, width=4),
+    "coco91_foreground": lambda rows, shape: scattered(rows, shape, COCO_ROWS),
+}
+
+
+def invert(operation: str, rows: Tensor, shape: Sequence[int] = ()) -> Tensor:
+    """Put the rows of one predictor from our order into that of the other side. shape: what it has there."""
+    with torch.no_grad():
+        return INVERSES[operation](rows, shape or rows.shape)
+
+
 def apply(operation: str, rows: Tensor, shape: Sequence[int], groups: int = 1) -> Tensor:
     """Put the rows of one predictor into our order. shape: what the network expects."""
     with torch.no_grad():

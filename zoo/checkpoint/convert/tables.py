@@ -16,13 +16,15 @@ ARITHMETIC = re.compile(r"\{(\d+)(//|-|\+)(\d+)\}")
 class Rule:
     """One way to rename.
 
-    guard: (pattern, whether a name of the file must match it). values: how to reorder the rows.
+    guard: (pattern, whether a name of the file must match it). values: how to reorder the rows. backbone: with which
+    type of backbone the rule is followed backwards (`inverse`), any if None.
     """
 
     pattern: re.Pattern[str]
     targets: tuple[str, ...]
     guard: tuple[re.Pattern[str], bool] | None = None
     values: str | None = None
+    backbone: str | None = None
 
     def applies(self, names: Iterable[str]) -> bool:
         """Whether the rule's guard lets it be used on a file with these names."""
@@ -91,4 +93,4 @@ def rule(item: Mapping[str, Any]) -> Rule:
     """One entry of `rules` or `copies`."""
     guard = next(((re.compile(item[key]), key == "if") for key in ("if", "unless") if key in item), None)
     targets = item["to"] if isinstance(item["to"], list) else [item["to"]]
-    return Rule(re.compile(item["from"]), tuple(targets), guard, item.get("values"))
+    return Rule(re.compile(item["from"]), tuple(targets), guard, item.get("values"), item.get("backbone"))

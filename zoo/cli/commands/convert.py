@@ -1,4 +1,4 @@
-"""`zoo convert`: any checkpoint that can be read, as safetensors."""
+"""`zoo convert`: any checkpoint that can be read, as safetensors or as a file of another implementation."""
 
 from __future__ import annotations
 
@@ -7,21 +7,49 @@ from pathlib import Path
 
 from zoo.errors import UsageError
 
+SUFFIXES = {"safetensors": ".safetensors", "detectron2": ".pkl", "mmdet": ".pth", "torchvision": ".pth"}
+
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("file", type=Path, metavar="FILE", help="a checkpoint (.pth, .pkl, .safetensors)")
-    parser.add_argument("target", type=Path, metavar="OUT", help="the file to write, OUT.safetensors")
+    parser.add_argument(
+        "target", type=Path, nargs="?", metavar="OUT", help="the file to write (default: FILE-TO.SUFFIX)"
+    )
+    help_text = "safetensors (default) keeps the names; the others write what that implementation reads"
+    parser.add_argument("--to", choices=tuple(SUFFIXES), default="safetensors", help=help_text)
+    parser.add_argument("--name", metavar="NAME", help="the architecture of a file that does not say it itself")
     parser.add_argument("--force", action="store_true", help="replace OUT if it exists")
 
 
 def run(args: argparse.Namespace) -> int:
     """Convert, and print the path."""
-    from zoo.checkpoint.to_safetensors import convert
-
-    if args.target.suffix != ".safetensors":
-        raise UsageError(f"{args.target} must end in .safetensors.")
-    if args.target.exists() and not args.force:
-        raise UsageError(f"{args.target} exists; --force replaces it.")
-    print(convert(args.file, args.target))
+    suffix = SUFFIXES[args.to]
+    target = args.target or default_target(args.file, args.to)
+    if target.suffix != suffix:
+        raise UsageError(f"{target} must end in {suffix}.")
+    if target.exists() and not args.force:
+        raise UsageError(f"{target} exists; --force replaces it.")
+    print(written(args, target))
     return 0
+
+
+def default_target(file: Path, to: str) -> Path:
+    """`a-detectron2.pkl` for `a.pth`, `a.safetensors` for the default format, in the file's folder."""
+    stem = file.stem if to == "safetensors" else f"{file.stem}-{to}"
+    return file.with_name(stem + SUFFIXES[to])
+
+
+def written(args: argparse.Namespace, target: Path) -> Path:
+    """The file in the format that is asked for."""
+    if args.to == "safetensors":
+        from zoo.checkpoint.to_safetensors import convert
+
+        return convert(args.file, target)
+    import zoo
+    from zoo.checkpoint.convert.to_peer import write
+
+    if target.exists() and target.samefile(args.file):
+        raise UsageError(f"{target} would replace the file that it is made from.")
+    model = zoo.load_file(args.file, args.name)
+    return write(model.state_dict(), args.to, target, type(model.backbone).__name__, model.classes or ())

@@ -34,6 +34,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--jobs", type=positive, default=1, metavar="N", help="downloads side by side (default 1)")
     parser.add_argument("--dry-run", action="store_true", help="only say what would be downloaded, asking no server")
     parser.add_argument("--offline", action="store_true", help="never open a connection, as with ZOO_OFFLINE=1")
+    parser.add_argument(
+        "--require-full-hash",
+        action="store_true",
+        help="refuse files of which only a part of the hash is known, as with ZOO_REQUIRE_FULL_HASH=1",
+    )
     add_mirror_option(parser)
     parser.add_argument("--json", action="store_true", help="print a JSON list instead of paths")
 
@@ -56,6 +61,8 @@ def run(args: argparse.Namespace) -> int:
 
     if args.offline:
         os.environ["ZOO_OFFLINE"] = "1"
+    if args.require_full_hash:
+        os.environ["ZOO_REQUIRE_FULL_HASH"] = "1"
     names, remotes = wanted(args)
     if args.dry_run:
         return show_plan(batch.plan(remotes), args.json)
@@ -67,7 +74,17 @@ def run(args: argparse.Namespace) -> int:
         print(json.dumps([outcome_row(outcome) for outcome in outcomes] + [{"path": str(p)} for p in own], indent=1))
     else:
         print(*own, sep="\n", end="\n" if own else "")
+    if len(outcomes) > 1:
+        report_silent_hosts()
     return int(any(outcome.error for outcome in outcomes))
+
+
+def report_silent_hosts() -> None:
+    """Which hosts were given up, once for all files."""
+    from zoo.download.fetch_file import silent_hosts
+
+    if sentence := silent_hosts():
+        print(f"zoo: {sentence}", file=sys.stderr)
 
 
 def wanted(args: argparse.Namespace) -> tuple[list[str], list[RemoteFile]]:
@@ -169,8 +186,9 @@ def outcome_row(outcome: Outcome) -> dict[str, Any]:
     if outcome.path is None:
         return {"file": outcome.remote.path, "status": "failed", "error": outcome.error}
     digest = known_digest(outcome.path)
+    remote = outcome.remote.at(outcome.path)
     facts = {"sha256": digest.sha256, "size": digest.size} if digest else {}
-    return {"file": outcome.remote.path, "status": "ok", "path": str(outcome.path), **facts}
+    return {"file": remote.path, "status": "ok", "path": str(outcome.path), **facts}
 
 
 def show_plan(plans: list[Plan], as_json: bool) -> int:

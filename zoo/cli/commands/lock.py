@@ -15,6 +15,11 @@ from zoo.manifest import api
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("names", nargs="*", metavar="NAME", help="models to fetch and lock (default: all in the cache)")
+    parser.add_argument(
+        "--from-hub",
+        action="store_true",
+        help="the hashes that Hugging Face publishes of NAMEs (default: all models and backbones), downloading nothing",
+    )
     parser.add_argument("--file", type=Path, default=Path("zoo.lock"), help="the lock file (default ./zoo.lock)")
     parser.add_argument("--check", action="store_true", help="only compare; status 1 if the file would change")
     parser.add_argument("--json", action="store_true", help="print the lock file's content")
@@ -25,7 +30,7 @@ def run(args: argparse.Namespace) -> int:
     from zoo.download import lock
 
     before = lock.read(args.file)
-    after = {**verified(args.names), **before}
+    after = {**(from_hub(args.names) if args.from_hub else verified(args.names)), **before}
     if args.json:
         print(json.dumps({path: {"sha256": d.sha256, "size": d.size} for path, d in after.items()}, indent=1))
     new = sorted(after.keys() - before.keys())
@@ -50,3 +55,18 @@ def verified(names: list[str]) -> dict[str, Digest]:
     if not files:
         raise UsageError("there is no verified file in the cache to lock; name models to fetch them first.")
     return {file.name: Digest(str(file.sha256), file.size) for file in files}
+
+
+def from_hub(names: list[str]) -> dict[str, Digest]:
+    """Path -> digest of the files that the Hub has; what does not fit is told on stderr. Raises UsageError for none."""
+    from zoo.cli.commands.fetch import collect, weights
+    from zoo.download.hub_hashes import published
+
+    known = api.catalog()
+    remotes = collect(names or [*known.models, *known.backbones], weights, names)
+    found, problems = published(every for remote in remotes for every in (remote, *remote.alternates))
+    for path, reason in problems.items():
+        print(f"zoo: {path}: the Hub {reason}", file=sys.stderr)
+    if not found:
+        raise UsageError("the Hub states the hash of none of these files.")
+    return found

@@ -46,6 +46,8 @@ def run(args: argparse.Namespace) -> int:
         tell(rows[-1], args.json)
 
     batch.obtain_all(missing, jobs=args.jobs, mirrors=args.mirror, progress=bar, done=add)
+    if len(missing) > 1:
+        fetch.report_silent_hosts()
     if args.json:
         print(json.dumps(rows, indent=1))
     return int(any(item["status"] == "failed" for item in rows))
@@ -58,7 +60,7 @@ def copy(folder: Path, outcome: Outcome) -> dict[str, Any]:
     error = outcome.error
     if outcome.path is not None:
         try:
-            mirror.add(folder, outcome.remote, outcome.path)
+            mirror.add(folder, outcome.remote.at(outcome.path), outcome.path)
         except ZooError as problem:
             error = str(problem)
     return row(outcome.remote, "failed" if error else "added", error)

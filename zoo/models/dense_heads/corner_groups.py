@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from zoo.models.layers.nms import ranked
+from zoo.models.layers.ranking import ranked
 from zoo.structures import Detections
 
 # Areas in pixels from which on a box's central region is larger, and sides of the region in parts of the box's.

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from zoo.models.dense_heads.anchor_head import AnchorHead
 from zoo.models.dense_heads.selection import Level
 from zoo.models.layers.conv_module import ConvModule
-from zoo.models.layers.nms import best, suppress
+from zoo.models.layers.nms import suppress
+from zoo.models.layers.ranking import best
 from zoo.models.layers.tracing import recording
 from zoo.structures import Detections, ImageGeometry
 

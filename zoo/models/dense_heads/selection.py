@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from zoo.models.layers.nms import batched_nms, ranked, suppress
+from zoo.models.layers.nms import batched_nms, suppress
+from zoo.models.layers.ranking import ranked
 from zoo.models.layers.tracing import first, recording
 from zoo.structures import Detections
 

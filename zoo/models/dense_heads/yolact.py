@@ -13,7 +13,7 @@ from zoo.models.dense_heads.anchor_head import AnchorHead
 from zoo.models.dense_heads.selection import Level, best_rows, flatten_map
 from zoo.models.dense_heads.ssd import SOFTMAX
 from zoo.models.dense_heads.towers import over_levels, run, tower
-from zoo.models.layers.nms import ranked
+from zoo.models.layers.ranking import ranked
 from zoo.models.layers.tracing import first
 from zoo.structures import Detections, ImageGeometry
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from zoo.models.layers.nms import ranked
+from zoo.models.layers.ranking import ranked
 from zoo.models.segmentation.heuristic_fusion import INSTANCE_OFFSET
 from zoo.structures import Detections
 

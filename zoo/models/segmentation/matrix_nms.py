@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from zoo.errors import BuildError
-from zoo.models.layers.nms import ranked
+from zoo.models.layers.ranking import ranked
 from zoo.models.layers.tracing import recording
 
 

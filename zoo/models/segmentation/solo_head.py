@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zoo.models.dense_heads.towers import init_dense, run, tower
-from zoo.models.layers.nms import ranked
+from zoo.models.layers.ranking import ranked
 from zoo.models.layers.tracing import recording
 from zoo.models.segmentation.matrix_nms import matrix_nms
 from zoo.structures import Detections, ImageGeometry
@@ -28,6 +28,8 @@ class GridHead(nn.Module):
     A subclass returns mask outputs first and class logits per level (N, num_classes, grid, grid) second in `forward`,
     and picks masks in `masks`.
     """
+
+    learns_masks = True
 
     def __init__(
         self,

@@ -196,7 +196,7 @@ def test_the_harness_costs_less_than_two_percent_of_a_millisecond():
         for i in range(calls):
             workload.compute(i % 10)
         bare = time.process_time() - start
-        interleaved.interleave({"": workload}, CPU, **parameters)
+        interleaved.interleave({"": workload}, CPU, interleaved.Schedule(**parameters))
         return (time.process_time() - start - 2 * bare) / calls
 
     assert min(cost() for _ in range(5)) < 20e-6

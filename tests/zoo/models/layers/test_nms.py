@@ -7,7 +7,9 @@ import torch
 from torchvision.ops import nms
 
 from zoo.models.layers import nms as module
-from zoo.models.layers.nms import APART_FROM, FIRST, batched_nms, best, suppress
+from zoo.models.layers.nms import APART_FROM, batched_nms, suppress
+from zoo.models.layers.ranking import LONG, best
+from zoo.models.layers.survivors import FIRST
 
 CFG = {"type": "nms", "iou_threshold": 0.5}
 
@@ -77,12 +79,12 @@ def test_going_group_by_group_changes_nothing(groups, shift, monkeypatch):
 @pytest.mark.parametrize("count", [1, 100])
 def test_the_best_of_a_long_list_are_those_of_a_sorted_one(values, count):
     """With many, some or no equal scores, of which the first ones count."""
-    scores = torch.randint(values, (module.LONG,), generator=torch.Generator().manual_seed(0)).double()
+    scores = torch.randint(values, (LONG,), generator=torch.Generator().manual_seed(0)).double()
     assert torch.equal(best(scores, count), scores.sort(descending=True, stable=True).indices[:count])
     scores[[7, 900]] = torch.nan
     assert torch.equal(best(scores, count), scores.sort(descending=True, stable=True).indices[:count])
 
 
 def test_the_best_of_a_short_list_come_in_the_order_of_the_plain_sort():
-    scores = torch.ones(module.LONG - 1)
+    scores = torch.ones(LONG - 1)
     assert torch.equal(best(scores, 50), scores.sort(descending=True).indices[:50])
