@@ -115,7 +115,7 @@ def lvis(version: str, images: str) -> Spec:
 
 def open_images(name: str, title: str, reader: str, layout: dict[str, str], **files: str) -> Spec:
     """A version of Open Images."""
-    metric = "mAP at IoU 0.5 with class hierarchy, groups and image-level labels"
+    metric = "mAP at IoU 0.5 with class hierarchy, groups and image-level labels, MMDetection's (not the server's)"
     return Spec(
         name,
         title,

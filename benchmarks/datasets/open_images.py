@@ -3,6 +3,7 @@
 The rules (https://storage.googleapis.com/openimages/web/evaluation.html), as MMDetection applies them: an object counts
 for its class and all classes above it; a detection counts for its class and those above it, where people looked for
 that class in the image; a box around a group is one object, found once by any detection that lies half inside it.
+The number is MMDetection's; that of the challenge's server differs.
 """
 
 from __future__ import annotations
