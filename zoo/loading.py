@@ -25,15 +25,38 @@ def build(name_or_spec: str | Mapping[str, Any]) -> Detector:
     `{model: {...}, train_cfg: ...}`). Raises UnknownModel, BuildError.
     """
     if not isinstance(name_or_spec, str):
-        return build_detector(unwrap(name_or_spec))
+        return labeled(build_detector(unwrap(name_or_spec)), unwrap(name_or_spec))
     description = api.architecture(name_or_spec)
     try:
         model = build_detector(description)
     except BuildError as error:
         raise BuildError(f"{place(name_or_spec, description, error)}: {error}") from None
+    labeled(model, description)
     model.preprocess = preprocessor(name_or_spec)
     model.classes = api.dataset(api.representative(name_or_spec).dataset).classes
     return model
+
+
+def labeled(model: Detector, description: Mapping[str, Any]) -> Detector:
+    """`model`, knowing how many labels its description gives it."""
+    counts = {count for part in label_heads(description) if (count := labels_of(part)) is not None}
+    model.label_count = counts.pop() if len(counts) == 1 else None
+    return model
+
+
+def label_heads(description: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """The descriptions of the heads that label boxes or segments."""
+    for path, part in parts(description):
+        if path and any(key in ("bbox_head", "mask_head", "panoptic_head") for key in path):
+            yield part
+
+
+def labels_of(head: Mapping[str, Any]) -> int | None:
+    """How many labels a head has; None for a part of it that does not say."""
+    if isinstance(things := head.get("num_things_classes"), int):
+        return None if head.get("num_stuff_classes") else things  # of panoptic labels, boxes have the first ones only
+    count = head.get("num_classes")
+    return count if isinstance(count, int) and "loss_weight" not in head else None
 
 
 def preprocessor(name: str | Preprocessing) -> Callable[[ImageSource], Sample]:
@@ -131,7 +154,7 @@ def build_from_meta(meta: Mapping[str, Any]) -> Detector:
     from zoo.models.unsupported import absent
 
     config = describe(meta, absent)
-    model = build_detector(config.model)
+    model = labeled(build_detector(config.model), config.model)
     model.preprocess = preprocessor(config.preprocessing)
     model.classes = config.classes
     return model

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import zoo
 from benchmarks.accuracy import measure, published_metrics
+from benchmarks.accuracy.config import DEFAULT_DATASET, TASK_MEASURES, EvalConfig
 from benchmarks.datasets import MetricConfig, open_dataset, panoptic_results
 from benchmarks.datasets.catalog import Spec, spec
 from benchmarks.results.record import Record
@@ -18,40 +19,6 @@ from benchmarks.system import environment
 from zoo.cli.framework import CHECKPOINT_SUFFIXES
 from zoo.errors import UnknownModel, UsageError, ZooError
 from zoo.models.detectors.base import Detector
-
-DEFAULT_DATASET = "coco_2017"
-
-# A model's task -> what a dataset is evaluated for.
-TASK_MEASURES = {
-    "object detection": "box",
-    "instance segmentation": "mask",
-    "keypoint detection": "keypoint",
-    "panoptic segmentation": "panoptic",
-    "region proposal": "proposal",
-}
-MEASURES = tuple(TASK_MEASURES.values())
-
-
-@dataclass(frozen=True)
-class EvalConfig:
-    """What to evaluate and how; None stands for what the model was published for.
-
-    data: the dataset's folder. measures: some of MEASURES. limit: the first images only. device, batch_size and
-    workers: as in `accuracy.measure`. results_json: where to write the detections in COCO's format.
-    """
-
-    data: Path | None = None
-    dataset: str | None = None
-    split: str | None = None
-    checkpoint: Path | None = None
-    measures: tuple[str, ...] | None = None
-    protocol: str | None = None
-    engine: str = "auto"
-    device: str = "cpu"
-    batch_size: int = 1
-    workers: int = 0
-    limit: int | None = None
-    results_json: Path | None = None
 
 
 def evaluate(name: str, plan: EvalConfig | None = None, progress: bool | None = None) -> Record | None:
@@ -64,12 +31,14 @@ def evaluate(name: str, plan: EvalConfig | None = None, progress: bool | None = 
     subject, entry = choose(name, plan.checkpoint)
     chosen = spec(plan.dataset or (entry.dataset if entry else DEFAULT_DATASET))
     # What is published about a model says what to ask, so that a wrong folder is noticed before a download.
-    model = None if entry else subject.load()
+    model = None if entry else checked_labels(subject.load())
     request = request_of(plan, chosen, *(known(entry) if entry else guess(model)))  # type: ignore[arg-type]
+    if model is not None and request.classes is None:
+        request = replace(request, outputs=model.label_count)
     check_panoptic_output(plan.results_json, request)
     opened = open_dataset(chosen.name, Path(plan.data or chosen.root), request)
     result = measure.measure(
-        (model or subject.load()).to(plan.device).eval(),
+        (model or checked_labels(subject.load())).to(plan.device).eval(),
         opened,
         device=plan.device,
         batch_size=plan.batch_size,
@@ -84,7 +53,7 @@ def evaluate(name: str, plan: EvalConfig | None = None, progress: bool | None = 
     with environment.full_precision():  # as `accuracy.measure` ran
         ran_on = environment.describe(plan.device)
     return Record(
-        model=subject.name,
+        model=plan.title or subject.name,
         kind="accuracy",
         protocol=request.protocol if chosen.protocols else chosen.reader.partition(":")[0],
         parameters=describe(plan, chosen, request, result) | {"weights": subject.weights},
@@ -152,7 +121,18 @@ def request_of(plan: EvalConfig, chosen: Spec, measures: Sequence[str], classes:
     # Recall at 1000 proposals, which is what is published, exists in MMDetection's reading only.
     protocol = plan.protocol or ("mmdet-v2" if "proposal" in asked else "coco")
     names = None if classes is None or asked == ("proposal",) else tuple(classes)
-    return MetricConfig(names, asked, protocol, plan.engine, plan.split)
+    return MetricConfig(names, asked, protocol, plan.metric_backend, plan.split, present_classes=plan.present_classes)
+
+
+def checked_labels(model: Detector) -> Detector:
+    """`model`, whose checkpoint names as many classes as it tells apart, or none. Raises ZooError."""
+    if model.classes and model.label_count not in (None, len(model.classes)):
+        first = ", ".join(map(str, list(model.classes)[:3]))
+        raise ZooError(
+            f"the network tells {model.label_count} classes apart, its checkpoint names {len(model.classes)} "
+            f"({first}{', ...' if len(model.classes) > 3 else ''}): no label's class is certain."
+        )
+    return model
 
 
 def describe(plan: EvalConfig, chosen: Spec, request: MetricConfig, result: measure.Accuracy) -> dict[str, Any]:
@@ -161,12 +141,14 @@ def describe(plan: EvalConfig, chosen: Spec, request: MetricConfig, result: meas
         "dataset": chosen.name,
         "split": plan.split or chosen.split,
         "images": result.images,
+        "all_images": chosen.images or result.listed,
         "limit": plan.limit,
         "measures": list(request.measures),
         "metric": chosen.metric,
-        "engine": plan.engine,
+        "metric_backend": plan.metric_backend,
         "batch": plan.batch_size,
         "device": plan.device,
+        "notices": result.notices,
     }
 
 
@@ -189,12 +171,3 @@ def check_panoptic_output(path: Path | None, request: MetricConfig) -> None:
     """The same for the folder of PNGs that panoptic results have."""
     if path is not None and "panoptic" in request.measures:
         panoptic_results.require_empty(panoptic_results.path_beside(path))
-
-
-def parse_measures(listed: str) -> Sequence[str]:
-    """The parts of a comma-separated list, all of them in MEASURES."""
-    names = tuple(name.strip() for name in listed.split(","))
-    unknown = [name for name in names if name not in MEASURES]
-    if unknown:
-        raise UsageError(f"nothing measures '{unknown[0]}': there are {', '.join(MEASURES)}.")
-    return names

@@ -11,12 +11,21 @@ import torch
 from tqdm import tqdm
 
 from benchmarks.accuracy import loader, sharding
-from benchmarks.datasets import Dataset, DatasetImage, Predictions, compact, panoptic, panoptic_results
+from benchmarks.datasets import (
+    Dataset,
+    DatasetError,
+    DatasetImage,
+    Predictions,
+    compact,
+    panoptic,
+    panoptic_results,
+)
 from benchmarks.datasets.coco_results import coco_results
 from benchmarks.datasets.panoptic import CocoPanoptic
+from benchmarks.datasets.request import ImageId
 from benchmarks.system import environment
 from benchmarks.system.memory import Trimmer
-from zoo.errors import UsageError
+from zoo.errors import UsageError, ZooError
 from zoo.models.detectors.base import Detector
 from zoo.structures import Detections
 from zoo.system.atomic_write import atomic_path
@@ -24,11 +33,17 @@ from zoo.system.atomic_write import atomic_path
 
 @dataclass(frozen=True)
 class Accuracy:
-    """What was measured. metrics: numbers by name, 0 to 1. images: how many. found: what the metric looked at."""
+    """What was measured.
+
+    metrics: numbers by name, 0 to 1. images: how many. listed: how many the dataset lists. predictions: what the
+    metric looked at. notices: sentences that a reader of the numbers has to know.
+    """
 
     metrics: dict[str, float]
     images: int
-    predictions: Mapping[int | str, Predictions] = field(repr=False)
+    listed: int
+    predictions: Mapping[ImageId, Predictions] = field(repr=False)
+    notices: list[str] = field(default_factory=list)
 
 
 def measure(
@@ -46,16 +61,33 @@ def measure(
     model: as `zoo.load` gives it; only its `preprocess` and `predict` are used. limit: the first images only.
     progress: a bar on stderr; None shows it on a terminal. Raises UnreadableImage for an image that does not decode.
     """
-    images = dataset.images[:limit]
-    if not images:
-        raise UsageError(f"{dataset.name} in {dataset.root} has no images to evaluate.")
+    images, notices = present(dataset)
+    images = images[:limit]
     with sharding.process_group():
         groups = sharding.shard(loader.group(images, batch_size))
         mine = collect(model, groups, device, workers, progress)
         predictions = sharding.gather(mine, [image.id for image in images])
     if predictions is None:
         return None
-    return Accuracy(dataset.evaluate(predictions), len(predictions), predictions)
+    if not any(len(one.scores) or one.packed_panoptic for one in predictions.values()):
+        notices.append("The model detected nothing in any image.")
+    return Accuracy(dataset.evaluate(predictions), len(predictions), len(dataset.images), predictions, notices)
+
+
+def present(dataset: Dataset) -> tuple[list[DatasetImage], list[str]]:
+    """The images whose files are there, and what is to be said about the dataset. Raises DatasetError without any."""
+    images = [image for image in dataset.images if image.path.exists()]
+    if not dataset.images:
+        raise UsageError(f"{dataset.name} in {dataset.root} has no images to evaluate.")
+    if not images:
+        raise DatasetError(
+            f"none of the dataset's {len(dataset.images):,} images exists, {dataset.images[0].path} first."
+        )
+    notices = list(dataset.notices)
+    if absent := len(dataset.images) - len(images):
+        first = next(image.path for image in dataset.images if not image.path.exists())
+        notices.append(f"{absent:,} of {len(dataset.images):,} images do not exist and are left out, {first} first.")
+    return images, notices
 
 
 def collect(
@@ -64,11 +96,11 @@ def collect(
     device: str | torch.device,
     workers: int = 0,
     progress: bool | None = None,
-) -> dict[int | str, Predictions]:
+) -> dict[ImageId, Predictions]:
     """What the model finds in each image, by image id."""
     if model.preprocess is None:
         raise UsageError("this network knows no preprocessing: load it by a model's name, or set .preprocess")
-    predictions: dict[int | str, Predictions] = {}
+    predictions: dict[ImageId, Predictions] = {}
     trim, center = Trimmer(), getattr(model, "pixel_center", 0.5)
     hide = True if sharding.world()[0] else (None if progress is None else not progress)
     with (
@@ -78,10 +110,19 @@ def collect(
     ):
         for batch in loader.load(groups, model.preprocess, workers):
             detections = detect(model, batch, torch.device(device))
-            predictions |= {image.id: compact(one, center) for image, one in zip(batch.images, detections)}
+            for image, one in zip(batch.images, detections):
+                require_finite(one, image.path)
+                predictions[image.id] = compact(one, center)
             bar.update(len(batch.images))
             trim()
     return predictions
+
+
+def require_finite(detections: Detections, path: Path) -> None:
+    """Raise ZooError for a box or score that is NaN or infinite."""
+    for name, values in (("score", detections.scores), ("box", detections.boxes)):
+        if not torch.isfinite(values).all():
+            raise ZooError(f"{path}: the model gives a {name} that is NaN or infinite, so there is no accuracy.")
 
 
 def detect(model: Detector, batch: loader.Batch, device: torch.device) -> list[Detections]:
@@ -94,7 +135,7 @@ def detect(model: Detector, batch: loader.Batch, device: torch.device) -> list[D
     return model.predict(batch.padded().to(device), [sample.geometry for sample in batch.samples])
 
 
-def write_results(dataset: Dataset, predictions: Mapping[int | str, Predictions], path: Path) -> None:
+def write_results(dataset: Dataset, predictions: Mapping[ImageId, Predictions], path: Path) -> None:
     """COCO results as JSON, masks as RLE, and panoptic maps as NAME_panoptic.json with its folder of PNGs.
 
     Each appears only when it is whole.

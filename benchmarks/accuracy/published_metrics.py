@@ -57,13 +57,23 @@ def published(entry: Entry, dataset: str, split: str) -> Mapping[str, float]:
 def compare(entry: Entry, parameters: Mapping[str, Any], metrics: Mapping[str, float]) -> list[dict[str, Any]]:
     """Rows of metric, published, measured and difference in percent points, and how the published number was read.
 
-    parameters, metrics: those of an accuracy record; metrics are from 0 to 1.
+    parameters, metrics: those of an accuracy record; metrics are from 0 to 1. Numbers of a part of the images are no
+    published ones: there is no difference, and the row says how many images it were.
     """
     rows = []
+    images, of = parameters.get("images"), parameters.get("all_images")
     for name, value in published(entry, parameters.get("dataset", ""), parameters.get("split", "")).items():
         predictions = reading(name, entry)
         if metrics.get(predictions.measured, -1) >= 0:
             points = 100 * metrics[predictions.measured]
             numbers = {"published": value, "measured": points, "difference": points - value}
-            rows.append({"metric": predictions.measured, **numbers, "read as": predictions.text})
+            row = {"metric": predictions.measured, **numbers, "read as": predictions.text}
+            if images and of and images < of:
+                row |= {"difference": None, "read as": f"{images_text(images, of)}; published: {predictions.text}"}
+            rows.append(row)
     return rows
+
+
+def images_text(images: int, of: int | None) -> str:
+    """`38 of 5,000 images`, or `5,000 images` where these are all."""
+    return f"{images:,} of {of:,} images" if of and images < of else f"{images:,} images"

@@ -16,10 +16,10 @@ from benchmarks.datasets.catalog import open_dataset
 from benchmarks.datasets.dataset import Dataset
 from benchmarks.datasets.files import DatasetError, UnknownDataset
 from benchmarks.datasets.predictions import Predictions, compact
-from benchmarks.datasets.request import ENGINES, PROTOCOLS, DatasetImage, MetricConfig
+from benchmarks.datasets.request import METRIC_BACKENDS, PROTOCOLS, DatasetImage, MetricConfig
 
 __all__ = [
-    "ENGINES",
+    "METRIC_BACKENDS",
     "PROTOCOLS",
     "Dataset",
     "DatasetError",

@@ -27,6 +27,7 @@ class Spec:
     published: the manifests' name for it.
     layout: path below the root -> what is there; `{split}` stands for the split. measures: what it can evaluate.
     reader: `module:class` below benchmarks.datasets; files: its further arguments, with `{split}` likewise.
+    images: how many that part has, where we know it: numbers of fewer are no published ones.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Spec:
     measures: tuple[str, ...]
     reader: str
     files: dict[str, Any] = field(default_factory=dict)
+    images: int | None = None
 
     @property
     def protocols(self) -> bool:
@@ -113,7 +115,7 @@ def lvis(version: str, images: str) -> Spec:
 
 def open_images(name: str, title: str, reader: str, layout: dict[str, str], **files: str) -> Spec:
     """A version of Open Images."""
-    metric = "mAP at IoU 0.5 with class hierarchy, groups and image-level labels"
+    metric = "mAP at IoU 0.5 with class hierarchy, groups and image-level labels, MMDetection's (not the server's)"
     return Spec(
         name,
         title,

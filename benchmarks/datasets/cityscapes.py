@@ -11,11 +11,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from benchmarks.datasets import cityscapes_metric, coco_metric, coco_results
-from benchmarks.datasets.coco import match_categories
+from benchmarks.datasets import cityscapes_metric, classes, coco_metric, coco_results
 from benchmarks.datasets.files import DatasetError, require_folder
 from benchmarks.datasets.predictions import Predictions
-from benchmarks.datasets.request import DatasetImage, MetricConfig
+from benchmarks.datasets.request import DatasetImage, ImageId, MetricConfig
+from zoo.coco_format.annotations import CocoCategory
 from zoo.coco_format.results import encode_masks
 
 # The labels that have instances and are evaluated, by Cityscapes' own numbers.
@@ -37,29 +37,31 @@ class Cityscapes:
 
     def __init__(self, name: str, root: Path, request: MetricConfig, images: str, ground_truth: str) -> None:
         self.name, self.root, self.request = name, root, request
+        self.notices: list[str] = []
         folder, self.ground_truth = require_folder(root / images, name), require_folder(root / ground_truth, name)
-        categories = [{"id": number, "name": title} for number, title in CATEGORIES.items()]
-        self.category_ids = match_categories(categories, request.classes, root)
+        categories = [CocoCategory(number, title, True, {}) for number, title in CATEGORIES.items()]
+        places = classes.match(categories, request, folder).categories
+        self.category_ids: list[int] = [list(CATEGORIES)[place] for place in places if place is not None]
         self.classes = tuple(CATEGORIES[number] for number in self.category_ids)
         paths = sorted(folder.glob(f"*/*{IMAGE}"))
         self.images = [DatasetImage(path.name.removesuffix(IMAGE), path) for path in paths]
         if not self.images:
             raise DatasetError(f"{folder} has no */*{IMAGE}. `bench datasets {name}` shows the layout.")
 
-    def evaluate(self, predictions: Mapping[int | str, Predictions]) -> dict[str, float]:
+    def evaluate(self, predictions: Mapping[ImageId, Predictions]) -> dict[str, float]:
         """box_ap, ..., mask_ap, ... as COCO computes them; with masks also instance_ap and instance_ap_50."""
         numbers: dict[str, float] = {}
-        ground_truth = self.coco_truth(list(predictions))
+        numbered = dict(enumerate((predictions[image_id] for image_id in sorted(predictions, key=str)), 1))
+        ground_truth = self.coco_truth(sorted(predictions, key=str))
         for measure in self.request.measures:
-            results = coco_results.source(measure, predictions, self.category_ids)
             numbers |= coco_metric.evaluate(
                 ground_truth,
-                results,
+                coco_results.source(measure, numbered, self.category_ids),
                 measure,
-                list(predictions),
+                list(numbered),
                 self.category_ids,
                 self.request.protocol,
-                self.request.engine,
+                self.request.metric_backend,
             )
         if "mask" in self.request.measures:
             numbers |= cityscapes_metric.evaluate(predictions, self.instances, self.category_ids)
@@ -69,11 +71,11 @@ class Cityscapes:
         """The map of instances of each image."""
         return [self.truth_file(image.id) for image in self.images]
 
-    def truth_file(self, image_id: int | str) -> Path:
+    def truth_file(self, image_id: ImageId) -> Path:
         """An image's map of instances."""
         return self.ground_truth / str(image_id).split("_")[0] / f"{image_id}{GROUND_TRUTH}"
 
-    def instances(self, image_id: int | str) -> NDArray[np.int32]:
+    def instances(self, image_id: ImageId) -> NDArray[np.int32]:
         """(H, W): label * 1000 + number for an instance, the label alone for groups and everything else."""
         path = self.truth_file(image_id)
         image = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
@@ -81,14 +83,14 @@ class Cityscapes:
             raise DatasetError(f"{path} is missing or does not decode. `bench datasets {self.name}` shows the layout.")
         return image.astype(np.int32)
 
-    def coco_truth(self, image_ids: list[int | str]) -> dict[str, Any]:
-        """The images' instances as a COCO document; groups are crowds."""
+    def coco_truth(self, image_ids: list[ImageId]) -> dict[str, Any]:
+        """The images' instances as a COCO document, images numbered from 1; groups are crowds."""
         annotations: list[dict[str, Any]] = []
         images: list[dict[str, Any]] = []
-        for image_id in image_ids:
+        for number, image_id in enumerate(image_ids, 1):
             ids = self.instances(image_id)
-            images.append({"id": image_id, "height": ids.shape[0], "width": ids.shape[1]})
-            annotations += [row | {"image_id": image_id} for row in annotate(ids)]
+            images.append({"id": number, "height": ids.shape[0], "width": ids.shape[1]})
+            annotations += [row | {"image_id": number} for row in annotate(ids)]
         numbered = [row | {"id": number} for number, row in enumerate(annotations, 1)]
         categories = [{"id": i, "name": CATEGORIES[i]} for i in self.category_ids]
         return {"images": images, "annotations": numbered, "categories": categories}

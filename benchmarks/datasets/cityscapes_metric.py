@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
 from benchmarks.datasets.predictions import Predictions
+from benchmarks.datasets.request import ImageId
 
 THRESHOLDS = tuple(np.arange(0.5, 1.0, 0.05))
 SMALLEST = 100  # pixels
@@ -44,7 +45,7 @@ class Curve:
 
 
 def evaluate(
-    predictions: Mapping[int | str, Predictions], instances: Callable[[int | str], Ids], category_ids: Sequence[int]
+    predictions: Mapping[ImageId, Predictions], instances: Callable[[ImageId], Ids], category_ids: Sequence[int]
 ) -> dict[str, float]:
     """instance_ap and instance_ap_50; -1 where no class has an instance. instances: ids (H, W) of an image."""
     curves = {(category, t): Curve() for category in category_ids for t in range(len(THRESHOLDS))}

@@ -5,15 +5,22 @@ A JSON file with `images`, `annotations` and `categories`, and a folder of image
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from benchmarks.datasets import coco_metric, coco_results, proposal_recall
-from benchmarks.datasets.files import DatasetError, read_json, require_folder
+from benchmarks.datasets import classes, coco_metric, coco_results, proposal_recall
+from benchmarks.datasets.coco_document import image_numbers, metric_document
+from benchmarks.datasets.coco_results import Source
+from benchmarks.datasets.files import DatasetError, require_file, require_folder
 from benchmarks.datasets.predictions import Predictions
-from benchmarks.datasets.request import DatasetImage, MetricConfig
-from zoo.coco_format.keypoints import PERSON
+from benchmarks.datasets.request import DatasetImage, ImageId, MetricConfig
+from benchmarks.datasets.results_file import ResultsFile
+from zoo.coco_format.annotations import read_annotations
+from zoo.coco_format.image_files import find_images, portable
+from zoo.coco_format.predictions import Listed, read_predictions
+from zoo.coco_format.sizes import checked_sizes
 
 
 class CocoDataset:
@@ -21,7 +28,7 @@ class CocoDataset:
 
     annotations, images: where the two lie below `root`. name_parts: how many parts of an image's file name, from the
     end, lead to it below `images`; None for all. absent: such names that are annotated but not in the download.
-    sort: take the categories by id; the order in the file is not the same in all of the dataset's files.
+    sort: the order of the categories is that of their ids, since it is not the same in all of the dataset's files.
     """
 
     def __init__(
@@ -37,99 +44,86 @@ class CocoDataset:
         sort: bool = False,
     ) -> None:
         self.name, self.root, self.request = name, root, request
-        path = root / annotations
-        self.ground_truth = normalized(read_json(path, name, ("images", "annotations", "categories")), path)
-        if "mask" in request.measures:
-            require_masks(self.ground_truth, path)
-        if "keypoint" in request.measures:
-            require_keypoints(self.ground_truth, path)
-        if sort:
-            self.ground_truth["categories"].sort(key=lambda row: row["id"])
-        self.category_ids = match_categories(self.ground_truth["categories"], request.classes, path)
-        titles = {row["id"]: row["name"] for row in self.ground_truth["categories"]}
-        self.classes = tuple(titles[i] for i in self.category_ids)
-        folder = require_folder(root / images, name)
-        names = {row["id"]: last_parts(row["file_name"], name_parts) for row in self.ground_truth["images"]}
-        self.images = [DatasetImage(i, folder / file_name) for i, file_name in names.items() if file_name not in absent]
+        path = require_file(root / annotations, name)
+        self.file = read_annotations(path, boxes=tuple(request.measures) != ("mask",))
+        matched = classes.match(self.file.categories, request, path, sort)
+        self.categories, self.notices = matched.categories, [*stray_notices(self.file.strays), *matched.notices]
+        self.classes = request.classes or tuple(self.file.categories[i].name for i in self.categories if i is not None)
+        self.category_ids: list[Any] = [None if i is None else self.file.categories[i].id for i in self.categories]
+        folder = root / images if request.predictions else require_folder(root / images, name)
+        names = [last_parts(portable(image.file_name), name_parts) for image in self.file.images]
+        paths = find_images(folder, names)
+        self.sizes = checked_sizes(self.file, paths)
+        self.numbers = image_numbers(names)
+        self.kept = [i for i, file_name in enumerate(names) if file_name not in absent]
+        self.images = [DatasetImage(self.file.images[i].id, paths[i]) for i in self.kept]
+        self.number_of = {image.id: self.numbers[i] for i, image in enumerate(self.file.images)}
+        require_objects(self.ground_truth, path)
+
+    @cached_property
+    def category_numbers(self) -> dict[int, int]:
+        """Place in the file -> number for the metric, for the categories that count, by label."""
+        return {place: label + 1 for label, place in enumerate(self.categories) if place is not None}
+
+    @cached_property
+    def ground_truth(self) -> dict[str, Any]:
+        """What the metric compares with."""
+        return metric_document(self.file, self.numbers, self.category_numbers, self.sizes, self.request.measures)
 
     def truth_files(self) -> list[Path]:
         """None: the ground truth is read when the dataset is opened."""
         return []
 
-    def evaluate(self, predictions: Mapping[int | str, Predictions]) -> dict[str, float]:
-        """COCO's numbers for each measure of the request, over the images in `found`."""
+    def evaluate(self, predictions: Mapping[ImageId, Predictions]) -> dict[str, float]:
+        """COCO's numbers for each measure of the request, over the images in `predictions`."""
+        counted = {label for label, place in enumerate(self.categories) if place is not None}
+        found = {self.number_of[i]: coco_results.only(one, counted) for i, one in predictions.items()}
+        labels = range(1, len(self.categories) + 1)
+        numbers = self.score(lambda measure: coco_results.source(measure, found, labels), list(found))
+        if "proposal" in self.request.measures and self.request.protocol == "mmdet-v2":
+            numbers |= proposal_recall.evaluate(self.ground_truth, found)
+        return numbers
+
+    def score(self, source: Callable[[str], Source], image_numbers: Sequence[int]) -> dict[str, float]:
+        """COCO's numbers for each measure. source: the results for a measure, by numbers of images and categories."""
         numbers: dict[str, float] = {}
         for measure in self.request.measures:
             numbers |= coco_metric.evaluate(
                 self.ground_truth,
-                coco_results.source(measure, predictions, self.category_ids),
+                source(measure),
                 measure,
-                list(predictions),
-                self.category_ids,
+                image_numbers,
+                list(self.category_numbers.values()),
                 self.request.protocol,
-                self.request.engine,
+                self.request.metric_backend,
             )
-        if "proposal" in self.request.measures and self.request.protocol == "mmdet-v2":
-            numbers |= proposal_recall.evaluate(self.ground_truth, predictions)
         return numbers
 
+    def read_results(self, path: Path) -> ResultsFile:
+        """Detections in a file of COCO results. Raises DataError."""
+        places = {category.id: i for i, category in enumerate(self.file.categories)}
+        listed = Listed(
+            {image.id: i for i, image in enumerate(self.file.images)}, places, self.sizes, self.request.present_classes
+        )
+        rows = read_predictions(path, listed, self.request.measures)
+        return ResultsFile(rows, self.numbers, self.category_numbers, self.sizes)
 
-def normalized(ground_truth: dict[str, Any], path: Path) -> dict[str, Any]:
-    """The document with the fields that evaluation needs and that small datasets often leave out."""
-    for kind, keys in {"images": ("id", "file_name"), "categories": ("id", "name")}.items():
-        for row in ground_truth[kind]:
-            if not all(key in row for key in keys):
-                raise DatasetError(f"{path}: an entry of '{kind}' lacks {' or '.join(map(repr, keys))}.")
-    for row in ground_truth["annotations"]:
-        if not {"id", "image_id", "category_id", "bbox"} <= row.keys():
-            raise DatasetError(f"{path}: an annotation lacks 'id', 'image_id', 'category_id' or 'bbox'.")
-        row.setdefault("iscrowd", 0)
-        row.setdefault("area", row["bbox"][2] * row["bbox"][3])
-    return ground_truth
-
-
-def require_masks(ground_truth: dict[str, Any], path: Path) -> None:
-    """Raise DatasetError where mask AP cannot be had: it needs masks, and for outlines the images' sizes."""
-    if not all("segmentation" in row for row in ground_truth["annotations"]):
-        raise DatasetError(f"{path}: an annotation lacks 'segmentation', so there is no mask AP; use --measure box.")
-    if not all({"height", "width"} <= row.keys() for row in ground_truth["images"]):
-        raise DatasetError(f"{path}: an entry of 'images' lacks 'height' or 'width', which mask AP needs.")
+    def evaluate_results(self, results: ResultsFile, limit: int | None = None) -> dict[str, float]:
+        """COCO's numbers of such detections, over the first `limit` images."""
+        return self.score(results.source, [self.numbers[i] for i in self.kept[:limit]])
 
 
-def require_keypoints(ground_truth: dict[str, Any], path: Path) -> None:
-    """Raise DatasetError where keypoint AP cannot be computed: OKS is defined for a person's 17 keypoints."""
-    for row in ground_truth["annotations"]:
-        if "keypoints" not in row:
-            raise DatasetError(
-                f"{path}: an annotation lacks 'keypoints', so there is no keypoint AP; use --measure box."
-            )
-        if len(row["keypoints"]) != 3 * len(PERSON):
-            raise DatasetError(
-                f"{path}: annotation {row['id']} has {len(row['keypoints'])} numbers as keypoints; keypoint AP is "
-                f"defined for a person's {len(PERSON)} keypoints, {3 * len(PERSON)} numbers."
-            )
-        row.setdefault("num_keypoints", sum(visible > 0 for visible in row["keypoints"][2::3]))
+def require_objects(ground_truth: Mapping[str, Any], path: Path) -> None:
+    """Raise DatasetError where there is nothing to find."""
+    if not ground_truth["annotations"]:
+        raise DatasetError(f"{path} has no annotation of these classes, so there is nothing to evaluate.")
+
+
+def stray_notices(count: int) -> list[str]:
+    """The notice about annotations that belong to no image."""
+    return [f"{count:,} annotations are of images that the file does not list, and do not count."] if count else []
 
 
 def last_parts(file_name: str, count: int | None) -> str:
     """The last `count` parts of a path, all of it for None."""
     return file_name if count is None else "/".join(file_name.split("/")[-count:])
-
-
-def match_categories(categories: Sequence[dict[str, Any]], classes: Sequence[str] | None, path: Path) -> list[int]:
-    """The category id of each label.
-
-    Label i is the i-th category, in the annotation file's order, of those that the model knows by name; so does
-    MMDetection 2.x, whatever the order of its own list. Models without class names take all categories.
-    """
-    if classes is None:
-        return [row["id"] for row in categories]
-    wanted = set(classes)
-    ids = [row["id"] for row in categories if row["name"] in wanted]
-    if len(ids) != len(classes):
-        absent = sorted(wanted - {row["name"] for row in categories})
-        raise DatasetError(
-            f"{path} lacks {len(absent)} of the model's {len(classes)} classes ({', '.join(absent[:5])}): "
-            "the model was trained for another dataset."
-        )
-    return ids

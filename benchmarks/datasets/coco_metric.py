@@ -1,6 +1,5 @@
-"""COCO's twelve numbers by name, ten of keypoints, from annotations and results, by one of two engines.
+"""COCO's twelve numbers by name, ten of keypoints, from annotations and results, by one of two libraries.
 
-They agree bit for bit.
 
 pycocotools is the reference. hotcoco computes the same precision and recall arrays some hundred times faster; a test
 compares all twelve numbers at full double precision over crowds, ties, empty images and empty classes.
@@ -18,7 +17,11 @@ import warnings
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
 from benchmarks.datasets.coco_results import Results, Source
+from benchmarks.datasets.request import ImageId
 from zoo.errors import UsageError
 
 MAX_DETECTIONS = {"coco": (1, 10, 100), "mmdet-v2": (100, 300, 1000)}
@@ -43,35 +46,69 @@ def evaluate(
     ground_truth: dict[str, Any],
     results: Source,
     measure: str,
-    image_ids: Sequence[int | str],
+    image_ids: Sequence[ImageId],
     category_ids: Sequence[int],
     protocol: str = "coco",
-    engine: str = "auto",
+    metric_backend: str = "auto",
 ) -> dict[str, float]:
     """The twelve or ten numbers, 0 to 1, by name; -1 where the annotations have nothing to find (no large object, say).
 
-    ground truth: a COCO annotation document. results: what was found. Only `image_ids` and `category_ids` count.
+    ground truth: a COCO annotation document whose ids are numbers from 1. results: the detections. Only `image_ids`
+    and `category_ids` count.
     measure: "box" (box IoU), "mask" (mask IoU), "keypoint" (OKS) or "proposal" (box IoU without classes, recalls only).
     """
-    match = by_hotcoco if uses_hotcoco(engine, ground_truth) else by_pycocotools
+    match = by_hotcoco if uses_hotcoco(metric_backend) else by_pycocotools
     # Both libraries print their progress on stdout, which is for data here.
     with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         evaluator = match(ground_truth, results, Scope(measure, image_ids, category_ids, limits(measure, protocol)))
         evaluator.accumulate()
-        evaluator.summarize()
-        stats = evaluator.stats
-    named = dict(zip(metric_names(measure, protocol), (float(value) for value in stats)))
+    curves = Curves(evaluator.eval["precision"], evaluator.eval["recall"], limits(measure, protocol))
+    summary = curves.of_keypoints() if measure == "keypoint" else curves.summary()
+    named = dict(zip(metric_names(measure, protocol), summary))
     if measure == "proposal":
         return {name: value for name, value in named.items() if name.startswith("ar_")}
     return named
+
+
+class Curves(NamedTuple):
+    """What either library computes. T = 10 IoU thresholds, A = 4 ranges of areas: all, small, medium, large.
+
+    precision: (T, 101, K, A, M), recall: (T, K, A, M), -1 where there is nothing to find. limits: the M numbers of
+    detections.
+    """
+
+    precision: NDArray[np.float64]
+    recall: NDArray[np.float64]
+    limits: Sequence[int]
+
+    def summary(self) -> list[float]:
+        """The twelve numbers. The first one is at 100 detections whatever the limits, as pycocotools defines it."""
+        first = list(self.limits).index(100)
+        precisions = [self.precision[..., 0, first], self.precision[0, ..., 0, -1], self.precision[5, ..., 0, -1]]
+        precisions += [self.precision[..., size, -1] for size in (1, 2, 3)]
+        recalls = [self.recall[..., 0, limit] for limit in range(3)]
+        recalls += [self.recall[..., size, -1] for size in (1, 2, 3)]
+        return [known_mean(values) for values in precisions + recalls]
+
+    def of_keypoints(self) -> list[float]:
+        """The ten numbers of keypoints, whose ranges of areas are all, medium and large, with one limit."""
+        tables = (self.precision[..., 0], self.recall[..., 0])
+        parts = [(t[..., 0], t[0, ..., 0], t[5, ..., 0], t[..., 1], t[..., 2]) for t in tables]
+        return [known_mean(values) for part in parts for values in part]
+
+
+def known_mean(values: NDArray[np.float64]) -> float:
+    """The mean of what is not -1; -1 without any."""
+    known = values[values > -1]
+    return float(np.mean(known)) if len(known) else -1.0
 
 
 class Scope(NamedTuple):
     """What counts; as for `evaluate`. max_detections: of an image, three limits, or the one of keypoints."""
 
     measure: str
-    image_ids: Sequence[int | str]
+    image_ids: Sequence[ImageId]
     category_ids: Sequence[int]
     max_detections: Sequence[int]
 
@@ -119,25 +156,11 @@ def loaded(coco: Any, results: Results) -> Any:
     return nothing
 
 
-def uses_hotcoco(engine: str, ground_truth: dict[str, Any]) -> bool:
-    """Whether to evaluate with hotcoco: `auto` does where it is installed and reads `truth` as pycocotools does."""
-    if engine == "pycocotools" or (engine == "auto" and not hotcoco_agrees(ground_truth)):
+def uses_hotcoco(metric_backend: str) -> bool:
+    """Whether to evaluate with hotcoco: `auto` does where it is installed."""
+    if metric_backend == "pycocotools":
         return False
-    if importlib.util.find_spec("hotcoco") is None:
-        raise UsageError("hotcoco is not installed: `pip install hotcoco`, or use --engine pycocotools.")
-    if not hotcoco_agrees(ground_truth):
-        raise UsageError(
-            "hotcoco reads annotation ids below 1 or ids that are not numbers in its own way: use pycocotools."
-        )
-    return True
-
-
-def hotcoco_agrees(ground_truth: dict[str, Any]) -> bool:
-    """Whether hotcoco is there and the annotations have none of the ids that pycocotools reads differently.
-
-    pycocotools marks an unmatched detection with annotation id 0, so it takes a match with annotation 0 for none.
-    """
-    if importlib.util.find_spec("hotcoco") is None:
-        return False
-    numbered = all(type(image["id"]) is int for image in ground_truth["images"])
-    return numbered and all(type(row["id"]) is int and row["id"] > 0 for row in ground_truth["annotations"])
+    installed = importlib.util.find_spec("hotcoco") is not None
+    if metric_backend == "hotcoco" and not installed:
+        raise UsageError("hotcoco is not installed: `pip install hotcoco`, or use --metric-backend pycocotools.")
+    return installed

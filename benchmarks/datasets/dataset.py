@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from benchmarks.datasets.predictions import Predictions
 from benchmarks.datasets.request import DatasetImage
@@ -16,13 +16,14 @@ class Dataset(Protocol):
     name: str
     root: Path
     classes: tuple[str, ...]
-    category_ids: list[int]
+    category_ids: list[Any]
     images: list[DatasetImage]
+    notices: list[str]
 
     def truth_files(self) -> list[Path]:
         """Files with the ground truth of single images, which are read only when an image is evaluated; often none."""
         ...
 
-    def evaluate(self, predictions: Mapping[int | str, Predictions]) -> dict[str, float]:
+    def evaluate(self, predictions: Mapping[Any, Predictions]) -> dict[str, float]:
         """The dataset's metric over the images in `predictions`: numbers by name, 0 to 1."""
         ...

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from zoo.errors import UsageError, ZooError
+from zoo.coco_format.annotations import read_json as read_any_json
+from zoo.errors import DataError as DatasetError
+from zoo.errors import UsageError
 
-
-class DatasetError(ZooError):
-    """A dataset's folder lacks a file, or a file is not what the layout says; the message names it."""
+__all__ = ["DatasetError", "UnknownDataset", "missing", "read_json", "read_text", "require_file", "require_folder"]
 
 
 class UnknownDataset(UsageError):
@@ -40,18 +39,15 @@ def require_folder(path: Path, dataset: str) -> Path:
 def read_text(path: Path, dataset: str) -> str:
     """The text of an annotation file."""
     try:
-        return require_file(path, dataset).read_text(encoding="utf-8")
+        return require_file(path, dataset).read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise DatasetError(f"{path} cannot be read as text: {error}.") from error
 
 
 def read_json(path: Path, dataset: str, keys: Sequence[str] = ()) -> Any:
     """The JSON document in `path`, an object that has all `keys`."""
-    try:
-        document = json.loads(read_text(path, dataset))
-    except ValueError as error:
-        raise DatasetError(f"{path} is not valid JSON: {error}.") from error
-    absent = [key for key in keys if not isinstance(document, dict) or key not in document]
-    if absent:
-        raise DatasetError(f"{path} has no '{absent[0]}': it is not an annotation file of {dataset}.")
+    document = read_any_json(require_file(path, dataset))
+    missing = [key for key in keys if not isinstance(document, dict) or key not in document]
+    if missing:
+        raise DatasetError(f"{path} has no '{missing[0]}': it is not an annotation file of {dataset}.")
     return document

@@ -3,6 +3,7 @@
 The rules (https://storage.googleapis.com/openimages/web/evaluation.html), as MMDetection applies them: an object counts
 for its class and all classes above it; a detection counts for its class and those above it, where people looked for
 that class in the image; a box around a group is one object, found once by any detection that lies half inside it.
+The number is MMDetection's; that of the challenge's server differs.
 """
 
 from __future__ import annotations
@@ -15,15 +16,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from PIL import Image
 
 from benchmarks.datasets.files import DatasetError, read_text, require_file, require_folder
 from benchmarks.datasets.mean_ap import Bools, Floats, Ranked, average_precision, join, match, mean, overlaps
 from benchmarks.datasets.predictions import Predictions
-from benchmarks.datasets.request import DatasetImage, MetricConfig
-
-ORIENTATION = 0x0112  # EXIF's tag
-LYING = (5, 6, 7, 8)  # its values for images that are turned by a quarter
+from benchmarks.datasets.request import DatasetImage, ImageId, MetricConfig
+from zoo.coco_format.image_files import image_size
 
 
 class Objects(NamedTuple):
@@ -45,8 +43,8 @@ class OpenImages:
     classes: tuple[str, ...]
     images: list[DatasetImage]
     above: Bools
-    ground_truth: dict[int | str, Objects]
-    verified: dict[int | str, set[int]]
+    ground_truth: dict[ImageId, Objects]
+    verified: dict[ImageId, set[int]]
 
     @property
     def category_ids(self) -> list[int]:
@@ -57,7 +55,7 @@ class OpenImages:
         """None: the ground truth is read when the dataset is opened."""
         return []
 
-    def evaluate(self, predictions: Mapping[int | str, Predictions]) -> dict[str, float]:
+    def evaluate(self, predictions: Mapping[ImageId, Predictions]) -> dict[str, float]:
         """map_50."""
         paths = {image.id: image.path for image in self.images}
         parts: dict[int, list[Ranked]] = defaultdict(list)
@@ -67,7 +65,7 @@ class OpenImages:
         joined = [join(listed) for listed in parts.values()]
         return {"map_50": mean(average_precision(one) for one in joined if one.positives)}
 
-    def rank(self, image_id: int | str, one: Predictions, size: tuple[int, int]) -> Iterator[tuple[int, Ranked]]:
+    def rank(self, image_id: ImageId, one: Predictions, size: tuple[int, int]) -> Iterator[tuple[int, Ranked]]:
         """(label, hits and misses) for every class that counts in an image of `size` (width, height)."""
         objects = self.ground_truth[image_id]
         boxes = objects.boxes * np.array(size * 2, np.float32)
@@ -97,6 +95,7 @@ class OpenImagesV6(OpenImages):
 
     def __init__(self, name: str, root: Path, request: MetricConfig, **files: str) -> None:
         self.name, self.root = name, root
+        self.notices: list[str] = []
         at = Files(**{key: root / value for key, value in files.items()})
         described = list(csv.reader(read_text(at.classes, name).splitlines()))
         self.classes = tuple(row[1] for row in described)
@@ -117,6 +116,7 @@ class OpenImagesChallenge(OpenImages):
 
     def __init__(self, name: str, root: Path, request: MetricConfig, **files: str) -> None:
         self.name, self.root = name, root
+        self.notices: list[str] = []
         at = Files(**{key: root / value for key, value in files.items()})
         described = sorted(csv.reader(read_text(at.classes, name).splitlines()), key=lambda row: int(row[2]))
         self.classes = tuple(row[1] for row in described)
@@ -174,9 +174,9 @@ def read_tree(path: Path, dataset: str) -> Bools:
         raise DatasetError(f"{path} is not a plain NumPy array: {error}.") from error
 
 
-def read_boxes(path: Path, index: Mapping[str, int], dataset: str) -> dict[int | str, Objects]:
+def read_boxes(path: Path, index: Mapping[str, int], dataset: str) -> dict[ImageId, Objects]:
     """Objects by image id, from a CSV file with a header."""
-    rows: dict[int | str, list[tuple[list[float], int, bool]]] = defaultdict(list)
+    rows: dict[ImageId, list[tuple[list[float], int, bool]]] = defaultdict(list)
     try:
         for row in csv.DictReader(read_text(path, dataset).splitlines()):
             box = [float(row[key]) for key in ("XMin", "YMin", "XMax", "YMax")]
@@ -208,19 +208,12 @@ def objects_of(listed: Sequence[tuple[list[float], int, bool]]) -> Objects:
     return Objects(boxes, labels, np.array([row[2] for row in listed], bool))
 
 
-def read_verified(path: Path, index: Mapping[str, int], dataset: str) -> dict[int | str, set[int]]:
+def read_verified(path: Path, index: Mapping[str, int], dataset: str) -> dict[ImageId, set[int]]:
     """The labels that people verified to be in an image or not to be in it, by image id."""
-    verified: dict[int | str, set[int]] = defaultdict(set)
+    verified: dict[ImageId, set[int]] = defaultdict(set)
     try:
         for row in csv.DictReader(read_text(path, dataset).splitlines()):
             verified[row["ImageID"]].add(index[row["LabelName"]])
     except KeyError as error:
         raise DatasetError(f"{path} is not a file of Open Images image labels: {error!r}.") from error
     return verified
-
-
-def image_size(path: Path) -> tuple[int, int]:
-    """(width, height), from the file's header, of the image as it is read: turned as its EXIF entry says."""
-    with Image.open(path) as image:
-        width, height = image.size
-        return (height, width) if image.getexif().get(ORIENTATION) in LYING else (width, height)

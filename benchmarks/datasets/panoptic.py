@@ -23,7 +23,7 @@ from benchmarks.datasets import panoptic_results
 from benchmarks.datasets.coco import CocoDataset
 from benchmarks.datasets.files import DatasetError, read_json, require_file, require_folder
 from benchmarks.datasets.predictions import Predictions
-from benchmarks.datasets.request import DatasetImage, MetricConfig
+from benchmarks.datasets.request import DatasetImage, ImageId, MetricConfig
 from zoo.structures import INSTANCE
 from zoo.system.atomic_write import atomic_write
 
@@ -38,6 +38,7 @@ class CocoPanoptic:
         self, name: str, root: Path, request: MetricConfig, annotations: str, segments: str, images: str, instances: str
     ) -> None:
         self.name, self.root, self.request = name, root, request
+        self.notices: list[str] = []
         path = root / annotations
         ground_truth = read_json(path, name, ("images", "annotations", "categories"))
         self.categories: list[dict[str, Any]] = ground_truth["categories"]
@@ -57,7 +58,7 @@ class CocoPanoptic:
             CocoDataset(name, root, replace(request, measures=measures), instances, images) if measures else None
         )
 
-    def evaluate(self, predictions: Mapping[int | str, Predictions]) -> dict[str, float]:
+    def evaluate(self, predictions: Mapping[ImageId, Predictions]) -> dict[str, float]:
         """pq, sq, rq, the same of things and stuff (pq_things, ...), and box and mask AP, as far as asked for."""
         quality = self.quality(predictions) if "panoptic" in self.request.measures else {}
         return quality | (self.things.evaluate(predictions) if self.things else {})
@@ -66,7 +67,7 @@ class CocoPanoptic:
         """The PNG of each image."""
         return [self.segments / self.annotations[image.id]["file_name"] for image in self.images]
 
-    def quality(self, predictions: Mapping[int | str, Predictions]) -> dict[str, float]:
+    def quality(self, predictions: Mapping[ImageId, Predictions]) -> dict[str, float]:
         """Panoptic, segmentation and recognition quality by name; -1 for a group without any segment."""
         rows = [self.annotations[image_id] for image_id in predictions]
         for row in rows:
@@ -96,7 +97,7 @@ class CocoPanoptic:
         segments = panoptic_results.write_image(ids, kinds, folder / row["file_name"])
         return {"image_id": row["image_id"], "file_name": row["file_name"], "segments_info": segments}
 
-    def segments_of(self, one: Predictions, image_id: int | str) -> tuple[NDArray[np.int64], dict[int, int]]:
+    def segments_of(self, one: Predictions, image_id: ImageId) -> tuple[NDArray[np.int64], dict[int, int]]:
         """(H, W) segment ids with VOID, category by segment, of what was found."""
         panoptic = one.panoptic
         if panoptic is None:
@@ -114,7 +115,7 @@ def check_classes(categories: Sequence[Mapping[str, Any]], classes: Sequence[str
         raise DatasetError(f"{path} has other classes than the model: {len(things)} things against {len(classes)}.")
 
 
-def write(dataset: CocoPanoptic, predictions: Mapping[int | str, Predictions], path: Path) -> None:
+def write(dataset: CocoPanoptic, predictions: Mapping[ImageId, Predictions], path: Path) -> None:
     """Write `path` and the folder of the same name without `.json`; both appear only when they are whole.
 
     Raises UsageError for a folder of that name that is there already and holds something.

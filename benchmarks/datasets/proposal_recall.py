@@ -13,17 +13,18 @@ import numpy as np
 
 from benchmarks.datasets.mean_ap import Floats, overlaps
 from benchmarks.datasets.predictions import Predictions
+from benchmarks.datasets.request import ImageId
 
 LIMITS = (100, 300, 1000)
 THRESHOLDS = np.linspace(0.5, 0.95, 10)
 
 
-def evaluate(ground_truth: Mapping[str, Any], predictions: Mapping[int | str, Predictions]) -> dict[str, float]:
+def evaluate(ground_truth: Mapping[str, Any], predictions: Mapping[Any, Predictions]) -> dict[str, float]:
     """greedy_ar_100, greedy_ar_300, greedy_ar_1000 over the images in `found`; -1 without any box.
 
     ground truth: a COCO annotation document.
     """
-    boxes: dict[int | str, list[list[float]]] = {image_id: [] for image_id in predictions}
+    boxes: dict[ImageId, list[list[float]]] = {image_id: [] for image_id in predictions}
     for row in ground_truth["annotations"]:
         if row["image_id"] in boxes and not row["iscrowd"] and not row.get("ignore"):
             x, y, w, h = row["bbox"]

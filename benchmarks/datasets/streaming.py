@@ -13,6 +13,7 @@ from typing import Any
 import hotcoco
 
 from benchmarks.datasets.coco_results import Source
+from benchmarks.datasets.request import ImageId
 
 IMAGES = 50  # matched at a time: more take more memory and are not faster
 
@@ -21,7 +22,7 @@ def match(
     ground_truth: Mapping[str, Any],
     results: Source,
     params: hotcoco.Params,
-    image_ids: Iterable[int | str],
+    image_ids: Iterable[ImageId],
     lvis_style: bool = False,
 ) -> hotcoco.COCOeval:
     """An evaluator after its `evaluate`: everything is matched. ground truth: a COCO or LVIS document with ids above 0.

@@ -15,7 +15,7 @@ import numpy as np
 from benchmarks.datasets.files import DatasetError, read_text, require_folder
 from benchmarks.datasets.mean_ap import Ranked, average_precision, join, match, mean, overlaps
 from benchmarks.datasets.predictions import Predictions
-from benchmarks.datasets.request import DatasetImage, MetricConfig
+from benchmarks.datasets.request import DatasetImage, ImageId, MetricConfig
 from zoo.manifest import api
 
 
@@ -32,6 +32,7 @@ class VocDataset:
 
     def __init__(self, name: str, root: Path, request: MetricConfig, folder: str, split: str) -> None:
         self.name, self.root, self.folder = name, root, root / folder
+        self.notices: list[str] = []
         self.eleven_points = folder == "VOC2007"
         self.classes = request.classes or api.dataset("voc_0712").classes
         self.category_ids = list(range(1, len(self.classes) + 1))
@@ -45,7 +46,7 @@ class VocDataset:
         """The XML file of each image."""
         return [self.folder / "Annotations" / f"{image.id}.xml" for image in self.images]
 
-    def evaluate(self, predictions: Mapping[int | str, Predictions]) -> dict[str, float]:
+    def evaluate(self, predictions: Mapping[ImageId, Predictions]) -> dict[str, float]:
         """map_50 by the year's own rule, and map_50_11_points and map_50_area by either."""
         ground_truth = {
             i: read_objects(self.folder / "Annotations" / f"{i}.xml", self.classes, self.name) for i in predictions
@@ -61,7 +62,7 @@ class VocDataset:
         }
 
 
-def rank(predictions: Mapping[int | str, Predictions], ground_truth: Mapping[int | str, Objects], label: int) -> Ranked:
+def rank(predictions: Mapping[ImageId, Predictions], ground_truth: Mapping[ImageId, Objects], label: int) -> Ranked:
     """All detections of a class as hits and misses."""
     parts = []
     for image_id, one in predictions.items():

@@ -17,7 +17,7 @@ from scipy.io.matlab import MatReadError
 from benchmarks.datasets.files import DatasetError, require_file, require_folder
 from benchmarks.datasets.mean_ap import Bools, Floats, area, overlaps
 from benchmarks.datasets.predictions import Predictions
-from benchmarks.datasets.request import DatasetImage, MetricConfig
+from benchmarks.datasets.request import DatasetImage, ImageId, MetricConfig
 
 SUBSETS = ("easy", "medium", "hard")
 THRESHOLDS = 1000
@@ -28,6 +28,7 @@ class WiderFace:
 
     def __init__(self, name: str, root: Path, request: MetricConfig, ground_truth: str, images: str) -> None:
         self.name, self.root = name, root
+        self.notices: list[str] = []
         self.classes: tuple[str, ...] = ("face",)
         self.category_ids = [1]
         if request.classes is not None and len(request.classes) != 1:
@@ -40,7 +41,7 @@ class WiderFace:
         self.images = [DatasetImage(f"{event}/{file}", folder / event / f"{file}.jpg") for event, file in files]
         ids = [image.id for image in self.images]
         self.faces = dict(zip(ids, (corners(boxes) for _, boxes in pairs(listed, "event_list", "face_bbx_list"))))
-        self.counted: dict[str, dict[int | str, Bools]] = {}
+        self.counted: dict[str, dict[ImageId, Bools]] = {}
         for subset in SUBSETS:
             chosen = read_mat(root / ground_truth / f"wider_{subset}_val.mat", ("gt_list",), name) | {
                 "events": listed["event_list"]
@@ -52,7 +53,7 @@ class WiderFace:
         """None: the ground truth is read when the dataset is opened."""
         return []
 
-    def evaluate(self, predictions: Mapping[int | str, Predictions]) -> dict[str, float]:
+    def evaluate(self, predictions: Mapping[ImageId, Predictions]) -> dict[str, float]:
         """ap_easy, ap_medium, ap_hard."""
         scores = stretched({i: one.scores.astype(np.float64) for i, one in predictions.items()})
         numbers = {}
@@ -85,7 +86,7 @@ def image_curve(boxes: Floats, scores: Floats, faces: Floats, counted: Bools) ->
     return np.concatenate([np.zeros((1, 2)), running])[above]
 
 
-def stretched(scores: Mapping[int | str, Floats]) -> dict[int | str, Floats]:
+def stretched(scores: Mapping[ImageId, Floats]) -> dict[ImageId, Floats]:
     """Scores moved to 0 to 1 over all images."""
     everything = np.concatenate([*scores.values(), np.zeros(0)])
     if not len(everything):

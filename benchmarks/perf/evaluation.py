@@ -23,6 +23,7 @@ from torch import Tensor
 
 from benchmarks.datasets import coco_metric, coco_results
 from benchmarks.datasets.predictions import Predictions
+from benchmarks.datasets.request import ImageId
 from zoo.coco_format.results import encode_masks
 
 T = TypeVar("T")
@@ -56,11 +57,11 @@ def evaluation(images: int, detections: int) -> dict[str, object]:
     }
 
 
-def box_numbers(ground_truth: dict[str, Any], found: dict[int | str, Predictions], engine: str) -> dict[str, float]:
+def box_numbers(ground_truth: dict[str, Any], found: dict[ImageId, Predictions], engine: str) -> dict[str, float]:
     """COCO's twelve numbers."""
     ids = [row["id"] for row in ground_truth["categories"]]
     results = coco_results.source("box", found, ids)
-    return coco_metric.evaluate(ground_truth, results, "box", list(found), ids, engine=engine)
+    return coco_metric.evaluate(ground_truth, results, "box", list(found), ids, metric_backend=engine)
 
 
 def encoding(count: int = 100, rounds: int = 5) -> dict[str, object]:
@@ -103,11 +104,11 @@ def discs(count: int) -> Tensor:
     return torch.from_numpy(np.stack([(y - cy) ** 2 + (x - cx) ** 2 < r**2 for (cy, cx), r in zip(centers, radii)]))
 
 
-def generate(count: int, detections: int) -> tuple[dict[str, Any], dict[int | str, Predictions]]:
+def generate(count: int, detections: int) -> tuple[dict[str, Any], dict[ImageId, Predictions]]:
     """Annotations, and detections of which half lie near an object."""
     random = np.random.default_rng(0)
     annotations: list[dict[str, Any]] = []
-    found: dict[int | str, Predictions] = {}
+    found: dict[ImageId, Predictions] = {}
     for image_id in range(1, count + 1):
         boxes, labels = draw(random, int(random.integers(0, 15)))
         for box, label in zip(boxes.tolist(), labels.tolist()):

@@ -6,11 +6,15 @@ is at 0.5 (https://cocodataset.org/#format-data).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from zoo.coco_format.annotations import Annotations, CocoObject
+from zoo.coco_format.problems import Problems, shown
+from zoo.coco_format.values import is_number
 
 SIDES = ("eye", "ear", "shoulder", "elbow", "wrist", "hip", "knee", "ankle")
 PERSON = ("nose", *(f"{side}_{part}" for part in SIDES for side in ("left", "right")))
@@ -48,3 +52,20 @@ def to_pixel_indices(keypoints: NDArray[np.float32], pixel_center: float) -> NDA
     shift = np.array([pixel_center, pixel_center, 0.0], np.float32)
     moved: NDArray[np.float32] = keypoints - shift
     return moved
+
+
+def checked_keypoints(annotations: Annotations, objects: Iterable[CocoObject]) -> list[list[float]]:
+    """The keypoints of some objects: x, y and visibility of each of a person's. Raises DataError.
+
+    Object keypoint similarity (OKS) is defined for these only.
+    """
+    problems, listed = Problems(annotations.path), []
+    for one in objects:
+        points = one.row.get("keypoints")
+        if isinstance(points, list) and len(points) == 3 * len(PERSON) and all(map(is_number, points)):
+            listed.append(points)
+        else:
+            wanted = f"{3 * len(PERSON)} numbers: x, y and visibility of a person's {len(PERSON)} keypoints"
+            problems.add(f"annotations[{one.number}].keypoints", f"is {shown(points, 30)}, it should be {wanted}")
+    problems.check()
+    return listed

@@ -64,7 +64,7 @@ def compress(runs: list[int], height: int, width: int) -> RLE:
 
 
 def to_results(
-    image_id: int | str,
+    image_id: int | float | str,
     boxes: NDArray[np.float32],
     scores: NDArray[np.float32],
     labels: NDArray[np.int64],
@@ -97,7 +97,7 @@ def to_results(
 
 
 def panoptic_results(
-    image_id: int | str, panoptic: NDArray[np.int64], void: int
+    image_id: int | float | str, panoptic: NDArray[np.int64], void: int
 ) -> tuple[list[dict[str, Any]], NDArray[np.int64]]:
     """One row per segment of a panoptic map (H, W), and their labels: box, mask and area; segments have no score.
 

@@ -4,26 +4,34 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from pathlib import Path
+from typing import Any
 
 from tabulate import tabulate
 
-from benchmarks.datasets.request import ENGINES, PROTOCOLS
+from benchmarks.datasets.request import METRIC_BACKENDS, PROTOCOLS
 from benchmarks.results.record import Record
 from zoo.cli.argument_types import natural, positive
+from zoo.errors import UsageError
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     add = parser.add_argument
-    add("name", help="a model of the zoo, or a checkpoint file of your own")
+    add("name", nargs="?", help="a model of the zoo, or a checkpoint file of your own")
+    add(
+        "--predictions", type=Path, metavar="FILE", help="evaluate detections in COCO's results format, of any detector"
+    )
+    add("--as", dest="title", metavar="NAME", help="name in records and reports")
     add("--data", type=Path, metavar="DIR", help="the dataset's folder (`bench datasets` shows where it is expected)")
     add("--dataset", metavar="NAME", help="dataset and metric; by default the one that the model was published for")
     add("--split", metavar="NAME", help="part of the dataset; by default the one that results are published for")
     add("--checkpoint", type=Path, metavar="FILE", help="weights to use in place of the published ones")
     add("--measure", metavar="LIST", help="what to evaluate: box, mask, panoptic, proposal, separated by commas")
     add("--protocol", choices=PROTOCOLS, help="how COCO's numbers are read (default: coco; proposals: mmdet-v2)")
-    add("--engine", choices=ENGINES, default="auto", help="what computes COCO's numbers; all agree to the last bit")
+    add("--metric-backend", choices=METRIC_BACKENDS, default="auto", help="library that computes COCO's numbers (auto)")
+    add("--classes", choices=("all", "present"), default="all", help="present: of the model's, those the dataset has")
     add("--device", default="cpu", help="where the network runs (%(default)s)")
     add("--batch-size", type=positive, default=1, metavar="N", help="images at once; published numbers are for 1")
     add("--workers", type=natural, default=0, metavar="N", help="threads that read and preprocess ahead")
@@ -35,22 +43,40 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Measure, store and print; under torchrun only rank 0 does the latter two."""
-    from benchmarks.accuracy import accuracy
+    from benchmarks.accuracy import accuracy, predictions_file
     from benchmarks.results.store import Store
 
-    record = accuracy.evaluate(args.name, plan_of(args))
+    check_target(args)
+    plan = plan_of(args)
+    scored = None if args.predictions is None else predictions_file.evaluate(args.predictions, plan)
+    record = scored or accuracy.evaluate(args.name, plan)
     if record is None:
         return
     Store(args.results).append(record)
+    for notice in record.parameters["notices"]:
+        print(f"bench: note: {notice}", file=sys.stderr)
     if args.json:
         print(json.dumps(record.to_dict() | {"comparison": accuracy.comparison(record)}, indent=1))
     else:
         print(text(record))
 
 
+def check_target(args: argparse.Namespace) -> None:
+    """Raise UsageError unless it is said what to evaluate: a model or a file of detections, not both."""
+    if args.predictions is None and args.name is None:
+        raise UsageError("say what to evaluate: a model, a checkpoint file, or --predictions FILE.")
+    if args.predictions is None:
+        return
+    of_a_model = {"a model's name": args.name, "--checkpoint": args.checkpoint, "--results-json": args.results_json}
+    if given := [option for option, value in of_a_model.items() if value is not None]:
+        raise UsageError(
+            f"--predictions evaluates a file's detections, so {given[0]} has no meaning (--as names them)."
+        )
+
+
 def plan_of(args: argparse.Namespace):  # type: ignore[no-untyped-def]  # its type needs torch
     """The evaluation that the options describe."""
-    from benchmarks.accuracy.accuracy import EvalConfig, parse_measures
+    from benchmarks.accuracy.config import EvalConfig, parse_measures
     from benchmarks.accuracy.sharding import own_device
     from benchmarks.cli.commands.inference import checked_device
 
@@ -59,26 +85,37 @@ def plan_of(args: argparse.Namespace):  # type: ignore[no-untyped-def]  # its ty
         dataset=args.dataset,
         split=args.split,
         checkpoint=args.checkpoint,
-        measures=tuple(parse_measures(args.measure)) if args.measure else None,
+        measures=parse_measures(args.measure) if args.measure else None,
         protocol=args.protocol,
-        engine=args.engine,
+        metric_backend=args.metric_backend,
         device=checked_device(own_device(args.device)),
         batch_size=args.batch_size,
         workers=args.workers,
         limit=args.limit,
         results_json=args.results_json,
+        present_classes=args.classes == "present",
+        title=args.title,
     )
 
 
 def text(record: Record) -> str:
     """The record for people."""
     from benchmarks.accuracy import accuracy
+    from benchmarks.accuracy.published_metrics import images_text
 
     p = record.parameters
     weights = f"{p['weights']} weights" if p["weights"] == "published" else p["weights"]
-    title = f"{record.model} ({weights}) on {p['dataset']} {p['split']}, {p['images']} images, {record.protocol}"
-    rows = [(name, "n/a" if value < 0 else f"{value:.3f}") for name, value in record.metrics.items()]
+    part = images_text(p["images"], p.get("all_images"))
+    title = f"{record.model} ({weights}) on {p['dataset']} {p['split']}, {part}, {record.protocol}"
+    rows = [(name, "n/a" if value < 0 else f"{100 * value:.1f} %") for name, value in record.metrics.items()]
     parts = [title, tabulate(rows, tablefmt="plain", disable_numparse=True)]
-    if compared := accuracy.comparison(record):
-        parts.append(tabulate(compared, headers="keys", floatfmt=("", ".1f", ".1f", "+.1f")))
+    if compared := [points_text(row) for row in accuracy.comparison(record)]:
+        parts.append(tabulate(compared, headers="keys", disable_numparse=True))
     return "\n\n".join(parts)
+
+
+def points_text(row: dict[str, Any]) -> dict[str, str]:
+    """A row of the comparison for people."""
+    formats = {"published": "{:.1f}", "measured": "{:.1f}", "difference": "{:+.1f}"}
+    texts = {key: "n/a" if value is None else formats.get(key, "{}").format(value) for key, value in row.items()}
+    return {f"{key} (%)" if key in formats else key: text for key, text in texts.items()}

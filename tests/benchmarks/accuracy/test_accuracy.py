@@ -80,7 +80,7 @@ def test_a_dead_worker_ends_the_run_with_a_sentence(tmp_path: Path) -> None:
 
 def torchrun(folder: Path, how: str) -> subprocess.CompletedProcess[str]:
     """tests/benchmarks/sharded.py in two processes."""
-    script = ROOT / "tests" / "benchmarks" / "sharded.py"
+    script = Path(__file__).with_name("sharded.py")
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     command += [str(script), str(folder / "numbers.json"), how]

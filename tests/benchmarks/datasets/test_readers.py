@@ -16,8 +16,8 @@ from benchmarks.accuracy.measure import write_results
 from benchmarks.cli import main
 from benchmarks.datasets import Dataset, DatasetError, MetricConfig, Predictions, compact, open_dataset
 from benchmarks.datasets.catalog import DATASETS, check, spec
-from benchmarks.datasets.open_images import image_size
 from tests.data.scenes import SCENES, Scene
+from zoo.coco_format.image_files import image_size
 from zoo.errors import UsageError
 from zoo.manifest import api
 from zoo.preprocessing.preprocess import read_image
@@ -130,10 +130,10 @@ def test_voc_counts_from_1_ignores_difficult_objects_and_has_both_rules() -> Non
 
 def test_cityscapes_gives_coco_ap_and_its_own_and_takes_groups_for_crowds() -> None:
     dataset = tiny("cityscapes", classes=CITY_CLASSES, measures=("box", "mask"))
-    assert list(dataset.category_ids) == [24, 26, 33]  # in Cityscapes' order, not the model's
-    numbers = dataset.evaluate(perfect(dataset, labels=(0, 2, 1)))
+    assert list(dataset.category_ids) == [24, 33, 26]  # by name, in the model's order
+    numbers = dataset.evaluate(perfect(dataset))
     assert numbers["box_ap"] == numbers["mask_ap"] == numbers["instance_ap"] == pytest.approx(1)
-    missed = dataset.evaluate(perfect(dataset, labels=(0, 2, 1), skip=[0]))
+    missed = dataset.evaluate(perfect(dataset, skip=[0]))
     # Missed: a person of three, one car of one (the other is a group) and a bicycle of two.
     assert missed["instance_ap_50"] == pytest.approx((2 / 3 + 0 + 1 / 2) / 3)
 

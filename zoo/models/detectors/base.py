@@ -20,11 +20,13 @@ class Detector(nn.Module):
     """Base of all detectors: a backbone and an optional neck; a subclass adds its heads and implements `predict`.
 
     preprocess: from a path or a BGR uint8 array (H, W, 3) to a `Sample`; `zoo.build` and `zoo.load` set it to what the
-    checkpoint was trained for. classes: names of the labels, where known.
+    checkpoint was trained for. classes: names of the labels, where known. label_count: how many labels there are, where
+    the description says so.
     """
 
     preprocess: Callable[[Any], Sample] | None = None
     classes: Sequence[str] | None = None
+    label_count: int | None = None
     pixel_center = 0.5
     """Where the network's keypoints have the center of pixel 0: 0.5, as boxes do, or 0, as COCO's annotations do."""
 

@@ -39,6 +39,21 @@ class BatchNorm2d(nn.BatchNorm2d):
         return super().forward(x)
 
 
+class FrozenBatchNorm2d(nn.Module):
+    """Batch normalization whose scale and shift are no parameters: nothing of it is ever trained."""
+
+    def __init__(self, num_features: int, eps: float = 1e-5) -> None:
+        super().__init__()
+        self.eps = eps
+        for name, value in (("weight", 1.0), ("bias", 0.0), ("running_mean", 0.0), ("running_var", 1.0 - eps)):
+            self.register_buffer(name, torch.full((num_features,), value))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) to the same."""
+        statistics = (self.get_buffer("running_mean"), self.get_buffer("running_var"))
+        return F.batch_norm(x, *statistics, self.get_buffer("weight"), self.get_buffer("bias"), eps=self.eps)
+
+
 def overwritten(x: Tensor, norm: nn.BatchNorm2d) -> Tensor:
     """`x` (N, C, H, W), normalized with fixed statistics in its own memory."""
     state = (norm.weight, norm.bias, norm.running_mean, norm.running_var)
@@ -55,6 +70,7 @@ NORMS: dict[str, tuple[str, Callable[..., nn.Module]]] = {
     "SyncBN": ("bn", BatchNorm2d),
     "MMSyncBN": ("bn", BatchNorm2d),
     "NaiveSyncBN": ("bn", BatchNorm2d),
+    "FrozenBN": ("bn", FrozenBatchNorm2d),
     "GN": ("gn", nn.GroupNorm),
     "LN": ("ln", nn.LayerNorm),
     "LN2d": ("ln", LayerNorm2d),

@@ -14,6 +14,7 @@ from zoo.models.layers.conv_module import RELU, ConvModule
 from zoo.models.query_heads.detr_head import SINE
 from zoo.models.segmentation.pixel_decoder import init_convs
 from zoo.models.segmentation.solo_head import GN
+from zoo.models.transformer.detr_layers import make_encoder
 from zoo.models.transformer.layers import init_transformer
 from zoo.models.transformer.levels import join, map_shapes, reference_points
 
@@ -38,8 +39,9 @@ class MSDeformAttnPixelDecoder(nn.Module):
     ) -> None:
         super().__init__()
         self.strides, self.num_outs = tuple(strides), num_outs
-        self.encoder, self.postional_encoding = component(encoder), component(positional_encoding)
-        self.num_levels = self.encoder.layers[0].attentions[0].num_levels
+        self.encoder = make_encoder(encoder, deformable=True)
+        self.postional_encoding = component({**SINE, **positional_encoding})
+        self.num_levels = self.encoder.layers[0].self_attention.num_levels
         coarse, fine = in_channels[-self.num_levels :], in_channels[: -self.num_levels]
         self.input_convs = nn.ModuleList(
             ConvModule(c, feat_channels, 1, norm_cfg=norm_cfg, act_cfg=None, bias=True) for c in reversed(coarse)

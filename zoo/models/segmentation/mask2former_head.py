@@ -19,6 +19,8 @@ class Mask2FormerHead(MaskQueryHead):
     strides: of the backbone's levels. num_transformer_feat_level: levels that the decoder looks at.
     """
 
+    cross_first = True
+
     def __init__(
         self,
         feat_channels: int,
@@ -50,7 +52,7 @@ class Mask2FormerHead(MaskQueryHead):
         outputs = [self.classify(self.transformer_decoder.post_norm(query), pixels)]
         for i, layer in enumerate(self.transformer_decoder.layers):
             level = i % len(maps)
-            mask = attention_mask(outputs[-1][1], maps[level], layer.attentions[0].num_heads)
+            mask = attention_mask(outputs[-1][1], maps[level], layer.cross_attention.num_heads)
             query = layer(query, memory=keys[level], query_pos=query_pos, memory_pos=positions[level], attn_mask=mask)
             outputs.append(self.classify(self.transformer_decoder.post_norm(query), pixels))
         logits, masks = zip(*outputs)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from zoo.models.build import component
 from zoo.models.query_heads.detr_head import SINE
+from zoo.models.transformer.detr_layers import make_decoder
 from zoo.models.transformer.layers import init_transformer
 from zoo.models.transformer.padding import padding_at, tokens
 
@@ -17,8 +18,13 @@ from zoo.models.transformer.padding import padding_at, tokens
 class MaskQueryHead(nn.Module):
     """Base of heads whose queries predict a class, or "no object", and an embedding that picks its pixels.
 
-    num_things_classes: come first among the classes, num_stuff_classes: behind them.
+    num_things_classes: come first among the classes, num_stuff_classes: behind them. cross_first: whether a decoder
+    whose description does not say so looks at the image before its queries look at each other.
     """
+
+    learns_masks = True
+    learns_semantic = True
+    cross_first = False
 
     def __init__(
         self,
@@ -44,9 +50,9 @@ class MaskQueryHead(nn.Module):
         self.train_cfg, self.test_cfg = train_cfg or {}, test_cfg or {}
         channels = {"in_channels": in_channels, "feat_channels": feat_channels, "out_channels": out_channels}
         self.pixel_decoder = component({**pixel_decoder, **channels})
-        self.transformer_decoder = component(transformer_decoder)
+        self.transformer_decoder = make_decoder(transformer_decoder, cross_first=self.cross_first)
         init_transformer(self.transformer_decoder)
-        self.positions = component(positional_encoding)
+        self.positions = component({**SINE, **positional_encoding})
         self.query_embed = nn.Embedding(num_queries, feat_channels)
         self.cls_embed = nn.Linear(feat_channels, self.num_classes + 1)
         hidden = [m for _ in range(2) for m in (nn.Linear(feat_channels, feat_channels), nn.ReLU(inplace=True))]

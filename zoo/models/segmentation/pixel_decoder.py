@@ -12,6 +12,7 @@ from zoo.models.build import component
 from zoo.models.layers.conv_module import RELU, ConvModule
 from zoo.models.query_heads.detr_head import SINE
 from zoo.models.segmentation.solo_head import GN
+from zoo.models.transformer.detr_layers import make_encoder
 from zoo.models.transformer.layers import init_transformer
 from zoo.models.transformer.padding import padding_at, tokens
 
@@ -85,8 +86,8 @@ class TransformerEncoderPixelDecoder(TopDown):
         positional_encoding: Mapping[str, Any] = SINE,
     ) -> None:
         super().__init__(in_channels, feat_channels, out_channels, norm_cfg, act_cfg)
-        self.encoder = component(encoder)
-        self.positional_encoding = component(positional_encoding)
+        self.encoder = make_encoder(encoder)
+        self.positional_encoding = component({**SINE, **positional_encoding})
         self.encoder_in_proj = nn.Conv2d(in_channels[-1], feat_channels, 1)
         self.encoder_out_proj = ConvModule(
             feat_channels, feat_channels, 3, padding=1, norm_cfg=norm_cfg, act_cfg=act_cfg

@@ -47,6 +47,11 @@ class DetrEncoderLayer(nn.Module):
         self.ffn = FFN(**(ffn_cfg or {}))
         self.norms = norm_layers(norm_cfg, self.embed_dims, 2)
 
+    @property
+    def self_attention(self) -> Any:
+        """The attention of the cells to each other."""
+        return self.self_attn
+
     def forward(
         self, query: Tensor, query_pos: Tensor | None = None, query_padding: Tensor | None = None, **sampling: Any
     ) -> Tensor:
@@ -79,6 +84,11 @@ class DetrDecoderLayer(nn.Module):
         self.ffn = FFN(**(ffn_cfg or {}))
         self.norms = norm_layers(norm_cfg, self.embed_dims, 3)
         self.cross_first = cross_first
+
+    @property
+    def cross_attention(self) -> Any:
+        """The attention to the memory."""
+        return self.cross_attn
 
     def forward(
         self,

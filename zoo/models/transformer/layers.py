@@ -54,6 +54,21 @@ class TransformerLayer(nn.Module):
         norms = self.operation_order.count("norm")
         self.norms = nn.ModuleList(make_norm(norm_cfg, self.embed_dims)[1] for _ in range(norms))
 
+    @property
+    def self_attention(self) -> Any:
+        """The attention of the queries to each other."""
+        return self.attention_of("self_attn")
+
+    @property
+    def cross_attention(self) -> Any:
+        """The attention to the memory."""
+        return self.attention_of("cross_attn")
+
+    def attention_of(self, step: str) -> Any:
+        """The first attention of a step."""
+        steps = [name for name in self.operation_order if name.endswith("attn")]
+        return self.attentions[steps.index(step)]
+
     def forward(
         self,
         query: Tensor,

@@ -9,7 +9,7 @@ import torch
 from benchmarks.speed import compare, images
 from benchmarks.speed.compare import CompareConfig
 from benchmarks.speed.inference import BenchmarkConfig
-from benchmarks.speed.peers import external, peers
+from benchmarks.speed.peers import counterparts, external
 from benchmarks.speed.peers.external import ExternalWorkload, PeerError
 from zoo.errors import UsageError
 from zoo.manifest import api
@@ -84,31 +84,31 @@ def test_a_rival_that_dies_leaves_its_last_words(script, tmp_path):
 
 
 def test_counterparts_are_found_by_the_network_that_they_are():
-    assert peers.counterpart("faster_rcnn_r50", "torchvision") == "fasterrcnn_resnet50_fpn"
-    assert peers.counterpart("torchvision/maskrcnn_resnet50_fpn", "torchvision") == "maskrcnn_resnet50_fpn"
-    assert peers.counterpart("retinanet_r50_fpn_1x_coco", "detectron2") == "COCO-Detection/retinanet_R_50_FPN_1x"
-    assert peers.counterpart("cascade_mask_rcnn_r50", "detectron2") == "Misc/cascade_mask_rcnn_R_50_FPN_1x"
-    assert peers.counterpart("detectron2/rpn_R_50_C4_1x", "detectron2") == "COCO-Detection/rpn_R_50_C4_1x"
-    assert peers.counterpart("detr_r50_8x2_150e_coco", "mmdet") == "configs/detr/detr_r50_8x2_150e_coco.py"
-    assert peers.counterpart("detectron2/rpn_R_50_C4_1x", "mmdet") == "configs/rpn/rpn_r50_caffe_c4_1x_coco.py"
-    with pytest.raises(peers.NoCounterpart, match="MMDetection has no counterpart of torchvision/ssdlite"):
-        peers.counterpart("torchvision/ssdlite320_mobilenet_v3_large", "mmdet")
-    with pytest.raises(peers.NoCounterpart, match="torchvision has no counterpart of detr"):
-        peers.counterpart("detr_r50_8x2_150e_coco", "torchvision")
+    assert counterparts.counterpart("faster_rcnn_r50", "torchvision") == "fasterrcnn_resnet50_fpn"
+    assert counterparts.counterpart("torchvision/maskrcnn_resnet50_fpn", "torchvision") == "maskrcnn_resnet50_fpn"
+    assert counterparts.counterpart("retinanet_r50_fpn_1x_coco", "detectron2") == "COCO-Detection/retinanet_R_50_FPN_1x"
+    assert counterparts.counterpart("cascade_mask_rcnn_r50", "detectron2") == "Misc/cascade_mask_rcnn_R_50_FPN_1x"
+    assert counterparts.counterpart("detectron2/rpn_R_50_C4_1x", "detectron2") == "COCO-Detection/rpn_R_50_C4_1x"
+    assert counterparts.counterpart("detr_r50_8x2_150e_coco", "mmdet") == "configs/detr/detr_r50_8x2_150e_coco.py"
+    assert counterparts.counterpart("detectron2/rpn_R_50_C4_1x", "mmdet") == "configs/rpn/rpn_r50_caffe_c4_1x_coco.py"
+    with pytest.raises(counterparts.NoCounterpart, match="MMDetection has no counterpart of torchvision/ssdlite"):
+        counterparts.counterpart("torchvision/ssdlite320_mobilenet_v3_large", "mmdet")
+    with pytest.raises(counterparts.NoCounterpart, match="torchvision has no counterpart of detr"):
+        counterparts.counterpart("detr_r50_8x2_150e_coco", "torchvision")
     with pytest.raises(UsageError, match="No peer 'keras'"):
-        peers.counterpart("detr_r50_8x2_150e_coco", "keras")
+        counterparts.counterpart("detr_r50_8x2_150e_coco", "keras")
 
 
 def test_what_is_said_to_be_detectron2s_is_there_and_built_like_ours():
-    for ours, theirs in peers.DETECTRON2.items():
+    for ours, theirs in counterparts.DETECTRON2.items():
         one, other = api.architecture(ours), api.architecture(f"detectron2/{theirs}")
         assert one["type"] == other["type"] and one["backbone"]["depth"] == other["backbone"]["depth"]
 
 
 def test_an_absent_rival_shows_what_it_published_with_the_hardware():
-    number = peers.published("faster_rcnn_r50_fpn_1x_coco", "detectron2")
+    number = counterparts.published("faster_rcnn_r50_fpn_1x_coco", "detectron2")
     assert number is not None and number.fps == pytest.approx(26.3, abs=0.1) and number.hardware == "V100"
-    other = peers.published("detectron2/retinanet_R_50_FPN_3x", "mmdet")
+    other = counterparts.published("detectron2/retinanet_R_50_FPN_3x", "mmdet")
     assert other is not None and other.source == "MMDetection's zoo, retinanet_r50_caffe_fpn_1x_coco"
     request = CompareConfig("faster_rcnn_r50_fpn_1x_coco", ["detectron2"], [])
     record = compare.absence(request, "detectron2", "not measured")

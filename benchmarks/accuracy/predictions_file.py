@@ -1,0 +1,68 @@
+"""From a file of detections, of whatever detector, to a record of their accuracy."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from benchmarks.accuracy.config import DEFAULT_DATASET, EvalConfig
+from benchmarks.datasets import MetricConfig, open_dataset
+from benchmarks.datasets.catalog import Spec, spec
+from benchmarks.datasets.results_file import evaluate_file
+from benchmarks.results.record import Record
+from benchmarks.system import environment
+from zoo.errors import UsageError, ZooError
+
+
+def evaluate(path: Path, plan: EvalConfig) -> Record:
+    """The accuracy of the detections in `path`, which are in COCO's results format. Raises ZooError.
+
+    Images without a detection count as such.
+    """
+    if not path.is_file():
+        raise ZooError(f"{path} does not exist, or is no file.")
+    chosen = spec(plan.dataset or DEFAULT_DATASET)
+    request = request_of(plan, chosen)
+    opened = open_dataset(chosen.name, Path(plan.data or chosen.root), request)
+    scored = evaluate_file(opened, path, request, plan.limit)
+    nothing = [] if scored.detections else [f"{path} has no detection in any of the images."]
+    images = len(opened.images[: plan.limit])
+    return Record(
+        model=plan.title or path.stem,
+        kind="accuracy",
+        protocol=request.protocol if chosen.protocols else chosen.reader.partition(":")[0],
+        parameters=describe(plan, chosen, request)
+        | {"images": images, "all_images": chosen.images or len(opened.images)}
+        | {"weights": "predictions", "predictions": path.name, "sha256": sha256(path.read_bytes()).hexdigest()}
+        | {"notices": [*opened.notices, *nothing]},
+        metrics=scored.metrics,
+        environment=environment.describe("cpu"),
+    )
+
+
+def request_of(plan: EvalConfig, chosen: Spec) -> MetricConfig:
+    """What to ask of a dataset. Raises UsageError."""
+    measures = plan.measures or chosen.measures[:1]
+    if plan.protocol is not None and not chosen.protocols:
+        raise UsageError(f"--protocol says how to read COCO's numbers; {chosen.name} has a metric of its own.")
+    return MetricConfig(
+        measures=measures,
+        protocol=plan.protocol or ("mmdet-v2" if "proposal" in measures else "coco"),
+        metric_backend=plan.metric_backend,
+        split=plan.split,
+        present_classes=plan.present_classes,
+        predictions=True,
+    )
+
+
+def describe(plan: EvalConfig, chosen: Spec, request: MetricConfig) -> dict[str, Any]:
+    """What was chosen, as a record's parameters."""
+    return {
+        "dataset": chosen.name,
+        "split": plan.split or chosen.split,
+        "limit": plan.limit,
+        "measures": list(request.measures),
+        "metric": chosen.metric,
+        "metric_backend": plan.metric_backend,
+    }
