@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.accuracy.config import DEFAULT_DATASET, EvalConfig
-from benchmarks.datasets import MetricConfig, open_dataset
-from benchmarks.datasets.catalog import Spec, spec
+from benchmarks.datasets.catalog import Spec, open_dataset, spec
+from benchmarks.datasets.request import MetricConfig
 from benchmarks.datasets.results_file import evaluate_file
 from benchmarks.results.record import Record
-from benchmarks.system import environment
 from zoo.errors import UsageError, ZooError
 
 
@@ -27,6 +26,8 @@ def evaluate(path: Path, plan: EvalConfig) -> Record:
     opened = open_dataset(chosen.name, Path(plan.data or chosen.root), request)
     scored = evaluate_file(opened, path, request, plan.limit)
     nothing = [] if scored.detections else [f"{path} has no detection in any of the images."]
+    from benchmarks.system import environment  # imports torch
+
     images = len(opened.images[: plan.limit])
     return Record(
         model=plan.title or path.stem,

@@ -24,7 +24,7 @@ from benchmarks.datasets.coco import CocoDataset
 from benchmarks.datasets.files import DatasetError, read_json, require_file, require_folder
 from benchmarks.datasets.predictions import Predictions
 from benchmarks.datasets.request import DatasetImage, ImageId, MetricConfig
-from zoo.structures import INSTANCE
+from zoo.coco_format.panoptic import INSTANCE
 from zoo.system.atomic_write import atomic_write
 
 MEASURES = ("box", "mask")

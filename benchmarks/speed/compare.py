@@ -19,13 +19,14 @@ import zoo
 from benchmarks.results import agreement
 from benchmarks.results.record import Record, failed, skipped
 from benchmarks.speed import inference
-from benchmarks.speed.inference import BenchmarkConfig
-from benchmarks.speed.optimizations import Options
+from benchmarks.speed.config import BenchmarkConfig
+from benchmarks.speed.options import Options
 from benchmarks.speed.peers import counterparts, settings
 from benchmarks.speed.peers.counterparts import NoCounterpart
 from benchmarks.speed.peers.external import ANSWER_SECONDS, WORKERS, ExternalWorkload, PeerError
 from benchmarks.speed.peers.random_weights import randomize
 from benchmarks.speed.protocols import Measurement, interleaved
+from benchmarks.speed.protocols.table import INTERLEAVED
 from benchmarks.speed.workload import DetectorWorkload, ImageSource, Workload
 from benchmarks.system import environment
 from zoo.checkpoint.convert import to_peer
@@ -267,7 +268,7 @@ def record(
 
     Its speed relative to ours is there only if both do the same work, which equal detections show.
     """
-    setting, protocol, contestant = request.setting, interleaved.PROTOCOL, contestants[name]
+    setting, protocol, contestant = request.setting, INTERLEAVED, contestants[name]
     agreed = agreement.compare(results.detections[OURS], results.detections[name])
     metrics = {**results.measured[name].metrics, **asdict(agreed), **memory}
     remark = verdict(agreed, sum(map(len, results.detections[name])))
@@ -330,4 +331,4 @@ def absence(request: CompareConfig, peer: str, reason: str) -> Record:
     number = counterparts.published(request.name, peer)
     facts = {"peer": peer, "published": asdict(number) if number else None}
     status = skipped if "not measured" in reason or "no counterpart" in reason else failed
-    return status(request.name, "compare", reason, protocol=interleaved.PROTOCOL.name, parameters=facts)
+    return status(request.name, "compare", reason, protocol=INTERLEAVED.name, parameters=facts)

@@ -11,7 +11,7 @@ from benchmarks.reports.peers import table
 from benchmarks.results.agreement import Agreement
 from benchmarks.speed import compare, images
 from benchmarks.speed.compare import CompareConfig
-from benchmarks.speed.inference import BenchmarkConfig
+from benchmarks.speed.config import BenchmarkConfig
 from benchmarks.speed.peers import counterparts as peers
 from benchmarks.speed.peers import external
 from benchmarks.speed.peers.external import ExternalWorkload, PeerError
