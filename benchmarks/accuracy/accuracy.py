@@ -141,7 +141,7 @@ def describe(plan: EvalConfig, chosen: Spec, request: MetricConfig, result: meas
         "dataset": chosen.name,
         "split": plan.split or chosen.split,
         "images": result.images,
-        "all_images": chosen.images or result.listed,
+        "all_images": chosen.all_images(plan.split, result.listed),
         "limit": plan.limit,
         "measures": list(request.measures),
         "metric": chosen.metric,

@@ -33,7 +33,7 @@ def evaluate(path: Path, plan: EvalConfig) -> Record:
         kind="accuracy",
         protocol=request.protocol if chosen.protocols else chosen.reader.partition(":")[0],
         parameters=describe(plan, chosen, request)
-        | {"images": images, "all_images": chosen.images or len(opened.images)}
+        | {"images": images, "all_images": chosen.all_images(plan.split, len(opened.images))}
         | {"weights": "predictions", "predictions": path.name, "sha256": sha256(path.read_bytes()).hexdigest()}
         | {"notices": [*opened.notices, *nothing]},
         metrics=scored.metrics,
