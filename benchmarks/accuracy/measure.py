@@ -11,18 +11,13 @@ import torch
 from tqdm import tqdm
 
 from benchmarks.accuracy import loader, sharding
-from benchmarks.datasets import (
-    Dataset,
-    DatasetError,
-    DatasetImage,
-    Predictions,
-    compact,
-    panoptic,
-    panoptic_results,
-)
+from benchmarks.datasets import panoptic, panoptic_results
 from benchmarks.datasets.coco_results import coco_results
+from benchmarks.datasets.dataset import Dataset
+from benchmarks.datasets.files import DatasetError
 from benchmarks.datasets.panoptic import CocoPanoptic
-from benchmarks.datasets.request import ImageId
+from benchmarks.datasets.predictions import Predictions, compact
+from benchmarks.datasets.request import DatasetImage, ImageId
 from benchmarks.system import environment
 from benchmarks.system.memory import Trimmer
 from zoo.errors import UsageError, ZooError

@@ -19,8 +19,8 @@ from benchmarks.reports import html, markdown, measured, training_logs
 from benchmarks.results.record import Record
 from benchmarks.results.store import Store
 from benchmarks.speed import inference, targets
-from benchmarks.speed.inference import BenchmarkConfig
-from benchmarks.speed.optimizations import Options
+from benchmarks.speed.config import BenchmarkConfig
+from benchmarks.speed.options import Options
 from zoo.errors import ZooError
 from zoo.models.detectors.base import Detector
 from zoo.preprocessing.preprocess import read_image

@@ -8,7 +8,6 @@ from typing import Any
 
 import cv2
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -120,7 +119,7 @@ def check_map(path: Path, image: Path) -> None:
 def annotate(ids: NDArray[np.int32]) -> list[dict[str, Any]]:
     """The instances and groups in a map of ids (H, W) as COCO annotations."""
     present = [int(i) for i in np.unique(ids) if (i // 1000 if i >= 1000 else i) in CATEGORIES]
-    masks = encode_masks(torch.from_numpy(np.stack([ids == i for i in present]))) if present else []
+    masks = encode_masks(np.stack([ids == i for i in present])) if present else []
     return [
         {
             "category_id": i // 1000 if i >= 1000 else i,

@@ -29,9 +29,9 @@ from benchmarks.datasets.request import DatasetImage, ImageId, MetricConfig
 from benchmarks.datasets.results_file import ResultsFile
 from zoo.coco_format.annotations import CocoCategory
 from zoo.coco_format.image_files import find_images
+from zoo.coco_format.panoptic import INSTANCE
 from zoo.coco_format.sizes import checked_sizes, file_size
 from zoo.errors import UsageError
-from zoo.structures import INSTANCE
 from zoo.system.atomic_write import atomic_write
 
 MEASURES = ("box", "mask")

@@ -41,7 +41,7 @@ from benchmarks.perf.evaluation import box_numbers, discs, generate, whole_mask
 from benchmarks.speed import compare, optimizations
 from benchmarks.speed import images as images
 from benchmarks.speed.images import generated
-from benchmarks.speed.optimizations import Options
+from benchmarks.speed.options import Options
 from benchmarks.speed.workload import DetectorWorkload
 from zoo.coco_format.results import encode_masks
 from zoo.models.layers import memory_format

@@ -18,12 +18,13 @@ import zoo
 from benchmarks.results import agreement
 from benchmarks.results.record import Record, skipped
 from benchmarks.speed import inference
-from benchmarks.speed.inference import BenchmarkConfig
-from benchmarks.speed.optimizations import Options
+from benchmarks.speed.config import BenchmarkConfig
+from benchmarks.speed.options import Options
 from benchmarks.speed.peers import counterparts
 from benchmarks.speed.peers.counterparts import NoCounterpart
 from benchmarks.speed.peers.external import ExternalWorkload, PeerError
 from benchmarks.speed.protocols import Measurement, interleaved
+from benchmarks.speed.protocols.table import INTERLEAVED
 from benchmarks.speed.workload import DetectorWorkload, ImageSource, Workload
 from benchmarks.system import environment
 from zoo.checkpoint import Checkpoint, load_into
@@ -210,7 +211,7 @@ def record(
     want: list[Any],
 ) -> Record:
     """One implementation's record: its numbers, its speed relative to ours, and how its detections agree with ours."""
-    setting, protocol = request.setting, interleaved.PROTOCOL
+    setting, protocol = request.setting, INTERLEAVED
     agreed = asdict(agreement.compare(want, detections(contestant.workload)))
     return Record(
         model=request.name,
@@ -241,4 +242,4 @@ def absence(request: CompareConfig, peer: str, reason: str) -> Record:
     """A peer that did not run, with what it published."""
     number = counterparts.published(request.name, peer)
     facts = {"peer": peer, "published": asdict(number) if number else None}
-    return skipped(request.name, "compare", reason, protocol=interleaved.PROTOCOL.name, parameters=facts)
+    return skipped(request.name, "compare", reason, protocol=INTERLEAVED.name, parameters=facts)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import zoo
 from zoo.cli.framework import CHECKPOINT_SUFFIXES
-from zoo.errors import UnknownModel
+from zoo.errors import UnknownModel, UsageError
 
 if TYPE_CHECKING:
     from zoo.models.detectors.base import Detector
@@ -35,12 +35,22 @@ class Target:
 def choose(names: Sequence[str], checkpoint: str | Path | None = None, random_weights: bool = False) -> list[Target]:
     """The networks that a command line asks for. Raises UnknownModel for a name that is nowhere."""
     if checkpoint is not None:
-        return [of_file(Path(checkpoint), names[0] if names else None)]
+        if not Path(checkpoint).is_file():
+            raise UsageError(f"{checkpoint} does not exist.")
+        return [of_file(Path(checkpoint), known(names[0]) if names else None)]
     if not names and not random_weights:
         names = cached()
     if not names:
         return [randomly(name) for name in EMBEDDED]
-    return [randomly(name) if random_weights else by_name(name) for name in names]
+    return [randomly(known(name)) if random_weights else by_name(name) for name in names]
+
+
+def known(name: str) -> str:
+    """The name of a model or an architecture as it is. Raises UnknownModel for any other."""
+    from zoo.manifest.api import architecture_name
+
+    architecture_name(name)
+    return name
 
 
 def by_name(name: str) -> Target:

@@ -121,20 +121,6 @@ class CocoFolder:
         return Keypoints(points, tuple(mirrored_order(names_of(self.categories[0], count))), pixel_center)
 
 
-def find(folder: Path, split: str = "train", kind: str = "instances") -> tuple[Path, Path]:
-    """(annotation file, folder of images) of a split, in COCO's layout with or without the year.
-
-    kind: beginning of the file's name, `instances` or `person_keypoints`. Raises DataError naming what was looked for.
-    """
-    names = [f"{split}2017", split]
-    files = [folder / "annotations" / f"{kind}_{name}.json" for name in names]
-    file = next((file for file in files if file.is_file()), None)
-    if file is None:
-        raise DataError(f"neither {files[0]} nor {files[1]} exists; `zoo train` also takes --annotations and --images.")
-    places = [folder / name for name in names] + [folder / "images" / name for name in names]
-    return file, next((place for place in places if place.is_dir()), folder)
-
-
 def decode(segmentation: Any, image: dict[str, Any]) -> NDArray[np.uint8]:
     """(H, W) of 0 and 1 from polygons or run lengths, which may be compressed."""
     height, width = image["height"], image["width"]

@@ -5,20 +5,23 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from benchmarks.cli.commands import inference
 from benchmarks.reports.peers import implementation
 from benchmarks.reports.text_table import format_table
 from benchmarks.results.record import Record
 from benchmarks.results.store import Store
-from benchmarks.speed import compare, optimizations
-from benchmarks.speed.compare import CompareConfig
-from benchmarks.speed.inference import BenchmarkConfig
-from benchmarks.speed.peers.counterparts import PEERS
-from benchmarks.speed.protocols import interleaved
+from benchmarks.speed import image_folder, options
+from benchmarks.speed.config import BenchmarkConfig
+from benchmarks.speed.peers.counterparts import PEERS, NoCounterpart, counterpart
+from benchmarks.speed.protocols.table import INTERLEAVED
+from benchmarks.speed.targets import known
 from zoo.cli.argument_types import positive
 from zoo.errors import UsageError
+from zoo.system.device import usable_device
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -35,32 +38,42 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--threads", type=positive, help="PyTorch threads")
     add("--results", metavar="FILE", help="result store (default: $ZOO_RESULTS, else results.db)")
     add("--json", action="store_true", help="print the records")
-    optimizations.configure(parser)
+    options.configure(parser)
 
 
 def run(args: argparse.Namespace) -> None:
     """Measure in turns, store and print."""
-    photos, _ = inference.choose_images(args)
-    request = CompareConfig(
-        name=args.name,
-        against=[peer.strip() for peer in args.against.split(",")],
-        images=photos,
-        pythons=dict(inference.key_value(text, "--python") for text in args.python),
-        weights=existing(args.weights),
-        setting=BenchmarkConfig(
-            device=inference.checked_device(args.device),
-            threads=args.threads,
-            options=optimizations.from_args(args),
-            overrides=dict(inference.key_value(text) for text in args.set),
-        ),
+    settings, store = checked(args), Store(args.results).check()
+    folder = image_folder.in_folder(args.images, args.limit) if args.images else []
+    usable_device(args.device)
+    from benchmarks.speed import compare
+
+    photos, _ = inference.images_for(args, folder)
+    setting = BenchmarkConfig(
+        device=args.device, threads=args.threads, options=options.from_args(args), overrides=overrides(args)
     )
-    interleaved.PROTOCOL.parameters(request.setting.overrides)
-    records = compare.run(request)
-    Store(args.results).extend(records)
+    records = compare.run(compare.CompareConfig(images=photos, setting=setting, **settings))
+    store.extend(records)
     if args.json:
         print(json.dumps([record.to_dict() for record in records], indent=1))
     else:
         show(records)
+
+
+def checked(args: argparse.Namespace) -> dict[str, Any]:
+    """The fields of a CompareConfig that need no images. Raises UsageError, UnknownModel."""
+    against = [peer.strip() for peer in args.against.split(",")]
+    for peer in against:
+        with suppress(NoCounterpart):
+            counterpart(known(args.name), peer)
+    INTERLEAVED.parameters(overrides(args))
+    pythons = dict(inference.key_value(text, "--python") for text in args.python)
+    return {"name": args.name, "against": against, "pythons": pythons, "weights": existing(args.weights)}
+
+
+def overrides(args: argparse.Namespace) -> dict[str, str]:
+    """The parameters of the protocol that were set."""
+    return dict(inference.key_value(text) for text in args.set)
 
 
 def existing(file: str | None) -> Path | None:

@@ -15,8 +15,11 @@ from PIL import Image
 
 from benchmarks.accuracy.measure import write_results
 from benchmarks.cli import main
-from benchmarks.datasets import Dataset, DatasetError, MetricConfig, Predictions, compact, open_dataset
-from benchmarks.datasets.catalog import DATASETS, check, spec
+from benchmarks.datasets.catalog import DATASETS, check, open_dataset, spec
+from benchmarks.datasets.dataset import Dataset
+from benchmarks.datasets.files import DatasetError
+from benchmarks.datasets.predictions import Predictions, compact
+from benchmarks.datasets.request import MetricConfig
 from benchmarks.datasets.results_file import evaluate_file
 from tests.data.scenes import SCENES, Scene
 from zoo.coco_format.image_files import image_size

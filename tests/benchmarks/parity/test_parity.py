@@ -9,10 +9,11 @@ import torch
 from torch import nn
 
 from benchmarks.cli import main
-from benchmarks.parity import check, compare, formula, reference, run
+from benchmarks.parity import compare, formula, reference, run
 from benchmarks.parity.compare import TOLERANCES
+from benchmarks.parity.run import check
 from benchmarks.results.store import Store
-from benchmarks.speed.optimizations import Options
+from benchmarks.speed.options import Options
 from zoo.errors import UsageError
 from zoo.structures import Detections
 

@@ -16,8 +16,9 @@ from zoo.cli import main
 from zoo.errors import DataError, NotTrainable, UsageError
 from zoo.training import distributed, publish
 from zoo.training.checkpointing import LATEST, save_state
-from zoo.training.coco_folder import CocoFolder, find
+from zoo.training.coco_folder import CocoFolder
 from zoo.training.config import TrainConfig
+from zoo.training.layout import find
 from zoo.training.setup import make_trainer
 from zoo.training.trainer import Diverged, mean_losses
 

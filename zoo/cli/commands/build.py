@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from tabulate import tabulate
 
+import zoo
 from zoo.cli.argument_types import positive
 from zoo.cli.framework import CHECKPOINT_SUFFIXES
+from zoo.manifest import api
 
 if TYPE_CHECKING:
     from torch import nn
@@ -34,9 +36,8 @@ def run(args: argparse.Namespace) -> None:
 
 def build(name: str) -> nn.Module:
     """The network of a name, or the one that a checkpoint file's own configuration describes."""
-    import zoo
-
     if Path(name).suffix not in CHECKPOINT_SUFFIXES:
+        api.architecture_name(name)  # before torch is imported
         return zoo.build(name)
     from zoo.checkpoint import read
     from zoo.loading import build_from_meta

@@ -8,7 +8,7 @@ import torch
 
 from benchmarks.speed import compare, images
 from benchmarks.speed.compare import CompareConfig
-from benchmarks.speed.inference import BenchmarkConfig
+from benchmarks.speed.config import BenchmarkConfig
 from benchmarks.speed.peers import counterparts, external
 from benchmarks.speed.peers.external import ExternalWorkload, PeerError
 from zoo.errors import UsageError
