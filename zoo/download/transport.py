@@ -34,8 +34,11 @@ def open_stream(url: str, offset: int = 0, validator: str | None = None) -> Iter
 @contextmanager
 def open_file(url: str, offset: int, validator: str | None) -> Iterator[Stream]:
     """A `file://` URL."""
+    path = Path(url2pathname(urlsplit(url).path))
+    if path.exists() and not path.is_file():  # a pipe would be waited for, a device read without end
+        raise Refusal("has no regular file of that name")
     try:
-        with open(Path(url2pathname(urlsplit(url).path)), "rb", buffering=0) as file:
+        with open(path, "rb", buffering=0) as file:
             status = os.fstat(file.fileno())
             current = f"{status.st_size}-{status.st_mtime_ns}"
             start = offset if validator == current and offset <= status.st_size else 0

@@ -75,7 +75,7 @@ def test_the_written_preprocessing_is_the_published_one(name, key):
 
 
 def test_a_fine_tuned_rtmdet_needs_no_name():
-    found = build_from_meta({"cfg": v3(models.RTMDET), "dataset_meta": {"classes": CLASSES}})
+    found = build_from_meta({"cfg": v3(models.RTMDET), "dataset_meta": {"classes": CLASSES}}, [10**8] * 1000)
     assert found.bbox_head.num_classes == 3 and tuple(found.classes) == CLASSES
 
 
