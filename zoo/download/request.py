@@ -19,7 +19,7 @@ CONNECT_TIMEOUT = 10.0
 HOPS = 10
 """Redirects that are followed."""
 
-AGENT = "detection-zoo (+https://pypi.org/project/detection-zoo)"
+AGENT = "detection-zoo"
 
 
 def ask(method: str, url: str, headers: dict[str, str], hops: int | None = None) -> Response:
