@@ -46,7 +46,14 @@ FLOORS = [
         "zoo.models.transformer",
     ),
     # `build` is low although it makes detectors: it finds a class by the name in a table, so components import it.
-    ("zoo.models.box_ops", "zoo.models.build", "zoo.models.layers", "zoo.models.targets"),
+    (
+        "zoo.models.argument_types",
+        "zoo.models.box_ops",
+        "zoo.models.build",
+        "zoo.models.build_budget",
+        "zoo.models.layers",
+        "zoo.models.targets",
+    ),
     ("zoo.coco_format", "zoo.preprocessing", "zoo.visualization"),
     ("zoo.system",),
     ("zoo.errors", "zoo.settings", "zoo.structures", "zoo.text"),

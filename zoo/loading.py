@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo.errors import BuildError
 from zoo.manifest import api
 from zoo.models.build import build_detector
+from zoo.models.build_budget import Budget, limited
 from zoo.models.detectors.base import Detector
 
 if TYPE_CHECKING:
@@ -116,7 +117,7 @@ def load_file(path: str | Path, name: str | None = None, device: str = "cpu") ->
 
     if name is None:
         checkpoint = read(path)
-        return fill(build_from_meta(checkpoint.meta), checkpoint, device)
+        return fill(build_from_meta(checkpoint.meta, sizes_of(checkpoint)), checkpoint, device)
     model = build_named(name)
     checkpoint = read(path)
     model.classes = class_names(checkpoint.meta, {}) or model.classes
@@ -148,13 +149,23 @@ def set_receptive_fields(model: Detector, name: str) -> None:
         dilate(model, fields.dilations, fields.skip, fields.branches)
 
 
-def build_from_meta(meta: Mapping[str, Any]) -> Detector:
-    """The network that a checkpoint's own config text describes, with its test pipeline and class names."""
+def sizes_of(checkpoint: Checkpoint) -> list[int]:
+    """The number of elements of each tensor."""
+    return [tensor.numel() for tensor in checkpoint.state_dict.values()]
+
+
+def build_from_meta(meta: Mapping[str, Any], sizes: Sequence[int]) -> Detector:
+    """The network that a checkpoint's own config text describes, with its test pipeline and class names.
+
+    sizes: elements of the checkpoint's tensors. What needs more parameters or layers than those is no description of
+    the file, and is refused before it takes memory. Raises BuildError, CorruptCheckpoint.
+    """
     from zoo.checkpoint.config.mmdet_config import describe
     from zoo.models.unsupported import absent
 
     config = describe(meta, absent)
-    model = labeled(build_detector(config.model), config.model)
+    with limited(Budget.of_tensors(sizes)):
+        model = labeled(build_detector(config.model), config.model)
     model.preprocess = preprocessor(config.preprocessing)
     model.classes = config.classes
     return model

@@ -190,7 +190,7 @@ def describe(config: EvalConfig, chosen: Spec, request: MetricConfig, result: Ac
         "dataset": chosen.name,
         "split": config.split or chosen.split,
         "images": result.images,
-        "all_images": chosen.images or result.listed,
+        "all_images": chosen.all_images(config.split, result.listed),
         "limit": config.limit,
         "measures": list(request.measures),
         "metric": chosen.metric,

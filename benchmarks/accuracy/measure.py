@@ -78,6 +78,8 @@ def present(dataset: Dataset) -> tuple[list[DatasetImage], list[str]]:
         raise DatasetError(
             f"none of the dataset's {len(dataset.images):,} images exists, {dataset.images[0].path} first."
         )
+    if absent_truth := [path for path in dataset.truth_files() if not path.exists()]:
+        raise DatasetError(f"{len(absent_truth):,} files of the ground truth do not exist, {absent_truth[0]} first.")
     notices = list(dataset.notices)
     if absent := len(dataset.images) - len(images):
         first = next(image.path for image in dataset.images if not image.path.exists())

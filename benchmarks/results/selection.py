@@ -38,7 +38,8 @@ def accuracies(records: Iterable[Record], entries: Iterable[Entry]) -> dict[str,
 def is_at_home(record: Record, entry: Entry) -> bool:
     """Whether an accuracy may be set beside the published one: same dataset and split, all of its images."""
     p = record.parameters
-    return p.get("dataset", entry.dataset) == entry.dataset and is_usual(p.get("split"), entry) and not p.get("limit")
+    whole = not p.get("limit") and (p.get("images") or 0) >= (p.get("all_images") or 0)
+    return p.get("dataset", entry.dataset) == entry.dataset and is_usual(p.get("split"), entry) and whole
 
 
 def is_usual(split: str | None, entry: Entry) -> bool:

@@ -40,9 +40,10 @@ def build(name: str) -> nn.Module:
         api.architecture_name(name)  # before torch is imported
         return zoo.build(name)
     from zoo.checkpoint import read
-    from zoo.loading import build_from_meta
+    from zoo.loading import build_from_meta, sizes_of
 
-    return build_from_meta(read(name).meta)
+    checkpoint = read(name)
+    return build_from_meta(checkpoint.meta, sizes_of(checkpoint))
 
 
 def parts(network: nn.Module, depth: int) -> list[dict[str, Any]]:
