@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from zoo.coco_format.annotations import Annotations
@@ -13,6 +14,8 @@ from zoo.preprocessing.truncation import truncated
 
 Size = tuple[int, int]  # (height, width)
 
+READERS = 8  # threads
+
 
 def checked_sizes(annotations: Annotations, paths: Sequence[Path]) -> list[Size | None]:
     """(height, width) of each image as its file has it, else as the annotations say; None where neither does.
@@ -21,8 +24,9 @@ def checked_sizes(annotations: Annotations, paths: Sequence[Path]) -> list[Size 
     one, and DataError where a file's size is not the annotated one.
     """
     problems, sizes = Problems(annotations.path), []
-    for index, (image, path) in enumerate(zip(annotations.images, paths)):
-        actual = file_size(path)
+    with ThreadPoolExecutor(READERS) as pool:  # files may lie far away
+        actuals = list(pool.map(file_size, paths, chunksize=64))
+    for index, (image, path, actual) in enumerate(zip(annotations.images, paths, actuals)):
         if actual and image.size and actual != image.size:
             problems.add(f"images[{index}]", difference(path, image.size, actual))
         sizes.append(actual or image.size)
