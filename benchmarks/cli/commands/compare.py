@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -30,12 +30,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("name", metavar="NAME", help="a model or architecture")
     add("--against", default="torchvision", metavar="LIST", help=f"of {', '.join(PEERS)}, with commas (%(default)s)")
     add("--python", action="append", default=[], metavar="PEER=PATH", help="a Python that has detectron2 or mmdet")
-    add("--weights", metavar="FILE", help="a checkpoint that all of them read")
+    add("--weights", metavar="FILE", help="a checkpoint of NAME; each peer gets it under its own names")
     add("--set", action="append", default=[], metavar="KEY=VALUE", help="a parameter of the protocol; recorded")
     add("--images", metavar="DIR", help="folder of images; default: generated ones")
     add("--limit", type=positive, help="at most so many images")
     add("--device", default="cpu", help="cpu, cuda ... (%(default)s)")
     add("--threads", type=positive, help="PyTorch threads")
+    add("--patience", type=positive, default=600, metavar="S", help="seconds that a peer may take for an answer (600)")
     add("--results", metavar="FILE", help="result store (default: $ZOO_RESULTS, else results.db)")
     add("--json", action="store_true", help="print the records")
     options.configure(parser)
@@ -68,7 +69,8 @@ def checked(args: argparse.Namespace) -> dict[str, Any]:
             counterpart(known(args.name), peer)
     INTERLEAVED.parameters(overrides(args))
     pythons = dict(inference.key_value(text, "--python") for text in args.python)
-    return {"name": args.name, "against": against, "pythons": pythons, "weights": existing(args.weights)}
+    common = {"name": args.name, "against": against, "pythons": pythons, "patience": float(args.patience)}
+    return {**common, "weights": existing(args.weights)}
 
 
 def overrides(args: argparse.Namespace) -> dict[str, str]:
@@ -88,7 +90,7 @@ def show(records: Sequence[Record]) -> None:
     print(format_table([row(record) for record in records]))
     for record in records:
         facts = record.parameters
-        said = [f"{name} {facts[name]}" for name in ("commit", "command", "differences") if facts.get(name)]
+        said = [f"{name} {facts[name]}" for name in ("commit", "command", "remark", "differences") if facts.get(name)]
         if said:
             print(f"{implementation(record)}: {'; '.join(said)}")
 
@@ -106,7 +108,16 @@ def row(record: Record) -> dict[str, object]:
         "weights": record.parameters.get("weights"),
         "fps": f"{m['fps']:.2f}",
         "p50 ms": f"{m['latency_ms_p50']:.1f}",
-        "speed against ours": f"{m['speedup']:.2f} ({m['speedup_low']:.2f} to {m['speedup_high']:.2f})",
+        "p90 ms": f"{m['latency_ms_p90']:.1f}",
+        "speed against ours": against_ours(m),
+        "peak MiB": f"{m['resident_peak_mib']:.0f}" if "resident_peak_mib" in m else None,
         "found again": f"{m['matched']:.1%} of {m['detections']}",
         "score difference": f"{m['score_difference']:.2g}",
     }
+
+
+def against_ours(metrics: Mapping[str, float]) -> str:
+    """The ratio with its interval, or that there is none."""
+    if "speedup" not in metrics:
+        return "not the same work"
+    return f"{metrics['speedup']:.2f} ({metrics['speedup_low']:.2f} to {metrics['speedup_high']:.2f})"
