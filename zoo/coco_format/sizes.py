@@ -7,10 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from zoo.coco_format.annotations import Annotations
-from zoo.coco_format.image_files import image_size, require_regular
+from zoo.coco_format.image_files import image_size
 from zoo.coco_format.problems import Problems
 from zoo.errors import UnreadableImage
-from zoo.preprocessing.truncation import truncated
+from zoo.preprocessing.image_file import require_regular, truncated
 
 Size = tuple[int, int]  # (height, width)
 
