@@ -42,7 +42,9 @@ def test_the_example_runs_with_a_detector_of_the_demo(tmp_path, capsys):
     assert "tensor" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("page", [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))], ids=lambda page: page.name)
+@pytest.mark.parametrize(
+    "page", [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))], ids=lambda page: page.name
+)
 def test_every_relative_link_has_a_target(page):
     text = page.read_text()
     targets = [*re.findall(r"\]\(([^)#]+)[^)]*\)", text), *re.findall(r'src="([^"]+)"', text)]
