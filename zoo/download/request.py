@@ -21,7 +21,7 @@ UNREACHABLE = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EADDRNOTAVAIL)
 HOPS = 10
 """Redirects that are followed."""
 
-AGENT = "detection-zoo (+https://pypi.org/project/detection-zoo)"
+AGENT = "detection-zoo"
 
 
 def ask(method: str, url: str, headers: dict[str, str], hops: int | None = None, *, verified: bool = True) -> Response:
