@@ -27,9 +27,10 @@ from zoo.manifest import api
 from zoo.models.supervision import supervision
 from zoo.system.atomic_write import atomic_path
 from zoo.training import distributed, initial_weights
-from zoo.training.coco_folder import CocoFolder, find
+from zoo.training.coco_folder import CocoFolder
 from zoo.training.config import TrainConfig
 from zoo.training.dataset import Augmentation, TrainingSet
+from zoo.training.layout import find
 from zoo.training.log import TrainingLog
 from zoo.training.recipe import Recipe
 from zoo.training.trainer import Trainer
@@ -295,7 +296,7 @@ def learn(name: str, family: Family, data: Path, out: Path, minutes: float) -> d
             log.write(run.rank.device)
         spent = time.process_time() - begun
         if run.schedule.should_run(quarter) or spent > 60 * minutes:
-            metrics = validate(run.result, run.data.recipe, *find(data, "val"))
+            metrics = validate(run.result, run.data.recipe, *find(data, "val"), run.data.folder.classes)
             log.validated(step, metrics)
         if spent > 60 * minutes:
             break

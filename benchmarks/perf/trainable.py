@@ -40,9 +40,10 @@ from zoo.preprocessing.recipe import Preprocessing, Resize
 from zoo.system.atomic_write import atomic_write
 from zoo.training import distributed, initial_weights, recipe
 from zoo.training.augmentation.annotated_image import AnnotatedImage
-from zoo.training.coco_folder import CocoFolder, find
+from zoo.training.coco_folder import CocoFolder
 from zoo.training.config import TrainConfig
 from zoo.training.dataset import Prepared, TrainingSet
+from zoo.training.layout import find
 from zoo.training.log import Step
 from zoo.training.recipe import Recipe
 from zoo.training.trainer import Trainer
