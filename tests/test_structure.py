@@ -19,8 +19,8 @@ FLAT = {"zoo": 5, "benchmarks": 3}  # modules that may stand beside the packages
 # and from those below it.
 FLOORS = [
     ("benchmarks.__main__", "benchmarks"),
+    ("benchmarks.perf",),  # programs of their own
     ("benchmarks.cli",),
-    ("benchmarks.perf",),
     ("benchmarks.reports", "benchmarks.sweep"),
     ("benchmarks.accuracy", "benchmarks.parity"),
     ("benchmarks.speed",),

@@ -32,7 +32,8 @@ def newest(records: Iterable[Record], kind: str, peer: str | None = None) -> dic
 def accuracies(records: Iterable[Record], entries: Iterable[Entry]) -> dict[str, Record]:
     """Model -> its newest accuracy on the whole of the dataset and split that the model was published for."""
     home = {entry.name: entry for entry in entries}
-    return newest((r for r in records if r.model in home and is_at_home(r, home[r.model])), "accuracy")
+    own = (r for r in records if r.kind == "accuracy" and r.model in home)
+    return newest((r for r in own if is_at_home(r, home[r.model])), "accuracy")
 
 
 def is_at_home(record: Record, entry: Entry) -> bool:

@@ -21,7 +21,7 @@ from zoo.training.layout import find
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.epilog = "Under `torchrun --nproc_per_node N -m benchmarks training ...` N processes train together."
+    parser.epilog = "Under `torchrun --nproc_per_node N --no-python bench training ...` N processes train together."
     add = parser.add_argument
     add("names", nargs="+", metavar="NAME", help="a model or an architecture")
     add("--data", type=Path, metavar="DIR", help="a folder in COCO's layout; default: generated images")

@@ -19,7 +19,7 @@ from zoo.errors import CorruptCheckpoint
 MAX_TEXT = 2**19
 """Letters of a configuration. Parsing takes some 150 bytes for each; the longest real ones have about 100,000."""
 
-MAX_LENGTH = 100_000
+MAX_LENGTH = 1_000_000
 """Elements of a list, or letters of a text, that a sum may make."""
 
 MAX_REPEATS = 1000
@@ -28,7 +28,7 @@ MAX_REPEATS = 1000
 MAX_WORK = 200_000
 """Turns times the parts of what is repeated; a comprehension inside another is not understood."""
 
-MAX_MADE = 1_000_000
+MAX_MADE = 10_000_000
 """Elements and letters of all values together."""
 
 MAX_NUMBER = 2.0**64

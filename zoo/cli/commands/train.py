@@ -22,7 +22,7 @@ SCHEDULES = ("1x", "2x", "3x")
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.epilog = "Under `torchrun --nproc_per_node N -m zoo.cli.main train ...` N processes share the work."
+    parser.epilog = "Under `torchrun --nproc_per_node N --no-python zoo train ...` N processes share the work."
     data = parser.add_argument_group("data and weights")
     data.add_argument("name", help="a model or an architecture; the number of classes comes from the annotations")
     data.add_argument("--data", type=Path, metavar="DIR", help="a folder in COCO's layout, with a split `train`")
