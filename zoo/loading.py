@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zoo.errors import BuildError
+from zoo.errors import BuildError, CorruptCheckpoint
 from zoo.manifest import api
 from zoo.models.build import build_detector
 from zoo.models.build_budget import Budget, limited
@@ -129,7 +130,16 @@ def fill(model: Detector, checkpoint: Checkpoint, device: str) -> Detector:
     from zoo.checkpoint import load_into
 
     load_into(model, checkpoint, assign=True)
+    require_finite(model, checkpoint.path)
     return model.to(device).eval()
+
+
+def require_finite(model: Detector, path: Path | None) -> None:
+    """Raise CorruptCheckpoint for a weight or a running statistic that is NaN or infinite."""
+    statistics = ((name, value) for name, value in model.named_buffers() if ".running_" in name)
+    for name, value in chain(model.named_parameters(), statistics):
+        if not value.isfinite().all():
+            raise CorruptCheckpoint(f"{path or 'the checkpoint'}: {name} has values that are NaN or infinite.")
 
 
 def build_named(name: str) -> Detector:

@@ -15,7 +15,7 @@ from benchmarks.datasets.request import MetricConfig
 from benchmarks.results.record import Record
 from benchmarks.speed import targets
 from benchmarks.speed.targets import Target
-from zoo.cli.framework import CHECKPOINT_SUFFIXES
+from zoo.cli.checkpoint_files import means_file
 from zoo.errors import UnknownModel, UsageError, ZooError
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ def run(evaluation: Evaluation, device: str | None = None, progress: bool | None
 
 def choose(name: str, checkpoint: Path | None) -> tuple[Target, zoo.Entry | None]:
     """The network and what is known about it; no entry for a file without a name."""
-    if checkpoint is None and Path(name).suffix in CHECKPOINT_SUFFIXES:
+    if checkpoint is None and means_file(name):
         return targets.of_file(existing(Path(name)), None), None
     if checkpoint is not None:
         return targets.of_file(existing(checkpoint), name), find(name)

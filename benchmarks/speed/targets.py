@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import zoo
-from zoo.cli.framework import CHECKPOINT_SUFFIXES
+from zoo.cli.checkpoint_files import means_file
 from zoo.errors import UnknownModel, UsageError
 
 if TYPE_CHECKING:
@@ -56,11 +56,11 @@ def known(name: str) -> str:
 def by_name(name: str) -> Target:
     """A model with its published weights; an architecture that is no model, or has no weights, with random ones.
 
-    The name of an existing file with a checkpoint's suffix is a checkpoint of the user's own.
+    The name of an existing file that is no model's name is a checkpoint of the user's own.
     """
     from zoo.manifest.api import architecture_names, version
 
-    if Path(name).suffix in CHECKPOINT_SUFFIXES and Path(name).is_file():
+    if means_file(name) and Path(name).is_file():
         return of_file(Path(name), None)
     try:
         entry = zoo.get(name)

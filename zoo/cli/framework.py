@@ -18,10 +18,6 @@ import zoo
 from zoo.cli.parser import Parser
 from zoo.errors import ZooError
 
-# Endings by which a checkpoint file is told from a model's name.
-CHECKPOINT_SUFFIXES = (".pth", ".pt", ".pkl", ".safetensors")
-
-
 MANIFEST = "also the models of this manifest file (may be repeated)"
 
 
@@ -44,6 +40,9 @@ class _UseManifest(argparse.Action):
 def main(program: str, description: str, commands: Mapping[str, Command], argv: Sequence[str] | None = None) -> int:
     """Run one subcommand. Returns the exit status: 0, 1 for a failed operation, 2 for misuse."""
     argv = list(sys.argv[1:] if argv is None else argv)
+    if reopen_streams():
+        print(f"{program}: stdout is closed, there is nowhere to write to.", file=sys.stderr)
+        return 1
     try:
         args = build_parser(program, description, commands, argv).parse_args(argv)
         status = args.run(args) or 0
@@ -61,6 +60,15 @@ def main(program: str, description: str, commands: Mapping[str, Command], argv: 
     except OSError as error:  # a full disk, a folder that may only be read, and the like
         print(f"{program}: {error.filename or 'a file or socket'}: {error.strerror or error}.", file=sys.stderr)
         return 1
+
+
+def reopen_streams() -> bool:
+    """Give closed standard streams the null device, whose numbers other files would get. Whether stdout was closed."""
+    closed = sys.stdout is None
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115  # for the whole process
+    return closed
 
 
 def build_parser(

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tabulate import tabulate
 
 import zoo
 from zoo.cli.argument_types import positive
-from zoo.cli.framework import CHECKPOINT_SUFFIXES
+from zoo.cli.checkpoint_files import means_file
 from zoo.manifest import api
 
 if TYPE_CHECKING:
@@ -36,7 +35,7 @@ def run(args: argparse.Namespace) -> None:
 
 def build(name: str) -> nn.Module:
     """The network of a name, or the one that a checkpoint file's own configuration describes."""
-    if Path(name).suffix not in CHECKPOINT_SUFFIXES:
+    if not means_file(name):
         api.architecture_name(name)  # before torch is imported
         return zoo.build(name)
     from zoo.checkpoint import read

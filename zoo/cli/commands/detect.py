@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 import zoo
 from zoo.cli import image_paths
-from zoo.cli.framework import CHECKPOINT_SUFFIXES
+from zoo.cli.checkpoint_files import means_file
 from zoo.errors import UnreadableImage, ZooError
 from zoo.manifest import api
 from zoo.system.device import usable_device
@@ -73,7 +73,7 @@ def report(sentence: str, failures: list[str]) -> None:
 
 def check(model: str, name: str | None) -> None:
     """Whether a model or a checkpoint file exists. Raises UnknownModel, ZooError."""
-    if not is_file(model):
+    if not means_file(model):
         api.get(model)
     elif not Path(model).is_file():
         raise ZooError(f"{model} does not exist.")
@@ -81,15 +81,10 @@ def check(model: str, name: str | None) -> None:
         api.architecture_name(name)
 
 
-def is_file(model: str) -> bool:
-    """Whether the argument means a checkpoint file."""
-    return Path(model).is_file() or Path(model).suffix in CHECKPOINT_SUFFIXES
-
-
 def load(model: str, name: str | None, device: str) -> Detector:
     """A published model, or a checkpoint file."""
     usable_device(device)
-    return zoo.load_file(model, name, device) if is_file(model) else zoo.load(model, device)
+    return zoo.load_file(model, name, device) if means_file(model) else zoo.load(model, device)
 
 
 def detect(model: Detector, path: Path, args: argparse.Namespace, name: str) -> Detections:
