@@ -82,6 +82,10 @@ def run(evaluation: Evaluation, device: str | None = None, progress: bool | None
         if request.classes is None:
             request = replace(request, outputs=model.label_count)
         dataset = opened(config, chosen, request)
+    if config.tta:
+        from benchmarks.accuracy.augmentation import augmented
+
+        model = augmented(model, subject.name, config)
     result = measure.measure(
         model.to(config.device).eval(),
         dataset,
@@ -197,6 +201,7 @@ def describe(config: EvalConfig, chosen: Spec, request: MetricConfig, result: Ac
         "metric_backend": config.metric_backend,
         "batch": config.batch_size,
         "device": config.device,
+        "tta": config.tta,
         "notices": result.notices,
     }
 

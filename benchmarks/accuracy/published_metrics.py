@@ -23,6 +23,7 @@ class MetricDefinition(NamedTuple):
 # Average precisions of COCO are taken at 100 detections under either protocol, so they compare under both.
 MMDET_AP, COCO_AP = "mmdet-v2: maxDets=(100, 300, 1000), AP at 100", "coco: maxDets=(1, 10, 100), AP at 100"
 # MMDetection's `proposal_fast` and Detectron2's proposal evaluation match greedily, COCO's own recall does not.
+FLIPPED = "_flip"  # published with mirror images at test time, beside the number without them
 RECALL = {"ar_1000": MetricDefinition("greedy_ar_1000", "greedy matching of 1000 proposals")}
 OWN = {
     "lvis": "LVIS API, 300 detections",
@@ -63,7 +64,9 @@ def compare(entry: Entry, parameters: Mapping[str, Any], metrics: Mapping[str, f
     rows = []
     images, of = parameters.get("images"), parameters.get("all_images")
     for name, value in published(entry, parameters.get("dataset", ""), parameters.get("split", "")).items():
-        predictions = reading(name, entry)
+        if name.endswith(FLIPPED) != bool(parameters.get("tta")):
+            continue  # measured in another way
+        predictions = reading(name.removesuffix(FLIPPED), entry)
         if metrics.get(predictions.measured, -1) >= 0:
             points = 100 * metrics[predictions.measured]
             numbers = {"published": value, "measured": points, "difference": points - value}

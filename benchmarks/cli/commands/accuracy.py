@@ -40,6 +40,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--device", default="cpu", help="where the network runs (%(default)s)")
     add("--batch-size", type=positive, default=1, metavar="N", help="images at once; published numbers are for 1")
     add("--workers", type=natural, default=0, metavar="N", help="threads that read and preprocess ahead")
+    add("--tta", action="store_true", help="test-time augmentation: three scales and mirror images, merged by NMS")
     add("--limit", type=positive, metavar="N", help="only the first N images")
     add("--results-json", type=Path, metavar="OUT", help="also write the detections in COCO's results format")
     add("--results", type=Path, metavar="FILE", help="result store (default: $ZOO_RESULTS, else results.db)")
@@ -108,6 +109,7 @@ def config_of(args: argparse.Namespace) -> EvalConfig:
         limit=args.limit,
         results_json=args.results_json,
         present_classes=args.classes == "present",
+        tta=args.tta,
         title=args.title,
     )
 

@@ -32,6 +32,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--out", type=Path, metavar="DIR", help="draw the detections and write the images here")
     add("--score-thr", type=float, default=0.3, metavar="S", help="leave out detections below (%(default)s)")
     add("--device", default="cpu", help="cpu, cuda, cuda:1 ... (%(default)s)")
+    add("--tta", action="store_true", help="test-time augmentation: three scales and mirror images, merged by NMS")
     add("--json", action="store_true", help="print the detections in COCO's results format, masks as RLE")
 
 
@@ -41,6 +42,8 @@ def run(args: argparse.Namespace) -> int:
     check(args.model, args.name)
     paths = list(dict.fromkeys(expand(args.images, failures)))
     model = load(args.model, args.name, args.device) if paths else None
+    if model is not None and args.tta:
+        model = augmented(model, args.model)
     names = image_paths.output_names(paths)
     if args.out is not None:
         args.out.mkdir(parents=True, exist_ok=True)
@@ -85,6 +88,18 @@ def load(model: str, name: str | None, device: str) -> Detector:
     """A published model, or a checkpoint file."""
     usable_device(device)
     return zoo.load_file(model, name, device) if means_file(model) else zoo.load(model, device)
+
+
+def augmented(model: Detector, name: str) -> Any:
+    """The model with test-time augmentation. Raises UsageError."""
+    import zoo
+    from zoo.errors import UsageError
+    from zoo.manifest import api
+    from zoo.models.detectors.augmented import Augmented
+
+    if name not in zoo.list_models():
+        raise UsageError("--tta needs a model of the zoo, whose preprocessing is known.")
+    return Augmented(model, api.preprocessing(name))
 
 
 def detect(model: Detector, path: Path, args: argparse.Namespace, name: str) -> Detections:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from zoo.models.criteria.table import dense_losses
+from zoo.models.dense_heads.centernet import CenterNetHead
 from zoo.models.detectors.single_stage import SingleStageDetector
 from zoo.models.layers.precision import full_precision
 from zoo.models.targets import GroundTruth
@@ -17,7 +18,28 @@ from zoo.structures import Detections, ImageGeometry, Sample
 
 
 class KeypointDetector(SingleStageDetector):
-    """CenterNet (Zhou et al., 2019, and 2021): backbone, neck and a head on heatmaps."""
+    """CenterNet (Zhou et al., 2019, and 2021): backbone, neck and a head on heatmaps.
+
+    flip_test: `detect` looks at each image and its mirror image, and averages their heatmaps and sizes.
+    """
+
+    flip_test = False
+
+    @property
+    def merges_flips(self) -> bool:
+        """Whether `flip_test` is possible: CenterNet of 2019 and CornerNet were published with it."""
+        return isinstance(self, CornerNet) or isinstance(self.bbox_head, CenterNetHead)
+
+    def detect_sample(self, sample: Sample, home: Tensor) -> Detections:
+        """One preprocessed image, in original coordinates, on the CPU."""
+        if not self.flip_test:
+            return super().detect_sample(sample, home)
+        images = torch.stack([sample.image, flipped(sample).image]).to(home)
+        heat, sizes, offsets = (maps[0] for maps in full_precision(self.bbox_head(self.features(images))))
+        heat, sizes = ((maps[:1] + maps[1:].flip(3)) / 2 for maps in (heat, sizes))
+        outputs = ([heat], [sizes], [offsets[:1]])
+        found: Detections = self.bbox_head.predict(outputs, [sample.geometry], input_size(images))[0]
+        return found.to_output(sample.geometry).to("cpu")
 
     def predict(self, images: Tensor, geometries: Sequence[ImageGeometry], *args: Any) -> list[Detections]:
         """Detections in output coordinates."""
@@ -44,7 +66,7 @@ class CornerNet(KeypointDetector):
     def detect_sample(self, sample: Sample, home: Tensor) -> Detections:
         """One preprocessed image, in original coordinates, on the CPU."""
         if not self.flip_test:
-            return super().detect_sample(sample, home)
+            return SingleStageDetector.detect_sample(self, sample, home)
         image, geometry = sample.image[None].to(home), sample.geometry
         images = torch.cat([image, image.flip(3)])
         outputs = full_precision(self.bbox_head(self.features(images)))
@@ -52,6 +74,15 @@ class CornerNet(KeypointDetector):
         mirrored = replace(mirrored, boxes=mirror(mirrored.boxes, geometry))
         both = Detections(*(torch.cat(p) for p in zip(fields(plain), fields(mirrored))))
         return self.bbox_head.suppress(both).to_output(geometry).to("cpu")
+
+
+def flipped(sample: Sample) -> Sample:
+    """The mirror image; what was padded stays where it is."""
+    image, (height, width) = sample.image.clone(), sample.size
+    x, y = (round(value) for value in sample.offset)
+    rows, columns = slice(y, y + height), slice(x, x + width)
+    image[:, rows, columns] = sample.image[:, rows, columns].flip(2)
+    return replace(sample, image=image)
 
 
 def input_size(images: Tensor) -> tuple[int, int]:

@@ -1,0 +1,81 @@
+"""Test-time augmentation."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+import zoo
+from zoo.cli import main
+from zoo.errors import UsageError
+from zoo.manifest import api
+from zoo.models.detectors.augmented import Augmented, merge, mirrored
+from zoo.structures import Detections
+
+
+@pytest.fixture
+def image() -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 255, (96, 130, 3), dtype=np.uint8)
+
+
+def build(name: str) -> zoo.models.detectors.base.Detector:
+    torch.manual_seed(0)
+    return zoo.build(name)
+
+
+@pytest.mark.parametrize("name", ["demo_mask_rcnn", "demo_yolox"])
+def test_an_image_and_its_mirror_image_have_mirrored_detections(name: str, image: np.ndarray) -> None:
+    model = Augmented(zoo.load(name), api.preprocessing(name))
+    found, other = model.detect([image, image[:, ::-1].copy()])
+    assert len(found)
+    back = mirrored(other, image.shape[1])
+    order, reverse = (x.boxes[:, 0].add(1000 * x.labels).argsort() for x in (found, back))
+    torch.testing.assert_close(found.boxes[order], back.boxes[reverse], atol=0.01, rtol=1e-3)
+    torch.testing.assert_close(found.scores[order], back.scores[reverse], atol=1e-4, rtol=1e-3)
+
+
+def test_one_scale_without_flip_changes_nothing(image: np.ndarray) -> None:
+    model = zoo.load("demo_atss")
+    plain = model.detect([image])[0]
+    found = Augmented(model, api.preprocessing("demo_atss"), scales=(1.0,), flip=False).detect([image])[0]
+    assert torch.equal(plain.boxes, found.boxes) and torch.equal(plain.scores, found.scores)
+
+
+def test_duplicates_of_a_class_are_merged_with_their_masks() -> None:
+    masks = torch.zeros(1, 4, 8, dtype=torch.bool)
+    masks[0, :, :2] = True
+    first = Detections(torch.tensor([[0.0, 0, 2, 4]]), torch.tensor([0.6]), torch.tensor([1]), masks)
+    second = mirrored(
+        Detections(torch.tensor([[6.0, 0, 8, 4]]), torch.tensor([0.9]), torch.tensor([1]), masks.flip(2)), 8
+    )
+    merged = merge([first, second], {"type": "nms", "iou_threshold": 0.5})
+    assert merged.boxes.tolist() == [[0, 0, 2, 4]] and merged.scores.tolist() == pytest.approx([0.9])
+    assert merged.masks is not None and torch.equal(merged.masks, masks)
+
+
+def test_center_net_averages_the_maps_of_both_images() -> None:
+    model = build("centernet_resnet18_140e_coco").eval()
+    model.preprocess = zoo.preprocessor("centernet_resnet18_140e_coco")
+    image = np.random.default_rng(0).integers(0, 255, (128, 128, 3), dtype=np.uint8)
+    plain = model.detect([image])[0]
+    augmented = Augmented(model, api.preprocessing("centernet_resnet18_140e_coco"))
+    found, other = augmented.detect([image, image[:, ::-1].copy()])
+    assert not torch.allclose(plain.scores, found.scores)
+    torch.testing.assert_close(found.scores, other.scores, atol=1e-5, rtol=1e-4)
+
+
+def test_a_fixed_input_size_is_not_scaled() -> None:
+    with pytest.raises(UsageError, match="input size is fixed"):
+        Augmented(build("ssd300_coco"), api.preprocessing("ssd300_coco"))
+
+
+def test_the_command_takes_it(image: np.ndarray, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    cv2.imwrite(str(tmp_path / "a.png"), image)
+    assert main.main(["detect", "demo_atss", str(tmp_path / "a.png"), "--tta", "--score-thr", "0", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)
+    assert main.main(["detect", "demo_yolox", "absent.png", "--tta"]) == 1

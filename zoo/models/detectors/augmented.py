@@ -1,0 +1,134 @@
+"""Test-time augmentation: detections in an image at several scales, and in their mirror images, merged by NMS.
+
+The method of MMDetection 3.x (`DetTTAModel`): every version of the image is detected in as usual, detections return to
+the coordinates of the image, and are suppressed within classes. CenterNet and CornerNet have a way of their own, with
+which their accuracies were published; it is used for them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from zoo.errors import UsageError
+from zoo.models.detectors.base import Detector
+from zoo.models.detectors.keypoint import KeypointDetector, flipped
+from zoo.models.layers.nms import batched_nms
+from zoo.preprocessing.preprocess import apply, read_image
+from zoo.preprocessing.recipe import Pad, Preprocessing, Resize
+from zoo.structures import Detections, Sample
+
+SCALES = (1.0, 0.5, 1.5)
+KEPT, STRIDE = 100, 32
+
+
+@dataclass
+class Versions(Sample):
+    """A preprocessed image, and the same image at other scales. others: their samples."""
+
+    others: tuple[Sample, ...] = ()
+
+
+class Augmented(nn.Module):
+    """A detector that looks at several versions of each image; `detect` and `detect_sample` are those of `Detector`.
+
+    recipe: the detector's preprocessing. scales: factors of its size. flip: also mirror images. Raises UsageError for
+    panoptic maps and keypoints, which do not merge.
+    """
+
+    def __init__(
+        self, detector: Detector, recipe: Preprocessing, scales: Sequence[float] = SCALES, flip: bool = True
+    ) -> None:
+        super().__init__()
+        self.detector, self.flip = detector, flip
+        self.classes, self.pixel_center, self.label_count = (
+            detector.classes,
+            detector.pixel_center,
+            detector.label_count,
+        )
+        self.own = isinstance(detector, KeypointDetector) and detector.merges_flips
+        self.recipes = [recipe] if self.own else [scaled(recipe, factor) for factor in scales]
+        if self.own:
+            detector.flip_test = True  # type: ignore[assignment]
+        self.preprocess: Callable[[Any], Sample] = self.versions
+
+    def versions(self, source: Any) -> Sample:
+        """The network inputs of an image. Raises UnreadableImage."""
+        image = read_image(source, self.recipes[0].decoder)
+        first, *others = (apply(recipe, image) for recipe in self.recipes)
+        values = {f.name: getattr(first, f.name) for f in fields(Sample)}
+        return Versions(**values, others=tuple(others))
+
+    @torch.inference_mode()
+    def detect(self, images: Sequence[Any], device: torch.device | str | None = None) -> list[Detections]:
+        """Detections in original image coordinates, on the CPU. images: files, or BGR uint8 arrays (H, W, 3)."""
+        if device is not None:
+            self.to(device)
+        home = next(self.parameters())
+        return [self.detect_sample(self.preprocess(image), home) for image in images]
+
+    def detect_sample(self, sample: Sample, home: Tensor) -> Detections:
+        """One image in all of its versions, in original coordinates, on the CPU."""
+        if self.own:
+            return self.detector.detect_sample(sample, home)
+        found = []
+        for one in (sample, *(sample.others if isinstance(sample, Versions) else ())):
+            found.append(mergeable(self.detector.detect_sample(one, home)))
+            if self.flip:
+                found.append(mirrored(mergeable(self.detector.detect_sample(flipped(one), home)), one.original_size[1]))
+        return merge(found, nms_of(self.detector))
+
+
+def scaled(recipe: Preprocessing, factor: float) -> Preprocessing:
+    """A preprocessing whose network inputs are larger by a factor. Raises UsageError where its size is fixed."""
+    if factor == 1:
+        return recipe
+    if not any(isinstance(step, Resize) and step.scale and step.keep_ratio for step in recipe.steps):
+        raise UsageError("The network's input size is fixed, so images cannot be scaled; only flips are possible.")
+    whole = any(isinstance(step, Pad) and step.divisor is None for step in recipe.steps)
+    unit = STRIDE if whole else 1  # images padded to a given size must end on whole cells
+    return replace(recipe, steps=tuple(larger(step, factor, unit) for step in recipe.steps))
+
+
+def larger(step: Any, factor: float, unit: int) -> Any:
+    """A step of the preprocessing, of another size in multiples of `unit`."""
+    key = "scale" if isinstance(step, Resize) else "size"
+    size = getattr(step, key, None)
+    return replace(step, **{key: tuple(unit * round(side * factor / unit) for side in size)}) if size else step
+
+
+def mergeable(found: Detections) -> Detections:
+    """The detections. Raises UsageError for what NMS cannot merge."""
+    if found.panoptic is not None or found.keypoints is not None:
+        raise UsageError("Test-time augmentation does not support panoptic maps and keypoints.")
+    return found
+
+
+def mirrored(found: Detections, width: int) -> Detections:
+    """Detections of a mirror image `width` pixels wide, in coordinates of the image."""
+    x1, y1, x2, y2 = found.boxes.unbind(dim=1)
+    boxes = torch.stack([width - x2, y1, width - x1, y2], dim=1)
+    return replace(found, boxes=boxes, masks=None if found.masks is None else found.masks.flip(2))
+
+
+def merge(found: Sequence[Detections], nms: dict[str, Any]) -> Detections:
+    """The best `KEPT` of the detections of all versions after NMS within classes; masks come with their boxes."""
+    boxes, scores, labels = (torch.cat([getattr(one, key) for one in found]) for key in ("boxes", "scores", "labels"))
+    keep, kept_scores = batched_nms(boxes, scores, labels, nms, KEPT)
+    merged = Detections(boxes[keep], kept_scores, labels[keep])
+    for key in ("masks", "mask_scores"):
+        parts = [getattr(one, key) for one in found]
+        if all(part is not None for part in parts):
+            setattr(merged, key, torch.cat(parts)[keep])
+    return merged
+
+
+def nms_of(detector: Detector) -> dict[str, Any]:
+    """The detector's own greedy NMS; the reference's for one without."""
+    head: Any = getattr(detector, "roi_head", None) or getattr(detector, "bbox_head", None)
+    own = (getattr(head, "test_cfg", None) or {}).get("nms") or {}
+    return {"type": "nms", "iou_threshold": own.get("iou_threshold", 0.5)}
