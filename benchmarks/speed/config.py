@@ -12,7 +12,11 @@ from benchmarks.speed.options import Options
 
 @dataclass(frozen=True)
 class BenchmarkConfig:
-    """How to measure. overrides: parameters of the protocol that differ from its definition."""
+    """How to measure.
+
+    overrides: parameters of the protocol that differ from its definition. tf32: whether a GPU may multiply float32 as
+    TF32; accuracies are measured without.
+    """
 
     protocol: str = protocols.DEFAULT
     device: str = "cpu"
@@ -22,3 +26,4 @@ class BenchmarkConfig:
     options: Options = field(default_factory=Options)
     overrides: Mapping[str, Any] = field(default_factory=dict)
     effects: bool = True
+    tf32: bool = False

@@ -46,7 +46,7 @@ def measure(
     """
     setting = setting or BenchmarkConfig()
     protocol = protocols.get(setting.protocol)
-    with thread_count(setting.threads):
+    with thread_count(setting.threads), environment.float32_as(setting.tf32):
         fast = workload_of(model.eval(), images, setting, setting.options)
         before, memory = environment.conditions(setting.device), MemoryMeter(setting.device).start()
         measured = protocols.run(protocol, fast, setting.device, setting.repeat, setting.overrides)
@@ -107,7 +107,7 @@ def describe(
         **protocol.describe(protocol.parameters(setting.overrides)),
         "batch": setting.batch,
         "repeat": setting.repeat,
-        "precision": setting.options.amp or "fp32",
+        "precision": setting.options.amp or ("tf32" if setting.tf32 else "fp32"),
         "options": setting.options.chosen(),
         "resolution": resolution(workload),
         **source,

@@ -45,6 +45,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--repeat", type=positive, default=1, help="run the protocol so many times (%(default)s)")
     add("--checkpoint", metavar="FILE", help="weights of your own, for one NAME or for what the file says it is")
     add("--random-weights", action="store_true", help="fresh weights: says nothing about post-processing time")
+    add("--tf32", action="store_true", help="let a GPU multiply float32 as TF32; accuracies are measured without")
     add("--no-effects", action="store_true", help="do not compare options with the plain network")
     add("--results", metavar="FILE", help="result store (default: $ZOO_RESULTS, else results.db)")
     add("--engine", choices=("torch", "onnxruntime"), default="torch", help="what runs the network (%(default)s)")
@@ -91,6 +92,7 @@ def setting_of(args: argparse.Namespace) -> BenchmarkConfig:
         options=options.from_args(args),
         overrides=dict(key_value(text) for text in args.set),
         effects=not args.no_effects,
+        tf32=args.tf32,
     )
 
 
