@@ -23,6 +23,7 @@ COMPONENTS: dict[str, str] = {
     "AutoAssign": "detectors.single_stage:SingleStageDetector",
     "CascadeRCNN": "detectors.two_stage:TwoStageDetector",
     "CenterNet": "detectors.keypoint:KeypointDetector",
+    "CoDETR": "detectors.co_detr:CoDETR",
     "ConditionalDETR": "detectors.detection_transformer:ConditionalDETR",
     "CornerNet": "detectors.keypoint:CornerNet",
     "DABDETR": "detectors.detection_transformer:DABDETR",
@@ -121,6 +122,8 @@ COMPONENTS: dict[str, str] = {
     "CascadeRPNHead": "dense_heads.cascade_rpn:CascadeRPNHead",
     "CenterNetHead": "dense_heads.centernet:CenterNetHead",
     "CentripetalHead": "dense_heads.centripetal:CentripetalHead",
+    "CoATSSHead": "dense_heads.atss:CoATSSHead",
+    "CoDINOHead": "query_heads.co_dino_head:CoDINOHead",
     "ConditionalDETRHead": "query_heads.branches:ConditionalDETRHead",
     "CornerHead": "dense_heads.corner:CornerHead",
     "DABDETRHead": "query_heads.branches:DABDETRHead",
@@ -165,6 +168,7 @@ COMPONENTS: dict[str, str] = {
     # heads on regions of interest
     "BBoxHead": "roi_heads.bbox_head:BBoxHead",
     "CascadeRoIHead": "roi_heads.cascade:CascadeRoIHead",
+    "CoStandardRoIHead": "roi_heads.standard:CoStandardRoIHead",
     "CoarseMaskHead": "roi_heads.point_rend:CoarseMaskHead",
     "ConvFCBBoxHead": "roi_heads.convfc_bbox_head:ConvFCBBoxHead",
     "DIIHead": "query_heads.dii_head:DIIHead",
@@ -201,6 +205,8 @@ COMPONENTS: dict[str, str] = {
     "TridentRoIHead": "roi_heads.trident:TridentRoIHead",
     # transformers
     "BaseTransformerLayer": "transformer.layers:TransformerLayer",
+    "CoDinoTransformer": "query_heads.co_dino_head:CoDinoTransformer",
+    "DinoTransformerDecoder": "transformer.dino:CoDinoDecoder",
     "DeformableDetrTransformer": "transformer.deformable_transformer:DeformableDetrTransformer",
     "DeformableDetrTransformerDecoder": "transformer.deformable_transformer:DeformableDetrTransformerDecoder",
     "DetrTransformerDecoder": "transformer.layers:DetrTransformerDecoder",
