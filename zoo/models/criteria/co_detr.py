@@ -1,4 +1,4 @@
-"""Losses of Co-DETR: heads with many positives train the encoder, and their positives the decoder (Zong et al., 2023)."""
+"""Losses of Co-DETR: other heads train the encoder, and their positives the decoder (Zong et al., 2023)."""
 
 from __future__ import annotations
 

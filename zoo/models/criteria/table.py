@@ -35,6 +35,7 @@ LOSSES = {
     "DINOHead": "dino:dino_losses",
     "DeformableDETRBranches": "detr:detr_losses",
     "DeformableDETRHead": "detr:detr_losses",
+    "DynamicDiffusionDetHead": "diffusiondet:diffusiondet_losses",
     "DoubleHeadRoIHead": "standard_roi:standard_losses",
     "DynamicRoIHead": "dynamic_roi:dynamic_losses",
     "FCOSHead": "fcos:fcos_losses",
