@@ -25,12 +25,16 @@ from benchmarks.system.memory import MemoryMeter
 from benchmarks.system.timing import summary
 from zoo.errors import UsageError
 from zoo.manifest import api
+from zoo.models.supervision import supervision
 from zoo.training import distributed, initial_weights, recipe
 from zoo.training.augmentation.annotated_image import AnnotatedImage
 from zoo.training.coco_folder import CocoFolder, find
+from zoo.training.config import TrainConfig
 from zoo.training.dataset import TrainingSet
 from zoo.training.distributed import Rank
-from zoo.training.trainer import Run, Step, TrainConfig, needs_masks
+from zoo.training.log import Step
+from zoo.training.setup import initialize
+from zoo.training.trainer import Trainer
 
 
 @dataclass(frozen=True)
@@ -106,7 +110,7 @@ def filled(box: np.ndarray, height: int, width: int) -> np.ndarray:
     return mask
 
 
-class Prepared(Run):
+class Prepared(Trainer):
     """A run on a few batches that are made once."""
 
     batches_made = 100
@@ -163,10 +167,10 @@ def chosen(setting: TrainingConfig) -> Protocol:
     return protocol
 
 
-def make_run(name: str, setting: TrainingConfig, protocol: Protocol, place: Rank) -> Run:
+def make_run(name: str, setting: TrainingConfig, protocol: Protocol, place: Rank) -> Trainer:
     """A training of the network with its own recipe, ready for its first step."""
     description, entry = api.architecture(name), api.representative(name)
-    known, masks = api.dataset(entry.dataset).classes, needs_masks(description)
+    known, masks = api.dataset(entry.dataset).classes, supervision(description).masks
     folder: Any = Generated(known, masks) if setting.data is None else CocoFolder(*find(setting.data), masks=masks)
     settings = recipe.default(description, entry.training)
     data = TrainingSet(folder, api.preprocessing(name), settings.augmentation, 0, settings.epochs)
@@ -176,31 +180,31 @@ def make_run(name: str, setting: TrainingConfig, protocol: Protocol, place: Rank
         images=Path(),
         out=Path(),
         start=setting.weights,
-        batch=setting.batch,
+        batch_size=setting.batch,
         accumulate=setting.accumulate,
         precision=setting.precision,
         workers=setting.workers,
     )
     network = initial_weights.with_classes(description, len(known), len(folder.classes))
-    run = (Prepared if protocol.prepared else Run)(plan, place, network, data, settings)
+    run = (Prepared if protocol.prepared else Trainer)(plan, place, network, data, settings)
     if isinstance(run, Prepared):
         run.batches_made = protocol.prepared
     if setting.weights != "random":
-        run.initialize(description)
+        initialize(run, description)
     run.prepare()
     return run
 
 
-def endless(run: Run) -> Iterator[Step]:
+def endless(run: Trainer) -> Iterator[Step]:
     """Steps without end: a small dataset is gone through as often as needed."""
-    run.total = 2**60
+    run.schedule.total = 2**60
     return run.steps()
 
 
-def numbers(steps: Sequence[Step], run: Run) -> dict[str, Any]:
+def numbers(steps: Sequence[Step], run: Trainer) -> dict[str, Any]:
     """Seconds per iteration, images per second over all processes, and where the time went."""
     seconds, waited = [step.seconds for step in steps], [step.data_seconds for step in steps]
-    images_at_once = run.plan.batch * run.plan.accumulate * run.place.world
+    images_at_once = run.config.batch_size * run.config.accumulate * run.rank.world
     return {
         "iteration_s": fmean(seconds),
         "images_per_second": images_at_once / fmean(seconds),
@@ -226,7 +230,7 @@ def samples(steps: Sequence[Step]) -> dict[str, list[float]]:
     return times | curves
 
 
-def describe(protocol: Protocol, setting: TrainingConfig, run: Run) -> dict[str, Any]:
+def describe(protocol: Protocol, setting: TrainingConfig, run: Trainer) -> dict[str, Any]:
     """Everything that was chosen."""
     defined = PROTOCOLS[protocol.name]
     values = {key: getattr(protocol, key) for key in ("iterations", "skipped", "prepared")}
@@ -236,7 +240,7 @@ def describe(protocol: Protocol, setting: TrainingConfig, run: Run) -> dict[str,
         "source": protocol.source,
         "batch": setting.batch,
         "accumulate": setting.accumulate,
-        "processes": run.place.world,
+        "processes": run.rank.world,
         "precision": setting.precision,
         "workers": setting.workers,
         "weights": setting.weights,

@@ -20,6 +20,7 @@ COMMANDS: dict[str, Command] = {
     "lock": Command("zoo.cli.commands.lock", "Write full hashes into a lock file that a team commits."),
     "mirror": Command("zoo.cli.commands.mirror", "Make a folder of verified files for any static server."),
     "mirrors": Command("zoo.cli.commands.mirrors", "List mirrors, and check what each still serves."),
+    "sources": Command("zoo.cli.commands.sources", "Show which hosts should have a model's weights, and licenses."),
     "inspect": Command("zoo.cli.commands.inspect", "Show what a checkpoint file holds, running nothing of it."),
     "convert": Command("zoo.cli.commands.convert", "Write a checkpoint as safetensors."),
     "detect": Command("zoo.cli.commands.detect", "Run a model on images: boxes, drawings, COCO results."),

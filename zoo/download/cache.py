@@ -5,14 +5,17 @@ CACHE/mmdetection/v2.0/retinanet/.../....pth.part, ....pth.part.json            
 CACHE/.zoo/verified/PATH.json       digest, size and time of the file when it was last hashed
 CACHE/.zoo/locks/PATH.lock          held while a process downloads PATH
 CACHE/.zoo/tensors/SHA256.1.safetensors  its tensors, for fast loading
+CACHE/.zoo/foreign/KEY.json         digests of files in folders that serve as mirrors
 CACHE/zoo.lock                      full digests of everything ever verified here
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -77,6 +80,22 @@ def known_digest(path: Path) -> Digest | None:
         return Digest(facts["sha256"], facts["stamp"][0], facts["md5"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
+
+
+def foreign_digest(path: Path) -> Digest:
+    """The digest of a file outside the cache, remembered until it is changed. Raises OSError."""
+    key = hashlib.sha256(str(path.absolute()).encode()).hexdigest()
+    target = cache_dir() / PRIVATE / "foreign" / f"{key[:32]}.json"
+    before = stamp(path)
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        facts = json.loads(target.read_text())
+        if facts["stamp"] == before:
+            return Digest(facts["sha256"], before[0], facts["md5"])
+    digest = digests.of_file(path, with_md5=True)
+    with suppress(OSError):
+        facts = {"sha256": digest.sha256, "md5": digest.md5, "stamp": before}
+        atomic_write(target, json.dumps(facts), parents=True)
+    return digest
 
 
 def valid(path: Path, expected: Expected) -> Digest | None:

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from zoo import settings
-from zoo.download import cache, lock
+from zoo.download import cache, folders, lock
 from zoo.download.digest import Digest, Expected
 from zoo.download.partial_download import Part
 from zoo.download.remote_file import RemoteFile, candidates, label, user_mirrors
@@ -119,11 +121,30 @@ def part_of(path: Path, alone: bool) -> Part:
 def download(
     remote: RemoteFile, expected: Expected, part: Part, mirrors: Sequence[str], progress: Progress | None
 ) -> Digest:
-    """Ask each mirror in turn. Raises FetchError."""
+    """Ask each mirror in turn, the user's folders also for the file under other names. Raises Unavailable."""
     answers: dict[tuple[str, str], None] = {}  # (mirror, what it said), once each, in order
+    urls = reachable(remote, mirrors, answers)
     own = {label(mirror) for mirror in user_mirrors(mirrors)}  # may keep the file under several paths
+    first = {url: mirror for url, mirror in urls.items() if mirror in own}
+    rest = {url: mirror for url, mirror in urls.items() if mirror not in own}
+    for group in (first, None, rest):
+        found = folder_urls(remote, mirrors) if group is None else group.items()
+        if (digest := ask_all(found, part, expected, progress, answers, own)) is not None:
+            return digest
+    raise Unavailable(remote, list(answers))
+
+
+def ask_all(
+    urls: Iterable[tuple[str, str]],
+    part: Part,
+    expected: Expected,
+    progress: Progress | None,
+    answers: dict[tuple[str, str], None],
+    own: Container[str],
+) -> Digest | None:
+    """The digest of the file from the first of some (URL, mirror) that has it; the others fill `answers`."""
     silent: set[str] = set()
-    for url, mirror in reachable(remote, mirrors, answers).items():
+    for url, mirror in urls:
         if mirror in silent:
             continue
         try:
@@ -134,7 +155,15 @@ def download(
             if mirror in own and (refusal.unreachable or refusal.stalled or refusal.again):
                 silent.add(mirror)  # it would not do better for another path
             answers[mirror, str(refusal)] = None
-    raise Unavailable(remote, list(answers))
+    return None
+
+
+def folder_urls(remote: RemoteFile, mirrors: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """(URL, mirror) of the file under other names in those of the user's mirrors that are folders of this machine."""
+    for mirror in user_mirrors(mirrors):
+        if mirror.startswith("file://"):
+            for path in folders.renamed(Path(url2pathname(urlsplit(mirror).path)), remote):
+                yield path.as_uri(), label(mirror)
 
 
 def reachable(remote: RemoteFile, mirrors: Sequence[str], answers: dict[tuple[str, str], None]) -> dict[str, str]:

@@ -50,11 +50,13 @@ def copy(source: Path, target: Path, expected: Expected) -> Digest:
     return digest
 
 
-def link_or_copy(source: Path, target: Path) -> None:
+def link_or_copy(source: Path, target: Path, link: bool = True) -> None:
     """A second name for the file where the disk is the same, so that it takes no space twice; else a copy."""
     target.unlink(missing_ok=True)
     try:
-        os.link(source, target)
+        if not link:
+            raise OSError("a copy is wanted")
+        os.link(source.resolve(), target)
     except OSError:
         check_space(target.parent, source.stat().st_size)
         shutil.copyfile(source, target)

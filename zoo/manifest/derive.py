@@ -26,6 +26,9 @@ _BACKBONE_SOURCES = {
     "http": "URL or path in 2.x configs",
     "https": "URL or path in 2.x configs",
 }
+_BACKBONE_LICENSES = {"mmcls": "Apache-2.0", "torchvision": "BSD-3-Clause"}
+CODE_LICENSES = {"mmdetection": "Apache-2.0", "detectron2": "Apache-2.0", "torchvision": "BSD-3-Clause"}
+"""Of the code that published a model: origin -> license."""
 
 
 class Publisher(NamedTuple):
@@ -88,6 +91,7 @@ def backbone(key: str, stated: Mapping[str, Any]) -> dict[str, Any]:
     derived["sha256"] = sha256_prefix(stated.get("url") or derived["url"] or "")
     if scheme in _BACKBONE_SOURCES:
         derived["source"] = _BACKBONE_SOURCES[scheme]
+    derived["license"] = _BACKBONE_LICENSES.get(scheme)
     return {**derived, **stated}
 
 

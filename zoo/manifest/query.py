@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterable
 from fnmatch import fnmatchcase
 from typing import Any
+from urllib.parse import urlsplit
 
 from zoo.errors import UsageError
 from zoo.manifest import api
@@ -21,14 +22,23 @@ def models(
     metric: str | None = None,
     minimum: float | None = None,
     sort: str | None = None,
+    license: str | None = None,
+    source: str | None = None,
     **conditions: Any,
 ) -> list[Entry]:
     """The models that `list_models(pattern, **conditions)` names, further chosen and sorted by a published figure.
 
     metric: only models that have it, at least `minimum` if given. sort: a metric (best first), `fps` (fastest first) or
-    `memory_gb` (least first); models without it come last. Raises UsageError for a figure that no model has.
+    `memory_gb` (least first); models without it come last. license: of the weights. source: only models that this host
+    (the name of a mirror, or a host name) should have. Raises UsageError for a figure that no model has.
     """
+    if pattern == "*" and (license is not None or source is not None):
+        pattern = "?*"  # other projects' models too
     entries = [api.get(name) for name in api.list_models(pattern, **conditions)]
+    if license is not None:
+        entries = [entry for entry in entries if (entry.license or "unknown").lower() == license.lower()]
+    if source is not None:
+        entries = [entry for entry in entries if _has_source(entry, source)]
     metric = metric or (sort if minimum is not None else None)
     if minimum is not None and metric is None:
         raise UsageError("--min needs --metric (or --sort), such as --metric box_ap --min 45.")
@@ -40,6 +50,23 @@ def models(
     if sort is not None:
         entries.sort(key=lambda entry: _rank(figure(entry, sort), sort))
     return entries
+
+
+def _has_source(entry: Entry, source: str) -> bool:
+    files = [file for file in (entry.checkpoint, *entry.alternates) if file is not None]
+    return any(source.lower() in host_names(url) for file in files for url in file.urls)
+
+
+def sources() -> set[str]:
+    """Every name by which `models` knows a source: those of mirrors, and host names."""
+    entries = map(api.get, api.catalog().models)
+    files = (file for entry in entries for file in (entry.checkpoint, *entry.alternates) if file is not None)
+    return {name for file in files for url in file.urls for name in host_names(url)}
+
+
+def host_names(url: str) -> set[str]:
+    """What a host is called: its host name, and the name of the mirror whose address a URL begins with."""
+    return {urlsplit(url).netloc.lower(), *(mirror.name for mirror in api.mirrors() if url.startswith(mirror.url))}
 
 
 def figure(entry: Entry, key: str) -> float | None:

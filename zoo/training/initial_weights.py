@@ -11,16 +11,31 @@ from torch import Tensor, nn
 from zoo.checkpoint import load_into, read
 from zoo.errors import MismatchedCheckpoint
 from zoo.loading import build
+from zoo.models.build import find, kind_of, parameters
 from zoo.models.detectors.base import Detector
+
+CLASSES = ("num_classes", "num_things_classes")
 
 
 def with_classes(description: Mapping[str, Any], before: int, count: int) -> dict[str, Any]:
-    """The description for `count` classes: every `num_classes` that is `before` (those of other things stay)."""
+    """The description for `count` classes: every number of classes that is `before` (those of other things stay)."""
 
     def changed(value: Any) -> Any:
         if isinstance(value, Mapping):
-            return {k: count if k == "num_classes" and v == before else changed(v) for k, v in value.items()}
+            return {k: count if k in CLASSES and v == before else changed(v) for k, v in weighted(value).items()}
         return [changed(item) for item in value] if isinstance(value, list) else value
+
+    def weighted(part: Mapping[str, Any]) -> Mapping[str, Any]:
+        """A part whose loss lists a weight per class, of which the background's is the last."""
+        loss = part.get("loss_cls")
+        weights = loss.get("class_weight") if isinstance(loss, Mapping) else None
+        if (
+            not isinstance(weights, list)
+            or len(weights) <= before
+            or not any(part.get(key) == before for key in CLASSES)
+        ):
+            return part
+        return {**part, "loss_cls": {**loss, "class_weight": weights[:1] * count + weights[before:]}}  # type: ignore[dict-item]
 
     result: dict[str, Any] = changed(description)
     return result
@@ -29,9 +44,9 @@ def with_classes(description: Mapping[str, Any], before: int, count: int) -> dic
 def unfrozen(description: Mapping[str, Any]) -> dict[str, Any]:
     """The description for a backbone that starts from random numbers, of which nothing can be kept as it is."""
     changes = {"frozen_stages": -1, "norm_eval": False}
-    backbone = {key: changes.get(key, value) for key, value in description["backbone"].items()}
-    if backbone["type"].startswith("Res"):  # their defaults freeze
-        backbone |= changes
+    backbone = dict(description["backbone"])
+    accepted = parameters(find(kind_of(backbone)))
+    backbone |= {key: value for key, value in changes.items() if key in accepted}
     if isinstance(norm := backbone.get("norm_cfg"), Mapping) and "requires_grad" in norm:
         backbone["norm_cfg"] = {**norm, "requires_grad": True}
     return {**description, "backbone": backbone}

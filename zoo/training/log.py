@@ -14,7 +14,7 @@ from zoo.system.atomic_write import atomic_write
 
 
 class Step(NamedTuple):
-    """One step of the optimizer. losses: by name, `loss` is their sum. data_seconds: waiting for images."""
+    """One optimizer step. losses: by name, `loss` is their sum. data_seconds: waiting for images."""
 
     epoch: int
     iteration: int
@@ -24,7 +24,7 @@ class Step(NamedTuple):
     seconds: float
 
 
-class Journal:
+class TrainingLog:
     """Appends to a log; means are over the steps since the last line.
 
     done: iterations that a resumed run has behind it; what the file says of later ones is removed.

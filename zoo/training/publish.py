@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from zoo.errors import DataError
 from zoo.preprocessing.recipe import Normalize, Pad, Preprocessing, Resize, Step
 from zoo.system.atomic_write import atomic_path
 
@@ -78,6 +79,18 @@ def publish(network: nn.Module, meta: Mapping[str, Any], folder: Path, name: str
 
 
 def save(path: Path, content: Mapping[str, Any]) -> None:
-    """`torch.save`, so that `path` is the old file or the new one, never half of one."""
-    with atomic_path(path) as temporary:
-        torch.save(content, temporary)
+    """`torch.save`, so that `path` is the old file or the new one, never half of one. Raises DataError."""
+    try:
+        with atomic_path(path) as temporary:
+            torch.save(content, temporary)
+    except (OSError, RuntimeError) as error:  # torch reports a full disk as RuntimeError
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error).splitlines()[0]
+        raise DataError(f"{path} could not be written: {reason}. Whatever it held before is still there.") from None
+
+
+def make_folder(path: Path) -> None:
+    """Make a run's folder. Raises DataError."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(f"{path} cannot be made: {error.strerror}.") from None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from zoo.manifest.entry import Training
 from zoo.training.dataset import Augmentation
@@ -97,3 +97,11 @@ def default(description: Mapping[str, Any], published: Training | None = None) -
         "epochs": published.epochs,
     }
     return replace(recipe, **{key: value for key, value in stated.items() if value is not None})
+
+
+Settings = TypeVar("Settings", Recipe, Augmentation)
+
+
+def overridden(settings: Settings, **changes: Any) -> Settings:
+    """The settings with every change that is not None."""
+    return replace(settings, **{key: value for key, value in changes.items() if value is not None})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,12 +39,13 @@ class ClassMaps:
         return classes
 
 
-def class_maps(folder: Path, architecture: Mapping[str, Any]) -> ClassMaps:
-    """The maps in a folder for a network. Raises UsageError where it does not segment, or there is no such folder."""
-    head = architecture.get("semantic_head") or architecture.get("roi_head", {}).get("semantic_head")
-    if not head:
-        raise UsageError(f"{architecture['type']} has no head that learns the classes of all pixels.")
+def class_maps(folder: Path, classes: int | None, name: str) -> ClassMaps:
+    """The maps in a folder for a network that distinguishes so many classes of pixels.
+
+    Raises UsageError for one that does not learn them (None), or where there is no such folder.
+    """
+    if classes is None:
+        raise UsageError(f"{name} has no head that learns semantic maps; leave --semantic out.")
     if not folder.is_dir():
         raise UsageError(f"{folder} is not a folder; it should hold a PNG file for each image.")
-    stuff = head.get("num_stuff_classes")
-    return ClassMaps(folder, head["num_classes"] if stuff is None else head["num_things_classes"] + stuff)
+    return ClassMaps(folder, classes)

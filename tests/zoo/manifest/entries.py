@@ -2,7 +2,8 @@
 
     python -m tests.zoo.manifest.entries    # after a change that is meant; git diff shows which entries changed
 
-An entry's digest covers its published facts: not the hosts, not prose such as notes, not the manifest that states it.
+Entries that are new since the file was made are not in it. An entry's digest covers its published facts: not the hosts,
+not prose such as notes, not the manifest that states it.
 """
 
 from __future__ import annotations
@@ -61,4 +62,8 @@ def digest(value: Any) -> str:
 
 
 if __name__ == "__main__":
-    FILE.write_text(json.dumps(digests(), indent=0, separators=(",", ":")) + "\n")
+    now, kept = (
+        digests(),
+        json.loads(FILE.read_text()),
+    )
+    FILE.write_text(json.dumps({key: now[key] for key in kept}, indent=0, separators=(",", ":")) + "\n")

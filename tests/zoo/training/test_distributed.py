@@ -34,7 +34,7 @@ def test_two_processes_keep_the_same_weights_and_resume_exactly(shapes: Path, tm
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_a_device_that_is_not_there_is_refused_in_a_sentence() -> None:
-    with pytest.raises(UsageError, match="device cuda:0 cannot be used here"):
+    with pytest.raises(UsageError, match="device 'cuda:0' cannot be used here"):
         distributed.join("cuda")
 
 

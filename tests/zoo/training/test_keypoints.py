@@ -16,13 +16,15 @@ from zoo.coco_format.keypoints import PERSON, SKELETON, mirrored_order
 from zoo.errors import DataError, UsageError
 from zoo.manifest import api
 from zoo.models.criteria.keypoints import cells_of, keypoint_losses
+from zoo.models.supervision import supervision
 from zoo.models.targets import GroundTruth, Samples
 from zoo.training import recipe
 from zoo.training.augmentation.flip import flip
 from zoo.training.augmentation.keypoints import Keypoints
 from zoo.training.augmentation.resize import resize_to
 from zoo.training.coco_folder import CocoFolder, find
-from zoo.training.trainer import TrainConfig, keypoints_of, train
+from zoo.training.config import TrainConfig
+from zoo.training.fit import train
 
 COCO = Path(__file__).parents[2] / "data" / "coco"
 ANNOTATIONS = COCO / "annotations" / "person_keypoints_val2017.json"
@@ -116,10 +118,10 @@ def test_a_network_trains_on_keypoints_and_is_validated_by_them(
     assert all(line["loss_keypoint"] > 0 for line in lines if line.get("mode") == "train")
     assert any("keypoints_mAP" in line for line in lines)
     assert (next(tmp_path.glob("detectron2_keypoint*.pth"))).is_file()
-    assert keypoints_of(small) == {"pixel_center": 0.5}
+    assert supervision(small).keypoints == 0.5
 
 
 def _short(plan: TrainConfig) -> TrainConfig:
     """One epoch, validated at its end."""
     own = recipe.default(api.architecture(plan.name))
-    return replace(plan, recipe=replace(own, epochs=1), batch=1, validate_every=1)
+    return replace(plan, recipe=replace(own, epochs=1), batch_size=1, validate_every=1)

@@ -176,3 +176,18 @@ def test_only_parts_that_say_so_synchronize_their_statistics() -> None:
 def test_a_folder_without_annotations_is_said_to_be_one(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="instances_train2017"):
         find(tmp_path)
+
+
+def test_a_mask_former_with_other_classes_has_other_weights_of_them() -> None:
+    description = api.architecture("mask2former_r50_lsj_8x2_50e_coco-panoptic")
+    head = initial_weights.with_classes(description, 80, 3)["panoptic_head"]
+    assert (head["num_things_classes"], head["num_stuff_classes"]) == (3, 53)
+    assert head["loss_cls"]["class_weight"] == [1.0] * 56 + [0.1]
+
+
+def test_from_scratch_nothing_of_a_backbone_is_frozen() -> None:
+    for name in ("faster_rcnn_hrnetv2p_w18_1x_coco", "retinanet_effb3_fpn_crop896_8x4_1x_coco"):
+        model = zoo.build(initial_weights.unfrozen(api.architecture(name))).train()
+        assert all(p.requires_grad for p in model.backbone.parameters())
+        norms = [m for m in model.backbone.modules() if isinstance(m, nn.BatchNorm2d)]
+        assert norms and all(norm.training for norm in norms)

@@ -18,15 +18,19 @@ import zoo
 from zoo.errors import UsageError
 from zoo.manifest import api
 from zoo.training import distributed, recipe
+from zoo.training.checkpointing import BEST, Best, save_state
 from zoo.training.coco_folder import find
-from zoo.training.trainer import Recipe, Run, TrainConfig, train
+from zoo.training.config import TrainConfig
+from zoo.training.fit import train
+from zoo.training.recipe import Recipe
+from zoo.training.setup import make_trainer
 
 OPTIONS = "--start scratch --epochs 3 --batch-size 4 --lr 0.01 --warmup 2 --log-every 1 --seed 3"
 
 
 def plan(name: str, shapes: Path, out: Path, settings: Recipe, **changes: Any) -> TrainConfig:
     annotations, images = find(shapes)
-    plan = TrainConfig(name, annotations, images, out, "scratch", settings, batch=4, seed=3, log_every=1)
+    plan = TrainConfig(name, annotations, images, out, "scratch", settings, batch_size=4, seed=3, log_every=1)
     return replace(plan, **changes)
 
 
@@ -78,23 +82,39 @@ def test_averages_and_mosaics_resume_in_the_middle_of_an_epoch(shapes: Path, tmp
     settings = replace(settings, augmentation=replace(settings.augmentation, plain_epochs=1), clip=1.0)
     chosen = plan("demo_yolox", shapes, tmp_path, settings, accumulate=1, precision="bf16")
     place = distributed.join()
-    run = Run.of(chosen, place)
+    run = make_trainer(chosen, place)
     whole = []
     for step in run.steps():
         whole.append(step.losses)
         if step.iteration == 4:
-            run.save()
+            save_state(run)
     assert "loss_l1" in whole[-1]
     assert "loss_l1" not in whole[0]
-    again = Run.of(replace(chosen, resume=True), place)
+    again = make_trainer(replace(chosen, resume=True), place)
     assert [step.losses for step in again.steps()] == whole[4:]
     first, second = run.result.state_dict(), again.result.state_dict()
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
 def test_a_run_goes_on_only_as_it_began(shapes: Path, tmp_path: Path) -> None:
-    run = Run.of(plan("demo_atss", shapes, tmp_path, of("demo_atss")), distributed.join())
-    run.save()
+    run = make_trainer(plan("demo_atss", shapes, tmp_path, of("demo_atss")), distributed.join())
+    save_state(run)
     other = plan("demo_atss", shapes, tmp_path, of("demo_atss"), resume=True, accumulate=3)
     with pytest.raises(UsageError, match="was made with accumulate 1, not 3"):
-        Run.of(other, distributed.join())
+        make_trainer(other, distributed.join())
+
+
+def test_the_best_network_is_kept_and_remembered(shapes: Path, tmp_path: Path) -> None:
+    trainer = make_trainer(plan("demo_atss", shapes, tmp_path, of("demo_atss")), distributed.join())
+    steps, best = trainer.steps(), Best(trainer)
+    next(steps)
+    assert best.update({"bbox_mAP": 0.2, "bbox_mAP_50": 0.4})
+    kept = {name: value.clone() for name, value in trainer.result.state_dict().items()}
+    next(steps)
+    assert not best.update({"bbox_mAP": 0.2, "bbox_mAP_50": 0.5})
+    save_state(trainer, best.metrics)
+    loaded = zoo.load_file(tmp_path / BEST)
+    assert loaded.classes == trainer.data.folder.classes
+    assert all(torch.equal(kept[name], value) for name, value in loaded.state_dict().items())
+    again = make_trainer(replace(trainer.config, resume=True), distributed.join())
+    assert Best(again).metrics == {"bbox_mAP": 0.2, "bbox_mAP_50": 0.4}

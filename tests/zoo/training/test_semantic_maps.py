@@ -12,6 +12,7 @@ import torch
 from zoo.cli import main
 from zoo.errors import DataError, UsageError
 from zoo.manifest import api
+from zoo.models.supervision import supervision
 from zoo.training.augmentation.flip import flip
 from zoo.training.augmentation.resize import resize_to
 from zoo.training.coco_folder import CocoFolder, find
@@ -53,14 +54,14 @@ def test_what_was_padded_is_unknown(shapes: Path, maps: Path) -> None:
 
 @pytest.mark.parametrize(("classes", "name"), [(183, "htc_r50_fpn_1x_coco"), (133, "panoptic_fpn_r50_fpn_1x_coco")])
 def test_the_network_says_how_many_classes_there_are(classes: int, name: str, tmp_path: Path) -> None:
-    assert class_maps(tmp_path, api.architecture(name)).classes == classes
+    assert supervision(api.architecture(name)).semantic == classes
 
 
 def test_a_network_that_learns_no_classes_of_pixels_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no head that learns"):
-        class_maps(tmp_path, api.architecture("faster_rcnn_r50_fpn_1x_coco"))
+        class_maps(tmp_path, None, "faster_rcnn")
     with pytest.raises(UsageError, match="not a folder"):
-        class_maps(tmp_path / "absent", api.architecture("htc_r50_fpn_1x_coco"))
+        class_maps(tmp_path / "absent", 183, "htc")
 
 
 def test_a_map_that_does_not_fit_is_named(tmp_path: Path) -> None:

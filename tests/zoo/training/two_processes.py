@@ -9,22 +9,24 @@ from pathlib import Path
 
 from zoo.manifest import api
 from zoo.training import distributed, recipe
+from zoo.training.checkpointing import save_state
 from zoo.training.coco_folder import find
-from zoo.training.trainer import Run, TrainConfig
+from zoo.training.config import TrainConfig
+from zoo.training.setup import make_trainer
 
 
 def main(data: str, out: str) -> None:
     place = distributed.join()
     own = recipe.default(api.architecture("demo_mask_rcnn"), api.get("demo_mask_rcnn").training)
     settings = replace(own, epochs=1, warmup=0, learning_rate=0.01, batch=4)
-    plan = TrainConfig("demo_mask_rcnn", *find(Path(data)), Path(out), "scratch", settings, batch=1, accumulate=2)
-    run = Run.of(plan, place)
+    plan = TrainConfig("demo_mask_rcnn", *find(Path(data)), Path(out), "scratch", settings, batch_size=1, accumulate=2)
+    run = make_trainer(plan, place)
     losses = []
     for step in run.steps():
         losses.append(step.losses["loss"])
         if step.iteration == 1:
-            run.save()
-    again = Run.of(replace(plan, resume=True), place)
+            save_state(run)
+    again = make_trainer(replace(plan, resume=True), place)
     resumed = [step.losses["loss"] for step in again.steps()]
     weights = float(sum(p.double().abs().sum() for p in run.network.parameters()))
     found = distributed.gathered({"losses": losses, "resumed": resumed, "weights": weights}, place)

@@ -6,12 +6,15 @@ import argparse
 import json
 import sys
 from fnmatch import fnmatchcase
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from zoo.errors import UsageError
 from zoo.settings import cache_dir
 
 if TYPE_CHECKING:
     from zoo.download.cache import Cached
+    from zoo.download.recognize import Found
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -34,11 +37,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
         if name == "prune":
             action.add_argument("--all", action="store_true", help="delete everything but the lock file")
             action.add_argument("--dry-run", action="store_true", help="only say what would be deleted")
+    text = "recognize published files by their content, whatever they are called, and link them into the cache"
+    action = add("add", help=text, description=text)
+    action.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="folders or files")
+    action.add_argument("--copy", action="store_true", help="copy instead of linking")
+    action.add_argument("--json", action="store_true", help="print JSON")
 
 
 def run(args: argparse.Namespace) -> int:
     """Do one of the subcommands."""
-    return {"list": show, "verify": verify, "prune": prune, "path": path}[args.action](args)
+    return {"list": show, "verify": verify, "prune": prune, "path": path, "add": add}[args.action](args)
 
 
 def matching(pattern: str | None) -> list[Cached]:
@@ -99,6 +107,53 @@ def prune(args: argparse.Namespace) -> int:
     print(json.dumps(facts, indent=1) if args.json else "\n".join(facts["deleted"]) or "nothing to delete")
     print(f"{'would free' if args.dry_run else 'freed'} {freed / 2**20:,.1f} MiB", file=sys.stderr)
     return 0
+
+
+def add(args: argparse.Namespace) -> int:
+    """`zoo cache add`; status 1 if a file could not be read."""
+    from tqdm import tqdm
+
+    from zoo.download import folders, recognize
+
+    missing = [path for path in args.paths if not path.exists()]
+    if missing:
+        raise UsageError(f"{missing[0]} does not exist.")
+    known, results = recognize.published(), []
+    for file in tqdm(folders.bounded(args.paths), unit="file", leave=False, disable=None):
+        results.append(recognize.add(file, known, copy=args.copy))
+        if not args.json:
+            tell(results[-1])
+    if args.json:
+        print(json.dumps([found_row(found) for found in results], indent=1))
+    counts = {
+        state: sum(found.state == state for found in results) for state in ("added", "present", "unknown", "failed")
+    }
+    print(", ".join(f"{count} {state}" for state, count in counts.items() if count) or "no files", file=sys.stderr)
+    return int(bool(counts["failed"]))
+
+
+def tell(found: Found) -> None:
+    """One line: a recognized file on stdout with its place in the cache; others on stderr."""
+    from zoo.checkpoint.describe_file import one_line
+
+    if found.state in ("added", "present"):
+        for place in found.cached:
+            print(f"{found.state:8}  {found.path}  {place}", flush=True)
+    elif found.state == "failed":
+        print(f"zoo: {found.path}: {found.problem}", file=sys.stderr)
+    else:
+        print(f"unknown   {found.path}: {one_line(found.path)}", file=sys.stderr)
+
+
+def found_row(found: Found) -> dict[str, object]:
+    """One file of the JSON list."""
+    from zoo.checkpoint.describe_file import one_line
+
+    cached: object = [str(place) for place in found.cached]
+    row = {"path": str(found.path), "state": found.state, "cached": cached}
+    if found.state == "unknown":
+        return {**row, "description": one_line(found.path)}
+    return {**row, "problem": found.problem} if found.problem else row
 
 
 def path(args: argparse.Namespace) -> int:

@@ -33,6 +33,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--task", help="such as 'instance segmentation'")
     parser.add_argument("--dataset", help="such as coco_2017; --datasets lists them")
     parser.add_argument("--origin", help="whose weights: mmdetection or detectron2")
+    parser.add_argument("--license", help="only models whose weights have this license, such as Apache-2.0")
+    parser.add_argument("--source", metavar="HOST", help="only models that this host should have; --mirrors lists them")
     parser.add_argument("--metric", help="only models with this published figure, such as mask_ap")
     parser.add_argument("--min", type=float, metavar="X", help="only models whose --metric is at least this")
     parser.add_argument("--sort", metavar="KEY", help="best first: a metric such as box_ap, fps, or memory_gb")
@@ -51,26 +53,28 @@ def run(args: argparse.Namespace) -> int:
         return 0
     check_names(args)
     where = {key: getattr(args, key) for key in ("family", "task", "dataset", "origin", "unpublished")}
+    where |= {"license": args.license, "source": args.source}
     entries = query.models(args.pattern, metric=args.metric, minimum=args.min, sort=args.sort, **where)
     print_rows([plain(entry) for entry in entries] if args.json else [], args.json, list(map(entry_text, entries)))
     return 0
 
 
 def check_names(args: argparse.Namespace) -> None:
-    """A family, task, dataset or origin that no model has is a mistake, not an empty list."""
-    if not any((args.family, args.task, args.dataset, args.origin)):
-        return
-    entries = [api.get(name) for name in api.list_models(unpublished=True)]
-    known = {
-        "family": {entry.family for entry in entries},
-        "dataset": {entry.dataset for entry in entries},
-        "origin": {entry.origin for entry in entries},
-        "task": {task for entry in entries for task in entry.tasks},
-    }
-    for key, names in known.items():
+    """A family, task, dataset, origin, license or source that no model has is a mistake, not an empty list."""
+    for key in ("family", "task", "dataset", "origin", "license", "source"):
         given = getattr(args, key)
-        if given is not None and api.normal(key, given) not in {name.lower() for name in names}:
-            raise UsageError(f"no model has the {key} '{given}'; there are {_some(names)}.")
+        if given is not None and api.normal(key, given) not in {name.lower() for name in known(key)}:
+            raise UsageError(f"no model has the {key} '{given}'; there are {_some(known(key))}.")
+
+
+def known(key: str) -> set[str]:
+    """What the models have of one kind, whoever published them."""
+    entries = map(api.get, api.catalog().models)
+    if key == "task":
+        return {task for entry in entries for task in entry.tasks}
+    if key == "source":
+        return query.sources()
+    return {getattr(entry, key) or "unknown" for entry in entries}
 
 
 def _some(names: Iterable[str]) -> str:

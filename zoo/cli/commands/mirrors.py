@@ -70,12 +70,12 @@ def check(args: argparse.Namespace) -> int:
 
 
 def files(names: list[str]) -> list[RemoteFile]:
-    """The checkpoints of models, each once. Raises UnknownModel."""
+    """The checkpoints of models and their alternates, each once. Raises UnknownModel."""
     from zoo.cli.commands.fetch import collect, expand, weights
     from zoo.download.batch import unique
 
     chosen = [found for name in names or ["*"] for found in expand(name, {})]
-    return unique(collect(chosen, weights))
+    return unique(file for remote in collect(chosen, weights) for file in (remote, *remote.alternates))
 
 
 def bar() -> Any:

@@ -11,8 +11,8 @@ from zoo.cli.argument_types import natural, positive
 from zoo.errors import UsageError
 
 if TYPE_CHECKING:
+    from zoo.training.config import TrainConfig
     from zoo.training.recipe import Recipe
-    from zoo.training.trainer import TrainConfig
 
 SCHEDULES = ("1x", "2x", "3x")
 
@@ -80,9 +80,9 @@ def scale(text: str) -> tuple[int, int]:
 
 def run(args: argparse.Namespace) -> None:
     """Train, and print where the checkpoint is."""
-    from zoo.training.trainer import train
+    from zoo.training.fit import train
 
-    path = train(plan_of(args))
+    path = train(config_of(args))
     if path is None:
         return
     if args.json:
@@ -93,19 +93,16 @@ def run(args: argparse.Namespace) -> None:
         print(path)
 
 
-def plan_of(args: argparse.Namespace) -> TrainConfig:
+def config_of(args: argparse.Namespace) -> TrainConfig:
     """The training that the options describe. Raises UsageError, UnknownModel, DataError."""
     from zoo.manifest import api
+    from zoo.models.supervision import supervision
     from zoo.training.coco_folder import find
-    from zoo.training.trainer import TrainConfig, keypoints_of
+    from zoo.training.config import TrainConfig
 
-    kind = "person_keypoints" if keypoints_of(api.architecture(args.name)) else "instances"
-    if args.data is not None:
-        annotations, images = find(args.data, kind=kind)
-    elif args.annotations is not None and args.images is not None:
-        annotations, images = args.annotations, args.images
-    else:
-        raise UsageError("say what to train on: --data, or --annotations and --images.")
+    keypoints = supervision(api.architecture(args.name)).keypoints is not None
+    kind = "person_keypoints" if keypoints else "instances"
+    annotations, images = data_of(args, kind)
     if args.validate_every and args.data is None:
         raise UsageError("--validate-every needs --data, with a split `val`.")
     return TrainConfig(
@@ -115,7 +112,7 @@ def plan_of(args: argparse.Namespace) -> TrainConfig:
         out=args.out,
         start=args.start,
         recipe=recipe_of(args),
-        batch=args.batch_size,
+        batch_size=args.batch_size,
         accumulate=args.accumulate,
         precision=args.precision,
         device=args.device,
@@ -131,14 +128,27 @@ def plan_of(args: argparse.Namespace) -> TrainConfig:
     )
 
 
+def data_of(args: argparse.Namespace, kind: str) -> tuple[Path, Path]:
+    """(annotation file, folder of images) to train on. kind: of the annotation file in a folder."""
+    from zoo.training.coco_folder import find
+
+    if args.data is not None:
+        given = [f"--{option}" for option in ("annotations", "images") if getattr(args, option) is not None]
+        if given:
+            raise UsageError(f"--data says where annotations and images are; leave it or {' and '.join(given)} out.")
+        return find(args.data, kind=kind)
+    if args.annotations is None or args.images is None:
+        raise UsageError("Say what to train on: --data, or --annotations and --images.")
+    return args.annotations, args.images
+
+
 def recipe_of(args: argparse.Namespace) -> Recipe:
     """The model's own recipe with the options' changes."""
     from zoo.manifest import api
     from zoo.training import recipe
-    from zoo.training.trainer import overridden
 
     own = recipe.default(api.architecture(args.name), api.representative(args.name).training)
-    images = overridden(
+    images = recipe.overridden(
         own.augmentation,
         scales=None if args.scales is None else tuple(args.scales),
         mode=args.scale_mode,
@@ -149,7 +159,7 @@ def recipe_of(args: argparse.Namespace) -> Recipe:
     )
     epochs = recipe.SCHEDULES[args.schedule] if args.schedule else args.epochs
     step = None if args.lr is None else images_per_step(args)
-    return overridden(
+    return recipe.overridden(
         own,
         epochs=epochs,
         optimizer=args.optimizer,

@@ -146,7 +146,8 @@ class ConvNeXt(nn.Module):
     def train(self, mode: bool = True) -> ConvNeXt:
         """Training mode, but frozen stages stay frozen."""
         super().train(mode)
-        freeze([*self.downsample_layers[: self.frozen_stages], *self.stages[: self.frozen_stages]])
+        count = max(self.frozen_stages, 0)
+        freeze([*self.downsample_layers[:count], *self.stages[:count]])
         return self
 
 

@@ -103,7 +103,7 @@ class EfficientNet(nn.Module):
     def train(self, mode: bool = True) -> EfficientNet:
         """Training mode, but frozen layers stay frozen and batch norm keeps its statistics where asked."""
         super().train(mode)
-        freeze(self.layers[: self.frozen_stages])
+        freeze(self.layers[: max(self.frozen_stages, 0)])
         if self.norm_eval:
             keep_statistics(self)
         return self

@@ -80,7 +80,7 @@ class ResNet(nn.Module):
         style: str = "pytorch",
         deep_stem: bool = False,
         avg_down: bool = False,
-        frozen_stages: int = 1,
+        frozen_stages: int = -1,
         conv_cfg: Mapping[str, Any] | None = None,
         norm_cfg: Mapping[str, Any] = BN,
         norm_eval: bool = True,

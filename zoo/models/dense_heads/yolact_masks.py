@@ -73,6 +73,8 @@ class YOLACTProtonet(nn.Module):
 class YOLACTSegmHead(nn.Module):
     """Semantic segmentation of the finest level: an auxiliary loss of training (section 4.3)."""
 
+    learns_masks = True
+
     def __init__(self, num_classes: int, in_channels: int = 256, loss_segm: Mapping[str, Any] = SIGMOID) -> None:
         super().__init__()
         self.loss_cfg = {"segm": loss_segm}

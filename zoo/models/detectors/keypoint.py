@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from zoo.models.criteria.table import dense_losses
-from zoo.models.detectors.single_stage import SingleStageDetector, trained_whole
+from zoo.models.detectors.single_stage import SingleStageDetector
 from zoo.models.layers.precision import full_precision
 from zoo.models.targets import GroundTruth
 from zoo.structures import Detections, ImageGeometry, Sample
@@ -18,9 +18,6 @@ from zoo.structures import Detections, ImageGeometry, Sample
 
 class KeypointDetector(SingleStageDetector):
     """CenterNet (Zhou et al., 2019): backbone, neck and a head on heatmaps."""
-
-    def __init__(self, backbone: Mapping[str, Any], bbox_head: Mapping[str, Any], **kwargs: Any) -> None:
-        super().__init__(trained_whole(backbone), bbox_head, **kwargs)
 
     def predict(self, images: Tensor, geometries: Sequence[ImageGeometry], *args: Any) -> list[Detections]:
         """Detections in output coordinates."""

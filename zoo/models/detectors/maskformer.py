@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -56,8 +57,9 @@ class MaskFormer(Detector):
     def compute_losses(
         self, images: Tensor, geometries: Sequence[ImageGeometry], ground_truths: Sequence[GroundTruth]
     ) -> dict[str, Tensor]:
-        """The head's losses. Stuff is learned as objects are, with its own labels and masks."""
-        ground_truths = [on_input(ground_truth, images) for ground_truth in ground_truths]
+        """The head's losses. Stuff is learned as objects are: each class of pixels behind those of the things."""
+        stuff = range(self.panoptic_head.num_things_classes, self.panoptic_head.num_classes)
+        ground_truths = [with_stuff(on_input(ground_truth, images), stuff) for ground_truth in ground_truths]
         return dense_losses(self.panoptic_head, self.outputs(images, geometries), geometries, ground_truths)
 
 
@@ -67,3 +69,17 @@ def on_input(ground_truth: GroundTruth, images: Tensor) -> GroundTruth:
         return ground_truth
     missing = [have - want for have, want in zip(images.shape[-2:], ground_truth.masks.shape[-2:])]
     return replace(ground_truth, masks=F.pad(ground_truth.masks, (0, missing[1], 0, missing[0])))
+
+
+def with_stuff(ground_truth: GroundTruth, classes: range) -> GroundTruth:
+    """An image's objects, and behind them one for each class of pixels in `classes` that its semantic map has."""
+    if ground_truth.masks is None or ground_truth.semantic is None:
+        return ground_truth
+    present = [label for label in ground_truth.semantic.unique().tolist() if label in classes]
+    labels = ground_truth.labels.new_tensor(present)
+    masks = (ground_truth.semantic == labels[:, None, None]).to(ground_truth.masks.dtype)
+    return replace(
+        ground_truth,
+        labels=torch.cat([ground_truth.labels, labels]),
+        masks=torch.cat([ground_truth.masks, masks]),
+    )

@@ -44,13 +44,6 @@ class SingleStageDetector(Detector):
         return dense_losses(self.bbox_head, self.bbox_head(self.features(images)), geometries, ground_truths)
 
 
-def trained_whole(backbone: Mapping[str, Any]) -> Mapping[str, Any]:
-    """A ResNet of families that train all of its stages and its statistics, unless its description says otherwise."""
-    if backbone.get("type") != "ResNet":
-        return backbone
-    return {"frozen_stages": -1, "norm_eval": False, **backbone}
-
-
 class YOLOX(SingleStageDetector):
     """YOLOX trains on images of varying size, which matters only to a trainer.
 

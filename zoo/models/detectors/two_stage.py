@@ -103,6 +103,8 @@ class TwoStageDetector(Detector):
 class FastRCNN(TwoStageDetector):
     """The second stage alone: proposals come with the call."""
 
+    needs_proposals = True
+
     def propose(self, features: tuple[Tensor, ...], geometries: Sequence[ImageGeometry], *args: Any) -> list[Tensor]:
         """The proposals that the caller gave."""
         if not args:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from zoo.models.build import component
 from zoo.models.criteria.table import dense_losses
-from zoo.models.detectors.single_stage import SingleStageDetector, trained_whole
+from zoo.models.detectors.single_stage import SingleStageDetector
 from zoo.models.layers.precision import full_precision
 from zoo.models.targets import GroundTruth
 from zoo.structures import Detections, ImageGeometry
@@ -32,7 +32,7 @@ class YOLACT(SingleStageDetector):
         train_cfg: Mapping[str, Any] | None = None,
         test_cfg: Mapping[str, Any] | None = None,
     ) -> None:
-        super().__init__(trained_whole(backbone), bbox_head, neck, train_cfg, test_cfg)
+        super().__init__(backbone, bbox_head, neck, train_cfg, test_cfg)
         self.segm_head, self.mask_head = component(segm_head), component(mask_head)
 
     def predict(self, images: Tensor, geometries: Sequence[ImageGeometry], *args: Any) -> list[Detections]:

@@ -26,6 +26,8 @@ class FCNMaskHead(nn.Module):
     conv_to_res: residual blocks of two convolutions each (SCNet).
     """
 
+    learns_masks = True
+
     def __init__(
         self,
         num_convs: int = 4,

@@ -21,6 +21,8 @@ class KeypointRCNNHead(nn.Module):
     them; torchvision learns and answers in COCO's pixel indices, 0.
     """
 
+    learns_keypoints = True
+
     def __init__(
         self,
         num_keypoints: int = 17,

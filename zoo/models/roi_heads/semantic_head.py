@@ -21,6 +21,8 @@ class FusedSemanticHead(nn.Module):
     conv_to_res: residual blocks of two convolutions each (SCNet).
     """
 
+    learns_semantic = True
+
     def __init__(
         self,
         num_ins: int,

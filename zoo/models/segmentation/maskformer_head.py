@@ -22,6 +22,8 @@ class MaskQueryHead(nn.Module):
     whose description does not say so looks at the image before its queries look at each other.
     """
 
+    learns_masks = True
+    learns_semantic = True
     cross_first = False
 
     def __init__(

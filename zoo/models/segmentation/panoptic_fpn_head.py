@@ -20,6 +20,8 @@ class PanopticFPNHead(nn.Module):
     start_level, end_level: which levels take part. The last class stands for all things together.
     """
 
+    learns_semantic = True
+
     def __init__(
         self,
         num_things_classes: int = 80,

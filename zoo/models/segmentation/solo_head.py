@@ -29,6 +29,8 @@ class GridHead(nn.Module):
     and picks masks in `masks`.
     """
 
+    learns_masks = True
+
     def __init__(
         self,
         num_classes: int,

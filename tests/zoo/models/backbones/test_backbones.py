@@ -239,3 +239,9 @@ def test_regnety_squeezes_to_a_share_of_each_blocks_input() -> None:
     network = component({"type": "RegNet", "arch": "regnety_4.0gf"})
     hidden = [block.se.conv1.conv.out_channels for block in (*network.layer2[:2], *network.layer4[:2])]
     assert hidden == [32, 48, 128, 272]  # a quarter of 128, 192, 512 and 1088
+
+
+def test_a_resnet_that_does_not_say_so_trains_all_stages_and_keeps_its_statistics():
+    network = component({"type": "ResNet", "depth": 18, "base_channels": 8}).train()
+    assert all(p.requires_grad for p in network.parameters())
+    assert not network.bn1.training and network.norm_eval

@@ -8,6 +8,8 @@ import torch
 from tests.zoo.models.segmentation.test_maskformer import HEADS, tiny
 from zoo.errors import UsageError
 from zoo.models.criteria.maskformer import at_points, uncertain_points
+from zoo.models.detectors.maskformer import with_stuff
+from zoo.models.targets import GroundTruth
 
 ASSIGNER = {
     "type": "MaskHungarianAssigner",
@@ -50,3 +52,13 @@ def test_points_are_mostly_where_the_mask_is_uncertain() -> None:
     assert points.shape == (1, 200, 2) and (points >= 0).all() and (points <= 1).all()
     certain = at_points(ramp, points).abs()
     assert certain[:, :150].mean() < 0.5 * at_points(ramp, torch.rand(1, 200, 2)).abs().mean()
+
+
+def test_stuff_of_a_semantic_map_is_learned_behind_the_objects() -> None:
+    masks = torch.zeros(1, 4, 6, dtype=torch.bool)
+    semantic = torch.tensor([[1] * 6, [4] * 6, [3] * 6, [255] * 6])  # a thing, two kinds of stuff, unknown
+    learned = with_stuff(GroundTruth(torch.zeros(1, 4), torch.tensor([1]), masks, semantic=semantic), range(3, 5))
+    assert learned.labels.tolist() == [1, 3, 4]
+    assert learned.masks is not None and learned.masks[1:].flatten(1).nonzero().tolist() == [
+        [0, i] for i in range(12, 18)
+    ] + [[1, i] for i in range(6, 12)]

@@ -1,0 +1,72 @@
+"""`zoo sources`: which hosts should have a model's weights, under which names and licenses, and what was last seen."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from typing import TYPE_CHECKING
+
+from zoo.manifest import api
+from zoo.manifest.formatting import plain, table
+
+if TYPE_CHECKING:
+    from zoo.download.sources import SourceFile, Sources
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("names", nargs="*", metavar="NAME", help="models or globs (default: all, one line each)")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print what is known; asks no server (`zoo mirrors check` does)."""
+    from zoo.cli.commands.fetch import expand
+    from zoo.download.mirror_status import load_answers
+    from zoo.download.sources import sources
+
+    names = list(dict.fromkeys(found for name in args.names or ["*"] for found in expand(name, {})))
+    answers = load_answers()
+    found = [sources(api.get(name), answers) for name in names]
+    if args.json:
+        print(json.dumps([plain(each) for each in found], indent=1))
+    elif len(found) == 1 or args.names:
+        print("\n\n".join("\n".join(details(each)) for each in found))
+    else:
+        print("\n".join(table([row(each) for each in found])))
+    return 0
+
+
+def row(found: Sources) -> list[str]:
+    """One model in one line: license of the weights, hosts, and in how many places it was last seen."""
+    places = [source for file in files(found) for source in file.sources]
+    served = sum(source.seen == "served" for source in places)
+    hosts = ", ".join(dict.fromkeys(source.host for source in places)) or "no host known"
+    return [found.model, found.licenses["weights"], f"served by {served}" if served else "", hosts]
+
+
+def files(found: Sources) -> list[SourceFile]:
+    """The published file and the others of the same weights."""
+    return [*([found.published] if found.published else []), *found.alternates]
+
+
+def details(found: Sources) -> list[str]:
+    """Everything about one model."""
+    from zoo.download.locations import substitute_text
+
+    lines = [found.model]
+    lines += [f"  license of the {what}: {text}" for what, text in found.licenses.items()]
+    for file in files(found):
+        kind = "published" if file is found.published else "same weights"
+        lines.append(f"  {kind}: {file.path} ({file.format}, {file.hash or 'no hash known'})")
+        rows = [[source.host, seen(source.seen, source.checked), source.url] for source in file.sources]
+        lines += [f"    {line}" for line in table(rows)] if rows else ["    no host known"]
+    if not files(found):
+        lines.append("  no weights were ever published")
+    lines += [f"  instead: {substitute_text(other)}" for other in found.substitutes]
+    return lines
+
+
+def seen(state: str, checked: str | None) -> str:
+    """`served 2026-11-25`, or `unknown`."""
+    return f"{state} {checked}" if checked and state != "unknown" else state

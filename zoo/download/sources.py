@@ -1,0 +1,88 @@
+"""Where a model's files should be, under which names and licenses, and how they were last seen. Asks no server."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from zoo.download import mirror_status
+from zoo.download.locations import checkpoint_file
+from zoo.download.mirror_status import Answer
+from zoo.download.remote_file import label
+from zoo.manifest import api
+from zoo.manifest.derive import CODE_LICENSES
+from zoo.manifest.entry import Checkpoint, Entry, Substitute, file_name
+
+UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One address of a file. host: the mirror's name, or the host's. file: how it is called there.
+
+    seen: `served`, `missing`, or `unknown` where nobody asked or the host was out of reach; checked: when, as a date.
+    """
+
+    host: str
+    url: str
+    file: str
+    seen: str = UNKNOWN
+    checked: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SourceFile:
+    """One file of a model's weights. hash: the digits that are known, `md5:` in front of those of an MD5."""
+
+    path: str
+    format: str
+    hash: str | None
+    sources: tuple[Source, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """Everything about where a model's weights are. licenses: of code, weights, backbone and dataset."""
+
+    model: str
+    licenses: Mapping[str, str]
+    published: SourceFile | None
+    alternates: tuple[SourceFile, ...]
+    substitutes: tuple[Substitute, ...]
+
+
+def sources(entry: Entry, answers: Mapping[str, Answer] | None = None) -> Sources:
+    """What the manifests know about a model's files, and what `zoo mirrors check` last saw."""
+    answers = mirror_status.load_answers() if answers is None else answers
+    published = source_file(entry, entry.checkpoint, answers) if entry.checkpoint else None
+    others = tuple(source_file(entry, file, answers) for file in entry.alternates)
+    return Sources(entry.name, licenses(entry), published, others, entry.substitutes)
+
+
+def source_file(entry: Entry, file: Checkpoint, answers: Mapping[str, Answer]) -> SourceFile:
+    """One file with its addresses."""
+    remote = checkpoint_file(entry, file)
+    digits = remote.sha256 or (f"md5:{remote.md5}" if remote.md5 else None)
+    return SourceFile(remote.path, file.format, digits, tuple(source(url, answers.get(url)) for url in remote.urls))
+
+
+def source(url: str, answer: Answer | None) -> Source:
+    """One address, with what its host last said."""
+    names = [mirror.name for mirror in api.mirrors() if url.startswith(mirror.url)]
+    seen = answer.status if answer is not None and answer.status in ("served", "missing") else UNKNOWN
+    date = datetime.fromtimestamp(answer.checked).date().isoformat() if answer is not None else None
+    return Source(names[0] if names else label(url), url, file_name(url), seen, date)
+
+
+def licenses(entry: Entry) -> dict[str, str]:
+    """Of the code that published the model, its weights, the weights that it started from, and its training data."""
+    known = api.catalog()
+    key = entry.training.backbone
+    backbone = known.backbone(key).license if key in known.backbones else None
+    return {
+        "code": CODE_LICENSES.get(entry.origin, UNKNOWN),
+        "weights": entry.license or UNKNOWN,
+        "backbone": "none" if key is None else backbone or UNKNOWN,
+        "dataset": known.dataset(entry.dataset).license or UNKNOWN,
+    }
