@@ -137,6 +137,7 @@ COMPONENTS: dict[str, str] = {
     "v3.DETRHead": "query_heads.branches:DETRBranches",
     "v3.DeformableDETRHead": "query_heads.branches:DeformableDETRBranches",
     "DeformableDETRHead": "query_heads.deformable_detr_head:DeformableDETRHead",
+    "DiffusionDetCriterion": "query_heads.diffusiondet_head:DiffusionDetCriterion",
     "DynamicDiffusionDetHead": "query_heads.diffusiondet_head:DynamicDiffusionDetHead",
     "SingleDiffusionDetHead": "query_heads.diffusiondet_head:SingleDiffusionDetHead",
     "EmbeddingRPNHead": "query_heads.embedding_rpn:EmbeddingRPNHead",

@@ -57,11 +57,13 @@ def step_losses(
     head: Any, logits: Tensor, boxes: Tensor, geometries: Sequence[ImageGeometry], ground_truths: Sequence[GroundTruth]
 ) -> dict[str, Tensor]:
     """One refinement's losses. logits: (N, Q, C). boxes: (N, Q, 4) xyxy in pixels."""
-    assign = component(head.criterion["assigner"]).assign
+    assign = component(head.criterion.assigner).assign
     images = zip(logits, boxes, ground_truths, geometries)
     index = [assign(x, b, truth, geometry.size).index for x, b, truth, geometry in images]
     found = matched(index, geometries, ground_truths)
-    loss_cls, loss_bbox, loss_giou = (component(head.criterion[f"loss_{key}"]) for key in ("cls", "bbox", "giou"))
+    criterion = head.criterion
+    losses = (component(x) for x in (criterion.loss_cls, criterion.loss_bbox, criterion.loss_giou))
+    loss_cls, loss_bbox, loss_giou = losses
     logits, boxes = logits.flatten(0, 1), boxes.flatten(0, 1)[found.query]
     count = max(len(found.query), 1)
     return {

@@ -46,8 +46,8 @@ class CoDETR(Detector):
         if eval_module != "detr":
             raise BuildError(f"eval_module: {eval_module} is not supported; only detr is, the query head")
         self.use_lsj, self.with_pos_coord = use_lsj, with_pos_coord
-        roi_head, bbox_head = [x for x in roi_head if x], [x for x in bbox_head if x]
-        count = 1 + len(roi_head) + len(bbox_head)
+        region_heads, dense_heads = [x for x in roi_head if x], [x for x in bbox_head if x]
+        count = 1 + len(region_heads) + len(dense_heads)
         train, test = (settings_of(cfg, max(count, 2)) for cfg in (train_cfg, test_cfg))
         self.query_head = component(query_head, train_cfg=train[0], test_cfg=test[0])
         self.rpn_head: Any = None
@@ -56,12 +56,12 @@ class CoDETR(Detector):
         self.proposal_cfg = train[1].get("rpn_proposal", test[1].get("rpn"))
         self.roi_head = nn.ModuleList(
             component(head, train_cfg=own.get("rcnn"), test_cfg=other.get("rcnn"))
-            for head, own, other in zip(roi_head, train[1:], test[1:])
+            for head, own, other in zip(region_heads, train[1:], test[1:])
         )
-        first = 1 + len(roi_head)
+        first = 1 + len(region_heads)
         self.bbox_head = nn.ModuleList(
             component(head, train_cfg=own, test_cfg=other)
-            for head, own, other in zip(bbox_head, train[first:], test[first:])
+            for head, own, other in zip(dense_heads, train[first:], test[first:])
         )
 
     def predict(self, images: Tensor, geometries: Sequence[ImageGeometry], *args: Any) -> list[Detections]:

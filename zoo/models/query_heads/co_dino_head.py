@@ -136,7 +136,8 @@ class CoDINOHead(QueryPredictor):
         self, states: Tensor, boxes: Tensor, memory: Memory, mask: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
         """Class logits (layers, N, Q, classes) and boxes (layers, N, Q, 4) of queries (N, Q, C) at boxes (N, Q, 4)."""
-        states, starts = self.transformer.decoder(states, boxes, memory, by_layer(self.reg_branches), mask)
+        regress = by_layer(list(self.reg_branches))
+        states, starts = self.transformer.decoder(states, boxes, memory, regress, mask)
         logits = torch.stack([branch(x) for branch, x in zip(self.cls_branches, states)])
         steps = zip(starts, self.reg_branches, states)
         return logits, torch.stack([moved(start, branch(x), eps=1e-3) for start, branch, x in steps])

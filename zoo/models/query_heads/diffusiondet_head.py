@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -27,6 +28,18 @@ RELU = {"type": "ReLU", "inplace": True}
 DYNAMIC_CONV = {"dynamic_dim": 64, "dynamic_num": 2}
 SEED = 3
 """Detection starts from boxes drawn with this seed, so that results repeat; the authors draw others every time."""
+
+
+@dataclass(frozen=True)
+class DiffusionDetCriterion:
+    """What training compares, and how; descriptions of an assigner and losses."""
+
+    assigner: Mapping[str, Any]
+    loss_cls: Mapping[str, Any]
+    loss_bbox: Mapping[str, Any]
+    loss_giou: Mapping[str, Any]
+    num_classes: int = 80
+    deep_supervision: bool = True
 
 
 class TimeEmbedding(nn.Module):
@@ -157,7 +170,8 @@ class DynamicDiffusionDetHead(nn.Module):
         self.num_classes, self.num_proposals, self.snr_scale = num_classes, num_proposals, snr_scale
         self.timesteps, self.sampling_timesteps = timesteps, sampling_timesteps
         self.box_renewal, self.use_ensemble, self.eta = box_renewal, use_ensemble, ddim_sampling_eta
-        self.deep_supervision, self.criterion, self.test_cfg = deep_supervision, criterion or {}, test_cfg or {}
+        self.deep_supervision, self.test_cfg = deep_supervision, test_cfg or {}
+        self.criterion: Any = component(criterion) if criterion else None
         self.roi_extractor = component(roi_extractor or {})
         size = self.roi_extractor.output_size[0]
         settings = {"type": "SingleDiffusionDetHead", **(single_head or {}), "num_classes": num_classes}
