@@ -15,16 +15,20 @@ from typing import Any
 from torch import nn
 
 from zoo.errors import BuildError
+from zoo.models.argument_types import check_arguments
+from zoo.models.build_budget import current
 
 # Type name in a description -> "module:class" below zoo.models; imported when first built.
 COMPONENTS: dict[str, str] = {
     # detectors
     "ATSS": "detectors.single_stage:SingleStageDetector",
     "AutoAssign": "detectors.single_stage:SingleStageDetector",
+    "BoxInst": "detectors.condinst:CondInst",
     "CascadeRCNN": "detectors.two_stage:TwoStageDetector",
     "CenterNet": "detectors.keypoint:KeypointDetector",
     "CoDETR": "detectors.co_detr:CoDETR",
     "ConditionalDETR": "detectors.detection_transformer:ConditionalDETR",
+    "CondInst": "detectors.condinst:CondInst",
     "CornerNet": "detectors.keypoint:CornerNet",
     "DABDETR": "detectors.detection_transformer:DABDETR",
     "DDQDETR": "detectors.ddq_detr:DDQDETR",
@@ -35,6 +39,7 @@ COMPONENTS: dict[str, str] = {
     "v3.DETR": "detectors.detection_transformer:DETR",
     "v3.DeformableDETR": "detectors.deformable_detr:DeformableDETR",
     "DiffusionDet": "detectors.diffusiondet:DiffusionDet",
+    "EfficientDet": "detectors.efficientdet:EfficientDet",
     "FCOS": "detectors.single_stage:SingleStageDetector",
     "FOVEA": "detectors.single_stage:SingleStageDetector",
     "FSAF": "detectors.single_stage:SingleStageDetector",
@@ -63,6 +68,7 @@ COMPONENTS: dict[str, str] = {
     "SOLO": "detectors.solo:SOLO",
     "SOLOv2": "detectors.solo:SOLO",
     "SingleStageDetector": "detectors.single_stage:SingleStageDetector",
+    "SparseInst": "detectors.sparseinst:SparseInst",
     "SparseRCNN": "detectors.sparse_rcnn:SparseRCNN",
     "TOOD": "detectors.single_stage:SingleStageDetector",
     "TridentFasterRCNN": "detectors.trident:TridentFasterRCNN",
@@ -99,6 +105,7 @@ COMPONENTS: dict[str, str] = {
     # necks
     "BFP": "necks.bfp:BFP",
     "CSPNeXtPAFPN": "necks.yolox_pafpn:CSPNeXtPAFPN",
+    "BiFPN": "necks.bifpn:BiFPN",
     "CTResNetNeck": "necks.ct_resnet_neck:CTResNetNeck",
     "ChannelMapper": "necks.channel_mapper:ChannelMapper",
     "DilatedEncoder": "necks.dilated_encoder:DilatedEncoder",
@@ -122,12 +129,17 @@ COMPONENTS: dict[str, str] = {
     "AscendRetinaHead": "dense_heads.retina:RetinaHead",
     "AscendSSDHead": "dense_heads.ssd:SSDHead",
     "AutoAssignHead": "dense_heads.autoassign:AutoAssignHead",
+    "BoxInstBboxHead": "dense_heads.condinst:BoxInstBboxHead",
+    "BoxInstMaskHead": "dense_heads.condinst:BoxInstMaskHead",
     "CascadeRPNHead": "dense_heads.cascade_rpn:CascadeRPNHead",
     "CenterNetHead": "dense_heads.centernet:CenterNetHead",
+    "CenterNetUpdateHead": "dense_heads.centernet_update:CenterNetUpdateHead",
     "CentripetalHead": "dense_heads.centripetal:CentripetalHead",
     "CoATSSHead": "dense_heads.atss:CoATSSHead",
     "CoDINOHead": "query_heads.co_dino_head:CoDINOHead",
     "ConditionalDETRHead": "query_heads.branches:ConditionalDETRHead",
+    "CondInstBboxHead": "dense_heads.condinst:CondInstBboxHead",
+    "CondInstMaskHead": "dense_heads.condinst:CondInstMaskHead",
     "CornerHead": "dense_heads.corner:CornerHead",
     "DABDETRHead": "query_heads.branches:DABDETRHead",
     "DDQDETRHead": "query_heads.branches:DDQDETRHead",
@@ -140,6 +152,7 @@ COMPONENTS: dict[str, str] = {
     "DiffusionDetCriterion": "query_heads.diffusiondet_head:DiffusionDetCriterion",
     "DynamicDiffusionDetHead": "query_heads.diffusiondet_head:DynamicDiffusionDetHead",
     "SingleDiffusionDetHead": "query_heads.diffusiondet_head:SingleDiffusionDetHead",
+    "EfficientDetSepBNHead": "dense_heads.efficientdet:EfficientDetSepBNHead",
     "EmbeddingRPNHead": "query_heads.embedding_rpn:EmbeddingRPNHead",
     "FCOSHead": "dense_heads.fcos:FCOSHead",
     "FSAFHead": "dense_heads.fsaf:FSAFHead",
@@ -225,8 +238,10 @@ COMPONENTS: dict[str, str] = {
     "SinePositionalEncoding": "transformer.position_encoding:SinePositionalEncoding",
     "Transformer": "transformer.detr_transformer:Transformer",
     # segmentation
+    "BaseIAMDecoder": "segmentation.sparseinst:BaseIAMDecoder",
     "DecoupledSOLOHead": "segmentation.decoupled_solo_head:DecoupledSOLOHead",
     "DecoupledSOLOLightHead": "segmentation.decoupled_solo_head:DecoupledSOLOLightHead",
+    "InstanceContextEncoder": "segmentation.sparseinst:InstanceContextEncoder",
     "HeuristicFusionHead": "segmentation.heuristic_fusion:HeuristicFusionHead",
     "MSDeformAttnPixelDecoder": "segmentation.deformable_pixel_decoder:MSDeformAttnPixelDecoder",
     "Mask2FormerHead": "segmentation.mask2former_head:Mask2FormerHead",
@@ -273,6 +288,7 @@ COMPONENTS: dict[str, str] = {
     "ScoreHLRSampler": "samplers.score_hlr:ScoreHLRSampler",
     "RegionAssigner": "assigners.region:RegionAssigner",
     "SimOTAAssigner": "assigners.sim_ota:SimOTAAssigner",
+    "SparseInstMatcher": "assigners.sparseinst:SparseInstMatcher",
     "TaskAlignedAssigner": "assigners.task_aligned:TaskAlignedAssigner",
     "UniformAssigner": "assigners.uniform:UniformAssigner",
     # training: matching costs
@@ -295,12 +311,14 @@ COMPONENTS: dict[str, str] = {
     "GHMC": "losses.harmonized:GHMC",
     "GHMR": "losses.harmonized:GHMR",
     "GIoULoss": "losses.iou:GIoULoss",
+    "HuberLoss": "losses.regression:HuberLoss",
     "IoULoss": "losses.iou:IoULoss",
     "KnowledgeDistillationKLDivLoss": "losses.distillation:KnowledgeDistillationKLDivLoss",
     "L1Loss": "losses.regression:L1Loss",
     "MSELoss": "losses.regression:MSELoss",
     "QualityFocalLoss": "losses.focal:QualityFocalLoss",
     "SeesawLoss": "losses.seesaw:SeesawLoss",
+    "SparseInstCriterion": "criteria.sparseinst:SparseInstCriterion",
     "SmoothL1Loss": "losses.regression:SmoothL1Loss",
     "VarifocalLoss": "losses.heatmap:VarifocalLoss",
 }
@@ -350,7 +368,25 @@ def component(description: Mapping[str, Any] | list[Mapping[str, Any]], /, **con
     missing = sorted(required(cls) - set(settings))
     if missing:
         raise BuildError(f"{kind} needs the argument '{missing[0]}'", kind)
-    return cls(**settings)
+    return construct(cls, kind, settings)
+
+
+def construct(cls: Any, kind: str, settings: Mapping[str, Any]) -> Any:
+    """`cls(**settings)`. Raises BuildError for values that the constructor does not take."""
+    if budget := current():
+        budget.take_component()
+    check_arguments(cls, kind, settings)
+    try:
+        return cls(**settings)
+    except (ArithmeticError, AssertionError, AttributeError, LookupError, MemoryError) as error:
+        raise BuildError(f"{kind} cannot be built: {reason(error)}", kind) from error
+    except (RecursionError, RuntimeError, TypeError, ValueError) as error:
+        raise BuildError(f"{kind} cannot be built: {reason(error)}", kind) from error
+
+
+def reason(error: Exception) -> str:
+    """The first line of an error's own words, or its type where it has none."""
+    return str(error).strip().partition("\n")[0] or type(error).__name__
 
 
 def split(description: Any) -> tuple[str, dict[str, Any]]:
@@ -372,6 +408,8 @@ def kind_of(description: Mapping[str, Any]) -> str:
 
 def find(kind: str) -> Any:
     """The class of a type name."""
+    if not isinstance(kind, str):
+        raise BuildError(f"a component's type is a name, not {kind!r:.60}")
     if kind not in COMPONENTS:
         near = get_close_matches(kind, COMPONENTS, n=3)
         hint = f" Nearest: {', '.join(near)}." if near else ""

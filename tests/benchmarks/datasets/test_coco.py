@@ -12,17 +12,12 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.datasets import (
-    DatasetError,
-    MetricConfig,
-    Predictions,
-    UnknownDataset,
-    coco_metric,
-    compact,
-    open_dataset,
-    streaming,
-)
+from benchmarks.datasets import coco_metric, streaming
+from benchmarks.datasets.catalog import open_dataset
 from benchmarks.datasets.coco_results import Source, coco_results
+from benchmarks.datasets.files import DatasetError, UnknownDataset
+from benchmarks.datasets.predictions import Predictions, compact
+from benchmarks.datasets.request import MetricConfig
 from zoo.coco_format.results import encode_masks
 from zoo.structures import Detections
 
@@ -128,6 +123,35 @@ def test_engines_agree_to_the_last_bit(measure: str, protocol: str, monkeypatch:
             for engine in ("pycocotools", "hotcoco")
         ]
         assert numbers[0] == numbers[1]
+
+
+@pytest.mark.parametrize("backend", ["pycocotools", "hotcoco"])
+def test_mmdet_v2_ap_is_at_100_detections_as_pycocotools_summarizes_it(backend: str) -> None:
+    from pycocotools.coco import COCO
+    from pycocotools.cocoeval import COCOeval
+
+    ground_truth, rows = random_case(np.random.default_rng(5), False)
+    random = np.random.default_rng(6)
+    for image in ground_truth["images"]:
+        for _ in range(150):  # of one class: the true ones come after a hundred others
+            box = random_box(random, image["height"], image["width"])
+            rows.append({"image_id": image["id"], "category_id": 1, "bbox": box, "score": 2 + float(random.random())})
+    ids, categories = [i["id"] for i in ground_truth["images"]], [c["id"] for c in ground_truth["categories"]]
+    numbers = coco_metric.evaluate(
+        json.loads(json.dumps(ground_truth)), source(rows), "box", ids, categories, "mmdet-v2", backend
+    )
+    truth = COCO()
+    truth.dataset = ground_truth
+    truth.createIndex()
+    evaluation = COCOeval(truth, truth.loadRes(rows), "bbox")
+    evaluation.params.maxDets = [100, 300, 1000]
+    evaluation.evaluate()
+    evaluation.accumulate()
+    evaluation.summarize()
+    assert list(numbers.values()) == evaluation.stats.tolist()
+    assert numbers["box_ap"] < float(
+        np.mean(evaluation.eval["precision"][..., 0, 2][evaluation.eval["precision"][..., 0, 2] > -1])
+    )
 
 
 def source(rows: list[dict[str, Any]]) -> Source:

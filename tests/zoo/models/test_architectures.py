@@ -26,7 +26,7 @@ def test_every_architecture_of_the_reference_is_there_and_others_only_from_elsew
     assert set(DIGESTS) <= set(api.architecture_names())
     users = [api.representative(name) for name in others]
     version_2 = [e for e in users if not of_version_3(e)]
-    assert {entry.origin for entry in version_2} == {"demo", "detectron2", "torchvision"}
+    assert {entry.origin for entry in version_2} == {"authors", "demo", "detectron2", "torchvision"}
 
 
 def of_version_3(entry: Entry) -> bool:

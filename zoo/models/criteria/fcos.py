@@ -25,18 +25,40 @@ def fcos_losses(
     ground_truths: Sequence[GroundTruth],
 ) -> dict[str, Tensor]:
     """`loss_cls`, `loss_bbox` weighted by centerness, and `loss_centerness`."""
-    logits, distances, quality = (flatten(x, c).flatten(0, 1) for x, c in zip(outputs, (head.cls_out_channels, 4, 1)))
-    levels = head.priors(outputs[0])
-    points = torch.cat(levels)
+    return losses_of_targets(head, outputs, targets(head, head.priors(outputs[0]), ground_truths))
+
+
+def targets(
+    head: Any,
+    levels: Sequence[Tensor],
+    ground_truths: Sequence[GroundTruth],
+    centers: Sequence[Tensor | None] | None = None,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Labels (N, P), distances (N, P, 4) and objects (N, P) of the points (P, 4) on all levels.
+
+    centers: per image (M, 2), around which its objects are sampled, if not around those of their boxes.
+    """
+    points = torch.cat(list(levels))
     ranges = torch.cat([x.new_tensor(r).expand(len(x), 2) for x, r in zip(levels, head.regress_ranges)])
-    labels, wanted = (torch.cat(x) for x in zip(*(image_targets(head, points, ranges, t) for t in ground_truths)))
-    if head.norm_on_bbox:
-        wanted = wanted / points[:, 2:3].repeat(len(geometries), 1)
+    found = [
+        image_targets(head, points, ranges, t, c) for t, c in zip(ground_truths, centers or [None] * len(ground_truths))
+    ]
+    labels, wanted, owners = (torch.stack(x) for x in zip(*found))
+    return labels, wanted / points[:, 2:3] if head.norm_on_bbox else wanted, owners
+
+
+def losses_of_targets(
+    head: Any, outputs: Sequence[Sequence[Tensor]], found: tuple[Tensor, Tensor, Tensor]
+) -> dict[str, Tensor]:
+    """What `fcos_losses` returns, from what `targets` returned."""
+    logits, distances, quality = (flatten(x, c).flatten(0, 1) for x, c in zip(outputs, (head.cls_out_channels, 4, 1)))
+    points = torch.cat(head.priors(outputs[0]))
+    labels, wanted, count = found[0].flatten(), found[1].flatten(0, 1), len(found[0])
     positive = (labels < head.num_classes).nonzero().flatten()
     average = mean_over_processes(logits.new_tensor(float(len(positive)))).clamp(min=1)
     weight = centerness(wanted[positive])
     total = mean_over_processes(weight.sum()).clamp(min=1e-6)
-    places = points.repeat(len(geometries), 1)[positive]
+    places = points.repeat(count, 1)[positive]
     boxes = (head.bbox_coder.decode(places, x[positive]) for x in (distances, wanted))
     loss_cls, loss_bbox = (component(head.loss_cfg[key]) for key in ("cls", "bbox"))
     loss_centerness = component(head.loss_cfg.get("centerness") or CENTERNESS)
@@ -47,31 +69,38 @@ def fcos_losses(
     }
 
 
-def image_targets(head: Any, points: Tensor, ranges: Tensor, ground_truth: GroundTruth) -> tuple[Tensor, Tensor]:
-    """Labels (P,) and distances (P, 4) of points (P, 4: x, y, strides).
+def image_targets(
+    head: Any, points: Tensor, ranges: Tensor, ground_truth: GroundTruth, centers: Tensor | None = None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Labels (P,), distances (P, 4) and objects (P,) of points (P, 4: x, y, strides); the latter of all points.
 
-    ranges: (P, 2), the largest distance that each point is trained for. Of several objects the smallest wins.
+    ranges: (P, 2), the largest distance that each point is trained for. Of several objects the smallest wins. centers:
+    (M, 2), see `targets`.
     """
     if len(ground_truth) == 0:
-        return ground_truth.labels.new_full((len(points),), head.num_classes), points.new_zeros(len(points), 4)
+        background = ground_truth.labels.new_full((len(points),), head.num_classes)
+        return background, points.new_zeros(len(points), 4), torch.zeros_like(background)
     xy = points[:, None, :2]
     distances = torch.cat([xy - ground_truth.boxes[:, :2], ground_truth.boxes[:, 2:] - xy], dim=-1)
     largest = distances.max(dim=-1).values
     possible = (largest >= ranges[:, :1]) & (largest <= ranges[:, 1:])
-    possible &= inside(head, points, distances, ground_truth)
+    possible &= inside(head, points, distances, ground_truth, centers)
     areas = torch.where(possible, area(ground_truth.boxes), torch.inf)
     smallest, owner = areas.min(dim=1)
     labels = torch.where(smallest.isinf(), head.num_classes, ground_truth.labels[owner])
-    return labels, distances[torch.arange(len(points), device=points.device), owner]
+    return labels, distances[torch.arange(len(points), device=points.device), owner], owner
 
 
-def inside(head: Any, points: Tensor, distances: Tensor, ground_truth: GroundTruth) -> Tensor:
+def inside(
+    head: Any, points: Tensor, distances: Tensor, ground_truth: GroundTruth, centers: Tensor | None = None
+) -> Tensor:
     """Whether points lie in boxes (P, M); with center sampling, in a square around the center clipped to the box."""
     if not head.center_sampling:
         return distances.min(dim=-1).values > 0
     reach = points[:, None, 2:] * head.center_sample_radius
-    center = (ground_truth.boxes[:, :2] + ground_truth.boxes[:, 2:]) / 2
-    low = torch.max(center - reach, ground_truth.boxes[:, :2])
-    high = torch.min(center + reach, ground_truth.boxes[:, 2:])
+    if centers is None:
+        centers = (ground_truth.boxes[:, :2] + ground_truth.boxes[:, 2:]) / 2
+    low = torch.max(centers - reach, ground_truth.boxes[:, :2])
+    high = torch.min(centers + reach, ground_truth.boxes[:, 2:])
     xy = points[:, None, :2]
     return torch.cat([xy - low, high - xy], dim=-1).min(dim=-1).values > 0

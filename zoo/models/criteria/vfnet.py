@@ -55,5 +55,6 @@ def targets(
     levels = head.priors(maps)
     points = torch.cat(levels)
     ranges = torch.cat([x.new_tensor(r).expand(len(x), 2) for x, r in zip(levels, head.regress_ranges)])
-    labels, distances = (torch.stack(x) for x in zip(*(image_targets(head, points, ranges, t) for t in ground_truths)))
+    per_image = [image_targets(head, points, ranges, t) for t in ground_truths]
+    labels, distances, _ = (torch.stack(x) for x in zip(*per_image))
     return labels.flatten(), None, head.bbox_coder.decode(points, distances).flatten(0, 1)

@@ -33,8 +33,6 @@ class RTMDetInsSepBNHead(RTMDetSepBNHead):
 
     learns_masks = True
 
-    learns_masks = True
-
     def __init__(
         self,
         num_classes: int,

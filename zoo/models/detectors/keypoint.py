@@ -17,7 +17,7 @@ from zoo.structures import Detections, ImageGeometry, Sample
 
 
 class KeypointDetector(SingleStageDetector):
-    """CenterNet (Zhou et al., 2019): backbone, neck and a head on heatmaps."""
+    """CenterNet (Zhou et al., 2019, and 2021): backbone, neck and a head on heatmaps."""
 
     def predict(self, images: Tensor, geometries: Sequence[ImageGeometry], *args: Any) -> list[Detections]:
         """Detections in output coordinates."""

@@ -15,6 +15,7 @@ CONVS = {
     "Conv2d": "zoo.models.layers.deterministic_conv:SteadyConv",
     "Conv1d": "torch.nn:Conv1d",
     "NormedConv2d": "zoo.models.layers.normed:NormedConv2d",
+    "Conv2dSamePadding": "zoo.models.layers.same_padding:SamePaddingConv",
     "Conv2dAdaptivePadding": "zoo.models.layers.same_padding:SamePaddingConv",
     "ConvAWS": "zoo.models.layers.weight_standardization:ConvAWS",
     "ConvWS": "zoo.models.layers.weight_standardization:ConvWS",

@@ -12,20 +12,46 @@ EPSILON = 1e-12
 
 
 class GaussianFocalLoss:
-    """Focal loss of a heatmap; near a keypoint a high score is less wrong (Law and Deng, CornerNet, 2018, eq. 1)."""
+    """Focal loss of a heatmap; near a keypoint a high score is less wrong (Law and Deng, CornerNet, 2018, eq. 1).
+
+    pos_weight, neg_weight: of the keypoints, and of everything else.
+    """
 
     def __init__(
-        self, alpha: float = 2.0, gamma: float = 4.0, reduction: str = "mean", loss_weight: float = 1.0
+        self,
+        alpha: float = 2.0,
+        gamma: float = 4.0,
+        reduction: str = "mean",
+        loss_weight: float = 1.0,
+        pos_weight: float = 1.0,
+        neg_weight: float = 1.0,
     ) -> None:
         self.alpha, self.gamma, self.reduction, self.loss_weight = alpha, gamma, reduction, loss_weight
+        self.pos_weight, self.neg_weight = pos_weight, neg_weight
 
     def __call__(
         self, heat: Tensor, target: Tensor, weight: Tensor | None = None, avg_factor: float | Tensor | None = None
     ) -> Tensor:
         """The loss of scores against a target of the same shape, both between 0 and 1; 1 at a keypoint."""
-        positive = -(heat + EPSILON).log() * (1 - heat) ** self.alpha * (target == 1)
-        negative = -(1 - heat + EPSILON).log() * heat**self.alpha * (1 - target) ** self.gamma
+        positive = self.pos_weight * self.positive(heat) * (target == 1)
+        negative = self.neg_weight * self.negative(heat, target)
         return self.loss_weight * reduce_loss(positive + negative, weight, self.reduction, avg_factor)
+
+    def positive(self, heat: Tensor) -> Tensor:
+        """Losses of scores that should be 1."""
+        return -(heat + EPSILON).log() * (1 - heat) ** self.alpha
+
+    def negative(self, heat: Tensor, target: Tensor) -> Tensor:
+        """Losses of scores that should be 0, less where the target is higher."""
+        return -(1 - heat + EPSILON).log() * heat**self.alpha * (1 - target) ** self.gamma
+
+    def with_positives(
+        self, heat: Tensor, target: Tensor, places: Tensor, labels: Tensor, avg_factor: float | Tensor
+    ) -> Tensor:
+        """The loss of scores (K, C) where the positives are stated: rows `places` (M,) and columns `labels` (M,)."""
+        positive = reduce_loss(self.positive(heat[places, labels]), None, self.reduction, avg_factor)
+        negative = reduce_loss(self.negative(heat, target), None, self.reduction, avg_factor)
+        return self.loss_weight * (self.pos_weight * positive + self.neg_weight * negative)
 
 
 class VarifocalLoss:

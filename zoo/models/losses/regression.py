@@ -48,6 +48,14 @@ class SmoothL1Loss(L1Loss):
         )
 
 
+class HuberLoss(SmoothL1Loss):
+    """`beta` times the smooth L1 loss (Huber, 1964), so that its quadratic part does not depend on `beta`."""
+
+    def elements(self, x: Tensor, target: Tensor) -> Tensor:
+        """Element-wise loss."""
+        return super().elements(x, target) * self.beta
+
+
 class MSELoss(L1Loss):
     """Squared difference."""
 

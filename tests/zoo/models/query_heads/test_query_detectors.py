@@ -146,10 +146,8 @@ def test_so_are_heads_with_masks(newer: str, older: str) -> None:
 
 def test_improved_dino_has_dinos_names_and_other_numbers() -> None:
     torch.manual_seed(0)
-    plain, improved = (
-        stirred(zoo.build(small(name)))
-        for name in ("dino-4scale_r50_8xb2-12e_coco", "dino-4scale_r50_improved_8xb2-12e_coco")
-    )
+    names = ("dino-4scale_r50_8xb2-12e_coco", "dino-4scale_r50_improved_8xb2-12e_coco")
+    plain, improved = (stirred(zoo.build(small(name))) for name in names)
     improved.load_state_dict(plain.state_dict())
     images = torch.randn(1, 3, 96, 128)
     with torch.inference_mode():
