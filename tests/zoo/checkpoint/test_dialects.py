@@ -15,7 +15,7 @@ from zoo.checkpoint.convert.rename import adapt
 from zoo.checkpoint.convert.reorder import COCO_ROWS, OPERATIONS, UNUSED_COCO, invert
 from zoo.checkpoint.convert.tables import table
 from zoo.checkpoint.convert.to_dialect import to_dialect
-from zoo.errors import MismatchedCheckpoint
+from zoo.errors import BuildError, MismatchedCheckpoint
 from zoo.training.initial_weights import from_backbone
 
 AUTHORS = ("facebook_detr", "transformers", "megvii_yolox")
@@ -28,7 +28,7 @@ def random_state(architecture):
     try:
         with torch.device("meta"):
             state = zoo.build(architecture).state_dict()
-    except NotImplementedError:  # some constructors compute with numbers
+    except (NotImplementedError, BuildError):  # some constructors compute with numbers
         state = zoo.build(architecture).state_dict()
     generator = torch.Generator().manual_seed(0)
     drawn = {name: torch.randn(like.shape, generator=generator) for name, like in state.items()}

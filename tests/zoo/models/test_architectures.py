@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import zoo
+from zoo.errors import BuildError
 from zoo.manifest import api
 
 SIZES = {name: stated.value for name, stated in api.catalog().parameters.items()}
@@ -58,6 +59,6 @@ def test_a_network_has_as_many_parameters_as_the_manifest_says(name):
     try:
         with torch.device("meta"):  # without the work of initializing
             network = zoo.build(name)
-    except NotImplementedError:  # some constructors compute with numbers
+    except (NotImplementedError, BuildError):  # some constructors compute with numbers
         network = zoo.build(name)
     assert sum(p.numel() for p in network.parameters()) == SIZES[name]
