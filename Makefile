@@ -1,17 +1,30 @@
-# `make demo` and `make test` each work alone on a fresh machine with Python 3.10 or newer: they make a virtual
+# `make demo` and `make test` each work alone on a fresh machine with Python 3.11 to 3.14: they make a virtual
 # environment in .venv, install the project into it, and then do their job.
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 
-.PHONY: demo test lint reports clean
+.PHONY: demo test test-slow coverage lint install-check reports clean
 
 demo: $(VENV)/installed
 	$(BIN)/bench demo
 
 test: lint
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+	$(PYTEST) --durations=20
+	$(BIN)/python .ci/check_install.py
+
+# Only the tests that are marked as slow; `$(PYTEST) -m "not slow"` runs the others.
+test-slow: $(VENV)/installed
+	$(PYTEST) -m slow --durations=0
+
+coverage: $(VENV)/installed
+	$(PYTEST) --cov=zoo --cov=benchmarks --cov-report=term:skip-covered --cov-report=xml
+
+# Builds the wheel, installs it, and uses it in a folder with modules of the same names.
+install-check: $(VENV)/installed
+	$(BIN)/python .ci/check_install.py
 
 reports: $(VENV)/installed
 	.ci/regenerate_reports $(BIN)/python

@@ -1,4 +1,4 @@
-"""`python -m benchmarks` is `bench`; torchrun starts it this way."""
+"""`python -m benchmarks` is `bench`."""
 
 from __future__ import annotations
 

@@ -1,10 +1,21 @@
 """Every error that this package raises on purpose: a sentence saying what was wrong, where, and what to do."""
 
+from zoo.text import printable
+
+MAX_MESSAGE = 4000
+"""Letters of a message: what a file says of itself may be quoted in it."""
+
 
 class ZooError(Exception):
-    """Base of all errors; the commands print it as one line and exit with `exit_code`."""
+    """Base of all errors; the commands print it as one line and exit with `exit_code`.
+
+    The message is fit for a terminal: control characters are shown escaped, and a long one is cut.
+    """
 
     exit_code = 1
+
+    def __str__(self) -> str:
+        return printable(super().__str__(), MAX_MESSAGE, keep="\n")
 
 
 class UsageError(ZooError):

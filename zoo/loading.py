@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zoo.errors import BuildError
+from zoo.errors import BuildError, CorruptCheckpoint
 from zoo.manifest import api
 from zoo.models.build import build_detector
+from zoo.models.build_budget import Budget, limited
 from zoo.models.detectors.base import Detector
 
 if TYPE_CHECKING:
@@ -116,7 +118,7 @@ def load_file(path: str | Path, name: str | None = None, device: str = "cpu") ->
 
     if name is None:
         checkpoint = read(path)
-        return fill(build_from_meta(checkpoint.meta), checkpoint, device)
+        return fill(build_from_meta(checkpoint.meta, sizes_of(checkpoint)), checkpoint, device)
     model = build_named(name)
     checkpoint = read(path)
     model.classes = class_names(checkpoint.meta, {}) or model.classes
@@ -128,7 +130,16 @@ def fill(model: Detector, checkpoint: Checkpoint, device: str) -> Detector:
     from zoo.checkpoint import load_into
 
     load_into(model, checkpoint, assign=True)
+    require_finite(model, checkpoint.path)
     return model.to(device).eval()
+
+
+def require_finite(model: Detector, path: Path | None) -> None:
+    """Raise CorruptCheckpoint for a weight or a running statistic that is NaN or infinite."""
+    statistics = ((name, value) for name, value in model.named_buffers() if ".running_" in name)
+    for name, value in chain(model.named_parameters(), statistics):
+        if not value.isfinite().all():
+            raise CorruptCheckpoint(f"{path or 'the checkpoint'}: {name} has values that are NaN or infinite.")
 
 
 def build_named(name: str) -> Detector:
@@ -148,13 +159,23 @@ def set_receptive_fields(model: Detector, name: str) -> None:
         dilate(model, fields.dilations, fields.skip, fields.branches)
 
 
-def build_from_meta(meta: Mapping[str, Any]) -> Detector:
-    """The network that a checkpoint's own config text describes, with its test pipeline and class names."""
+def sizes_of(checkpoint: Checkpoint) -> list[int]:
+    """The number of elements of each tensor."""
+    return [tensor.numel() for tensor in checkpoint.state_dict.values()]
+
+
+def build_from_meta(meta: Mapping[str, Any], sizes: Sequence[int]) -> Detector:
+    """The network that a checkpoint's own config text describes, with its test pipeline and class names.
+
+    sizes: elements of the checkpoint's tensors. What needs more parameters or layers than those is no description of
+    the file, and is refused before it takes memory. Raises BuildError, CorruptCheckpoint.
+    """
     from zoo.checkpoint.config.mmdet_config import describe
     from zoo.models.unsupported import absent
 
     config = describe(meta, absent)
-    model = labeled(build_detector(config.model), config.model)
+    with limited(Budget.of_tensors(sizes)):
+        model = labeled(build_detector(config.model), config.model)
     model.preprocess = preprocessor(config.preprocessing)
     model.classes = config.classes
     return model

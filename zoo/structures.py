@@ -10,9 +10,6 @@ from dataclasses import dataclass, fields, replace
 import torch
 from torch import Tensor
 
-INSTANCE = 1000
-"""Panoptic maps hold label + INSTANCE * instance."""
-
 
 @dataclass
 class ImageGeometry:
@@ -77,7 +74,7 @@ class Detections:
     """What was found in one image, best first.
 
     boxes: (K, 4) float32 xyxy. scores: (K,) float32, falling. labels: (K,) int64, 0-based.
-    masks: (K, H, W) bool or None. panoptic: (H, W) int64 or None, label + INSTANCE * instance; void = class count.
+    masks: (K, H, W) bool or None. panoptic: (H, W) int64 or None, label + 1000 * instance; void = class count.
     mask_scores: (K,) float32 or None: what mask AP ranks by, where that differs from `scores` (Mask Scoring R-CNN).
     keypoints: (K, P, 3) float32 or None: x, y in pixels, score.
     """

@@ -1,4 +1,4 @@
-"""Text from strangers, made fit for a terminal and for one line."""
+"""Sanitize untrusted text for terminal output."""
 
 from __future__ import annotations
 

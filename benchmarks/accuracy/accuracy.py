@@ -3,60 +3,105 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import zoo
-from benchmarks.accuracy import measure, published_metrics
+from benchmarks.accuracy import published_metrics
 from benchmarks.accuracy.config import DEFAULT_DATASET, TASK_MEASURES, EvalConfig
-from benchmarks.datasets import MetricConfig, open_dataset, panoptic_results
-from benchmarks.datasets.catalog import Spec, spec
+from benchmarks.datasets.catalog import Spec, open_dataset, spec
+from benchmarks.datasets.request import MetricConfig
 from benchmarks.results.record import Record
 from benchmarks.speed import targets
 from benchmarks.speed.targets import Target
-from benchmarks.system import environment
-from zoo.cli.framework import CHECKPOINT_SUFFIXES
+from zoo.cli.checkpoint_files import means_file
 from zoo.errors import UnknownModel, UsageError, ZooError
-from zoo.models.detectors.base import Detector
+
+if TYPE_CHECKING:
+    from benchmarks.accuracy.measure import Accuracy
+    from benchmarks.datasets.dataset import Dataset
+    from zoo.models.detectors.base import Detector
 
 
-def evaluate(name: str, plan: EvalConfig | None = None, progress: bool | None = None) -> Record | None:
+@dataclass(frozen=True)
+class Evaluation:
+    """An evaluation whose arguments, names and files have been checked, before anything was built.
+
+    request, dataset: None for a checkpoint file without a name, whose network must be built to know what it detects.
+    """
+
+    config: EvalConfig
+    subject: Target
+    spec: Spec
+    request: MetricConfig | None
+    dataset: Dataset | None
+
+
+def evaluate(name: str, config: EvalConfig | None = None, progress: bool | None = None) -> Record | None:
     """The accuracy of `name`, a model of the zoo or a checkpoint file; None on other ranks than 0 under torchrun.
 
     Raises ZooError for whatever is missing or does not fit, before anything is written.
     """
-    plan = plan or EvalConfig()
-    check_output(plan.results_json)
-    subject, entry = choose(name, plan.checkpoint)
-    chosen = spec(plan.dataset or (entry.dataset if entry else DEFAULT_DATASET))
+    return run(prepare(name, config), progress=progress)
+
+
+def prepare(name: str, config: EvalConfig | None = None) -> Evaluation:
+    """Check and open what an evaluation needs; the network is not built, and torch is not imported.
+
+    Raises ZooError for whatever is missing or does not fit.
+    """
+    config = config or EvalConfig()
+    check_output(config.results_json)
+    subject, entry = choose(name, config.checkpoint)
+    chosen = spec(config.dataset or (entry.dataset if entry else DEFAULT_DATASET))
+    chosen.require_root(Path(config.data or chosen.root))
+    if entry is None:
+        return Evaluation(config, subject, chosen, None, None)
     # What is published about a model says what to ask, so that a wrong folder is noticed before a download.
-    model = None if entry else checked_labels(subject.load())
-    request = request_of(plan, chosen, *(known(entry) if entry else guess(model)))  # type: ignore[arg-type]
-    if model is not None and request.classes is None:
-        request = replace(request, outputs=model.label_count)
-    check_panoptic_output(plan.results_json, request)
-    opened = open_dataset(chosen.name, Path(plan.data or chosen.root), request)
+    request = request_of(config, chosen, *known(entry))
+    return Evaluation(config, subject, chosen, request, opened(config, chosen, request))
+
+
+def opened(config: EvalConfig, chosen: Spec, request: MetricConfig) -> Dataset:
+    """The dataset, and nothing in the way of the results."""
+    check_panoptic_output(config.results_json, request)
+    return open_dataset(chosen.name, Path(config.data or chosen.root), request)
+
+
+def run(evaluation: Evaluation, device: str | None = None, progress: bool | None = None) -> Record | None:
+    """The record of a prepared evaluation. device: by default the one of its configuration."""
+    from benchmarks.accuracy import measure
+    from benchmarks.system import environment
+
+    config, chosen, subject = evaluation.config, evaluation.spec, evaluation.subject
+    config = config if device is None else replace(config, device=device)
+    model, request, dataset = checked_labels(subject.load()), evaluation.request, evaluation.dataset
+    if request is None or dataset is None:
+        request = request_of(config, chosen, *guess(model))
+        if request.classes is None:
+            request = replace(request, outputs=model.label_count)
+        dataset = opened(config, chosen, request)
     result = measure.measure(
-        (model or checked_labels(subject.load())).to(plan.device).eval(),
-        opened,
-        device=plan.device,
-        batch_size=plan.batch_size,
-        workers=plan.workers,
-        limit=plan.limit,
+        model.to(config.device).eval(),
+        dataset,
+        device=config.device,
+        batch_size=config.batch_size,
+        workers=config.workers,
+        limit=config.limit,
         progress=progress,
     )
     if result is None:
         return None
-    if plan.results_json is not None:
-        measure.write_results(opened, result.predictions, plan.results_json)
+    if config.results_json is not None:
+        measure.write_results(dataset, result.predictions, config.results_json)
     with environment.full_precision():  # as `accuracy.measure` ran
-        ran_on = environment.describe(plan.device)
+        ran_on = environment.describe(config.device)
     return Record(
-        model=plan.title or subject.name,
+        model=config.title or subject.name,
         kind="accuracy",
         protocol=request.protocol if chosen.protocols else chosen.reader.partition(":")[0],
-        parameters=describe(plan, chosen, request, result) | {"weights": subject.weights},
+        parameters=describe(config, chosen, request, result) | {"weights": subject.weights},
         metrics=result.metrics,
         environment=ran_on,
         checkpoint=subject.facts.get("checkpoint"),
@@ -66,7 +111,7 @@ def evaluate(name: str, plan: EvalConfig | None = None, progress: bool | None = 
 
 def choose(name: str, checkpoint: Path | None) -> tuple[Target, zoo.Entry | None]:
     """The network and what is known about it; no entry for a file without a name."""
-    if checkpoint is None and Path(name).suffix in CHECKPOINT_SUFFIXES:
+    if checkpoint is None and means_file(name):
         return targets.of_file(existing(Path(name)), None), None
     if checkpoint is not None:
         return targets.of_file(existing(checkpoint), name), find(name)
@@ -111,17 +156,21 @@ def guess(model: Detector) -> tuple[list[str], Sequence[str] | None]:
     return ["box", *(measure for head, measure in heads.items() if head in names)], model.classes
 
 
-def request_of(plan: EvalConfig, chosen: Spec, measures: Sequence[str], classes: Sequence[str] | None) -> MetricConfig:
+def request_of(
+    config: EvalConfig, chosen: Spec, measures: Sequence[str], classes: Sequence[str] | None
+) -> MetricConfig:
     """What to ask of a dataset. measures, classes: what the model can be evaluated for, and its class names."""
-    asked = plan.measures or tuple(measure for measure in measures if measure in chosen.measures)
+    asked = config.measures or tuple(measure for measure in measures if measure in chosen.measures)
     if not asked:
         raise UsageError(f"{chosen.name} has no metric for {' and '.join(measures)}, only for {chosen.measures[0]}.")
-    if plan.protocol is not None and not chosen.protocols:
+    if config.protocol is not None and not chosen.protocols:
         raise UsageError(f"--protocol says how to read COCO's numbers; {chosen.name} has a metric of its own.")
     # Recall at 1000 proposals, which is what is published, exists in MMDetection's reading only.
-    protocol = plan.protocol or ("mmdet-v2" if "proposal" in asked else "coco")
+    protocol = config.protocol or ("mmdet-v2" if "proposal" in asked else "coco")
     names = None if classes is None or asked == ("proposal",) else tuple(classes)
-    return MetricConfig(names, asked, protocol, plan.metric_backend, plan.split, present_classes=plan.present_classes)
+    return MetricConfig(
+        names, asked, protocol, config.metric_backend, config.split, present_classes=config.present_classes
+    )
 
 
 def checked_labels(model: Detector) -> Detector:
@@ -135,19 +184,19 @@ def checked_labels(model: Detector) -> Detector:
     return model
 
 
-def describe(plan: EvalConfig, chosen: Spec, request: MetricConfig, result: measure.Accuracy) -> dict[str, Any]:
+def describe(config: EvalConfig, chosen: Spec, request: MetricConfig, result: Accuracy) -> dict[str, Any]:
     """Everything that was chosen, as a record's parameters."""
     return {
         "dataset": chosen.name,
-        "split": plan.split or chosen.split,
+        "split": config.split or chosen.split,
         "images": result.images,
-        "all_images": chosen.images or result.listed,
-        "limit": plan.limit,
+        "all_images": chosen.all_images(config.split, result.listed),
+        "limit": config.limit,
         "measures": list(request.measures),
         "metric": chosen.metric,
-        "metric_backend": plan.metric_backend,
-        "batch": plan.batch_size,
-        "device": plan.device,
+        "metric_backend": config.metric_backend,
+        "batch": config.batch_size,
+        "device": config.device,
         "notices": result.notices,
     }
 
@@ -170,4 +219,6 @@ def check_output(path: Path | None) -> None:
 def check_panoptic_output(path: Path | None, request: MetricConfig) -> None:
     """The same for the folder of PNGs that panoptic results have."""
     if path is not None and "panoptic" in request.measures:
+        from benchmarks.datasets import panoptic_results
+
         panoptic_results.require_empty(panoptic_results.path_beside(path))

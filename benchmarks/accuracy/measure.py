@@ -11,18 +11,13 @@ import torch
 from tqdm import tqdm
 
 from benchmarks.accuracy import loader, sharding
-from benchmarks.datasets import (
-    Dataset,
-    DatasetError,
-    DatasetImage,
-    Predictions,
-    compact,
-    panoptic,
-    panoptic_results,
-)
+from benchmarks.datasets import panoptic, panoptic_results
 from benchmarks.datasets.coco_results import coco_results
+from benchmarks.datasets.dataset import Dataset
+from benchmarks.datasets.files import DatasetError
 from benchmarks.datasets.panoptic import CocoPanoptic
-from benchmarks.datasets.request import ImageId
+from benchmarks.datasets.predictions import Predictions, compact
+from benchmarks.datasets.request import DatasetImage, ImageId
 from benchmarks.system import environment
 from benchmarks.system.memory import Trimmer
 from zoo.errors import UsageError, ZooError
@@ -83,6 +78,8 @@ def present(dataset: Dataset) -> tuple[list[DatasetImage], list[str]]:
         raise DatasetError(
             f"none of the dataset's {len(dataset.images):,} images exists, {dataset.images[0].path} first."
         )
+    if absent_truth := [path for path in dataset.truth_files() if not path.exists()]:
+        raise DatasetError(f"{len(absent_truth):,} files of the ground truth do not exist, {absent_truth[0]} first.")
     notices = list(dataset.notices)
     if absent := len(dataset.images) - len(images):
         first = next(image.path for image in dataset.images if not image.path.exists())

@@ -7,33 +7,34 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.accuracy.config import DEFAULT_DATASET, EvalConfig
-from benchmarks.datasets import MetricConfig, open_dataset
-from benchmarks.datasets.catalog import Spec, spec
+from benchmarks.datasets.catalog import Spec, open_dataset, spec
+from benchmarks.datasets.request import MetricConfig
 from benchmarks.datasets.results_file import evaluate_file
 from benchmarks.results.record import Record
-from benchmarks.system import environment
 from zoo.errors import UsageError, ZooError
 
 
-def evaluate(path: Path, plan: EvalConfig) -> Record:
+def evaluate(path: Path, config: EvalConfig) -> Record:
     """The accuracy of the detections in `path`, which are in COCO's results format. Raises ZooError.
 
     Images without a detection count as such.
     """
     if not path.is_file():
         raise ZooError(f"{path} does not exist, or is no file.")
-    chosen = spec(plan.dataset or DEFAULT_DATASET)
-    request = request_of(plan, chosen)
-    opened = open_dataset(chosen.name, Path(plan.data or chosen.root), request)
-    scored = evaluate_file(opened, path, request, plan.limit)
+    chosen = spec(config.dataset or DEFAULT_DATASET)
+    request = request_of(config, chosen)
+    opened = open_dataset(chosen.name, Path(config.data or chosen.root), request)
+    scored = evaluate_file(opened, path, request, config.limit)
     nothing = [] if scored.detections else [f"{path} has no detection in any of the images."]
-    images = len(opened.images[: plan.limit])
+    from benchmarks.system import environment  # imports torch
+
+    images = len(opened.images[: config.limit])
     return Record(
-        model=plan.title or path.stem,
+        model=config.title or path.stem,
         kind="accuracy",
         protocol=request.protocol if chosen.protocols else chosen.reader.partition(":")[0],
-        parameters=describe(plan, chosen, request)
-        | {"images": images, "all_images": chosen.images or len(opened.images)}
+        parameters=describe(config, chosen, request)
+        | {"images": images, "all_images": chosen.all_images(config.split, len(opened.images))}
         | {"weights": "predictions", "predictions": path.name, "sha256": sha256(path.read_bytes()).hexdigest()}
         | {"notices": [*opened.notices, *nothing]},
         metrics=scored.metrics,
@@ -41,28 +42,28 @@ def evaluate(path: Path, plan: EvalConfig) -> Record:
     )
 
 
-def request_of(plan: EvalConfig, chosen: Spec) -> MetricConfig:
+def request_of(config: EvalConfig, chosen: Spec) -> MetricConfig:
     """What to ask of a dataset. Raises UsageError."""
-    measures = plan.measures or chosen.measures[:1]
-    if plan.protocol is not None and not chosen.protocols:
+    measures = config.measures or chosen.measures[:1]
+    if config.protocol is not None and not chosen.protocols:
         raise UsageError(f"--protocol says how to read COCO's numbers; {chosen.name} has a metric of its own.")
     return MetricConfig(
         measures=measures,
-        protocol=plan.protocol or ("mmdet-v2" if "proposal" in measures else "coco"),
-        metric_backend=plan.metric_backend,
-        split=plan.split,
-        present_classes=plan.present_classes,
+        protocol=config.protocol or ("mmdet-v2" if "proposal" in measures else "coco"),
+        metric_backend=config.metric_backend,
+        split=config.split,
+        present_classes=config.present_classes,
         predictions=True,
     )
 
 
-def describe(plan: EvalConfig, chosen: Spec, request: MetricConfig) -> dict[str, Any]:
+def describe(config: EvalConfig, chosen: Spec, request: MetricConfig) -> dict[str, Any]:
     """What was chosen, as a record's parameters."""
     return {
         "dataset": chosen.name,
-        "split": plan.split or chosen.split,
-        "limit": plan.limit,
+        "split": config.split or chosen.split,
+        "limit": config.limit,
         "measures": list(request.measures),
         "metric": chosen.metric,
-        "metric_backend": plan.metric_backend,
+        "metric_backend": config.metric_backend,
     }

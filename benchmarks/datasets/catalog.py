@@ -11,12 +11,26 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.datasets.files import DatasetError, UnknownDataset
 from benchmarks.datasets.request import MetricConfig
-from zoo.errors import UsageError
+from zoo.errors import UnreadableImage, UsageError
 
 if TYPE_CHECKING:
     from benchmarks.datasets.dataset import Dataset
 
+# Images of the part that results are published for. Numbers of fewer images are no published numbers.
+IMAGES = {
+    **dict.fromkeys(("coco_2017", "coco_2017_person", "coco_2017_person_bicycle_car"), 5000),
+    **dict.fromkeys(("coco_2017_keypoints", "coco_2017_panoptic", "lvis_v0.5"), 5000),
+    "lvis_v1": 19809,
+    "voc_0712": 4952,
+    "voc_2012": 5823,
+    "cityscapes": 500,
+    "wider_face": 3226,
+    "openimages_v6": 41620,
+    "demo": 100,
+}
+
 SHOWN = 5  # problems of one kind that a check lists
+DETAILS = ("mask", "keypoint")  # measures that annotations of boxes may lack
 
 
 @dataclass(frozen=True)
@@ -27,7 +41,6 @@ class Spec:
     published: the manifests' name for it.
     layout: path below the root -> what is there; `{split}` stands for the split. measures: what it can evaluate.
     reader: `module:class` below benchmarks.datasets; files: its further arguments, with `{split}` likewise.
-    images: how many that part has, where we know it: numbers of fewer are no published ones.
     """
 
     name: str
@@ -40,7 +53,10 @@ class Spec:
     measures: tuple[str, ...]
     reader: str
     files: dict[str, Any] = field(default_factory=dict)
-    images: int | None = None
+
+    def all_images(self, split: str | None, listed: int) -> int:
+        """How many images a part has: those that are published, where that is known, else those that are listed."""
+        return IMAGES.get(self.name, listed) if split in (None, self.split) else listed
 
     @property
     def protocols(self) -> bool:
@@ -326,19 +342,36 @@ def open_dataset(name: str, root: Path | str, request: MetricConfig | None = Non
 
 
 def check(one: Spec, root: Path, split: str | None = None) -> dict[str, Any]:
-    """Whether `root` holds the dataset: name, root, numbers of images and classes, problems (sentences)."""
-    predictions: dict[str, Any] = {"name": one.name, "root": str(root), "images": 0, "classes": 0, "problems": []}
+    """Whether `root` holds the dataset: name, root, numbers of images and classes, problems and notices (sentences).
+
+    A dataset without masks is complete; a notice says that it has no mask AP.
+    """
+    report: dict[str, Any] = {"name": one.name, "root": str(root), "images": 0, "classes": 0, "notices": []}
+    measures = tuple(measure for measure in one.measures if measure not in DETAILS)
     try:
-        opened = one.open(root, MetricConfig(measures=one.measures, split=split))
-    except DatasetError as error:
-        return predictions | {"problems": [str(error)]}
+        opened = one.open(root, MetricConfig(measures=measures, split=split))
+    except (DatasetError, UnreadableImage) as error:
+        return report | {"problems": [str(error)]}
     problems = [
         *absent([image.path for image in opened.images], "images"),
         *absent(opened.truth_files(), "files with their annotations"),
     ]
     if not opened.images:
         problems.append("The annotations list no images.")
-    return predictions | {"images": len(opened.images), "classes": len(opened.classes), "problems": problems}
+    notices = [*opened.notices, *without_details(one, root, split)]
+    counts = {"images": len(opened.images), "classes": len(opened.classes)}
+    return report | counts | {"problems": problems, "notices": notices}
+
+
+def without_details(one: Spec, root: Path, split: str | None) -> list[str]:
+    """Why a folder has no AP of masks or keypoints, for each of these that its dataset can have."""
+    reasons = []
+    for measure in (measure for measure in one.measures if measure in DETAILS):
+        try:
+            one.open(root, MetricConfig(measures=(measure,), split=split))
+        except (DatasetError, UnreadableImage) as error:
+            reasons.append(str(error))
+    return reasons
 
 
 def absent(paths: Sequence[Path], kind: str) -> list[str]:

@@ -8,8 +8,8 @@ from typing import Any
 
 import cv2
 import numpy as np
-import torch
 from numpy.typing import NDArray
+from PIL import Image
 
 from benchmarks.datasets import cityscapes_metric, classes, coco_metric, coco_results
 from benchmarks.datasets.files import DatasetError, require_folder
@@ -17,6 +17,8 @@ from benchmarks.datasets.predictions import Predictions
 from benchmarks.datasets.request import DatasetImage, ImageId, MetricConfig
 from zoo.coco_format.annotations import CocoCategory
 from zoo.coco_format.results import encode_masks
+from zoo.coco_format.sizes import file_size
+from zoo.errors import UnreadableImage
 
 # The labels that have instances and are evaluated, by Cityscapes' own numbers.
 CATEGORIES = {
@@ -45,6 +47,8 @@ class Cityscapes:
         self.classes = tuple(CATEGORIES[number] for number in self.category_ids)
         paths = sorted(folder.glob(f"*/*{IMAGE}"))
         self.images = [DatasetImage(path.name.removesuffix(IMAGE), path) for path in paths]
+        for one in self.images:
+            check_map(self.truth_file(one.id), one.path)
         if not self.images:
             raise DatasetError(f"{folder} has no */*{IMAGE}. `bench datasets {name}` shows the layout.")
 
@@ -96,10 +100,26 @@ class Cityscapes:
         return {"images": images, "annotations": numbered, "categories": categories}
 
 
+def check_map(path: Path, image: Path) -> None:
+    """Raise DatasetError where a map of instances, if it is there, is no 16-bit gray image of its image's size."""
+    if not path.exists():
+        return
+    try:
+        size, expected = file_size(path), file_size(image)
+        with Image.open(path) as file:
+            mode = file.mode
+    except (OSError, UnreadableImage) as error:
+        raise DatasetError(f"{path} does not decode: {error}.") from None
+    if not mode.startswith("I"):
+        raise DatasetError(f"{path} is of kind {mode}; instance ids are a gray image of 16 bits with one channel.")
+    if size != expected and size and expected:
+        raise DatasetError(f"{path} has {size[1]} x {size[0]} pixels, {image.name} has {expected[1]} x {expected[0]}.")
+
+
 def annotate(ids: NDArray[np.int32]) -> list[dict[str, Any]]:
     """The instances and groups in a map of ids (H, W) as COCO annotations."""
     present = [int(i) for i in np.unique(ids) if (i // 1000 if i >= 1000 else i) in CATEGORIES]
-    masks = encode_masks(torch.from_numpy(np.stack([ids == i for i in present]))) if present else []
+    masks = encode_masks(np.stack([ids == i for i in present])) if present else []
     return [
         {
             "category_id": i // 1000 if i >= 1000 else i,

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from benchmarks.datasets.files import DatasetError
 from benchmarks.datasets.request import MetricConfig
-from zoo.coco_format.annotations import CocoCategory
+from zoo.coco_format.annotations import CocoCategory, shadowed
 
 SHOWN = 5
 
@@ -74,15 +74,6 @@ def named(name: str, categories: Sequence[CocoCategory], path: Path) -> int | No
         ids = " and ".join(str(categories[i].id) for i in used[:2])
         raise DatasetError(f"{path} has annotations of several categories called '{name}' (ids {ids}).")
     return used[0] if used else None
-
-
-def shadowed(place: int, categories: Sequence[CocoCategory]) -> bool:
-    """Whether a category is not used and another one has its name."""
-    return not categories[place].used and any(
-        other.name == categories[place].name and (other.used or i < place)
-        for i, other in enumerate(categories)
-        if i != place
-    )
 
 
 def lacking(path: Path, missing: Sequence[str], classes: Sequence[str]) -> str:

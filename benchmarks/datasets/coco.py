@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.datasets import classes, coco_metric, coco_results, proposal_recall
-from benchmarks.datasets.coco_document import image_numbers, metric_document
 from benchmarks.datasets.coco_results import Source
 from benchmarks.datasets.files import DatasetError, require_file, require_folder
 from benchmarks.datasets.predictions import Predictions
@@ -19,6 +18,7 @@ from benchmarks.datasets.request import DatasetImage, ImageId, MetricConfig
 from benchmarks.datasets.results_file import ResultsFile
 from zoo.coco_format.annotations import read_annotations
 from zoo.coco_format.image_files import find_images, portable
+from zoo.coco_format.metric_document import image_numbers, metric_document
 from zoo.coco_format.predictions import Listed, read_predictions
 from zoo.coco_format.sizes import checked_sizes
 

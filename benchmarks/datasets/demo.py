@@ -67,9 +67,7 @@ def _write_split(folder: Path, count: int, seed: int) -> dict[str, Any]:
 
 
 def _rows(scene: Scene, image: int, first: int) -> list[dict[str, Any]]:
-    import torch
-
-    outlines = encode_masks(torch.from_numpy(scene.masks))
+    outlines = encode_masks(scene.masks)
     rows = []
     for offset, (mask, label, rle) in enumerate(zip(scene.masks, scene.labels, outlines)):
         x, y = np.flatnonzero(mask.any(axis=0)), np.flatnonzero(mask.any(axis=1))

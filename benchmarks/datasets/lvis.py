@@ -20,7 +20,6 @@ import numpy as np
 
 from benchmarks.datasets import classes, coco_results, streaming
 from benchmarks.datasets.coco import require_objects, stray_notices
-from benchmarks.datasets.coco_document import image_numbers, metric_document
 from benchmarks.datasets.coco_metric import IOU_TYPE
 from benchmarks.datasets.coco_results import Results, Source
 from benchmarks.datasets.files import DatasetError, require_file, require_folder
@@ -29,6 +28,7 @@ from benchmarks.datasets.request import DatasetImage, ImageId, MetricConfig
 from benchmarks.datasets.results_file import ResultsFile
 from zoo.coco_format.annotations import Annotations, read_annotations
 from zoo.coco_format.image_files import find_images, portable
+from zoo.coco_format.metric_document import image_numbers, metric_document
 from zoo.coco_format.predictions import Listed, read_predictions
 from zoo.coco_format.problems import Problems, shown
 from zoo.coco_format.segmentation import area as mask_area

@@ -8,28 +8,24 @@ The number is MMDetection's; that of the challenge's server differs.
 
 from __future__ import annotations
 
-import csv
-import json
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from benchmarks.datasets.files import DatasetError, read_text, require_file, require_folder
+from benchmarks.datasets import open_images_files
+from benchmarks.datasets.classes import few
+from benchmarks.datasets.files import DatasetError, require_folder
 from benchmarks.datasets.mean_ap import Bools, Floats, Ranked, average_precision, join, match, mean, overlaps
+from benchmarks.datasets.open_images_files import Objects
 from benchmarks.datasets.predictions import Predictions
 from benchmarks.datasets.request import DatasetImage, ImageId, MetricConfig
 from zoo.coco_format.image_files import image_size
 
-
-class Objects(NamedTuple):
-    """What is in an image: boxes (M, 4) xyxy as shares of its width and height, labels (M,), groups (M,)."""
-
-    boxes: Floats
-    labels: np.ndarray
-    groups: Bools
+ALIKE = 0.9  # the share of equal names from which two lists of classes are the same
 
 
 class OpenImages:
@@ -59,7 +55,8 @@ class OpenImages:
         """map_50."""
         paths = {image.id: image.path for image in self.images}
         parts: dict[int, list[Ranked]] = defaultdict(list)
-        for image_id, one in predictions.items():
+        for image_id, found in predictions.items():
+            one = self.own_labels(found)
             for label, ranked in self.rank(image_id, one, image_size(paths[image_id])):
                 parts[label].append(ranked)
         joined = [join(listed) for listed in parts.values()]
@@ -74,10 +71,26 @@ class OpenImages:
             theirs, mine = of_class[:, label], found_as[:, label]
             yield label, rank(one.boxes[mine], one.scores[mine], boxes[theirs], objects.groups[theirs])
 
-    def check_classes(self, request: MetricConfig, path: Path) -> None:
-        """Raise DatasetError for a model of other classes."""
-        if request.classes is not None and len(request.classes) != len(self.classes):
-            raise DatasetError(f"{path} has {len(self.classes)} classes, the model knows {len(request.classes)}.")
+    def match_classes(self, request: MetricConfig, path: Path) -> None:
+        """Find each of the model's labels among the classes. Raises DatasetError for a model of other classes.
+
+        A few names differ between the files of Open Images and the lists of MMDetection, so a list that agrees in
+        nearly all places is the same list.
+        """
+        theirs = self.classes if request.classes is None else request.classes
+        same = sum(ours == name for ours, name in zip(self.classes, theirs))
+        if len(theirs) != len(self.classes):
+            raise DatasetError(f"{path} has {len(self.classes)} classes, the model knows {len(theirs)}.")
+        if same >= ALIKE * len(theirs):
+            self.labels = np.arange(len(theirs))
+        elif set(theirs) == set(self.classes) and len(set(theirs)) == len(theirs):
+            self.labels = np.array([self.classes.index(name) for name in theirs])
+        else:
+            raise DatasetError(f"{path} has other classes than the model ({few(self.classes)} and {few(theirs)}).")
+
+    def own_labels(self, one: Predictions) -> Predictions:
+        """Detections with the labels of this dataset."""
+        return replace(one, labels=self.labels[one.labels])
 
 
 class Files(NamedTuple):
@@ -97,18 +110,15 @@ class OpenImagesV6(OpenImages):
         self.name, self.root = name, root
         self.notices: list[str] = []
         at = Files(**{key: root / value for key, value in files.items()})
-        described = list(csv.reader(read_text(at.classes, name).splitlines()))
-        self.classes = tuple(row[1] for row in described)
-        self.check_classes(request, at.classes)
-        index = {row[0]: label for label, row in enumerate(described)}
-        try:
-            self.above = tree(json.loads(read_text(at.hierarchy, name)), index)
-        except (KeyError, ValueError) as error:
-            raise DatasetError(f"{at.hierarchy} is not the hierarchy of these classes: {error!r}.") from error
-        self.ground_truth = read_boxes(at.boxes, index, name)
+        described = open_images_files.read_classes(at.classes, name)
+        self.classes = tuple(described.values())
+        self.match_classes(request, at.classes)
+        index = {code: label for label, code in enumerate(described)}
+        self.above = open_images_files.read_hierarchy(at.hierarchy, index, name)
+        self.ground_truth = open_images_files.read_boxes(at.boxes, index, name)
         folder = require_folder(at.images, name)
         self.images = [DatasetImage(i, folder / f"{i}.jpg") for i in self.ground_truth]
-        self.verified = read_verified(at.labels, index, name)
+        self.verified = open_images_files.read_verified(at.labels, index, name)
 
 
 class OpenImagesChallenge(OpenImages):
@@ -118,16 +128,16 @@ class OpenImagesChallenge(OpenImages):
         self.name, self.root = name, root
         self.notices: list[str] = []
         at = Files(**{key: root / value for key, value in files.items()})
-        described = sorted(csv.reader(read_text(at.classes, name).splitlines()), key=lambda row: int(row[2]))
-        self.classes = tuple(row[1] for row in described)
-        self.check_classes(request, at.classes)
-        index = {row[0]: int(row[2]) - 1 for row in described}
-        self.above = read_tree(at.hierarchy, name)
-        listed = read_challenge(at.boxes, name)
+        described = open_images_files.read_numbered_classes(at.classes, name)
+        self.classes = tuple(title for _, title in described)
+        self.match_classes(request, at.classes)
+        index = {code: label for label, (code, _) in enumerate(described)}
+        self.above = open_images_files.read_relation(at.hierarchy, len(described), name)
+        listed = open_images_files.read_challenge(at.boxes, len(described), name)
         folder = require_folder(at.images, name)
         self.images = [DatasetImage(Path(file).stem, folder / file) for file in listed]
         self.ground_truth = {Path(file).stem: objects for file, objects in listed.items()}
-        self.verified = read_verified(at.labels, index, name)
+        self.verified = open_images_files.read_verified(at.labels, index, name)
 
 
 def rank(boxes: Floats, scores: Floats, objects: Floats, groups: Bools, threshold: float = 0.5) -> Ranked:
@@ -150,70 +160,3 @@ def rank(boxes: Floats, scores: Floats, objects: Floats, groups: Bools, threshol
         np.concatenate([misses[~grouped], np.zeros(len(predictions), bool)]),
         len(objects),
     )
-
-
-def tree(node: Mapping[str, Any], index: Mapping[str, int]) -> Bools:
-    """(C, C): whether class j is class i or lies above it. The hierarchy's root, everything, is no class."""
-    above = np.eye(len(index), dtype=bool)
-
-    def descend(node: Mapping[str, Any], parents: list[int]) -> None:
-        for child in node.get("Subcategory", ()):
-            label = index[child["LabelName"]]
-            above[label, parents] = True
-            descend(child, [label, *parents])
-
-    descend(node, [])
-    return above
-
-
-def read_tree(path: Path, dataset: str) -> Bools:
-    """The challenge's relation of classes, stored with a row and column for labels from 1."""
-    try:
-        return np.load(require_file(path, dataset), allow_pickle=False)[1:, 1:] > 0
-    except ValueError as error:
-        raise DatasetError(f"{path} is not a plain NumPy array: {error}.") from error
-
-
-def read_boxes(path: Path, index: Mapping[str, int], dataset: str) -> dict[ImageId, Objects]:
-    """Objects by image id, from a CSV file with a header."""
-    rows: dict[ImageId, list[tuple[list[float], int, bool]]] = defaultdict(list)
-    try:
-        for row in csv.DictReader(read_text(path, dataset).splitlines()):
-            box = [float(row[key]) for key in ("XMin", "YMin", "XMax", "YMax")]
-            rows[row["ImageID"]].append((box, index[row["LabelName"]], row["IsGroupOf"] == "1"))
-    except (KeyError, ValueError) as error:
-        raise DatasetError(f"{path} is not a file of Open Images boxes: {error!r}.") from error
-    return {image_id: objects_of(listed) for image_id, listed in rows.items()}
-
-
-def read_challenge(path: Path, dataset: str) -> dict[str, Objects]:
-    """Objects by file name. Per image: its name, a line that says nothing, a count, and `label x1 y1 x2 y2 group`."""
-    lines, predictions, at = read_text(path, dataset).split("\n"), {}, 0
-    try:
-        while at < len(lines) and lines[at].strip():
-            count = int(lines[at + 2])
-            rows = [line.split() for line in lines[at + 3 : at + 3 + count]]
-            listed = [([float(v) for v in row[1:5]], int(row[0]) - 1, row[5] == "1") for row in rows]
-            predictions[lines[at].strip()] = objects_of(listed)
-            at += 3 + count
-    except (IndexError, ValueError) as error:
-        raise DatasetError(f"{path} is not a file of challenge boxes, around line {at + 1}: {error}.") from error
-    return predictions
-
-
-def objects_of(listed: Sequence[tuple[list[float], int, bool]]) -> Objects:
-    """Rows of (box, label, group) as arrays."""
-    boxes = np.array([row[0] for row in listed], np.float32).reshape(-1, 4)
-    labels = np.array([row[1] for row in listed], int)
-    return Objects(boxes, labels, np.array([row[2] for row in listed], bool))
-
-
-def read_verified(path: Path, index: Mapping[str, int], dataset: str) -> dict[ImageId, set[int]]:
-    """The labels that people verified to be in an image or not to be in it, by image id."""
-    verified: dict[ImageId, set[int]] = defaultdict(set)
-    try:
-        for row in csv.DictReader(read_text(path, dataset).splitlines()):
-            verified[row["ImageID"]].add(index[row["LabelName"]])
-    except KeyError as error:
-        raise DatasetError(f"{path} is not a file of Open Images image labels: {error!r}.") from error
-    return verified

@@ -5,14 +5,18 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
 from zoo.coco_format.keypoints import to_pixel_indices
 from zoo.coco_format.results import RLE, encode_masks
-from zoo.structures import Detections
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from zoo.structures import Detections
 
 
 class Masks:

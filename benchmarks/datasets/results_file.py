@@ -15,6 +15,7 @@ from benchmarks.datasets.request import ImageId, MetricConfig
 from zoo.coco_format.predictions import CocoResult, Listed, read_predictions
 from zoo.coco_format.segmentation import to_rle
 from zoo.coco_format.sizes import Size, file_size
+from zoo.errors import DataError
 
 
 class ResultsFile:
@@ -85,6 +86,8 @@ def evaluate_file(dataset: Any, path: Path, request: MetricConfig, limit: int | 
     if hasattr(dataset, "read_results"):
         results = dataset.read_results(path)
         return Scored(dataset.evaluate_results(results, limit), results.size_of_file)
+    if absent := [path for path in dataset.truth_files() if not path.exists()]:
+        raise DataError(f"{len(absent):,} files of the ground truth do not exist, {absent[0]} first.")
     sizes = [file_size(image.path) for image in dataset.images]
     categories = {category: label for label, category in enumerate(dataset.category_ids)}
     listed = Listed({image.id: i for i, image in enumerate(dataset.images)}, categories, sizes)

@@ -5,18 +5,22 @@ Coordinates mean whole pixels and begin at 1 in the files; objects marked as dif
 
 from __future__ import annotations
 
+import math
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from benchmarks.datasets.classes import few
 from benchmarks.datasets.files import DatasetError, read_text, require_folder
 from benchmarks.datasets.mean_ap import Ranked, average_precision, join, match, mean, overlaps
 from benchmarks.datasets.predictions import Predictions
 from benchmarks.datasets.request import DatasetImage, ImageId, MetricConfig
+from zoo.coco_format.sizes import file_size
 from zoo.manifest import api
+from zoo.text import printable
 
 
 class Objects(NamedTuple):
@@ -41,6 +45,15 @@ class VocDataset:
         require_folder(self.folder / "Annotations", name)
         ids = [line.split()[0] for line in listed if line.strip()]
         self.images = [DatasetImage(i, images / f"{i}.jpg") for i in ids]
+        self.objects = {
+            image.id: read_objects(file, self.classes, image.path)
+            for image, file in zip(self.images, self.truth_files())
+            if file.exists()
+        }
+        if self.objects and not any(len(one.labels) for one in self.objects.values()):
+            raise DatasetError(
+                f"{self.folder / 'Annotations'} has no object of the model's classes: {few(self.classes)}."
+            )
 
     def truth_files(self) -> list[Path]:
         """The XML file of each image."""
@@ -48,10 +61,7 @@ class VocDataset:
 
     def evaluate(self, predictions: Mapping[ImageId, Predictions]) -> dict[str, float]:
         """map_50 by the year's own rule, and map_50_11_points and map_50_area by either."""
-        ground_truth = {
-            i: read_objects(self.folder / "Annotations" / f"{i}.xml", self.classes, self.name) for i in predictions
-        }
-        ranked = [rank(predictions, ground_truth, label) for label in range(len(self.classes))]
+        ranked = [rank(predictions, self.objects, label) for label in range(len(self.classes))]
         present = [one for one in ranked if one.positives]
         points = mean(average_precision(one, eleven_points=True) for one in present)
         area = mean(average_precision(one) for one in present)
@@ -75,17 +85,52 @@ def rank(predictions: Mapping[ImageId, Predictions], ground_truth: Mapping[Image
     return join(parts)
 
 
-def read_objects(path: Path, classes: tuple[str, ...], dataset: str) -> Objects:
-    """The objects of known classes in an annotation file."""
+def read_objects(path: Path, classes: Sequence[str], image: Path) -> Objects:
+    """The objects of known classes in an annotation file; image: its image, of the size that the file says.
+
+    Raises DatasetError with the file and what is wrong in it, UnreadableImage.
+    """
     try:
-        nodes = ElementTree.fromstring(read_text(path, dataset)).findall("object")
-        known = [node for node in nodes if node.findtext("name") in classes]
-        boxes = [[int(float(node.findtext(f"bndbox/{side}", ""))) - 1 for side in SIDES] for node in known]
-        labels = [classes.index(node.findtext("name", "")) for node in known]
-        difficult = [int(node.findtext("difficult") or 0) != 0 for node in known]
-    except (ElementTree.ParseError, ValueError) as error:
-        raise DatasetError(f"{path} is not an annotation file of Pascal VOC: {error}.") from error
+        root = ElementTree.fromstring(path.read_bytes())
+    except OSError as error:
+        raise DatasetError(f"{path} cannot be read: {error.strerror or error}.") from None
+    except (ElementTree.ParseError, ValueError, LookupError) as error:
+        raise DatasetError(f"{path} is not an annotation file of Pascal VOC: {error}.") from None
+    check_size(root, path, image)
+    nodes = [node for node in root.findall("object") if node.findtext("name", "").strip() in classes]
+    boxes = [box_of(node, path, number) for number, node in enumerate(nodes, 1)]
+    labels = [list(classes).index(node.findtext("name", "").strip()) for node in nodes]
+    difficult = [number_in(node, "difficult", path, "0") != 0 for node in nodes]
     return Objects(np.array(boxes, np.float32).reshape(-1, 4), np.array(labels, int), np.array(difficult, bool))
+
+
+def check_size(root: ElementTree.Element, path: Path, image: Path) -> None:
+    """Raise DatasetError where the annotated size is not the image's."""
+    annotated = tuple(root.findtext(f"size/{side}") for side in ("height", "width"))
+    actual = file_size(image) if all(annotated) else None
+    if actual and annotated != tuple(map(str, actual)):
+        sizes = f"{annotated[1]} x {annotated[0]} pixels, {image.name} has {actual[1]} x {actual[0]}"
+        raise DatasetError(f"{path} is for an image of {sizes}.")
+
+
+def box_of(node: ElementTree.Element, path: Path, number: int) -> list[float]:
+    """xyxy from 0."""
+    box = [float(int(number_in(node, f"bndbox/{side}", path)) - 1) for side in SIDES]
+    if box[2] < box[0] or box[3] < box[1]:
+        raise DatasetError(f"{path}: object {number} has a box that ends before it begins: {box}.")
+    return box
+
+
+def number_in(node: ElementTree.Element, tag: str, path: Path, default: str = "") -> float:
+    """A finite number of an object."""
+    text = (node.findtext(tag) or default).strip()
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise DatasetError(f"{path}: <{tag}> of a {node.findtext('name')} is '{printable(text, 40)}', not a number.")
+    return value
 
 
 SIDES = ("xmin", "ymin", "xmax", "ymax")

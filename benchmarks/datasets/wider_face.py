@@ -6,7 +6,9 @@ thresholds give the curve; faces outside the subset are ignored, and so are dete
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +16,12 @@ import numpy as np
 from scipy.io import loadmat
 from scipy.io.matlab import MatReadError
 
+from benchmarks.datasets.classes import few
 from benchmarks.datasets.files import DatasetError, require_file, require_folder
 from benchmarks.datasets.mean_ap import Bools, Floats, area, overlaps
 from benchmarks.datasets.predictions import Predictions
 from benchmarks.datasets.request import DatasetImage, ImageId, MetricConfig
+from zoo.text import printable
 
 SUBSETS = ("easy", "medium", "hard")
 THRESHOLDS = 1000
@@ -31,23 +35,27 @@ class WiderFace:
         self.notices: list[str] = []
         self.classes: tuple[str, ...] = ("face",)
         self.category_ids = [1]
-        if request.classes is not None and len(request.classes) != 1:
-            raise DatasetError(f"WIDER FACE has 1 class, the model knows {len(request.classes)}.")
-        listed = read_mat(
-            root / ground_truth / "wider_face_val.mat", ("event_list", "file_list", "face_bbx_list"), name
-        )
-        folder = require_folder(root / images, name)
-        files = [(str(event[0]), str(file[0])) for event, file in pairs(listed, "event_list", "file_list")]
+        if request.classes is not None and tuple(request.classes) != self.classes:
+            raise DatasetError(f"WIDER FACE has one class, face; the model knows {few(request.classes)}.")
+        at, folder = root / ground_truth, require_folder(root / images, name)
+        listed = read_mat(at / "wider_face_val.mat", ("event_list", "file_list", "face_bbx_list"), name)
+        with readable(at / "wider_face_val.mat"):
+            files = [(str(event[0]), str(file[0])) for event, file in pairs(listed, "event_list", "file_list")]
+            faces = [corners(boxes) for _, boxes in pairs(listed, "event_list", "face_bbx_list")]
+            if len(faces) != len(files):
+                raise ValueError(f"{len(files)} images, faces of {len(faces)}")
         self.images = [DatasetImage(f"{event}/{file}", folder / event / f"{file}.jpg") for event, file in files]
         ids = [image.id for image in self.images]
-        self.faces = dict(zip(ids, (corners(boxes) for _, boxes in pairs(listed, "event_list", "face_bbx_list"))))
+        self.faces = dict(zip(ids, faces))
         self.counted: dict[str, dict[ImageId, Bools]] = {}
         for subset in SUBSETS:
-            chosen = read_mat(root / ground_truth / f"wider_{subset}_val.mat", ("gt_list",), name) | {
-                "events": listed["event_list"]
-            }
-            rows = (rows for _, rows in pairs(chosen, "events", "gt_list"))
-            self.counted[subset] = {i: mask(r, len(self.faces[i])) for i, r in zip(ids, rows)}
+            path = at / f"wider_{subset}_val.mat"
+            chosen = read_mat(path, ("gt_list",), name) | {"events": listed["event_list"]}
+            with readable(path):
+                rows = [rows for _, rows in pairs(chosen, "events", "gt_list")]
+                if len(rows) != len(ids):
+                    raise ValueError(f"{len(ids)} images, faces of {len(rows)}")
+                self.counted[subset] = {i: mask(r, len(self.faces[i])) for i, r in zip(ids, rows)}
 
     def truth_files(self) -> list[Path]:
         """None: the ground truth is read when the dataset is opened."""
@@ -100,23 +108,38 @@ def read_mat(path: Path, keys: tuple[str, ...], dataset: str) -> dict[str, Any]:
     try:
         content = loadmat(str(require_file(path, dataset)))
         return {key: content[key] for key in keys}
-    except (MatReadError, ValueError, NotImplementedError, KeyError, TypeError) as error:
+    except (MatReadError, ValueError, NotImplementedError, KeyError, TypeError, OSError, zlib.error) as error:
         raise DatasetError(f"{path} is not a MATLAB file of WIDER FACE's eval_tools: {error}.") from error
+
+
+@contextmanager
+def readable(path: Path) -> Iterator[None]:
+    """Raise DatasetError where the content of a file has another shape than it should have."""
+    try:
+        yield
+    except (IndexError, KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        raise DatasetError(f"{path} is not one of WIDER FACE's eval_tools: {printable(str(error), 100)}.") from None
 
 
 def pairs(listed: Mapping[str, Any], events: str, values: str) -> list[tuple[Any, Any]]:
     """(event, value) for every image: both are cells of cells, one for each event, one for each image in it."""
+    if len(listed[events]) != len(listed[values]):
+        raise ValueError(f"{len(listed[events])} events, {values} of {len(listed[values])}")
     return [(event[0], value[0]) for event, cell in zip(listed[events], listed[values]) for value in cell[0]]
 
 
 def corners(boxes: Floats) -> Floats:
     """x, y, width, height -> xyxy, in eval_tools' convention (x + width)."""
     boxes = np.asarray(boxes, np.float64).reshape(-1, 4)
+    if not np.isfinite(boxes).all() or (boxes[:, 2:] < 0).any():
+        raise ValueError("a face whose box is not finite, or has a negative side")
     return np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], 1)
 
 
 def mask(rows: Any, count: int) -> Bools:
     """Which of `count` faces are in a subset. rows: their numbers, from 1."""
-    chosen = np.zeros(count, bool)
-    chosen[np.asarray(rows, int).reshape(-1) - 1] = True
+    chosen, numbers = np.zeros(count, bool), np.asarray(rows, int).reshape(-1)
+    if len(numbers) and not 1 <= numbers.min() <= numbers.max() <= count:
+        raise ValueError(f"face {numbers.max()} of an image with {count}")
+    chosen[numbers - 1] = True
     return chosen

@@ -4,9 +4,3 @@ Each record fixes every weight by a formula of its name and shape (`formula`), f
 state dict's names and shapes, samples of intermediate outputs and the final detections of the reference (`reference`).
 `compare` says how far a network is from them, `run` does it for one architecture on a device with options.
 """
-
-from __future__ import annotations
-
-from benchmarks.parity.run import Outcome, check, measure
-
-__all__ = ["Outcome", "check", "measure"]

@@ -9,14 +9,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import torch
-from torch import Tensor, nn
-
-from benchmarks.parity import formula
 from zoo.errors import UsageError
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 FOLDER = Path(__file__).parent / "records"
 SUFFIX = ".json.gz"
@@ -58,6 +56,11 @@ class Reference:
     @cached_property
     def images(self) -> Tensor:
         """The network's input (1, 3, H, W), normalized, zero outside the image."""
+        import numpy as np
+        import torch
+
+        from benchmarks.parity import formula
+
         image = formula.image(self.input["height"], self.input["width"], self.input["seed"]).astype(np.float32)
         if normalize := self.input["normalize"]:
             image = image if normalize.get("to_rgb", True) else image[..., ::-1]
@@ -72,6 +75,8 @@ class Reference:
         """The boxes that Fast R-CNN classifies; None for detectors that find their own."""
         if self.detector != "FastRCNN":
             return None
+        from benchmarks.parity import formula
+
         return [formula.proposals(self.input["height"], self.input["width"])]
 
     def state_differences(self, model: nn.Module) -> list[str]:

@@ -16,7 +16,7 @@ from benchmarks.parity.compare import TOLERANCES, Gap
 from benchmarks.parity.reference import Reference
 from benchmarks.results.record import Record
 from benchmarks.speed import optimizations as speedups
-from benchmarks.speed.optimizations import Options
+from benchmarks.speed.options import Options
 from benchmarks.system import environment
 from zoo.errors import ZooError
 from zoo.structures import Detections

@@ -29,7 +29,10 @@ from torch import Tensor
 import zoo
 from benchmarks.accuracy import measure as accuracy
 from benchmarks.accuracy import sharding
-from benchmarks.datasets import Dataset, MetricConfig, demo, open_dataset
+from benchmarks.datasets import demo
+from benchmarks.datasets.catalog import open_dataset
+from benchmarks.datasets.dataset import Dataset
+from benchmarks.datasets.request import MetricConfig
 from benchmarks.perf import stand_in
 from benchmarks.system.memory import MemoryMeter, resident_mib
 from zoo.structures import Detections, Sample

@@ -31,6 +31,7 @@ from benchmarks.results.baseline import Baseline
 from benchmarks.results.record import Record
 from benchmarks.speed import images
 from benchmarks.speed.protocols import interleaved
+from benchmarks.speed.protocols.table import INTERLEAVED
 from benchmarks.speed.workload import Batch, DetectorWorkload, Workload
 from benchmarks.system import environment
 from benchmarks.system.calibration import Calibration
@@ -65,7 +66,7 @@ def measure(slowdown: float, iterations: int) -> list[Record]:
     model.preprocess = unscaled
     same, slower = (Repeated(model, images.generated(1, SIZE)) for _ in range(2))
     slower.rounds = round(ROUNDS * slowdown)
-    parameters = interleaved.PROTOCOL.parameters(QUICK | {"min_iterations": iterations})
+    parameters = INTERLEAVED.parameters(QUICK | {"min_iterations": iterations})
     del parameters["calibrate"]
     workloads: dict[str, Workload] = {"same": same, "calibration": Calibration(device), "slower": slower}
     timings = interleaved.interleave(workloads, device, interleaved.Schedule(**parameters))

@@ -17,7 +17,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from benchmarks.results.record import Record
 from benchmarks.results.store import Store
 
 MODELS, SWEEP_ROWS, WRITERS, EACH = 562, 562, 4, 50
-FIRST = datetime(2020, 1, 1, tzinfo=timezone.utc)
+FIRST = datetime(2020, 1, 1, tzinfo=UTC)
 
 
 def main() -> None:

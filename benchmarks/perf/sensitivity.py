@@ -32,8 +32,8 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from benchmarks import parity
 from benchmarks.parity import reference
+from benchmarks.parity import run as parity
 from benchmarks.parity.compare import TOLERANCES
 from benchmarks.parity.run import SHARES
 from benchmarks.perf.used_tolerance import Watch

@@ -41,8 +41,11 @@ from benchmarks.perf.evaluation import box_numbers, discs, generate, whole_mask
 from benchmarks.speed import compare, optimizations
 from benchmarks.speed import images as images
 from benchmarks.speed.images import generated
-from benchmarks.speed.optimizations import Options
+from benchmarks.speed.options import Options
+from benchmarks.speed.peers.counterparts import counterpart
+from benchmarks.speed.peers.torchvision import TorchvisionDetector
 from benchmarks.speed.workload import DetectorWorkload
+from zoo.checkpoint.convert.to_torchvision import to_torchvision
 from zoo.coco_format.results import encode_masks
 from zoo.models.layers import memory_format
 from zoo.models.layers.masks import paste_masks
@@ -69,7 +72,9 @@ class Scene:
     def of(cls, size: tuple[int, int]) -> Scene:
         """A generated image whose input has this (h, w)."""
         source = generated(1, size)[0]
-        ours, theirs, _ = compare.networks(compare.CompareConfig(MODEL, ["torchvision"], [source]))
+        ours, _ = compare.network(compare.CompareConfig(MODEL, ["torchvision"], [source]))
+        theirs = TorchvisionDetector(counterpart(MODEL, "torchvision"), ours.preprocess)
+        theirs.network.load_state_dict(to_torchvision(ours.state_dict(), len(ours.classes or ()))[1])
         images = torch.from_numpy(source.transpose(2, 0, 1).copy())[None].float() / 64 - 2
         return cls(ours, theirs.eval().network, source, images, ImageGeometry.of_input(size))
 

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 import zoo
-from benchmarks.datasets import MetricConfig
 from benchmarks.datasets.coco import CocoDataset
+from benchmarks.datasets.request import MetricConfig
 from benchmarks.perf.evaluation import generate
 from benchmarks.speed import images as images
 from zoo.structures import Detections, ImageGeometry, Sample

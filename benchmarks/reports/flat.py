@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
-
-import pandas as pd
 
 from benchmarks.reports.table import Link, Table
 from benchmarks.results.record import Record
@@ -16,7 +16,7 @@ FIELDS = ("id", "time", "model", "kind", "protocol", "status", "reason", "checkp
 
 def records_csv(records: Sequence[Record]) -> str:
     """One line per record; parameters, metrics and environment as columns such as `metrics.fps`."""
-    return pd.DataFrame([flat(record) for record in records]).to_csv(index=False)
+    return to_csv([flat(record) for record in records])
 
 
 def flat(record: Record) -> dict[str, Any]:
@@ -43,7 +43,16 @@ def flatten(data: Mapping[str, Any], prefix: str) -> dict[str, Any]:
 def tables_csv(tables: Sequence[Table]) -> str:
     """All tables as one, each row with its table's title; links as addresses."""
     rows = [{"table": t.title, **{c: address(r.get(c)) for c in t.columns}} for t in tables for r in t.rows]
-    return pd.DataFrame(rows).to_csv(index=False)
+    return to_csv(rows)
+
+
+def to_csv(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Rows as CSV, with the columns of all of them; what a row does not have is empty."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(dict.fromkeys(name for row in rows for name in row)), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
 
 
 def tables_json(tables: Sequence[Table]) -> str:

@@ -48,5 +48,5 @@ def plotly() -> str:
     try:
         from plotly.offline import get_plotlyjs
     except ImportError:
-        raise UsageError("the HTML report needs plotly: pip install 'detection-zoo[html]'") from None
+        raise UsageError("the HTML report needs plotly: pip install plotly") from None
     return get_plotlyjs()

@@ -16,6 +16,8 @@ COLUMNS = (
     "weights",
     "fps",
     "p50 ms",
+    "p90 ms",
+    "peak MiB",
     "against ours",
     "95% interval",
     "found again",
@@ -27,7 +29,9 @@ COLUMNS = (
 NOTE = (
     "All implementations of a model ran in turns, batch by batch, on the same images, by the protocol `interleaved`. "
     "Against ours: seconds of ours over seconds of this one, the median over pairs of neighboring calls, above 1 is "
-    "faster. Found again: share of our detections that it finds too (same label, IoU of at least 0.5); score "
+    "faster; empty where the two agree on less than 99% of the detections, which is not the same work. All have the "
+    "same weights; peak MiB: of a process with that network alone. Remark: everything known to differ, ours first. "
+    "Found again: share of our detections that it finds too (same label, IoU of at least 0.5); score "
     "difference: the largest among them. A published number was measured elsewhere, on the hardware beside it."
 )
 
@@ -35,7 +39,7 @@ NOTE = (
 def table(records: Sequence[Record]) -> Table:
     """One row per implementation, ours before its peers."""
     rows = [row(record) for record in records if record.kind == "compare"]
-    digits = {"fps": 3, "against ours": 2, "score difference": 5}
+    digits = {"fps": 3, "against ours": 2, "score difference": 5, "peak MiB": 0}
     return Table("Other implementations in the same run", COLUMNS, rows, NOTE, digits)
 
 
@@ -52,7 +56,7 @@ def row(record: Record) -> Mapping[str, Cell]:
         "weights": p.get("weights"),
         "published fps": number.get("fps"),
         "published on": number.get("hardware"),
-        "remark": record.reason or p.get("differences"),
+        "remark": record.reason or "; ".join(filter(None, (p.get("remark"), p.get("differences")))),
     }
     return cells | (measured(m) if record.ok else {})
 
@@ -62,11 +66,20 @@ def measured(metrics: Mapping[str, float]) -> dict[str, Cell]:
     return {
         "fps": metrics["fps"],
         "p50 ms": metrics["latency_ms_p50"],
-        "against ours": metrics["speedup"],
-        "95% interval": f"{metrics['speedup_low']:.2f} to {metrics['speedup_high']:.2f}",
+        "p90 ms": metrics.get("latency_ms_p90"),
+        "peak MiB": metrics.get("cuda_allocated_mib", metrics.get("resident_peak_mib")),
+        **ratio(metrics),
         "found again": f"{metrics['matched']:.1%} of {metrics['detections']:.0f}",
         "score difference": metrics["score_difference"],
     }
+
+
+def ratio(metrics: Mapping[str, float]) -> dict[str, Cell]:
+    """Speed relative to ours with its interval; empty where the two do not do the same work."""
+    if "speedup" not in metrics:
+        return {}
+    interval = f"{metrics['speedup_low']:.2f} to {metrics['speedup_high']:.2f}"
+    return {"against ours": metrics["speedup"], "95% interval": interval}
 
 
 def implementation(record: Record) -> str:

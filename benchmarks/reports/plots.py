@@ -15,7 +15,7 @@ def write(logs: Sequence[Log], keys: Sequence[str], path: Path) -> Path:
     try:
         from matplotlib.figure import Figure
     except ImportError:
-        raise UsageError("plots need matplotlib: pip install 'detection-zoo[plots]'.") from None
+        raise UsageError("plots need matplotlib: pip install matplotlib.") from None
     absent = [key for key in keys if not any(log.series(key)[1] for log in logs)]
     if absent:
         raise UsageError(f"no log has '{absent[0]}'; they have: {', '.join(names(logs))}.")

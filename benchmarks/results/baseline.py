@@ -13,11 +13,9 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from benchmarks.results import fingerprint
 from benchmarks.results.record import Record, rename
-from benchmarks.system.calibration import CPU_SAMPLES, SAMPLES
+from benchmarks.results.sample_names import CPU_SAMPLES, SAMPLES
 from zoo.errors import UsageError
 from zoo.system.atomic_write import atomic_write
 
@@ -133,14 +131,16 @@ def relative_times(samples: Mapping[str, Sequence[float]], calls: str, calibrati
     seconds, unit = samples.get(calls, []), samples.get(calibration, [])
     if not len(seconds) or len(seconds) != len(unit):
         return []
-    return evenly(np.asarray(seconds) / np.asarray(unit))
+    return evenly([call / beside for call, beside in zip(seconds, unit)])
 
 
-def evenly(times: np.ndarray | Sequence[float]) -> list[float]:
+def evenly(times: Iterable[float]) -> list[float]:
     """At most KEPT of these times, sorted, from all parts of their range."""
-    ordered = np.sort(times)
-    chosen = ordered[np.linspace(0, len(ordered) - 1, min(len(ordered), KEPT)).round().astype(int)]
-    return [float(f"{value:.5g}") for value in chosen]
+    ordered = sorted(times)
+    if len(ordered) > KEPT:
+        step = (len(ordered) - 1) / (KEPT - 1)
+        ordered = [ordered[round(step * i)] for i in range(KEPT)]
+    return [float(f"{value:.5g}") for value in ordered]
 
 
 def by_measurement(records: Iterable[Record]) -> dict[str, list[Record]]:

@@ -9,12 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-
-import numpy as np
-from scipy.stats import mannwhitneyu
+from statistics import median
 
 from benchmarks.results import fingerprint
 from benchmarks.results.baseline import EXACT, Baseline, Entry, Tolerances, by_measurement, together
+from benchmarks.results.rank_test import p_value
 from benchmarks.results.record import Record
 
 FAILURES = ("regression", "changed", "missing", "failed")
@@ -109,7 +108,7 @@ def time(then: Entry, now: Entry, tolerances: Tolerances) -> Finding:
     if then.clock != now.clock:
         detail = f"{now.clock} times do not compare with {then.clock} times: measure with as many threads as then"
         return Finding(then.title, "relative time", "missing", detail=detail)
-    a, b = float(np.median(then.times)), float(np.median(now.times))
+    a, b = median(then.times), median(now.times)
     factor = tolerances.time if then.machine == now.machine else tolerances.other_machine
     slower, faster = p_value(now.times, then.times), p_value(then.times, now.times)
     verdict = "same"
@@ -119,8 +118,3 @@ def time(then: Entry, now: Entry, tolerances: Tolerances) -> Finding:
         verdict = "improved"
     detail = f"factor {b / a:.3f}, limit {factor:g}, p {min(slower, faster):.1e}, runs {then.runs} and {now.runs}"
     return Finding(then.title, "relative time", verdict, a, b, detail)
-
-
-def p_value(larger: Sequence[float], smaller: Sequence[float]) -> float:
-    """How likely the first sample is that much larger by accident (one-sided Mann-Whitney U test)."""
-    return float(mannwhitneyu(larger, smaller, alternative="greater").pvalue)

@@ -32,13 +32,15 @@ def newest(records: Iterable[Record], kind: str, peer: str | None = None) -> dic
 def accuracies(records: Iterable[Record], entries: Iterable[Entry]) -> dict[str, Record]:
     """Model -> its newest accuracy on the whole of the dataset and split that the model was published for."""
     home = {entry.name: entry for entry in entries}
-    return newest((r for r in records if r.model in home and is_at_home(r, home[r.model])), "accuracy")
+    own = (r for r in records if r.kind == "accuracy" and r.model in home)
+    return newest((r for r in own if is_at_home(r, home[r.model])), "accuracy")
 
 
 def is_at_home(record: Record, entry: Entry) -> bool:
     """Whether an accuracy may be set beside the published one: same dataset and split, all of its images."""
     p = record.parameters
-    return p.get("dataset", entry.dataset) == entry.dataset and is_usual(p.get("split"), entry) and not p.get("limit")
+    whole = not p.get("limit") and (p.get("images") or 0) >= (p.get("all_images") or 0)
+    return p.get("dataset", entry.dataset) == entry.dataset and is_usual(p.get("split"), entry) and whole
 
 
 def is_usual(split: str | None, entry: Entry) -> bool:

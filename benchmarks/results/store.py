@@ -38,6 +38,14 @@ class Store:
     def __init__(self, path: str | os.PathLike[str] | None = None) -> None:
         self.path = Path(path) if path is not None else default_path()
 
+    def check(self) -> Store:
+        """Itself. Raises ResultsError where its folder does not exist, so that this is noticed before a measurement."""
+        if not self.path.absolute().parent.is_dir():
+            raise ResultsError(
+                f"{self.path.absolute().parent} is not a folder, {self.path.name} cannot be written there."
+            )
+        return self
+
     def append(self, record: Record) -> Record:
         """Add one record; once this returns it survives the end of this process, however sudden."""
         self.extend([record])

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -16,28 +17,33 @@ import torch
 
 import zoo
 from benchmarks.results import agreement
-from benchmarks.results.record import Record, skipped
+from benchmarks.results.record import Record, failed, skipped
 from benchmarks.speed import inference
-from benchmarks.speed.inference import BenchmarkConfig
-from benchmarks.speed.optimizations import Options
-from benchmarks.speed.peers import counterparts
+from benchmarks.speed.config import BenchmarkConfig
+from benchmarks.speed.options import Options
+from benchmarks.speed.peers import counterparts, settings
 from benchmarks.speed.peers.counterparts import NoCounterpart
-from benchmarks.speed.peers.external import ExternalWorkload, PeerError
+from benchmarks.speed.peers.external import ANSWER_SECONDS, WORKERS, ExternalWorkload, PeerError
+from benchmarks.speed.peers.random_weights import randomize
 from benchmarks.speed.protocols import Measurement, interleaved
+from benchmarks.speed.protocols.table import INTERLEAVED
 from benchmarks.speed.workload import DetectorWorkload, ImageSource, Workload
 from benchmarks.system import environment
-from zoo.checkpoint import Checkpoint, load_into
+from zoo.checkpoint.convert import to_peer
 from zoo.errors import MismatchedCheckpoint
 
 OURS = "ours"
-SAME = "same inputs, anchors, RoI align and numbers of proposals"
-OTHERWISE = "its own anchors, RoI align and post-processing"
-WORKER_FACTS = ("version", "commit", "torch", "python", "threads", "tf32")
+WORKER_FACTS = ("version", "commit", "torch", "python", "threads", "tf32", "settings")
+SAME_WORK = 0.99
+"""Share of the detections of either side that the other must have too; below it a ratio of speeds means nothing."""
 
 
 @dataclass(frozen=True)
 class CompareConfig:
-    """What to compare. pythons: peer -> interpreter of the environment that has it. weights: a checkpoint file."""
+    """What to compare. pythons: peer -> interpreter of the environment that has it. weights: a checkpoint file.
+
+    patience: seconds that a peer's worker may take for an answer.
+    """
 
     name: str
     against: Sequence[str]
@@ -45,21 +51,32 @@ class CompareConfig:
     pythons: Mapping[str, str] = field(default_factory=dict)
     weights: Path | None = None
     setting: BenchmarkConfig = field(default_factory=BenchmarkConfig)
+    patience: float = ANSWER_SECONDS
 
 
 @dataclass
 class Contestant:
-    """facts: version, commit, command, what is different; for the record's parameters."""
+    """facts: version, commit, command, settings; for the record's parameters. process: what tells its peak memory."""
 
     workload: Workload
     facts: dict[str, Any]
+    process: Callable[[], ExternalWorkload] | None = None
+
+
+@dataclass
+class Results:
+    """What was measured of each contestant, and what each found in the first images."""
+
+    measured: dict[str, Measurement]
+    detections: dict[str, list[Any]]
+    conditions: dict[str, Any]
 
 
 def run(request: CompareConfig) -> list[Record]:
     """A record for our network, for ours with options if any are on, and for each peer.
 
-    A peer that is not to be had, or has no such detector, gives a skipped record with what it published. Raises
-    UsageError for an unknown peer.
+    All have the same weights: those of the file, or random ones. A peer that is not to be had, has no such detector, or
+    fails on the way gives a record that says so, with what it published. Raises UsageError for an unknown peer.
     """
     for peer in request.against:
         with suppress(NoCounterpart):
@@ -67,71 +84,71 @@ def run(request: CompareConfig) -> list[Record]:
     with ExitStack() as stack:
         stack.enter_context(inference.thread_count(request.setting.threads))
         contestants, absent = gather(request, stack)
-        workloads = {name: contestant.workload for name, contestant in contestants.items()}
-        device, before = torch.device(request.setting.device), environment.conditions(request.setting.device)
-        measured = interleaved.compare(workloads, device, request.setting.overrides)
-        conditions = {"before": before, "after": environment.conditions(request.setting.device)}
-        want = detections(contestants[OURS].workload)
+        results = measure(request, contestants, absent)
+        memory = {name: peak_memory(contestant) for name, contestant in contestants.items()}
         return [
-            *(record(request, name, contestants[name], measured[name], conditions, want) for name in contestants),
+            *(record(request, name, contestants, results, memory[name]) for name in contestants),
             *(absence(request, peer, reason) for peer, reason in absent.items()),
         ]  # fmt: skip
 
 
+def measure(request: CompareConfig, contestants: dict[str, Contestant], absent: dict[str, str]) -> Results:
+    """All of them in turns; a peer that fails leaves the others, which are measured again without it."""
+    device = request.setting.device
+    while True:
+        workloads = {name: contestant.workload for name, contestant in contestants.items()}
+        before = environment.conditions(device)
+        try:
+            found = {name: detections(workload) for name, workload in workloads.items()}
+            measured = interleaved.compare(workloads, torch.device(device), request.setting.overrides)
+            return Results(measured, found, {"before": before, "after": environment.conditions(device)})
+        except PeerError as error:
+            failed = next(n for n, w in workloads.items() if isinstance(w, ExternalWorkload) and w.peer in str(error))
+            contestants.pop(failed)
+            absent[failed] = str(error)
+
+
 def gather(request: CompareConfig, stack: ExitStack) -> tuple[dict[str, Contestant], dict[str, str]]:
     """Those that can run, ours first; and peer -> why not."""
-    ours, theirs, weights = networks(request)
-    contestants, absent = {OURS: own(ours, request, Options(), weights)}, {}
+    folder = Path(stack.enter_context(TemporaryDirectory()))
+    model, weights = network(request)
+    files = as_files(request.images, folder)
+    contestants, absent = {OURS: own(model, request, Options(), weights, files, folder)}, {}
     if request.setting.options.chosen():
-        contestants["ours with options"] = own(ours, request, request.setting.options, weights)
+        contestants["ours with options"] = own(model, request, request.setting.options, weights, files, folder)
     for peer in request.against:
         try:
+            path = peers_weights(model, peer, folder)
             if peer == "torchvision":
-                contestants[peer] = torchvision_rival(request, theirs, weights)
+                contestants[peer] = torchvision_peer(request, model, path, weights, files)
             else:
-                contestants[peer] = stack.enter_context(external_rival(request, peer))
+                contestants[peer] = stack.enter_context(external_peer(request, peer, path, weights, files, model))
         except (PeerError, NoCounterpart) as error:
             absent[peer] = str(error)
     return contestants, absent
 
 
-def networks(request: CompareConfig) -> tuple[Any, Any, str]:
-    """Ours, torchvision's if it takes part (else None), and a word about the weights.
-
-    Both read the weights' file; without one, torchvision's random weights are copied into ours.
-    """
-    torch.manual_seed(0)
-    ours, theirs = zoo.build(request.name), None
-    if "torchvision" in request.against:
-        from benchmarks.speed.peers.torchvision import TorchvisionDetector
-
-        with suppress(NoCounterpart):
-            theirs = TorchvisionDetector(counterparts.counterpart(request.name, "torchvision"), ours.preprocess)
+def network(request: CompareConfig) -> tuple[Any, str]:
+    """Ours with the weights that all get, and a word about them."""
     if request.weights is not None:
-        return zoo.load_file(request.weights, request.name), filled(theirs, request.weights), request.weights.name
-    if theirs is None:
-        return ours, None, "random"
+        return zoo.load_file(request.weights, request.name), request.weights.name
+    model = zoo.build(request.name)
+    randomize(model)
+    return model, "random, the same"
+
+
+def peers_weights(model: Any, peer: str, folder: Path) -> Path:
+    """Our weights as a file that a peer reads. Raises PeerError where the peer has no such layers."""
+    target = folder / f"weights-{peer}{to_peer.PEERS[peer]}"
     try:
-        load_into(ours, Checkpoint(dict(theirs.network.state_dict())))
-    except MismatchedCheckpoint:  # same method, other layers, as RetinaNet's P6 from another map
-        return ours, theirs, "random, each its own"
-    return ours, theirs, "random, the same"
+        return to_peer.write(model.state_dict(), peer, target, type(model.backbone).__name__, model.classes or ())
+    except MismatchedCheckpoint as error:
+        raise PeerError(f"not measured: it cannot have the same weights, since {error}") from error
 
 
-def filled(theirs: Any, weights: Path) -> Any:
-    """torchvision's network with a file's weights; None if the file is of another implementation."""
-    if theirs is None:
-        return None
-    from zoo.checkpoint import read
-
-    try:
-        theirs.network.load_state_dict(read(weights).state_dict)
-    except RuntimeError:  # PyTorch's list of all names that do not fit
-        return None
-    return theirs
-
-
-def own(model: Any, request: CompareConfig, options: Options, weights: str) -> Contestant:
+def own(
+    model: Any, request: CompareConfig, options: Options, weights: str, files: Sequence[Path], folder: Path
+) -> Contestant:
     """Our network with options."""
     workload = inference.workload_of(model.to(request.setting.device), request.images, request.setting, options)
     facts = {
@@ -140,17 +157,38 @@ def own(model: Any, request: CompareConfig, options: Options, weights: str) -> C
         "options": options.chosen(),
         "precision": options.amp or "fp32",
         "weights": weights,
+        "threads": torch.get_num_threads(),
+        "settings": settings.of_ours(model),
     }
-    return Contestant(workload, facts)
+    path = folder / "weights-ours.pth"
+    if not path.exists():
+        torch.save(model.state_dict(), path)
+    alone = None if options.chosen() else in_its_own_process(request, f"ours {request.name}", path, files)
+    return Contestant(workload, facts, alone)
 
 
-def torchvision_rival(request: CompareConfig, model: Any, weights: str) -> Contestant:
+def in_its_own_process(
+    request: CompareConfig, config: str, weights: Path, files: Sequence[Path]
+) -> Callable[[], ExternalWorkload]:
+    """Starts a process with one network in it, whose peak memory is that network's."""
+    setting, script = request.setting, WORKERS / "own_worker.py"
+    root = str(Path(zoo.__file__).resolve().parents[1])
+    arguments = (setting.device, str(weights), setting.threads, script, [root, *sys.path[1:]], request.patience)
+    return lambda: ExternalWorkload("ours", sys.executable, config, files, *arguments)
+
+
+def torchvision_peer(request: CompareConfig, model: Any, path: Path, weights: str, files: Sequence[Path]) -> Contestant:
     """torchvision's detector on our network's inputs."""
     import torchvision
 
+    from benchmarks.speed.peers.torchvision import TorchvisionDetector
+
     builder = counterparts.counterpart(request.name, "torchvision")
-    if model is None:
-        raise PeerError(f"not measured: {weights} is no checkpoint of torchvision's {builder}.")
+    theirs = TorchvisionDetector(builder, model.preprocess)
+    try:
+        theirs.network.load_state_dict(torch.load(path, weights_only=True))
+    except RuntimeError as error:  # same method, other layers, as RetinaNet's P6 from another map
+        raise PeerError(f"not measured: {request.name} has other layers than torchvision's {builder}.") from error
     device = torch.device(request.setting.device)
     facts = {
         "version": torchvision.__version__,
@@ -158,30 +196,31 @@ def torchvision_rival(request: CompareConfig, model: Any, weights: str) -> Conte
         "command": f"torchvision.models.detection.{builder}()",
         "weights": weights,
         "precision": "fp32",
-        "differences": SAME if request.name.startswith("torchvision/") else "same inputs; " + OTHERWISE,
+        "threads": torch.get_num_threads(),
+        "settings": settings.of_torchvision(theirs.network),
     }
-    return Contestant(DetectorWorkload(model.to(device), request.images, device, request.setting.batch), facts)
+    workload = DetectorWorkload(theirs.to(device), request.images, device, request.setting.batch)
+    return Contestant(workload, facts, in_its_own_process(request, f"torchvision {request.name}", path, files))
 
 
 @contextmanager
-def external_rival(request: CompareConfig, peer: str) -> Iterator[Contestant]:
+def external_peer(
+    request: CompareConfig, peer: str, path: Path, weights: str, files: Sequence[Path], model: Any
+) -> Iterator[Contestant]:
     """A peer in the user's own environment, on the same images as files. Raises PeerError if it does not start."""
     if peer not in request.pythons:
         raise PeerError(f"not measured: say --python {peer}=PATH of a Python that has it.")
     setting, config, python = request.setting, counterparts.counterpart(request.name, peer), request.pythons[peer]
-    weights = str(request.weights.resolve()) if request.weights else None
-    with TemporaryDirectory() as folder:
-        files = as_files(request.images, Path(folder))
-        workload = ExternalWorkload(peer, python, config, files, setting.device, weights, setting.threads)
-        try:
-            facts = {name: workload.facts.get(name) for name in WORKER_FACTS}
-            facts["command"] = " ".join([*workload.command, config])
-            facts["differences"] = "its own preprocessing, in a process and with a PyTorch of its own"
-            facts["weights"] = request.weights.name if request.weights else "random, its own"
-            facts["precision"] = "fp32"
-            yield Contestant(workload, facts)
-        finally:
-            workload.close()
+    threads = setting.threads or torch.get_num_threads()
+    workload = ExternalWorkload(
+        peer, python, config, files, setting.device, str(path), threads, patience=request.patience
+    )
+    try:
+        facts = {name: workload.facts.get(name) for name in WORKER_FACTS}
+        facts |= {"command": " ".join([*workload.command, config]), "weights": weights, "precision": "fp32"}
+        yield Contestant(workload, facts)
+    finally:
+        workload.close()
 
 
 def as_files(images: Sequence[ImageSource], folder: Path) -> list[Path]:
@@ -201,17 +240,40 @@ def detections(workload: Workload, batches: int = 4) -> list[Any]:
     return [found for i in range(min(batches, len(workload))) for found in workload.compute(workload.load(i))]
 
 
+def peak_memory(contestant: Contestant) -> dict[str, float]:
+    """Peaks of a process with this network alone, in MiB; nothing where it cannot be told."""
+    try:
+        if isinstance(contestant.workload, ExternalWorkload):
+            return contestant.workload.memory()
+        if contestant.process is None:
+            return {}
+        workload = contestant.process()
+        try:
+            detections(workload, 2)
+            return workload.memory()
+        finally:
+            workload.close()
+    except PeerError:
+        return {}
+
+
 def record(
     request: CompareConfig,
     name: str,
-    contestant: Contestant,
-    measured: Measurement,
-    conditions: Mapping[str, Any],
-    want: list[Any],
+    contestants: Mapping[str, Contestant],
+    results: Results,
+    memory: Mapping[str, float],
 ) -> Record:
-    """One implementation's record: its numbers, its speed relative to ours, and how its detections agree with ours."""
-    setting, protocol = request.setting, interleaved.PROTOCOL
-    agreed = asdict(agreement.compare(want, detections(contestant.workload)))
+    """One implementation's record: its numbers, and how its detections agree with ours.
+
+    Its speed relative to ours is there only if both do the same work, which equal detections show.
+    """
+    setting, protocol, contestant = request.setting, INTERLEAVED, contestants[name]
+    agreed = agreement.compare(results.detections[OURS], results.detections[name])
+    metrics = {**results.measured[name].metrics, **asdict(agreed), **memory}
+    remark = verdict(agreed, sum(map(len, results.detections[name])))
+    if remark is not None:
+        metrics = {key: value for key, value in metrics.items() if not key.startswith("speedup")}
     return Record(
         model=request.name,
         kind="compare",
@@ -220,14 +282,41 @@ def record(
             **protocol.describe(protocol.parameters(setting.overrides)),
             "peer": None if name.startswith(OURS) else name,
             "batch": setting.batch,
+            "images": len(request.images),
             "resolution": resolution(contestant.workload),
             **contestant.facts,
+            "differences": unlike(contestants[OURS], contestant),
+            "same_work": remark is None,
+            "remark": remark,
         },
-        metrics={**measured.metrics, **agreed},
-        samples=measured.samples,
+        metrics=metrics,
+        samples=results.measured[name].samples,
         environment=environment.describe(setting.device),
-        conditions=conditions,
+        conditions=results.conditions,
     )
+
+
+def verdict(agreed: agreement.Agreement, count: int) -> str | None:
+    """Why a comparison is none; None where both sides find the same. count: detections of the other side."""
+    if not agreed.detections and not count:
+        return "not the same work: neither finds anything, so nothing shows that both do the same"
+    hits = round(agreed.matched * agreed.detections)
+    share = hits / max(agreed.detections, count)
+    return None if share >= SAME_WORK else f"not the same work: the sides agree on {share:.1%} of the detections"
+
+
+def unlike(ours: Contestant, theirs: Contestant) -> str:
+    """Everything that is known to differ from ours, besides the code."""
+    found = settings.differences(ours.facts.get("settings") or {}, theirs.facts.get("settings") or {})
+    for what in ("threads", "precision", "weights"):
+        if theirs.facts.get(what) not in (None, ours.facts.get(what)):
+            found.append(f"{what} {ours.facts.get(what)} / {theirs.facts[what]}")
+    if isinstance(theirs.workload, ExternalWorkload):
+        found.append(f"in a process of its own, with PyTorch {theirs.facts.get('torch')}")
+        shapes = [resolution(contestant.workload) for contestant in (ours, theirs)]
+        if shapes[0] != shapes[1]:
+            found.append(f"input sizes {', '.join(shapes[0])} / {', '.join(shapes[1])}")
+    return "; ".join(found)
 
 
 def resolution(workload: Workload) -> dict[str, int]:
@@ -241,4 +330,5 @@ def absence(request: CompareConfig, peer: str, reason: str) -> Record:
     """A peer that did not run, with what it published."""
     number = counterparts.published(request.name, peer)
     facts = {"peer": peer, "published": asdict(number) if number else None}
-    return skipped(request.name, "compare", reason, protocol=interleaved.PROTOCOL.name, parameters=facts)
+    status = skipped if "not measured" in reason or "no counterpart" in reason else failed
+    return status(request.name, "compare", reason, protocol=INTERLEAVED.name, parameters=facts)

@@ -1,27 +1,11 @@
-"""What detectors are measured on: a folder of images, or generated ones."""
+"""Generated images, for measurements where nobody gave any."""
 
 from __future__ import annotations
-
-from pathlib import Path
 
 import cv2
 import numpy as np
 
-from zoo.errors import UsageError
-
-SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}
 SIZE = (480, 640)  # the most frequent size in COCO
-
-
-def in_folder(folder: str | Path, limit: int | None = None) -> list[Path]:
-    """Image files in `folder`, by name. Raises UsageError when there is none."""
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise UsageError(f"{folder} is no folder; --images takes a folder of images.")
-    found = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
-    if not found:
-        raise UsageError(f"{folder} has no images ({', '.join(sorted(SUFFIXES))}).")
-    return found[:limit]
 
 
 def generated(count: int, size: tuple[int, int] = SIZE) -> list[np.ndarray]:

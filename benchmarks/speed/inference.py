@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -19,7 +19,8 @@ from benchmarks.results import agreement, fingerprint
 from benchmarks.results.record import Record
 from benchmarks.speed import complexity, protocols
 from benchmarks.speed import optimizations as speedups
-from benchmarks.speed.optimizations import Options
+from benchmarks.speed.config import BenchmarkConfig
+from benchmarks.speed.options import Options
 from benchmarks.speed.protocols import interleaved
 from benchmarks.speed.workload import DetectorWorkload, ImageSource
 from benchmarks.system import environment
@@ -28,20 +29,6 @@ from benchmarks.system.memory import MemoryMeter
 # The comparison of an option with the plain network is a side show: fewer calls than the measurement itself.
 EFFECT_BATCHES = 4
 EFFECT = {"min_iterations": 12, "min_seconds": 0.0, "max_seconds": 60.0, "warmup_seconds": 20.0}
-
-
-@dataclass(frozen=True)
-class BenchmarkConfig:
-    """How to measure. overrides: parameters of the protocol that differ from its definition."""
-
-    protocol: str = protocols.DEFAULT
-    device: str = "cpu"
-    batch: int = 1
-    repeat: int = 1
-    threads: int | None = None
-    options: Options = field(default_factory=Options)
-    overrides: Mapping[str, Any] = field(default_factory=dict)
-    effects: bool = True
 
 
 def measure(
@@ -59,7 +46,7 @@ def measure(
     """
     setting = setting or BenchmarkConfig()
     protocol = protocols.get(setting.protocol)
-    with thread_count(setting.threads):
+    with thread_count(setting.threads), environment.float32_as(setting.tf32):
         fast = workload_of(model.eval(), images, setting, setting.options)
         before, memory = environment.conditions(setting.device), MemoryMeter(setting.device).start()
         measured = protocols.run(protocol, fast, setting.device, setting.repeat, setting.overrides)
@@ -120,7 +107,7 @@ def describe(
         **protocol.describe(protocol.parameters(setting.overrides)),
         "batch": setting.batch,
         "repeat": setting.repeat,
-        "precision": setting.options.amp or "fp32",
+        "precision": setting.options.amp or ("tf32" if setting.tf32 else "fp32"),
         "options": setting.options.chosen(),
         "resolution": resolution(workload),
         **source,

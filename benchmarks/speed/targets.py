@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import zoo
-from zoo.cli.framework import CHECKPOINT_SUFFIXES
-from zoo.errors import UnknownModel
+from zoo.cli.checkpoint_files import means_file
+from zoo.errors import UnknownModel, UsageError
 
 if TYPE_CHECKING:
     from zoo.models.detectors.base import Detector
@@ -35,22 +35,32 @@ class Target:
 def choose(names: Sequence[str], checkpoint: str | Path | None = None, random_weights: bool = False) -> list[Target]:
     """The networks that a command line asks for. Raises UnknownModel for a name that is nowhere."""
     if checkpoint is not None:
-        return [of_file(Path(checkpoint), names[0] if names else None)]
+        if not Path(checkpoint).is_file():
+            raise UsageError(f"{checkpoint} does not exist.")
+        return [of_file(Path(checkpoint), known(names[0]) if names else None)]
     if not names and not random_weights:
         names = cached()
     if not names:
         return [randomly(name) for name in EMBEDDED]
-    return [randomly(name) if random_weights else by_name(name) for name in names]
+    return [randomly(known(name)) if random_weights else by_name(name) for name in names]
+
+
+def known(name: str) -> str:
+    """The name of a model or an architecture as it is. Raises UnknownModel for any other."""
+    from zoo.manifest.api import architecture_name
+
+    architecture_name(name)
+    return name
 
 
 def by_name(name: str) -> Target:
     """A model with its published weights; an architecture that is no model, or has no weights, with random ones.
 
-    The name of an existing file with a checkpoint's suffix is a checkpoint of the user's own.
+    The name of an existing file that is no model's name is a checkpoint of the user's own.
     """
     from zoo.manifest.api import architecture_names, version
 
-    if Path(name).suffix in CHECKPOINT_SUFFIXES and Path(name).is_file():
+    if means_file(name) and Path(name).is_file():
         return of_file(Path(name), None)
     try:
         entry = zoo.get(name)

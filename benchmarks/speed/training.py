@@ -8,7 +8,6 @@ prepared beforehand, the first 3 left out. Memory is the largest peak of all pro
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from itertools import cycle, islice
 from pathlib import Path
 from statistics import fmean
@@ -20,61 +19,22 @@ from tqdm import tqdm
 
 from benchmarks.results.record import Record
 from benchmarks.speed import images
+from benchmarks.speed.training_config import PROTOCOLS, Protocol, TrainingConfig, chosen
 from benchmarks.system import environment
 from benchmarks.system.memory import MemoryMeter
 from benchmarks.system.timing import summary
-from zoo.errors import UsageError
 from zoo.manifest import api
 from zoo.models.supervision import supervision
 from zoo.training import distributed, initial_weights, recipe
 from zoo.training.augmentation.annotated_image import AnnotatedImage
-from zoo.training.coco_folder import CocoFolder, find
+from zoo.training.coco_folder import CocoFolder
 from zoo.training.config import TrainConfig
 from zoo.training.dataset import TrainingSet
 from zoo.training.distributed import Rank
+from zoo.training.layout import find
 from zoo.training.log import Step
 from zoo.training.setup import initialize
 from zoo.training.trainer import Trainer
-
-
-@dataclass(frozen=True)
-class Protocol:
-    """iterations: how many to run. skipped: so many first ones do not count. prepared: run on so many batches that are
-    made before the clock starts; 0 for loading as training does."""
-
-    name: str
-    source: str
-    iterations: int
-    skipped: int
-    prepared: int = 0
-
-
-PROTOCOLS = {
-    protocol.name: protocol
-    for protocol in (
-        Protocol("mmdet-v2", "MMDetection 2.28, docs/en/model_zoo.md: average over iterations 100 to 500", 500, 100),
-        Protocol("detectron2", "Detectron2, tools/benchmark.py --task train", 400, 3, 100),
-    )
-}
-
-
-@dataclass(frozen=True)
-class TrainingConfig:
-    """How to measure. data: a folder in COCO's layout, None for generated images. batch: per process.
-
-    overrides: `iterations`, `skipped` or `prepared`, where they should not be the protocol's. weights: `random`, or
-    `published` for those of the zoo.
-    """
-
-    protocol: str = "mmdet-v2"
-    data: Path | None = None
-    batch: int = 2
-    accumulate: int = 1
-    precision: str = "fp32"
-    device: str = "cpu"
-    workers: int = 2
-    weights: str = "random"
-    overrides: Mapping[str, int] | None = None
 
 
 class Generated:
@@ -151,20 +111,6 @@ def measure(name: str, setting: TrainingConfig | None = None) -> Record | None:
         )
     finally:
         distributed.leave()
-
-
-def chosen(setting: TrainingConfig) -> Protocol:
-    """The protocol with the setting's changes. Raises UsageError."""
-    if setting.protocol not in PROTOCOLS:
-        raise UsageError(f"no training protocol '{setting.protocol}': there are {', '.join(PROTOCOLS)}.")
-    changes = dict(setting.overrides or {})
-    unknown = sorted(changes.keys() - {"iterations", "skipped", "prepared"})
-    if unknown:
-        raise UsageError(f"a training protocol has no '{unknown[0]}', only iterations, skipped and prepared.")
-    protocol = replace(PROTOCOLS[setting.protocol], **changes)  # type: ignore[arg-type]
-    if protocol.skipped >= protocol.iterations:
-        raise UsageError(f"{protocol.iterations} iterations of which {protocol.skipped} are skipped leave none.")
-    return protocol
 
 
 def make_run(name: str, setting: TrainingConfig, protocol: Protocol, place: Rank) -> Trainer:

@@ -109,4 +109,4 @@ def extra(name: str) -> Any:
     try:
         return import_module(name)
     except ImportError:
-        raise UsageError(f"this executor needs {name}: pip install 'detection-zoo[{name}]'") from None
+        raise UsageError(f"this executor needs {name}: pip install {name}") from None

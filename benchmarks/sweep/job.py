@@ -75,8 +75,8 @@ def mark(record: Record, row: Job) -> Record:
 
 
 def command(row: Job, store: Path) -> list[str]:
-    """What is executed."""
-    return [sys.executable, "-m", "benchmarks", row.kind, row.model, *row.options, "--results", str(store)]
+    """What is executed. `-P`: a package `benchmarks` in the current folder is the user's own, and is not meant."""
+    return [sys.executable, "-P", "-m", "benchmarks", row.kind, row.model, *row.options, "--results", str(store)]
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.sweep.job import Job
+from zoo.cli.parser import Parser
 from zoo.errors import ZooError
 from zoo.manifest import api
 
@@ -16,8 +17,8 @@ if TYPE_CHECKING:
 
 
 def options(row: Job) -> argparse.Namespace:
-    """The row's options as its benchmark understands them; argparse ends the program for one that it does not know."""
-    parser = argparse.ArgumentParser(prog=f"bench {row.kind}")
+    """The row's options as its benchmark understands them. Raises UsageError for one that it does not know."""
+    parser = Parser(prog=f"bench {row.kind}")
     import_module(f"benchmarks.cli.commands.{row.kind}").configure(parser)
     return parser.parse_args([row.model, *row.options])
 

@@ -14,8 +14,6 @@ from torch import Tensor
 from torchvision.models import mobilenet_v3_small
 from torchvision.ops import nms
 
-SAMPLES = "calibration_s"
-CPU_SAMPLES = "calibration_cpu_s"
 ROUNDS, SIZE, BOXES = 3, (128, 160), 300
 
 

@@ -6,7 +6,7 @@ import os
 import platform
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
@@ -106,24 +106,34 @@ def libraries() -> dict[str, str]:
 def numerics() -> dict[str, Any]:
     """The switches that trade precision for speed."""
     return {
-        "tf32_matmul": torch.backends.cuda.matmul.allow_tf32,
-        "tf32_cudnn": torch.backends.cudnn.allow_tf32,
-        "float32_matmul_precision": torch.get_float32_matmul_precision(),
+        "tf32_matmul": torch.backends.cuda.matmul.fp32_precision == "tf32",
+        "tf32_cudnn": torch.backends.cudnn.conv.fp32_precision == "tf32",  # type: ignore[attr-defined]
         "cudnn_benchmark": torch.backends.cudnn.benchmark,
         "deterministic": torch.are_deterministic_algorithms_enabled(),
     }
 
 
 @contextmanager
-def full_precision() -> Iterator[None]:
-    """TF32 off: it moves scores by up to 1e-3, published numbers were measured without."""
-    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
-    before = matmul.allow_tf32, cudnn.allow_tf32
-    matmul.allow_tf32 = cudnn.allow_tf32 = False
+def float32_as(tf32: bool) -> Iterator[None]:
+    """How a GPU multiplies float32: TF32 for matrix products and convolutions, or neither.
+
+    PyTorch's own default has TF32 on for convolutions only. The switches are those of PyTorch 2.9 and later; reading
+    the older ones fails once these are set.
+    """
+    switches: tuple[Any, ...] = (torch.backends.cuda.matmul, torch.backends.cudnn.conv)  # type: ignore[attr-defined]
+    before = [switch.fp32_precision for switch in switches]
+    for switch in switches:
+        switch.fp32_precision = "tf32" if tf32 else "ieee"
     try:
         yield
     finally:
-        matmul.allow_tf32, cudnn.allow_tf32 = before
+        for switch, precision in zip(switches, before):
+            switch.fp32_precision = precision
+
+
+def full_precision() -> AbstractContextManager[None]:
+    """TF32 off: it moves scores by up to 1e-3, published numbers were measured without."""
+    return float32_as(tf32=False)
 
 
 @lru_cache

@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Iterator, Mapping
 
 from zoo.cli.framework import Command, load_command
+from zoo.cli.parser import Parser
 
 SHELLS = ("bash", "zsh", "fish")
 
@@ -43,7 +44,7 @@ def script(shell: str, program: str, commands: Mapping[str, Command]) -> str:
 
 def command_words(command: Command) -> list[str]:
     """Every long option and every fixed word, such as a subcommand, that a command takes."""
-    parser = argparse.ArgumentParser()
+    parser = Parser()
     load_command(parser, command)
     return sorted(set(parser_words(parser)))
 

@@ -14,10 +14,11 @@ from collections.abc import Mapping, Sequence
 from importlib import import_module
 from typing import NamedTuple
 
+import zoo
+from zoo.cli.parser import Parser
 from zoo.errors import ZooError
 
-# Endings by which a checkpoint file is told from a model's name.
-CHECKPOINT_SUFFIXES = (".pth", ".pt", ".pkl", ".safetensors")
+MANIFEST = "also the models of this manifest file (may be repeated)"
 
 
 class Command(NamedTuple):
@@ -39,6 +40,9 @@ class _UseManifest(argparse.Action):
 def main(program: str, description: str, commands: Mapping[str, Command], argv: Sequence[str] | None = None) -> int:
     """Run one subcommand. Returns the exit status: 0, 1 for a failed operation, 2 for misuse."""
     argv = list(sys.argv[1:] if argv is None else argv)
+    if reopen_streams():
+        print(f"{program}: stdout is closed, there is nowhere to write to.", file=sys.stderr)
+        return 1
     try:
         args = build_parser(program, description, commands, argv).parse_args(argv)
         status = args.run(args) or 0
@@ -58,18 +62,40 @@ def main(program: str, description: str, commands: Mapping[str, Command], argv: 
         return 1
 
 
+def reopen_streams() -> bool:
+    """Give closed standard streams the null device, whose numbers other files would get. Whether stdout was closed."""
+    closed = sys.stdout is None
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115  # for the whole process
+    return closed
+
+
 def build_parser(
     program: str, description: str, commands: Mapping[str, Command], argv: Sequence[str]
 ) -> argparse.ArgumentParser:
     """A parser that knows every subcommand by name, and the options of the one that `argv` uses."""
-    parser = argparse.ArgumentParser(prog=program, description=description)
+    parser = Parser(prog=program, description=description, allow_abbrev=False)
+    parser.add_argument("--version", action="version", version=f"{program} {zoo.__version__}")
+    parser.add_argument("--manifest", metavar="FILE", action=_UseManifest, default=argparse.SUPPRESS, help=MANIFEST)
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    wanted = next((word for word in argv if not word.startswith("-")), None)
+    wanted = command_of(argv)
     for name, command in commands.items():
         sub = subparsers.add_parser(name, help=command.help, description=command.help)
         if name == wanted:
             load_command(sub, command)
     return parser
+
+
+def command_of(argv: Sequence[str]) -> str | None:
+    """The first word that is neither an option nor the value of one."""
+    words = iter(argv)
+    for word in words:
+        if word == "--manifest":
+            next(words, None)
+        elif not word.startswith("-"):
+            return word
+    return None
 
 
 def load_command(parser: argparse.ArgumentParser, command: Command) -> None:
@@ -82,8 +108,7 @@ def load_command(parser: argparse.ArgumentParser, command: Command) -> None:
 
 def add_manifest_option(parser: argparse.ArgumentParser) -> None:
     """`--manifest`, behind the command's name and behind those of its own subcommands."""
-    help_text = "also the models of this manifest file (may be repeated)"
-    parser.add_argument("--manifest", metavar="FILE", action=_UseManifest, default=argparse.SUPPRESS, help=help_text)
+    parser.add_argument("--manifest", metavar="FILE", action=_UseManifest, default=argparse.SUPPRESS, help=MANIFEST)
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):
             for inner in action.choices.values():

@@ -122,6 +122,15 @@ def checked(document: dict[str, list[dict[str, Any]]], path: Path, boxes: bool, 
     return Annotations(path, images, categories, objects, reader.strays)
 
 
+def shadowed(place: int, categories: Sequence[CocoCategory]) -> bool:
+    """Whether a category is not used and another one has its name, as a root that exporters put in front."""
+    return not categories[place].used and any(
+        other.name == categories[place].name and (other.used or i < place)
+        for i, other in enumerate(categories)
+        if i != place
+    )
+
+
 def image_of(index: int, row: dict[str, Any], problems: Problems, named: bool) -> CocoImage:
     """One entry of `images`."""
     name = row.get("file_name")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import stat
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ from pathlib import Path
 from PIL import Image, UnidentifiedImageError
 
 from zoo.errors import UnreadableImage
+from zoo.preprocessing.image_file import require_regular
 
 ORIENTATION = 0x0112  # EXIF's tag
 LYING = (5, 6, 7, 8)  # its values for images that are turned by a quarter
@@ -43,16 +43,6 @@ def natural_order(file_name: str) -> tuple[tuple[int, int, str], ...]:
     folder, _, name = portable(file_name).rpartition("/")
     pieces = [*re.split(r"(\d+)", name), "/", *re.split(r"(\d+)", folder)]
     return tuple((1, int(piece), piece) if piece.isdecimal() else (0, 0, piece) for piece in pieces)
-
-
-def require_regular(path: Path) -> None:
-    """Raise UnreadableImage for what is no file, such as a pipe, which would be waited for without end."""
-    try:
-        mode = path.stat().st_mode
-    except (OSError, ValueError) as error:
-        raise UnreadableImage(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
-    if not stat.S_ISREG(mode):
-        raise UnreadableImage(f"{path}: is not a regular file")
 
 
 def image_size(path: Path) -> tuple[int, int]:

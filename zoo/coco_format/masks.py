@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from zoo.coco_format.annotations import Annotations, CocoObject
 from zoo.coco_format.problems import Problems
@@ -10,11 +10,19 @@ from zoo.coco_format.segmentation import EMPTY, RLE, area, problem, to_rle
 from zoo.coco_format.sizes import Size
 from zoo.errors import DataError
 
+NO_AP = "so there is no mask AP; use --measure box"
 
-def checked_masks(annotations: Annotations, objects: Iterable[CocoObject], sizes: Sequence[Size | None]) -> list[RLE]:
+
+def checked_masks(
+    annotations: Annotations,
+    objects: Sequence[CocoObject],
+    sizes: Sequence[Size | None],
+    consequence: str = NO_AP,
+) -> list[RLE]:
     """The masks of some objects as run lengths. sizes: (height, width) of the file's images, None where unknown.
 
-    Raises DataError for objects without a mask, with their number, and for masks that are broken or of another size.
+    consequence: what it means that an object has no mask, for the sentence. Raises DataError for objects without a
+    mask, with their number, and for masks that are broken or of another size.
     """
     problems, empty, masks = Problems(annotations.path), [], []
     for one in objects:
@@ -30,18 +38,16 @@ def checked_masks(annotations: Annotations, objects: Iterable[CocoObject], sizes
         else:
             masks.append(to_rle(one.segmentation, *size))
     if empty:
-        raise DataError(without_masks(annotations, empty))
+        raise DataError(f"{without_masks(annotations, empty, len(objects))}, {consequence}.")
     problems.check()
     return masks
 
 
-def without_masks(annotations: Annotations, empty: Sequence[int]) -> str:
-    """The sentence about objects without a mask."""
-    count = f"{len(empty):,} of {len(annotations.objects):,} objects have no mask"
-    return (
-        f"{annotations.path}: {count} ('segmentation' is missing, empty, or has fewer than three points), the first is "
-        f"annotations[{empty[0]}], so there is no mask AP; use --measure box."
-    )
+def without_masks(annotations: Annotations, empty: Sequence[int], count: int) -> str:
+    """The sentence about objects without a mask. empty: their places in the file."""
+    have = f"{len(empty):,} of {count:,} objects have no mask"
+    reasons = "'segmentation' is missing, empty, or has fewer than three points"
+    return f"{annotations.path}: {have} ({reasons}), the first is annotations[{empty[0]}]"
 
 
 def area_of(one: CocoObject, size: Size | None) -> float:

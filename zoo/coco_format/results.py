@@ -6,21 +6,23 @@ Boxes are [x, y, width, height] in pixels; masks are run-length encoded, column 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
-from torch import Tensor
 
-from zoo.structures import INSTANCE
+from zoo.coco_format.panoptic import INSTANCE
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 RLE = dict[str, Any]  # {"size": [h, w], "counts": str}
 
 
-def encode_masks(masks: Tensor) -> list[RLE]:
+def encode_masks(masks: Tensor | NDArray[np.bool_]) -> list[RLE]:
     """Masks (K, H, W) bool as COCO RLE; of each mask only its bounding box is looked at."""
-    arrays = masks.cpu().numpy()
+    arrays = masks if isinstance(masks, np.ndarray) else masks.cpu().numpy()
     return [encode(mask, columns) for mask, columns in zip(arrays, np.asarray(arrays.any(axis=1)))]
 
 

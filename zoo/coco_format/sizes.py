@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from zoo.coco_format.annotations import Annotations
-from zoo.coco_format.image_files import image_size, require_regular
+from zoo.coco_format.image_files import image_size
 from zoo.coco_format.problems import Problems
 from zoo.errors import UnreadableImage
-from zoo.preprocessing.truncation import truncated
+from zoo.preprocessing.image_file import require_regular, truncated
 
 Size = tuple[int, int]  # (height, width)
+
+READERS = 8  # threads
 
 
 def checked_sizes(annotations: Annotations, paths: Sequence[Path]) -> list[Size | None]:
@@ -21,8 +24,9 @@ def checked_sizes(annotations: Annotations, paths: Sequence[Path]) -> list[Size 
     one, and DataError where a file's size is not the annotated one.
     """
     problems, sizes = Problems(annotations.path), []
-    for index, (image, path) in enumerate(zip(annotations.images, paths)):
-        actual = file_size(path)
+    with ThreadPoolExecutor(READERS) as pool:  # files may lie far away
+        actuals = list(pool.map(file_size, paths, chunksize=64))
+    for index, (image, path, actual) in enumerate(zip(annotations.images, paths, actuals)):
         if actual and image.size and actual != image.size:
             problems.add(f"images[{index}]", difference(path, image.size, actual))
         sizes.append(actual or image.size)

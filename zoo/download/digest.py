@@ -71,6 +71,11 @@ class Expected:
         return None
 
     @property
+    def is_known(self) -> bool:
+        """Whether a hash, or the published part of one, decides which file this is."""
+        return self.sha256 is not None or self.md5 is not None
+
+    @property
     def is_whole(self) -> bool:
         """Whether all of the SHA-256 is known, so that no other file can pass for this one."""
         return self.sha256 is not None and len(self.sha256) == 64

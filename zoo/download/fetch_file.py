@@ -190,6 +190,7 @@ def offline() -> bool:
 
 def persist(url: str, part: Part, expected: Expected, progress: Progress | None) -> Digest:
     """Ask one mirror until it serves the file, refuses for good, or has had its attempts. Raises Refusal."""
+    mended = False  # wrong bytes were asked for once more
     for attempt in range(1, ATTEMPTS + 1):
         before = part.size()
         try:
@@ -197,7 +198,8 @@ def persist(url: str, part: Part, expected: Expected, progress: Progress | None)
         except Refusal as refusal:
             if refusal.discard:
                 part.discard()
-            again = refusal.again or (refusal.stalled and part.size() > before)
+            again = refusal.again or (refusal.stalled and part.size() > before) or (refusal.wrong and not mended)
+            mended = mended or refusal.wrong
             if not again or attempt == ATTEMPTS or refusal.wait > LONGEST_WAIT:
                 raise
             time.sleep(refusal.wait or 0.25 * 2**attempt)

@@ -17,14 +17,14 @@ MOST_FILES = 100_000
 
 
 def walk(paths: Iterable[Path]) -> Iterator[Path]:
-    """The files of folders, and files as they are, sorted within a folder; links to folders are not followed."""
-    for path in paths:
-        if not path.is_dir():
-            yield path
+    """The regular files of folders, and files as they are, sorted; links to folders are not followed."""
+    for given in paths:
+        if not given.is_dir():
+            yield given
             continue
-        for folder, folders, names in os.walk(path):
+        for folder, folders, names in os.walk(given):
             folders.sort()
-            yield from (Path(folder, name) for name in sorted(names))
+            yield from (path for name in sorted(names) if (path := Path(folder, name)).is_file())
 
 
 def bounded(paths: Iterable[Path], most: int = MOST_FILES) -> list[Path]:

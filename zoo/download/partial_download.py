@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from zoo.download.digest import Digest, Hasher, feed
 from zoo.download.stream import Stream
@@ -26,21 +27,30 @@ class Part:
     def resumable(self, url: str) -> tuple[int, str | None]:
         """How many bytes of `url` are here, and the validator to ask for the rest with; (0, None) if none."""
         try:
-            facts = json.loads(self.note.read_text())
             size = self.path.stat().st_size
-            if facts["url"] == url and isinstance(facts["validator"], str) and size > 0:
-                return size, facts["validator"]
-        except (OSError, ValueError, KeyError, TypeError):
-            pass
-        return 0, None
+        except OSError:
+            return 0, None
+        validator = self.facts(url).get("validator")
+        usable = isinstance(validator, str) and validator.isascii() and validator.isprintable()
+        return (size, validator) if usable and size > 0 else (0, None)
+
+    def facts(self, url: str) -> dict[str, Any]:
+        """What the note says, if it is about `url`; nothing for a damaged one."""
+        try:
+            facts = json.loads(self.note.read_text())
+        except (OSError, ValueError, RecursionError):
+            return {}
+        return facts if isinstance(facts, dict) and facts.get("url") == url else {}
+
+    def total(self, url: str) -> int | None:
+        """The size of the file as `url` announced it earlier."""
+        total = self.facts(url).get("total")
+        return total if type(total) is int else None
 
     def is_complete(self, url: str) -> bool:
         """Whether all bytes of `url` are here, as far as its size was told: only the last step was missing."""
-        try:
-            facts = json.loads(self.note.read_text())
-            return facts["url"] == url and facts["total"] == self.path.stat().st_size
-        except (OSError, ValueError, KeyError, TypeError):
-            return False
+        total = self.total(url)
+        return total is not None and total == self.size()
 
     def size(self) -> int:
         """Bytes so far."""

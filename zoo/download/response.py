@@ -58,7 +58,7 @@ def retry_after(header: str | None) -> float:
         pass
     try:
         return max(0.0, parsedate_to_datetime(header).timestamp() - time.time())
-    except ValueError:
+    except (ValueError, OverflowError, OSError, TypeError):  # no date, or one that no clock can show
         return 0.0
 
 

@@ -15,7 +15,8 @@ class Refusal(Exception):
 
     again: asking this mirror once more may help. wait: seconds that it asked to wait first. discard: what was kept for
     resuming is of no use. unreachable: the host itself, not this file, is the problem. stalled: it fell silent, which
-    is worth another attempt only if something came before.
+    is worth another attempt only if something came before. wrong: it served other bytes, which one more attempt may
+    mend.
     """
 
     def __init__(
@@ -27,6 +28,7 @@ class Refusal(Exception):
         discard: bool = False,
         unreachable: bool = False,
         stalled: bool = False,
+        wrong: bool = False,
     ) -> None:
         super().__init__(printable(reason, limit=200))
         self.again = again
@@ -34,6 +36,7 @@ class Refusal(Exception):
         self.discard = discard
         self.unreachable = unreachable
         self.stalled = stalled
+        self.wrong = wrong
 
 
 class Reader(Protocol):

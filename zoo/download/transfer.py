@@ -21,6 +21,9 @@ SPARE = 64 * 2**20
 SLOWEST = 1024
 """Bytes per second, over twice the timeout, below which a server counts as hanging."""
 
+LARGEST = 4 * 2**30
+"""Bytes of a file whose size nobody vouches for. The largest checkpoints of the zoo have less than 2 GiB."""
+
 Progress = Callable[[int, int | None], None]
 """Called with (bytes so far, bytes in all if known) after each block."""
 
@@ -35,24 +38,32 @@ def transfer(url: str, part: Part, expected: Expected, progress: Progress | None
             return digest
         part.discard()
     offset, validator = part.resumable(url)
-    with open_stream(url, offset, validator) as stream:
+    with open_stream(url, offset, validator, expected.is_known) as stream:
         check_size(stream, expected)
         check_space(part.path.parent, (stream.total or 0) - stream.start)
         with disk_errors(part.path), part.writer(url, stream, expected.needs_md5) as writer:
-            count = pump(stream, writer, expected, part.path.parent, progress)
+            count = pump(stream, writer, bound(stream, expected, part.total(url)), part.path.parent, progress)
     digest = writer.digest()
     if stream.total is not None and count < stream.total:
         raise Refusal(f"sent {count:,} of {stream.total:,} bytes", again=True)
     if problem := expected.mismatch(digest):
         part.discard()
-        raise Refusal(f"serves a file that {problem}", again=stream.start > 0)
+        raise Refusal(f"serves a file that {problem}", again=stream.start > 0, wrong=True)
     return digest
 
 
+def bound(stream: Stream, expected: Expected, noted: int | None) -> int:
+    """How many bytes the file can have: as is known, as the mirror says or said before, else what any file has."""
+    sizes = (expected.size, stream.total, noted, LARGEST)
+    return next(size for size in sizes if size is not None)
+
+
 def check_size(stream: Stream, expected: Expected) -> None:
-    """A file of another size than the lock file has need not be downloaded. Raises Refusal."""
+    """A file of another size than is known, or larger than any, need not be downloaded. Raises Refusal."""
     if expected.size is not None and stream.total is not None and stream.total != expected.size:
         raise Refusal(f"offers {stream.total:,} bytes where {expected.size:,} are expected {expected.source}")
+    if expected.size is None and stream.total is not None and stream.total > LARGEST:
+        raise Refusal(f"offers {stream.total:,} bytes, which is more than any file of the zoo has", discard=True)
 
 
 def check_space(folder: Path, needed: int) -> None:
@@ -61,26 +72,29 @@ def check_space(folder: Path, needed: int) -> None:
     free = shutil.disk_usage(existing).free
     if needed + SPARE > free:
         raise FetchError(
-            f"{needed / 2**20:,.0f} MiB are needed in {folder} but only {free / 2**20:,.0f} MiB are free; "
-            "free some (`zoo cache prune`) or set ZOO_CACHE to another disk."
+            f"{needed / 2**20:,.0f} MiB and a reserve of {SPARE / 2**20:,.0f} MiB are needed in {folder}, but only "
+            f"{free / 2**20:,.0f} MiB are free; free some (`zoo cache prune`) or set ZOO_CACHE to another disk."
         )
 
 
-def pump(stream: Stream, writer: Writer, expected: Expected, folder: Path, progress: Progress | None) -> int:
-    """Move all bytes; returns the size of the part afterwards. Raises Refusal, and FetchError for a full disk."""
-    count, limit = stream.start, expected.size
+def pump(stream: Stream, writer: Writer, limit: int, folder: Path, progress: Progress | None) -> int:
+    """Move all bytes, at most `limit`; returns the size of the part afterwards.
+
+    Raises Refusal, and FetchError for a full disk.
+    """
+    count = stream.start
     pace, checked = Pace(count), count
     while block := stream.reader.read(BLOCK):
         if count == 0:
             check_start(block)
+        if count + len(block) > limit:
+            raise Refusal(f"sends more than the {limit:,} bytes that the file can have", discard=True)
         writer.write(block)
         count += len(block)
         pace.check(count)
         if stream.total is None and count - checked > SPARE // 2:  # a body without an end must not fill the disk
             check_space(folder, SPARE // 2)
             checked = count
-        if limit is not None and count > limit:
-            raise Refusal(f"sends more than the {limit:,} bytes that are expected {expected.source}", discard=True)
         if progress is not None:
             progress(count, stream.total)
     return count

@@ -327,4 +327,4 @@ def extra(name: str) -> Any:
     try:
         return import_module(name)
     except ImportError:
-        raise UsageError(f"exporting needs {name}: pip install 'detection-zoo[onnx]'") from None
+        raise UsageError(f"exporting needs {name}: pip install onnx onnxruntime") from None

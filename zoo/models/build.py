@@ -15,6 +15,8 @@ from typing import Any
 from torch import nn
 
 from zoo.errors import BuildError
+from zoo.models.argument_types import check_arguments
+from zoo.models.build_budget import current
 
 # Type name in a description -> "module:class" below zoo.models; imported when first built.
 COMPONENTS: dict[str, str] = {
@@ -359,7 +361,25 @@ def component(description: Mapping[str, Any] | list[Mapping[str, Any]], /, **con
     missing = sorted(required(cls) - set(settings))
     if missing:
         raise BuildError(f"{kind} needs the argument '{missing[0]}'", kind)
-    return cls(**settings)
+    return construct(cls, kind, settings)
+
+
+def construct(cls: Any, kind: str, settings: Mapping[str, Any]) -> Any:
+    """`cls(**settings)`. Raises BuildError for values that the constructor does not take."""
+    if budget := current():
+        budget.take_component()
+    check_arguments(cls, kind, settings)
+    try:
+        return cls(**settings)
+    except (ArithmeticError, AssertionError, AttributeError, LookupError, MemoryError) as error:
+        raise BuildError(f"{kind} cannot be built: {reason(error)}", kind) from error
+    except (RecursionError, RuntimeError, TypeError, ValueError) as error:
+        raise BuildError(f"{kind} cannot be built: {reason(error)}", kind) from error
+
+
+def reason(error: Exception) -> str:
+    """The first line of an error's own words, or its type where it has none."""
+    return str(error).strip().partition("\n")[0] or type(error).__name__
 
 
 def split(description: Any) -> tuple[str, dict[str, Any]]:
@@ -381,6 +401,8 @@ def kind_of(description: Mapping[str, Any]) -> str:
 
 def find(kind: str) -> Any:
     """The class of a type name."""
+    if not isinstance(kind, str):
+        raise BuildError(f"a component's type is a name, not {kind!r:.60}")
     if kind not in COMPONENTS:
         near = get_close_matches(kind, COMPONENTS, n=3)
         hint = f" Nearest: {', '.join(near)}." if near else ""

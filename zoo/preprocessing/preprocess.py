@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 from zoo.errors import UnreadableImage
+from zoo.preprocessing.image_file import require_regular, truncated
 from zoo.preprocessing.normalize import normalize, planes
 from zoo.preprocessing.recipe import CenterPad, Normalization, Normalize, Pad, Preprocessing, Resize, Step
 from zoo.structures import Sample
@@ -37,6 +38,7 @@ def read_image(source: ImageSource, decoder: str = "opencv") -> np.ndarray:
     if isinstance(source, np.ndarray):
         return _checked(source)
     path = Path(source)
+    require_regular(path)
     try:
         content = np.fromfile(path, np.uint8)
     except OSError as error:
@@ -44,6 +46,8 @@ def read_image(source: ImageSource, decoder: str = "opencv") -> np.ndarray:
     image = DECODERS[decoder](content) if content.size else None
     if image is None:
         raise UnreadableImage(f"{path}: does not decode as an image ({content.size} bytes)")
+    if truncated(path):
+        raise UnreadableImage(f"{path}: the file ends before the image does")
     return image
 
 

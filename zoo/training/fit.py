@@ -58,6 +58,6 @@ def log_step(trainer: Trainer, log: TrainingLog, best: Best, step: Step) -> None
     if schedule.should_log(config.log_every):
         log.write(trainer.rank.device)
     if config.validation is not None and schedule.should_run(config.validate_every):
-        metrics = validate(trainer.result, trainer.data.recipe, *config.validation)
+        metrics = validate(trainer.result, trainer.data.recipe, *config.validation, trainer.data.folder.classes)
         log.validated(step, metrics)
         best.update(metrics)

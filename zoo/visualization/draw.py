@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zoo.coco_format.keypoints import PERSON, SKELETON
+from zoo.coco_format.panoptic import INSTANCE
 from zoo.errors import ZooError
-from zoo.structures import INSTANCE, Detections
+from zoo.structures import Detections
 from zoo.system.atomic_write import atomic_write
 from zoo.visualization.label_layout import Places, around, beside
 

@@ -10,10 +10,15 @@ from typing import Any
 
 from tabulate import tabulate
 
+from benchmarks.accuracy import accuracy
+from benchmarks.accuracy.config import EvalConfig, parse_measures
+from benchmarks.accuracy.published_metrics import images_text
 from benchmarks.datasets.request import METRIC_BACKENDS, PROTOCOLS
 from benchmarks.results.record import Record
+from benchmarks.results.store import Store
 from zoo.cli.argument_types import natural, positive
 from zoo.errors import UsageError
+from zoo.system.device import usable_device
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -43,16 +48,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Measure, store and print; under torchrun only rank 0 does the latter two."""
-    from benchmarks.accuracy import accuracy, predictions_file
-    from benchmarks.results.store import Store
-
     check_target(args)
-    plan = plan_of(args)
-    scored = None if args.predictions is None else predictions_file.evaluate(args.predictions, plan)
-    record = scored or accuracy.evaluate(args.name, plan)
+    store, config = Store(args.results).check(), config_of(args)
+    record = of_model(args.name, config) if args.predictions is None else of_predictions(args.predictions, config)
     if record is None:
         return
-    Store(args.results).append(record)
+    store.append(record)
     for notice in record.parameters["notices"]:
         print(f"bench: note: {notice}", file=sys.stderr)
     if args.json:
@@ -74,12 +75,25 @@ def check_target(args: argparse.Namespace) -> None:
         )
 
 
-def plan_of(args: argparse.Namespace):  # type: ignore[no-untyped-def]  # its type needs torch
-    """The evaluation that the options describe."""
-    from benchmarks.accuracy.config import EvalConfig, parse_measures
-    from benchmarks.accuracy.sharding import own_device
-    from benchmarks.cli.commands.inference import checked_device
+def of_model(name: str, config: EvalConfig) -> Record | None:
+    """The record of a model or a checkpoint file; None on other ranks than 0 under torchrun."""
+    evaluation = accuracy.prepare(name, config)
+    from benchmarks.accuracy.sharding import own_device  # imports torch, so it comes after all other checks
 
+    device = own_device(config.device)
+    usable_device(device)
+    return accuracy.run(evaluation, device)
+
+
+def of_predictions(file: Path, config: EvalConfig) -> Record:
+    """The record of a file of detections."""
+    from benchmarks.accuracy import predictions_file
+
+    return predictions_file.evaluate(file, config)
+
+
+def config_of(args: argparse.Namespace) -> EvalConfig:
+    """The evaluation that the options describe."""
     return EvalConfig(
         data=args.data,
         dataset=args.dataset,
@@ -88,7 +102,7 @@ def plan_of(args: argparse.Namespace):  # type: ignore[no-untyped-def]  # its ty
         measures=parse_measures(args.measure) if args.measure else None,
         protocol=args.protocol,
         metric_backend=args.metric_backend,
-        device=checked_device(own_device(args.device)),
+        device=args.device,
         batch_size=args.batch_size,
         workers=args.workers,
         limit=args.limit,
@@ -100,9 +114,6 @@ def plan_of(args: argparse.Namespace):  # type: ignore[no-untyped-def]  # its ty
 
 def text(record: Record) -> str:
     """The record for people."""
-    from benchmarks.accuracy import accuracy
-    from benchmarks.accuracy.published_metrics import images_text
-
     p = record.parameters
     weights = f"{p['weights']} weights" if p["weights"] == "published" else p["weights"]
     part = images_text(p["images"], p.get("all_images"))

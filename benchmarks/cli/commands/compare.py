@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from benchmarks.cli.commands import inference
 from benchmarks.reports.peers import implementation
 from benchmarks.reports.text_table import format_table
 from benchmarks.results.record import Record
 from benchmarks.results.store import Store
-from benchmarks.speed import compare, optimizations
-from benchmarks.speed.compare import CompareConfig
-from benchmarks.speed.inference import BenchmarkConfig
-from benchmarks.speed.peers.counterparts import PEERS
-from benchmarks.speed.protocols import interleaved
+from benchmarks.speed import image_folder, options
+from benchmarks.speed.config import BenchmarkConfig
+from benchmarks.speed.peers.counterparts import PEERS, NoCounterpart, counterpart
+from benchmarks.speed.protocols.table import INTERLEAVED
+from benchmarks.speed.targets import known
 from zoo.cli.argument_types import positive
 from zoo.errors import UsageError
+from zoo.system.device import usable_device
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -27,40 +30,52 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("name", metavar="NAME", help="a model or architecture")
     add("--against", default="torchvision", metavar="LIST", help=f"of {', '.join(PEERS)}, with commas (%(default)s)")
     add("--python", action="append", default=[], metavar="PEER=PATH", help="a Python that has detectron2 or mmdet")
-    add("--weights", metavar="FILE", help="a checkpoint that all of them read")
+    add("--weights", metavar="FILE", help="a checkpoint of NAME; each peer gets it under its own names")
     add("--set", action="append", default=[], metavar="KEY=VALUE", help="a parameter of the protocol; recorded")
     add("--images", metavar="DIR", help="folder of images; default: generated ones")
     add("--limit", type=positive, help="at most so many images")
     add("--device", default="cpu", help="cpu, cuda ... (%(default)s)")
     add("--threads", type=positive, help="PyTorch threads")
+    add("--patience", type=positive, default=600, metavar="S", help="seconds that a peer may take for an answer (600)")
     add("--results", metavar="FILE", help="result store (default: $ZOO_RESULTS, else results.db)")
     add("--json", action="store_true", help="print the records")
-    optimizations.configure(parser)
+    options.configure(parser)
 
 
 def run(args: argparse.Namespace) -> None:
     """Measure in turns, store and print."""
-    photos, _ = inference.choose_images(args)
-    request = CompareConfig(
-        name=args.name,
-        against=[peer.strip() for peer in args.against.split(",")],
-        images=photos,
-        pythons=dict(inference.key_value(text, "--python") for text in args.python),
-        weights=existing(args.weights),
-        setting=BenchmarkConfig(
-            device=inference.checked_device(args.device),
-            threads=args.threads,
-            options=optimizations.from_args(args),
-            overrides=dict(inference.key_value(text) for text in args.set),
-        ),
+    settings, store = checked(args), Store(args.results).check()
+    folder = image_folder.in_folder(args.images, args.limit) if args.images else []
+    usable_device(args.device)
+    from benchmarks.speed import compare
+
+    photos, _ = inference.images_for(args, folder)
+    setting = BenchmarkConfig(
+        device=args.device, threads=args.threads, options=options.from_args(args), overrides=overrides(args)
     )
-    interleaved.PROTOCOL.parameters(request.setting.overrides)
-    records = compare.run(request)
-    Store(args.results).extend(records)
+    records = compare.run(compare.CompareConfig(images=photos, setting=setting, **settings))
+    store.extend(records)
     if args.json:
         print(json.dumps([record.to_dict() for record in records], indent=1))
     else:
         show(records)
+
+
+def checked(args: argparse.Namespace) -> dict[str, Any]:
+    """The fields of a CompareConfig that need no images. Raises UsageError, UnknownModel."""
+    against = [peer.strip() for peer in args.against.split(",")]
+    for peer in against:
+        with suppress(NoCounterpart):
+            counterpart(known(args.name), peer)
+    INTERLEAVED.parameters(overrides(args))
+    pythons = dict(inference.key_value(text, "--python") for text in args.python)
+    common = {"name": args.name, "against": against, "pythons": pythons, "patience": float(args.patience)}
+    return {**common, "weights": existing(args.weights)}
+
+
+def overrides(args: argparse.Namespace) -> dict[str, str]:
+    """The parameters of the protocol that were set."""
+    return dict(inference.key_value(text) for text in args.set)
 
 
 def existing(file: str | None) -> Path | None:
@@ -75,7 +90,7 @@ def show(records: Sequence[Record]) -> None:
     print(format_table([row(record) for record in records]))
     for record in records:
         facts = record.parameters
-        said = [f"{name} {facts[name]}" for name in ("commit", "command", "differences") if facts.get(name)]
+        said = [f"{name} {facts[name]}" for name in ("commit", "command", "remark", "differences") if facts.get(name)]
         if said:
             print(f"{implementation(record)}: {'; '.join(said)}")
 
@@ -93,7 +108,16 @@ def row(record: Record) -> dict[str, object]:
         "weights": record.parameters.get("weights"),
         "fps": f"{m['fps']:.2f}",
         "p50 ms": f"{m['latency_ms_p50']:.1f}",
-        "speed against ours": f"{m['speedup']:.2f} ({m['speedup_low']:.2f} to {m['speedup_high']:.2f})",
+        "p90 ms": f"{m['latency_ms_p90']:.1f}",
+        "speed against ours": against_ours(m),
+        "peak MiB": f"{m['resident_peak_mib']:.0f}" if "resident_peak_mib" in m else None,
         "found again": f"{m['matched']:.1%} of {m['detections']}",
         "score difference": f"{m['score_difference']:.2g}",
     }
+
+
+def against_ours(metrics: Mapping[str, float]) -> str:
+    """The ratio with its interval, or that there is none."""
+    if "speedup" not in metrics:
+        return "not the same work"
+    return f"{metrics['speedup']:.2f} ({metrics['speedup_low']:.2f} to {metrics['speedup_high']:.2f})"

@@ -46,6 +46,7 @@ def run_check(args: argparse.Namespace) -> int:
     else:
         print(f"{found['name']} in {found['root']}: {found['images']} images, {found['classes']} classes")
         print("\n".join(found["problems"]) or "complete")
+        print("\n".join(f"note: {notice}" for notice in found["notices"]), end="\n" if found["notices"] else "")
     return int(bool(found["problems"]))
 
 

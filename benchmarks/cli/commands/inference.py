@@ -5,19 +5,22 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Sequence
-
-from tqdm import tqdm
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from benchmarks.reports.text_table import format_table
 from benchmarks.results.record import Record, failed
 from benchmarks.results.store import Store
-from benchmarks.speed import engines, images, inference, optimizations, protocols
-from benchmarks.speed.inference import BenchmarkConfig
+from benchmarks.speed import engines, image_folder, options, protocols
+from benchmarks.speed.config import BenchmarkConfig
 from benchmarks.speed.targets import Target
-from benchmarks.speed.workload import ImageSource
 from zoo.cli.argument_types import positive
 from zoo.errors import UsageError, ZooError
+from zoo.system.device import usable_device
+
+if TYPE_CHECKING:
+    from benchmarks.speed.workload import ImageSource
 
 GENERATED = 16
 
@@ -42,22 +45,23 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--repeat", type=positive, default=1, help="run the protocol so many times (%(default)s)")
     add("--checkpoint", metavar="FILE", help="weights of your own, for one NAME or for what the file says it is")
     add("--random-weights", action="store_true", help="fresh weights: says nothing about post-processing time")
+    add("--tf32", action="store_true", help="let a GPU multiply float32 as TF32; accuracies are measured without")
     add("--no-effects", action="store_true", help="do not compare options with the plain network")
     add("--results", metavar="FILE", help="result store (default: $ZOO_RESULTS, else results.db)")
     add("--engine", choices=("torch", "onnxruntime"), default="torch", help="what runs the network (%(default)s)")
     add("--json", action="store_true", help="print the records")
-    optimizations.configure(parser)
+    options.configure(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Measure, store and print. Exit status 1 if any of several networks failed."""
-    setting = setting_of(args)
+    setting, store = setting_of(args), Store(args.results).check()
     protocols.get(setting.protocol).parameters(setting.overrides)
     chosen = engines.choose(args.names, args.checkpoint, args.random_weights, args.engine, args.threads)
-    photos, source = choose_images(args)
-    store, records = Store(args.results), []
-    for subject in tqdm(chosen, unit="model", disable=None):
-        records.append(store.append(measure(subject, photos, setting, source)))
+    folder = image_folder.in_folder(args.images, args.limit) if args.images else []
+    usable_device(args.device)
+    photos, source = images_for(args, folder)
+    records = [store.append(measure(subject, photos, setting, source)) for subject in progress(chosen)]
     show(records, args.json)
     return int(any(not record.ok for record in records))
 
@@ -65,6 +69,8 @@ def run(args: argparse.Namespace) -> int:
 def measure(subject: Target, photos: Sequence[ImageSource], setting: BenchmarkConfig, source: str) -> Record:
     """The record of one network; a failed one if it does not load or run."""
     facts = {"weights": subject.weights, "images": source, **subject.parameters}
+    from benchmarks.speed import inference
+
     try:
         return inference.measure(subject.load(), subject.name, photos, setting, facts, **subject.facts)
     except UsageError:
@@ -79,32 +85,30 @@ def setting_of(args: argparse.Namespace) -> BenchmarkConfig:
     """The measurement that the options describe."""
     return BenchmarkConfig(
         protocol=args.protocol,
-        device=checked_device(args.device),
+        device=args.device,
         batch=args.batch,
         repeat=args.repeat,
         threads=args.threads,
-        options=optimizations.from_args(args),
+        options=options.from_args(args),
         overrides=dict(key_value(text) for text in args.set),
         effects=not args.no_effects,
+        tf32=args.tf32,
     )
 
 
-def checked_device(name: str) -> str:
-    """A device that exists here."""
-    import torch
+def progress(chosen: Sequence[Target]) -> Iterable[Target]:
+    """The networks, with a bar on a terminal."""
+    from tqdm import tqdm
 
-    try:
-        torch.empty(0, device=name)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise UsageError(f"--device {name} cannot be used here: {str(error).splitlines()[0]}") from error
-    return name
+    return tqdm(chosen, unit="model", disable=None)
 
 
-def choose_images(args: argparse.Namespace) -> tuple[Sequence[ImageSource], str]:
-    """Images, and a word about them for the record."""
-    if args.images:
-        found = images.in_folder(args.images, args.limit)
-        return found, f"{len(found)} from {args.images}"
+def images_for(args: argparse.Namespace, folder: Sequence[Path]) -> tuple[Sequence[ImageSource], str]:
+    """The images of the folder, or generated ones, and a word about them for the record."""
+    if folder:
+        return folder, f"{len(folder)} from {args.images}"
+    from benchmarks.speed import images
+
     count = args.limit or GENERATED
     return images.generated(count), f"{count} generated"
 

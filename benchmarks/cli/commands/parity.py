@@ -7,16 +7,13 @@ import json
 import sys
 from collections.abc import Sequence
 
-from tqdm import tqdm
-
-from benchmarks import parity
-from benchmarks.cli.commands.inference import checked_device
 from benchmarks.parity import reference
 from benchmarks.reports.text_table import format_table
 from benchmarks.results.record import Record, failed
 from benchmarks.results.store import Store
-from benchmarks.speed import optimizations
+from benchmarks.speed import options
 from zoo.errors import UsageError, ZooError
+from zoo.system.device import usable_device
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -30,7 +27,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--device", default="cpu", help="cpu, cuda ... (%(default)s)")
     add("--results", metavar="FILE", help="also keep the records there")
     add("--json", action="store_true", help="print the records")
-    optimizations.configure(parser)
+    options.configure(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -39,9 +36,12 @@ def run(args: argparse.Namespace) -> int:
     if args.list:
         print(json.dumps(names) if args.json else "\n".join(names))
         return 0
-    device, chosen, records = checked_device(args.device), optimizations.from_args(args), []
+    from tqdm import tqdm
+
+    usable_device(args.device)
+    chosen, records = options.from_args(args), []
     for name in tqdm(names, unit="network", disable=None):
-        records.append(measure(name, device, chosen, args.trace))
+        records.append(measure(name, args.device, chosen, args.trace))
         if args.results:
             Store(args.results).append(records[-1])
     show(records, args)
@@ -61,8 +61,10 @@ def choose(args: argparse.Namespace) -> list[str]:
     return [reference.read(name).name for name in args.names]
 
 
-def measure(name: str, device: str, chosen: optimizations.Options, trace: bool) -> Record:
+def measure(name: str, device: str, chosen: options.Options, trace: bool) -> Record:
     """The record of one architecture; a failed one if it does not build or run."""
+    from benchmarks.parity import run as parity
+
     try:
         return parity.measure(name, device, chosen, trace)
     except (ZooError, RuntimeError, ValueError, TypeError, AttributeError, KeyError, NotImplementedError) as error:

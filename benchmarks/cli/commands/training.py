@@ -5,23 +5,27 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
-from typing import Any
 
 from tabulate import tabulate
 
-from benchmarks.cli.commands.inference import checked_device, key_value
-from benchmarks.results.record import Record
+from benchmarks.cli.commands.inference import key_value
+from benchmarks.results.record import Record, failed
+from benchmarks.results.store import Store
+from benchmarks.speed.targets import known
+from benchmarks.speed.training_config import PROTOCOLS, TrainingConfig, chosen
 from zoo.cli.argument_types import natural, positive
 from zoo.errors import UsageError
+from zoo.system.device import usable_device
+from zoo.training.layout import find
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.epilog = "Under `torchrun --nproc_per_node N -m benchmarks training ...` N processes train together."
+    parser.epilog = "Under `torchrun --nproc_per_node N --no-python bench training ...` N processes train together."
     add = parser.add_argument
     add("names", nargs="+", metavar="NAME", help="a model or an architecture")
     add("--data", type=Path, metavar="DIR", help="a folder in COCO's layout; default: generated images")
-    add("--protocol", default="mmdet-v2", choices=("mmdet-v2", "detectron2"), help="what is averaged (%(default)s)")
+    add("--protocol", default="mmdet-v2", choices=list(PROTOCOLS), help="what is averaged (%(default)s)")
     add("--set", action="append", default=[], metavar="KEY=N", help="iterations, skipped or prepared; recorded")
     add("--batch-size", type=positive, default=2, metavar="N", help="images per process (%(default)s)")
     add("--accumulate", type=positive, default=1, metavar="N", help="batches per step of the optimizer")
@@ -35,11 +39,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Measure, store, print; under torchrun only the first process does the latter two."""
-    from benchmarks.results.store import Store
-
-    settings = values(args)
-    records = [record for name in args.names if (record := measured(name, settings)) is not None]
-    Store(args.results).extend(records) if records else None
+    setting, store = setting_of(args), Store(args.results).check()
+    for name in args.names:
+        known(name)
+    if args.data is not None:
+        find(args.data)
+    usable_device(args.device)
+    records = [record for name in args.names if (record := measured(name, setting)) is not None]
+    store.extend(records) if records else None
     if args.json and records:
         print(json.dumps([record.to_dict() for record in records], indent=1))
     elif records:
@@ -47,36 +54,37 @@ def run(args: argparse.Namespace) -> int:
     return int(any(not record.ok for record in records))
 
 
-def values(args: argparse.Namespace) -> dict[str, Any]:
+def setting_of(args: argparse.Namespace) -> TrainingConfig:
     """The setting that the options describe. Raises UsageError."""
     overrides = {}
     for key, value in map(key_value, args.set):
         if not value.isdigit():
             raise UsageError(f"--set {key} takes a whole number, not '{value}'.")
         overrides[key] = int(value)
-    return {
-        "protocol": args.protocol,
-        "data": args.data,
-        "batch": args.batch_size,
-        "accumulate": args.accumulate,
-        "precision": args.precision,
-        "device": checked_device(args.device),
-        "workers": args.workers,
-        "weights": args.weights,
-        "overrides": overrides,
-    }
+    setting = TrainingConfig(
+        protocol=args.protocol,
+        data=args.data,
+        batch=args.batch_size,
+        accumulate=args.accumulate,
+        precision=args.precision,
+        device=args.device,
+        workers=args.workers,
+        weights=args.weights,
+        overrides=overrides,
+    )
+    chosen(setting)
+    return setting
 
 
-def measured(name: str, settings: dict[str, Any]) -> Record | None:
+def measured(name: str, setting: TrainingConfig) -> Record | None:
     """The record of one network; a failed one where training broke down."""
-    from benchmarks.results.record import failed
     from benchmarks.speed import training
     from zoo.training.trainer import Diverged
 
     try:
-        return training.measure(name, training.TrainingConfig(**settings))
+        return training.measure(name, setting)
     except (Diverged, RuntimeError) as error:
-        return failed(name, "training", error, protocol=settings["protocol"])
+        return failed(name, "training", error, protocol=setting.protocol)
 
 
 def row(record: Record) -> dict[str, str]:

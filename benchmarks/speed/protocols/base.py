@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from importlib import import_module
+from statistics import fmean
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import torch
-
-from benchmarks.speed.workload import Workload
-from benchmarks.system.timing import summary
 from zoo.errors import UsageError
+
+if TYPE_CHECKING:
+    import torch
+
+    from benchmarks.speed.workload import Workload
 
 # Stages of one image's way through a detector, and whether a protocol's clock runs during each.
 STAGES = ("data_loading", "host_to_device", "network", "post_processing", "mask_pasting", "mask_encoding")
@@ -32,7 +34,7 @@ class Protocol:
 
     source: where it is defined. timed: stages of STAGES inside the clock. defaults: its parameters as defined; a run
     with other values says so in its record. batch: the only batch size it is defined for, None for any.
-    measure: (workload, device, **parameters) -> Measurement.
+    module: the one below this package whose `measure(workload, device, **parameters)` returns a Measurement.
     """
 
     name: str
@@ -40,8 +42,14 @@ class Protocol:
     source: str
     timed: tuple[str, ...]
     defaults: Mapping[str, Any]
-    measure: Callable[..., Measurement]
+    module: str
     batch: int | None = 1
+
+    @property
+    def measure(self) -> Callable[..., Measurement]:
+        """What measures; imported when it is used, since it needs torch."""
+        measure: Callable[..., Measurement] = import_module(f"{__package__}.{self.module}").measure
+        return measure
 
     def parameters(self, overrides: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """The defaults with `overrides`. Raises UsageError for a parameter that this protocol does not have."""
@@ -79,6 +87,8 @@ def run(
     overrides: Mapping[str, Any] | None = None,
 ) -> Measurement:
     """Measure `workload`, `repeat` times over; more than one run gives their mean fps, each run's fps, all samples."""
+    import torch
+
     if protocol.batch is not None and workload.batch != protocol.batch:
         raise UsageError(f"Protocol {protocol.name} is defined for batch {protocol.batch}, not {workload.batch}.")
     parameters = protocol.parameters(overrides)
@@ -88,7 +98,9 @@ def run(
 
 def combine(runs: list[Measurement]) -> Measurement:
     """Several runs as one: every number is the mean over the runs, latencies are those of all samples together."""
+    from benchmarks.system.timing import summary
+
     samples = {name: [value for run in runs for value in run.samples[name]] for name in runs[0].samples}
-    metrics: dict[str, Any] = {name: float(np.mean([run.metrics[name] for run in runs])) for name in runs[0].metrics}
+    metrics: dict[str, Any] = {name: fmean(run.metrics[name] for run in runs) for name in runs[0].metrics}
     metrics |= {"fps_runs": [run.metrics["fps"] for run in runs]} | summary(samples.get("latency_s", []))
     return Measurement(metrics, samples, sum(run.images for run in runs))

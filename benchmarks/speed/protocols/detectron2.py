@@ -14,7 +14,7 @@ import time
 
 import torch
 
-from benchmarks.speed.protocols.base import Measurement, Protocol
+from benchmarks.speed.protocols.base import Measurement
 from benchmarks.speed.workload import Workload
 from benchmarks.system.timing import Stopwatch, summary
 from zoo.errors import UsageError
@@ -48,13 +48,3 @@ def one_image(workload: Workload, watch: Stopwatch, index: int) -> tuple[float, 
     computed = time.perf_counter()
     workload.evaluate(results)
     return loaded - start, computed - loaded, time.perf_counter() - computed
-
-
-PROTOCOL = Protocol(
-    name="detectron2",
-    title="Detectron2 inference_on_dataset",
-    source="Detectron2 02b5c4e2, detectron2/evaluation/evaluator.py",
-    timed=("host_to_device", "network", "post_processing", "mask_pasting"),
-    defaults={"num_warmup": 5, "max_iter": 5000},
-    measure=measure,
-)

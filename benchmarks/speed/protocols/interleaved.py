@@ -22,9 +22,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.speed.protocols.base import Measurement, Protocol
+from benchmarks.results.sample_names import CPU_SAMPLES, SAMPLES
+from benchmarks.speed.protocols.base import Measurement
+from benchmarks.speed.protocols.table import INTERLEAVED
 from benchmarks.speed.workload import Workload
-from benchmarks.system.calibration import CPU_SAMPLES, SAMPLES, Calibration
+from benchmarks.system.calibration import Calibration
 from benchmarks.system.timing import Stopwatch, Timed, median_interval, summary
 
 
@@ -66,7 +68,7 @@ def compare(
     `speedup` is the median over pairs of neighboring calls (seconds of the first / seconds of this one), with its 95%
     confidence interval.
     """
-    parameters = {k: v for k, v in PROTOCOL.parameters(overrides).items() if k != "calibrate"}
+    parameters = {k: v for k, v in INTERLEAVED.parameters(overrides).items() if k != "calibrate"}
     timings = interleave(workloads, device, Schedule(**parameters))
     results = {name: measurement(timings[name], workloads[name].batch) for name in workloads}
     base = np.array(results[next(iter(results))].samples["latency_s"])
@@ -150,23 +152,3 @@ def cpu_times(timings: list[Timed]) -> list[float] | None:
     """Seconds of computing of each call, where the calling thread does all of the work; None where others help."""
     found = [timed.cpu_seconds for timed in timings if timed.cpu_seconds is not None]
     return found if len(found) == len(timings) and torch.get_num_threads() == 1 else None
-
-
-PROTOCOL = Protocol(
-    name="interleaved",
-    title="Warm-up until stable, median of whole passes, interleaved when comparing",
-    source="benchmarks/speed/protocols/interleaved.py",
-    timed=("host_to_device", "network", "post_processing", "mask_pasting"),
-    defaults={
-        "min_iterations": 50,
-        "min_seconds": 10.0,
-        "max_seconds": 300.0,
-        "loaded": 64,
-        "stable": 0.05,
-        "lap_calls": 5,
-        "warmup_seconds": 60.0,
-        "calibrate": True,
-    },
-    measure=measure,
-    batch=None,
-)

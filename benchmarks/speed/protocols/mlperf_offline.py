@@ -13,7 +13,7 @@ from itertools import pairwise
 
 import torch
 
-from benchmarks.speed.protocols.base import Measurement, Protocol
+from benchmarks.speed.protocols.base import Measurement
 from benchmarks.speed.workload import Workload
 from benchmarks.system.timing import Stopwatch
 
@@ -36,14 +36,3 @@ def measure(workload: Workload, device: torch.device, min_samples: int, min_seco
     seconds = time.perf_counter() - ends[0]
     steps = [after - before for before, after in pairwise(ends)]
     return Measurement({"fps": images / seconds, "seconds": seconds}, {"batch_s": steps}, images)
-
-
-PROTOCOL = Protocol(
-    name="mlperf-offline",
-    title="MLPerf Inference offline (throughput)",
-    source="mlcommons/inference, mlperf.conf",
-    timed=("host_to_device", "network", "post_processing", "mask_pasting"),
-    defaults={"min_samples": 24576, "min_seconds": 600.0, "loaded": 64},
-    measure=measure,
-    batch=None,
-)

@@ -13,7 +13,7 @@ import time
 import numpy as np
 import torch
 
-from benchmarks.speed.protocols.base import Measurement, Protocol
+from benchmarks.speed.protocols.base import Measurement
 from benchmarks.speed.workload import Workload
 from benchmarks.system.timing import Stopwatch, summary
 
@@ -33,13 +33,3 @@ def measure(
     tail = sorted(seconds)[int(0.9 * len(seconds))]
     metrics = {"fps": len(seconds) / sum(seconds), "latency_ms_mlperf_p90": tail * 1000, **summary(seconds)}
     return Measurement(metrics, {"latency_s": seconds}, len(seconds))
-
-
-PROTOCOL = Protocol(
-    name="mlperf-singlestream",
-    title="MLPerf Inference single stream (90th percentile latency)",
-    source="mlcommons/inference, mlperf.conf and loadgen/results.cc",
-    timed=("host_to_device", "network", "post_processing", "mask_pasting"),
-    defaults={"min_queries": 1024, "min_seconds": 600.0, "loaded": 64, "seed": 0},
-    measure=measure,
-)

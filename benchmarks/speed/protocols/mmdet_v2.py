@@ -14,7 +14,7 @@ import sys
 
 import torch
 
-from benchmarks.speed.protocols.base import Measurement, Protocol
+from benchmarks.speed.protocols.base import Measurement
 from benchmarks.speed.workload import Workload
 from benchmarks.system.timing import Stopwatch, summary
 from zoo.errors import UsageError
@@ -43,13 +43,3 @@ def log(done: int, total: int, interval: int, seconds: list[float]) -> None:
         fps = len(seconds) / sum(seconds)
         line = f"Done image [{done:<3}/ {total}], fps: {fps:.1f} img / s, times per image: {1000 / fps:.1f} ms / img"
         print(line, file=sys.stderr, flush=True)
-
-
-PROTOCOL = Protocol(
-    name="mmdet-v2",
-    title="MMDetection 2.x inference benchmark",
-    source="MMDetection 2.28.2, tools/analysis_tools/benchmark.py",
-    timed=("host_to_device", "network", "post_processing", "mask_pasting"),
-    defaults={"num_warmup": 5, "max_iter": 2000, "log_interval": 50},
-    measure=measure,
-)

@@ -8,7 +8,8 @@ import sys
 from pathlib import Path
 
 from benchmarks.accuracy import measure
-from benchmarks.datasets import MetricConfig, open_dataset
+from benchmarks.datasets.catalog import open_dataset
+from benchmarks.datasets.request import MetricConfig
 from tests.benchmarks.stubs import ColorDetector
 from zoo.errors import ZooError
 from zoo.structures import Sample

@@ -16,7 +16,9 @@ import zoo
 from benchmarks.accuracy import accuracy as evaluation
 from benchmarks.accuracy import measure as measuring
 from benchmarks.cli import main
-from benchmarks.datasets import DatasetError, MetricConfig, open_dataset
+from benchmarks.datasets.catalog import open_dataset
+from benchmarks.datasets.files import DatasetError
+from benchmarks.datasets.request import MetricConfig
 from benchmarks.results.store import Store
 from benchmarks.speed.targets import Target
 from tests.benchmarks.stubs import ColorDetector
@@ -79,7 +81,7 @@ def test_a_dead_worker_ends_the_run_with_a_sentence(tmp_path: Path) -> None:
 
 
 def torchrun(folder: Path, how: str) -> subprocess.CompletedProcess[str]:
-    """tests/benchmarks/sharded.py in two processes."""
+    """sharded.py in two processes."""
     script = Path(__file__).with_name("sharded.py")
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from benchmarks.accuracy import loader
-from benchmarks.datasets import DatasetImage
+from benchmarks.datasets.request import DatasetImage
 from zoo.errors import UnreadableImage
 from zoo.structures import Sample
 

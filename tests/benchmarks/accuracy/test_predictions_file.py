@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from benchmarks.cli import main
-from benchmarks.datasets import MetricConfig, open_dataset
+from benchmarks.datasets.catalog import open_dataset
+from benchmarks.datasets.request import MetricConfig
 from benchmarks.datasets.results_file import evaluate_file
 from zoo.coco_format.segmentation import to_rle
 from zoo.errors import ZooError

@@ -20,6 +20,17 @@ def test_published_and_measured_are_compared_in_points() -> None:
     assert "maxDets=(100, 300, 1000)" in row["read as"]
 
 
+def test_a_part_of_the_images_has_no_difference_and_says_how_many_it_were() -> None:
+    part = COCO | {"images": 38, "all_images": 5000}
+    (row,) = published_metrics.compare(zoo.get("faster_rcnn_r50_fpn_1x_coco"), part, {"box_ap": 0.3747})
+    assert row["difference"] is None
+    assert row["read as"].startswith("38 of 5,000 images")
+    (row,) = published_metrics.compare(
+        zoo.get("faster_rcnn_r50_fpn_1x_coco"), part | {"images": 5000}, {"box_ap": 0.374}
+    )
+    assert row["difference"] == pytest.approx(0)
+
+
 def test_detectron2_published_the_standard_reading() -> None:
     (row,) = published_metrics.compare(zoo.get("detectron2/retinanet_R_50_FPN_1x"), COCO, {"box_ap": 0.37})
     assert "maxDets=(1, 10, 100)" in row["read as"]

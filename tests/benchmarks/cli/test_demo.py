@@ -62,7 +62,7 @@ def test_another_accuracy_is_a_sentence_and_fails_the_command(monkeypatch, capsy
     parameters = {"dataset": "demo", "split": "val", "images": 100, "weights": "published"}
     record = Record(model="demo_yolox", kind="accuracy", metrics={"box_ap": 0.1234}, parameters=parameters)
     assert len(demo.differences(record)) == 1
-    monkeypatch.setattr(demo, "run", lambda folder, device: demo.Outcome([record], demo.differences(record)))
+    monkeypatch.setattr(demo, "run", lambda folder, device, fast: demo.Outcome([record], demo.differences(record)))
     assert command.run(command_line(tmp_path)) == 1
     assert "demo_yolox: box_ap is 12.34, not" in capsys.readouterr().err
 

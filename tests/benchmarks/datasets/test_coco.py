@@ -12,17 +12,12 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.datasets import (
-    DatasetError,
-    MetricConfig,
-    Predictions,
-    UnknownDataset,
-    coco_metric,
-    compact,
-    open_dataset,
-    streaming,
-)
+from benchmarks.datasets import coco_metric, streaming
+from benchmarks.datasets.catalog import open_dataset
 from benchmarks.datasets.coco_results import Source, coco_results
+from benchmarks.datasets.files import DatasetError, UnknownDataset
+from benchmarks.datasets.predictions import Predictions, compact
+from benchmarks.datasets.request import MetricConfig
 from zoo.coco_format.results import encode_masks
 from zoo.structures import Detections
 

@@ -11,7 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks.datasets import DatasetError, MetricConfig, lvis, open_dataset
+from benchmarks.datasets import lvis
+from benchmarks.datasets.catalog import open_dataset
+from benchmarks.datasets.files import DatasetError
+from benchmarks.datasets.request import MetricConfig
 from zoo.coco_format.segmentation import to_rle
 
 TINY = Path(__file__).parents[2] / "data" / "lvis_v1"

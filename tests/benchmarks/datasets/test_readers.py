@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,11 +15,15 @@ from PIL import Image
 
 from benchmarks.accuracy.measure import write_results
 from benchmarks.cli import main
-from benchmarks.datasets import Dataset, DatasetError, MetricConfig, Predictions, compact, open_dataset
-from benchmarks.datasets.catalog import DATASETS, check, spec
+from benchmarks.datasets.catalog import DATASETS, check, open_dataset, spec
+from benchmarks.datasets.dataset import Dataset
+from benchmarks.datasets.files import DatasetError
+from benchmarks.datasets.predictions import Predictions, compact
+from benchmarks.datasets.request import MetricConfig
+from benchmarks.datasets.results_file import evaluate_file
 from tests.data.scenes import SCENES, Scene
 from zoo.coco_format.image_files import image_size
-from zoo.errors import UsageError
+from zoo.errors import UsageError, ZooError
 from zoo.manifest import api
 from zoo.preprocessing.preprocess import read_image
 from zoo.structures import Detections
@@ -285,9 +290,157 @@ def test_a_broken_file_is_one_sentence_with_its_name(name: str, file: str, conte
     shutil.copytree(DATA / FOLDERS[name], root)
     (root / file).write_text(content)
     measures = ("panoptic",) if "panoptic" in name else ("box",)
-    with pytest.raises(DatasetError, match=Path(file).name):
+    with pytest.raises(ZooError, match=Path(file).name):
         dataset = open_dataset(name, root, MetricConfig(measures=measures))
         dataset.evaluate(perfect(dataset))
+
+
+OI, CHALLENGE = "openimages_v6", "openimages_challenge_2019"
+CLASSES, BOXES = "annotations/class-descriptions-boxable.csv", "annotations/validation-annotations-bbox.csv"
+HIERARCHY = "annotations/bbox_labels_600_hierarchy.json"
+LABELS = "annotations/validation-annotations-human-imagelabels-boxable.csv"
+CHALLENGE_CLASSES = "challenge2019/cls-label-description.csv"
+CHALLENGE_BOXES = "challenge2019/challenge-2019-validation-detection-bbox.txt"
+XML = "VOC2007/Annotations/000001.xml"
+
+
+@pytest.mark.parametrize(
+    ("name", "file", "old", "new", "sentence"),
+    [
+        (OI, CLASSES, "/m/car,Car", "/m/car", "line 3: .*not a code and a name"),
+        (OI, CLASSES, "/m/car,Car", "/m/person,Car", "line 3: .*occurred before"),
+        (OI, BOXES, "IsGroupOf", "Group", "line 1: there is no column IsGroupOf"),
+        (
+            OI,
+            BOXES,
+            "xclick,/m/bicycle,1,0.5,0.916667,0.25,0.875,0,0,0,0,0",
+            "xclick",
+            "line 3: 2 cells, the header has 13",
+        ),
+        (OI, BOXES, "0.916667", "", "line 3: .*are not left, top, right and bottom"),
+        (OI, BOXES, "0.916667", "nan", "line 3: .*are not left, top, right and bottom"),
+        (OI, BOXES, "0.916667", "110", "line 3: .*shares of width and height"),
+        (OI, BOXES, "/m/bicycle", "/m/bike", 'line 3: "/m/bike" is none of the classes'),
+        (OI, LABELS, "/m/car,0", "", "line 2: 3 cells, the header has 4"),
+        (OI, LABELS, "/m/car,0", "/m/cart,0", "line 2: .*none of the classes"),
+        (OI, HIERARCHY, None, "[]", "has no list of subcategories"),
+        (OI, HIERARCHY, None, '{"Subcategory": {}}', "has no list of subcategories"),
+        (OI, HIERARCHY, None, '{"Subcategory": ["/m/car"]}', "has no list of subcategories"),
+        (OI, HIERARCHY, None, '{"Subcategory": [{"LabelName": "/m/boat"}]}', "is none of them"),
+        (CHALLENGE, CHALLENGE_CLASSES, "Car,3", "Car", "line 3: .*not a code, a name and a number"),
+        (CHALLENGE, CHALLENGE_CLASSES, "Car,3", "Car,x", "line 3: .*not a code, a name and a number"),
+        (CHALLENGE, CHALLENGE_CLASSES, "Car,3", "Car,7", "are not 1 to 4"),
+        (CHALLENGE, CHALLENGE_BOXES, "1 0.066667", "9 0.066667", "line 4: .*not a label from 1 to 4"),
+        (CHALLENGE, CHALLENGE_BOXES, "0.4 0.475 0", "0.4", "line 4: .*not a label from 1 to 4"),
+        (CHALLENGE, CHALLENGE_BOXES, "validation/000002.jpg", "", "line 6: .* is no image"),
+        ("voc_0712", XML, "<xmin>9</xmin>", "<xmin>inf</xmin>", "<bndbox/xmin> of a person is 'inf', not a number"),
+        ("voc_0712", XML, "<xmin>9</xmin>", "", "<bndbox/xmin> of a person is '', not a number"),
+        ("voc_0712", XML, "<xmin>9</xmin>", "<xmin>90</xmin>", "object 1 has a box that ends before it begins"),
+        ("voc_0712", XML, "<difficult>0", "<difficult>no", "<difficult> of a person is 'no', not a number"),
+        (
+            "voc_0712",
+            XML,
+            "<annotation>",
+            "<annotation><size><width>80</width><height>120</height></size>",
+            "is for an image of 80 x 120 pixels, 000001.jpg has 120 x 80",
+        ),
+    ],
+)
+def test_a_row_that_does_not_fit_is_one_sentence_with_file_and_line(
+    name: str, file: str, old: str | None, new: str, sentence: str, tmp_path: Path
+) -> None:
+    root = tmp_path / "data"
+    shutil.copytree(DATA / FOLDERS[name], root)
+    text = (root / file).read_text()
+    (root / file).write_text(new if old is None else text.replace(old, new, 1))
+    with pytest.raises(DatasetError, match=sentence) as caught:
+        open_dataset(name, root)
+    assert str(root / file) in str(caught.value)
+
+
+def test_blank_lines_in_tables_do_not_matter(tmp_path: Path) -> None:
+    root = tmp_path / "data"
+    shutil.copytree(DATA / "openimages_v6", root)
+    for file in (CLASSES, BOXES, LABELS):
+        (root / file).write_text((root / file).read_text().replace("\n", "\n\n") + "\n")
+    dataset = open_dataset("openimages_v6", root)
+    assert dataset.evaluate(perfect(dataset)) == {"map_50": pytest.approx(1)}
+
+
+def test_open_images_labels_go_to_classes_by_name() -> None:
+    dataset = tiny("openimages_v6", classes=("Vehicle", "Car", "Bicycle", "Person"))
+    assert dataset.evaluate(perfect(dataset, labels=(3, 2, 1))) == {"map_50": pytest.approx(1)}
+    with pytest.raises(DatasetError, match="has other classes than the model"):
+        tiny("openimages_v6", classes=("Vehicle", "Car", "Bicycle", "Human"))
+
+
+def test_voc_folders_of_other_classes_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="has no object of the model's classes: zebra"):
+        tiny("voc_0712", classes=("zebra",))
+
+
+def test_a_map_of_instances_with_three_channels_is_refused(tmp_path: Path) -> None:
+    root = tmp_path / "data"
+    shutil.copytree(DATA / "cityscapes", root)
+    path = root / "gtFine" / "val" / "aachen" / "aachen_000001_000019_gtFine_instanceIds.png"
+    Image.new("RGB", Image.open(path).size).save(path)
+    with pytest.raises(DatasetError, match="is of kind RGB; instance ids are a gray image of 16 bits"):
+        open_dataset("cityscapes", root)
+
+
+def test_wider_face_is_for_models_of_faces() -> None:
+    with pytest.raises(DatasetError, match="one class, face; the model knows person"):
+        tiny("wider_face", classes=("person",))
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (lambda d: d["annotations"][0].update(image_id=99), r"annotations\[0\]\.image_id is 99"),
+        (lambda d: d["annotations"][0].update(segments_info=None), r"annotations\[0\]\.segments_info is null"),
+        (lambda d: d["annotations"][0]["segments_info"][0].update(id=0), r"segments_info\[0\]\.id is 0"),
+        (lambda d: d["annotations"][0]["segments_info"][0].update(category_id=5), r"\[0\]\.category_id is 5"),
+        (lambda d: d["annotations"].pop(), "has no annotation for 1 of its images"),
+        (lambda d: d["categories"][0].pop("isthing"), r"categories\[0\]\.isthing is null"),
+        (lambda d: d["images"][0].update(width=7), r"7 x 80, but 000001\.jpg is read as 120 x 80"),
+    ],
+)
+def test_panoptic_annotations_that_cannot_be_right_are_named(change: Any, sentence: str, tmp_path: Path) -> None:
+    root = tmp_path / "data"
+    shutil.copytree(DATA / "coco_panoptic", root)
+    path = root / "annotations" / "panoptic_val2017.json"
+    document = json.loads(path.read_text())
+    change(document)
+    path.write_text(json.dumps(document))
+    with pytest.raises(DatasetError, match=sentence):
+        open_dataset("coco_2017_panoptic", root, MetricConfig(measures=("panoptic",)))
+
+
+def test_panoptic_results_of_any_network_are_evaluated_from_their_files(tmp_path: Path) -> None:
+    dataset = tiny("coco_2017_panoptic", measures=("panoptic",))
+    predictions = moved(dataset, 0)
+    write_results(dataset, predictions, tmp_path / "out.json")
+    config = MetricConfig(measures=("panoptic",), predictions=True)
+    opened = open_dataset("coco_2017_panoptic", DATA / "coco_panoptic", config)
+    scored = evaluate_file(opened, tmp_path / "out_panoptic.json", config)
+    assert scored.metrics == pytest.approx(dataset.evaluate(predictions), abs=1e-12)
+    rows = json.loads((tmp_path / "out_panoptic.json").read_text())
+    (tmp_path / "out_panoptic.json").write_text(json.dumps({"annotations": rows["annotations"][1:]}))
+    with pytest.raises(DatasetError, match="has nothing for 1 of 4 images"):
+        evaluate_file(opened, tmp_path / "out_panoptic.json", config)
+
+
+@pytest.mark.parametrize("name", ["voc_0712", "cityscapes", "openimages_v6", "wider_face", "lvis_v1"])
+def test_results_that_were_written_give_the_same_numbers_when_they_are_read(name: str, tmp_path: Path) -> None:
+    measures = ("box", "mask") if name in ("cityscapes", "lvis_v1") else ("box",)
+    dataset = tiny(name, measures=measures)
+    labels = (0, 0, 0) if name == "wider_face" else (0, 1, 2)
+    predictions = perfect(dataset, labels=labels, skip=[1])
+    write_results(dataset, predictions, tmp_path / "out.json")
+    config = MetricConfig(measures=measures, predictions=True)
+    opened = open_dataset(name, DATA / FOLDERS[name], config)
+    scored = evaluate_file(opened, tmp_path / "out.json", config)
+    assert scored.metrics == pytest.approx(dataset.evaluate(predictions), abs=1e-12)
 
 
 def test_every_data_set_of_the_manifests_can_be_evaluated() -> None:

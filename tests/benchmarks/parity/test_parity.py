@@ -9,10 +9,11 @@ import torch
 from torch import nn
 
 from benchmarks.cli import main
-from benchmarks.parity import check, compare, formula, reference, run
+from benchmarks.parity import compare, formula, reference, run
 from benchmarks.parity.compare import TOLERANCES
+from benchmarks.parity.run import check
 from benchmarks.results.store import Store
-from benchmarks.speed.optimizations import Options
+from benchmarks.speed.options import Options
 from zoo.errors import UsageError
 from zoo.structures import Detections
 
@@ -157,8 +158,11 @@ def test_without_a_name_the_command_says_what_it_needs(capsys):
 
 def test_parity_is_measured_without_tf32_and_says_so(monkeypatch):
     seen = []
-    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
-    monkeypatch.setattr(run, "check", lambda *_: seen.append(torch.backends.cudnn.allow_tf32) or run.Outcome({}, True))
+    conv = torch.backends.cudnn.conv
+    before = conv.fp32_precision
+    conv.fp32_precision = "tf32"
+    monkeypatch.setattr(run, "check", lambda *_: seen.append(conv.fp32_precision) or run.Outcome({}, True))
     record = run.measure(reference.names()[0])
-    assert seen == [False] and record.environment["numerics"]["tf32_cudnn"] is False
-    assert torch.backends.cudnn.allow_tf32
+    assert seen == ["ieee"] and record.environment["numerics"]["tf32_cudnn"] is False
+    assert conv.fp32_precision == "tf32"
+    conv.fp32_precision = before

@@ -15,8 +15,8 @@ from benchmarks.reports import markdown
 from benchmarks.results import baseline, fingerprint, regression
 from benchmarks.results.baseline import Tolerances
 from benchmarks.results.record import Record, failed
+from benchmarks.results.sample_names import CPU_SAMPLES, SAMPLES
 from benchmarks.results.store import Store
-from benchmarks.system.calibration import CPU_SAMPLES, SAMPLES
 
 HOST = {"device": "CPU A", "host": {"vector_units": "AVX2"}}
 

@@ -9,10 +9,10 @@ import torch
 from benchmarks.cli import main
 from benchmarks.results import agreement, fingerprint
 from benchmarks.results.store import Store
+from benchmarks.speed import image_folder, inference, optimizations, targets
 from benchmarks.speed import images as images
-from benchmarks.speed import inference, optimizations, targets
-from benchmarks.speed.inference import BenchmarkConfig
-from benchmarks.speed.optimizations import Options
+from benchmarks.speed.config import BenchmarkConfig
+from benchmarks.speed.options import Options
 from benchmarks.speed.targets import Target
 from benchmarks.speed.workload import DetectorWorkload
 from tests.benchmarks.stub import StubDetector
@@ -154,7 +154,7 @@ def test_a_failed_row_is_never_reported_as_zero_fps(monkeypatch, tmp_path, capsy
         (["--set", "speed"], "KEY=VALUE"),
         (["--set", "speed=1"], "no parameter 'speed'"),
         (["--images", "nowhere"], "nowhere is no folder"),
-        (["--device", "cuda:7"], "--device cuda:7 cannot be used here"),
+        (["--device", "cuda:7"], "device 'cuda:7' cannot be used here"),
         (["--protocol", "mmdet-v2", "--batch", "2"], "defined for batch 1"),
     ],
 )
@@ -167,10 +167,10 @@ def test_misuse_is_one_sentence_and_exit_status_2(monkeypatch, tmp_path, capsys,
 def test_a_folder_gives_its_images_by_name(tmp_path):
     for name in ("b.jpg", "a.PNG", "notes.txt"):
         (tmp_path / name).touch()
-    assert [path.name for path in images.in_folder(tmp_path)] == ["a.PNG", "b.jpg"]
+    assert [path.name for path in image_folder.in_folder(tmp_path)] == ["a.PNG", "b.jpg"]
     (tmp_path / "empty").mkdir()
     with pytest.raises(UsageError, match="has no images"):
-        images.in_folder(tmp_path / "empty")
+        image_folder.in_folder(tmp_path / "empty")
 
 
 def test_generated_images_are_always_the_same():

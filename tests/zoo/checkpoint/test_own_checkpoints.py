@@ -75,14 +75,21 @@ def test_the_written_preprocessing_is_the_published_one(name, key):
 
 
 def test_a_fine_tuned_rtmdet_needs_no_name():
-    found = build_from_meta({"cfg": v3(models.RTMDET), "dataset_meta": {"classes": CLASSES}})
+    found = build_from_meta({"cfg": v3(models.RTMDET), "dataset_meta": {"classes": CLASSES}}, [10**8] * 1000)
     assert found.bbox_head.num_classes == 3 and tuple(found.classes) == CLASSES
+
+
+UNSUPPORTED = {
+    **models.DINO,
+    "type": "GLIP",
+    "bbox_head": {**models.DINO["bbox_head"], "type": "ATSSVLFusionHead"},
+}
 
 
 @pytest.mark.parametrize(
     ("meta", "names"),
     [
-        ({"cfg": v3(models.DINO)}, ["DINO (model)", "DINOHead (model.bbox_head)"]),
+        ({"cfg": v3(UNSUPPORTED)}, ["GLIP (model)", "ATSSVLFusionHead (model.bbox_head)"]),
         (
             {
                 "config": "import own\n"
@@ -94,7 +101,7 @@ def test_a_fine_tuned_rtmdet_needs_no_name():
             ["OwnNeck (model.neck)", "ResNet's argument depht", "'OwnLoader', 'OwnCrop'", r"`model.test_cfg.max_per"],
         ),
     ],
-    ids=["DINO", "own code"],
+    ids=["GLIP", "own code"],
 )
 def test_everything_that_is_not_here_is_listed_in_one_message(meta, names):
     with pytest.raises(BuildError) as caught:

@@ -87,7 +87,7 @@ def test_without_another_mirror_it_ends_in_one_sentence_and_no_file(misdeed, ser
 def test_the_sentence_lists_what_each_mirror_said(server, waits):
     server.behaviors["/bad"] = [status(404)]
     urls = (server.url("/bad"), "http://127.0.0.1:1/file.pth", "http://host.invalid/file.pth")
-    with pytest.raises(FetchError, match=r"answered 404.*; 127.0.0.1:1 refused.*; host.invalid its name"):
+    with pytest.raises(FetchError, match=r"answered 404.*; 127.0.0.1:1 refused.*; host.invalid has a name"):
         obtain(RemoteFile("models/file.pth", urls, SHA256[:8]))
 
 

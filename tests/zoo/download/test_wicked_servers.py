@@ -86,7 +86,7 @@ def test_only_a_proper_tag_is_sent_back(server):
 
 
 @pytest.mark.parametrize(
-    ("mirror", "said"), [("http://[bad", "is no address"), ("http://127.0.0.1:x", "no valid address")]
+    ("mirror", "said"), [("http://[bad", "is no address"), ("http://127.0.0.1:x", "not a valid address")]
 )
 def test_an_address_of_the_users_that_is_none_is_told(mirror, said):
     with pytest.raises((FetchError, UsageError), match=said):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import cv2
@@ -232,3 +233,24 @@ def test_missing_files_and_folders_are_named(tmp_path):
 def test_other_arrays_are_refused(array):
     with pytest.raises(UnreadableImage, match="BGR uint8"):
         read_image(array)
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png"])
+def test_an_image_whose_file_ends_too_early_is_named(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"image{suffix}"
+    cv2.imwrite(str(path), np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8))
+    whole = path.read_bytes()
+    read_image(path)
+    path.write_bytes(whole[: len(whole) * 3 // 4])
+    with pytest.raises(
+        UnreadableImage, match=rf"image\{suffix}: (the file ends before the image does|does not decode)"
+    ):
+        read_image(path)
+    path.write_bytes(whole + b"what a camera appends")
+    read_image(path)
+
+
+def test_a_pipe_is_no_image_and_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "image.jpg")
+    with pytest.raises(UnreadableImage, match=r"image\.jpg: is not a regular file"):
+        read_image(tmp_path / "image.jpg")

@@ -16,8 +16,9 @@ from zoo.cli import main
 from zoo.errors import DataError, NotTrainable, UsageError
 from zoo.training import distributed, publish
 from zoo.training.checkpointing import LATEST, save_state
-from zoo.training.coco_folder import CocoFolder, find
+from zoo.training.coco_folder import CocoFolder
 from zoo.training.config import TrainConfig
+from zoo.training.layout import find
 from zoo.training.setup import make_trainer
 from zoo.training.trainer import Diverged, mean_losses
 
@@ -43,10 +44,13 @@ CASES: dict[str, tuple[Change, str]] = {
     "no objects": (lambda d: {**d, "annotations": []}, "no image with an object, so there is nothing to train on"),
     "crowds only": (every(iscrowd=1), "no image with an object"),
     "boxes outside the image": (every(bbox=[9000, 9000, 20, 20]), "no image with an object"),
-    "objects of other classes only": (every(category_id=999), "annotations are of categories that it does not list"),
-    "no masks": (lambda d: [row.pop("segmentation") for row in d["annotations"]] and None, "have no 'segmentation'"),
-    "empty masks": (every(segmentation=[]), "have no 'segmentation'"),
-    "no boxes": (lambda d: [row.pop("bbox") for row in d["annotations"]] and None, "has no 'bbox'"),
+    "objects of other classes only": (
+        every(category_id=999),
+        r"category_id is 999, it should be the id of one of 'categories'",
+    ),
+    "no masks": (lambda d: [row.pop("segmentation") for row in d["annotations"]] and None, "objects have no mask"),
+    "empty masks": (every(segmentation=[]), "objects have no mask"),
+    "no boxes": (lambda d: [row.pop("bbox") for row in d["annotations"]] and None, r"annotations\[0\].bbox is null"),
     "a list": (lambda d: d["annotations"], "not an annotation file in COCO's format"),
 }
 
@@ -59,9 +63,28 @@ def test_annotations_that_cannot_be_trained_on(case: str, shapes: Path, tmp_path
 
 
 def test_an_image_of_another_size_than_its_annotations_say(shapes: Path, tmp_path: Path) -> None:
-    folder = CocoFolder(*edited(shapes, tmp_path, lambda d: [i.update(width=333) for i in d["images"]] and None))
-    with pytest.raises(DataError, match=r"pixels; .* says 333 x"):
-        folder[0]
+    with pytest.raises(DataError, match=r"says width x height 333 x .*, but .* is read as"):
+        CocoFolder(*edited(shapes, tmp_path, lambda d: [i.update(width=333) for i in d["images"]] and None))
+
+
+def test_a_missing_image_is_named_before_the_first_step(shapes: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"1 of 12 images do not exist, .*gone\.jpg first"):
+        CocoFolder(*edited(shapes, tmp_path, lambda d: d["images"][0].update(file_name="gone.jpg")))
+
+
+def test_ids_and_the_order_of_images_do_not_change_what_is_learned(shapes: Path, tmp_path: Path) -> None:
+    def text_ids(document: dict[str, Any]) -> None:
+        for row in [*document["images"], *document["categories"]]:
+            row["id"] = f"id {row['id']}"
+        for number, row in enumerate(document["annotations"]):
+            row |= {"id": -number, "image_id": f"id {row['image_id']}", "category_id": f"id {row['category_id']}"}
+        document["categories"].insert(0, {"id": 0, "name": document["categories"][0]["name"]})
+
+    ours, theirs = CocoFolder(*find(shapes)), CocoFolder(*edited(shapes, tmp_path, text_ids))
+    assert ours.classes == theirs.classes
+    for index in range(len(ours)):
+        assert (ours[index].boxes == theirs[index].boxes).all()
+        assert (ours[index].labels == theirs[index].labels).all()
 
 
 def config(shapes: Path, out: Path, **changes: Any) -> TrainConfig:

@@ -22,9 +22,10 @@ from zoo.training import recipe
 from zoo.training.augmentation.flip import flip
 from zoo.training.augmentation.keypoints import Keypoints
 from zoo.training.augmentation.resize import resize_to
-from zoo.training.coco_folder import CocoFolder, find
+from zoo.training.coco_folder import CocoFolder
 from zoo.training.config import TrainConfig
 from zoo.training.fit import train
+from zoo.training.layout import find
 
 COCO = Path(__file__).parents[2] / "data" / "coco"
 ANNOTATIONS = COCO / "annotations" / "person_keypoints_val2017.json"

@@ -18,9 +18,10 @@ from zoo.errors import DataError
 from zoo.manifest import api
 from zoo.preprocessing.mmdet_pipeline import parse_pipeline
 from zoo.training import distributed, initial_weights, recipe
-from zoo.training.coco_folder import CocoFolder, find
+from zoo.training.coco_folder import CocoFolder
 from zoo.training.dataset import Augmentation, TrainingSet, collate
 from zoo.training.ema import WeightAverage
+from zoo.training.layout import find
 from zoo.training.optimizer import make_optimizer, rate_factor
 from zoo.training.publish import make_meta, publish
 from zoo.training.publish import test_pipeline as written

@@ -19,9 +19,9 @@ from zoo.errors import UsageError
 from zoo.manifest import api
 from zoo.training import distributed, recipe
 from zoo.training.checkpointing import BEST, Best, save_state
-from zoo.training.coco_folder import find
 from zoo.training.config import TrainConfig
 from zoo.training.fit import train
+from zoo.training.layout import find
 from zoo.training.recipe import Recipe
 from zoo.training.setup import make_trainer
 

@@ -15,8 +15,9 @@ from zoo.manifest import api
 from zoo.models.supervision import supervision
 from zoo.training.augmentation.flip import flip
 from zoo.training.augmentation.resize import resize_to
-from zoo.training.coco_folder import CocoFolder, find
+from zoo.training.coco_folder import CocoFolder
 from zoo.training.dataset import Augmentation, TrainingSet, collate
+from zoo.training.layout import find
 from zoo.training.sampler import Key
 from zoo.training.semantic_maps import ClassMaps, class_maps
 

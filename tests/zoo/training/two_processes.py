@@ -10,8 +10,8 @@ from pathlib import Path
 from zoo.manifest import api
 from zoo.training import distributed, recipe
 from zoo.training.checkpointing import save_state
-from zoo.training.coco_folder import find
 from zoo.training.config import TrainConfig
+from zoo.training.layout import find
 from zoo.training.setup import make_trainer
 
 

@@ -16,7 +16,9 @@ from dataclasses import dataclass
 from zoo.checkpoint.pickle_reader.limits import check_structure
 from zoo.errors import CorruptCheckpoint
 
-MAX_TEXT = 4 * 2**20
+MAX_TEXT = 2**19
+"""Letters of a configuration. Parsing takes some 150 bytes for each; the longest real ones have about 100,000."""
+
 MAX_LENGTH = 1_000_000
 """Elements of a list, or letters of a text, that a sum may make."""
 

@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from zoo.checkpoint.config.literals import Unknown, evaluate_text
+from zoo.checkpoint.config.extent import check_extent
+from zoo.checkpoint.config.literals import MAX_TEXT, Unknown, evaluate_text
 from zoo.checkpoint.config.mmdet_v2_older import upgrade
 from zoo.checkpoint.config.mmdet_v3 import is_v3, to_v2
 from zoo.errors import BuildError, CorruptCheckpoint
@@ -44,6 +45,8 @@ def parse(text: str) -> dict[str, Any]:
 
     Text of several files, each under a line with its name, is merged in order, as `_base_` files are.
     """
+    if len(text) > MAX_TEXT:
+        raise CorruptCheckpoint(f"has a configuration of {len(text):,} characters")
     result: dict[str, Any] = {}
     for part in FILE_LINE.split(text):
         result = merge(result, evaluate_text(part))
@@ -76,6 +79,7 @@ def describe(meta: Mapping[str, Any], absent: Callable[[dict[str, Any]], list[st
     """
     config = configuration(meta)
     model, pipeline = model_of(config), test_pipeline(config)
+    check_extent([model, pipeline])
     normalizing = model.pop("data_preprocessor", None) or config.get("data_preprocessor")
     faults = [f"it computes `{place}`: {value!r}" for place, value in computed(model, "model")]
     try:

@@ -22,6 +22,23 @@ PREDICTORS = re.compile(
 )
 
 
+PROJECTS = {
+    "YOLOX's authors": (r"backbone\.backbone\.dark", r"head\.(cls|reg)_preds"),
+    "Ultralytics (YOLOv5 and later)": (r"(model\.)+\d+\.(conv|cv\d|m)\.",),
+    "DINO's authors": (r"transformer\.(encoder|decoder)\.", r"label_enc|transformer\.decoder\.class_embed"),
+    "Deformable DETR's authors": (r"transformer\.level_embed", r"class_embed\.", r"input_proj\.0\."),
+    "DETR's authors": (r"transformer\.(encoder|decoder)\.", r"class_embed\.", r"query_embed\."),
+    "transformers (Hugging Face)": (r"model\.(encoder|decoder|backbone)\.", r"class_labels_classifier|class_embed"),
+    "Mask2Former's or MaskFormer's authors": (r"sem_seg_head\.(pixel_decoder|predictor)\.",),
+    "EfficientDet in PyTorch (R. Wightman)": (r"class_net\.", r"box_net\.", r"fpn\."),
+    "MMYOLO": (r"backbone\.", r"bbox_head\.head_module\."),
+    "Sparse R-CNN's authors": (r"head\.head_series\.", r"init_proposal_(boxes|features)"),
+    "torchvision's classification": (r"conv1\.weight$", r"layer4\.", r"fc\.weight$"),
+    "timm": (r"(stem|patch_embed|blocks|layers|stages)[._]", r"head\.(fc\.)?weight$"),
+}
+"""Names that only the files of one project have: each project's patterns, all of which occur at the start of a name."""
+
+
 def differences(found: Shapes, expected: Shapes) -> tuple[list[str], list[str], list[str]]:
     """Names that the file lacks, that it has too much, and that have another shape."""
     missing = [name for name in expected if name not in found]
@@ -52,7 +69,7 @@ def more(names: Sequence[str]) -> str:
 def guess(found: Shapes, expected: Shapes, classes: int | None = None) -> str:
     """The likely cause, the most specific first."""
     missing, surplus, reshaped = differences(found, expected)
-    for cause in (wrapped, averaged, other_version, other_depth):
+    for cause in (wrapped, averaged, other_project, other_version, other_depth):
         if reason := cause(found, expected, missing, surplus):
             return reason
     if reason := other_classes(found, expected, missing, surplus, reshaped, classes):
@@ -79,6 +96,16 @@ def averaged(found: Shapes, expected: Shapes, missing: Sequence[str], surplus: S
     """Averaged weights beside, or instead of, the plain ones."""
     if any(name.startswith(("ema_", "ema_model.")) for name in surplus):
         return "It holds averaged (EMA) weights under names of their own, and not all of the plain ones."
+    return None
+
+
+def other_project(found: Shapes, expected: Shapes, missing: Sequence[str], surplus: Sequence[str]) -> str | None:
+    """Names of a method's authors or of another library, when hardly any name is the network's."""
+    if 2 * len(found.keys() & expected.keys()) >= len(found):
+        return None
+    for project, patterns in PROJECTS.items():
+        if all(any(re.match(pattern, name) for name in found) for pattern in patterns):
+            return f"Its names are those of {project}, whose files are not read."
     return None
 
 

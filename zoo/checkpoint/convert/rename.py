@@ -18,6 +18,8 @@ from zoo.checkpoint.convert.tables import Rule, Table, table
 TABLES = ("older", "mmdet_v3", "detectron2", "torchvision", "torchvision_ssdlite")
 PREFIXES = ("module.", "model.", "detector.")
 """What wrappers of a network (data parallel, Lightning) put in front of every name."""
+COMPILED = "_orig_mod."
+"""What torch.compile puts in front of the names of a network, or of a part of it."""
 
 Shapes = Mapping[str, Sequence[int]]
 State = dict[str, Tensor]
@@ -47,11 +49,20 @@ def adapt(
 
 
 def strip_prefix(state: Mapping[str, Tensor], shapes: Shapes) -> State:
-    """Without the prefix that all names share, if the network's names do not have it."""
-    for prefix in PREFIXES:
-        if all(name.startswith(prefix) for name in state) and not any(name.startswith(prefix) for name in shapes):
-            return {name.removeprefix(prefix): tensor for name, tensor in state.items()}
-    return dict(state)
+    """Without what compiling puts into names, and the prefixes that all names share and the network's do not have."""
+    result = {name.replace(COMPILED, ""): tensor for name, tensor in state.items()}
+    result = result if len(result) == len(state) else dict(state)
+    prefix = next((prefix for prefix in PREFIXES if is_wrapped(result, shapes, prefix)), None)
+    while prefix is not None:
+        result = {name.removeprefix(prefix): tensor for name, tensor in result.items()}
+        prefix = next((prefix for prefix in PREFIXES if is_wrapped(result, shapes, prefix)), None)
+    return result
+
+
+def is_wrapped(state: Mapping[str, Tensor], shapes: Shapes, prefix: str) -> bool:
+    """Whether all names of a file begin with a prefix, and none of the network's."""
+    everywhere = bool(state) and all(name.startswith(prefix) for name in state)
+    return everywhere and not any(name.startswith(prefix) for name in shapes)
 
 
 def use(known: Table, state: State, shapes: Shapes) -> tuple[State, bool]:

@@ -26,6 +26,8 @@ def open_checkpoint(path: str | Path) -> Contents:
 @contextmanager
 def opened(path: Path) -> Iterator[tuple[BinaryIO, int]]:
     """The file and its size; errors raised inside are told with the file's name in front."""
+    if path.exists() and not path.is_file():
+        raise CorruptCheckpoint(f"{path} is not a regular file.")
     try:
         with open(path, "rb") as file:
             size = file.seek(0, 2)

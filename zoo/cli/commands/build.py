@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tabulate import tabulate
 
+import zoo
 from zoo.cli.argument_types import positive
-from zoo.cli.framework import CHECKPOINT_SUFFIXES
+from zoo.cli.checkpoint_files import means_file
+from zoo.manifest import api
 
 if TYPE_CHECKING:
     from torch import nn
@@ -34,14 +35,14 @@ def run(args: argparse.Namespace) -> None:
 
 def build(name: str) -> nn.Module:
     """The network of a name, or the one that a checkpoint file's own configuration describes."""
-    import zoo
-
-    if Path(name).suffix not in CHECKPOINT_SUFFIXES:
+    if not means_file(name):
+        api.architecture_name(name)  # before torch is imported
         return zoo.build(name)
     from zoo.checkpoint import read
-    from zoo.loading import build_from_meta
+    from zoo.loading import build_from_meta, sizes_of
 
-    return build_from_meta(read(name).meta)
+    checkpoint = read(name)
+    return build_from_meta(checkpoint.meta, sizes_of(checkpoint))
 
 
 def parts(network: nn.Module, depth: int) -> list[dict[str, Any]]:

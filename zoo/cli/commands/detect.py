@@ -11,9 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
+import zoo
 from zoo.cli import image_paths
-from zoo.cli.framework import CHECKPOINT_SUFFIXES
+from zoo.cli.checkpoint_files import means_file
 from zoo.errors import UnreadableImage, ZooError
+from zoo.manifest import api
+from zoo.system.device import usable_device
 
 if TYPE_CHECKING:
     from zoo.models.detectors.base import Detector
@@ -35,6 +38,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Detect, draw, print. Exit status 1 if an image could not be read; the others are done all the same."""
     failures: list[str] = []
+    check(args.model, args.name)
     paths = list(dict.fromkeys(expand(args.images, failures)))
     model = load(args.model, args.name, args.device) if paths else None
     names = image_paths.output_names(paths)
@@ -67,17 +71,20 @@ def report(sentence: str, failures: list[str]) -> None:
     failures.append(sentence)
 
 
+def check(model: str, name: str | None) -> None:
+    """Whether a model or a checkpoint file exists. Raises UnknownModel, ZooError."""
+    if not means_file(model):
+        api.get(model)
+    elif not Path(model).is_file():
+        raise ZooError(f"{model} does not exist.")
+    elif name is not None:
+        api.architecture_name(name)
+
+
 def load(model: str, name: str | None, device: str) -> Detector:
     """A published model, or a checkpoint file."""
-    import zoo
-    from zoo.system.device import usable_device
-
     usable_device(device)
-    if Path(model).is_file() or Path(model).suffix in CHECKPOINT_SUFFIXES:
-        if not Path(model).is_file():
-            raise ZooError(f"{model} does not exist.")
-        return zoo.load_file(model, name, device)
-    return zoo.load(model, device)
+    return zoo.load_file(model, name, device) if means_file(model) else zoo.load(model, device)
 
 
 def detect(model: Detector, path: Path, args: argparse.Namespace, name: str) -> Detections:
@@ -94,8 +101,6 @@ def detect(model: Detector, path: Path, args: argparse.Namespace, name: str) -> 
 
 def names_for(model: Detector, found: Detections) -> Sequence[str] | None:
     """Class names by label; panoptic maps number the stuff after the things, which is all that detectors name."""
-    from zoo.manifest import api
-
     panoptic = api.dataset("coco_2017_panoptic")
     if found.panoptic is not None and model.classes is not None and tuple(model.classes) == panoptic.classes:
         return panoptic.classes + panoptic.stuff_classes

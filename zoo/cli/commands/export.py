@@ -8,7 +8,11 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
+import zoo
+from zoo.cli import image_paths as images
+from zoo.cli.commands import detect
 from zoo.errors import UsageError
+from zoo.manifest import api
 
 # From this share of equal detections on, a graph passes for the network.
 ENOUGH = 0.97
@@ -29,13 +33,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Export, compare, print. Exit status 1 if the graph detects something else."""
-    import zoo
-    from zoo.cli import image_paths as images
-    from zoo.cli.commands.detect import load
-    from zoo.export import export
-
-    model = zoo.build(args.model) if args.random_weights else load(args.model, args.name, "cpu")
+    if args.random_weights:
+        api.architecture_name(args.model)
+    else:
+        detect.check(args.model, args.name)
     paths = [path for given in args.images for path in images.find(given)]
+    from zoo.export import export  # imports torch, so it comes after all checks
+
+    model = zoo.build(args.model) if args.random_weights else detect.load(args.model, args.name, "cpu")
     if not paths or model.preprocess is None:
         raise UsageError("nothing to export with: give at least one image, and a model with known preprocessing.")
     samples = [model.preprocess(path) for path in paths]

@@ -8,7 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from zoo.cli.argument_types import natural, positive
-from zoo.errors import UsageError
+from zoo.cli.parser import nearest
+from zoo.errors import DataError, UsageError
+from zoo.manifest import api
+from zoo.training.layout import find, learns_keypoints
 
 if TYPE_CHECKING:
     from zoo.training.config import TrainConfig
@@ -19,7 +22,7 @@ SCHEDULES = ("1x", "2x", "3x")
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.epilog = "Under `torchrun --nproc_per_node N -m zoo.cli.main train ...` N processes share the work."
+    parser.epilog = "Under `torchrun --nproc_per_node N --no-python zoo train ...` N processes share the work."
     data = parser.add_argument_group("data and weights")
     data.add_argument("name", help="a model or an architecture; the number of classes comes from the annotations")
     data.add_argument("--data", type=Path, metavar="DIR", help="a folder in COCO's layout, with a split `train`")
@@ -80,7 +83,8 @@ def scale(text: str) -> tuple[int, int]:
 
 def run(args: argparse.Namespace) -> None:
     """Train, and print where the checkpoint is."""
-    from zoo.training.fit import train
+    check(args)
+    from zoo.training.fit import train  # imports torch
 
     path = train(config_of(args))
     if path is None:
@@ -93,18 +97,36 @@ def run(args: argparse.Namespace) -> None:
         print(path)
 
 
+def check(args: argparse.Namespace) -> None:
+    """Whether names and files exist. Raises UnknownModel, UsageError, DataError."""
+    kind = kind_of(args.name)
+    annotations, images = data_of(args, kind)
+    if not annotations.is_file():
+        raise DataError(f"--annotations {annotations} does not exist.")
+    if not images.is_dir():
+        raise DataError(f"--images {images} is not a folder.")
+    if args.validate_every:
+        if args.data is None:
+            raise UsageError("--validate-every needs --data, with a split `val`.")
+        find(args.data, "val", kind)
+    if args.semantic is not None and not args.semantic.is_dir():
+        raise UsageError(f"--semantic {args.semantic} is not a folder.")
+    known = ("published", "backbone", "scratch", *api.catalog().backbones)
+    if args.start not in known and not Path(args.start).is_file():
+        raise UsageError(f"--start {args.start} is neither a file nor a backbone.{nearest(args.start, known)}")
+
+
+def kind_of(name: str) -> str:
+    """The beginning of the annotation file's name. Raises UnknownModel."""
+    return "person_keypoints" if learns_keypoints(api.architecture(name)) else "instances"
+
+
 def config_of(args: argparse.Namespace) -> TrainConfig:
     """The training that the options describe. Raises UsageError, UnknownModel, DataError."""
-    from zoo.manifest import api
-    from zoo.models.supervision import supervision
-    from zoo.training.coco_folder import find
     from zoo.training.config import TrainConfig
 
-    keypoints = supervision(api.architecture(args.name)).keypoints is not None
-    kind = "person_keypoints" if keypoints else "instances"
+    kind = kind_of(args.name)
     annotations, images = data_of(args, kind)
-    if args.validate_every and args.data is None:
-        raise UsageError("--validate-every needs --data, with a split `val`.")
     return TrainConfig(
         name=args.name,
         annotations=annotations,
@@ -130,8 +152,6 @@ def config_of(args: argparse.Namespace) -> TrainConfig:
 
 def data_of(args: argparse.Namespace, kind: str) -> tuple[Path, Path]:
     """(annotation file, folder of images) to train on. kind: of the annotation file in a folder."""
-    from zoo.training.coco_folder import find
-
     if args.data is not None:
         given = [f"--{option}" for option in ("annotations", "images") if getattr(args, option) is not None]
         if given:
@@ -144,7 +164,6 @@ def data_of(args: argparse.Namespace, kind: str) -> tuple[Path, Path]:
 
 def recipe_of(args: argparse.Namespace) -> Recipe:
     """The model's own recipe with the options' changes."""
-    from zoo.manifest import api
     from zoo.training import recipe
 
     own = recipe.default(api.architecture(args.name), api.representative(args.name).training)

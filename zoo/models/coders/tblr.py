@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from zoo.models.coders.delta import center_and_size, clip
+from zoo.models.layers.constants import constant
 
 
 class TBLRCoder:
@@ -17,13 +18,14 @@ class TBLRCoder:
     """
 
     def __init__(self, normalizer: float | Sequence[float] = 4.0, clip_border: bool = True) -> None:
-        self.normalizer, self.clip_border = normalizer, clip_border
+        self.normalizer = tuple(normalizer) if isinstance(normalizer, Sequence) else (normalizer,) * 4
+        self.clip_border = clip_border
 
     def factors(self, priors: Tensor) -> tuple[Tensor, Tensor]:
         """Centers (..., 2) of the anchors, and pixels per unit of top, bottom, left, right (..., 4)."""
         center, extent = center_and_size(priors)
         sides = torch.cat([extent[..., 1:].expand_as(extent), extent[..., :1].expand_as(extent)], dim=-1)
-        return center, sides * priors.new_tensor(self.normalizer)
+        return center, sides * constant(self.normalizer, priors)
 
     def encode(self, priors: Tensor, boxes: Tensor) -> Tensor:
         """Distances (..., 4) that turn anchors (..., 4) xyxy into boxes (..., 4) xyxy."""

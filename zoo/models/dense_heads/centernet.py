@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from zoo.models.dense_heads.heatmaps import find_peaks
 from zoo.models.dense_heads.towers import over_levels, prior_bias
+from zoo.models.layers.constants import constant
 from zoo.structures import Detections, ImageGeometry
 
 
@@ -49,7 +50,7 @@ class CenterNetHead(nn.Module):
     ) -> list[Detections]:
         """Detections in input coordinates, without suppression. input_size: (h, w) of the padded batch."""
         heat, sizes, offsets = (maps[0] for maps in outputs)
-        pixels = heat.new_tensor([input_size[1] / heat.shape[3], input_size[0] / heat.shape[2]])
+        pixels = constant((input_size[1] / heat.shape[3], input_size[0] / heat.shape[2]), heat)
         return [self.predict_one(heat[i], sizes[i], offsets[i], pixels) for i in range(len(geometries))]
 
     def predict_one(self, heat: Tensor, sizes: Tensor, offsets: Tensor, pixels: Tensor) -> Detections:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from zoo.models.dense_heads.corner_groups import Corners, group_corners
 from zoo.models.dense_heads.heatmaps import Peaks, find_peaks
 from zoo.models.dense_heads.towers import prior_bias
+from zoo.models.layers.constants import constant
 from zoo.models.layers.conv_module import ConvModule
 from zoo.models.layers.corner_pool import BiCornerPool
 from zoo.models.layers.nms import suppress
@@ -99,7 +100,7 @@ class CornerHead(nn.Module):
     ) -> list[Detections]:
         """All pairs of corners of each image, before suppression."""
         heat = outputs[-1]["tl"]["heat"]
-        pixels = heat.new_tensor([input_size[1] / heat.shape[3], input_size[0] / heat.shape[2]])
+        pixels = constant((input_size[1] / heat.shape[3], input_size[0] / heat.shape[2]), heat)
         found = []
         for i, geometry in enumerate(geometries):
             maps = {corner: {kind: x[i] for kind, x in outputs[-1][corner].items()} for corner in CORNERS}
@@ -112,7 +113,7 @@ class CornerHead(nn.Module):
         peaks = find_peaks(maps["heat"].sigmoid(), self.test_cfg["corner_topk"], self.test_cfg["local_maximum_kernel"])
         cells = torch.stack([peaks.x, peaks.y], dim=1) + peaks.read(maps["off"])
         # Nothing lies left of or above the image, which may itself lie inside the input.
-        least = cells.new_tensor(geometry.offset)
+        least = constant(tuple(geometry.offset), cells)
         found = Corners(peaks.scores, peaks.labels, torch.maximum(cells * pixels, least))
         self.add_hints(found, maps, corner, peaks, cells)
         if found.centers is not None:

@@ -15,6 +15,7 @@ from zoo.models.coders.delta import clip
 from zoo.models.dense_heads.anchor_head import AnchorHead
 from zoo.models.dense_heads.fcos import FOCAL
 from zoo.models.dense_heads.towers import init_dense, over_levels, run, tower
+from zoo.models.layers.constants import constant
 from zoo.models.layers.deform_conv import DeformConv, kernel_elements
 from zoo.models.priors.points import PointGenerator
 from zoo.structures import Detections, ImageGeometry
@@ -95,7 +96,7 @@ class RepPointsHead(AnchorHead):
     def first_points(self, regression: Tensor) -> tuple[Tensor, Tensor]:
         """First points (N, 2 * num_points, H, W) and, for a grid of points, their box (N, 4, H, W)."""
         reach = self.point_base_scale / 2
-        start = regression.new_tensor([-reach, -reach, reach, reach]).view(1, 4, 1, 1)
+        start = constant((-reach, -reach, reach, reach), regression).view(1, 4, 1, 1)
         if self.use_grid_points:
             return self.grid(regression, start)
         if self.center_init:

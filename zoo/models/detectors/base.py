@@ -89,7 +89,6 @@ class Detector(nn.Module):
         """What `losses` returns, from targets in their own type."""
         raise NotTrainable(f"{type(self).__name__} has no losses yet: it detects, but does not train")
 
-    @torch.inference_mode()
     def detect(self, images: Sequence[str | Path | Any], device: torch.device | str | None = None) -> list[Detections]:
         """Detections in original image coordinates, on the CPU.
 
@@ -99,9 +98,10 @@ class Detector(nn.Module):
         if self.preprocess is None:
             raise UsageError("this network knows no preprocessing: build it by a model's name, or set .preprocess")
         if device is not None:
-            self.to(device)
+            self.to(device)  # outside of inference mode, in which moved weights could not be trained any more
         home = next(self.parameters())
-        return [self.detect_sample(self.preprocess(image), home) for image in images]
+        with torch.inference_mode():
+            return [self.detect_sample(self.preprocess(image), home) for image in images]
 
     def detect_sample(self, sample: Sample, home: Tensor) -> Detections:
         """One preprocessed image, in original coordinates, on the CPU. home: a tensor of the network's device."""

@@ -26,9 +26,9 @@ def kept(values: tuple[float, ...], dtype: torch.dtype, device: torch.device) ->
 
 
 def extents(shapes: Sequence[tuple[int, int]], like: Tensor) -> Tensor:
-    """(levels, 2), width and height of maps of (h, w), on the device and of the type of `like`."""
+    """(levels, 2), width and height of maps of (h, w), like `like`; not to be written to."""
     sides = [side for h, w in shapes for side in (w, h)]
     if not recording():
-        return torch.tensor(sides, dtype=like.dtype, device=like.device).view(-1, 2)
+        return kept(tuple(sides), like.dtype, like.device).view(-1, 2)
     one = like.new_ones(())  # a tensor of numbers would be a constant of the graph
     return torch.stack([one * side for side in sides]).view(-1, 2)

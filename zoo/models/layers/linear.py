@@ -9,7 +9,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zoo.errors import BuildError
-from zoo.models.layers.memory_format import by_cells
 from zoo.models.layers.normed import NormedLinear
 
 LINEARS: dict[str, Callable[..., nn.Module]] = {"Linear": nn.Linear, "NormedLinear": NormedLinear}
@@ -42,11 +41,7 @@ def run_fcs(layers: nn.ModuleList, x: Tensor) -> Tensor:
 def linear(layer: nn.Module, x: Tensor) -> Tensor:
     """A linear layer on (..., D), or on maps (M, C, h, w) as (M, C * h * w).
 
-    Maps with the channels of a cell together would have to be copied to be flat. One convolution over the whole map is
-    the same, and on a CPU faster than the matrix product.
+    Always a matrix product. A convolution over the whole map would save copying maps whose channels lie together, but
+    takes ten times as long on a processor without AVX-512 (`python -m benchmarks.perf.cpu_paths`).
     """
-    if x.dim() != 4:
-        return layer(x)
-    if x.device.type == "cpu" and type(layer) is nn.Linear and by_cells(x):
-        return F.conv2d(x, layer.weight.view(-1, *x.shape[1:]), layer.bias).flatten(1)
-    return layer(x.flatten(1))
+    return layer(x) if x.dim() != 4 else layer(x.flatten(1))

@@ -31,6 +31,6 @@ def interpolation(start: int, stop: int, low: Tensor, high: Tensor, cells: int) 
     """Weights (stop - start, cells) of the cells between `low` and `high` for each pixel from `start` to `stop`."""
     pixel = torch.arange(start, stop, device=low.device, dtype=torch.float32) + 0.5
     position = (pixel - low) / (high - low) * cells - 0.5
-    position = torch.where(position.isinf(), position.new_tensor(cells / 2 - 0.5), position)
+    position = position.masked_fill(position.isinf(), cells / 2 - 0.5)
     cell = torch.arange(cells, device=low.device, dtype=torch.float32)
     return (1 - (position[:, None] - cell).abs()).clamp(min=0)

@@ -26,7 +26,7 @@ class NASFPN(nn.Module):
         stack_times: int,
         start_level: int = 0,
         end_level: int = -1,
-        add_extra_convs: bool = False,
+        add_extra_convs: bool | str = False,
         norm_cfg: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()

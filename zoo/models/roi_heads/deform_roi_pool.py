@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.ops import roi_align
 
+from zoo.models.layers.constants import constant
 from zoo.models.layers.precision import at_least_float32
 from zoo.models.priors.grid import pair
 
@@ -66,15 +67,16 @@ def sampled_bins(
 
 def sample_positions(start: Tensor, size: Tensor, nx: int, ny: int) -> Tensor:
     """Centers (M, h, w, ny * nx, 2), as x and y, of the equal parts of bins at `start` (M, h, w, 2) of `size`."""
-    y, x = torch.meshgrid(torch.arange(ny), torch.arange(nx), indexing="ij")
-    centers = (torch.stack([x, y], dim=-1).flatten(0, 1).to(start) + 0.5) / start.new_tensor([nx, ny])
+    y, x = (torch.arange(count, device=start.device) for count in (ny, nx))
+    y, x = torch.meshgrid(y, x, indexing="ij")
+    centers = (torch.stack([x, y], dim=-1).flatten(0, 1).to(start) + 0.5) / constant((nx, ny), start)
     return start[..., None, :] + centers * size[..., None, :]
 
 
 def bilinear_samples(x: Tensor, points: Tensor) -> Tensor:
     """Samples (C, P) of a map (C, H, W) at points (P, 2), x and y in cells: the border counts up to one cell outside,
     beyond it is zero."""
-    extent = points.new_tensor([x.shape[2], x.shape[1]])
+    extent = constant((x.shape[2], x.shape[1]), points)
     inside = ((points >= -1) & (points <= extent)).all(dim=-1)
     grid = (2 * points / (extent - 1).clamp(min=1) - 1)[None, None]
     sampled = F.grid_sample(x[None], grid, mode="bilinear", padding_mode="border", align_corners=True)
@@ -91,7 +93,7 @@ def bin_corners(
     height, width = output_size
     corners = rois[:, 1:] * spatial_scale - 0.5
     extent = corners[:, None, None, 2:] - corners[:, None, None, :2]
-    size = extent / extent.new_tensor([width, height])
+    size = extent / constant((width, height), extent)
     y, x = torch.meshgrid(
         torch.arange(height, device=rois.device), torch.arange(width, device=rois.device), indexing="ij"
     )

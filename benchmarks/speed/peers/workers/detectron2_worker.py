@@ -10,7 +10,11 @@ from detectron2.checkpoint import DetectionCheckpointer
 from detectron2.data import transforms
 from detectron2.data.detection_utils import read_image
 from detectron2.modeling import build_model
-from serve import load_all, serve
+from detectron2.structures import BitMasks, Boxes, Instances
+from detectron2.utils.events import EventStorage
+from serve import load_all, require, serve
+
+ALL = 10**7  # samples that no sampler leaves out
 
 
 class Detector:
@@ -26,6 +30,32 @@ class Detector:
         if request.get("weights"):
             load_all(self.model, lambda: DetectionCheckpointer(self.model).load(request["weights"]))
 
+    def settings(self):
+        """Thresholds and numbers, by the names that all implementations give them."""
+        model, size = self.cfg.MODEL, self.cfg.INPUT
+        common = {
+            "shorter_side": size.MIN_SIZE_TEST,
+            "longer_side": size.MAX_SIZE_TEST,
+            "detections": self.cfg.TEST.DETECTIONS_PER_IMAGE,
+        }
+        if model.META_ARCHITECTURE == "RetinaNet":
+            head = model.RETINANET
+            own = {
+                "score_threshold": head.SCORE_THRESH_TEST,
+                "nms_iou": head.NMS_THRESH_TEST,
+                "candidates_per_level": head.TOPK_CANDIDATES_TEST,
+            }
+            return {**common, **own}
+        heads, rpn = model.ROI_HEADS, model.RPN
+        return {
+            **common,
+            "score_threshold": heads.SCORE_THRESH_TEST,
+            "nms_iou": heads.NMS_THRESH_TEST,
+            "candidates_per_level": rpn.PRE_NMS_TOPK_TEST,
+            "proposals": rpn.POST_NMS_TOPK_TEST,
+            "proposal_nms_iou": rpn.NMS_THRESH,
+        }
+
     def load(self, path):
         """The input dict of one source, resized as the configuration says."""
         source = read_image(path, format=self.cfg.INPUT.FORMAT)
@@ -33,7 +63,9 @@ class Detector:
         resize = transforms.ResizeShortestEdge(size, self.cfg.INPUT.MAX_SIZE_TEST)
         image = resize.get_transform(source).apply_image(source)
         tensor = torch.as_tensor(np.ascontiguousarray(image.transpose(2, 0, 1).astype("float32")))
-        return {"image": tensor, "height": source.shape[0], "width": source.shape[1]}, tensor.shape[1:]
+        divisor = max(self.model.backbone.size_divisibility, 1)  # the model pads to its multiples
+        shape = [-(-side // divisor) * divisor for side in tensor.shape[1:]]
+        return {"image": tensor, "height": source.shape[0], "width": source.shape[1]}, shape
 
     def compute(self, inputs):
         """Instances or proposals on the CPU."""
@@ -46,6 +78,63 @@ class Detector:
             return found.pred_boxes.tensor.tolist(), found.scores.tolist(), found.pred_classes.tolist()
         return found.proposal_boxes.tensor.tolist(), found.objectness_logits.sigmoid().tolist(), [0] * len(found)
 
+    def train(self, path, take_all):
+        """Losses of a batch by name. take_all: let the samplers leave nothing out, and average over what they took."""
+        self.inputs = training_inputs(path, self.cfg.MODEL.MASK_ON)
+        self.model.train()
+        parameters = [p for p in self.model.parameters() if p.requires_grad]
+        self.optimizer = torch.optim.SGD(parameters, lr=0.0025, momentum=0.9, weight_decay=0.0001)
+        with EventStorage():
+            losses = self.all_losses() if take_all else self.model(self.inputs)
+        return {name: float(value) for name, value in losses.items()}
+
+    def all_losses(self):
+        """Losses without sampling, averaged over what was learned from, as other implementations average them."""
+        model = self.model
+        taken: list = []
+        if self.cfg.MODEL.META_ARCHITECTURE == "RetinaNet":
+            before, model.loss_normalizer_momentum = model.loss_normalizer_momentum, 0.0
+            losses = model(self.inputs)
+            model.loss_normalizer_momentum = before
+            return losses
+        rpn, heads = model.proposal_generator, model.roi_heads
+        label, sizes = rpn.label_and_sample_anchors, (rpn.batch_size_per_image, heads.batch_size_per_image)
+
+        def counted(*arguments):
+            labels, boxes = label(*arguments)
+            taken.extend(int((one >= 0).sum()) for one in labels)
+            return labels, boxes
+
+        rpn.label_and_sample_anchors, rpn.batch_size_per_image, heads.batch_size_per_image = counted, ALL, ALL
+        losses = model(self.inputs)
+        rpn.label_and_sample_anchors, (rpn.batch_size_per_image, heads.batch_size_per_image) = label, sizes
+        scale = ALL * len(self.inputs) / sum(taken)
+        return {name: value * scale if name.startswith("loss_rpn") else value for name, value in losses.items()}
+
+    def step(self):
+        """One iteration on the batch of `train`; returns the total loss."""
+        with EventStorage():
+            loss = sum(self.model(self.inputs).values())
+            self.optimizer.zero_grad()
+            loss.backward()
+            self.optimizer.step()
+        return float(loss)
+
+
+def training_inputs(path, masks):
+    """The dicts of one training batch."""
+    content, inputs = np.load(path), []
+    for i in range(int(content["count"])):
+        image = torch.from_numpy(content[f"image{i}"])
+        instances = Instances(tuple(image.shape[1:]))
+        instances.gt_boxes = Boxes(torch.from_numpy(content[f"boxes{i}"]))
+        instances.gt_classes = torch.from_numpy(content[f"labels{i}"])
+        if masks:
+            instances.gt_masks = BitMasks(torch.from_numpy(content[f"masks{i}"]))
+        inputs.append({"image": image, "instances": instances})
+    return inputs
+
 
 if __name__ == "__main__":
+    require("detectron2", detectron2, "0.")
     serve(Detector)

@@ -7,11 +7,14 @@ import os
 import mmdet
 import numpy as np
 import torch
-from mmcv.parallel import DataContainer, collate, scatter
-from mmcv.runner import load_checkpoint
-from mmdet.apis import init_detector
-from mmdet.datasets.pipelines import Compose
-from serve import load_all, serve
+from serve import load_all, require, serve
+
+require("mmdet", mmdet, "2.")
+
+from mmcv.parallel import DataContainer, collate, scatter  # noqa: E402
+from mmcv.runner import load_checkpoint  # noqa: E402
+from mmdet.apis import init_detector  # noqa: E402
+from mmdet.datasets.pipelines import Compose  # noqa: E402
 
 
 class Detector:
@@ -26,6 +29,63 @@ class Detector:
         if request.get("weights"):
             load_all(self.model, lambda: load_checkpoint(self.model, request["weights"], map_location="cpu"))
         self.pipeline = Compose(self.model.cfg.data.test.pipeline)
+
+    def settings(self):
+        """Thresholds and numbers, by the names that all implementations give them."""
+        cfg = self.model.cfg
+        size = next((step["img_scale"] for step in cfg.data.test.pipeline if "img_scale" in step), (0, 0))
+        test = cfg.model.test_cfg
+        last = test.get("rcnn", test)
+        found = {"shorter_side": min(size), "longer_side": max(size), "detections": last.get("max_per_img")}
+        found["score_threshold"], found["nms_iou"] = last.get("score_thr"), (last.get("nms") or {}).get("iou_threshold")
+        if "rpn" in test:
+            rpn = test["rpn"]
+            found["candidates_per_level"], found["proposals"] = rpn.get("nms_pre"), rpn.get("max_per_img")
+            found["proposal_nms_iou"] = rpn["nms"]["iou_threshold"]
+        else:
+            found["candidates_per_level"] = test.get("nms_pre")
+        return found
+
+    def train(self, path, take_all):
+        """Losses of a batch by name. take_all: let the samplers leave nothing out."""
+        content = np.load(path)
+        norm = next(step for step in flat(self.model.cfg.data.test.pipeline) if step["type"] == "Normalize")
+        count = int(content["count"])
+        images = [normalized(content[f"image{i}"], norm) for i in range(count)]
+        height, width = (-(-max(image.shape[side] for image in images) // 32) * 32 for side in (1, 2))
+        batch = torch.zeros(count, 3, height, width)
+        metas: list = []
+        for i, image in enumerate(images):
+            batch[i, :, : image.shape[1], : image.shape[2]] = image
+            shape = (image.shape[1], image.shape[2], 3)
+            metas.append({"img_shape": shape, "pad_shape": (height, width, 3), "scale_factor": 1.0, "flip": False})
+        self.arguments = {
+            "img": batch.to(self.device),
+            "img_metas": metas,
+            "gt_bboxes": [torch.from_numpy(content[f"boxes{i}"]).to(self.device) for i in range(count)],
+            "gt_labels": [torch.from_numpy(content[f"labels{i}"]).to(self.device) for i in range(count)],
+        }
+        if getattr(self.model, "with_mask", False):
+            from mmdet.core import BitmapMasks
+
+            masks = [grown(content[f"masks{i}"], height, width) for i in range(count)]
+            self.arguments["gt_masks"] = [BitmapMasks(one.astype(np.uint8), height, width) for one in masks]
+        self.model.train()
+        parameters = [p for p in self.model.parameters() if p.requires_grad]
+        self.optimizer = torch.optim.SGD(parameters, lr=0.0025, momentum=0.9, weight_decay=0.0001)
+        before = everything_sampled(self.model) if take_all else []
+        losses = self.model._parse_losses(self.model(return_loss=True, **self.arguments))[1]
+        for sampler, number in before:
+            sampler.num = number
+        return {name: float(value) for name, value in losses.items() if name.startswith("loss_")}
+
+    def step(self):
+        """One iteration on the batch of `train`; returns the total loss."""
+        loss, _ = self.model._parse_losses(self.model(return_loss=True, **self.arguments))
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+        return float(loss)
 
     def load(self, path):
         """The collated batch of one image, on the CPU."""
@@ -50,6 +110,42 @@ class Detector:
         order = np.argsort(-rows[:, 4], kind="stable")
         rows, labels = rows[order], labels[order]
         return rows[:, :4].tolist(), rows[:, 4].tolist(), labels.astype(int).tolist()
+
+
+def flat(pipeline):
+    """The steps of a pipeline and of the pipelines inside them."""
+    for step in pipeline:
+        yield step
+        yield from step.get("transforms", ())
+
+
+def grown(masks, height, width):
+    """Masks (M, h, w) with zeros below and to the right."""
+    return np.pad(masks, ((0, 0), (0, height - masks.shape[1]), (0, width - masks.shape[2])))
+
+
+def normalized(image, norm):
+    """An image (3, H, W), BGR from 0 to 255, as the configuration normalizes it."""
+    pixels = image[::-1] if norm["to_rgb"] else image
+    mean, std = (np.array(norm[key], np.float32)[:, None, None] for key in ("mean", "std"))
+    return torch.from_numpy(np.ascontiguousarray((pixels - mean) / std))
+
+
+def everything_sampled(model):
+    """Let all samplers take everything; returns (sampler, what it took before)."""
+    parts = [getattr(model, "rpn_head", None), getattr(model, "roi_head", None)]
+    samplers = [
+        s for part in parts for s in as_list(getattr(part, "bbox_sampler", None) or getattr(part, "sampler", None))
+    ]
+    before = [(sampler, sampler.num) for sampler in samplers if hasattr(sampler, "num")]
+    for sampler, _ in before:
+        sampler.num = 10**7
+    return before
+
+
+def as_list(value):
+    """A list of what may be one, several or none."""
+    return [] if value is None else list(value) if isinstance(value, (list, tuple)) else [value]
 
 
 def find(config):

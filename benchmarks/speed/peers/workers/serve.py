@@ -3,10 +3,13 @@
 One JSON object per line. Requests have an `op`; answers are objects, `{"error": sentence}` when something went wrong.
 
     open     config, weights (path or null), device, threads -> implementation, version, commit, python, torch,
-             parameters, threads, tf32
+             parameters, threads, tf32, settings (thresholds and numbers that decide how much work there is)
     load     index, path -> shape: [H, W] of the network's input. Reads and preprocesses; the worker keeps the result.
     compute  index -> seconds: of one call on what `load` kept, device synchronized before and after
     detect   index -> boxes, scores, labels (0-based), in the image's own coordinates
+    memory   -> resident_peak_mib of this process, cuda_allocated_mib on a GPU
+    train    batch (npz file of `benchmarks.speed.peers.training_batch`), take_all -> losses by name; prepares to train
+    step     -> seconds of one iteration on the batch of the last `train`, and its total loss
 """
 
 from __future__ import annotations
@@ -51,7 +54,36 @@ def handle(request, state, open_detector):
     if request["op"] == "detect":
         boxes, scores, labels = detector.rows(computed(detector.compute, inputs[request["index"]]))
         return {"boxes": boxes, "scores": scores, "labels": labels}
+    if request["op"] == "memory":
+        return memory(state["device"])
+    if request["op"] == "train":
+        return {"losses": detector.train(request["batch"], request["take_all"])}
+    if request["op"] == "step":
+        start = time.perf_counter()
+        loss = detector.step()
+        wait(state["device"])
+        return {"seconds": time.perf_counter() - start, "loss": loss}
     raise ValueError("no operation " + request["op"])
+
+
+def memory(device):
+    """Peaks since the process began."""
+    import resource
+
+    import torch
+
+    unit = 1 if sys.platform == "darwin" else 1024  # bytes on macOS, KiB on Linux
+    found = {"resident_peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20}
+    if torch.device(device).type == "cuda":
+        found["cuda_allocated_mib"] = torch.cuda.max_memory_allocated(device) / 2**20
+    return found
+
+
+def require(package, module, supported):
+    """End with a sentence if the package has another version than this worker is written for."""
+    version = str(getattr(module, "__version__", "unknown"))
+    if not version.startswith(supported):
+        sys.exit(f"{package} {version} is installed; this worker is for {supported}*")
 
 
 def timed(function, argument, device):
@@ -108,6 +140,7 @@ def describe(detector):
         "threads": torch.get_num_threads(),
         "tf32": {"matmul": torch.backends.cuda.matmul.allow_tf32, "cudnn": torch.backends.cudnn.allow_tf32},
         "parameters": sum(p.numel() for p in detector.model.parameters()),
+        "settings": detector.settings() if hasattr(detector, "settings") else {},
     }
 
 

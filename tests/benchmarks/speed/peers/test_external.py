@@ -6,11 +6,17 @@ from pathlib import Path
 import pytest
 import torch
 
+import zoo
+from benchmarks.reports.peers import table
+from benchmarks.results.agreement import Agreement
 from benchmarks.speed import compare, images
 from benchmarks.speed.compare import CompareConfig
-from benchmarks.speed.inference import BenchmarkConfig
-from benchmarks.speed.peers import counterparts, external
+from benchmarks.speed.config import BenchmarkConfig
+from benchmarks.speed.peers import counterparts as peers
+from benchmarks.speed.peers import external
 from benchmarks.speed.peers.external import ExternalWorkload, PeerError
+from benchmarks.speed.peers.random_weights import randomize
+from tests.zoo.models.detectors import test_two_stage as two_stage
 from zoo.errors import UsageError
 from zoo.manifest import api
 
@@ -45,7 +51,7 @@ serve(Detector)
 @pytest.fixture
 def script(tmp_path) -> Path:
     path = tmp_path / "rival_worker.py"
-    path.write_text(WORKER.format(workers=str(external.WORKERS)))
+    path.write_text(WORKER.format(workers=str(Path(external.__file__).parent / "workers")))
     return path
 
 
@@ -84,59 +90,128 @@ def test_a_rival_that_dies_leaves_its_last_words(script, tmp_path):
 
 
 def test_counterparts_are_found_by_the_network_that_they_are():
-    assert counterparts.counterpart("faster_rcnn_r50", "torchvision") == "fasterrcnn_resnet50_fpn"
-    assert counterparts.counterpart("torchvision/maskrcnn_resnet50_fpn", "torchvision") == "maskrcnn_resnet50_fpn"
-    assert counterparts.counterpart("retinanet_r50_fpn_1x_coco", "detectron2") == "COCO-Detection/retinanet_R_50_FPN_1x"
-    assert counterparts.counterpart("cascade_mask_rcnn_r50", "detectron2") == "Misc/cascade_mask_rcnn_R_50_FPN_1x"
-    assert counterparts.counterpart("detectron2/rpn_R_50_C4_1x", "detectron2") == "COCO-Detection/rpn_R_50_C4_1x"
-    assert counterparts.counterpart("detr_r50_8x2_150e_coco", "mmdet") == "configs/detr/detr_r50_8x2_150e_coco.py"
-    assert counterparts.counterpart("detectron2/rpn_R_50_C4_1x", "mmdet") == "configs/rpn/rpn_r50_caffe_c4_1x_coco.py"
-    with pytest.raises(counterparts.NoCounterpart, match="MMDetection has no counterpart of torchvision/ssdlite"):
-        counterparts.counterpart("torchvision/ssdlite320_mobilenet_v3_large", "mmdet")
-    with pytest.raises(counterparts.NoCounterpart, match="torchvision has no counterpart of detr"):
-        counterparts.counterpart("detr_r50_8x2_150e_coco", "torchvision")
+    assert peers.counterpart("faster_rcnn_r50", "torchvision") == "fasterrcnn_resnet50_fpn"
+    assert peers.counterpart("torchvision/maskrcnn_resnet50_fpn", "torchvision") == "maskrcnn_resnet50_fpn"
+    assert peers.counterpart("retinanet_r50_fpn_1x_coco", "detectron2") == "COCO-Detection/retinanet_R_50_FPN_1x"
+    assert peers.counterpart("cascade_mask_rcnn_r50", "detectron2") == "Misc/cascade_mask_rcnn_R_50_FPN_1x"
+    assert peers.counterpart("detectron2/rpn_R_50_C4_1x", "detectron2") == "COCO-Detection/rpn_R_50_C4_1x"
+    assert peers.counterpart("detr_r50_8x2_150e_coco", "mmdet") == "configs/detr/detr_r50_8x2_150e_coco.py"
+    assert peers.counterpart("detectron2/rpn_R_50_C4_1x", "mmdet") == "configs/rpn/rpn_r50_caffe_c4_1x_coco.py"
+    with pytest.raises(peers.NoCounterpart, match="MMDetection has no counterpart of torchvision/ssdlite"):
+        peers.counterpart("torchvision/ssdlite320_mobilenet_v3_large", "mmdet")
+    with pytest.raises(peers.NoCounterpart, match="torchvision has no counterpart of detr"):
+        peers.counterpart("detr_r50_8x2_150e_coco", "torchvision")
     with pytest.raises(UsageError, match="No peer 'keras'"):
-        counterparts.counterpart("detr_r50_8x2_150e_coco", "keras")
+        peers.counterpart("detr_r50_8x2_150e_coco", "keras")
 
 
 def test_what_is_said_to_be_detectron2s_is_there_and_built_like_ours():
-    for ours, theirs in counterparts.DETECTRON2.items():
+    for ours, theirs in peers.DETECTRON2.items():
         one, other = api.architecture(ours), api.architecture(f"detectron2/{theirs}")
         assert one["type"] == other["type"] and one["backbone"]["depth"] == other["backbone"]["depth"]
 
 
 def test_an_absent_rival_shows_what_it_published_with_the_hardware():
-    number = counterparts.published("faster_rcnn_r50_fpn_1x_coco", "detectron2")
+    number = peers.published("faster_rcnn_r50_fpn_1x_coco", "detectron2")
     assert number is not None and number.fps == pytest.approx(26.3, abs=0.1) and number.hardware == "V100"
-    other = counterparts.published("detectron2/retinanet_R_50_FPN_3x", "mmdet")
+    other = peers.published("detectron2/retinanet_R_50_FPN_3x", "mmdet")
     assert other is not None and other.source == "MMDetection's zoo, retinanet_r50_caffe_fpn_1x_coco"
     request = CompareConfig("faster_rcnn_r50_fpn_1x_coco", ["detectron2"], [])
     record = compare.absence(request, "detectron2", "not measured")
     assert record.status == "skipped" and record.parameters["published"]["fps"] == number.fps
 
 
-def test_ours_and_a_rival_are_measured_in_turns(monkeypatch, script):
-    small = {"min_iterations": 2, "min_seconds": 0, "lap_calls": 1, "warmup_seconds": 0}
-    monkeypatch.setattr(external, "WORKERS", script.parent)
-    (script.parent / "detectron2_worker.py").write_text(script.read_text())
-    monkeypatch.setattr(compare, "networks", lambda request: (stub(), None, "random"))
-    request = CompareConfig(
-        "faster_rcnn_r50_fpn_1x_coco",
-        ["detectron2", "mmdet"],
-        images.generated(2, (64, 64)),
-        {"detectron2": sys.executable},
-        setting=BenchmarkConfig(overrides=small),
-    )
-    ours, peer, absent = compare.run(request)
+SMALL = {"min_iterations": 2, "min_seconds": 0, "lap_calls": 1, "warmup_seconds": 0}
+
+
+@pytest.fixture
+def compared(monkeypatch, tmp_path):
+    """Runs a comparison of a tiny network with a worker script in the place of Detectron2's."""
+    monkeypatch.setattr(external, "WORKERS", tmp_path)
+    monkeypatch.setattr(external, "OPENING_SECONDS", 60.0)
+    monkeypatch.setattr(compare, "network", lambda request: (stub(), "random, the same"))
+    monkeypatch.setattr(compare, "peers_weights", lambda model, peer, folder: folder / "none")
+    monkeypatch.setattr(compare, "in_its_own_process", lambda *arguments: None)
+
+    def run(script: str, patience: float = 60.0):
+        (tmp_path / "detectron2_worker.py").write_text(script)
+        request = CompareConfig(
+            "faster_rcnn_r50_fpn_1x_coco",
+            ["detectron2", "mmdet"],
+            images.generated(2, (64, 64)),
+            {"detectron2": sys.executable},
+            setting=BenchmarkConfig(overrides=SMALL),
+            patience=patience,
+        )
+        return compare.run(request)
+
+    return run
+
+
+def test_ours_and_a_peer_are_measured_in_turns(compared, script):
+    ours, peer, absent = compared(script.read_text())
+    assert peer.ok, peer.reason
     assert (ours.parameters["peer"], peer.parameters["peer"]) == (None, "detectron2")
     assert len(ours.samples["latency_s"]) == len(peer.samples["latency_s"]) == 2
     assert ours.parameters["resolution"] == {"64x64": 2} and peer.parameters["resolution"] == {"800x1216": 2}
     assert ours.parameters["precision"] == peer.parameters["precision"] == "fp32"
     assert set(peer.parameters["tf32"]) == {"matmul", "cudnn"} and peer.parameters["threads"] >= 1
     assert set(ours.conditions) == set(peer.conditions) == {"before", "after"}
-    assert ours.metrics["speedup"] == 1 and peer.metrics["speedup"] > 0
+    assert ours.metrics["speedup"] == 1 and peer.metrics["resident_peak_mib"] > 1
     assert peer.metrics["matched"] == 0 and ours.metrics["matched"] == 1
     assert absent.status == "skipped" and "--python mmdet=PATH" in absent.reason
+
+
+def test_sides_that_find_other_things_have_no_ratio(compared, script):
+    _, peer, _ = compared(script.read_text())
+    assert peer.parameters["same_work"] is False and peer.metrics["fps"] > 0
+    assert not any(name.startswith("speedup") for name in peer.metrics)
+    assert peer.parameters["remark"] == "not the same work: the sides agree on 0.0% of the detections"
+    assert "input sizes 64x64 / 800x1216" in peer.parameters["differences"]
+    (row,) = [row for row in table([peer]).rows]
+    assert row.get("against ours") is None and "not the same work" in row["remark"]
+
+
+@pytest.mark.parametrize(
+    ("matched", "ours", "theirs", "same"),
+    [
+        (1.0, 200, 200, True),
+        (0.99, 200, 200, True),
+        (0.98, 200, 200, False),
+        (1.0, 100, 120, False),
+        (1.0, 0, 0, False),
+    ],
+)
+def test_the_same_work_is_99_percent_of_both_sides_detections(matched, ours, theirs, same):
+    assert (compare.verdict(Agreement(ours, matched, 0, 0, 0), theirs) is None) == same
+
+
+BAD = {
+    "return [[1.0, 2.0, 3.0, 4.0]]": {
+        "a crash in the middle of the measurement": ("sys.exit('out of memory')", "ended: out of memory"),
+        "an exception": ("raise RuntimeError('no kernel image')", "RuntimeError: no kernel image"),
+        "a hang": ("import time; time.sleep(60)", "no answer within 1 seconds"),
+        "other shapes": ("return [[1.0, 2.0, 3.0, 4.0]] * 2", "2 boxes, 1 scores and 1 labels"),
+        "no numbers": ("return [['a', 2.0, 3.0, 4.0]]", "detections that are no numbers"),
+        "infinity": ("return [[float('inf'), 2.0, 3.0, 4.0]]", "1 boxes, 1 scores and 1 labels"),
+    },
+    "serve(Detector)": {
+        "a package that is not there": ("import detectron3", "No module named 'detectron3'"),
+        "another version": ("from serve import require; require('json', module_with_a_version, '2.')", "json 1.2.3 is"),
+        "nonsense": ("print('hello')", "'hello', which is no JSON"),
+        "a list": ("print([1])", "[1], which is no object"),
+    },
+}
+CASES = [(name, line, *bad) for line, cases in BAD.items() for name, bad in cases.items()]
+
+
+@pytest.mark.parametrize(("line", "replacement", "sentence"), [case[1:] for case in CASES], ids=[c[0] for c in CASES])
+def test_whatever_a_peer_does_its_row_says_so_and_ours_is_measured(compared, script, line, replacement, sentence):
+    ours, *others = compared(script.read_text().replace(line, replacement), 1.0 if "sleep" in replacement else 60.0)
+    assert ours.ok and ours.metrics["fps"] > 0 and len(ours.samples["latency_s"]) == 2
+    peer = next(record for record in others if record.parameters["peer"] == "detectron2")
+    assert peer.status == "failed" and sentence in peer.reason and "\n" not in peer.reason
+    assert peer.parameters["published"]["fps"] > 0
 
 
 def stub():
@@ -156,13 +231,21 @@ def test_a_checkpoint_that_leaves_a_rival_random_is_an_error(monkeypatch):
         load_all(network, lambda: torch.nn.init.ones_(network.weight))
 
 
-def test_torchvision_takes_no_part_with_weights_of_another(tmp_path):
-    file = tmp_path / "other.pth"
-    torch.save({"state_dict": {"layer.weight": torch.ones(2)}}, file)
+def test_a_peer_without_these_layers_is_not_measured(tmp_path):
+    with torch.device("meta"):
+        network = zoo.build("fcos_r50_caffe_fpn_gn-head_1x_coco")
+    with pytest.raises(PeerError, match="cannot have the same weights, since Detectron2 has no place for"):
+        compare.peers_weights(network, "detectron2", tmp_path)
 
-    class Peer:
-        network = torch.nn.Linear(3, 1)
 
-    assert compare.filled(Peer(), file) is None and compare.filled(None, file) is None
-    torch.save(Peer.network.state_dict(), file)
-    assert compare.filled(Peer, file) is Peer
+def test_random_weights_are_the_same_everywhere_and_find_something():
+    states = []
+    for _ in range(2):
+        network = two_stage.build("mask_rcnn_r50_fpn_groie_1x_coco")
+        network.preprocess = zoo.preprocessor("mask_rcnn_r50_fpn_1x_coco")
+        randomize(network)
+        states.append(network.state_dict())
+    assert all(torch.equal(value, states[1][name]) for name, value in states[0].items())
+    with torch.inference_mode():
+        (found,) = network(torch.randn(1, 3, 128, 192))
+    assert len(found) > 5 and found.labels.unique().numel() > 1

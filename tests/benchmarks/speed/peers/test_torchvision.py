@@ -64,9 +64,9 @@ def test_images_become_the_inputs_that_torchvision_makes(name):
 @pytest.mark.parametrize("name", zoo.list_models("torchvision/*"))
 def test_what_the_manifest_says_of_a_file_is_what_torchvision_says(name):
     entry = zoo.get(name)
-    weights = get_model_weights(name.removeprefix("torchvision/")).DEFAULT
+    known = get_model_weights(name.removeprefix("torchvision/").removesuffix("_legacy"))
+    weights = known.COCO_LEGACY if name.endswith("_legacy") else known.DEFAULT
     assert entry.checkpoint.urls[0] == weights.url and entry.checkpoint.sha256 in weights.url
-    measured = {"box_ap": weights.meta["_metrics"]["COCO-val2017"]["box_map"]}
-    if "mask_map" in weights.meta["_metrics"]["COCO-val2017"]:
-        measured["mask_ap"] = weights.meta["_metrics"]["COCO-val2017"]["mask_map"]
+    names = {"box_map": "box_ap", "mask_map": "mask_ap", "kp_map": "keypoint_ap"}
+    measured = {names[key]: value for key, value in weights.meta["_metrics"]["COCO-val2017"].items()}
     assert {metric: round(value, 1) for metric, value in entry.metrics["coco_2017_val"].items()} == measured

@@ -9,6 +9,7 @@ import torch
 
 from benchmarks.speed import protocols
 from benchmarks.speed.protocols import interleaved, mmdet_v2
+from benchmarks.speed.protocols.table import INTERLEAVED
 from benchmarks.system.timing import Stopwatch, median_interval, summary
 from zoo.errors import UsageError
 
@@ -187,7 +188,7 @@ def test_few_samples_give_an_interval_and_none_give_no_number():
 
 
 def test_the_harness_costs_less_than_two_percent_of_a_millisecond():
-    calls, parameters = 500, dict(interleaved.PROTOCOL.defaults, min_iterations=500, min_seconds=0)
+    calls, parameters = 500, dict(INTERLEAVED.defaults, min_iterations=500, min_seconds=0)
     del parameters["calibrate"]
 
     def cost() -> float:

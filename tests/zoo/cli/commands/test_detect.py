@@ -35,7 +35,7 @@ def stub(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_folder_gives_coco_results_and_drawings(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "out" / "deep"
-    assert main.main(["detect", "stub", str(VAL), "--out", str(out), "--json", "--score-thr", "0.01"]) == 0
+    assert main.main(["detect", "yolox_tiny", str(VAL), "--out", str(out), "--json", "--score-thr", "0.01"]) == 0
     rows = json.loads(capsys.readouterr().out)
     assert {row["image_id"] for row in rows} == {1, 2, 4}
     assert {(row["category"], row["category_id"]) for row in rows} == {("person", 1), ("bicycle", 2), ("car", 3)}
@@ -58,21 +58,21 @@ def test_a_panoptic_map_gives_a_row_for_each_segment(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     image = str(VAL / "000001.jpg")
-    assert main.main(["detect", "stub", image, "--json", "--score-thr", "0"]) == 0
+    assert main.main(["detect", "yolox_tiny", image, "--json", "--score-thr", "0"]) == 0
     boxes = json.loads(capsys.readouterr().out)
     monkeypatch.setattr(zoo, "load", lambda *_: Panoptic())
-    assert main.main(["detect", "stub", image, "--json"]) == 0
+    assert main.main(["detect", "yolox_tiny", image, "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)
     assert sorted(row["category"] for row in rows) == sorted(row["category"] for row in boxes)
     assert all(row["area"] == coco_mask.area(row["segmentation"]) and row["category_id"] in (1, 2, 3) for row in rows)
     assert "score" not in rows[0]
-    assert main.main(["detect", "stub", image]) == 0
+    assert main.main(["detect", "yolox_tiny", image]) == 0
     assert capsys.readouterr().out.count("\t-\t") == len(rows)
 
 
 def test_labels_without_a_name_are_numbers(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(Stub, "classes", ("person",))
-    assert main.main(["detect", "stub", str(VAL), "--json", "--score-thr", "0"]) == 0
+    assert main.main(["detect", "yolox_tiny", str(VAL), "--json", "--score-thr", "0"]) == 0
     rows = json.loads(capsys.readouterr().out)
     assert {(row["category"], row["category_id"]) for row in rows} == {("person", 1), ("1", 2), ("2", 3)}
 
@@ -80,7 +80,7 @@ def test_labels_without_a_name_are_numbers(monkeypatch: pytest.MonkeyPatch, caps
 def test_bad_images_are_reported_and_the_rest_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "broken.jpg").write_bytes(b"no image")
     good = str(VAL / "000001.jpg")
-    status = main.main(["detect", "stub", str(tmp_path / "broken.jpg"), "missing.jpg", good, "--score-thr", "0"])
+    status = main.main(["detect", "yolox_tiny", str(tmp_path / "broken.jpg"), "missing.jpg", good, "--score-thr", "0"])
     captured = capsys.readouterr()
     assert status == 1
     assert "broken.jpg: does not decode" in captured.err
@@ -89,7 +89,7 @@ def test_bad_images_are_reported_and_the_rest_goes_on(tmp_path: Path, capsys: py
 
 
 def test_the_threshold_holds_for_results_too(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main.main(["detect", "stub", str(VAL), "--json", "--score-thr", "0.99"]) == 0
+    assert main.main(["detect", "yolox_tiny", str(VAL), "--json", "--score-thr", "0.99"]) == 0
     assert json.loads(capsys.readouterr().out) == []
 
 
@@ -97,7 +97,7 @@ def test_the_threshold_holds_for_results_too(capsys: pytest.CaptureFixture[str])
     ("arguments", "status", "sentence"),
     [
         (["nothing.pth"], 1, "nothing.pth does not exist"),
-        (["stub", "--device", "warp"], 2, "device 'warp' cannot be used"),
+        (["yolox_tiny", "--device", "warp"], 2, "device 'warp' cannot be used"),
     ],
 )
 def test_bad_requests_are_one_sentence(

@@ -1,11 +1,17 @@
-"""Whether an image file ends too early. OpenCV fills what is not there with gray, and says nothing."""
+"""Whether a file can be an image, and all of one.
+
+Where a file ends too early OpenCV fills what is not there with gray, and says nothing.
+"""
 
 from __future__ import annotations
 
-import io
 import os
+import stat
+from pathlib import Path
 
 from PIL import Image
+
+from zoo.errors import UnreadableImage
 
 # What a file of a format begins with, and what stands at its end.
 ENDS = {b"\xff\xd8": b"\xff\xd9", b"\x89PNG\r\n\x1a\n": b"IEND"}
@@ -23,13 +29,7 @@ def truncated(path: str | os.PathLike[str]) -> bool:
         return end not in file.read() and not decodes(path)
 
 
-def truncated_bytes(content: bytes) -> bool:
-    """The same for a file's content."""
-    end = next((end for start, end in ENDS.items() if content.startswith(start)), None)
-    return end is not None and content.rfind(end, -TAIL) < 0 and not decodes(io.BytesIO(content))
-
-
-def decodes(source: str | os.PathLike[str] | io.BytesIO) -> bool:
+def decodes(source: str | os.PathLike[str]) -> bool:
     """Whether Pillow, which complains where OpenCV does not, decodes all of it: the end mark alone may be missing."""
     try:
         with Image.open(source) as image:
@@ -37,3 +37,13 @@ def decodes(source: str | os.PathLike[str] | io.BytesIO) -> bool:
     except (OSError, ValueError, SyntaxError):
         return False
     return True
+
+
+def require_regular(path: Path) -> None:
+    """Raise UnreadableImage for what is no file, such as a pipe, which would be waited for without end."""
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError) as error:
+        raise UnreadableImage(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
+    if not stat.S_ISREG(mode):
+        raise UnreadableImage(f"{path}: is not a regular file")

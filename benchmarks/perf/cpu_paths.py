@@ -1,0 +1,174 @@
+"""The special paths that inference takes on a CPU, against the ordinary ones, by instruction set and threads.
+
+    python -m benchmarks.perf.cpu_paths [-k align] [--rounds 9] [--threads 1,2] [--json]
+
+Each path runs in turns with the ordinary way on tensors of a detector's usual sizes; the ratio is seconds of the
+ordinary way over seconds of the special one, above 1 where the special one is faster, with the range of the rounds'
+middle half. Every instruction set that this processor has is tried, in a process of its own, since the libraries read
+their variables once: `native`, and `avx2` (ATen, oneDNN and MKL held to AVX2). A path belongs into the networks only
+where it loses no more than 3% anywhere. Times are CPU time on one thread and wall time on several.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from statistics import quantiles
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torchvision.ops import nms, roi_align
+
+from benchmarks.reports.text_table import format_table
+from zoo.models.layers.deterministic_conv import pointwise
+from zoo.models.layers.nms import separate
+from zoo.models.layers.ranking import best, ranked
+from zoo.models.layers.survivors import survivors
+from zoo.models.roi_heads.roi_align_cpu import align_rows
+
+AVX2 = {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2", "MKL_ENABLE_INSTRUCTIONS": "AVX2"}
+INSTRUCTIONS: dict[str, dict[str, str]] = {"native": {}, "avx2": AVX2}
+Ways = tuple[Callable[[], Any], Callable[[], Any]]  # special, ordinary
+
+
+def main() -> None:
+    """Measure every condition, and print a table or JSON."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0] if __doc__ else None)
+    parser.add_argument("-k", default="", help="only paths whose name contains this")
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--threads", default="1,2", help="numbers of threads, separated by commas")
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.child:
+        print(json.dumps(measure_all(args.k, args.rounds, int(args.threads))))
+        return
+    rows = [row for name in conditions() for count in args.threads.split(",") for row in child(name, count, args)]
+    print(json.dumps(rows, indent=1) if args.json else format_table(rows, style="github"))
+
+
+def conditions() -> list[str]:
+    """The instruction sets to try: AVX2 apart only where the processor has more."""
+    return ["native", "avx2"] if torch.backends.cpu.get_cpu_capability() != "AVX2" else ["native"]
+
+
+def child(instructions: str, threads: str, args: argparse.Namespace) -> list[dict[str, Any]]:
+    """The rows of one condition, measured in a process of its own."""
+    words = [sys.executable, "-P", "-m", "benchmarks.perf.cpu_paths", "--child", "--threads", threads]
+    words += ["-k", args.k, "--rounds", str(args.rounds)]
+    environment = {**os.environ, **INSTRUCTIONS[instructions]}
+    done = subprocess.run(words, env=environment, stdout=subprocess.PIPE, text=True, check=True)
+    return [{"instructions": instructions, "threads": int(threads), **row} for row in json.loads(done.stdout)]
+
+
+@torch.inference_mode()
+def measure_all(wanted: str, rounds: int, threads: int) -> list[dict[str, Any]]:
+    """A row per path under the conditions of this process."""
+    torch.set_num_threads(threads)
+    capability = torch.backends.cpu.get_cpu_capability()
+    chosen = {name: make for name, make in PATHS.items() if wanted in name}
+    return [{"ATen": capability, "path": name, **measure(*make(), rounds, threads)} for name, make in chosen.items()]
+
+
+def measure(special: Callable[[], Any], ordinary: Callable[[], Any], rounds: int, threads: int) -> dict[str, Any]:
+    """Seconds of both ways and their ratio, in turns."""
+    clock = time.process_time if threads == 1 else time.perf_counter
+    special(), ordinary()
+    pairs = [tuple(seconds(way, clock) for way in (special, ordinary)) for _ in range(rounds)]
+    low, middle, high = quantiles([pair[1] / pair[0] for pair in pairs], n=4)
+    fastest = [min(pair[side] for pair in pairs) for side in (0, 1)]
+    return {
+        "special, ms": round(1000 * fastest[0], 1),
+        "ordinary, ms": round(1000 * fastest[1], 1),
+        "ratio": round(middle, 2),
+        "from": round(low, 2),
+        "to": round(high, 2),
+    }
+
+
+def seconds(way: Callable[[], Any], clock: Callable[[], float]) -> float:
+    """How long a call takes."""
+    start = clock()
+    way()
+    return clock() - start
+
+
+def box_head() -> Ways:
+    """The first linear layer on 1000 regions: a product of copied maps; ordinary: a convolution over the whole map."""
+    x = torch.randn(1000, 7, 7, 256).permute(0, 3, 1, 2)
+    weight, bias = torch.randn(1024, 256 * 49) / 100, torch.randn(1024)
+    return (
+        lambda: F.linear(x.flatten(1), weight, bias),
+        lambda: F.conv2d(x, weight.view(1024, 256, 7, 7), bias).flatten(1),
+    )
+
+
+def channels_last() -> Ways:
+    """A 3x3 convolution of a large map, the channels of a pixel together; ordinary: channel by channel."""
+    x, weight = torch.randn(1, 128, 100, 152), torch.randn(128, 128, 3, 3) / 100
+    together = x.contiguous(memory_format=torch.channels_last)
+    return lambda: F.conv2d(together, weight, padding=1), lambda: F.conv2d(x, weight, padding=1)
+
+
+def products() -> Ways:
+    """A 1x1 convolution of a small map as a product of matrices; ordinary: PyTorch's convolution."""
+    x, weight = torch.randn(1, 256, 40, 40), torch.randn(256, 256, 1, 1) / 100
+    return lambda: pointwise(x, weight.flatten(1), None), lambda: F.conv2d(x, weight)
+
+
+def grouped() -> Ways:
+    """NMS of 4000 boxes in 80 classes, class by class; ordinary: all boxes at once, moved apart."""
+    boxes, scores = scene(4000)
+    groups = torch.randint(80, (4000,))
+    moved = separate(boxes, groups)
+    order = ranked(scores)[1]
+    return (
+        lambda: survivors(moved[order], scores[order], 0.5, groups[order]),
+        lambda: nms(moved, scores, 0.5),
+    )
+
+
+def selection() -> Ways:
+    """The best 1000 of 200,000 scores; ordinary: a whole sort."""
+    scores = torch.rand(200_000)
+    return lambda: scores[best(scores, 1000)], lambda: ranked(scores)[0][:1000]
+
+
+def alignment() -> Ways:
+    """RoI align of 500 regions as sums of rows; ordinary: torchvision's operator."""
+    features = torch.randn(1, 256, 100, 152).contiguous(memory_format=torch.channels_last)
+    rois = torch.cat([torch.zeros(500, 1), scene(500)[0] * 4], dim=1)
+    planes = features.contiguous()
+    return (
+        lambda: align_rows(features, rois, (7, 7), 1 / 8, True),
+        lambda: roi_align(planes, rois, (7, 7), 1 / 8, 0, True),
+    )
+
+
+def scene(count: int) -> tuple[Tensor, Tensor]:
+    """Boxes (K, 4) xyxy in an image of some 300 pixels, and scores (K,)."""
+    generator = torch.Generator().manual_seed(0)
+    corners = torch.rand(count, 2, generator=generator) * 240
+    sizes = 4 + torch.rand(count, 2, generator=generator) * 50
+    return torch.cat([corners, corners + sizes], dim=1), torch.rand(count, generator=generator)
+
+
+PATHS: dict[str, Callable[[], Ways]] = {
+    "box head as a product": box_head,
+    "channels-last": channels_last,
+    "1x1 convolution as a product": products,
+    "NMS by groups": grouped,
+    "selection without a sort": selection,
+    "RoI align as sums of rows": alignment,
+}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,80 @@
+"""How long commands take to answer, against a bare interpreter.
+
+    python -m benchmarks.perf.startup [--repeat N] [--json]
+
+Of each command's `--help`, and of the commands that only read files, it prints the least of N times and how many times
+a bare interpreter (`python -c pass`) that is. Wanted: at most 10, and no torch (tests/test_commands_start_at_once.py).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmarks.cli.main import COMMANDS as BENCH
+from benchmarks.reports.text_table import format_table
+from benchmarks.results.record import Record
+from benchmarks.results.store import Store
+from zoo.cli.main import COMMANDS as ZOO
+
+WANTED = 10.0
+SAMPLES = {"latency_s": [0.1, 0.2], "calibration_s": [0.1, 0.1], "detections": [0.0, 1.0, 0.9, 0.0, 0.0, 9.0, 9.0]}
+
+
+def commands() -> list[tuple[str, ...]]:
+    """What is timed, in an order in which each finds the files that it reads."""
+    helps = [("zoo", name, "--help") for name in ZOO] + [("benchmarks", name, "--help") for name in BENCH]
+    usage = [("zoo", "lst"), ("benchmarks", "accuracy"), ("benchmarks", "accuracy", "retinanet_r50", "--data", "/nope")]
+    reading: list[tuple[str, ...]] = [
+        ("benchmarks", "baseline", "base.json"),
+        ("benchmarks", "check", "base.json"),
+        ("benchmarks", "results", "list"),
+        ("benchmarks", "report"),
+        ("benchmarks", "datasets"),
+        ("benchmarks", "completion", "bash"),
+    ]
+    return [*helps, *usage, *reading]
+
+
+def seconds(words: Sequence[str], folder: Path, repeat: int) -> float:
+    """The least time of several runs of a command."""
+    best = float("inf")
+    for _ in range(repeat):
+        start = time.perf_counter()
+        subprocess.run(words, cwd=folder, capture_output=True, check=False)
+        best = min(best, time.perf_counter() - start)
+    return best
+
+
+def measure(repeat: int) -> list[dict[str, object]]:
+    """A row for each command, the slowest first."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        record = Record("retinanet_r50_fpn_1x_coco", "inference", metrics={"parameters": 7}, samples=SAMPLES)
+        Store(folder / "results.db").append(record)
+        bare = seconds([sys.executable, "-c", "pass"], folder, 3 * repeat)
+        times = {words: seconds([sys.executable, "-m", *words], folder, repeat) for words in commands()}
+    ordered = sorted(times.items(), key=lambda item: -item[1])
+    rows = [{"command": " ".join(w), "ms": round(1000 * s), "ratio": round(s / bare, 1)} for w, s in ordered]
+    return [*rows, {"command": "python -c pass", "ms": round(1000 * bare), "ratio": 1.0}]
+
+
+def main() -> int:
+    """Print the table. Exit status 1 where a command takes longer than wanted."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--repeat", type=int, default=3)
+    parser.add_argument("--json", action="store_true")
+    args = parser.parse_args()
+    rows = measure(args.repeat)
+    print(json.dumps(rows, indent=1) if args.json else format_table(rows))
+    return int(any(float(str(row["ratio"])) > WANTED for row in rows))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

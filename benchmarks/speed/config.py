@@ -1,0 +1,29 @@
+"""How to measure speed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from benchmarks.speed import protocols
+from benchmarks.speed.options import Options
+
+
+@dataclass(frozen=True)
+class BenchmarkConfig:
+    """How to measure.
+
+    overrides: parameters of the protocol that differ from its definition. tf32: whether a GPU may multiply float32 as
+    TF32; accuracies are measured without.
+    """
+
+    protocol: str = protocols.DEFAULT
+    device: str = "cpu"
+    batch: int = 1
+    repeat: int = 1
+    threads: int | None = None
+    options: Options = field(default_factory=Options)
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+    effects: bool = True
+    tf32: bool = False
