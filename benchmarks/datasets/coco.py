@@ -110,7 +110,11 @@ class CocoDataset:
 
     def evaluate_results(self, results: ResultsFile, limit: int | None = None) -> dict[str, float]:
         """COCO's numbers of such detections, over the first `limit` images."""
-        return self.score(results.source, [self.numbers[i] for i in self.kept[:limit]])
+        counted = [self.numbers[i] for i in self.kept[:limit]]
+        numbers = self.score(results.source, counted)
+        if "proposal" in self.request.measures and self.request.protocol == "mmdet-v2":
+            numbers |= proposal_recall.evaluate(self.ground_truth, {n: results.of_image(n) for n in counted})
+        return numbers
 
 
 def require_objects(ground_truth: Mapping[str, Any], path: Path) -> None:

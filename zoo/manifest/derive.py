@@ -98,6 +98,8 @@ def backbone(key: str, stated: Mapping[str, Any]) -> dict[str, Any]:
 def _format(path: str, publisher: Publisher) -> str | None:
     if publisher.origin in ("detectron2", "torchvision"):
         return publisher.origin
+    if publisher.origin == "authors":
+        return "transformers" if path.startswith("hf://") else "authors"
     return "mmdet-v3" if path.startswith("v3.0/") else None
 
 

@@ -66,7 +66,8 @@ _CHECKPOINT = Fields(
         "sha256": SHA256,
         "md5": Text(r"[0-9a-f]{6,32}", "6 to 32 lower-case hex digits in quotes"),
         "format": Text(
-            r"mmdet-v1|mmdet-v2|mmdet-v3|detectron2|torchvision", "mmdet-v1, -v2, -v3, detectron2 or torchvision"
+            r"mmdet-v1|mmdet-v2|mmdet-v3|detectron2|torchvision|transformers|authors",
+            "mmdet-v1, -v2, -v3, detectron2, torchvision, transformers or authors",
         ),
     },
     one_of=("path", "file"),

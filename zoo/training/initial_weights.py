@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from zoo.checkpoint import load_into, read
+from zoo.checkpoint.convert.rename import adapt, fresh_names
 from zoo.errors import MismatchedCheckpoint
 from zoo.loading import build
 from zoo.models.build import find, kind_of, parameters
@@ -71,18 +72,23 @@ def take(network: nn.Module, state: Mapping[str, Tensor]) -> list[str]:
 
 
 def from_backbone(network: Detector, path: Path) -> None:
-    """Load a backbone's weights: names as in the network, with or without `backbone.` before them.
+    """Load a backbone's weights: names as in the network, with or without `backbone.` before them, or its authors'.
 
-    What belongs to a classifier only is left out. Raises MismatchedCheckpoint where the backbone is not covered.
+    What belongs to a classifier only is left out, and what authors' files lack (the norms of feature maps) stays as it
+    is. Raises MismatchedCheckpoint where the backbone is not covered.
     """
     backbone: Any = network.backbone
-    own = backbone.state_dict()
-    found = {name.removeprefix("backbone."): tensor for name, tensor in read(path).state_dict.items()}
-    absent = [name for name in own if name not in found and not name.endswith("num_batches_tracked")]
-    wrong = [name for name in own if name in found and found[name].shape != own[name].shape]
+    own = {f"backbone.{name}": tensor for name, tensor in backbone.state_dict().items()}
+    shapes = {name: tuple(tensor.shape) for name, tensor in own.items()}
+    stated = {f"backbone.{name.removeprefix('backbone.')}": value for name, value in read(path).state_dict.items()}
+    fresh = fresh_names(stated)
+    found, _ = adapt(stated, shapes)
+    absent = [name for name in own if name not in found and not any(each.fullmatch(name) for each in fresh)]
+    absent = [name for name in absent if not name.endswith("num_batches_tracked")]
+    wrong = [name for name in own if name in found and tuple(found[name].shape) != shapes[name]]
     if absent or wrong:
         raise MismatchedCheckpoint(
             f"{path} is not a checkpoint of this backbone: {len(absent)} tensors are missing and {len(wrong)} have "
-            f"another shape, the first is {(absent + wrong)[0]}."
+            f"another shape, the first is {(absent + wrong)[0].removeprefix('backbone.')}."
         )
-    backbone.load_state_dict({name: found.get(name, own[name]) for name in own})
+    backbone.load_state_dict({name.removeprefix("backbone."): found.get(name, own[name]) for name in own})

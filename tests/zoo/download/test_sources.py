@@ -56,7 +56,7 @@ def test_advice_comes_last_and_nothing_else_is_taken(server, cache):
         ("faster_rcnn_r50_caffe_c4_1x_coco", "detectron2/faster_rcnn_R_50_C4_1x (box_ap 35.7, CC-BY-SA-3.0)"),
         (
             "deformable_detr_r50_16x2_50e_coco",
-            "SenseTime/deformable-detr (box_ap 44.5, Apache-2.0, https://huggingface",
+            "sensetime/deformable_detr_r50 (box_ap 44.5, Apache-2.0)",
         ),
         ("rfnext_search_mask_rcnn_pvtv2-b0_fpn_1x_coco", "No other weights are known that could stand in for rfnext_"),
     ],

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import zoo
+from zoo.errors import BuildError
 from zoo.manifest import api
 
 SIZES = {name: stated.value for name, stated in api.catalog().parameters.items()}
@@ -25,7 +26,7 @@ def test_every_architecture_of_the_reference_is_there_and_others_only_from_elsew
     assert set(DIGESTS) <= set(api.architecture_names())
     users = [api.representative(name) for name in others]
     version_2 = [e for e in users if e.checkpoint is None or e.checkpoint.format != "mmdet-v3"]
-    assert {entry.origin for entry in version_2} == {"demo", "detectron2", "torchvision"}
+    assert {entry.origin for entry in version_2} == {"authors", "demo", "detectron2", "torchvision"}
 
 
 @pytest.mark.parametrize("name", sorted(DIGESTS))
@@ -58,6 +59,6 @@ def test_a_network_has_as_many_parameters_as_the_manifest_says(name):
     try:
         with torch.device("meta"):  # without the work of initializing
             network = zoo.build(name)
-    except NotImplementedError:  # some constructors compute with numbers
+    except (NotImplementedError, BuildError):  # some constructors compute with numbers
         network = zoo.build(name)
     assert sum(p.numel() for p in network.parameters()) == SIZES[name]

@@ -7,7 +7,8 @@ file with the published names passes untouched, and no table can do harm to a fi
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -15,7 +16,20 @@ from torch import Tensor
 from zoo.checkpoint.convert import reorder as rows
 from zoo.checkpoint.convert.tables import Rule, Table, table
 
-TABLES = ("older", "mmdet_v3", "detectron2", "torchvision", "torchvision_ssdlite")
+TABLES = (
+    "facebook_detr",
+    "transformers",
+    "megvii_yolox",
+    "swin",
+    "pvt",
+    "self_supervised",
+    "older",
+    "mmdet_v3",
+    "detectron2",
+    "torchvision",
+    "torchvision_ssdlite",
+)
+"""In the order in which they are tried."""
 PREFIXES = ("module.", "model.", "detector.")
 """What wrappers of a network (data parallel, Lightning) put in front of every name."""
 COMPILED = "_orig_mod."
@@ -48,6 +62,18 @@ def adapt(
     return use(table("training_only"), result, shapes)[0], used
 
 
+def fresh_names(names: Iterable[str]) -> list[re.Pattern[str]]:
+    """Names that the tables for a file with these `names` say it lacks, and that training makes up."""
+    names = list(names)
+    return [pattern for known in map(table, TABLES) if known.fresh and known.concerns(names) for pattern in known.fresh]
+
+
+def dialect(names: Iterable[str]) -> Table | None:
+    """The table about a file with these names that says of which architectures such files are."""
+    names = list(names)
+    return next((known for known in map(table, TABLES) if known.architectures and known.concerns(names)), None)
+
+
 def strip_prefix(state: Mapping[str, Tensor], shapes: Shapes) -> State:
     """Without what compiling puts into names, and the prefixes that all names share and the network's do not have."""
     result = {name.replace(COMPILED, ""): tensor for name, tensor in state.items()}
@@ -70,9 +96,17 @@ def use(known: Table, state: State, shapes: Shapes) -> tuple[State, bool]:
     names = list(state)
     rules = [rule for rule in known.rules if rule.applies(names)]
     result: State = {}
+    parts: dict[str, dict[str, Rule]] = {}  # the network's name -> the file's names that are parts of it
     for name, tensor in state.items():
-        new, values = destination(name, rules, shapes, state)
-        result[new] = tensor if values is None else rows.apply(values, tensor, shapes[new])
+        new, rule = destination(name, rules, shapes, state)
+        if rule is not None and rule.part is not None:
+            parts.setdefault(new, {})[name] = rule
+        else:
+            result[new] = (
+                tensor if rule is None or rule.values is None else rows.apply(rule.values, tensor, shapes[new])
+            )
+    for new, found in parts.items():
+        result.update(joined(new, found, state))
     changed = result.keys() != state.keys()
     copy(known, result, shapes)
     drop(known, result, shapes)
@@ -81,16 +115,27 @@ def use(known: Table, state: State, shapes: Shapes) -> tuple[State, bool]:
     return result, changed
 
 
+def joined(new: str, found: Mapping[str, Rule], state: Mapping[str, Tensor]) -> State:
+    """A tensor of the network from its parts in the file; the parts as they are where one is missing."""
+    ordered = sorted(found, key=lambda name: found[name].part or ())
+    ends = [found[name].part for name in ordered]
+    whole = [part for part in ends if part is not None]
+    covered = whole[0][0] == 0 and whole[-1][1] == whole[-1][2] and all(a[1] == b[0] for a, b in pairwise(whole))
+    if not covered or len({state[name].shape[1:] for name in ordered}) > 1:
+        return {name: state[name] for name in ordered}
+    return {new: torch.cat([state[name] for name in ordered])}
+
+
 def destination(
     name: str, rules: Sequence[Rule], shapes: Shapes, state: Mapping[str, Tensor]
-) -> tuple[str, str | None]:
-    """Where a name leads, and what is to be done with the tensor's rows."""
+) -> tuple[str, Rule | None]:
+    """Where a name leads, and the rule that leads there."""
     if name in shapes:
         return name, None
     for rule in rules:
         for new in rule.renamed(name):
             if new in shapes and new not in state:
-                return new, rule.values
+                return new, rule
     return name, None
 
 
@@ -108,7 +153,8 @@ def copy(known: Table, state: State, shapes: Shapes) -> None:
 def drop(known: Table, state: State, shapes: Shapes) -> None:
     """Leave out what the table says is of no use to a network without it."""
     for name in [name for name in state if name not in shapes]:
-        if any(pattern.fullmatch(name) for pattern in known.drop):
+        useless = any(pattern.fullmatch(name) for pattern in known.drop)
+        if useless or (any(rule.renamed(name) for rule in known.zero) and not state[name].any()):
             del state[name]
 
 

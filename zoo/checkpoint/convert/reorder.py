@@ -5,6 +5,7 @@ A row is an index of a weight's or bias's first dimension, which is the output o
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 import torch
@@ -17,6 +18,8 @@ UNUSED_COCO = {12, 26, 29, 30, 45, 66, 68, 69, 71, 83}
 """Numbers between 1 and 90 that no COCO category has."""
 
 COCO_ROWS = [number for number in range(1, 91) if number not in UNUSED_COCO]
+
+OBJECTNESS_ROWS = [0, *COCO_ROWS[1:]]
 
 
 def anchors(rows: Tensor, shape: Sequence[int]) -> Tensor:
@@ -39,6 +42,35 @@ def coco91_boxes(rows: Tensor, shape: Sequence[int]) -> Tensor:
 def coco91_foreground(rows: Tensor, shape: Sequence[int]) -> Tensor:
     """A score or mask for each of 91 numbers -> for each of 80 categories; per anchor."""
     return pick(rows, shape, COCO_ROWS)
+
+
+def coco91_no_object(rows: Tensor, shape: Sequence[int]) -> Tensor:
+    """DETR's softmax over 91 numbers and "no object" -> 80 categories, background last; for other classes the same."""
+    return rows[[*COCO_ROWS, 91]] if len(rows) == 92 and shape[0] == 81 else rows
+
+
+def coco91_objectness(rows: Tensor, shape: Sequence[int]) -> Tensor:
+    """The encoder's scores of two-stage Deformable DETR, of which only the first row is used, as objectness."""
+    return rows[OBJECTNESS_ROWS] if len(rows) == 91 and shape[0] == 80 else rows
+
+
+def patch_order(values: Tensor, shape: Sequence[int]) -> Tensor:
+    """Columns for the four neighbors of a merged patch: one after the other -> channel by channel, rows first.
+
+    values: (C, 4 * channels) of a linear layer, or (4 * channels,) of its norm.
+    """
+    split = values.unflatten(-1, (4, -1))[..., [0, 2, 1, 3], :]
+    return split.transpose(-1, -2).flatten(-2)
+
+
+def reshape(values: Tensor, shape: Sequence[int]) -> Tensor:
+    """A linear layer as a 1x1 convolution: the same numbers in another shape."""
+    return values.reshape(tuple(shape)) if values.numel() == math.prod(shape) else values
+
+
+def without_class_token(embedding: Tensor, shape: Sequence[int]) -> Tensor:
+    """A position embedding (1, 1 + n, C) without the place of the class token."""
+    return embedding[:, 1:] if embedding.shape[1] == shape[1] + 1 else embedding
 
 
 def pick(rows: Tensor, shape: Sequence[int], chosen: Sequence[int], width: int = 1) -> Tensor:
@@ -78,6 +110,11 @@ OPERATIONS: dict[str, Operation] = {
     "coco91": coco91,
     "coco91_boxes": coco91_boxes,
     "coco91_foreground": coco91_foreground,
+    "coco91_no_object": coco91_no_object,
+    "coco91_objectness": coco91_objectness,
+    "patch_order": patch_order,
+    "reshape": reshape,
+    "without_class_token": without_class_token,
     "background_last": background_last,
     "without_background": without_background,
     "filter_mean": filter_mean,
@@ -118,8 +155,36 @@ def with_background(rows: Tensor, shape: Sequence[int]) -> Tensor:
     return torch.cat([rows.new_full((surplus, *rows.shape[1:]), empty), rows]) if surplus > 0 else rows
 
 
+def no_object_back(rows: Tensor, shape: Sequence[int]) -> Tensor:
+    """Undoes `coco91_no_object`: rows of unused numbers are zero, and as biases `SILENT`."""
+    if not (len(rows) == 81 and shape[0] == 92):
+        return rows
+    result = rows.new_full((92, *rows.shape[1:]), SILENT if rows.dim() == 1 else 0.0)
+    result[[*COCO_ROWS, 91]] = rows
+    return result
+
+
+def objectness_back(rows: Tensor, shape: Sequence[int]) -> Tensor:
+    """Undoes `coco91_objectness`."""
+    if not (len(rows) == 80 and shape[0] == 91):
+        return rows
+    result = rows.new_full((91, *rows.shape[1:]), SILENT if rows.dim() == 1 else 0.0)
+    result[OBJECTNESS_ROWS] = rows
+    return result
+
+
+def patch_order_back(values: Tensor, shape: Sequence[int]) -> Tensor:
+    """Undoes `patch_order`."""
+    return values.unflatten(-1, (-1, 4)).transpose(-1, -2)[..., [0, 2, 1, 3], :].flatten(-2)
+
+
 INVERSES: dict[str, Operation] = {
     "anchors": anchors_back,
+    "coco91_no_object": no_object_back,
+    "coco91_objectness": objectness_back,
+    "patch_order": patch_order_back,
+    "reshape": lambda values, shape: values.flatten(1) if values.dim() == 4 and values[0, 0].numel() == 1 else values,
+    "without_class_token": lambda embedding, shape: embedding,
     "background_last": background_first,
     "without_background": with_background,
     "coco91": lambda rows, shape: scattered(rows, shape, [*COCO_ROWS, 0]),

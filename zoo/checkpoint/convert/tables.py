@@ -17,7 +17,8 @@ class Rule:
     """One way to rename.
 
     guard: (pattern, whether a name of the file must match it). values: how to reorder the rows. backbone: with which
-    type of backbone the rule is followed backwards (`inverse`), any if None.
+    type of backbone the rule is followed backwards (`inverse`), any if None. part: (from, to, of): the tensor is these
+    shares of the rows of the network's, and others have the rest.
     """
 
     pattern: re.Pattern[str]
@@ -25,6 +26,7 @@ class Rule:
     guard: tuple[re.Pattern[str], bool] | None = None
     values: str | None = None
     backbone: str | None = None
+    part: tuple[int, int, int] | None = None
 
     def applies(self, names: Iterable[str]) -> bool:
         """Whether the rule's guard lets it be used on a file with these names."""
@@ -42,7 +44,10 @@ class Table:
 
     when: a pattern that some name of the file must match. drop: names to leave out where the network lacks them.
     fill: (pattern, value) of names to make up where the file lacks them. derive: rules from names that the
-    file lacks to those that they are computed from. values: (pattern, operation) on published names.
+    file lacks to those that they are computed from. values: (pattern, operation) on published names. fresh: names that
+    a file for starting from lacks, and that training makes up. architectures: of the files with these names.
+    counters: whether the files have num_batches_tracked. zero: rules from names that networks of
+    ours lack where they are all zero to a name whose first dimension they share.
     """
 
     title: str
@@ -53,6 +58,10 @@ class Table:
     fill: tuple[tuple[re.Pattern[str], float], ...]
     derive: tuple[Rule, ...]
     values: tuple[tuple[re.Pattern[str], str], ...]
+    fresh: tuple[re.Pattern[str], ...] = ()
+    architectures: tuple[str, ...] = ()
+    counters: bool = False
+    zero: tuple[Rule, ...] = ()
 
     def concerns(self, names: Iterable[str]) -> bool:
         """Whether the table is about a file with these names."""
@@ -86,6 +95,10 @@ def table(name: str) -> Table:
         derive=tuple(map(rule, content.get("derive", ()))),
         fill=tuple((re.compile(item["name"]), item["value"]) for item in content.get("fill", ())),
         values=tuple((re.compile(item["name"]), item["values"]) for item in content.get("values", ())),
+        fresh=tuple(map(re.compile, content.get("fresh", ()))),
+        architectures=tuple(content.get("architectures", ())),
+        counters=content.get("counters", False),
+        zero=tuple(map(rule, content.get("zero", ()))),
     )
 
 
@@ -93,4 +106,5 @@ def rule(item: Mapping[str, Any]) -> Rule:
     """One entry of `rules` or `copies`."""
     guard = next(((re.compile(item[key]), key == "if") for key in ("if", "unless") if key in item), None)
     targets = item["to"] if isinstance(item["to"], list) else [item["to"]]
-    return Rule(re.compile(item["from"]), tuple(targets), guard, item.get("values"), item.get("backbone"))
+    part = tuple(item["part"]) if "part" in item else None
+    return Rule(re.compile(item["from"]), tuple(targets), guard, item.get("values"), item.get("backbone"), part)

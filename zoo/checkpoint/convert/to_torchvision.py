@@ -63,11 +63,12 @@ def moved(state: Mapping[str, Tensor], theirs: Mapping[str, Tensor], ours: Shape
     rules = [rule for rule in rules if rule.applies(theirs)]
     result, used = {}, set()
     for name, shaped in theirs.items():
-        new, values = destination(name, rules, ours, theirs)
+        new, rule = destination(name, rules, ours, theirs)
         if new not in state:
             continue
         used.add(new)
         tensor = state[new]
+        values = rule.values if rule is not None else None
         result[name] = tensor if values is None else reorder.invert(values, tensor, tuple(shaped.shape))
     check_left(state, set(state) - used)
     return result
