@@ -68,6 +68,12 @@ def fresh_names(names: Iterable[str]) -> list[re.Pattern[str]]:
     return [pattern for known in map(table, TABLES) if known.fresh and known.concerns(names) for pattern in known.fresh]
 
 
+def dialect(names: Iterable[str]) -> Table | None:
+    """The table about a file with these names that says of which architectures such files are."""
+    names = list(names)
+    return next((known for known in map(table, TABLES) if known.architectures and known.concerns(names)), None)
+
+
 def strip_prefix(state: Mapping[str, Tensor], shapes: Shapes) -> State:
     """Without what compiling puts into names, and the prefixes that all names share and the network's do not have."""
     result = {name.replace(COMPILED, ""): tensor for name, tensor in state.items()}

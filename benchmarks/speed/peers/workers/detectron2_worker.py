@@ -93,9 +93,9 @@ class Detector:
         model = self.model
         taken: list = []
         if self.cfg.MODEL.META_ARCHITECTURE == "RetinaNet":
-            model._ema_update = lambda name, value, *others, **more: value  # not averaged with earlier batches
+            before, model.loss_normalizer_momentum = model.loss_normalizer_momentum, 0.0
             losses = model(self.inputs)
-            del model._ema_update
+            model.loss_normalizer_momentum = before
             return losses
         rpn, heads = model.proposal_generator, model.roi_heads
         label, sizes = rpn.label_and_sample_anchors, (rpn.batch_size_per_image, heads.batch_size_per_image)
