@@ -18,7 +18,7 @@ from zoo.checkpoint.convert.to_dialect import to_dialect
 from zoo.errors import BuildError, MismatchedCheckpoint
 from zoo.training.initial_weights import from_backbone
 
-AUTHORS = ("facebook_detr", "transformers", "megvii_yolox")
+AUTHORS = ("facebook_detr", "transformers", "megvii_yolox", "solo")
 DIALECTS = [(name, each) for name in AUTHORS for each in table(name).architectures]
 NOT_OBJECTS = [0, *UNUSED_COCO]
 
@@ -78,6 +78,16 @@ def test_names_of_a_dialect_come_back_bit_for_bit(dialect, architecture):
                 "bbox_embed.6.layers.2.bias": (4,),
                 "input_proj.3.0.weight": (256, 2048, 3, 3),
             },
+        ),
+        (
+            "solo",
+            "decoupled_solo_r50_fpn_1x_coco",
+            {"bbox_head.ins_convs_x.0.conv.weight": (256, 257, 3, 3), "bbox_head.dsolo_cate.bias": (80,)},
+        ),
+        (
+            "solo",
+            "solov2_r50_fpn_1x_coco",
+            {"bbox_head.solo_kernel.bias": (256,), "mask_feat_head.conv_pred.0.gn.weight": (256,)},
         ),
         (
             "megvii_yolox",

@@ -20,6 +20,7 @@ TABLES = (
     "facebook_detr",
     "transformers",
     "megvii_yolox",
+    "solo",
     "swin",
     "pvt",
     "self_supervised",

@@ -6,8 +6,6 @@ import argparse
 import json
 from typing import TYPE_CHECKING, Any
 
-from tabulate import tabulate
-
 import zoo
 from zoo.cli.argument_types import positive
 from zoo.cli.checkpoint_files import means_file
@@ -26,6 +24,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Build the network with random weights and print its parts. Raises UnknownModel, BuildError."""
+    from tabulate import tabulate
+
     rows = parts(build(args.name), args.depth)
     if args.json:
         print(json.dumps(rows, indent=1))
