@@ -93,7 +93,7 @@ def test_images_of_half_the_size_are_refused(clean: Path, tmp_path: Path) -> Non
     data = changed(clean, tmp_path, lambda document: None)
     for path in (data / "val").iterdir():
         cv2.imwrite(str(path), cv2.imread(str(path))[::2, ::2])
-    with pytest.raises(ZooError, match=r"images\[0\] says width x height .* is read as .*; and 5 more"):
+    with pytest.raises(ZooError, match=r"images\[0\] says size .* is read as .*; and 5 more"):
         evaluate(data)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import zoo
+from zoo.errors import BuildError
 from zoo.manifest import api
 from zoo.manifest.entry import Entry
 
@@ -66,6 +67,6 @@ def test_a_network_has_as_many_parameters_as_the_manifest_says(name):
     try:
         with torch.device("meta"):  # without the work of initializing
             network = zoo.build(name)
-    except NotImplementedError:  # some constructors compute with numbers
+    except (NotImplementedError, BuildError):  # some constructors compute with numbers
         network = zoo.build(name)
     assert sum(p.numel() for p in network.parameters()) == SIZES[name]

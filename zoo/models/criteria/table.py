@@ -48,6 +48,7 @@ LOSSES = {
     "Mask2FormerHead": "maskformer:mask2former_losses",
     "MaskFormerHead": "maskformer:maskformer_losses",
     "PISASSDHead": "pisa:pisa_ssd_losses",
+    "MultiInstanceRoIHead": "multi_instance:multi_instance_losses",
     "PISARoIHead": "pisa:pisa_region_losses",
     "PointRendRoIHead": "point_rend:point_rend_losses",
     "PISARetinaHead": "pisa:pisa_retina_losses",
