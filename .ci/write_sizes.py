@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 
 import zoo
+from zoo.errors import BuildError
 from zoo.manifest import api
 
 FILE = Path(__file__).resolve().parents[1] / "manifests" / "generated" / "sizes.yaml"
@@ -40,7 +41,7 @@ def count(name: str) -> int:
     try:
         with torch.device("meta"):
             network = zoo.build(name)
-    except NotImplementedError:  # some constructors compute with numbers
+    except (NotImplementedError, BuildError):  # some constructors compute with numbers
         network = zoo.build(name)
     return sum(parameter.numel() for parameter in network.parameters())
 

@@ -30,7 +30,7 @@ def build(name_or_spec: str | Mapping[str, Any]) -> Detector:
         return labeled(build_detector(unwrap(name_or_spec)), unwrap(name_or_spec))
     description = api.architecture(name_or_spec)
     try:
-        model = build_detector(description)
+        model: Detector = build_detector(description)
     except BuildError as error:
         raise BuildError(f"{place(name_or_spec, description, error)}: {error}") from None
     labeled(model, description)
@@ -109,7 +109,8 @@ def load(name: str, device: str = "cpu") -> Detector:
 def load_file(path: str | Path, name: str | None = None, device: str = "cpu") -> Detector:
     """A checkpoint of the user's own, in eval mode.
 
-    name: of a model or architecture; without it, the architecture comes from the config text in the checkpoint. The
+    name: of a model or architecture; without it, the architecture comes from the config text in the checkpoint, or from
+    its names where they are those of authors or of transformers. The
     classes are those that the checkpoint's metadata list, where they list any.
     Raises UnsafeCheckpoint, CorruptCheckpoint, MismatchedCheckpoint, UnknownModel, BuildError.
     """
@@ -118,11 +119,47 @@ def load_file(path: str | Path, name: str | None = None, device: str = "cpu") ->
 
     if name is None:
         checkpoint = read(path)
+        if (network := recognized(checkpoint)) is not None:
+            return fill(network, checkpoint, device)
         return fill(build_from_meta(checkpoint.meta, sizes_of(checkpoint)), checkpoint, device)
     model = build_named(name)
     checkpoint = read(path)
     model.classes = class_names(checkpoint.meta, {}) or model.classes
     return fill(model, checkpoint, device)
+
+
+def recognized(checkpoint: Checkpoint) -> Detector | None:
+    """The network of a file without a configuration, by the names that authors give their tensors; or None."""
+    from zoo.checkpoint.convert.rename import dialect
+
+    if checkpoint.meta.get("config") or checkpoint.meta.get("cfg"):
+        return None
+    known = dialect(checkpoint.state_dict)
+    networks = (fitting(checkpoint, name) for name in known.architectures) if known is not None else iter(())
+    return next((network for network in networks if network is not None), None)
+
+
+def fitting(checkpoint: Checkpoint, name: str) -> Detector | None:
+    """The network of an architecture, for as many classes as a checkpoint has; None for one of another architecture."""
+    from zoo.checkpoint.convert.diagnosis import PREDICTORS, differences
+    from zoo.checkpoint.convert.rename import adapt
+    from zoo.checkpoint.convert.to_transformers import labels_beside
+
+    network = build_named(name)
+    shapes = {key: tuple(tensor.shape) for key, tensor in network.state_dict().items()}
+    state, _ = adapt(checkpoint.state_dict, shapes, checkpoint.meta)
+    missing, surplus, other = differences({key: tuple(tensor.shape) for key, tensor in state.items()}, shapes)
+    if missing or surplus or not all(map(PREDICTORS.search, other)):
+        return None
+    if not other:
+        return network
+    count = len(state[other[0]]) - shapes[other[0]][0] + len(network.classes or ())
+    network = build(
+        {**api.architecture(name), "bbox_head": {**api.architecture(name)["bbox_head"], "num_classes": count}}
+    )
+    network.preprocess = preprocessor(name)
+    network.classes = labels_beside(checkpoint.path)[:count] if checkpoint.path else ()
+    return network
 
 
 def fill(model: Detector, checkpoint: Checkpoint, device: str) -> Detector:

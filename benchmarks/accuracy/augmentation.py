@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import zoo
 from benchmarks.accuracy.config import EvalConfig
-from zoo.errors import UsageError
+from zoo.errors import UnknownModel, UsageError
 from zoo.manifest import api
 from zoo.models.detectors.augmented import Augmented
 from zoo.models.detectors.base import Detector
@@ -16,9 +15,10 @@ def augmented(model: Detector, name: str, config: EvalConfig) -> Any:
     """The model with three scales and mirror images, or with CenterNet's own averages. Raises UsageError."""
     if config.batch_size > 1:
         raise UsageError("--tta looks at one image at a time; leave --batch-size out.")
-    if name not in zoo.list_models():
-        raise UsageError("--tta needs a model of the zoo, whose preprocessing is known.")
-    recipe = api.preprocessing(name)
+    try:
+        recipe = api.preprocessing(name)
+    except UnknownModel:
+        raise UsageError("--tta needs a model of the zoo, whose preprocessing is known.") from None
     if recipe.flip:
         raise UsageError(f"The published accuracy of {name} is with mirror images already; leave --tta out.")
     return Augmented(model, recipe)

@@ -67,6 +67,10 @@ class ResultsFile:
         """The detections of some images."""
         return [(int(n), one) for n in numbers for one in self.rows.get(int(n), ())]
 
+    def of_image(self, number: int) -> Predictions:
+        """The boxes of an image, best first."""
+        return gathered(self.rows.get(number, ()), None)
+
     def size(self, number: int) -> Size:
         """(height, width) of an image, which detections with masks have been compared with."""
         size = self.sizes[number]

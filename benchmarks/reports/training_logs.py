@@ -14,8 +14,6 @@ from pathlib import Path
 from statistics import fmean, pstdev
 from typing import Any
 
-import numpy as np
-
 from benchmarks.results.record import Record
 from zoo.errors import ZooError
 
@@ -228,6 +226,8 @@ def iteration_times(times: Sequence[float]) -> dict[str, float | None]:
     )
     if not times:
         return dict.fromkeys(names)
+    import numpy as np
+
     p50, p95 = (float(np.percentile(times, p)) for p in (50, 95))
     return dict(zip(names, (fmean(times), p50, p95, pstdev(times), min(times), max(times))))
 

@@ -94,10 +94,11 @@ class Entry:
 
 @dataclass(frozen=True)
 class Baseline:
-    """Entries and how much they may change."""
+    """Entries and how much they may change. newest: ISO time of the newest record among them, "" where unknown."""
 
     entries: Sequence[Entry]
     tolerances: Tolerances = field(default_factory=Tolerances)
+    newest: str = ""
 
 
 def entry_of(record: Record) -> Entry:
@@ -175,9 +176,11 @@ def make(records: Iterable[Record], tolerances: Tolerances | None = None, times:
 
     times: keep them; without, the baseline is good for every machine.
     """
-    found = [together(group) for group in by_measurement(records).values()]
+    groups = list(by_measurement(records).values())
+    found = [together(group) for group in groups]
+    newest = max((group[-1].time for group in groups), default="")
     kept = [entry if times else replace(entry, times=(), machine="", runs=1) for entry in found]
-    return Baseline([entry for entry in kept if entry.comparable], tolerances or Tolerances())
+    return Baseline([entry for entry in kept if entry.comparable], tolerances or Tolerances(), newest)
 
 
 def write(baseline: Baseline, path: Path) -> None:
@@ -199,7 +202,7 @@ def read(path: Path) -> Baseline:
         if data["schema"] > SCHEMA:
             raise BaselineError(f"{path} has schema {data['schema']}, this program knows {SCHEMA}.")
         entries = [Entry(**rename(entry, data["schema"])) for entry in data["entries"]]
-        baseline = Baseline(entries, Tolerances(**data["tolerances"]))
+        baseline = Baseline(entries, Tolerances(**data["tolerances"]), str(data.get("newest", "")))
     except (KeyError, TypeError) as error:
         raise BaselineError(f"{path} is not a baseline ({error}).") from None
     if not baseline.entries:

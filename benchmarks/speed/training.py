@@ -23,10 +23,12 @@ from benchmarks.speed.training_config import PROTOCOLS, Protocol, TrainingConfig
 from benchmarks.system import environment
 from benchmarks.system.memory import MemoryMeter
 from benchmarks.system.timing import summary
+from zoo.coco_format.keypoints import PERSON, mirrored_order
 from zoo.manifest import api
 from zoo.models.supervision import supervision
 from zoo.training import distributed, initial_weights, recipe
 from zoo.training.augmentation.annotated_image import AnnotatedImage
+from zoo.training.augmentation.keypoints import Keypoints
 from zoo.training.coco_folder import CocoFolder
 from zoo.training.config import TrainConfig
 from zoo.training.dataset import TrainingSet
@@ -40,11 +42,12 @@ from zoo.training.trainer import Trainer
 class Generated:
     """Images of COCO's most frequent sizes with seven objects each, in place of a folder.
 
-    classes: names; masks: whether objects have them.
+    classes: names; masks: whether objects have them. pixel_center: give them a person's keypoints, too, with the center
+    of pixel 0 there.
     """
 
-    def __init__(self, classes: Sequence[str], masks: bool, count: int = 64) -> None:
-        self.classes, self.masks = tuple(classes), masks
+    def __init__(self, classes: Sequence[str], masks: bool, count: int = 64, pixel_center: float | None = None) -> None:
+        self.classes, self.masks, self.pixel_center = tuple(classes), masks, pixel_center
         self.sizes = [(480, 640) if number % 4 else (640, 480) for number in range(count)]
 
     def __len__(self) -> int:
@@ -59,7 +62,18 @@ class Generated:
         labels = random.randint(0, len(self.classes), 7).astype(np.int64)
         masks = np.stack([filled(box, height, width) for box in boxes]) if self.masks else None
         image = images.draw(random, height, width)
-        return AnnotatedImage(image, boxes, labels, masks, np.zeros((0, 4), np.float32)).clipped()
+        crowds, keypoints = np.zeros((0, 4), np.float32), None
+        if self.pixel_center is not None:
+            keypoints = Keypoints(spread(random, boxes), tuple(mirrored_order(PERSON)), self.pixel_center)
+        return AnnotatedImage(image, boxes, labels, masks, crowds, keypoints=keypoints).clipped()
+
+
+def spread(random: np.random.RandomState, boxes: np.ndarray) -> np.ndarray:
+    """Visible keypoints (M, 17, 3) at random places in boxes (M, 4)."""
+    places = (
+        boxes[:, None, :2] + random.uniform(0, 1, (len(boxes), len(PERSON), 2)) * (boxes[:, 2:] - boxes[:, :2])[:, None]
+    )
+    return np.concatenate([places, np.full((*places.shape[:2], 1), 2.0)], axis=-1).astype(np.float32)
 
 
 def filled(box: np.ndarray, height: int, width: int) -> np.ndarray:
@@ -116,8 +130,14 @@ def measure(name: str, setting: TrainingConfig | None = None) -> Record | None:
 def make_run(name: str, setting: TrainingConfig, protocol: Protocol, place: Rank) -> Trainer:
     """A training of the network with its own recipe, ready for its first step."""
     description, entry = api.architecture(name), api.representative(name)
-    known, masks = api.dataset(entry.dataset).classes, supervision(description).masks
-    folder: Any = Generated(known, masks) if setting.data is None else CocoFolder(*find(setting.data), masks=masks)
+    known, needed = api.dataset(entry.dataset).classes, supervision(description)
+    folder: Any
+    if setting.data is None:
+        folder = Generated(known, needed.masks, pixel_center=needed.keypoints)
+    else:
+        kind = "instances" if needed.keypoints is None else "person_keypoints"
+        files = find(setting.data, kind=kind)
+        folder = CocoFolder(*files, masks=needed.masks, pixel_center=needed.keypoints)
     settings = recipe.default(description, entry.training)
     data = TrainingSet(folder, api.preprocessing(name), settings.augmentation, 0, settings.epochs)
     plan = TrainConfig(

@@ -15,6 +15,7 @@ from rich.text import Text
 
 from benchmarks.results.record import Record
 from benchmarks.sweep.job import Job
+from benchmarks.sweep.outcome import ending
 from benchmarks.sweep.sweep import counts
 
 SHOWN = 8  # rows that have ended and are still shown
@@ -78,14 +79,6 @@ STYLES = {"ok": "green", "failed": "red", "skipped": "dim"}
 def line(model: str, seconds: float | None, record: Record) -> str:
     """A row that has ended."""
     return f"{model}: {ending(record)}" + ("" if seconds is None else f" in {clock(seconds)}")
-
-
-def ending(record: Record) -> str:
-    """How a row ended, in a few words."""
-    if not record.ok:
-        return f"{record.status} ({record.reason})"
-    shown = [f"{k} {record.metrics[k]:.4g}" for k in ("box_ap", "mask_ap", "fps") if k in record.metrics]
-    return " ".join(["ok", *shown])
 
 
 def clock(seconds: float | None) -> str:

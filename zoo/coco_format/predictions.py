@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from zoo.coco_format.annotations import read_json
+from zoo.coco_format.keypoints import PERSON
 from zoo.coco_format.problems import Problems, shown
 from zoo.coco_format.segmentation import EMPTY, problem
 from zoo.coco_format.sizes import Size
@@ -26,7 +27,7 @@ class CocoResult(NamedTuple):
 class Listed(NamedTuple):
     """What predictions refer to: the places of the annotation file's images and categories by id, the images' sizes.
 
-    others: categories that may occur and are left out.
+    skip_unknown_categories: leave out detections of categories that are not listed.
     """
 
     images: Mapping[Id, int]
@@ -55,7 +56,9 @@ def read_row(index: int, row: Any, listed: Listed, measures: Sequence[str], prob
         problems.add(f"[{index}]", f"is {shown(row)}, it should be an object")
         return None
     before = problems.count
-    image, category = row.get("image_id"), row.get("category_id", 1 if list(measures) == ["proposal"] else None)
+    # Proposals need no class.
+    some = next(iter(listed.categories), None) if list(measures) == ["proposal"] else None
+    image, category = row.get("image_id"), row.get("category_id", some)
     for key, value, known in (("image_id", image, listed.images), ("category_id", category, listed.categories)):
         if not is_id(value) or (value not in known and not (key == "category_id" and listed.skip_unknown_categories)):
             problems.add(f"[{index}].{key}", f"is {shown(value)}, which the annotations do not list")
@@ -85,8 +88,9 @@ def check_shape(
             problems.add(f"[{index}].segmentation", f"{'is empty' if wrong == EMPTY else wrong}{of(row)}")
     if "keypoint" in measures:
         points = row.get("keypoints")
-        if not (isinstance(points, list) and points and len(points) % 3 == 0 and all(map(is_number, points))):
-            problems.add(f"[{index}].keypoints", f"is {shown(points)}, it should be x, y, score for each{of(row)}")
+        if not (isinstance(points, list) and len(points) == 3 * len(PERSON) and all(map(is_number, points))):
+            wanted = f"x, y and score of a person's {len(PERSON)} keypoints"
+            problems.add(f"[{index}].keypoints", f"is {shown(points, 30)}, it should be {wanted}{of(row)}")
 
 
 def of(row: dict[str, Any]) -> str:

@@ -8,8 +8,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tabulate import tabulate
-
 from benchmarks.accuracy import accuracy
 from benchmarks.accuracy.config import EvalConfig, parse_measures
 from benchmarks.accuracy.published_metrics import images_text
@@ -116,6 +114,8 @@ def config_of(args: argparse.Namespace) -> EvalConfig:
 
 def text(record: Record) -> str:
     """The record for people."""
+    from tabulate import tabulate
+
     p = record.parameters
     weights = f"{p['weights']} weights" if p["weights"] == "published" else p["weights"]
     part = images_text(p["images"], p.get("all_images"))

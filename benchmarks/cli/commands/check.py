@@ -13,6 +13,10 @@ from benchmarks.reports import markdown
 from benchmarks.results import baseline, regression
 from benchmarks.results.store import Store
 
+NOT_LATER = (
+    "bench: no record is later than the baseline: it was compared with its own records. Measure again, then check."
+)
+
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
@@ -29,7 +33,8 @@ def run(args: argparse.Namespace) -> int:
     """Compare, print, and exit with 1 if anything failed."""
     expected = baseline.read(Path(args.baseline))
     conditions = {"since": args.since} if args.since else {}
-    found = regression.check(expected, Store(args.results).stream(**conditions))
+    records = list(Store(args.results).stream(**conditions))
+    found = regression.check(expected, records)
     if args.junit:
         markdown.write(output.junit(found), Path(args.junit))
     summary = args.summary or os.environ.get("GITHUB_STEP_SUMMARY")
@@ -38,4 +43,6 @@ def run(args: argparse.Namespace) -> int:
             file.write(output.summary(found))
     print(json.dumps(output.as_json(found), indent=1) if args.json else output.table(found))
     print(f"bench: {output.verdict(found)}", file=sys.stderr)
+    if expected.newest and records and all(record.time <= expected.newest for record in records):
+        print(NOT_LATER, file=sys.stderr)
     return int(any(f.fails for f in found))

@@ -8,8 +8,6 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
-from tabulate import tabulate
-
 from benchmarks.reports import training_logs
 from benchmarks.results.record import plain
 
@@ -72,6 +70,8 @@ def default_keys(found: list[training_logs.Log]) -> list[str]:
 
 def text(rows: dict[str, dict[str, float | None]]) -> str:
     """A table with a column for each log and a line for each number that any of them has."""
+    from tabulate import tabulate
+
     keys = list(dict.fromkeys(key for row in rows.values() for key, value in row.items() if value is not None))
     lines = [[key, *(number(row.get(key)) for row in rows.values())] for key in keys]
     return tabulate(lines, headers=["", *rows], disable_numparse=True)

@@ -15,7 +15,7 @@ from benchmarks.results.record import Record
 from benchmarks.results.store import Store
 from benchmarks.sweep import executors, skip_reasons, sweep
 from benchmarks.sweep.job import Job, Limits
-from benchmarks.sweep.progress import View, ending
+from benchmarks.sweep.outcome import ending
 from benchmarks.sweep.sweep import Executor
 from zoo.cli.argument_types import positive
 from zoo.errors import UsageError
@@ -67,6 +67,8 @@ def run(args: argparse.Namespace) -> int:
         show(before, args, to_run(before, args))
         return 0
     kept = {m: r for m, r in before.done.items() if not (args.retry_failed and r.status == "failed")}
+    from benchmarks.sweep.progress import View
+
     view = View(len(rows), kept)
     with view.shown():
         steps = sweep.run(rows, store, executor_of(args), limits, args.retry_failed, partial(skip, args))

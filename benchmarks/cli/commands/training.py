@@ -6,8 +6,6 @@ import argparse
 import json
 from pathlib import Path
 
-from tabulate import tabulate
-
 from benchmarks.cli.commands.inference import key_value
 from benchmarks.results.record import Record, failed
 from benchmarks.results.store import Store
@@ -39,6 +37,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Measure, store, print; under torchrun only the first process does the latter two."""
+    from tabulate import tabulate
+
     setting, store = setting_of(args), Store(args.results).check()
     for name in args.names:
         known(name)

@@ -308,3 +308,39 @@ def test_a_class_that_the_file_lacks_is_left_out_only_on_request(tmp_path: Path)
     with pytest.raises(ZooError, match="category_id is 7, which the annotations do not list"):
         evaluate(tmp_path, change)
     assert evaluate(tmp_path, change, present_classes=True)["box_ap"] > 0
+
+
+def test_proposals_need_no_class_and_have_both_recalls(tmp_path: Path) -> None:
+    def classless(document: dict[str, Any], rows: list[dict[str, Any]]) -> None:
+        for one_row in rows:
+            del one_row["category_id"]
+
+    request = {"measures": ("proposal",), "protocol": "mmdet-v2"}
+    numbers = evaluate(tmp_path, classless, **request)
+    assert numbers == evaluate(tmp_path, **request)
+    assert 0 < numbers["ar_1000"] <= numbers["greedy_ar_1000"] + 0.1
+
+
+def keypoint_files(root: Path, change: Callable[[list[dict[str, Any]]], object]) -> tuple[Path, MetricConfig]:
+    """The true keypoints as detections, changed."""
+    document = json.loads((TINY / "annotations" / "person_keypoints_val2017.json").read_text())
+    rows = [
+        {key: annotation[key] for key in ("image_id", "category_id", "bbox", "keypoints")} | {"score": 0.9 - 0.1 * n}
+        for n, annotation in enumerate(document["annotations"])
+    ]
+    change(rows)
+    (root / "predictions.json").write_text(json.dumps(rows))
+    return root / "predictions.json", MetricConfig(measures=("box", "keypoint"), predictions=True)
+
+
+def test_keypoints_of_any_network_are_evaluated(tmp_path: Path) -> None:
+    path, config = keypoint_files(tmp_path, lambda rows: None)
+    numbers = evaluate_file(open_dataset("coco_2017_keypoints", TINY, config), path, config).metrics
+    assert numbers["keypoint_ap"] == numbers["box_ap"] == pytest.approx(1)
+
+
+@pytest.mark.parametrize("value", [None, [1, 2, 3], [0] * 50 + ["1"]])
+def test_keypoints_that_are_not_a_persons_are_refused(tmp_path: Path, value: Any) -> None:
+    path, config = keypoint_files(tmp_path, lambda rows: rows[1].update(keypoints=value))
+    with pytest.raises(ZooError, match=r"\[1\]\.keypoints is .* person's 17 keypoints"):
+        evaluate_file(open_dataset("coco_2017_keypoints", TINY, config), path, config)

@@ -175,6 +175,17 @@ def test_the_commands_write_check_and_exit(tmp_path, capsys):
     assert "regression" in (tmp_path / "summary.md").read_text()
 
 
+def test_a_check_right_after_the_baseline_says_that_there_is_no_later_record(tmp_path, capsys):
+    store, file = Store(tmp_path / "r.db"), str(tmp_path / "baseline.json")
+    store.append(accuracy(0.4, time="2026-01-01T00:00:00"))
+    main.main(["baseline", file, "--results", str(store.path)])
+    main.main(["check", file, "--results", str(store.path)])
+    assert "no record is later than the baseline" in capsys.readouterr().err
+    store.append(accuracy(0.4, time="2026-01-02T00:00:00"))
+    main.main(["check", file, "--results", str(store.path)])
+    assert "no record is later" not in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     "text",
     [

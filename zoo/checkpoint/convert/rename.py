@@ -20,6 +20,7 @@ TABLES = (
     "facebook_detr",
     "transformers",
     "megvii_yolox",
+    "solo",
     "swin",
     "pvt",
     "self_supervised",
@@ -66,6 +67,12 @@ def fresh_names(names: Iterable[str]) -> list[re.Pattern[str]]:
     """Names that the tables for a file with these `names` say it lacks, and that training makes up."""
     names = list(names)
     return [pattern for known in map(table, TABLES) if known.fresh and known.concerns(names) for pattern in known.fresh]
+
+
+def dialect(names: Iterable[str]) -> Table | None:
+    """The table about a file with these names that says of which architectures such files are."""
+    names = list(names)
+    return next((known for known in map(table, TABLES) if known.architectures and known.concerns(names)), None)
 
 
 def strip_prefix(state: Mapping[str, Tensor], shapes: Shapes) -> State:

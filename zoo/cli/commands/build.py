@@ -6,8 +6,6 @@ import argparse
 import json
 from typing import TYPE_CHECKING, Any
 
-from tabulate import tabulate
-
 import zoo
 from zoo.cli.argument_types import positive
 from zoo.cli.checkpoint_files import means_file
@@ -20,12 +18,16 @@ if TYPE_CHECKING:
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("name", metavar="NAME", help="a model, an alias or an architecture, or a checkpoint file")
-    parser.add_argument("--depth", type=positive, default=2, metavar="N", help="levels of parts to show (%(default)s)")
-    parser.add_argument("--json", action="store_true", help="as JSON")
+    parser.add_argument(
+        "--depth", type=positive, default=2, metavar="N", help="levels of modules to show (%(default)s)"
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def run(args: argparse.Namespace) -> None:
     """Build the network with random weights and print its parts. Raises UnknownModel, BuildError."""
+    from tabulate import tabulate
+
     rows = parts(build(args.name), args.depth)
     if args.json:
         print(json.dumps(rows, indent=1))

@@ -22,10 +22,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     add = actions.add_parser
     texts = {
-        "list": "the files in the cache, with size and state",
-        "verify": "hash every file again and compare it with what was published and recorded",
-        "prune": "delete unfinished downloads and fast copies; with GLOB, also the files that it matches",
-        "path": "the folder of the cache, or the path of one model's file in it",
+        "list": "List the files in the cache, with size and state.",
+        "verify": "Hash every file again and compare it with the published and recorded hashes.",
+        "prune": "Delete partial downloads and fast copies, or the files matching GLOB.",
+        "path": "Print the cache folder, or the path of one model's file in it.",
     }
     for name, text in texts.items():
         action = add(name, help=text, description=text)
@@ -33,11 +33,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
         if name == "path":
             action.add_argument("name", nargs="?", metavar="NAME", help="a model")
         else:
-            action.add_argument("pattern", nargs="?", metavar="GLOB", help="of paths or file names in the cache")
+            action.add_argument("pattern", nargs="?", metavar="GLOB", help="glob of paths or file names in the cache")
         if name == "prune":
             action.add_argument("--all", action="store_true", help="delete everything but the lock file")
-            action.add_argument("--dry-run", action="store_true", help="only say what would be deleted")
-    text = "recognize published files by their content, whatever they are called, and link them into the cache"
+            action.add_argument("--dry-run", action="store_true", help="list what would be deleted")
+    text = "Recognize published files by content, regardless of their names, and link them into the cache."
     action = add("add", help=text, description=text)
     action.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="folders or files")
     action.add_argument("--copy", action="store_true", help="copy instead of linking")
@@ -157,7 +157,7 @@ def found_row(found: Found) -> dict[str, object]:
 
 
 def path(args: argparse.Namespace) -> int:
-    """`zoo cache path`."""
+    """`zoo cache path`; status 1 if the model's file is not in the cache."""
     target = cache_dir()
     if args.name:
         from zoo.download.cache import location
@@ -165,5 +165,10 @@ def path(args: argparse.Namespace) -> int:
         from zoo.manifest import api
 
         target = location(model_file(api.get(args.name)))
-    print(json.dumps({"path": str(target), "exists": target.exists()}) if args.json else target)
-    return 0
+    if args.json:
+        print(json.dumps({"path": str(target), "exists": target.exists()}))
+    elif args.name and not target.exists():
+        print(f"zoo: {args.name} is not in the cache; `zoo fetch {args.name}` downloads it.", file=sys.stderr)
+    else:
+        print(target)
+    return int(bool(args.name) and not target.exists())

@@ -7,18 +7,23 @@ from pathlib import Path
 
 from zoo.errors import UsageError
 
-SUFFIXES = {"safetensors": ".safetensors", "detectron2": ".pkl", "mmdet": ".pth", "torchvision": ".pth"}
+SUFFIXES = {
+    "safetensors": ".safetensors",
+    "detectron2": ".pkl",
+    "mmdet": ".pth",
+    "torchvision": ".pth",
+    "transformers": "",
+}
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("file", type=Path, metavar="FILE", help="a checkpoint (.pth, .pkl, .safetensors)")
-    parser.add_argument(
-        "target", type=Path, nargs="?", metavar="OUT", help="the file to write (default: FILE-TO.SUFFIX)"
-    )
-    help_text = "safetensors (default) keeps the names; the others write what that implementation reads"
+    text = "output file or folder (default: FILE-TO.SUFFIX)"
+    parser.add_argument("target", type=Path, nargs="?", metavar="OUT", help=text)
+    help_text = "safetensors (default) keeps parameter names; the others use the names of that implementation"
     parser.add_argument("--to", choices=tuple(SUFFIXES), default="safetensors", help=help_text)
-    parser.add_argument("--name", metavar="NAME", help="the architecture of a file that does not say it itself")
+    parser.add_argument("--name", metavar="NAME", help="architecture, if the file does not state it")
     parser.add_argument("--force", action="store_true", help="replace OUT if it exists")
 
 
@@ -26,7 +31,7 @@ def run(args: argparse.Namespace) -> int:
     """Convert, and print the path."""
     suffix = SUFFIXES[args.to]
     target = args.target or default_target(args.file, args.to)
-    if target.suffix != suffix:
+    if suffix and target.suffix != suffix:
         raise UsageError(f"{target} must end in {suffix}.")
     if target.exists() and not args.force:
         raise UsageError(f"{target} exists; --force replaces it.")
@@ -48,8 +53,11 @@ def written(args: argparse.Namespace, target: Path) -> Path:
         return convert(args.file, target)
     import zoo
     from zoo.checkpoint.convert.to_peer import write
+    from zoo.checkpoint.convert.to_transformers import write_transformers
 
     if target.exists() and target.samefile(args.file):
         raise UsageError(f"{target} would replace the file that it is made from.")
     model = zoo.load_file(args.file, args.name)
+    if args.to == "transformers":
+        return write_transformers(model.state_dict(), target, model.classes or ())
     return write(model.state_dict(), args.to, target, type(model.backbone).__name__, model.classes or ())

@@ -26,14 +26,14 @@ if TYPE_CHECKING:
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     add = parser.add_argument
-    add("model", metavar="MODEL", help="a model of the zoo, or a checkpoint file of your own")
-    add("images", nargs="+", metavar="IMAGE", help="images, folders of images, or patterns in quotes")
-    add("--name", metavar="NAME", help="the architecture of a checkpoint file that does not say it itself")
-    add("--out", type=Path, metavar="DIR", help="draw the detections and write the images here")
-    add("--score-thr", type=float, default=0.3, metavar="S", help="leave out detections below (%(default)s)")
-    add("--device", default="cpu", help="cpu, cuda, cuda:1 ... (%(default)s)")
+    add("model", metavar="MODEL", help="a model of the zoo, or your own checkpoint file")
+    add("images", nargs="+", metavar="IMAGE", help="images, folders, or quoted globs")
+    add("--name", metavar="NAME", help="architecture of a checkpoint file that does not state it")
+    add("--out", type=Path, metavar="DIR", help="write images with drawn detections to this folder")
+    add("--score-thr", type=float, default=0.3, metavar="S", help="minimum score (default %(default)s)")
+    add("--device", default="cpu", help="cpu, cuda, cuda:1, ... (default %(default)s)")
     add("--tta", action="store_true", help="test-time augmentation: three scales and mirror images, merged by NMS")
-    add("--json", action="store_true", help="print the detections in COCO's results format, masks as RLE")
+    add("--json", action="store_true", help="print detections in COCO's results format, with masks as RLE")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -92,14 +92,15 @@ def load(model: str, name: str | None, device: str) -> Detector:
 
 def augmented(model: Detector, name: str) -> Any:
     """The model with test-time augmentation. Raises UsageError."""
-    import zoo
-    from zoo.errors import UsageError
+    from zoo.errors import UnknownModel, UsageError
     from zoo.manifest import api
     from zoo.models.detectors.augmented import Augmented
 
-    if name not in zoo.list_models():
-        raise UsageError("--tta needs a model of the zoo, whose preprocessing is known.")
-    return Augmented(model, api.preprocessing(name))
+    try:
+        recipe = api.preprocessing(name)
+    except UnknownModel:
+        raise UsageError("--tta needs a model of the zoo, whose preprocessing is known.") from None
+    return Augmented(model, recipe)
 
 
 def detect(model: Detector, path: Path, args: argparse.Namespace, name: str) -> Detections:

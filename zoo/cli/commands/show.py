@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from zoo.errors import UnknownModel
@@ -11,12 +12,17 @@ from zoo.manifest import api
 from zoo.manifest.entry import Entry
 from zoo.manifest.formatting import entry_lines, one_line, plain
 
+SHOWN = 8
+"""Class names in text; JSON has all of them."""
+
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument("name", metavar="NAME", help="a model, alias, network, recipe, normalization, dataset ...")
-    parser.add_argument("--architecture", action="store_true", help="the network's complete description instead")
-    parser.add_argument("--json", action="store_true", help="as JSON")
+    parser.add_argument("name", metavar="NAME", help="a model, alias, architecture, recipe, normalization or dataset")
+    parser.add_argument(
+        "--architecture", action="store_true", help="print the complete description of the architecture"
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -31,16 +37,39 @@ def run(args: argparse.Namespace) -> int:
 
 
 def print_entry(entry: Entry, as_json: bool) -> None:
-    """A model with what its recipe and normalization are."""
-    steps = plain(api.preprocessing(entry.name))
+    """A model with its file on this machine, its classes, and what its recipe and normalization are."""
+    recipe = api.preprocessing(entry.name)
+    local, classes = local_facts(entry), api.dataset(entry.dataset).classes
     if as_json:
-        print(json.dumps({**plain(entry), "recipe": steps}, indent=1))
+        print(json.dumps({**plain(entry), "recipe": plain(recipe), "local": local, "classes": classes}, indent=1))
         return
     print("\n".join(entry_lines(entry)))
+    print(f"  cached: {local['path'] or 'no'}")
+    size = local["size"]
+    print("  size: unknown" if size is None else f"  size: {size / 2**20:.1f} MiB")
+    print(f"  classes: {class_names(classes)}")
     print("  recipe:")
-    recipe = api.preprocessing(entry.name)
     for step in recipe.steps:
         print(f"    - {type(step).__name__}: {one_line(plain(step))}")
+
+
+def local_facts(entry: Entry) -> dict[str, Any]:
+    """path: of the file in the cache, None where it is not. size: its bytes, or as a mirror stated them, or None."""
+    if entry.checkpoint is None:
+        return {"path": None, "size": None}
+    from zoo.download import cache, mirror_status
+    from zoo.download.locations import model_file
+
+    remote = model_file(entry)
+    path = entry.checkpoint.file or cache.location(remote)
+    if path.is_file():
+        return {"path": str(path), "size": path.stat().st_size}
+    return {"path": None, "size": mirror_status.sizes([remote]).get(remote.path)}
+
+
+def class_names(classes: Sequence[str]) -> str:
+    """How many, and the first of them."""
+    return f"{len(classes)} ({', '.join(classes[:SHOWN])}{', ...' if len(classes) > SHOWN else ''})"
 
 
 def print_description(value: Any, as_json: bool) -> None:

@@ -37,7 +37,8 @@ def make_roi_layer(description: Mapping[str, Any], stride: int) -> nn.Module:
 class RoIAlign(nn.Module):
     """Bilinear samples averaged per bin (He et al., Mask R-CNN, 2017).
 
-    sampling_ratio: samples per bin and direction, 0 for as many as cells. aligned: pixel centers at half coordinates.
+    sampling_ratio: samples per bin and direction, not positive for as many as cells. aligned: pixel centers at half
+    coordinates. use_torchvision has no effect: both implementations compute the same.
     """
 
     def __init__(
@@ -46,10 +47,11 @@ class RoIAlign(nn.Module):
         spatial_scale: float = 1.0,
         sampling_ratio: int = 0,
         aligned: bool = True,
+        use_torchvision: bool = False,
     ) -> None:
         super().__init__()
         self.output_size = pair(output_size)
-        self.spatial_scale, self.sampling_ratio, self.aligned = spatial_scale, sampling_ratio, aligned
+        self.spatial_scale, self.sampling_ratio, self.aligned = spatial_scale, max(sampling_ratio, 0), aligned
 
     def forward(self, features: Tensor, rois: Tensor) -> Tensor:
         """(N, C, H, W) and regions (M, 5) to (M, C, h, w)."""

@@ -165,7 +165,7 @@ def answer_without_network(url):
 def test_a_manifest_may_be_given_behind_subcommands(own, run, monkeypatch):
     monkeypatch.delenv("ZOO_MANIFESTS")
     monkeypatch.setattr("os.environ", dict(os.environ))  # --manifest is for this process and those it starts
-    assert run("cache", "path", "mine", "--manifest", str(own / "mine.yaml"))[0] == 0
+    assert json.loads(run("cache", "path", "mine", "--json", "--manifest", str(own / "mine.yaml"))[1])["path"]
 
 
 def test_offline_surveys_are_refused(own, run):

@@ -33,7 +33,7 @@ def test_json_lists_every_published_model(zoo):
 
 def test_text_and_json_list_the_same(zoo):
     text = [line.split()[0] for line in zoo("list", "mask_rcnn_r50*")[1].splitlines()]
-    assert text == [row["name"] for row in rows(zoo("list", "mask_rcnn_r50*", "--json"))]
+    assert text[0] == "model" and text[1:] == [row["name"] for row in rows(zoo("list", "mask_rcnn_r50*", "--json"))]
 
 
 def test_sorting_puts_the_best_first(zoo):
@@ -76,9 +76,49 @@ def test_a_mistake_is_one_sentence_and_status_2(zoo, arguments, word):
     assert status == 2 and out == "" and word in err and len(err.splitlines()) == 1
 
 
-def test_nothing_found_is_an_empty_list(zoo):
-    assert zoo("list", "nothing*", "--json") == (0, "[]\n", "")
-    assert zoo("list", "nothing*")[1] == ""
+def test_nothing_found_is_status_1_with_the_nearest_names(zoo):
+    status, out, err = zoo("list", "yolxo")
+    assert (status, out) == (1, "") and "yolox_s" in err and len(err.splitlines()) == 1
+    assert zoo("list", "nothing*", "--json")[:2] == (1, "[]\n")
+    assert zoo("list", "--recipes", "nothing*")[0] == 1
+
+
+def test_a_word_lists_what_contains_it(zoo):
+    listed = [row["name"] for row in rows(zoo("list", "yolox", "--json"))]
+    assert "yolox_s_8x8_300e_coco" in listed and all("yolox" in name for name in listed)
+
+
+def test_the_sorted_column_is_shown_one_dataset_after_another(zoo):
+    lines = [line.split() for line in zoo("list", "mask_rcnn", "--sort", "mask_ap")[1].splitlines()]
+    assert lines[0][:3] == ["model", "dataset", "mask_ap"]
+    datasets = [line[1] for line in lines[1:]]
+    assert len(set(datasets)) > 1 and datasets == sorted(datasets, key=datasets.index)
+    assert len(list(dict.fromkeys(datasets))) == sum(a != b for a, b in zip(["", *datasets], datasets))
+
+
+def test_the_table_fits_the_terminal(zoo, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "60")
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    lines = zoo("list", "mask_rcnn")[1].splitlines()
+    assert max(map(len, lines)) == 60 and any(line.endswith("…") for line in lines)
+
+
+@pytest.mark.parametrize("origin", ["detectron2", "torchvision", "mmdetection"])
+def test_models_can_be_listed_by_publisher(zoo, origin):
+    assert {row["origin"] for row in rows(zoo("list", "--origin", origin, "--json"))} == {origin}
+
+
+def test_show_says_whether_the_file_is_cached_its_size_and_classes(zoo):
+    text = zoo("show", "demo_yolox")[1]
+    assert "cached: /" in text and " MiB\n" in text and "classes: 4 (disk, square, triangle, cross)" in text
+    assert "cached: no\n" in zoo("show", "retinanet_r50")[1]
+    assert rows(zoo("show", "retinanet_r50", "--json"))["local"]["path"] is None
+
+
+def test_the_cache_path_of_a_missing_file_is_status_1(zoo):
+    status, out, err = zoo("cache", "path", "retinanet_r50")
+    assert (status, out) == (1, "") and "zoo fetch retinanet_r50" in err
+    assert zoo("cache", "path")[0] == 0
 
 
 def test_show_says_everything_about_a_model(zoo):
@@ -115,6 +155,27 @@ try zoo sh; try zoo list --arch; try zoo show retina
     )
     done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines() == ["show", "--architectures", "retinanet_r50 retinanet_r101"]
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="bash is not installed")
+def test_the_bash_script_completes_values(zoo):
+    script = (
+        zoo("completion", "bash")[1]
+        + """
+zoo() { [ "$2" = families ] && printf 'retinanet\nssd\n'; }
+try() { COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _zoo_complete; echo "${COMPREPLY[@]}"; }
+try zoo list --family ret; try zoo detect --device cu; try zoo train --precision b
+"""
+    )
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == ["retinanet", "cuda cuda:0 cuda:1", "bf16"]
+
+
+@pytest.mark.parametrize(("kind", "value"), [("families", "yolox"), ("tasks", "instance_segmentation")])
+def test_values_for_completion_can_be_given_to_list(zoo, kind, value):
+    assert value in zoo("completion", kind)[1].split()
+    option = {"families": "--family", "tasks": "--task"}[kind]
+    assert zoo("list", option, value)[0] == 0
 
 
 def test_names_for_completion_include_aliases(zoo):

@@ -1,0 +1,542 @@
+"""A CUDA device that is not there: tensors that say `cuda:0`, refuse what CUDA refuses, and compute on the CPU.
+
+`Pretend` is a wrapper subclass of torch.Tensor whose `.device` is cuda:0 and which holds a tensor of the CPU. All
+operators reach `Pretend.__torch_dispatch__` (or, for those without a tensor, the mode `PretendCuda`), which
+
+- refuses operands on different devices, except for what PyTorch allows: 0-dimensional CPU tensors in pointwise
+  operators, CPU indices of a CUDA tensor, a CPU scalar written into a CUDA tensor, copies;
+- refuses what CUDA's kernels refuse: mixed types in convolutions and matrix products, generators of the CPU;
+- runs the operator on the CPU (half precision: matrix products and convolutions in float32, then rounded);
+- counts where a real host would wait: items, copies between host and device, masks as indices, nonzero, unique, NMS.
+
+Dispatch keys are CUDA's: `torch.autocast("cuda")` casts by CUDA's lists. What cannot be seen: numbers of CUDA's
+kernels, their speed and memory, streams and races, limits of grids and shared memory.
+
+    with PretendCuda() as gpu:
+        model.to("cuda")
+        detections = model(images.to("cuda"))
+    gpu.waits  # Counter of (kind, "zoo/models/...py:123 function")
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from types import FrameType
+from typing import Any
+from unittest import mock
+
+import torch
+from torch import Tensor
+from torch.utils import _pytree as pytree
+from torch.utils._python_dispatch import TorchDispatchMode
+
+CUDA, CPU = torch.device("cuda", 0), torch.device("cpu")
+aten = torch.ops.aten
+OURS = ("/zoo/", "/benchmarks/")  # frames that are named as places
+HALF = (torch.float16, torch.bfloat16)
+
+# Operators that compute in half precision on CUDA and want all operands of one type.
+PRODUCTS = {
+    "convolution",
+    "convolution_backward",
+    "mm",
+    "bmm",
+    "addmm",
+    "baddbmm",
+    "addbmm",
+    "mv",
+    "dot",
+    "addmv",
+    "_convolution",
+    "cudnn_convolution",
+    "linear",
+    "linear_backward",
+}
+# Pointwise operators in which a CPU scalar may meet CUDA tensors, beside those tagged as pointwise.
+SCALARS = {
+    "where",
+    "masked_fill",
+    "masked_fill_",
+    "fill",
+    "fill_",
+    "index_put",
+    "index_put_",
+    "_index_put_impl_",
+    "lerp",
+    "lerp_",
+}
+# What makes the host wait, beside copies, masks as indices, and NMS, which reads its result's length.
+WAITING = {
+    "_local_scalar_dense": "item",
+    "nonzero": "nonzero",
+    "masked_select": "masked_select",
+    "_unique2": "unique",
+    "unique_dim": "unique",
+    "unique_consecutive": "unique",
+    "unique_dim_consecutive": "unique",
+    "_unique": "unique",
+    "equal": "equal",
+    "is_nonzero": "item",
+    "bincount": "bincount",
+    "nms": "nms",
+    "linalg_eigh": "linalg",
+    "_linalg_eigh": "linalg",
+    "_linalg_svd": "linalg",
+    "linalg_lstsq": "linalg",
+}
+# Operators that have no CUDA kernel, or none for these types.
+ABSENT = {"mkldnn_convolution", "mkldnn_linear", "quantile_cpu"}
+
+
+def _cudnn_batch_norm(
+    x: Tensor, weight: Tensor, bias: Any, mean: Any, var: Any, training: bool, factor: float, eps: float
+) -> Any:
+    result = aten.native_batch_norm(x, weight, bias, mean, var, training, factor, eps)
+    return (*result, x.new_empty(0, dtype=torch.uint8))
+
+
+def _cudnn_batch_norm_backward(
+    x: Tensor, grad: Tensor, weight: Tensor, mean: Any, var: Any, own_mean: Any, own_var: Any, eps: float, _: Tensor
+) -> Any:
+    return aten.native_batch_norm_backward(grad, x, weight, mean, var, own_mean, own_var, True, eps, [True, True, True])
+
+
+def _cudnn_grid_sampler(x: Tensor, grid: Tensor) -> Tensor:
+    return aten.grid_sampler_2d(x, grid, 0, 0, True)
+
+
+# Operators of CUDA alone, and what is the same on a CPU.
+ON_CPU: dict[str, Any] = {
+    "cudnn_batch_norm": _cudnn_batch_norm,
+    "cudnn_batch_norm_backward": _cudnn_batch_norm_backward,
+    "cudnn_grid_sampler": _cudnn_grid_sampler,
+}
+
+
+class DeviceFault(RuntimeError):
+    """What a real CUDA device would refuse."""
+
+
+class Pretend(torch.Tensor):
+    """A tensor on the pretended device. inner: the tensor of the CPU that it is."""
+
+    inner: Tensor  # type: ignore[assignment]
+
+    @staticmethod
+    def __new__(cls, inner: Tensor) -> Pretend:
+        return torch.Tensor._make_wrapper_subclass(
+            cls,
+            inner.size(),
+            strides=inner.stride(),
+            storage_offset=inner.storage_offset(),
+            dtype=inner.dtype,
+            layout=inner.layout,
+            device=CUDA,
+            requires_grad=False,
+        )
+
+    def __init__(self, inner: Tensor) -> None:
+        self.inner = inner
+
+    def __tensor_flatten__(self) -> tuple[list[str], None]:
+        return ["inner"], None
+
+    @staticmethod
+    def __tensor_unflatten__(inner: dict[str, Tensor], meta: None, size: Any, stride: Any) -> Pretend:
+        return Pretend(inner["inner"])
+
+    def __repr__(self, *, tensor_contents: Any = None) -> str:  # type: ignore[override]
+        return f"Pretend(cuda:0, {self.dtype}, {tuple(self.shape)}, requires_grad={self.requires_grad})"
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
+        if id(self) in memo:
+            return memo[id(self)]
+        with torch.no_grad():
+            copied = Pretend(self.inner.clone())
+        if isinstance(self, torch.nn.Parameter):
+            copied = torch.nn.Parameter(copied, requires_grad=self.requires_grad)  # type: ignore[assignment]
+        else:
+            copied.requires_grad_(self.requires_grad)
+        memo[id(self)] = copied
+        return copied
+
+    def __reduce_ex__(self, protocol: int) -> Any:  # type: ignore[override]
+        return (_on_device, (self.inner.detach().clone(), self.requires_grad, isinstance(self, torch.nn.Parameter)))
+
+    def numpy(self, *, force: bool = False) -> Any:
+        if force:
+            return self.detach().cpu().numpy()
+        raise TypeError(f"can't convert cuda:0 device type tensor to numpy. Use Tensor.cpu() first. [{place()}]")
+
+    def tolist(self) -> Any:
+        current().note("tolist")
+        return self.inner.tolist()
+
+    def __array__(self, *args: Any, **kwargs: Any) -> Any:
+        return self.numpy()
+
+    __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
+
+    @classmethod
+    def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:  # type: ignore[override]
+        return dispatch(func, args, kwargs or {}, current())
+
+
+def _on_device(inner: Tensor, grad: bool, parameter: bool) -> Tensor:
+    result = Pretend(inner)
+    return torch.nn.Parameter(result, grad) if parameter else result.requires_grad_(grad)
+
+
+class NoNotes:
+    """Counts nothing, outside of the mode."""
+
+    def note(self, kind: str) -> None:
+        pass
+
+
+_ACTIVE: list[PretendCuda] = []
+
+
+def current() -> Any:
+    """Who takes notes now."""
+    return _ACTIVE[-1] if _ACTIVE else NoNotes()
+
+
+class PretendCuda(TorchDispatchMode):
+    """While it is entered, there is one CUDA device. waits: (kind, place) -> how often the host waited."""
+
+    def __init__(self, places: bool = True) -> None:
+        super().__init__()
+        self.waits: Counter[tuple[str, str]] = Counter()
+        self.operators: Counter[str] = Counter()
+        self.places = places
+        self.patches: list[Any] = []
+
+    def note(self, kind: str) -> None:
+        """The host waits now."""
+        self.waits[kind, place() if self.places else ""] += 1
+
+    def clear(self) -> None:
+        self.waits.clear()
+        self.operators.clear()
+
+    @property
+    def kinds(self) -> Counter[str]:
+        """Waits by kind."""
+        result: Counter[str] = Counter()
+        for (kind, _), count in self.waits.items():
+            result[kind] += count
+        return result
+
+    def __enter__(self) -> PretendCuda:
+        torch._C._ensureCUDADeviceGuardSet()
+        count_devices()
+        self.lift = torch._C._only_lift_cpu_tensors()
+        torch._C._set_only_lift_cpu_tensors(True)
+        self.patches = [
+            mock.patch.multiple(torch.cuda, **fakes()),
+            mock.patch.object(torch.Tensor, "pin_memory", lambda self, *a: self),
+        ]
+        self.patches.append(mock.patch.object(torch.nn.functional, "scaled_dot_product_attention", attention))
+        for patch in self.patches:
+            patch.start()
+        _ACTIVE.append(self)
+        return super().__enter__()
+
+    def __exit__(self, *error: Any) -> None:
+        super().__exit__(*error)
+        _ACTIVE.remove(self)
+        for patch in self.patches:
+            patch.stop()
+        torch._C._set_only_lift_cpu_tensors(self.lift)
+
+    @contextmanager
+    def again(self) -> Iterator[None]:
+        """The mode once more, inside an operator that is made of others."""
+        TorchDispatchMode.__enter__(self)
+        try:
+            yield
+        finally:
+            TorchDispatchMode.__exit__(self, None, None, None)
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        return dispatch(func, args, kwargs or {}, self)
+
+
+_sdpa = torch.nn.functional.scaled_dot_product_attention
+
+
+def attention(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attn_mask: Any = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    **kwargs: Any,
+) -> Tensor:
+    """Scaled dot products by plain operators: which kernel is chosen depends on a real device's properties."""
+    if not isinstance(query, Pretend):
+        return _sdpa(query, key, value, attn_mask, dropout_p, is_causal, **kwargs)
+    if torch.is_autocast_enabled("cuda"):
+        query, key, value = (x.to(torch.get_autocast_dtype("cuda")) for x in (query, key, value))
+        if attn_mask is not None and attn_mask.is_floating_point():
+            attn_mask = attn_mask.to(query.dtype)
+    if attn_mask is not None and attn_mask.is_floating_point() and attn_mask.dtype != query.dtype:
+        raise fault(f"scaled_dot_product_attention: mask of {attn_mask.dtype}, query of {query.dtype}")
+    return torch._scaled_dot_product_attention_math(query, key, value, attn_mask, dropout_p, is_causal, **kwargs)[0]
+
+
+def fakes() -> dict[str, Any]:
+    """What torch.cuda says of a device that is there. Memory: nothing is measured; `peak` is what tests may set."""
+
+    class Properties:
+        name, major, minor, total_memory, uuid = "Pretend GPU", 9, 0, 80 * 2**30, "12345678-0000-0000-0000-000000000000"
+        multi_processor_count = 132
+
+    class Event:
+        def __init__(self, enable_timing: bool = False, **_: Any) -> None:
+            self.at: float | None = None
+
+        def record(self, stream: Any = None) -> None:
+            self.at = time.perf_counter()
+
+        def synchronize(self) -> None:
+            current().note("synchronize")
+
+        def elapsed_time(self, other: Any) -> float:
+            return (other.at - self.at) * 1000
+
+    def synchronize(device: Any = None) -> None:
+        current().note("synchronize")
+
+    state = {"rng": torch.zeros(16, dtype=torch.uint8)}
+    return {
+        "is_available": lambda: True,
+        "device_count": lambda: 1,
+        "current_device": lambda: 0,
+        "_lazy_init": lambda: None,
+        "is_initialized": lambda: False,
+        "set_device": lambda device: None,
+        "get_device_name": lambda device=None: Properties.name,
+        "get_device_properties": lambda device=None: Properties(),
+        "get_device_capability": lambda device=None: (9, 0),
+        "is_bf16_supported": lambda including_emulation=True: True,
+        "synchronize": synchronize,
+        "Event": Event,
+        "current_stream": lambda device=None: None,
+        "max_memory_allocated": lambda device=None: 100 * 2**20,
+        "max_memory_reserved": lambda device=None: 120 * 2**20,
+        "memory_allocated": lambda device=None: 50 * 2**20,
+        "memory_reserved": lambda device=None: 120 * 2**20,
+        "reset_peak_memory_stats": lambda device=None: None,
+        "empty_cache": lambda: None,
+        "get_rng_state": lambda device="cuda": state["rng"],
+        "set_rng_state": lambda new, device="cuda": None,
+    }
+
+
+def place() -> str:
+    """The innermost frame of the project, as file:line function."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        name = frame.f_code.co_filename
+        for part in OURS:
+            if part in name and "site-packages" not in name and name != __file__:
+                return f"{name[name.rindex(part) + 1 :]}:{frame.f_lineno} {frame.f_code.co_name}"
+        frame = frame.f_back
+    return "backward or outside"
+
+
+def fault(text: str) -> DeviceFault:
+    return DeviceFault(f"{text} [{place()}]")
+
+
+def dispatch(func: Any, args: Any, kwargs: dict[str, Any], notes: Any) -> Any:
+    """One operator: check, note, run on the CPU, wrap."""
+    name = func.overloadpacket.__name__
+    flat, spec = pytree.tree_flatten((args, kwargs))
+    wrapped = [x for x in flat if isinstance(x, Pretend)]
+    device = kwargs.get("device")
+    device = torch.device(device) if device is not None else None
+    if func is aten.to.device:
+        device = torch.device(args[1])
+    to_cuda = device is not None and device.type == "cuda"
+    if not wrapped and not to_cuda:
+        return func(*args, **kwargs)
+    if device is not None and to_cuda and device.index not in (None, 0):
+        raise fault(f"CUDA error: invalid device ordinal {device}")
+    if name in ABSENT:
+        raise fault(f"{name} has no CUDA kernel")
+    if isinstance(notes, PretendCuda):
+        notes.operators[name] += 1
+    if func is aten._has_compatible_shallow_copy_type.default:
+        return False
+    if func is aten.to.device:
+        target = torch.device(args[1])
+        wanted = {"device": target, "dtype": args[2]}
+        return copied(aten._to_copy.default, name, args[:1], wanted, target.type == "cuda", target, notes)
+    if func is aten.to.other:
+        other, rest = args[1], {**kwargs, "dtype": args[1].dtype}
+        if (other.device.type == "cuda" and not isinstance(args[0], Pretend)) or isinstance(
+            args[0], Pretend
+        ) != isinstance(other, Pretend):
+            return copied(
+                aten._to_copy.default,
+                name,
+                args[:1],
+                {**rest, "device": CUDA if isinstance(other, Pretend) else CPU},
+                isinstance(other, Pretend),
+                other.device,
+                notes,
+            )
+    if name not in ("copy_", "_to_copy") and func.namespace == "aten" and func._can_decompose():  # in inference mode
+        with notes.again() if isinstance(notes, PretendCuda) else nullcontext():
+            result = func.decompose(*args, **kwargs)
+        if result is not NotImplemented:
+            return result
+    if name in ("_to_copy", "to", "copy_", "copy"):
+        return copied(func, name, args, kwargs, to_cuda, device, notes)
+    plain = [x for x in flat if isinstance(x, Tensor) and not isinstance(x, Pretend)]
+    if plain and wrapped:
+        check_devices(func, name, args, plain, wrapped)
+    waits(func, name, args, kwargs, notes)
+    check_types(name, flat)
+    if kwargs.get("generator") is not None and kwargs["generator"].device.type != "cuda":
+        raise fault(f"{name}: expected a 'cuda' device type for generator but found 'cpu'")
+    if name in ON_CPU:
+        func, name = ON_CPU[name], name.removeprefix("cudnn_")
+    inner_args, inner_kwargs = pytree.tree_unflatten([x.inner if isinstance(x, Pretend) else x for x in flat], spec)
+    if device is not None:
+        inner_kwargs["device"] = CPU
+    if "pin_memory" in inner_kwargs:
+        inner_kwargs.pop("pin_memory")
+    with torch.no_grad():
+        result = compute(func, name, inner_args, inner_kwargs)
+    if device is not None and not to_cuda:
+        return result
+    owner = {id(x.inner): x for x in wrapped}
+    if getattr(func, "is_view", False) and torch.is_inference_mode_enabled() and not wrapped[0].is_inference():
+        with torch.inference_mode(False):  # views of plain tensors are plain ones
+            return pytree.tree_map_only(Tensor, Pretend, result)
+    return pytree.tree_map_only(Tensor, lambda x: owner.get(id(x)) if id(x) in owner else Pretend(x), result)
+
+
+def compute(func: Any, name: str, args: Any, kwargs: dict[str, Any]) -> Any:
+    """The operator on the CPU; products of half precision in float32, rounded at the end."""
+    flat = [x for x in pytree.tree_leaves((args, kwargs)) if isinstance(x, Tensor)]
+    half = next((x.dtype for x in flat if x.dtype in HALF), None)
+    schema = getattr(func, "_schema", None)
+    if (
+        half is None
+        or (schema is not None and schema.is_mutable)
+        or name in ("view", "clone", "detach", "alias", "_unsafe_view", "index", "slice", "cat")
+    ):
+        return func(*args, **kwargs)
+    if name in ("_softmax", "_log_softmax") and args[2]:  # CUDA's also widens
+        return func(args[0].float(), args[1], False)
+    if name in ("_softmax_backward_data", "_log_softmax_backward_data"):
+        return func(args[0].float(), args[1].float(), args[2], torch.float32).to(args[3])
+    if name not in PRODUCTS:
+        try:
+            return func(*args, **kwargs)
+        except (RuntimeError, NotImplementedError) as error:
+            if "not implemented for" not in str(error) and "not supported" not in str(error):
+                raise
+    wide = pytree.tree_map_only(Tensor, lambda x: x.float() if x.dtype in HALF else x, (args, kwargs))
+    result = func(*wide[0], **wide[1])
+    return pytree.tree_map_only(Tensor, lambda x: x.to(half) if x.dtype == torch.float32 else x, result)
+
+
+def copied(func: Any, name: str, args: Any, kwargs: dict[str, Any], to_cuda: bool, device: Any, notes: Any) -> Any:
+    """Copies, which alone may cross from one device to the other."""
+    if name in ("copy_", "copy"):
+        target, source = args[0], args[1]
+        if isinstance(target, Pretend) != isinstance(source, Pretend):
+            kind = "host to device" if isinstance(target, Pretend) else "device to host"
+            notes.note(kind + (" (not waiting)" if len(args) > 2 and args[2] and kind == "host to device" else ""))
+        with torch.no_grad():
+            func(*(x.inner if isinstance(x, Pretend) else x for x in args))
+        return target
+    source = args[0]
+    held = source.inner if isinstance(source, Pretend) else source
+    if device is None:
+        to_cuda = isinstance(source, Pretend)
+    if isinstance(source, Pretend) != to_cuda:
+        kind = "host to device" if to_cuda else "device to host"
+        later = kwargs.get("non_blocking") and to_cuda
+        notes.note(kind + (" (not waiting)" if later else ""))
+    inner_kwargs = {k: v for k, v in kwargs.items() if k not in ("device", "pin_memory")}
+    with torch.no_grad():
+        result = func(held, **inner_kwargs)
+    return Pretend(result) if to_cuda else result
+
+
+def check_devices(func: Any, name: str, args: Any, plain: list[Tensor], wrapped: list[Pretend]) -> None:
+    """Raise where operands on different devices may not meet."""
+    if name in ("index", "_unsafe_index"):
+        if isinstance(args[0], Pretend):
+            return
+        raise fault("indices should be either on cpu or on the same device as the indexed tensor (cpu)")
+    if name in ("index_put", "index_put_", "_index_put_impl_", "_unsafe_index_put"):
+        if not isinstance(args[0], Pretend):
+            raise fault(f"{name}: a CPU tensor is written to by CUDA indices or values")
+        if not isinstance(args[2], Pretend) and args[2].dim() > 0:
+            raise fault(f"{name}: expected values on cuda:0, got a CPU tensor of shape {tuple(args[2].shape)}")
+        return
+    if name == "set_" or func is aten.is_same_size.default:
+        return
+    scalar = torch.Tag.pointwise in func.tags or name in SCALARS
+    if scalar and all(x.dim() == 0 for x in plain):
+        if func._schema.is_mutable and isinstance(args[0], Tensor) and not isinstance(args[0], Pretend):
+            raise fault(f"{name}: a CPU scalar cannot take a CUDA result")
+        return
+    shapes = [tuple(x.shape) for x in plain]
+    raise fault(f"{name}: expected all tensors to be on the same device, found cuda:0 and cpu {shapes}")
+
+
+def check_types(name: str, flat: list[Any]) -> None:
+    """Raise where CUDA's (and mostly the CPU's) kernels want one type."""
+    if name not in PRODUCTS:
+        return
+    types = {x.dtype for x in flat if isinstance(x, Tensor) and x.is_floating_point()}
+    if len(types) > 1:
+        raise fault(f"{name}: operands of {sorted(map(str, types))}")
+
+
+def waits(func: Any, name: str, args: Any, kwargs: dict[str, Any], notes: Any) -> None:
+    """Note an operator for which the host waits."""
+    if name in WAITING:
+        notes.note(WAITING[name])
+    elif name in ("index", "_unsafe_index"):
+        for index in args[1]:
+            if index is None:
+                continue
+            if index.dtype in (torch.bool, torch.uint8):
+                notes.note("mask as index")
+            if not isinstance(index, Pretend):
+                notes.note("host to device")
+    elif name in ("index_put", "index_put_", "_index_put_impl_"):
+        masks = [i for i in args[1] if i is not None and i.dtype in (torch.bool, torch.uint8)]
+        value, accumulate = args[2], len(args) > 3 and args[3]
+        filled = len(masks) == len([i for i in args[1] if i is not None]) == 1 and value.numel() == 1
+        if masks and not (filled and not isinstance(value, Pretend) and not accumulate):
+            notes.note("mask as index")
+        for index in args[1]:
+            if index is not None and not isinstance(index, Pretend):
+                notes.note("host to device")
+    elif name == "repeat_interleave" and kwargs.get("output_size") is None and isinstance(args[0], Pretend):
+        notes.note("repeat_interleave")
+
+
+def count_devices() -> None:
+    """Tell autograd's engine of the device, where the library that `with_backward` makes is loaded."""
+    import ctypes
+
+    tell = getattr(ctypes.CDLL(None), "pretend_devices", None)
+    if tell is not None:
+        tell(64)
