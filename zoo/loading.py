@@ -30,7 +30,7 @@ def build(name_or_spec: str | Mapping[str, Any]) -> Detector:
         return labeled(build_detector(unwrap(name_or_spec)), unwrap(name_or_spec))
     description = api.architecture(name_or_spec)
     try:
-        model = build_detector(description)
+        model: Detector = build_detector(description)
     except BuildError as error:
         raise BuildError(f"{place(name_or_spec, description, error)}: {error}") from None
     labeled(model, description)

@@ -167,7 +167,7 @@ def request_of(
         raise UsageError(f"--protocol says how to read COCO's numbers; {chosen.name} has a metric of its own.")
     # Recall at 1000 proposals, which is what is published, exists in MMDetection's reading only.
     protocol = config.protocol or ("mmdet-v2" if "proposal" in asked else "coco")
-    names = None if classes is None or asked == ("proposal",) else tuple(classes)
+    names = None if not classes or asked == ("proposal",) else tuple(classes)
     return MetricConfig(
         names, asked, protocol, config.metric_backend, config.split, present_classes=config.present_classes
     )

@@ -16,7 +16,7 @@ from benchmarks.datasets.files import DatasetError, require_file, require_folder
 from benchmarks.datasets.predictions import Predictions
 from benchmarks.datasets.request import DatasetImage, ImageId, MetricConfig
 from benchmarks.datasets.results_file import ResultsFile
-from zoo.coco_format.annotations import read_annotations
+from zoo.coco_format.annotations import Annotations, read_annotations
 from zoo.coco_format.image_files import find_images, portable
 from zoo.coco_format.metric_document import image_numbers, metric_document
 from zoo.coco_format.predictions import Listed, read_predictions
@@ -47,7 +47,7 @@ class CocoDataset:
         path = require_file(root / annotations, name)
         self.file = read_annotations(path, boxes=tuple(request.measures) != ("mask",))
         matched = classes.match(self.file.categories, request, path, sort)
-        self.categories, self.notices = matched.categories, [*stray_notices(self.file.strays), *matched.notices]
+        self.categories, self.notices = matched.categories, [*file_notices(self.file), *matched.notices]
         self.classes = request.classes or tuple(self.file.categories[i].name for i in self.categories if i is not None)
         self.category_ids: list[Any] = [None if i is None else self.file.categories[i].id for i in self.categories]
         folder = root / images if request.predictions else require_folder(root / images, name)
@@ -123,9 +123,15 @@ def require_objects(ground_truth: Mapping[str, Any], path: Path) -> None:
         raise DatasetError(f"{path} has no annotation of these classes, so there is nothing to evaluate.")
 
 
-def stray_notices(count: int) -> list[str]:
-    """The notice about annotations that belong to no image."""
-    return [f"{count:,} annotations are of images that the file does not list, and do not count."] if count else []
+def file_notices(file: Annotations) -> list[str]:
+    """What a reader of the numbers has to know about a file that was accepted."""
+    notices, arealess = [], sum(one.area is None for one in file.objects)
+    if file.strays:
+        notices.append(f"{file.strays:,} annotations are of images that the file does not list, and do not count.")
+    if arealess:
+        areas = "numbers by size take their masks' areas, or their boxes' where there are no masks"
+        notices.append(f"{arealess:,} annotations have no 'area': {areas}.")
+    return notices
 
 
 def last_parts(file_name: str, count: int | None) -> str:

@@ -19,7 +19,7 @@ import hotcoco
 import numpy as np
 
 from benchmarks.datasets import classes, coco_results, streaming
-from benchmarks.datasets.coco import require_objects, stray_notices
+from benchmarks.datasets.coco import file_notices, require_objects
 from benchmarks.datasets.coco_metric import IOU_TYPE
 from benchmarks.datasets.coco_results import Results, Source
 from benchmarks.datasets.files import DatasetError, require_file, require_folder
@@ -66,7 +66,7 @@ class LvisDataset:
         self.file = read_annotations(path, boxes="box" in request.measures, named=False)
         check_fields(self.file)
         matched = classes.match(self.file.categories, request, path)
-        self.categories, self.notices = matched.categories, [*stray_notices(self.file.strays), *matched.notices]
+        self.categories, self.notices = matched.categories, [*file_notices(self.file), *matched.notices]
         self.classes = request.classes or tuple(row.name for row in self.file.categories)
         self.category_ids: list[Any] = [None if i is None else self.file.categories[i].id for i in self.categories]
         folder = root / images if request.predictions else require_folder(root / images, name)

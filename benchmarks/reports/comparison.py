@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from benchmarks.reports import peer_training, peers
 from benchmarks.reports.table import Cell, Link, Table
 from benchmarks.results import selection
 from benchmarks.results.record import Record
+from benchmarks.speed.peers import counterparts
 from zoo.manifest import api
 
 FILE = "reference_comparison.yaml"
@@ -36,6 +39,7 @@ def tables(facts: Mapping[str, Any], records: Sequence[Record]) -> list[Table]:
         inference_speed(pairs, records),
         training_memory(pairs, records),
         detectron2_zoo(pairs),
+        *(table for table in (peers.table(records), peer_training.table(records)) if table.rows),
     ]
 
 
@@ -101,7 +105,7 @@ def inference_speed(pairs: Sequence[Mapping[str, Any]], records: Sequence[Record
     rows = []
     for pair in pairs:
         published, found = pair["inference_speed"], newest(records, "inference", pair["models"])
-        peer = newest(records, "compare", pair["models"], "detectron2")
+        peer = newest(records, "compare", [*detectron2_names(pair["models"]), *pair["models"]], "detectron2")
         cells = both(pair, published) | {"Detectron2's zoo": published["detectron2_official"]}
         cells |= measured(found.metrics.get("fps") if found else None, published["mmdetection"], found)
         rows.append(cells | {"Detectron2 measured": peer.metrics.get("fps") if peer else None})
@@ -109,6 +113,15 @@ def inference_speed(pairs: Sequence[Mapping[str, Any]], records: Sequence[Record
     columns = ("type", "Detectron2", "Detectron2's zoo", "MMDetection", *MEASURED, "Detectron2 measured")
     digits = {"measured": 2, "ratio": 2, "Detectron2 measured": 2}
     return Table("Inference speed", columns, rows, note, digits, (*MEASURED, "Detectron2 measured"))
+
+
+def detectron2_names(models: Sequence[str]) -> list[str]:
+    """The same networks as Detectron2 has them, under whose names it is compared."""
+    found = []
+    for model in models:
+        with suppress(counterparts.NoCounterpart):
+            found.append(counterparts.in_detectron2(model).name)
+    return list(dict.fromkeys(found))
 
 
 def training_memory(pairs: Sequence[Mapping[str, Any]], records: Sequence[Record]) -> Table:

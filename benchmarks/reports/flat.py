@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from benchmarks.reports.table import Link, Table
 from benchmarks.results.record import Record
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 FIELDS = ("id", "time", "model", "kind", "protocol", "status", "reason", "checkpoint", "manifest")
 
 
 def records_csv(records: Sequence[Record]) -> str:
     """One line per record; parameters, metrics and environment as columns such as `metrics.fps`."""
-    return to_csv([flat(record) for record in records])
+    return to_csv(frame([flat(record) for record in records]))
 
 
 def flat(record: Record) -> dict[str, Any]:
@@ -43,16 +44,19 @@ def flatten(data: Mapping[str, Any], prefix: str) -> dict[str, Any]:
 def tables_csv(tables: Sequence[Table]) -> str:
     """All tables as one, each row with its table's title; links as addresses."""
     rows = [{"table": t.title, **{c: address(r.get(c)) for c in t.columns}} for t in tables for r in t.rows]
-    return to_csv(rows)
+    return to_csv(frame(rows))
 
 
-def to_csv(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Rows as CSV, with the columns of all of them; what a row does not have is empty."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(dict.fromkeys(name for row in rows for name in row)), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
+def frame(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """Rows as a table with the columns of all of them; numbers stay what they are, whole ones whole."""
+    import pandas as pd  # not at the top: other reports start without it
+
+    return pd.DataFrame(rows, dtype=object)
+
+
+def to_csv(table: pd.DataFrame) -> str:
+    """A table as CSV; what a row does not have is empty."""
+    return str(table.to_csv(index=False, lineterminator="\n"))
 
 
 def tables_json(tables: Sequence[Table]) -> str:

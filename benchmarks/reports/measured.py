@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.accuracy import published_metrics
-from benchmarks.reports import peers
+from benchmarks.reports import peer_training, peers, summary
+from benchmarks.reports.caveats import caveats
 from benchmarks.reports.table import Cell, Table
 from benchmarks.results.record import Record
 from benchmarks.results.selection import find, memory_mib, percent
@@ -32,15 +33,18 @@ SPEED_COLUMNS = (
     "params M",
     "GFLOPs",
     "machine",
+    "remark",
 )
 
 
 def tables(records: Sequence[Record], lookup: Lookup = find) -> list[Table]:
     """All tables that have rows: speed, options, peers, accuracy, what did not work, and the machines."""
     made = [
+        summary.table(records),
         speed(records, lookup),
         options(records),
         peers.table(records),
+        peer_training.table(records),
         accuracy(records, lookup),
         failures(records),
         machines(records),
@@ -57,8 +61,15 @@ def speed(records: Sequence[Record], lookup: Lookup) -> Table:
         "peak resident size of the process. GFLOPs: a multiply-add is two operations. With random weights "
         "post-processing has other work to do than with trained ones."
     )
-    rows = [speed_row(record, lookup(record.model)) for record in records if record.ok and record.kind == "inference"]
+    shown = [record for record in records if record.ok and record.kind == "inference" and not in_options(record)]
+    rows = [speed_row(record, lookup(record.model)) for record in shown]
     return Table("Inference", SPEED_COLUMNS, number_machines(rows, records), note, {"fps": 2, "params M": 2})
+
+
+def in_options(record: Record) -> bool:
+    """Whether a record's speed is told by the table of options, from one interleaved run with the plain network."""
+    effects = record.metrics.get("effects") or {}
+    return bool(effects) and all("fps" in effect for effect in effects.values())
 
 
 def speed_row(record: Record, entry: Entry | None) -> dict[str, Cell]:
@@ -82,6 +93,7 @@ def speed_row(record: Record, entry: Entry | None) -> dict[str, Cell]:
         "params M": scaled(m.get("parameters"), 1e6),
         "GFLOPs": scaled(m.get("flops"), 1e9),
         "machine": machine(record),
+        "remark": caveats(record),
     }
 
 
@@ -93,9 +105,22 @@ def precision(parameters: Mapping[str, Any]) -> str:
 
 def options(records: Sequence[Record]) -> Table:
     """What each option did to speed and to the detections."""
-    columns = ("model", "option", "speed-up", "95% interval", "detections", "found again", "score difference", "added")
+    columns = (
+        "model",
+        "option",
+        "plain fps",
+        "fps",
+        "speed-up",
+        "95% interval",
+        "detections",
+        "found again",
+        "score difference",
+        "added",
+        "samples",
+    )
     note = (
-        "Speed-up: median over pairs of neighboring calls, plain and with the option, in turns. Found again: share "
+        "Both fps and the speed-up are from one run, plain and with the option in turns; speed-up: median over pairs "
+        "of neighboring calls. Fewer than 30 samples say little. Found again: share "
         "of the plain network's detections that have a partner of the same label and IoU of at least 0.5; score "
         "difference: the largest among them; added: detections without a partner."
     )
@@ -103,6 +128,9 @@ def options(records: Sequence[Record]) -> Table:
         {
             "model": record.model,
             "option": name,
+            "plain fps": effect.get("plain_fps"),
+            "fps": effect.get("fps"),
+            "samples": effect.get("samples"),
             "speed-up": effect["speedup"],
             "95% interval": f"{effect['speedup_low']:.2f} to {effect['speedup_high']:.2f}",
             "detections": effect["detections"],
@@ -113,7 +141,7 @@ def options(records: Sequence[Record]) -> Table:
         for record in records
         for name, effect in record.metrics.get("effects", {}).items()
     ]
-    return Table("Options", columns, rows, note, {"speed-up": 2, "score difference": 5})
+    return Table("Options", columns, rows, note, {"speed-up": 2, "score difference": 5, "fps": 2, "plain fps": 2})
 
 
 def accuracy(records: Sequence[Record], lookup: Lookup) -> Table:

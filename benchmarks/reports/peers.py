@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from benchmarks.reports.caveats import caveats
 from benchmarks.reports.table import Cell, Table
 from benchmarks.results.record import Record
 
@@ -22,6 +23,7 @@ COLUMNS = (
     "95% interval",
     "found again",
     "score difference",
+    "device",
     "published fps",
     "published on",
     "remark",
@@ -56,7 +58,8 @@ def row(record: Record) -> Mapping[str, Cell]:
         "weights": p.get("weights"),
         "published fps": number.get("fps"),
         "published on": number.get("hardware"),
-        "remark": record.reason or "; ".join(filter(None, (p.get("remark"), p.get("differences")))),
+        "device": record.environment.get("device"),
+        "remark": record.reason or "; ".join(filter(None, (p.get("remark"), p.get("differences"), caveats(record)))),
     }
     return cells | (measured(m) if record.ok else {})
 
@@ -65,12 +68,12 @@ def measured(metrics: Mapping[str, float]) -> dict[str, Cell]:
     """The numbers of this run."""
     return {
         "fps": metrics["fps"],
-        "p50 ms": metrics["latency_ms_p50"],
+        "p50 ms": metrics.get("latency_ms_p50"),
         "p90 ms": metrics.get("latency_ms_p90"),
         "peak MiB": metrics.get("cuda_allocated_mib", metrics.get("resident_peak_mib")),
         **ratio(metrics),
-        "found again": f"{metrics['matched']:.1%} of {metrics['detections']:.0f}",
-        "score difference": metrics["score_difference"],
+        "found again": f"{metrics['matched']:.1%} of {metrics['detections']:.0f}" if "matched" in metrics else None,
+        "score difference": metrics.get("score_difference"),
     }
 
 

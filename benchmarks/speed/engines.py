@@ -43,7 +43,7 @@ def choose(
     files = [name for name in names if Path(name).suffix == SUFFIX and Path(name).is_file()]
     others = [name for name in names if name not in files]
     if files and engine != "onnxruntime":
-        raise UsageError(f"{files[0]} is run by onnxruntime: give --engine onnxruntime")
+        raise UsageError(f"{files[0]} is run by onnxruntime: give --runtime onnxruntime")
     chosen = targets.choose(others, checkpoint, random_weights) if others or not files else []
     if engine == "onnxruntime":
         chosen = [onnx(subject, threads) for subject in chosen]

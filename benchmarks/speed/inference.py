@@ -131,10 +131,11 @@ def effects(model: nn.Module, images: Sequence[ImageSource], setting: BenchmarkC
 
 
 def effect(plain: DetectorWorkload, fast: DetectorWorkload) -> dict[str, Any]:
-    """Speed-up with confidence interval, and the agreement of the detections."""
-    timed = interleaved.compare({"plain": plain, "option": fast}, plain.device, EFFECT)["option"].metrics
+    """fps of both from one interleaved run, speed-up with confidence interval, and the agreement of the detections."""
+    timed = interleaved.compare({"plain": plain, "option": fast}, plain.device, EFFECT)
     want, have = (detect(workload) for workload in (plain, fast))
-    speed = {name: timed[name] for name in ("speedup", "speedup_low", "speedup_high")}
+    speed = {name: timed["option"].metrics[name] for name in ("fps", "speedup", "speedup_low", "speedup_high")}
+    speed |= {"plain_fps": timed["plain"].metrics["fps"], "samples": len(timed["option"].samples["latency_s"])}
     return speed | asdict(agreement.compare(want, have))
 
 

@@ -14,6 +14,8 @@ from benchmarks.sweep.sweep import Executor, Runner, Steps
 from zoo.errors import UsageError, ZooError
 
 POLL_SECONDS = 2
+# Jobs start as `python -m submitit...`: modules of the current folder are the user's own, and are not meant.
+SAFE_PATH = ["export PYTHONSAFEPATH=1"]
 
 
 def ray(
@@ -81,6 +83,7 @@ def slurm(
     def execute(rows: Sequence[Job], limits: Limits) -> Steps:
         executor = submitit.AutoExecutor(folder=str(folder))
         options: dict[str, Any] = {"timeout_min": int(limits.seconds // 60) + 5, "cpus_per_task": cpus}
+        options |= {"slurm_setup": SAFE_PATH, "local_setup": SAFE_PATH}
         if gpus:
             options["gpus_per_node"] = gpus
         if partition:

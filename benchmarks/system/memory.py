@@ -8,6 +8,7 @@ process has, with the CUDA context (0.5 to 1 GB) in it. CPU: `resident_peak_mib`
 from __future__ import annotations
 
 import ctypes
+import gc
 import resource
 import sys
 import time
@@ -32,7 +33,9 @@ class MemoryMeter:
     def start(self) -> MemoryMeter:
         """Forget earlier peaks."""
         if self.device.type == "cuda":
+            gc.collect()  # what an earlier model left in the allocator's cache is not this one's
             torch.cuda.synchronize(self.device)
+            torch.cuda.empty_cache()
             torch.cuda.reset_peak_memory_stats(self.device)
         else:
             self.since_start = reset_resident_peak()

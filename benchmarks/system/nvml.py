@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import torch
@@ -21,32 +22,58 @@ THROTTLE_REASONS = {
 }
 
 
-@contextmanager
-def handle(device: torch.device) -> Iterator[tuple[Any, Any]]:
-    """(pynvml, device handle); looked up by UUID, since CUDA and NVML may count the devices differently."""
+@cache
+def library() -> Any:
+    """pynvml, initialized once for the process. Raises where the library or the driver is missing."""
     import pynvml
 
     pynvml.nvmlInit()
+    atexit.register(pynvml.nvmlShutdown)
+    return pynvml
+
+
+def handle(device: torch.device) -> Any:
+    """NVML's handle of a CUDA device, looked up by UUID, since CUDA and NVML may count the devices differently.
+
+    A MIG slice is found under its own UUID.
+    """
+    uuid = str(torch.cuda.get_device_properties(device).uuid)
+    digits = uuid.removeprefix("GPU-").removeprefix("MIG-")
     try:
-        uuid = str(torch.cuda.get_device_properties(device).uuid)
-        yield pynvml, pynvml.nvmlDeviceGetHandleByUUID(f"GPU-{uuid.removeprefix('GPU-')}".encode())
-    finally:
-        pynvml.nvmlShutdown()
+        return library().nvmlDeviceGetHandleByUUID(f"GPU-{digits}".encode())
+    except library().NVMLError:
+        return library().nvmlDeviceGetHandleByUUID(f"MIG-{digits}".encode())
 
 
-def ask(device: torch.device, question: Callable[[Any, Any], Any]) -> Any:
+def board(device: torch.device) -> Any:
+    """The handle of the whole board, which has the clocks and the power, for a MIG slice too."""
+    own = handle(device)
+    try:
+        return library().nvmlDeviceGetDeviceHandleFromMigDeviceHandle(own)
+    except (AttributeError, library().NVMLError):  # no slice, or a library that knows none
+        return own
+
+
+def ask(device: torch.device, question: Callable[[Any, Any], Any], of: Callable[[torch.device], Any] = board) -> Any:
     """`question(pynvml, handle)`, None where the library, the driver or the permission is missing."""
     try:
-        with handle(device) as (library, gpu):
-            return question(library, gpu)
+        return question(library(), of(device))
     except Exception:  # NVML's errors differ by driver and version; a missing fact must not end a measurement
+        return None
+
+
+def driver() -> str | None:
+    """The driver's version, which needs no device; None where there is none."""
+    try:
+        return text(library().nvmlSystemGetDriverVersion())
+    except Exception:
         return None
 
 
 def facts(device: torch.device) -> dict[str, Any]:
     """Driver version, power limit (W) and the highest clocks (MHz)."""
     return {
-        "driver": ask(device, lambda lib, gpu: text(lib.nvmlSystemGetDriverVersion())),
+        "driver": driver(),
         "power_limit_w": ask(device, lambda lib, gpu: lib.nvmlDeviceGetEnforcedPowerLimit(gpu) / 1000),
         "max_sm_mhz": ask(device, lambda lib, gpu: lib.nvmlDeviceGetMaxClockInfo(gpu, lib.NVML_CLOCK_SM)),
         "max_memory_mhz": ask(device, lambda lib, gpu: lib.nvmlDeviceGetMaxClockInfo(gpu, lib.NVML_CLOCK_MEM)),
@@ -67,7 +94,8 @@ def clocks(device: torch.device) -> dict[str, Any]:
 def throttle_reasons(library: Any, gpu: Any) -> list[str]:
     """Names of the reasons that hold the clocks down."""
     bits = library.nvmlDeviceGetCurrentClocksThrottleReasons(gpu)
-    return [name for name, constant in THROTTLE_REASONS.items() if bits & getattr(library, constant)]
+    # Versions of the library differ in the reasons that they name.
+    return [name for name, constant in THROTTLE_REASONS.items() if bits & getattr(library, constant, 0)]
 
 
 def process_memory_mib(device: torch.device) -> float | None:
@@ -79,9 +107,9 @@ def process_memory_mib(device: torch.device) -> float | None:
     def used(library: Any, gpu: Any) -> float | None:
         processes = library.nvmlDeviceGetComputeRunningProcesses(gpu)
         own = [p.usedGpuMemory for p in processes if p.pid == os.getpid() and p.usedGpuMemory]
-        return own[0] / MIB if own else None
+        return sum(own) / MIB if own else None  # a process is listed once for each of its contexts
 
-    return ask(device, used)
+    return ask(device, used, handle)
 
 
 def text(value: str | bytes) -> str:

@@ -18,7 +18,7 @@ import zoo
 from zoo.cli.parser import Parser
 from zoo.errors import ZooError
 
-MANIFEST = "also the models of this manifest file (may be repeated)"
+MANIFEST = "manifest file with additional models (may be repeated)"
 
 
 class Command(NamedTuple):

@@ -49,7 +49,7 @@ def file_size(path: Path) -> Size | None:
 def difference(path: Path, annotated: Size, actual: Size) -> str:
     """How an image is not what the annotations say."""
     sides = f"{annotated[1]} x {annotated[0]}", f"{actual[1]} x {actual[0]}"
-    return f"says width x height {sides[0]}, but {path.name} is read as {sides[1]}, so its boxes do not fit"
+    return f"says size (width x height) {sides[0]}, but {path.name} is read as {sides[1]}, so its boxes do not fit"
 
 
 def check_boxes(annotations: Annotations, sizes: Sequence[Size | None]) -> None:

@@ -18,6 +18,9 @@ from zoo.errors import ZooError
 from zoo.models.dense_heads.rtmdet_ins import RTMDetInsSepBNHead
 from zoo.models.detectors.base import Detector
 from zoo.models.detectors.condinst import CondInst
+from zoo.models.detectors.ddq_detr import DDQDETR
+from zoo.models.detectors.detection_transformer import DetectionTransformer
+from zoo.models.detectors.diffusiondet import DiffusionDet
 from zoo.models.detectors.maskformer import MaskFormer
 from zoo.models.detectors.panoptic_fpn import PanopticFPN
 from zoo.models.detectors.single_stage import SingleStageDetector
@@ -170,12 +173,14 @@ def kind_of(model: nn.Module) -> Kind:
         raise ExportError("Fast R-CNN cannot be exported: it classifies regions that come with the call")
     if any("soft_nms" in str(getattr(module, "test_cfg", "")) for module in model.modules()):
         raise ExportError("soft suppression cannot be exported: it takes as many steps as there are boxes")
+    if isinstance(model, (DDQDETR, DiffusionDet)):
+        raise ExportError(f"{type(model).__name__} cannot be exported: no graph of it has been tried")
     if isinstance(model, TwoStageDetector):
         return two_stage_kind(model)
     if isinstance(model, CondInst) or isinstance(getattr(model, "bbox_head", None), RTMDetInsSepBNHead):
         return INPUT_KIND
     kinds = ((MaskFormer, QUERY_KIND), (SOLO, GRID_KIND), (YOLACT, PROTOTYPE_KIND))
-    for detector, kind in (*kinds, (SingleStageDetector, BOX_KIND), (RPN, BOX_KIND)):
+    for detector, kind in (*kinds, (SingleStageDetector, BOX_KIND), (DetectionTransformer, BOX_KIND), (RPN, BOX_KIND)):
         if isinstance(model, detector):
             return kind
     raise ExportError(f"{type(model).__name__} cannot be exported: it is no detector that has a graph")

@@ -36,6 +36,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--limit", type=positive, help="at most so many images")
     add("--device", default="cpu", help="cpu, cuda ... (%(default)s)")
     add("--threads", type=positive, help="PyTorch threads")
+    add("--training", action="store_true", help="compare training iterations in place of inference")
+    add("--batch-size", type=positive, default=2, metavar="N", help="images in a training step (2)")
+    add("--iterations", type=positive, default=400, metavar="N", help="at most so many timed training steps (400)")
+    add("--seconds", type=positive, default=600, metavar="S", help="at most so long for the timed training steps (600)")
     add("--patience", type=positive, default=600, metavar="S", help="seconds that a peer may take for an answer (600)")
     add("--results", metavar="FILE", help="result store (default: $ZOO_RESULTS, else results.db)")
     add("--json", action="store_true", help="print the records")
@@ -45,6 +49,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Measure in turns, store and print."""
     settings, store = checked(args), Store(args.results).check()
+    if args.training:
+        report(args, store, trained(args, settings))
+        return
     folder = image_folder.in_folder(args.images, args.limit) if args.images else []
     usable_device(args.device)
     from benchmarks.speed import compare
@@ -54,11 +61,28 @@ def run(args: argparse.Namespace) -> None:
         device=args.device, threads=args.threads, options=options.from_args(args), overrides=overrides(args)
     )
     records = compare.run(compare.CompareConfig(images=photos, setting=setting, **settings))
+    report(args, store, records)
+
+
+def report(args: argparse.Namespace, store: Store, records: list[Record]) -> None:
+    """Store and print."""
     store.extend(records)
     if args.json:
         print(json.dumps([record.to_dict() for record in records], indent=1))
     else:
         show(records)
+
+
+def trained(args: argparse.Namespace, settings: dict[str, Any]) -> list[Record]:
+    """Training iterations of all sides in turns. Raises UsageError for options that only inference has."""
+    if args.images or args.limit or args.set:
+        raise UsageError("--images, --limit and --set are for inference; --training has generated images.")
+    usable_device(args.device)
+    from benchmarks.speed.compare_training import TrainingComparison
+    from benchmarks.speed.compare_training import run as train
+
+    limits = {"batch": args.batch_size, "iterations": args.iterations, "seconds": float(args.seconds)}
+    return train(TrainingComparison(device=args.device, threads=args.threads, **limits, **settings))
 
 
 def checked(args: argparse.Namespace) -> dict[str, Any]:
@@ -102,6 +126,8 @@ def row(record: Record) -> dict[str, object]:
         said = f"published {number['fps']:.1f} on {number['hardware']} ({number['source']})" if number else "nothing"
         return {"implementation": implementation(record), "fps": said, "remark": record.reason}
     m = record.metrics
+    if record.kind == "compare training":
+        return training_row(record)
     return {
         "implementation": implementation(record),
         "version": record.parameters.get("version"),
@@ -121,3 +147,19 @@ def against_ours(metrics: Mapping[str, float]) -> str:
     if "speedup" not in metrics:
         return "not the same work"
     return f"{metrics['speedup']:.2f} ({metrics['speedup_low']:.2f} to {metrics['speedup_high']:.2f})"
+
+
+def training_row(record: Record) -> dict[str, object]:
+    """One implementation's training."""
+    m = record.metrics
+    gap = m["loss_difference"]
+    return {
+        "implementation": implementation(record),
+        "version": record.parameters.get("version"),
+        "s/iteration": f"{m['iteration_s']:.3f} ({m['iteration_s_low']:.3f} to {m['iteration_s_high']:.3f})",
+        "images/s": f"{m['images_per_second']:.2f}",
+        "iterations": m["iterations"],
+        "speed against ours": against_ours(m),
+        "peak MiB": f"{m['resident_peak_mib']:.0f}" if "resident_peak_mib" in m else None,
+        "loss difference": "other losses" if gap is None else f"{gap:.1e}",
+    }

@@ -40,15 +40,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--images", metavar="DIR", help="folder of images; default: generated ones")
     add("--limit", type=positive, help=f"at most so many images (generated: {GENERATED})")
     add("--device", default="cpu", help="cpu, cuda, cuda:1 ... (%(default)s)")
-    add("--batch", type=positive, default=1, help="images per call (%(default)s)")
-    add("--threads", type=positive, help="threads of the engine")
+    add("--batch-size", type=positive, default=1, metavar="N", help="images per call (%(default)s)")
+    add("--threads", type=positive, help="threads of the runtime")
     add("--repeat", type=positive, default=1, help="run the protocol so many times (%(default)s)")
     add("--checkpoint", metavar="FILE", help="weights of your own, for one NAME or for what the file says it is")
     add("--random-weights", action="store_true", help="fresh weights: says nothing about post-processing time")
     add("--tf32", action="store_true", help="let a GPU multiply float32 as TF32; accuracies are measured without")
     add("--no-effects", action="store_true", help="do not compare options with the plain network")
     add("--results", metavar="FILE", help="result store (default: $ZOO_RESULTS, else results.db)")
-    add("--engine", choices=("torch", "onnxruntime"), default="torch", help="what runs the network (%(default)s)")
+    add("--runtime", choices=("torch", "onnxruntime"), default="torch", help="what runs the network (%(default)s)")
     add("--json", action="store_true", help="print the records")
     options.configure(parser)
 
@@ -57,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
     """Measure, store and print. Exit status 1 if any of several networks failed."""
     setting, store = setting_of(args), Store(args.results).check()
     protocols.get(setting.protocol).parameters(setting.overrides)
-    chosen = engines.choose(args.names, args.checkpoint, args.random_weights, args.engine, args.threads)
+    chosen = engines.choose(args.names, args.checkpoint, args.random_weights, args.runtime, args.threads)
     folder = image_folder.in_folder(args.images, args.limit) if args.images else []
     usable_device(args.device)
     photos, source = images_for(args, folder)
@@ -86,7 +86,7 @@ def setting_of(args: argparse.Namespace) -> BenchmarkConfig:
     return BenchmarkConfig(
         protocol=args.protocol,
         device=args.device,
-        batch=args.batch,
+        batch=args.batch_size,
         repeat=args.repeat,
         threads=args.threads,
         options=options.from_args(args),

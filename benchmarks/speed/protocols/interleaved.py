@@ -138,7 +138,11 @@ def measurement(timings: list[Timed], batch: int) -> Measurement:
         samples["device_s"] = [timed.device_seconds or 0.0 for timed in timings]
     if (busy := cpu_times(timings)) is not None:
         samples["cpu_s"] = busy
-    return Measurement({"fps": batch / float(np.median(seconds)), **summary(seconds)}, samples, len(seconds) * batch)
+    return Measurement(
+        {"fps": batch / float(np.median(seconds)), "samples": len(seconds), **summary(seconds)},
+        samples,
+        len(seconds) * batch,
+    )
 
 
 def add_calibration(result: Measurement, timings: list[Timed]) -> None:

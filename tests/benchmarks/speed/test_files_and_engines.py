@@ -68,7 +68,7 @@ def test_an_exported_file_is_measured_under_the_same_protocol(
     pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
     path, images = tuned.parent / "m.onnx", ["--images", str(data / "val")]
     assert zoo_main(["export", str(tuned) if of_file else "demo_atss", "--onnx", str(path), *images]) == 0
-    engine = ["--engine", "onnxruntime", "--threads", "1", *images]
+    engine = ["--runtime", "onnxruntime", "--threads", "1", *images]
     record = inference(tuned.parent, capsys, str(path), *engine)
     assert (record["model"], record["protocol"]) == ("my_finetuned" if of_file else "demo_atss", "interleaved")
     assert (record["parameters"]["engine"], record["parameters"]["weights"]) == ("onnxruntime", "m.onnx")
@@ -81,7 +81,10 @@ def test_a_file_that_is_no_export_is_one_sentence(tmp_path: Path, capsys: pytest
     pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
     path = tmp_path / "m.onnx"
     path.write_bytes(b"nothing")
-    for engine, sentence in (("onnxruntime", "cannot be read as an ONNX file"), ("torch", "give --engine onnxruntime")):
-        assert main.main(["inference", *QUICK, "--engine", engine, str(path)]) == 2
+    for engine, sentence in (
+        ("onnxruntime", "cannot be read as an ONNX file"),
+        ("torch", "give --runtime onnxruntime"),
+    ):
+        assert main.main(["inference", *QUICK, "--runtime", engine, str(path)]) == 2
         err = capsys.readouterr().err
         assert sentence in err and err.count("\n") == 1

@@ -155,7 +155,7 @@ def test_a_failed_row_is_never_reported_as_zero_fps(monkeypatch, tmp_path, capsy
         (["--set", "speed=1"], "no parameter 'speed'"),
         (["--images", "nowhere"], "nowhere is no folder"),
         (["--device", "cuda:7"], "device 'cuda:7' cannot be used here"),
-        (["--protocol", "mmdet-v2", "--batch", "2"], "defined for batch 1"),
+        (["--protocol", "mmdet-v2", "--batch-size", "2"], "defined for batch 1"),
     ],
 )
 def test_misuse_is_one_sentence_and_exit_status_2(monkeypatch, tmp_path, capsys, arguments, sentence):

@@ -92,8 +92,12 @@ def test_a_row_whose_node_is_lost_runs_again_on_the_other_one(cluster, tmp_path)
     assert ended["long"].metrics["node"] != marker.read_text()
 
 
-def test_submitit_gives_every_row_and_a_lost_job_costs_one(tmp_path):
+def test_submitit_gives_every_row_and_a_lost_job_costs_one(tmp_path, monkeypatch):
     pytest.importorskip("submitit", reason="submitit is not installed")
+    (tmp_path / "benchmarks").mkdir()
+    (tmp_path / "benchmarks" / "__init__.py").write_text("raise ImportError('a package of the user's own')")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[3]))  # for `run` above
     store, rows = Store(tmp_path / "r.db"), sweep.plan("accuracy", ["a", "lost", "b"], [])
     ended = dict(sweep.run(rows, store, executors.slurm(tmp_path / "logs", runner=run), LIMITS))
     assert {r.model: record.status for r, record in ended.items()} == {"a": "ok", "lost": "failed", "b": "ok"}

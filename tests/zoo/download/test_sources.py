@@ -288,3 +288,13 @@ def test_hashes_of_the_hub_are_locked_if_they_begin_as_published(hub, tmp_path, 
     assert main(["lock", "--from-hub", "yolox_tiny", "--file", str(tmp_path / "other.lock")]) == 2
     assert "the Hub states a file that has SHA-256 0000" in capsys.readouterr().err
     assert not (tmp_path / "other.lock").exists()
+
+
+def test_a_forged_file_is_refused_by_the_hashes_that_ship(server, cache, monkeypatch):
+    remote = model_file(api.get("facebook/detr_r50_dc5"))  # detr-r50-dc5-f0fb7ef5.pth
+    server.content = b"zoo forged file %012d\n" % 1179281041
+    assert hashlib.sha256(server.content).hexdigest().startswith("f0fb7ef5")
+    monkeypatch.setenv("ZOO_MIRRORS", server.url(""))
+    with pytest.raises(FetchError, match=r"has SHA-256 f0fb7ef5\w+\.\.\., not f0fb7ef52a6b0bbd"):
+        obtain(replace(remote, urls=()))
+    assert not list(cache.rglob("*.pth"))

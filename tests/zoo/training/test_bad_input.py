@@ -63,7 +63,7 @@ def test_annotations_that_cannot_be_trained_on(case: str, shapes: Path, tmp_path
 
 
 def test_an_image_of_another_size_than_its_annotations_say(shapes: Path, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"says width x height 333 x .*, but .* is read as"):
+    with pytest.raises(DataError, match=r"says size \(width x height\) 333 x .*, but .* is read as"):
         CocoFolder(*edited(shapes, tmp_path, lambda d: [i.update(width=333) for i in d["images"]] and None))
 
 

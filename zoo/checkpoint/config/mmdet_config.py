@@ -173,10 +173,15 @@ def sets(config: Mapping[str, Any], split: str) -> Iterator[Mapping[str, Any]]:
 
 
 def class_names(meta: Mapping[str, Any], config: Mapping[str, Any]) -> tuple[str, ...]:
-    """The classes as the metadata list them, else as the configuration's datasets do."""
+    """The classes as the metadata list them, else as the configuration's datasets do.
+
+    One text as the metadata's `CLASSES`, which a missing comma makes of a tuple, is one class.
+    """
     splits = [part for split in ("test", "val", "train") for part in sets(config, split)]
     holders = [meta, meta.get("dataset_meta"), *splits, *(part.get("metainfo") for part in splits)]
     holders += [config, config.get("metainfo")]
+    if isinstance(single := meta.get("CLASSES"), str) and single:
+        return (single,)
     for holder in holders:
         for key in ("CLASSES", "classes") if isinstance(holder, Mapping) else ():
             if names := texts(holder.get(key)):  # type: ignore[union-attr]

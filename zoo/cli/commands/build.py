@@ -18,8 +18,10 @@ if TYPE_CHECKING:
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("name", metavar="NAME", help="a model, an alias or an architecture, or a checkpoint file")
-    parser.add_argument("--depth", type=positive, default=2, metavar="N", help="levels of parts to show (%(default)s)")
-    parser.add_argument("--json", action="store_true", help="as JSON")
+    parser.add_argument(
+        "--depth", type=positive, default=2, metavar="N", help="levels of modules to show (%(default)s)"
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def run(args: argparse.Namespace) -> None:

@@ -33,10 +33,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
         if name == "path":
             action.add_argument("name", nargs="?", metavar="NAME", help="a model")
         else:
-            action.add_argument("pattern", nargs="?", metavar="GLOB", help="of paths or file names in the cache")
+            action.add_argument("pattern", nargs="?", metavar="GLOB", help="glob of paths or file names in the cache")
         if name == "prune":
             action.add_argument("--all", action="store_true", help="delete everything but the lock file")
-            action.add_argument("--dry-run", action="store_true", help="only say what would be deleted")
+            action.add_argument("--dry-run", action="store_true", help="list what would be deleted")
     text = "Recognize published files by content, regardless of their names, and link them into the cache."
     action = add("add", help=text, description=text)
     action.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="folders or files")

@@ -19,16 +19,11 @@ SUFFIXES = {
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("file", type=Path, metavar="FILE", help="a checkpoint (.pth, .pkl, .safetensors)")
-    parser.add_argument(
-        "target",
-        type=Path,
-        nargs="?",
-        metavar="OUT",
-        help="the file or folder to write (default: FILE-TO.SUFFIX)",
-    )
-    help_text = "safetensors (default) keeps the names; the others write what that implementation reads"
+    text = "output file or folder (default: FILE-TO.SUFFIX)"
+    parser.add_argument("target", type=Path, nargs="?", metavar="OUT", help=text)
+    help_text = "safetensors (default) keeps parameter names; the others use the names of that implementation"
     parser.add_argument("--to", choices=tuple(SUFFIXES), default="safetensors", help=help_text)
-    parser.add_argument("--name", metavar="NAME", help="the architecture of a file that does not say it itself")
+    parser.add_argument("--name", metavar="NAME", help="architecture, if the file does not state it")
     parser.add_argument("--force", action="store_true", help="replace OUT if it exists")
 
 

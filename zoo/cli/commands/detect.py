@@ -26,13 +26,13 @@ if TYPE_CHECKING:
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     add = parser.add_argument
-    add("model", metavar="MODEL", help="a model of the zoo, or a checkpoint file of your own")
-    add("images", nargs="+", metavar="IMAGE", help="images, folders of images, or patterns in quotes")
-    add("--name", metavar="NAME", help="the architecture of a checkpoint file that does not say it itself")
-    add("--out", type=Path, metavar="DIR", help="draw the detections and write the images here")
-    add("--score-thr", type=float, default=0.3, metavar="S", help="leave out detections below (%(default)s)")
-    add("--device", default="cpu", help="cpu, cuda, cuda:1 ... (%(default)s)")
-    add("--json", action="store_true", help="print the detections in COCO's results format, masks as RLE")
+    add("model", metavar="MODEL", help="a model of the zoo, or your own checkpoint file")
+    add("images", nargs="+", metavar="IMAGE", help="images, folders, or quoted globs")
+    add("--name", metavar="NAME", help="architecture of a checkpoint file that does not state it")
+    add("--out", type=Path, metavar="DIR", help="write images with drawn detections to this folder")
+    add("--score-thr", type=float, default=0.3, metavar="S", help="minimum score (default %(default)s)")
+    add("--device", default="cpu", help="cpu, cuda, cuda:1, ... (default %(default)s)")
+    add("--json", action="store_true", help="print detections in COCO's results format, with masks as RLE")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -21,13 +21,13 @@ ENOUGH = 0.97
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     add = parser.add_argument
-    add("model", metavar="MODEL", help="a model of the zoo, or a checkpoint file of your own")
+    add("model", metavar="MODEL", help="a model of the zoo, or your own checkpoint file")
     files = parser.add_mutually_exclusive_group(required=True)
-    files.add_argument("--onnx", metavar="FILE", type=Path, help="the ONNX file to write")
-    files.add_argument("--torch-export", metavar="FILE", type=Path, help="the program of torch.export (.pt2) to write")
-    add("--name", metavar="NAME", help="the architecture of a checkpoint file that does not say it itself")
-    add("--images", nargs="+", metavar="IMAGE", required=True, help="images to export with and to check with")
-    add("--random-weights", action="store_true", help="a freshly initialized network, without a download")
+    files.add_argument("--onnx", metavar="FILE", type=Path, help="write an ONNX file")
+    files.add_argument("--torch-export", metavar="FILE", type=Path, help="write a torch.export program (.pt2)")
+    add("--name", metavar="NAME", help="architecture of a checkpoint file that does not state it")
+    add("--images", nargs="+", metavar="IMAGE", required=True, help="images to trace and to check with")
+    add("--random-weights", action="store_true", help="use random weights; download nothing")
     add("--json", action="store_true", help="print JSON")
 
 

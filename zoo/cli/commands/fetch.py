@@ -25,19 +25,19 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "names", nargs="*", metavar="NAME", help="model, alias, glob such as 'retinanet_*', or backbone"
     )
-    parser.add_argument("--all", action="store_true", help="every model")
-    parser.add_argument("--family", help="the models of this family")
-    parser.add_argument("--task", help="the models for this task, such as 'instance segmentation'")
-    parser.add_argument("--dataset", help="the models of this dataset")
-    parser.add_argument("--backbone", action="store_true", help="NAMEs are keys of backbones, or globs of them")
-    parser.add_argument("--logs", "--log", action="store_true", help="the training logs instead of the checkpoints")
-    parser.add_argument("--jobs", type=positive, default=1, metavar="N", help="downloads side by side (default 1)")
-    parser.add_argument("--dry-run", action="store_true", help="only say what would be downloaded, asking no server")
+    parser.add_argument("--all", action="store_true", help="fetch every model")
+    parser.add_argument("--family", help="only models of this family")
+    parser.add_argument("--task", help="only models for this task, such as 'instance segmentation'")
+    parser.add_argument("--dataset", help="only models of this dataset")
+    parser.add_argument("--backbone", action="store_true", help="treat NAMEs as backbones, or globs of backbones")
+    parser.add_argument("--logs", "--log", action="store_true", help="fetch training logs instead of checkpoints")
+    parser.add_argument("--jobs", type=positive, default=1, metavar="N", help="parallel downloads (default 1)")
+    parser.add_argument("--dry-run", action="store_true", help="list downloads without contacting a server")
     parser.add_argument("--offline", action="store_true", help="never open a connection, as with ZOO_OFFLINE=1")
     parser.add_argument(
         "--require-full-hash",
         action="store_true",
-        help="refuse files of which only a part of the hash is known, as with ZOO_REQUIRE_FULL_HASH=1",
+        help="reject files whose full hash is not known, as with ZOO_REQUIRE_FULL_HASH=1",
     )
     add_mirror_option(parser)
     parser.add_argument("--json", action="store_true", help="print a JSON list instead of paths")
@@ -50,7 +50,7 @@ def add_mirror_option(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="URL",
-        help="a mirror or folder to ask first (may be repeated; ZOO_MIRRORS sets it for good)",
+        help="mirror or folder to try first (may be repeated; ZOO_MIRRORS sets a default)",
     )
 
 

@@ -21,7 +21,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("file", type=Path, metavar="FILE", help="a checkpoint (.pth, .pkl, .safetensors)")
     parser.add_argument("--keys", action="store_true", help="also list every tensor with its shape and type")
-    parser.add_argument("--config", action="store_true", help="print only the configuration text that is stored in it")
+    parser.add_argument("--config", action="store_true", help="print only the stored configuration")
     parser.add_argument("--json", action="store_true", help="print everything as JSON")
 
 

@@ -18,10 +18,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--from-hub",
         action="store_true",
-        help="the hashes that Hugging Face publishes of NAMEs (default: all models and backbones), downloading nothing",
+        help="use the hashes published on Hugging Face for NAMEs (default: all); download nothing",
     )
-    parser.add_argument("--file", type=Path, default=Path("zoo.lock"), help="the lock file (default ./zoo.lock)")
-    parser.add_argument("--check", action="store_true", help="only compare; status 1 if the file would change")
+    parser.add_argument("--file", type=Path, default=Path("zoo.lock"), help="lock file (default ./zoo.lock)")
+    parser.add_argument("--check", action="store_true", help="compare only; exit with 1 if the file would change")
     parser.add_argument("--json", action="store_true", help="print the lock file's content")
 
 

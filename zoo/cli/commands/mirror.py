@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the options; without a choice of models, all are mirrored."""
-    parser.add_argument("folder", type=Path, metavar="DIR", help="the mirror; made or continued")
+    parser.add_argument("folder", type=Path, metavar="DIR", help="folder of the mirror; created if missing")
     fetch.configure(parser)
-    parser.add_argument("--verify", action="store_true", help="only hash the files that are there and compare")
+    parser.add_argument("--verify", action="store_true", help="only verify the hashes of existing files")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -20,14 +20,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
     from zoo.cli.commands.fetch import add_mirror_option
 
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    listed = actions.add_parser("list", help="the mirrors in the order in which they are asked")
-    check = actions.add_parser("check", help="ask every mirror for every file (HEAD requests), and show who has what")
+    listed = actions.add_parser("list", help="List mirrors in the order in which they are tried.")
+    check = actions.add_parser("check", help="Send HEAD requests for every file; show which mirror serves what.")
     for action in (listed, check):
         action.add_argument("--json", action="store_true", help="print JSON")
         add_mirror_option(action)
     check.add_argument("names", nargs="*", metavar="NAME", help="models or globs (default: all)")
     check.add_argument("--rate", type=float, default=5.0, help="requests per second and host (default 5)")
-    check.add_argument("--max-age", type=float, default=24.0, metavar="HOURS", help="keep younger answers (default 24)")
+    check.add_argument(
+        "--max-age", type=float, default=24.0, metavar="HOURS", help="reuse younger responses (default 24)"
+    )
     check.add_argument("--missing", action="store_true", help="list the files that no mirror serves")
 
 

@@ -26,15 +26,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
     data = parser.add_argument_group("data and weights")
     data.add_argument("name", help="a model or an architecture; the number of classes comes from the annotations")
     data.add_argument("--data", type=Path, metavar="DIR", help="a folder in COCO's layout, with a split `train`")
-    data.add_argument("--annotations", type=Path, metavar="FILE", help="the annotation file, if not in that layout")
-    data.add_argument("--images", type=Path, metavar="DIR", help="the folder of the images, likewise")
+    data.add_argument("--annotations", type=Path, metavar="FILE", help="annotation file, instead of --data")
+    data.add_argument("--images", type=Path, metavar="DIR", help="image folder, instead of --data")
     semantic = "PNG files of all pixels' classes, such as stuffthingmaps/train2017, for HTC, SCNet and Panoptic FPN"
     data.add_argument("--semantic", type=Path, metavar="DIR", help=semantic)
     help_text = "published (default), backbone, a backbone's key, scratch, or a checkpoint file"
     data.add_argument("--start", default="published", metavar="WHAT", help=help_text)
-    data.add_argument("--out", type=Path, required=True, metavar="DIR", help="for log, states and the checkpoint")
-    data.add_argument("--title", metavar="NAME", help="name of the published file, before its hash")
-    data.add_argument("--resume", action="store_true", help="go on from DIR/latest.pth, where there is one")
+    data.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for log, states and checkpoint")
+    data.add_argument("--title", metavar="NAME", help="name of the published file, without its hash")
+    data.add_argument("--resume", action="store_true", help="resume from DIR/latest.pth if it exists")
     add_recipe_options(parser)
     add_machine_options(parser)
     parser.add_argument("--json", action="store_true", help="print {path, sha256} instead of the path")
@@ -45,34 +45,42 @@ def add_recipe_options(parser: argparse.ArgumentParser) -> None:
     how = parser.add_argument_group("recipe (by default the family's own)")
     length = how.add_mutually_exclusive_group()
     length.add_argument("--schedule", choices=SCHEDULES, help="12, 24 or 36 epochs")
-    length.add_argument("--epochs", type=positive, metavar="N", help="so many epochs")
+    length.add_argument("--epochs", type=positive, metavar="N", help="number of epochs")
     how.add_argument("--optimizer", choices=("SGD", "AdamW"))
-    how.add_argument("--lr", type=float, metavar="X", help="learning rate of this run, as it is")
+    how.add_argument("--lr", type=float, metavar="X", help="learning rate; not scaled to the batch size")
     how.add_argument("--weight-decay", type=float, metavar="X")
-    how.add_argument("--decay", choices=("step", "cosine", "constant"), help="how the learning rate falls")
+    how.add_argument("--decay", choices=("step", "cosine", "constant"), help="learning rate schedule")
     how.add_argument("--warmup", type=natural, metavar="N", help="iterations of linear warm-up")
     how.add_argument("--clip", type=float, metavar="NORM", help="clip gradients to this norm")
-    how.add_argument("--ema", type=float, metavar="M", help="publish an average of the weights, of this momentum")
+    how.add_argument("--ema", type=float, metavar="M", help="publish an exponential moving average with this momentum")
     how.add_argument("--scales", nargs="+", type=scale, metavar="WxH", help="train at these scales")
-    how.add_argument("--scale-mode", choices=("value", "range"), help="one of the scales, or one between them")
+    how.add_argument("--scale-mode", choices=("value", "range"), help="value: one of the scales; range: any in between")
     how.add_argument("--photometric", action="store_true", default=None, help="distort colors, as SSD does")
-    how.add_argument("--mosaic", action=argparse.BooleanOptionalAction, help="put four images together (YOLOX)")
-    how.add_argument("--mixup", action=argparse.BooleanOptionalAction, help="lay two images over each other (YOLOX)")
-    how.add_argument("--plain-epochs", type=natural, metavar="N", help="the last epochs, without mosaic")
+    how.add_argument("--mosaic", action=argparse.BooleanOptionalAction, help="combine four images into one (YOLOX)")
+    how.add_argument("--mixup", action=argparse.BooleanOptionalAction, help="blend two images (YOLOX)")
+    how.add_argument("--plain-epochs", type=natural, metavar="N", help="number of final epochs without mosaic")
 
 
 def add_machine_options(parser: argparse.ArgumentParser) -> None:
     """How the machine is used."""
     machine = parser.add_argument_group("machine")
-    machine.add_argument("--batch-size", type=positive, default=2, metavar="N", help="images per process (2)")
+    machine.add_argument("--batch-size", type=positive, default=2, metavar="N", help="images per process (default 2)")
     machine.add_argument("--accumulate", type=positive, default=1, metavar="N", help="batches per optimizer step")
     machine.add_argument("--precision", choices=("fp32", "fp16", "bf16"), default="fp32")
-    machine.add_argument("--device", default="cpu", help="cpu, cuda ... (%(default)s)")
-    machine.add_argument("--workers", type=natural, default=0, metavar="N", help="processes that prepare images")
+    machine.add_argument("--device", default="cpu", help="cpu, cuda, ... (default %(default)s)")
+    machine.add_argument("--workers", type=natural, default=0, metavar="N", help="worker processes that load images")
     machine.add_argument("--seed", type=natural, default=0, metavar="N")
-    machine.add_argument("--log-every", type=positive, default=50, metavar="N", help="iterations per line of the log")
-    machine.add_argument("--save-every", type=natural, default=1, metavar="N", help="epochs per saved state, 0: never")
-    machine.add_argument("--validate-every", type=natural, default=0, metavar="N", help="epochs per AP on split `val`")
+    machine.add_argument("--log-every", type=positive, default=50, metavar="N", help="iterations between log lines")
+    machine.add_argument(
+        "--save-every", type=natural, default=1, metavar="N", help="epochs between saved states; 0: never"
+    )
+    machine.add_argument(
+        "--validate-every",
+        type=natural,
+        default=0,
+        metavar="N",
+        help="epochs between evaluations on `val`",
+    )
 
 
 def scale(text: str) -> tuple[int, int]:

@@ -57,3 +57,7 @@ class ATSSHead(AnchorHead):
         """One level's maps."""
         classes, region = run(self.cls_convs, x), run(self.reg_convs, x)
         return self.atss_cls(classes), scale(self.atss_reg(region)).float(), getattr(self, self.quality)(region)
+
+
+class CoATSSHead(ATSSHead):
+    """The same; Co-DETR makes queries of its positive anchors in training (Zong et al., 2023)."""

@@ -37,8 +37,10 @@ class Detector(nn.Module):
 
     def features(self, images: Tensor) -> tuple[Tensor, ...]:
         """(N, 3, H, W) to the heads' feature maps, finest first."""
-        maps = self.backbone(pixel_by_pixel(images))
-        return self.neck(maps) if self.neck is not None else maps
+        maps: tuple[Tensor, ...] = self.backbone(pixel_by_pixel(images))
+        if self.neck is not None:
+            maps = self.neck(maps)
+        return maps
 
     def forward(
         self,

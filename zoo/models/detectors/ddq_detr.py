@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from torchvision.ops import box_convert
 
 from zoo.models.criteria.table import dense_losses
-from zoo.models.detectors.deformable_detr import DINO, with_noise
+from zoo.models.detectors.deformable_detr import DINO
 from zoo.models.layers.nms import batched_nms
-from zoo.models.query_heads.denoising import Denoising
+from zoo.models.query_heads.denoising import Denoising, with_noise
 from zoo.models.targets import GroundTruth
 from zoo.models.transformer.deformable_transformer import Memory
 from zoo.models.transformer.dino import by_layer

@@ -11,8 +11,7 @@ from torch import Tensor, nn
 from zoo.errors import BuildError
 from zoo.models.criteria.table import dense_losses
 from zoo.models.detectors.detection_transformer import DetectionTransformer
-from zoo.models.layers.tracing import at_most
-from zoo.models.query_heads.denoising import Denoising, DenoisingQueries
+from zoo.models.query_heads.denoising import Denoising, DenoisingQueries, best_proposals, with_noise
 from zoo.models.targets import GroundTruth
 from zoo.models.transformer.deformable_transformer import Memory, best_boxes, encode, propose, queries_at, refine
 from zoo.models.transformer.detr_layers import DetrEncoder, decoder_layers
@@ -183,16 +182,3 @@ class DINO(DeformableTransformer):
         noise = self.dn_query_generator(ground_truths, geometries)
         outputs = (*self.outputs(images, geometries, noise), noise.index)
         return dense_losses(self.bbox_head, outputs, geometries, ground_truths)
-
-
-def best_proposals(logits: Tensor, boxes: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """The proposals (N, S, ...) with the best classes, (N, count, ...), best first."""
-    order = logits.amax(-1).topk(at_most(count, logits.shape[1]), dim=1)[1][..., None]
-    return tuple(x.gather(1, order.expand(-1, -1, x.shape[-1])) for x in (logits, boxes))  # type: ignore[return-value]
-
-
-def with_noise(states: Tensor, boxes: Tensor, noise: Denoising | None) -> tuple[Tensor, Tensor]:
-    """Queries' states (N, Q, C) and box logits (N, Q, 4), with denoising queries in front of them."""
-    if noise is None:
-        return states, boxes
-    return torch.cat([noise.states, states], dim=1), torch.cat([noise.boxes, boxes], dim=1)

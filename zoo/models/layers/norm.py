@@ -73,7 +73,7 @@ NORMS: dict[str, tuple[str, Callable[..., nn.Module]]] = {
     "FrozenBN": ("bn", FrozenBatchNorm2d),
     "GN": ("gn", nn.GroupNorm),
     "LN": ("ln", nn.LayerNorm),
-    "LN2d": ("ln", LayerNorm2d),
+    "LN2d": ("norm_layer", LayerNorm2d),
     "IN": ("in", nn.InstanceNorm2d),
 }
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torchvision.ops import box_convert
 
+from zoo.models.layers.tracing import at_most
 from zoo.models.targets import BACKGROUND, GroundTruth
 from zoo.models.transformer.inverse_sigmoid import inverse_sigmoid
 from zoo.structures import ImageGeometry
@@ -109,3 +110,16 @@ def group_mask(size: int, groups: int, num_queries: int, device: torch.device) -
     mask[len(group) :, : len(group)] = True
     mask[: len(group), : len(group)] = group[:, None] != group
     return mask
+
+
+def best_proposals(logits: Tensor, boxes: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """The proposals (N, S, ...) with the best classes, (N, count, ...), best first."""
+    order = logits.amax(-1).topk(at_most(count, logits.shape[1]), dim=1)[1][..., None]
+    return tuple(x.gather(1, order.expand(-1, -1, x.shape[-1])) for x in (logits, boxes))  # type: ignore[return-value]
+
+
+def with_noise(states: Tensor, boxes: Tensor, noise: Denoising | None) -> tuple[Tensor, Tensor]:
+    """Queries' states (N, Q, C) and box logits (N, Q, 4), with denoising queries in front of them."""
+    if noise is None:
+        return states, boxes
+    return torch.cat([noise.states, states], dim=1), torch.cat([noise.boxes, boxes], dim=1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from torch import Tensor, nn
@@ -43,8 +43,23 @@ class DynamicConv(nn.Module):
 
     def forward(self, queries: Tensor, regions: Tensor) -> Tensor:
         """queries (M, C) and regions (M, C, h, w) to (M, out_channels), or unprojected (M, h * w, out_channels)."""
-        weights = self.dynamic_layer(queries).split([a * b for a, b in self.shapes], dim=1)
-        x = regions.flatten(2).transpose(1, 2)
-        for weight, shape, norm in zip(weights, self.shapes, (self.norm_in, self.norm_out)):
-            x = self.activation(norm(x @ weight.view(-1, *shape)))
+        norms = (self.norm_in, self.norm_out)
+        x = weighted(self.dynamic_layer(queries), regions, self.shapes, norms, self.activation)
         return self.activation(self.fc_norm(self.fc_layer(x.flatten(1)))) if self.with_proj else x
+
+
+def weighted(
+    weights: Tensor,
+    regions: Tensor,
+    shapes: Sequence[tuple[int, int]],
+    norms: Sequence[nn.Module],
+    activation: Callable[[Tensor], Tensor],
+) -> Tensor:
+    """Regions (M, C, h, w) through 1x1 convolutions with weights of their own, (M, h * w, channels).
+
+    weights: (M, P), of all convolutions behind each other, whose `shapes` are (input, output) channels.
+    """
+    x = regions.flatten(2).transpose(1, 2)
+    for weight, shape, norm in zip(weights.split([a * b for a, b in shapes], dim=1), shapes, norms):
+        x = activation(norm(x @ weight.view(-1, *shape)))
+    return x

@@ -105,6 +105,10 @@ class StandardRoIHead(nn.Module):
             d.keypoints = self.keypoint_head.decode(part, d.boxes)
 
 
+class CoStandardRoIHead(StandardRoIHead):
+    """The same; Co-DETR makes queries of its positive regions in training (Zong et al., 2023)."""
+
+
 class DynamicRoIHead(StandardRoIHead):
     """Dynamic R-CNN (Zhang et al., 2020) differs in training: its IoU threshold and loss follow the proposals."""
 

@@ -93,9 +93,9 @@ class Detector:
         model = self.model
         taken: list = []
         if self.cfg.MODEL.META_ARCHITECTURE == "RetinaNet":
-            before, model.loss_normalizer_momentum = model.loss_normalizer_momentum, 0.0
+            model._ema_update = lambda name, value, *others, **more: value  # not averaged with earlier batches
             losses = model(self.inputs)
-            model.loss_normalizer_momentum = before
+            del model._ema_update
             return losses
         rpn, heads = model.proposal_generator, model.roi_heads
         label, sizes = rpn.label_and_sample_anchors, (rpn.batch_size_per_image, heads.batch_size_per_image)

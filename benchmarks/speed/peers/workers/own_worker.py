@@ -5,6 +5,7 @@ config: `ours NAME`, or `torchvision NAME` for torchvision's detector on the inp
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,6 +13,8 @@ from serve import serve
 
 import zoo
 from zoo.checkpoint import read
+
+ALL = 10**6  # samples that no sampler leaves out
 
 
 class Detector:
@@ -21,6 +24,7 @@ class Detector:
 
     def __init__(self, request):
         kind, name = request["config"].split(" ", 1)
+        self.name = name
         self.device = torch.device(request["device"])
         if kind == "ours":
             self.model = zoo.load_file(request["weights"], name)
@@ -42,6 +46,51 @@ class Detector:
     def rows(self, found):
         """Boxes, scores and labels as lists."""
         return found.boxes.tolist(), found.scores.tolist(), found.labels.tolist()
+
+    def train(self, path, take_all):
+        """Losses of a batch by name. take_all: let the samplers leave nothing out."""
+        from benchmarks.speed.peers import training_batch
+        from zoo.manifest import api
+
+        self.batch = training_batch.read(Path(path), api.preprocessing(self.name)).to(self.device)
+        self.model.train()
+        parameters = [p for p in self.model.parameters() if p.requires_grad]
+        self.optimizer = torch.optim.SGD(parameters, lr=0.0025, momentum=0.9, weight_decay=0.0001)
+        before = everything_sampled(self.model) if take_all else []
+        losses = {name: float(total(value)) for name, value in self.model.losses(*self.batch).items()}
+        for part, settings in before:
+            part.train_cfg = settings
+        return losses
+
+    def step(self):
+        """One iteration on the batch of `train`; returns the total loss."""
+        loss = sum(total(value) for value in self.model.losses(*self.batch).values())
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+        return float(loss)
+
+
+def total(loss):
+    """A loss that may be several."""
+    return sum(loss) if isinstance(loss, (list, tuple)) else loss
+
+
+def everything_sampled(model):
+    """Let all samplers take everything; returns (part, its settings before)."""
+    before = []
+    for part in (getattr(model, "rpn_head", None), getattr(model, "roi_head", None)):
+        if part is not None and part.train_cfg:
+            before.append((part, part.train_cfg))
+            part.train_cfg = unlimited(part.train_cfg)
+    return before
+
+
+def unlimited(settings):
+    """Training settings whose samplers take everything; those of a cascade are a list."""
+    if isinstance(settings, (list, tuple)):
+        return [unlimited(one) for one in settings]
+    return {**settings, "sampler": {**settings["sampler"], "num": ALL}}
 
 
 def theirs(name, weights):

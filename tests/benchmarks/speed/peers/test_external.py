@@ -249,3 +249,78 @@ def test_random_weights_are_the_same_everywhere_and_find_something():
     with torch.inference_mode():
         (found,) = network(torch.randn(1, 3, 128, 192))
     assert len(found) > 5 and found.labels.unique().numel() > 1
+
+
+TRAINER = """
+import sys
+sys.path.insert(0, {workers!r})
+import torch
+from serve import serve
+import json as module_with_a_version
+module_with_a_version.__version__ = "1.2.3"
+
+class Detector:
+    implementation, module = "peer", module_with_a_version
+    def __init__(self, request):
+        self.model = torch.nn.Linear(3, 1)
+    def train(self, batch, take_all):
+        assert take_all
+        return {losses}
+    def step(self):
+        {step}
+        return 1.0
+
+serve(Detector)
+"""
+
+
+@pytest.fixture
+def trained(monkeypatch, tmp_path):
+    """Compares the training of a stand-in for ours with that of one for Detectron2."""
+    from benchmarks.speed import compare_training
+
+    workers = str(Path(external.__file__).parent / "workers")
+    monkeypatch.setattr(external, "WORKERS", tmp_path)
+    monkeypatch.setattr(compare_training, "WORKERS", tmp_path)
+    monkeypatch.setattr(compare_training, "network", lambda request: (stub(), "random, the same"))
+    monkeypatch.setattr(compare_training, "peers_weights", lambda model, peer, folder: folder / "none")
+
+    def run(losses: str, step: str = "pass"):
+        own = TRAINER.format(workers=workers, losses="{'loss_rpn_bbox': 0.5, 'loss_cls': 8.0}", step="pass")
+        (tmp_path / "own_worker.py").write_text(own)
+        (tmp_path / "detectron2_worker.py").write_text(TRAINER.format(workers=workers, losses=losses, step=step))
+        request = compare_training.TrainingComparison(
+            "detectron2/faster_rcnn_R_50_FPN_1x", ["detectron2"], {"detectron2": sys.executable}, iterations=3
+        )
+        return compare_training.run(request)
+
+    return run
+
+
+def test_trainings_with_equal_losses_have_a_ratio(trained):
+    ours, peer = trained("{'loss_rpn_loc': 0.5002, 'loss_cls': 8.001}")
+    assert peer.ok and peer.parameters["same_work"] and peer.metrics["speedup"] > 0
+    assert peer.metrics["losses"] == {"loss_rpn_bbox": 0.5002, "loss_cls": 8.001}
+    assert len(ours.samples["iteration_s"]) == len(peer.samples["iteration_s"]) == 3
+    assert peer.metrics["images_per_second"] == pytest.approx(2 / peer.metrics["iteration_s"])
+    assert ours.metrics["resident_peak_mib"] > 1
+
+
+@pytest.mark.parametrize(
+    ("losses", "sentence"),
+    [
+        ("{'loss_rpn_loc': 0.6, 'loss_cls': 8.0}", "loss_rpn_bbox of the first step is 0.6000 instead of 0.5000"),
+        ("{'loss_cls': 8.0}", "losses loss_cls instead of loss_cls, loss_rpn_bbox"),
+        ("{'loss_rpn_loc': float('nan'), 'loss_cls': 8.0}", "loss_rpn_bbox of the first step is nan"),
+    ],
+)
+def test_trainings_with_other_losses_have_none(trained, losses, sentence):
+    _, peer = trained(losses)
+    assert peer.ok and "speedup" not in peer.metrics
+    assert peer.parameters["remark"].startswith("not the same work") and sentence in peer.parameters["remark"]
+
+
+def test_a_peer_that_fails_in_training_leaves_ours(trained):
+    ours, peer = trained("{'loss_rpn_loc': 0.5, 'loss_cls': 8.0}", "sys.exit('out of memory')")
+    assert ours.ok and len(ours.samples["iteration_s"]) == 3
+    assert peer.status == "failed" and "ended: out of memory" in peer.reason

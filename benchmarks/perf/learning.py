@@ -1,0 +1,353 @@
+"""Does every family learn? Each one trains on the demonstration's dataset and has to reach a stated AP.
+
+    python -m benchmarks.perf.learning [FAMILY ...] [--minutes 10] [--out reports/learning]
+
+Small networks with the published heads, losses and assigners train from random weights on 400 generated images
+(`benchmarks.datasets.demo`) for a fixed number of epochs, at most `--minutes` of processor time, and are validated on
+the other 100. `FAMILY.log.json` has losses and AP as `bench logs` reads and plots them; `learning.csv` has a row for
+each family. Chance is an AP of about 0. Exit status 1 if a family stays below its floor.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from benchmarks.datasets import demo
+from benchmarks.reports.text_table import format_table
+from zoo.manifest import api
+from zoo.models.supervision import supervision
+from zoo.system.atomic_write import atomic_path
+from zoo.training import distributed, initial_weights
+from zoo.training.coco_folder import CocoFolder
+from zoo.training.config import TrainConfig
+from zoo.training.dataset import Augmentation, TrainingSet
+from zoo.training.layout import find
+from zoo.training.log import TrainingLog
+from zoo.training.recipe import Recipe
+from zoo.training.trainer import Trainer
+from zoo.training.validation import validate
+
+Description = dict[str, Any]
+RESNET = {
+    "type": "ResNet",
+    "depth": 18,
+    "base_channels": 16,
+    "out_indices": [0, 1, 2, 3],
+    "norm_cfg": {"type": "BN"},
+    "norm_eval": False,
+}
+STAGES, WIDTH = [16, 32, 64, 128], 48
+NECK = {"in_channels": STAGES, "out_channels": WIDTH, "norm_cfg": {"type": "BN", "requires_grad": True}}
+GN = {"type": "GN", "num_groups": 8, "requires_grad": True}
+DENSE = {"in_channels": WIDTH, "feat_channels": WIDTH, "stacked_convs": 2, "norm_cfg": GN}
+REGIONS = {"out_channels": WIDTH, "finest_scale": 16}
+SHAPES = Augmentation(scales=((144, 104), (208, 168)), mode="range")
+RECIPE = Recipe(
+    optimizer="AdamW",
+    learning_rate=0.002,
+    batch=8,
+    weight_decay=0.02,
+    decay="cosine",
+    warmup=100,
+    clip=10.0,
+    epochs=30,
+    augmentation=SHAPES,
+)
+
+
+@dataclass(frozen=True)
+class Family:
+    """base: the published architecture; changes: what is smaller. floor: the box AP (of masks where there are no boxes
+    to learn from) to reach, from 0 to 1."""
+
+    base: str
+    floor: float
+    changes: Mapping[str, Any] = field(default_factory=dict)
+    preprocessing: str = "demo_atss"
+    recipe: Recipe = RECIPE
+    metric: str = "bbox_mAP"
+
+
+def regions(classes: Mapping[str, Any]) -> Description:
+    """Changes of a two-stage detector. classes: those of its box heads."""
+    return {
+        "backbone": RESNET,
+        "neck": NECK,
+        "rpn_head": {"in_channels": WIDTH, "feat_channels": WIDTH, "anchor_generator": {"scales": [4]}},
+        "roi_head": {"bbox_roi_extractor": REGIONS, **classes},
+        "train_cfg": {"rpn": {"sampler": {"num": 64}}, "rpn_proposal": {"nms_pre": 400, "max_per_img": 200}},
+        "test_cfg": {"rpn": {"nms_pre": 300, "max_per_img": 100}},
+    }
+
+
+def cascade() -> Description:
+    """Changes of a cascade: three narrow heads."""
+    heads = api.architecture("cascade_rcnn_r50_fpn_1x_coco")["roi_head"]["bbox_head"]
+    return {"bbox_head": [{**head, "in_channels": WIDTH, "fc_out_channels": 96} for head in heads]}
+
+
+def transformer(name: str) -> Description:
+    """Changes of Deformable DETR: fewer layers, queries and channels."""
+    head = api.architecture(name)["bbox_head"]
+    layers = head["transformer"]
+    attention = {"type": "MultiScaleDeformableAttention", "embed_dims": 64, "num_heads": 4}
+    own = {"type": "MultiheadAttention", "embed_dims": 64, "num_heads": 4, "dropout": 0.0}
+    block = {"feedforward_channels": 128, "ffn_dropout": 0.0}
+    encoder = {**layers["encoder"]["transformerlayers"], **block, "attn_cfgs": attention}
+    decoder = {**layers["decoder"]["transformerlayers"], **block, "attn_cfgs": [own, attention]}
+    small = {
+        "encoder": {"num_layers": 2, "transformerlayers": encoder},
+        "decoder": {"num_layers": 3, "transformerlayers": decoder},
+    }
+    return {
+        "backbone": RESNET | {"out_indices": [1, 2, 3]},
+        "neck": {"in_channels": STAGES[1:], "out_channels": 64, "norm_cfg": GN},
+        "bbox_head": {
+            "num_query": 40,
+            "in_channels": 128,
+            "transformer": small,
+            "positional_encoding": {"num_feats": 32},
+        },
+    }
+
+
+def queries() -> Description:
+    """Changes of Mask2Former: fewer layers, queries and channels."""
+    head = api.architecture("mask2former_r50_lsj_8x2_50e_coco")["panoptic_head"]
+    encoder = head["pixel_decoder"]["encoder"]["transformerlayers"]
+    attention = {**encoder["attn_cfgs"], "embed_dims": 64, "num_heads": 4}
+    decoder = head["transformer_decoder"]["transformerlayers"]
+    return {
+        "backbone": RESNET,
+        "panoptic_head": {
+            "in_channels": STAGES,
+            "feat_channels": 64,
+            "out_channels": 64,
+            "num_queries": 30,
+            "pixel_decoder": {
+                "norm_cfg": GN,
+                "encoder": {
+                    "num_layers": 2,
+                    "transformerlayers": {
+                        "attn_cfgs": attention,
+                        "ffn_cfgs": {**encoder["ffn_cfgs"], "embed_dims": 64, "feedforward_channels": 128},
+                    },
+                },
+                "positional_encoding": {"num_feats": 32},
+            },
+            "positional_encoding": {"num_feats": 32},
+            "transformer_decoder": {
+                "num_layers": 3,
+                "transformerlayers": {
+                    "attn_cfgs": {**decoder["attn_cfgs"], "embed_dims": 64, "num_heads": 4},
+                    "ffn_cfgs": {**decoder["ffn_cfgs"], "embed_dims": 64, "feedforward_channels": 128},
+                    "feedforward_channels": 128,
+                },
+            },
+        },
+        "train_cfg": {"num_points": 1024},
+    }
+
+
+ANCHORS = {"octave_base_scale": 2}
+TRANSFORMERS = replace(RECIPE, learning_rate=0.0005, weight_decay=0.0001, clip=0.1, epochs=18)
+REGION_RECIPE = replace(RECIPE, epochs=16)
+BOXES = {"bbox_head": {"in_channels": WIDTH, "fc_out_channels": 96}}
+MASKS = {
+    **BOXES,
+    "mask_roi_extractor": REGIONS,
+    "mask_head": {"num_convs": 2, "in_channels": WIDTH, "conv_out_channels": 32},
+}
+
+
+def families() -> dict[str, Family]:
+    """Every family by name."""
+    pyramid = {"backbone": RESNET, "neck": NECK}
+    mobile = {"widen_factor": 0.5}
+    return {
+        "retinanet": Family(
+            "retinanet_r50_fpn_1x_coco", 0.3, {**pyramid, "bbox_head": {**DENSE, "anchor_generator": ANCHORS}}
+        ),
+        "fcos": Family(
+            "fcos_center-normbbox-centeronreg-giou_r50_caffe_fpn_gn-head_1x_coco",
+            0.3,
+            {
+                **pyramid,
+                "bbox_head": {**DENSE, "regress_ranges": [[-1, 32], [32, 64], [64, 128], [128, 256], [256, 1e8]]},
+            },
+        ),
+        "atss": Family("demo_atss", 0.4),
+        "yolox": Family(
+            "demo_yolox",
+            0.4,
+            preprocessing="demo_yolox",
+            recipe=replace(RECIPE, ema=0.002, augmentation=Augmentation(mosaic=True, plain_epochs=10)),
+        ),
+        "yolov3": Family(
+            "yolov3_mobilenetv2_320_300e_coco",
+            0.2,
+            {
+                "backbone": mobile,
+                "neck": {"in_channels": [160, 48, 16]},
+                "bbox_head": {
+                    "anchor_generator": {
+                        "base_sizes": [
+                            [[80, 80], [60, 90], [90, 60]],
+                            [[50, 50], [40, 60], [60, 40]],
+                            [[30, 30], [20, 30], [30, 20]],
+                        ]
+                    }
+                },
+            },
+        ),
+        "ssd": Family(
+            "ssdlite_mobilenetv2_scratch_600e_coco",
+            0.2,
+            {
+                "backbone": {"widen_factor": 0.5, "out_indices": [2, 4]},
+                "neck": {"in_channels": [16, 48], "out_channels": [16, 48, 48, 48, 48, 48]},
+                "bbox_head": {
+                    "in_channels": [16, 48, 48, 48, 48, 48],
+                    "anchor_generator": {
+                        "strides": [8, 16, 32, 54, 80, 160],
+                        "min_sizes": [16, 32, 48, 72, 96, 128],
+                        "max_sizes": [32, 48, 72, 96, 128, 160],
+                    },
+                },
+            },
+            preprocessing="demo_yolox",
+            recipe=replace(RECIPE, augmentation=Augmentation()),
+        ),
+        "faster_rcnn": Family("faster_rcnn_r50_fpn_1x_coco", 0.3, regions(BOXES), recipe=REGION_RECIPE),
+        "mask_rcnn": Family("mask_rcnn_r50_fpn_1x_coco", 0.3, regions(MASKS), recipe=REGION_RECIPE),
+        "cascade_rcnn": Family(
+            "cascade_rcnn_r50_fpn_1x_coco", 0.3, regions(cascade()), recipe=replace(RECIPE, epochs=9)
+        ),
+        "deformable_detr": Family(
+            "deformable_detr_r50_16x2_50e_coco",
+            0.1,
+            transformer("deformable_detr_r50_16x2_50e_coco"),
+            recipe=TRANSFORMERS,
+        ),
+        "solo": Family(
+            "solo_r50_fpn_3x_coco",
+            0.2,
+            {
+                **pyramid,
+                "mask_head": {
+                    "in_channels": WIDTH,
+                    "feat_channels": WIDTH,
+                    "stacked_convs": 3,
+                    "norm_cfg": GN,
+                    "num_grids": [20, 18, 12, 8, 6],
+                    "scale_ranges": [[1, 32], [24, 64], [48, 96], [72, 128], [112, 2048]],
+                },
+            },
+            recipe=replace(RECIPE, epochs=18),
+            metric="segm_mAP",
+        ),
+        "mask2former": Family(
+            "mask2former_r50_lsj_8x2_50e_coco", 0.1, queries(), recipe=TRANSFORMERS, metric="segm_mAP"
+        ),
+    }
+
+
+def merged(base: Any, changes: Any) -> Any:
+    """A description with changes; lists are replaced, and a part of another type too."""
+    if not isinstance(base, Mapping) or not isinstance(changes, Mapping):
+        return changes
+    if "type" in changes and changes["type"] != base.get("type"):
+        return dict(changes)
+    return {**base, **{key: merged(base.get(key), value) for key, value in changes.items()}}
+
+
+def make_trainer(family: Family, data: Path, out: Path) -> Trainer:
+    """The family's trainer at its first step."""
+    description = merged(api.architecture(family.base), family.changes)
+    annotations, images = find(data)
+    folder = CocoFolder(annotations, images, supervision(description).masks)
+    steps = api.preprocessing(family.preprocessing)
+    dataset = TrainingSet(folder, steps, family.recipe.augmentation, 0, family.recipe.epochs)
+    before = len(api.dataset(api.representative(family.base).dataset).classes)
+    config = TrainConfig(family.base, annotations, images, out, start="scratch", batch_size=8, log_every=10)
+    own = initial_weights.with_classes(description, before, len(folder.classes))
+    run = Trainer(config, distributed.join(), own, dataset, family.recipe)
+    run.prepare()
+    return run
+
+
+def learn(name: str, family: Family, data: Path, out: Path, minutes: float) -> dict[str, Any]:
+    """Train and validate one family; its row."""
+    run, begun = make_trainer(family, data, out), time.process_time()
+    log, quarter = TrainingLog(out / f"{name}.log.json", 0, run.schedule.per_epoch), max(1, family.recipe.epochs // 8)
+    metrics: dict[str, float] = {}
+    for step in run.steps():
+        log.add(step)
+        if run.schedule.should_log(run.config.log_every):
+            log.write(run.rank.device)
+        spent = time.process_time() - begun
+        if run.schedule.should_run(quarter) or spent > 60 * minutes:
+            metrics = validate(run.result, run.data.recipe, *find(data, "val"), run.data.folder.classes)
+            log.validated(step, metrics)
+        if spent > 60 * minutes:
+            break
+    value = metrics[family.metric]
+    return {
+        "family": name,
+        "architecture": family.base,
+        "metric": family.metric,
+        "value": round(value, 4),
+        "floor": family.floor,
+        "status": "ok" if value >= family.floor else "below its floor",
+        "epochs": round(run.schedule.done / run.schedule.per_epoch, 1),
+        "cpu_minutes": round((time.process_time() - begun) / 60, 1),
+    }
+
+
+def write(path: Path, rows: list[dict[str, Any]]) -> None:
+    """The table, with the rows that it had for other families."""
+    old: list[dict[str, Any]] = []
+    if path.is_file():
+        with path.open(encoding="utf-8", newline="") as file:
+            old = [row for row in csv.DictReader(file) if row["family"] not in {new["family"] for new in rows}]
+    with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        table = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+        table.writeheader()
+        table.writerows(sorted([*old, *rows], key=lambda row: str(row["family"])))
+
+
+def main() -> int:
+    """Train, and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0] if __doc__ else None)
+    parser.add_argument(
+        "families", nargs="*", metavar="FAMILY", help=f"all of them by default: {', '.join(families())}"
+    )
+    parser.add_argument("--minutes", type=float, default=10, help="processor time per family, at most (%(default)s)")
+    parser.add_argument("--out", type=Path, default=Path("learning"), help="folder of logs and table (%(default)s)")
+    args = parser.parse_args()
+    known, rows = families(), []
+    args.out.mkdir(parents=True, exist_ok=True)
+    data = Path(tempfile.mkdtemp())
+    try:
+        demo.write(data)
+        for name in args.families or known:
+            rows.append(learn(name, known[name], data, args.out, args.minutes))
+            print(f"{name}: {rows[-1]['metric']} {rows[-1]['value']}", file=sys.stderr, flush=True)
+            write(args.out / "learning.csv", rows)
+    finally:
+        shutil.rmtree(data)
+    print(format_table(rows))
+    return int(any(row["status"] != "ok" for row in rows))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

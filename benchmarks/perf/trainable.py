@@ -1,0 +1,237 @@
+"""Trains every architecture for a few steps: which ones can, in how much processor time and memory.
+
+    python -m benchmarks.perf.trainable NAME ... | --all [--steps 2] [--out reports/trainable.csv] [--json]
+
+Each architecture runs as published (its widths, depths and heads) in a process of its own, from random weights, on
+generated images of at most 160 or 320 pixels a side (a fixed input size is kept), through the trainer: dataset,
+augmentation, collation, losses, backward and optimizer. `cpu_s` is processor time of the last step, `memory_mb` the
+most resident memory of the process, `parameters` how many numbers learn, and `without_gradient` how many tensors of
+them the losses do not reach. Rows that the output file has already are kept, so that a stopped run goes on. Exit status
+1 if an architecture fails.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import multiprocessing
+import resource
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+import zoo
+from benchmarks.datasets import demo
+from benchmarks.reports.text_table import format_table
+from zoo.manifest import api
+from zoo.models.detectors.distilled import Distilled
+from zoo.models.supervision import components, supervision
+from zoo.preprocessing.recipe import Preprocessing, Resize
+from zoo.system.atomic_write import atomic_write
+from zoo.training import distributed, initial_weights, recipe
+from zoo.training.augmentation.annotated_image import AnnotatedImage
+from zoo.training.coco_folder import CocoFolder
+from zoo.training.config import TrainConfig
+from zoo.training.dataset import Prepared, TrainingSet
+from zoo.training.layout import find
+from zoo.training.log import Step
+from zoo.training.recipe import Recipe
+from zoo.training.trainer import Trainer
+
+LARGEST, MANY = 160, 320  # pixels; MANY where the encoder must have at least 900 positions
+FIELDS = ("architecture", "status", "cpu_s", "memory_mb", "parameters", "without_gradient", "loss")
+Row = dict[str, Any]
+
+
+class Folder(CocoFolder):
+    """The generated dataset, with whatever a network learns from. stuff: number of classes of pixels."""
+
+    stuff: int | None = None
+
+    def __getitem__(self, index: int) -> AnnotatedImage:
+        """An image; its semantic map has bands of all classes, in blocks."""
+        image = super().__getitem__(index)
+        if self.stuff is None:
+            return image
+        y, x = np.mgrid[: image.size[0], : image.size[1]]
+        return replace(image, semantic=((y // 16 + x // 16) % self.stuff).astype(np.uint8))
+
+
+class WithProposals(TrainingSet):
+    """Images with proposals around their objects, for Fast R-CNN."""
+
+    def __getitem__(self, key: Any) -> Prepared:
+        sample = super().__getitem__(key)
+        noise = torch.from_numpy(np.random.RandomState(0).uniform(-8, 8, (20, *sample.target["boxes"].shape)))
+        return sample._replace(target={**sample.target, "proposals": proposals(sample.target["boxes"], noise)})
+
+
+def proposals(boxes: Tensor, noise: Tensor) -> Tensor:
+    """Boxes (K, 4) moved by noise (N, K, 4): those of the N * K that have an area."""
+    moved = (boxes + noise.to(boxes)).flatten(0, 1).clamp(min=0)
+    return moved[((moved[:, 2:] - moved[:, :2]) > 1).all(dim=1)]
+
+
+def trainer(
+    name: str, data: Path, out: Path, description: Mapping[str, Any] | None = None, settings: Recipe | None = None
+) -> Trainer:
+    """A trainer of an architecture on small images, from random weights. description: in place of the published one.
+
+    data: of `demo.write`.
+    """
+    chosen = dict(description or api.architecture(name))
+    needed, annotations, images = supervision(chosen), *find(data)
+    folder = Folder(annotations, images, needed.masks)
+    folder.stuff = needed.semantic
+    settings = settings or plain(recipe.default(chosen, api.representative(name).training))
+    kind = WithProposals if needed.proposals else TrainingSet
+    dataset = kind(folder, small(api.preprocessing(name), side(chosen)), settings.augmentation, 0, settings.epochs)
+    config = TrainConfig(name, annotations, images, out, start="scratch", log_every=1)
+    before = len(api.dataset(api.representative(name).dataset).classes)
+    own = initial_weights.with_classes(chosen, before, len(folder.classes))
+    run = Trainer(config, distributed.join(), own, dataset, settings)
+    if isinstance(run.network, Distilled) and run.network.teacher_name:
+        teacher = initial_weights.with_classes(api.architecture(run.network.teacher_name), before, len(folder.classes))
+        run.network.teach(zoo.build(teacher))
+    run.prepare()
+    return run
+
+
+def plain(settings: Recipe) -> Recipe:
+    """The recipe for a few steps: no warm-up, and images put together from the first to the last."""
+    return replace(settings, epochs=1, warmup=0, augmentation=replace(settings.augmentation, plain_epochs=0))
+
+
+def side(description: Mapping[str, Any]) -> int:
+    """The longest side of images for a network."""
+    return (
+        MANY if any(part.get("num_queries", 0) >= 900 for part in [description, *components(description)]) else LARGEST
+    )
+
+
+def small(steps: Preprocessing, longest: int) -> Preprocessing:
+    """The preprocessing with images of at most so many pixels a side, where their size is not fixed."""
+    return replace(steps, steps=tuple(reduced(step, longest) for step in steps.steps))
+
+
+def reduced(step: Any, longest: int) -> Any:
+    """A step of a smaller size."""
+    if not isinstance(step, Resize) or step.scale is None or not step.keep_ratio:
+        return step
+    factor = longest / max(step.scale)
+    return replace(step, scale=(round(step.scale[0] * factor), round(step.scale[1] * factor)))
+
+
+def measure(name: str, data: Path, steps: int) -> Row:
+    """The row of one architecture."""
+    row: Row = {"architecture": name}
+    try:
+        run = trainer(name, data, data)
+        taken = list(timed(run, steps))
+        learning = [p for p in run.network.parameters() if p.requires_grad]
+        row |= {
+            "cpu_s": round(taken[-1][0], 2),
+            "parameters": sum(p.numel() for p in learning),
+            "without_gradient": unreached(run),
+            "loss": round(taken[-1][1].losses["loss"], 4),
+        }
+        row["status"] = "ok" if isfinite(row["loss"]) else "failed: the loss is not finite"
+    except Exception as error:  # a table of all architectures goes on
+        row["status"] = f"failed: {type(error).__name__}: {str(error).splitlines()[0]:.150}"
+    row["memory_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    return row
+
+
+def timed(run: Trainer, count: int) -> Iterator[tuple[float, Step]]:
+    """Steps with the processor seconds that each one took, which a busy machine disturbs least."""
+    steps = run.steps()
+    for _ in range(count):
+        begun = time.process_time()
+        step = next(steps)
+        yield time.process_time() - begun, step
+
+
+def unreached(run: Trainer) -> int:
+    """How many tensors that should learn get no gradient from a batch."""
+    batch = next(iter(run.loader(0, 0)))
+    run.backward(batch, True)
+    missing = [p for p in run.network.parameters() if p.requires_grad and p.grad is None]
+    run.optimizer.zero_grad(set_to_none=True)
+    return len(missing)
+
+
+def rows(names: list[str], data: Path, steps: int) -> Iterator[Row]:
+    """One row after the other, each from a fresh process."""
+    context = multiprocessing.get_context("fork")
+    for name in names:
+        with context.Pool(1) as pool:
+            yield pool.apply(measure, (name, data, steps))
+
+
+def kept(path: Path | None) -> list[Row]:
+    """The rows that a file has already."""
+    if path is None or not path.is_file():
+        return []
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def write(path: Path, table: list[Row]) -> None:
+    """The rows as CSV, by name."""
+    lines = [",".join(FIELDS)]
+    lines += [",".join(quoted(row.get(field, "")) for field in FIELDS) for row in sorted(table, key=by_name)]
+    atomic_write(path, "\n".join(lines) + "\n")
+
+
+def quoted(value: Any) -> str:
+    """A cell."""
+    text = str(value)
+    return '"' + text.replace('"', "'") + '"' if "," in text or '"' in text else text
+
+
+def by_name(row: Row) -> str:
+    """Rows stand in this order."""
+    return str(row["architecture"])
+
+
+def architectures() -> list[str]:
+    """Every architecture that a model has."""
+    return sorted({entry.architecture for entry in map(zoo.get, zoo.list_models()) if entry.architecture})
+
+
+def main() -> int:
+    """Measure, and print a table or JSON."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0] if __doc__ else None)
+    parser.add_argument("names", nargs="*", help="architectures")
+    parser.add_argument("--all", action="store_true", help="every architecture")
+    parser.add_argument("--steps", type=int, default=2, help="optimizer steps (%(default)s)")
+    parser.add_argument("--out", type=Path, help="CSV file to go on with")
+    parser.add_argument("--json", action="store_true")
+    args = parser.parse_args()
+    names = architectures() if args.all else args.names
+    table = kept(args.out)
+    done = {row["architecture"] for row in table}
+    with tempfile.TemporaryDirectory() as folder:
+        data = demo.write(folder, {"train": 4})
+        for row in rows([name for name in names if name not in done], data, args.steps):
+            print(f"{row['architecture']}: {row['status']}", file=sys.stderr, flush=True)
+            table.append(row)
+            if args.out is not None:
+                write(args.out, table)
+    wanted = [row for row in table if row["architecture"] in names]
+    print(json.dumps(wanted, indent=1) if args.json else format_table(wanted))
+    return int(any(row["status"] != "ok" for row in wanted))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,64 @@
+"""The table of trainings that were measured in the same run as ours."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from benchmarks.reports.caveats import caveats
+from benchmarks.reports.peers import implementation, ratio
+from benchmarks.reports.table import Cell, Table
+from benchmarks.results.record import Record
+
+COLUMNS = (
+    "model",
+    "implementation",
+    "version",
+    "s/iteration",
+    "its 95% interval",
+    "images/s",
+    "peak MiB",
+    "against ours",
+    "95% interval",
+    "loss difference",
+    "device",
+    "commit",
+    "command",
+    "remark",
+)
+NOTE = (
+    "Training steps of the same weights on the same batch, each implementation in a process of its own, in turns. "
+    "Loss difference: the largest between the losses of the first step, with samplers that take everything; above 1e-3 "
+    "it is not the same work, and there is no ratio. Against ours: above 1 is faster than ours."
+)
+
+
+def table(records: Sequence[Record]) -> Table:
+    """One row per implementation."""
+    rows = [row(record) for record in records if record.kind == "compare training"]
+    digits = {"s/iteration": 3, "images/s": 2, "peak MiB": 0, "against ours": 2, "loss difference": 6}
+    return Table("Training in the same run", COLUMNS, rows, NOTE, digits)
+
+
+def row(record: Record) -> Mapping[str, Cell]:
+    """One implementation; one that did not train says why."""
+    p, m = record.parameters, record.metrics
+    said = (record.reason, p.get("remark"), caveats(record) if record.ok else "")
+    cells: dict[str, Cell] = {
+        "model": record.model,
+        "implementation": implementation(record),
+        "version": p.get("version"),
+        "device": record.environment.get("device"),
+        "commit": (p.get("commit") or "")[:12],
+        "command": p.get("command"),
+        "remark": "; ".join(text for text in said if text),
+    }
+    if not record.ok:
+        return cells
+    measured: dict[str, Cell] = {
+        "s/iteration": m["iteration_s"],
+        "its 95% interval": f"{m['iteration_s_low']:.3f} to {m['iteration_s_high']:.3f}",
+        "images/s": m["images_per_second"],
+        "peak MiB": m.get("cuda_allocated_mib", m.get("resident_peak_mib")),
+        "loss difference": m.get("loss_difference"),
+    }
+    return cells | measured | ratio(m)

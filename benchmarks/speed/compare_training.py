@@ -1,0 +1,233 @@
+"""Training one detector in several implementations, in turns: same weights, same batch, same optimizer.
+
+Each trains in a process of its own. First every side computes the losses of one batch with samplers that take all, so
+that nothing is left to chance: only where these agree is a ratio of speeds shown. Then iterations are timed in turns,
+as many as give each side's median an interval of ±3%, or as time allows.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import torch
+
+import zoo
+from benchmarks.results.record import Record, failed, skipped
+from benchmarks.speed import inference
+from benchmarks.speed.compare import OURS, CompareConfig, network, peers_weights
+from benchmarks.speed.config import BenchmarkConfig
+from benchmarks.speed.peers import counterparts, training_batch
+from benchmarks.speed.peers.counterparts import NoCounterpart
+from benchmarks.speed.peers.external import ANSWER_SECONDS, WORKERS, ExternalWorkload, PeerError
+from benchmarks.system import environment
+from benchmarks.system.timing import median_interval
+
+PROTOCOL = "training-interleaved"
+INTERVAL, TOLERANCE = 0.03, 1e-3
+FACTS = ("version", "commit", "torch", "python", "threads", "tf32")
+# Names of losses -> ours.
+LOSSES = {"loss_rpn_loc": "loss_rpn_bbox", "loss_box_reg": "loss_bbox", "loss_sem_seg": "loss_seg"}
+
+
+@dataclass(frozen=True)
+class TrainingComparison:
+    """What to compare. batch: images in a step. iterations, seconds: at most so many are timed of each side."""
+
+    name: str
+    against: Sequence[str]
+    pythons: Mapping[str, str] = field(default_factory=dict)
+    weights: Path | None = None
+    device: str = "cpu"
+    threads: int | None = None
+    batch: int = 2
+    iterations: int = 400
+    seconds: float = 600.0
+    patience: float = ANSWER_SECONDS
+
+
+@dataclass
+class Side:
+    """One implementation: its process, and the losses of the first step by our names."""
+
+    worker: ExternalWorkload
+    losses: dict[str, float]
+    seconds: list[float] = field(default_factory=list)
+
+
+def run(request: TrainingComparison) -> list[Record]:
+    """A record for ours and for each peer; one that cannot be had or fails has a record that says so."""
+    for peer in request.against:
+        with suppress(NoCounterpart):
+            counterparts.counterpart(request.name, peer)
+    with ExitStack() as stack:
+        stack.enter_context(inference.thread_count(request.threads))
+        sides, absent = gather(request, stack)
+        before = environment.conditions(request.device)
+        take_turns(request, sides, absent)
+        conditions = {"before": before, "after": environment.conditions(request.device)}
+        return [
+            *(record(request, name, sides, conditions) for name in sides),
+            *(absence(request, peer, reason) for peer, reason in absent.items()),
+        ]
+
+
+def gather(request: TrainingComparison, stack: ExitStack) -> tuple[dict[str, Side], dict[str, str]]:
+    """Those that train, ours first, each with its first losses; and peer -> why not."""
+    folder = Path(stack.enter_context(TemporaryDirectory()))
+    setting = BenchmarkConfig(device=request.device, threads=request.threads)
+    model, _ = network(CompareConfig(request.name, request.against, [], request.pythons, request.weights, setting))
+    batch = training_batch.write(folder / "batch.npz", request.name, request.batch)
+    path = folder / "weights-ours.pth"
+    torch.save(model.state_dict(), path)
+    root = str(Path(zoo.__file__).resolve().parents[1])
+    options: dict[str, Any] = {"script": WORKERS / "own_worker.py", "paths": [root, *sys.path[1:]]}
+    config = f"ours {request.name}"
+    sides = {OURS: stack.enter_context(side(request, "ours", sys.executable, config, path, batch, options))}
+    absent: dict[str, str] = {}
+    for peer in request.against:
+        try:
+            python, config = where(request, peer)
+            weights = peers_weights(model, peer, folder)
+            sides[peer] = stack.enter_context(side(request, peer, python, config, weights, batch, {}))
+        except (PeerError, NoCounterpart) as error:
+            absent[peer] = str(error)
+    return sides, absent
+
+
+def where(request: TrainingComparison, peer: str) -> tuple[str, str]:
+    """A peer's interpreter and its name for the detector."""
+    if peer == "torchvision":
+        raise PeerError("not measured: torchvision has no worker that trains.")
+    if peer not in request.pythons:
+        raise PeerError(f"not measured: say --python {peer}=PATH of a Python that has it.")
+    return request.pythons[peer], counterparts.counterpart(request.name, peer)
+
+
+@contextmanager
+def side(
+    request: TrainingComparison,
+    peer: str,
+    python: str,
+    config: str,
+    weights: Path,
+    batch: Path,
+    options: Mapping[str, Any],
+) -> Iterator[Side]:
+    """An implementation in a process of its own, ready for its first step."""
+    threads = request.threads or torch.get_num_threads()
+    arguments = (request.device, str(weights), threads)
+    worker = ExternalWorkload(peer, python, config, [], *arguments, patience=request.patience, **options)
+    try:
+        yield Side(worker, {LOSSES.get(n, n): v for n, v in worker.train(batch, take_all=True).items()})
+    finally:
+        worker.close()
+
+
+def take_turns(request: TrainingComparison, sides: dict[str, Side], absent: dict[str, str]) -> None:
+    """Time iterations in turns, the first of each left out; a peer that fails leaves the others."""
+    start, turn = time.perf_counter(), 0
+    while turn <= request.iterations:
+        for name in list(sides) if turn % 2 == 0 else list(sides)[::-1]:
+            try:
+                seconds = sides[name].worker.step()
+            except PeerError as error:
+                if name == OURS:
+                    raise
+                del sides[name]
+                absent[name] = str(error)
+            else:
+                sides[name].seconds += [seconds] if turn else []
+        turn += 1
+        precise = turn > 5 and all(half_width(one.seconds) <= INTERVAL for one in sides.values())
+        if precise or time.perf_counter() - start > request.seconds:
+            return
+
+
+def half_width(seconds: Sequence[float]) -> float:
+    """Half of the 95% interval of the median, as a part of the median."""
+    low, high = median_interval(seconds)
+    return (high - low) / 2 / float(np.median(seconds))
+
+
+def record(request: TrainingComparison, name: str, sides: Mapping[str, Side], conditions: Mapping[str, Any]) -> Record:
+    """One implementation's record. Its speed relative to ours is there only if the first losses agree."""
+    ours, one = sides[OURS], sides[name]
+    remark = verdict(ours.losses, one.losses)
+    median = float(np.median(one.seconds))
+    low, high = median_interval(one.seconds)
+    metrics: dict[str, Any] = {
+        "iteration_s": median,
+        "iteration_s_low": low,
+        "iteration_s_high": high,
+        "images_per_second": request.batch / median,
+        "iterations": len(one.seconds),
+        "losses": one.losses,
+        "loss_difference": difference(ours.losses, one.losses),
+    }
+    with suppress(PeerError):
+        metrics |= one.worker.memory()
+    if remark is None:
+        metrics |= ratio(ours.seconds, one.seconds)
+    return Record(
+        model=request.name,
+        kind="compare training",
+        protocol=PROTOCOL,
+        parameters={
+            "peer": None if name == OURS else name,
+            "batch": request.batch,
+            "weights": request.weights.name if request.weights else "random, the same",
+            "images": "generated, at the published size, without augmentation",
+            "optimizer": "SGD, learning rate 0.0025, momentum 0.9, weight decay 0.0001",
+            "command": " ".join(one.worker.command),
+            **{fact: one.worker.facts.get(fact) for fact in FACTS},
+            "commit": environment.commit() if name == OURS else one.worker.facts.get("commit"),
+            "same_work": remark is None,
+            "remark": remark,
+        },
+        metrics=metrics,
+        samples={"iteration_s": one.seconds},
+        environment=environment.describe(request.device),
+        conditions=conditions,
+    )
+
+
+def ratio(ours: Sequence[float], theirs: Sequence[float]) -> dict[str, float]:
+    """Seconds of ours over seconds of this one, the median over pairs of neighboring iterations, with its interval."""
+    count = min(len(ours), len(theirs))
+    ratios = np.array(ours[:count]) / np.array(theirs[:count])
+    low, high = median_interval(ratios)
+    return {"speedup": float(np.median(ratios)), "speedup_low": low, "speedup_high": high}
+
+
+def difference(ours: Mapping[str, float], theirs: Mapping[str, float]) -> float | None:
+    """The largest difference between losses of the same name, relative above 1; None where the names differ."""
+    if ours.keys() != theirs.keys():
+        return None
+    return max(abs(value - theirs[name]) / max(abs(value), 1.0) for name, value in ours.items())
+
+
+def verdict(ours: Mapping[str, float], theirs: Mapping[str, float]) -> str | None:
+    """Why a comparison is none; None where the losses of the first step are the same."""
+    gap = difference(ours, theirs)
+    if gap is None:
+        return f"not the same work: losses {', '.join(sorted(theirs))} instead of {', '.join(sorted(ours))}"
+    if not gap <= TOLERANCE:
+        worst = max(ours, key=lambda name: abs(ours[name] - theirs[name]) / max(abs(ours[name]), 1.0))
+        return f"not the same work: {worst} of the first step is {theirs[worst]:.4f} instead of {ours[worst]:.4f}"
+    return None
+
+
+def absence(request: TrainingComparison, peer: str, reason: str) -> Record:
+    """A peer that did not train, with what it published."""
+    number = counterparts.published(request.name, peer)
+    facts = {"peer": peer, "published": asdict(number) if number else None}
+    status = skipped if "not measured" in reason or "no counterpart" in reason else failed
+    return status(request.name, "compare training", reason, protocol=PROTOCOL, parameters=facts)

@@ -1,0 +1,113 @@
+"""Losses of Co-DETR: other heads train the encoder, and their positives the decoder (Zong et al., 2023)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torchvision.ops import box_convert
+
+from zoo.models.assigners.hungarian import extent
+from zoo.models.criteria.anchor_head import anchor_targets
+from zoo.models.criteria.detr import by_layer, matched_losses
+from zoo.models.criteria.roi_sampling import box_targets
+from zoo.models.criteria.standard_roi import sampled_box_losses
+from zoo.models.criteria.table import dense_losses
+from zoo.models.roi_heads.extractor import rois_of
+from zoo.models.targets import BACKGROUND, GroundTruth
+from zoo.structures import ImageGeometry
+
+FEWEST = 9
+"""At least so many candidates of a head become queries."""
+
+
+@dataclass
+class Candidates:
+    """What a head learns from in one image.
+
+    boxes: (K, 4) xyxy. labels: (K,), the number of classes for background. targets: (K, 4) xyxy, of the positives'
+    objects. features: (K, C), or None.
+    """
+
+    boxes: Tensor
+    labels: Tensor
+    targets: Tensor
+    features: Tensor | None = None
+
+    def __getitem__(self, index: Tensor) -> Candidates:
+        """Some of them."""
+        features = None if self.features is None else self.features[index]
+        return Candidates(self.boxes[index], self.labels[index], self.targets[index], features)
+
+
+def region_losses(
+    head: Any, maps: Sequence[Tensor], proposals: Sequence[Tensor], ground_truths: Sequence[GroundTruth]
+) -> tuple[dict[str, Tensor], list[Candidates]]:
+    """A region head's losses, and the regions that it learned from."""
+    samples, losses = sampled_box_losses(head, maps, proposals, ground_truths)
+    regions = [s.regions for s in samples]
+    labels, _, targets = box_targets(head.bbox_head, samples, ground_truths, head.train_cfg)
+    features = head.bbox_roi_extractor(maps, rois_of(regions)).mean(dim=(2, 3))
+    counts = [len(x) for x in regions]
+    fewest = torch.arange(min(counts), device=labels.device)
+    parts = zip(regions, labels.split(counts), targets.split(counts), features.split(counts))
+    return losses, [Candidates(*part)[fewest] for part in parts]
+
+
+def anchor_losses(
+    head: Any,
+    maps: Sequence[Tensor],
+    geometries: Sequence[ImageGeometry],
+    ground_truths: Sequence[GroundTruth],
+) -> tuple[dict[str, Tensor], list[Candidates]]:
+    """A dense head's losses, and the anchors that it learned from."""
+    outputs = head(maps)
+    targets, levels = anchor_targets(head, outputs[0], geometries, ground_truths, absolute=True)
+    anchors, cells = torch.cat(levels), torch.cat([x.flatten(2) for x in maps], dim=2).transpose(1, 2)
+    features = cells.repeat_interleave(len(anchors) // cells.shape[1], dim=1)
+    found = zip(targets.labels, targets.boxes, features)
+    candidates = [Candidates(anchors, labels, boxes, x) for labels, boxes, x in found]
+    return dense_losses(head, outputs, geometries, ground_truths), candidates
+
+
+def auxiliary_losses(
+    head: Any,
+    number: int,
+    memory: Any,
+    candidates: Sequence[Candidates],
+    geometries: Sequence[ImageGeometry],
+) -> dict[str, Tensor]:
+    """The query head's losses of queries made of another head's candidates: "loss_cls_aux" and so on, per layer.
+
+    number: of the other head. memory: the encoded pyramid.
+    """
+    positives = [(c.labels < head.num_classes).nonzero().flatten() for c in candidates]
+    count = max(FEWEST, min(head.max_pos_coords, max(len(x) for x in positives)))
+    picked = [choose(c, own, count, head.num_classes) for c, own in zip(candidates, positives)]
+    scales = [extent(geometry.size, c.boxes) for geometry, c in zip(geometries, candidates)]
+    boxes = torch.stack([box_convert(c.boxes / scale, "xyxy", "cxcywh") for c, scale in zip(picked, scales)])
+    features = torch.stack([c.features for c in picked])  # type: ignore[misc]
+    states = head.transformer.queries_of(number, boxes.clamp(1e-5, 1 - 1e-5), features)
+    logits, found = head.decode(states, boxes, memory)
+    index = [objects(c, head.num_classes) for c in picked]
+    wanted = [GroundTruth(c.targets[i >= 0], c.labels[i >= 0]) for c, i in zip(picked, index)]
+    layers = [matched_losses(head, x, b, index, geometries, wanted) for x, b in zip(logits, found)]
+    return by_layer([{f"{name}_aux": value for name, value in layer.items()} for layer in layers])
+
+
+def choose(candidates: Candidates, positives: Tensor, count: int, background: int) -> Candidates:
+    """`count` candidates: positives, some of them where there are more, and random negatives behind them."""
+    if len(positives) > count:
+        positives = positives[torch.randperm(len(positives), device=positives.device)[:count]]
+    negatives = (candidates.labels == background).nonzero().flatten()
+    order = torch.randperm(len(negatives), device=negatives.device)[: count - len(positives)]
+    return candidates[torch.cat([positives, negatives[order]])]
+
+
+def objects(candidates: Candidates, background: int) -> Tensor:
+    """For each candidate the index of its object among those of the positives, or BACKGROUND."""
+    positive = candidates.labels < background
+    return torch.where(positive, positive.cumsum(0) - 1, BACKGROUND)

@@ -1,0 +1,73 @@
+"""Losses of DiffusionDet: boxes of ground truth with noise are restored (Chen et al., DiffusionDet, 2023)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torchvision.ops import box_convert
+
+from zoo.models.build import component
+from zoo.models.criteria.detr import matched
+from zoo.models.query_heads.diffusiondet_head import sides
+from zoo.models.targets import GroundTruth
+from zoo.structures import ImageGeometry
+
+
+def noisy_boxes(
+    head: Any, time: Tensor, geometries: Sequence[ImageGeometry], ground_truths: Sequence[GroundTruth]
+) -> Tensor:
+    """Boxes (N, Q, 4) xyxy in pixels: objects and random boxes, with as much noise as `time` (N,) says."""
+    sizes = torch.stack([sides(geometry, truth.boxes) for geometry, truth in zip(geometries, ground_truths)])
+    images = zip(ground_truths, sizes)
+    clean = torch.stack([filled_up(truth.boxes / size, head.num_proposals) for truth, size in images])
+    clean = (clean * 2 - 1) * head.snr_scale
+    kept, added = (
+        head.get_buffer(name)[time].to(clean)[:, None, None]
+        for name in ("sqrt_alphas_cumprod", "sqrt_one_minus_alphas_cumprod")
+    )
+    boxes: Tensor = head.to_pixels(kept * clean + added * torch.randn_like(clean), sizes)
+    return boxes
+
+
+def filled_up(boxes: Tensor, count: int) -> Tensor:
+    """`count` boxes cxcywh in [0, 1]: the given (M, 4) xyxy and random ones; some of the given if M is larger."""
+    boxes = box_convert(boxes, "xyxy", "cxcywh")
+    if len(boxes) >= count:
+        return boxes[torch.randperm(len(boxes), device=boxes.device)[:count].sort()[0]]
+    others = torch.randn(count - len(boxes), 4, device=boxes.device) / 6 + 0.5
+    others[:, 2:] = others[:, 2:].clamp(min=1e-4)
+    return torch.cat([boxes, others])
+
+
+def diffusiondet_losses(
+    head: Any, outputs: Sequence[Tensor], geometries: Sequence[ImageGeometry], ground_truths: Sequence[GroundTruth]
+) -> dict[str, Tensor]:
+    """`loss_cls`, `loss_bbox` and `loss_giou` of the last refinement, and behind "s.0." and so on of those before."""
+    *before, last = [step_losses(head, x, b, geometries, ground_truths) for x, b in zip(*outputs)]
+    losses = dict(last)
+    for i, step in enumerate(before if head.deep_supervision else ()):
+        losses |= {f"s.{i}.{name}": value for name, value in step.items()}
+    return losses
+
+
+def step_losses(
+    head: Any, logits: Tensor, boxes: Tensor, geometries: Sequence[ImageGeometry], ground_truths: Sequence[GroundTruth]
+) -> dict[str, Tensor]:
+    """One refinement's losses. logits: (N, Q, C). boxes: (N, Q, 4) xyxy in pixels."""
+    assign = component(head.criterion.assigner).assign
+    images = zip(logits, boxes, ground_truths, geometries)
+    index = [assign(x, b, truth, geometry.size).index for x, b, truth, geometry in images]
+    found = matched(index, geometries, ground_truths)
+    criterion = head.criterion
+    losses = (component(x) for x in (criterion.loss_cls, criterion.loss_bbox, criterion.loss_giou))
+    loss_cls, loss_bbox, loss_giou = losses
+    logits, boxes = logits.flatten(0, 1), boxes.flatten(0, 1)[found.query]
+    count = max(len(found.query), 1)
+    return {
+        "loss_cls": loss_cls(logits, found.spread(len(logits), head.num_classes)) / count,
+        "loss_bbox": loss_bbox(boxes / found.scale, found.boxes / found.scale) / count,
+        "loss_giou": loss_giou(boxes, found.boxes) / count,
+    }
