@@ -92,12 +92,20 @@ def test_a_file_that_changes_while_it_is_read_is_not_taken(folder, known, cache,
     assert [path.suffix for path in cache.rglob("*.pth*")] == [".lock"]
 
 
-def test_an_unreadable_file_is_a_sentence_and_the_rest_goes_on(folder, cache, capsys):
-    (folder / "gone").symlink_to(folder / "nowhere")
+def test_an_unreadable_file_is_a_sentence_and_the_rest_goes_on(folder, cache, capsys, monkeypatch):
+    read = recognize.of_file
+
+    def refuse(path, **options):
+        if path.name == "gone":
+            raise PermissionError(13, "Permission denied")
+        return read(path, **options)
+
+    monkeypatch.setattr(recognize, "of_file", refuse)
+    (folder / "gone").write_bytes(CONTENT)
     (folder / "other").write_bytes(FORGED)
     assert main(["cache", "add", str(folder)]) == 1
     out, err = capsys.readouterr()
-    assert out.startswith("added") and f"zoo: {folder / 'gone'}: No such file or directory" in err
+    assert out.startswith("added") and f"zoo: {folder / 'gone'}: Permission denied" in err
     assert err.splitlines()[-1] == "1 added, 1 failed"
 
 

@@ -14,6 +14,7 @@ import torch
 import zoo
 from tests.zoo.export.test_export import RETINA, network
 from tests.zoo.models.detectors import test_two_stage as two_stage
+from tests.zoo.models.query_heads import test_query_detectors as query_detectors
 from tests.zoo.models.query_heads.test_detr import tiny_deformable_detr, tiny_detr
 from tests.zoo.models.query_heads.test_sparse_rcnn import FOCAL, tiny_queryinst
 from tests.zoo.models.segmentation import test_maskformer as maskformer
@@ -76,6 +77,9 @@ NETWORKS: dict[str, Callable[[], Any]] = {
     "PVTv2": partial(
         with_backbone, type="PyramidVisionTransformerV2", embed_dims=8, num_layers=[1] * 4, widths=[8, 16, 40, 64]
     ),
+    "Conditional DETR": partial(query_detectors.tiny, "conditional-detr_r50_8xb2-50e_coco"),
+    "DAB-DETR": partial(query_detectors.tiny, "dab-detr_r50_8xb2-50e_coco"),
+    "DINO": partial(query_detectors.tiny, "dino-4scale_r50_8xb2-12e_coco"),
     "QueryInst": partial(tiny_queryinst, FOCAL),
     **{kind: partial(solo.tiny, kind) for kind in solo.HEADS},
     **{f"MaskFormer, {kind}": partial(maskformer.tiny, kind) for kind in maskformer.HEADS},

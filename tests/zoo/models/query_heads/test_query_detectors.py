@@ -63,6 +63,12 @@ def stirred(model: Any) -> Any:
     return model
 
 
+def tiny(name: str) -> Any:
+    """A small published network that sees what it looks at."""
+    torch.manual_seed(0)
+    return stirred(zoo.build(small(name)))
+
+
 def batch() -> tuple[Tensor, list[tuple[int, int]], list[dict[str, Tensor]]]:
     """Two images of different sizes, one with three objects and one with none."""
     boxes = torch.tensor([[10.0, 20.0, 100.0, 110.0], [40.0, 40.0, 120.0, 90.0], [5.0, 5.0, 60.0, 70.0]])
