@@ -15,7 +15,9 @@ from typing import Any, NamedTuple
 from torch import Tensor, nn
 
 from zoo.errors import ZooError
+from zoo.models.dense_heads.rtmdet_ins import RTMDetInsSepBNHead
 from zoo.models.detectors.base import Detector
+from zoo.models.detectors.condinst import CondInst
 from zoo.models.detectors.ddq_detr import DDQDETR
 from zoo.models.detectors.detection_transformer import DetectionTransformer
 from zoo.models.detectors.diffusiondet import DiffusionDet
@@ -117,6 +119,14 @@ def prototype_masks(model: Any, outputs: Sequence[Tensor], geometry: ImageGeomet
     return found
 
 
+def input_masks(model: Any, outputs: Sequence[Tensor], geometry: ImageGeometry, size: Size) -> Detections:
+    """RTMDet-Ins's and CondInst's masks of the whole input, cut to the image and brought to its size."""
+    found = boxes(model, outputs, geometry, size)
+    head = model.mask_head if isinstance(model, CondInst) else model.bbox_head
+    found.masks = head.image_masks(outputs[3], geometry)
+    return found
+
+
 def grid_masks(model: Any, outputs: Sequence[Tensor], geometry: ImageGeometry, size: Size) -> Detections:
     """SOLO's masks, cut to the image; its boxes are zero."""
     found = Detections(*outputs[:3])
@@ -151,6 +161,7 @@ REGION_KIND = Kind(MASKS, detected(*MASKS), region_masks)
 SCORED_KIND = Kind(SCORED, detected(*SCORED), scored_masks)
 PROTOTYPE_KIND = Kind(MASKS, detected(*MASKS), prototype_masks)
 KEYPOINT_KIND = Kind((*FOUND, "keypoints"), detected(*FOUND, "keypoints"), region_keypoints)
+INPUT_KIND = Kind(MASKS, detected(*MASKS), input_masks)
 GRID_KIND = Kind(MASKS, detected(*MASKS), grid_masks)
 PANOPTIC_KIND = Kind((*MASKS, "semantic"), panoptic_parts, fused_map)
 QUERY_KIND = Kind(("logits", "masks"), query_outputs, fused_queries)
@@ -166,6 +177,8 @@ def kind_of(model: nn.Module) -> Kind:
         raise ExportError(f"{type(model).__name__} cannot be exported: no graph of it has been tried")
     if isinstance(model, TwoStageDetector):
         return two_stage_kind(model)
+    if isinstance(model, CondInst) or isinstance(getattr(model, "bbox_head", None), RTMDetInsSepBNHead):
+        return INPUT_KIND
     kinds = ((MaskFormer, QUERY_KIND), (SOLO, GRID_KIND), (YOLACT, PROTOTYPE_KIND))
     for detector, kind in (*kinds, (SingleStageDetector, BOX_KIND), (DetectionTransformer, BOX_KIND), (RPN, BOX_KIND)):
         if isinstance(model, detector):

@@ -73,6 +73,12 @@ BY_TYPE: dict[str, Recipe] = {
         ema=0.0002,
         augmentation=Augmentation(mosaic=True, mixup=True),
     ),
+    "CondInst": Recipe(learning_rate=0.01),
+    "BoxInst": Recipe(learning_rate=0.01),
+    "SparseInst": Recipe(optimizer="AdamW", learning_rate=5e-5, batch=64, weight_decay=0.05),
+    "EfficientDet": Recipe(
+        learning_rate=0.16, batch=128, weight_decay=4e-5, epochs=300, decay="cosine", clip=10.0, ema=0.0002
+    ),
     "DETR": TRANSFORMER,
     "DeformableDETR": replace(TRANSFORMER, learning_rate=2e-4),
     "SparseRCNN": replace(TRANSFORMER, learning_rate=2.5e-5, backbone_rate=1.0, clip=1.0, warmup=1000, epochs=12),

@@ -117,14 +117,14 @@ class RTMDetInsSepBNHead(RTMDetSepBNHead):
 
         An exported graph leaves them as logits (K, H', W') of the whole input.
         """
-        logits = F.interpolate(logits[None], scale_factor=float(self.strides[0]), mode="bilinear")[0]
+        logits = F.interpolate(logits[:, None], scale_factor=float(self.strides[0]), mode="bilinear")[:, 0]
         return logits if recording() else self.image_masks(logits, geometry)
 
     def image_masks(self, logits: Tensor, geometry: ImageGeometry) -> Tensor:
         """Masks (K, H, W) bool in output coordinates from logits (K, H', W') of the whole input."""
         height, width = geometry.output_size
-        if geometry.scale != (1.0, 1.0) and len(logits):
-            logits = F.interpolate(logits[None], unscaled(logits, geometry), mode="bilinear")[0]
+        if geometry.scale != (1.0, 1.0):
+            logits = F.interpolate(logits[:, None], unscaled(logits, geometry), mode="bilinear")[:, 0]
         masks = logits[:, :height, :width].sigmoid() > self.test_cfg["mask_thr_binary"]
         missing = (0, width - masks.shape[2], 0, height - masks.shape[1])
         return F.pad(masks, missing) if any(missing) else masks

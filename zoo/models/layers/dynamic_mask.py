@@ -18,9 +18,9 @@ class DynamicMask:
     """
 
     def __init__(self, features: int, channels: int = 8, layers: int = 3) -> None:
-        inputs = [features + 2] + [channels] * (layers - 1)
+        self.inputs = [features + 2] + [channels] * (layers - 1)
         self.outputs = [channels] * (layers - 1) + [1]
-        self.weights = [before * after for before, after in zip(inputs, self.outputs)]
+        self.weights = [before * after for before, after in zip(self.inputs, self.outputs)]
         self.count = sum(self.weights) + sum(self.outputs)
 
     def __call__(
@@ -34,10 +34,10 @@ class DynamicMask:
         count, (height, width) = parameters.shape[0], features.shape[1:]
         distance = (priors[:, None, :2] - points[None, :, :2]).transpose(1, 2) / (priors[:, 2, None, None] * reach)
         x = torch.cat([distance.reshape(count, 2, height, width), features.expand(count, *features.shape)], dim=1)
-        x = x.flatten(2)
+        x = x.reshape(count, self.inputs[0], height * width)  # an exported graph may have no instances
         pieces = parameters.split(self.weights + self.outputs, dim=1)
         last = len(self.weights) - 1
         for i, (weight, bias) in enumerate(zip(pieces, pieces[last + 1 :])):
-            x = torch.baddbmm(bias[:, :, None], weight.reshape(count, self.outputs[i], -1), x)
+            x = torch.baddbmm(bias[:, :, None], weight.reshape(count, self.outputs[i], self.inputs[i]), x)
             x = x if i == last else F.relu(x)
         return x.reshape(count, height, width)
