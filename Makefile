@@ -12,10 +12,10 @@ demo: $(VENV)/installed
 	$(BIN)/bench demo
 
 test: lint
-	$(PYTEST) --durations=20
+	$(PYTEST) -m "not slow" --durations=20
 	$(BIN)/python .ci/check_install.py
 
-# Only the tests that are marked as slow; `$(PYTEST) -m "not slow"` runs the others.
+# The tests that are marked as slow, which `make test` leaves out.
 test-slow: $(VENV)/installed
 	$(PYTEST) -m slow --durations=0
 

@@ -60,7 +60,7 @@ def documented_commands() -> list[str]:
     """Every line of an indented or fenced block that starts with `zoo` or `bench`, without its comment."""
     lines = [line for page in PAGES for line in page.read_text().replace("\\\n", " ").splitlines()]
     starts = re.compile(r"^(?: {4,}|      - run: )(?:torchrun .* --no-python )?((?:zoo|bench) [^#\n]*)")
-    return sorted({found[1].strip() for line in lines if (found := starts.match(line))})
+    return sorted({match[1].strip() for line in lines if (match := starts.match(line))})
 
 
 @pytest.mark.parametrize("command", documented_commands())

@@ -114,12 +114,12 @@ def cycle(graph: dict[str, set[str]]) -> list[str]:
         if name not in done:
             trail.append(name)
             for other in sorted(graph[name]):
-                if found := visit(other):
-                    return found
+                if result := visit(other):
+                    return result
             done.add(trail.pop())
         return []
 
-    return next((found for name in graph if (found := visit(name))), [])
+    return next((result for name in graph if (result := visit(name))), [])
 
 
 def test_no_module_imports_itself_through_others() -> None:
@@ -140,8 +140,8 @@ def test_no_module_imports_from_a_higher_floor() -> None:
 
 
 def test_the_zoo_does_not_import_the_benchmarks() -> None:
-    found = [(name, other) for name, others in imports().items() for other in others]
-    assert [pair for pair in found if pair[0].split(".")[0] == "zoo" and pair[1].split(".")[0] == "benchmarks"] == []
+    result = [(name, other) for name, others in imports().items() for other in others]
+    assert [pair for pair in result if pair[0].split(".")[0] == "zoo" and pair[1].split(".")[0] == "benchmarks"] == []
 
 
 @pytest.mark.parametrize("package", FLAT)

@@ -83,7 +83,7 @@ def place(name: str, description: Mapping[str, Any], error: BuildError) -> str:
     """`file:line` of what an error is about, as exactly as the manifest can tell; the name itself otherwise."""
     paths = [path for path, part in parts(description) if part.get("type") == error.kind]
     places = (api.where(name, [*path, key]) for path in paths for key in (error.field, "type") if key)
-    return next((found for found in places if found), name)
+    return next((result for result in places if result), name)
 
 
 def parts(description: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[tuple[str | int, ...], Any]]:

@@ -109,12 +109,12 @@ def drawing(model: Detector, photo: Path) -> np.ndarray:
     return visualize.draw(large, enlarged(model.detect([image])[0]), model.classes, score_thr=0.4)
 
 
-def enlarged(found: Detections) -> Detections:
+def enlarged(detections: Detections) -> Detections:
     """The same detections in an image of ENLARGED times the size."""
     masks: Tensor | None = None
-    if found.masks is not None:
-        masks = interpolate(found.masks[None].float(), scale_factor=ENLARGED, mode="bilinear")[0] > 0.5
-    return replace(found, boxes=found.boxes * ENLARGED, masks=masks)
+    if detections.masks is not None:
+        masks = interpolate(detections.masks[None].float(), scale_factor=ENLARGED, mode="bilinear")[0] > 0.5
+    return replace(detections, boxes=detections.boxes * ENLARGED, masks=masks)
 
 
 def report(folder: Path, records: Sequence[Record], drawings: dict[str, list[Path]], fast: bool = False) -> None:

@@ -51,15 +51,15 @@ def by_name(categories: Sequence[CocoCategory], classes: Sequence[str], path: Pa
     missing = [name for name, place in zip(classes, places) if place is None]
     if missing and not (present and len(missing) < len(classes)):
         raise DatasetError(lacking(path, missing, classes))
-    found = [place for place in places if place is not None]
+    result = [place for place in places if place is not None]
     notices = []
-    if found != sorted(found):
+    if result != sorted(result):
         notices.append(f"{path} lists its categories in another order than the model its classes: they go by name.")
     if missing:
         notices.append(
-            f"The numbers are of {len(found)} of the model's {len(classes)} classes: {path} lacks the others."
+            f"The numbers are of {len(result)} of the model's {len(classes)} classes: {path} lacks the others."
         )
-    if others := [c.name for i, c in enumerate(categories) if c.used and i not in set(found)]:
+    if others := [c.name for i, c in enumerate(categories) if c.used and i not in set(result)]:
         notices.append(
             f"{len(others)} classes of {path} do not count, since the model does not know them: {few(others)}."
         )

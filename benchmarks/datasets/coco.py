@@ -77,11 +77,11 @@ class CocoDataset:
     def evaluate(self, predictions: Mapping[ImageId, Predictions]) -> dict[str, float]:
         """COCO's numbers for each measure of the request, over the images in `predictions`."""
         counted = {label for label, place in enumerate(self.categories) if place is not None}
-        found = {self.number_of[i]: coco_results.only(one, counted) for i, one in predictions.items()}
+        detections = {self.number_of[i]: coco_results.only(one, counted) for i, one in predictions.items()}
         labels = range(1, len(self.categories) + 1)
-        numbers = self.score(lambda measure: coco_results.source(measure, found, labels), list(found))
+        numbers = self.score(lambda measure: coco_results.source(measure, detections, labels), list(detections))
         if "proposal" in self.request.measures and self.request.protocol == "mmdet-v2":
-            numbers |= proposal_recall.evaluate(self.ground_truth, found)
+            numbers |= proposal_recall.evaluate(self.ground_truth, detections)
         return numbers
 
     def score(self, source: Callable[[str], Source], image_numbers: Sequence[int]) -> dict[str, float]:

@@ -100,9 +100,9 @@ class LvisDataset:
     def evaluate(self, predictions: Mapping[ImageId, Predictions]) -> dict[str, float]:
         """box_ap, ..., mask_ap, ... as the LVIS API computes them; -1 where there is nothing to find."""
         counted = {label for label, place in enumerate(self.categories) if place is not None}
-        found = {self.number_of[i]: coco_results.only(one, counted) for i, one in predictions.items()}
+        detections = {self.number_of[i]: coco_results.only(one, counted) for i, one in predictions.items()}
         labels = range(1, len(self.categories) + 1)
-        return self.score(lambda measure: coco_results.source(measure, found, labels), list(found))
+        return self.score(lambda measure: coco_results.source(measure, detections, labels), list(detections))
 
     def score(self, source: Callable[[str], Source], image_numbers: Sequence[int]) -> dict[str, float]:
         """The same of any results, by numbers of images and categories."""

@@ -55,8 +55,8 @@ class OpenImages:
         """map_50."""
         paths = {image.id: image.path for image in self.images}
         parts: dict[int, list[Ranked]] = defaultdict(list)
-        for image_id, found in predictions.items():
-            one = self.own_labels(found)
+        for image_id, detections in predictions.items():
+            one = self.own_labels(detections)
             for label, ranked in self.rank(image_id, one, image_size(paths[image_id])):
                 parts[label].append(ranked)
         joined = [join(listed) for listed in parts.values()]

@@ -142,7 +142,7 @@ def box_of(cells: Sequence[str], path: Path, line: int) -> list[float]:
 
 def read_challenge(path: Path, classes: int, dataset: str) -> dict[str, Objects]:
     """Objects by file name. Per image: its name, a line that says nothing, a count, and `label x1 y1 x2 y2 group`."""
-    lines, found, at = read_text(path, dataset).rstrip().splitlines(), {}, 0
+    lines, result, at = read_text(path, dataset).rstrip().splitlines(), {}, 0
     while at < len(lines):
         name = lines[at].strip()
         count = lines[at + 2].strip() if at + 2 < len(lines) else ""
@@ -151,9 +151,9 @@ def read_challenge(path: Path, classes: int, dataset: str) -> dict[str, Objects]
         rows = lines[at + 3 : at + 3 + int(count)]
         if len(rows) < int(count):
             raise bad(path, at + 1, f"{name} has {count} boxes, the file ends after {len(rows)}")
-        found[name] = objects_of([challenge_row(row, classes, path, at + 4 + i) for i, row in enumerate(rows)])
+        result[name] = objects_of([challenge_row(row, classes, path, at + 4 + i) for i, row in enumerate(rows)])
         at += 3 + int(count)
-    return found
+    return result
 
 
 def challenge_row(text: str, classes: int, path: Path, line: int) -> Row:

@@ -55,10 +55,10 @@ def by_image(
     rows: Sequence[Row], images: set[ImageId], categories: Mapping[Any, int], problems: Problems
 ) -> dict[ImageId, Row]:
     """The rows by image id, with slashes in file names. Raises DataError."""
-    found: dict[ImageId, Row] = {}
+    result: dict[ImageId, Row] = {}
     for index, row in enumerate(rows):
         image = row.get("image_id")
-        if not is_id(image) or image not in images or image in found:
+        if not is_id(image) or image not in images or image in result:
             wanted = "the id of an image that is listed, and has one row"
             problems.add(f"annotations[{index}].image_id", f"is {shown(image)}, it should be {wanted}")
             continue
@@ -66,9 +66,9 @@ def by_image(
             problems.add(f"annotations[{index}].file_name", f"is {shown(row.get('file_name'))}, it should be a text")
             continue
         check_segments(index, row.get("segments_info"), categories, problems)
-        found[image] = row | {"file_name": portable(row["file_name"])}
+        result[image] = row | {"file_name": portable(row["file_name"])}
     problems.check()
-    return found
+    return result
 
 
 def check_segments(index: int, segments: Any, categories: Mapping[Any, int], problems: Problems) -> None:

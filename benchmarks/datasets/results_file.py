@@ -99,8 +99,8 @@ def evaluate_file(dataset: Any, path: Path, request: MetricConfig, limit: int | 
     parts: dict[int, list[CocoResult]] = defaultdict(list)
     for one in rows:
         parts[one.image].append(one)
-    found = {image.id: gathered(parts[i], sizes[i]) for i, image in enumerate(dataset.images[:limit])}
-    return Scored(dataset.evaluate(found), len(rows))
+    result = {image.id: gathered(parts[i], sizes[i]) for i, image in enumerate(dataset.images[:limit])}
+    return Scored(dataset.evaluate(result), len(rows))
 
 
 def gathered(rows: Sequence[CocoResult], size: Size | None) -> Predictions:

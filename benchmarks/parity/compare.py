@@ -42,35 +42,35 @@ class Gap:
     note: str = ""
 
 
-def results(reference: Reference, found: Detections, tolerance: Tolerance) -> dict[str, float]:
+def results(reference: Reference, detections: Detections, tolerance: Tolerance) -> dict[str, float]:
     """Shares (0 to 1) of recorded boxes, masks, panoptic pixels found; largest differences of score and box."""
     want, metrics = reference.result, dict[str, float]()
     if "proposals" in want:
         rows = np.array([[0, *row] for row in want["proposals"]], np.float64).reshape(-1, 6)
-        metrics |= boxes(rows, found[: len(rows)], tolerance)
+        metrics |= boxes(rows, detections[: len(rows)], tolerance)
     if "detections" in want:
         rows = np.array(want["detections"], np.float64).reshape(-1, 6)
-        metrics |= boxes(rows, found[: len(rows) + 5], tolerance)
-        metrics["count_difference"] = abs(len(found) - want["count"])
-    if want.get("masks") and found.masks is not None:
-        metrics["masks"] = masks(want, found, tolerance)
-    if "panoptic" in want and found.panoptic is not None:
-        metrics["panoptic"] = panoptic(want["panoptic"], found.panoptic)
+        metrics |= boxes(rows, detections[: len(rows) + 5], tolerance)
+        metrics["count_difference"] = abs(len(detections) - want["count"])
+    if want.get("masks") and detections.masks is not None:
+        metrics["masks"] = masks(want, detections, tolerance)
+    if "panoptic" in want and detections.panoptic is not None:
+        metrics["panoptic"] = panoptic(want["panoptic"], detections.panoptic)
     return metrics
 
 
-def boxes(rows: np.ndarray, found: Detections, tolerance: Tolerance) -> dict[str, float]:
+def boxes(rows: np.ndarray, detections: Detections, tolerance: Tolerance) -> dict[str, float]:
     """rows: (K, 6) label, score, x1, y1, x2, y2. `boxes`: share found again, each detection used once."""
-    if len(rows) == 0 or len(found) == 0:
-        return {"boxes": float(len(rows) == len(found))}
-    overlap, gap = nearness(rows, found)
+    if len(rows) == 0 or len(detections) == 0:
+        return {"boxes": float(len(rows) == len(detections))}
+    overlap, gap = nearness(rows, detections)
     good = (overlap > tolerance.iou) & (gap < tolerance.score)
     partner = np.full(len(rows), -1)
     for i, candidates in enumerate(good):
         free = [j for j in np.flatnonzero(candidates) if j not in partner]
         partner[i] = free[0] if free else -1
     hit = partner >= 0
-    shift = np.abs(rows[:, 2:] - found.boxes.double().numpy()[partner]).max(axis=1)
+    shift = np.abs(rows[:, 2:] - detections.boxes.double().numpy()[partner]).max(axis=1)
     return {
         "boxes": float(hit.mean()),
         "score_difference": float(gap[np.arange(len(rows)), partner][hit].max(initial=0)),
@@ -78,24 +78,24 @@ def boxes(rows: np.ndarray, found: Detections, tolerance: Tolerance) -> dict[str
     }
 
 
-def nearness(rows: np.ndarray, found: Detections) -> tuple[np.ndarray, np.ndarray]:
+def nearness(rows: np.ndarray, detections: Detections) -> tuple[np.ndarray, np.ndarray]:
     """(K, M) IoU, 0 between different labels and 1 between equal boxes without area; (K, M) score difference."""
-    want, have = torch.from_numpy(rows[:, 2:]), found.boxes.double()
+    want, have = torch.from_numpy(rows[:, 2:]), detections.boxes.double()
     overlap = box_iou(want, have).nan_to_num()
     overlap[torch.cdist(want, have, p=float("inf")) < 0.05] = 1.0
-    overlap[torch.from_numpy(rows[:, 0])[:, None] != found.labels[None]] = 0.0
-    return overlap.numpy(), np.abs(rows[:, 1:2] - found.scores.double().numpy()[None])
+    overlap[torch.from_numpy(rows[:, 0])[:, None] != detections.labels[None]] = 0.0
+    return overlap.numpy(), np.abs(rows[:, 1:2] - detections.scores.double().numpy()[None])
 
 
-def masks(want: Mapping[str, Any], found: Detections, tolerance: Tolerance) -> float:
+def masks(want: Mapping[str, Any], detections: Detections, tolerance: Tolerance) -> float:
     """Mean IoU of the recorded masks with the best mask among the equal detections."""
     rows = np.array(want["detections"][: len(want["masks"])], np.float64).reshape(-1, 6)
-    overlap, gap = nearness(rows, found)
-    assert found.masks is not None
+    overlap, gap = nearness(rows, detections)
+    assert detections.masks is not None
     values = []
     for i, rle in enumerate(want["masks"]):
         equal = np.flatnonzero((overlap[i] > tolerance.iou) & (gap[i] < tolerance.score))
-        values.append(max((mask_iou(decode(rle), found.masks[j].numpy()) for j in equal), default=0.0))
+        values.append(max((mask_iou(decode(rle), detections.masks[j].numpy()) for j in equal), default=0.0))
     return float(np.mean(values))
 
 
@@ -107,12 +107,12 @@ def mask_iou(want: np.ndarray, have: np.ndarray) -> float:
     return 1.0 if union == 0 else float((want & have).sum() / union)
 
 
-def panoptic(want: Mapping[str, Any], found: Tensor) -> float:
+def panoptic(want: Mapping[str, Any], result: Tensor) -> float:
     """Share of pixels with the recorded id."""
     ids = np.zeros(want["shape"], np.int64)
     for segment in want["segments"]:
         ids[decode(segment["rle"])] = segment["id"]
-    return float((ids == found.numpy()).mean()) if ids.shape == tuple(found.shape) else 0.0
+    return float((ids == result.numpy()).mean()) if ids.shape == tuple(result.shape) else 0.0
 
 
 def decode(rle: Mapping[str, Any]) -> np.ndarray:
@@ -145,12 +145,12 @@ def recorded(model: nn.Module, names: set[str]) -> Iterator[dict[str, list[Tenso
             handle.remove()
 
 
-def gaps(name: str, outputs: list[dict[str, Any]], found: list[Tensor] | None) -> Iterator[Gap]:
+def gaps(name: str, outputs: list[dict[str, Any]], result: list[Tensor] | None) -> Iterator[Gap]:
     """Each recorded output of one module against the one found."""
-    if not found:
+    if not result:
         yield Gap(name, 0, None, "was not called, or there is no such module")
         return
-    for i, (want, have) in enumerate(zip(outputs, found)):
+    for i, (want, have) in enumerate(zip(outputs, result)):
         if list(have.shape) != want["shape"]:
             yield Gap(name, i, float("inf"), f"shape {list(have.shape)} instead of {want['shape']}")
         elif want.get("samples"):

@@ -112,7 +112,7 @@ def read(name: str, folder: Path = FOLDER) -> Reference:
 
 def of_family(family: str, folder: Path = FOLDER) -> list[str]:
     """Architectures of a configuration folder of the reference that have a record. UsageError when there is none."""
-    found = [name for name in names(folder) if read(name, folder).family == family]
-    if not found:
+    result = [name for name in names(folder) if read(name, folder).family == family]
+    if not result:
         raise UsageError(f"No recorded result of family '{family}'. `bench parity --list` shows what there is.")
-    return found
+    return result

@@ -43,8 +43,8 @@ def check(name: str, device: str = "cpu", options: Options | None = None, trace:
     model = prepared(recorded).to(device)
     model = speedups.apply(model, options)
     tolerance = TOLERANCES[options.amp]
-    found = run(model, recorded, device, options)
-    metrics = compare.results(recorded, found, tolerance)
+    result = run(model, recorded, device, options)
+    metrics = compare.results(recorded, result, tolerance)
     gaps: list[Gap] = []
     if trace or ("boxes" not in metrics and "panoptic" not in metrics) or nothing_detected(recorded):
         gaps = compare.trace(model, recorded, lambda: run(model, recorded, device, options))

@@ -68,14 +68,14 @@ def measure(model: str | None, images: int, threads: list[int], processes: int) 
     result: dict[str, Any] = {"images": images, "cores": len(os.sched_getaffinity(0)), "load before": load()}
     with tempfile.TemporaryDirectory() as folder:
         data = demo.write(folder, {"val": images}) if model else stand_in.write(Path(folder) / "data", images)
-        found = {title: run(model, data, *way) for title, way in ways.items()}
-    plain = found["1 process"]
-    for title, one in found.items():
+        collected = {title: run(model, data, *way) for title, way in ways.items()}
+    plain = collected["1 process"]
+    for title, one in collected.items():
         result[f"{title}: images per s"] = round(images / one["seconds"], 1)
         result[f"{title}: ratio to 1 process"] = round(plain["seconds"] / one["seconds"], 2)
         result[f"{title}: processor time, ms per image"] = round(1000 * one["cpu"] / images, 2)
         result |= {f"{title}: {moment}, MiB": round(one[moment]) for moment in MOMENTS}
-    result["the same numbers in all"] = all(one["metrics"] == plain["metrics"] for one in found.values())
+    result["the same numbers in all"] = all(one["metrics"] == plain["metrics"] for one in collected.values())
     return result
 
 
@@ -132,10 +132,10 @@ class Watched:
 
     def detect_sample(self, sample: Sample, home: Tensor) -> Detections:
         """One preprocessed image."""
-        found = self.detector.detect_sample(sample, home)
+        detections = self.detector.detect_sample(sample, home)
         self.calls += 1
         self.sizes += [resident_mib()] * self.moments.count(self.calls)
-        return found
+        return detections
 
 
 if __name__ == "__main__":

@@ -45,10 +45,10 @@ def main() -> None:
 
 def evaluation(images: int, detections: int) -> dict[str, object]:
     """Seconds of both engines, their ratio, and whether all twelve numbers are the same double."""
-    ground_truth, found = generate(images, detections)
+    ground_truth, result = generate(images, detections)
     numbers, seconds = {}, {}
     for engine in ("hotcoco", "pycocotools"):
-        seconds[engine], numbers[engine] = timed(partial(box_numbers, ground_truth, found, engine))
+        seconds[engine], numbers[engine] = timed(partial(box_numbers, ground_truth, result, engine))
     return {
         "evaluate: pycocotools, s": round(seconds["pycocotools"], 3),
         "evaluate: ours, s": round(seconds["hotcoco"], 3),
@@ -57,11 +57,11 @@ def evaluation(images: int, detections: int) -> dict[str, object]:
     }
 
 
-def box_numbers(ground_truth: dict[str, Any], found: dict[ImageId, Predictions], engine: str) -> dict[str, float]:
+def box_numbers(ground_truth: dict[str, Any], result: dict[ImageId, Predictions], engine: str) -> dict[str, float]:
     """COCO's twelve numbers."""
     ids = [row["id"] for row in ground_truth["categories"]]
-    results = coco_results.source("box", found, ids)
-    return coco_metric.evaluate(ground_truth, results, "box", list(found), ids, metric_backend=engine)
+    results = coco_results.source("box", result, ids)
+    return coco_metric.evaluate(ground_truth, results, "box", list(result), ids, metric_backend=engine)
 
 
 def encoding(count: int = 100, rounds: int = 5) -> dict[str, object]:
@@ -108,7 +108,7 @@ def generate(count: int, detections: int) -> tuple[dict[str, Any], dict[ImageId,
     """Annotations, and detections of which half lie near an object."""
     random = np.random.default_rng(0)
     annotations: list[dict[str, Any]] = []
-    found: dict[ImageId, Predictions] = {}
+    result: dict[ImageId, Predictions] = {}
     for image_id in range(1, count + 1):
         boxes, labels = draw(random, int(random.integers(0, 15)))
         for box, label in zip(boxes.tolist(), labels.tolist()):
@@ -123,10 +123,10 @@ def generate(count: int, detections: int) -> tuple[dict[str, Any], dict[ImageId,
                     "iscrowd": int(random.random() < 0.03),
                 }
             )
-        found[image_id] = detect(random, boxes, labels, 0 if random.random() < 0.03 else detections)
-    images = [{"id": i, "file_name": f"{i}.jpg", "width": WIDTH, "height": HEIGHT} for i in found]
+        result[image_id] = detect(random, boxes, labels, 0 if random.random() < 0.03 else detections)
+    images = [{"id": i, "file_name": f"{i}.jpg", "width": WIDTH, "height": HEIGHT} for i in result]
     categories = [{"id": i + 1, "name": str(i)} for i in range(CLASSES)]
-    return {"images": images, "annotations": annotations, "categories": categories}, found
+    return {"images": images, "annotations": annotations, "categories": categories}, result
 
 
 def draw(random: np.random.Generator, count: int) -> tuple[np.ndarray, np.ndarray]:

@@ -90,7 +90,7 @@ class Loaded:
         with torch.inference_mode():
             for batch in self.batches:
                 geometries = [sample.geometry for sample in batch.samples]
-                [found.to("cpu") for found in model.predict(batch.images.to(device), geometries)]
+                [detections.to("cpu") for detections in model.predict(batch.images.to(device), geometries)]
         return len(self.batches)
 
     def under(self, name: str) -> int:

@@ -52,10 +52,10 @@ class Repeated(DetectorWorkload):
 
     def compute(self, batch: Batch) -> list[Any]:
         """The last pass's detections."""
-        found: list[Any] = []
+        result: list[Any] = []
         for _ in range(self.rounds):
-            found = super().compute(batch)
-        return found
+            result = super().compute(batch)
+        return result
 
 
 def measure(slowdown: float, iterations: int) -> list[Record]:
@@ -80,18 +80,18 @@ def unscaled(image: np.ndarray) -> Sample:
 
 def record(calls: list[Timed], calibration: list[Timed]) -> Record:
     """A record of these calls."""
-    found = interleaved.measurement(calls, batch=1)
-    interleaved.add_calibration(found, calibration)
-    return Record(MODEL, "inference", "interleaved", samples=found.samples, environment=environment.describe("cpu"))
+    measured = interleaved.measurement(calls, batch=1)
+    interleaved.add_calibration(measured, calibration)
+    return Record(MODEL, "inference", "interleaved", samples=measured.samples, environment=environment.describe("cpu"))
 
 
 def measure_apart(count: int, *args: Any) -> list[list[Record]]:
     """`measure` in so many fresh processes, one after another: all records of the one detector, all of the other."""
-    found = []
+    result = []
     for _ in range(count):
         with SPAWN.Pool(1) as pool:
-            found.append(pool.apply(measure, args))
-    return [list(records) for records in zip(*found)]
+            result.append(pool.apply(measure, args))
+    return [list(records) for records in zip(*result)]
 
 
 def accuracy(ap: float) -> Record:
@@ -130,9 +130,9 @@ class Tally:
 
     def check(self, records: list[Record]) -> None:
         """One check."""
-        found = regression.check(self.expected, records)
-        self.alarms += any(finding.fails for finding in found)
-        tqdm.write(f"{self.title}: {'; '.join(f'{f.verdict}, {f.detail}' for f in found)}", file=sys.stderr)
+        result = regression.check(self.expected, records)
+        self.alarms += any(finding.fails for finding in result)
+        tqdm.write(f"{self.title}: {'; '.join(f'{f.verdict}, {f.detail}' for f in result)}", file=sys.stderr)
 
 
 def parse() -> argparse.Namespace:
@@ -160,8 +160,8 @@ def main() -> int:
         ]
         for _ in tqdm(range(args.runs), disable=None):
             records = [*measure_apart(args.processes, *effort), [accuracy(0.374)], [accuracy(0.373)]]
-            for tally, found in zip(tallies, records):
-                tally.check(found)
+            for tally, result in zip(tallies, records):
+                tally.check(result)
     for tally in tallies:
         print(f"{tally.title}: {tally.alarms} alarms in {args.runs} runs ({tally.wanted} wanted)")
     return int(any(tally.alarms != tally.wanted for tally in tallies))

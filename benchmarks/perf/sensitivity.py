@@ -69,8 +69,8 @@ def main() -> int:
     """Try, and print a table or JSON."""
     args = parse()
     names = ["default", *(name for name in args.conditions if name != "default")]
-    found = {name: values(args, CONDITIONS[name]) for name in tqdm(names, desc="conditions", disable=None)}
-    rows = [row(record, found) for record in found["default"]]
+    result = {name: values(args, CONDITIONS[name]) for name in tqdm(names, desc="conditions", disable=None)}
+    rows = [row(record, result) for record in result["default"]]
     moved = [r for r in rows if args.all or r["verdict"] != "steady" or spread(r, names) >= 0.1]
     print(json.dumps(moved, indent=1) if args.json else format_table([shown(r) for r in moved]))
     amplifying = sum(r["verdict"] != "steady" for r in rows)
@@ -95,12 +95,12 @@ def parse() -> argparse.Namespace:
 
 def values(args: argparse.Namespace, condition: Condition) -> Values:
     """What every record and test that was asked for takes of its tolerance under a condition."""
-    found: Values = {}
+    result: Values = {}
     if args.parity is not None:
-        found |= apart(of_parity, args.parity or reference.names(), condition)
+        result |= apart(of_parity, args.parity or reference.names(), condition)
     if args.tests is not None:
-        found |= apart(of_tests, [*(args.tests or ["tests"]), "-k", args.k], condition)
-    return found
+        result |= apart(of_tests, [*(args.tests or ["tests"]), "-k", args.k], condition)
+    return result
 
 
 def apart(work: Callable[[list[str], bool], Values], arguments: list[str], condition: Condition) -> Values:
@@ -151,9 +151,9 @@ def disturbed(images: Tensor) -> Tensor:
     return images * (1 + NOISE * torch.finfo(images.dtype).eps / torch.finfo(torch.float32).eps * noise)
 
 
-def row(record: str, found: Mapping[str, Values]) -> dict[str, Any]:
+def row(record: str, result: Mapping[str, Values]) -> dict[str, Any]:
     """One record's or test's values by condition, and the verdict."""
-    used = {condition: of[record] for condition, of in found.items() if record in of}
+    used = {condition: of[record] for condition, of in result.items() if record in of}
     return {"record": record, **used, "verdict": verdict(used["default"], list(used.values()))}
 
 

@@ -187,14 +187,14 @@ def proposals(scene: Scene) -> Ways:
     levels, cfg = head.levels(outputs, 0), head.test_cfg
 
     def simple() -> Tensor:
-        found = []
+        result = []
         for level in levels:
             scores, order = level.scores[:, 0].sort(descending=True)
             best = order[: cfg["nms_pre"]]
             boxes = head.bbox_coder.decode(level.priors[best], level.regression[best], size=scene.geometry.size)
             keep = nms(boxes, scores[: cfg["nms_pre"]], cfg["nms"]["iou_threshold"])
-            found.append(torch.cat([boxes[keep], scores[keep][:, None]], dim=1))
-        together = torch.cat(found)
+            result.append(torch.cat([boxes[keep], scores[keep][:, None]], dim=1))
+        together = torch.cat(result)
         return together[together[:, 4].argsort(descending=True)[: cfg["max_per_img"]]]
 
     rpn, (logits, deltas) = scene.theirs.rpn, outputs
@@ -237,13 +237,13 @@ def on_regions(scene: Scene, boxes: Tensor, ours: Callable[..., Any], pool: Any,
 
 def boxes(scene: Scene) -> Ways:
     """From class logits and deltas to detections."""
-    found = scene.proposals()
-    logits, deltas = scene.ours.roi_head.box_outputs(scene.features(), rois_of([found]))
+    result = scene.proposals()
+    logits, deltas = scene.ours.roi_head.box_outputs(scene.features(), rois_of([result]))
     head, cfg, heads = scene.ours.roi_head.bbox_head, scene.ours.roi_head.test_cfg, scene.theirs.roi_heads
     wide, wide_deltas = F.pad(logits.roll(1, dims=1), (0, 10), value=-30.0), F.pad(deltas, (4, 40))
 
     def simple() -> Tensor:
-        scores, decoded, kept = logits.softmax(-1), head.boxes(found, deltas, scene.geometry), []
+        scores, decoded, kept = logits.softmax(-1), head.boxes(result, deltas, scene.geometry), []
         for c in range(head.num_classes):
             above = scores[:, c] > cfg["score_thr"]
             candidates, values = decoded[above, 4 * c : 4 * c + 4], scores[above, c]
@@ -253,9 +253,9 @@ def boxes(scene: Scene) -> Ways:
         return together[together[:, 4].argsort(descending=True)[: cfg["max_per_img"]]]
 
     return {
-        "ours": lambda: head.predict(found, logits, deltas, scene.geometry, cfg),
+        "ours": lambda: head.predict(result, logits, deltas, scene.geometry, cfg),
         "simple": simple,
-        "torchvision": lambda: heads.postprocess_detections(wide, wide_deltas, [found], [scene.geometry.size]),
+        "torchvision": lambda: heads.postprocess_detections(wide, wide_deltas, [result], [scene.geometry.size]),
     }
 
 
@@ -285,14 +285,14 @@ def paste(scene: Scene) -> Ways:
 
 def encode(scene: Scene) -> Ways:
     """100 masks of 480 x 640 as run lengths."""
-    found = discs(100)
-    return {"ours": lambda: encode_masks(found), "simple": lambda: [whole_mask(mask) for mask in found]}
+    result = discs(100)
+    return {"ours": lambda: encode_masks(result), "simple": lambda: [whole_mask(mask) for mask in result]}
 
 
 def evaluate(scene: Scene) -> Ways:
     """COCO's twelve numbers of 500 images."""
-    ground_truth, found = generate(500, 100)
-    ours, simple = (partial(box_numbers, ground_truth, found, engine) for engine in ("hotcoco", "pycocotools"))
+    ground_truth, result = generate(500, 100)
+    ours, simple = (partial(box_numbers, ground_truth, result, engine) for engine in ("hotcoco", "pycocotools"))
     return {"ours": ours, "simple": simple}
 
 

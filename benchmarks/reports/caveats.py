@@ -16,8 +16,8 @@ SAMPLES = ("latency_s", "iteration_s")
 
 def caveats(record: Record) -> str:
     """The reservations about a record's speed, in a phrase; empty where there are none."""
-    found = [few(record), one_run(record), busy(record)]
-    return ", ".join(text for text in found if text)
+    result = [few(record), one_run(record), busy(record)]
+    return ", ".join(text for text in result if text)
 
 
 def few(record: Record) -> str | None:

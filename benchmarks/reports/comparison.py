@@ -54,14 +54,14 @@ def throughput(facts: Mapping[str, Any], records: Sequence[Record]) -> Table:
     rows = []
     for row in facts["rows"]:
         ours = row["implementation"] == facts["ours"]
-        found = newest(records, "training", facts["models"]) if ours else None
-        value = found.metrics.get("images_per_second") if found else None
+        result = newest(records, "training", facts["models"]) if ours else None
+        value = result.metrics.get("images_per_second") if result else None
         cells: dict[str, Cell] = {
             "implementation": Link(row["implementation"], row["url"]),
             "published": float(row["published"]),
             "Detectron2's page": float(row["detectron2_docs"]),
         }
-        rows.append(cells | measured(value, row["published"], found))
+        rows.append(cells | measured(value, row["published"], result))
     columns = ("implementation", "published", "Detectron2's page", *MEASURED)
     note = f"In {facts['unit']}. {facts['note']} {HERE}"
     return Table(facts["title"], columns, rows, note, {"published": 0, "Detectron2's page": 0, "ratio": 2}, MEASURED)
@@ -72,9 +72,9 @@ def accuracy(pairs: Sequence[Mapping[str, Any]], records: Sequence[Record]) -> T
     rows = []
     accuracies = selection.accuracies(records, [api.get(pair["models"][0]) for pair in pairs])
     for pair in pairs:
-        found = accuracies.get(pair["models"][0])
+        result = accuracies.get(pair["models"][0])
         for metric, published in pair["accuracy"]["mmdetection"].items():
-            value = selection.percent(found, metric)
+            value = selection.percent(result, metric)
             cells: dict[str, Cell] = {
                 "type": pair["type"],
                 "schedule": pair["schedule"],
@@ -83,7 +83,7 @@ def accuracy(pairs: Sequence[Mapping[str, Any]], records: Sequence[Record]) -> T
                 "MMDetection": published,
                 "model": pair["models"][0],
             }
-            rows.append(cells | measured(value, published, found))
+            rows.append(cells | measured(value, published, result))
     columns = ("type", "schedule", "metric", "Detectron2", "MMDetection", *MEASURED, "model")
     return Table("Accuracy", columns, rows, f"COCO 2017 val, percent points. {HERE}", {"ratio": 3}, MEASURED)
 
@@ -92,9 +92,9 @@ def training_speed(pairs: Sequence[Mapping[str, Any]], records: Sequence[Record]
     """Seconds per iteration."""
     rows = []
     for pair in pairs:
-        published, found = pair["training_speed"], newest(records, "training", pair["models"])
-        value = found.metrics.get("iteration_s") if found else None
-        rows.append(both(pair, published) | measured(value, published["mmdetection"], found))
+        published, result = pair["training_speed"], newest(records, "training", pair["models"])
+        value = result.metrics.get("iteration_s") if result else None
+        rows.append(both(pair, published) | measured(value, published["mmdetection"], result))
     note = f"Seconds per iteration, lower is better; published with 16 images on 8 GPUs. {HERE}"
     digits = {"Detectron2": 3, "MMDetection": 3, "measured": 3, "ratio": 2}
     return Table("Training speed", ("type", "Detectron2", "MMDetection", *MEASURED), rows, note, digits, MEASURED)
@@ -104,10 +104,10 @@ def inference_speed(pairs: Sequence[Mapping[str, Any]], records: Sequence[Record
     """Images per second; a peer that was measured in the same run stands beside ours."""
     rows = []
     for pair in pairs:
-        published, found = pair["inference_speed"], newest(records, "inference", pair["models"])
+        published, result = pair["inference_speed"], newest(records, "inference", pair["models"])
         peer = newest(records, "compare", [*detectron2_names(pair["models"]), *pair["models"]], "detectron2")
         cells = both(pair, published) | {"Detectron2's zoo": published["detectron2_official"]}
-        cells |= measured(found.metrics.get("fps") if found else None, published["mmdetection"], found)
+        cells |= measured(result.metrics.get("fps") if result else None, published["mmdetection"], result)
         rows.append(cells | {"Detectron2 measured": peer.metrics.get("fps") if peer else None})
     note = f"Images per second on one GPU, without data loading; Mask R-CNN without mask encoding. {HERE}"
     columns = ("type", "Detectron2", "Detectron2's zoo", "MMDetection", *MEASURED, "Detectron2 measured")
@@ -117,21 +117,21 @@ def inference_speed(pairs: Sequence[Mapping[str, Any]], records: Sequence[Record
 
 def detectron2_names(models: Sequence[str]) -> list[str]:
     """The same networks as Detectron2 has them, under whose names it is compared."""
-    found = []
+    result = []
     for model in models:
         with suppress(counterparts.NoCounterpart):
-            found.append(counterparts.in_detectron2(model).name)
-    return list(dict.fromkeys(found))
+            result.append(counterparts.in_detectron2(model).name)
+    return list(dict.fromkeys(result))
 
 
 def training_memory(pairs: Sequence[Mapping[str, Any]], records: Sequence[Record]) -> Table:
     """What tensors took on the GPU, in GB."""
     rows = []
     for pair in pairs:
-        published, found = pair["training_memory"], newest(records, "training", pair["models"])
-        mib = found.metrics.get("cuda_allocated_mib") if found else None
+        published, result = pair["training_memory"], newest(records, "training", pair["models"])
+        mib = result.metrics.get("cuda_allocated_mib") if result else None
         gigabytes = None if mib is None else mib * 2**20 / 1e9
-        rows.append(both(pair, published) | measured(gigabytes, published["mmdetection"], found))
+        rows.append(both(pair, published) | measured(gigabytes, published["mmdetection"], result))
     note = f"GB allocated by PyTorch (the page names no unit), two images per GPU. {HERE}"
     columns = ("type", "Detectron2", "MMDetection", *MEASURED)
     return Table("Training memory", columns, rows, note, {"ratio": 2}, MEASURED)
@@ -167,5 +167,5 @@ def measured(value: float | None, published: float, record: Record | None) -> di
 
 def newest(records: Sequence[Record], kind: str, models: Sequence[str], peer: str | None = None) -> Record | None:
     """The newest plain measurement of the most preferred model; of a peer if one is named."""
-    found = selection.newest(records, kind, peer)
-    return next((found[model] for model in models if model in found), None)
+    result = selection.newest(records, kind, peer)
+    return next((result[model] for model in models if model in result), None)

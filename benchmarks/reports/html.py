@@ -35,7 +35,7 @@ def render(entries: Sequence[Entry], records: Sequence[Record], images: Images |
         "DATA": json.dumps(plain(data), separators=(",", ":")).replace("<", "\\u003c"),
     }
     # One pass over the template, so that nothing in a part is taken for a place of another.
-    return re.sub(r"/\*(STYLE|SCRIPT|PLOTLY|DATA)\*/", lambda found: parts[found[1]], asset("report.html"))
+    return re.sub(r"/\*(STYLE|SCRIPT|PLOTLY|DATA)\*/", lambda result: parts[result[1]], asset("report.html"))
 
 
 def asset(name: str) -> str:

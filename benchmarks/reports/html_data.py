@@ -125,15 +125,15 @@ def summary(record: Record) -> dict[str, Any]:
 
 def curves(record: Record) -> list[dict[str, Any]]:
     """Samples of a training as lines of at most CURVE_POINTS points, evenly chosen; `NAME_at` says where a point is."""
-    found = []
+    result = []
     for name, values in sorted(record.samples.items(), key=lambda item: item[0] != "loss"):
         if name.endswith("_at"):
             continue
         places = record.samples.get(f"{name}_at") or list(range(1, len(values) + 1))
         step = -(-len(values) // CURVE_POINTS) or 1
         across = "epoch" if record.kind == "log" and "epochs" in record.metrics else "iteration"
-        found.append({"name": name, "across": across, "x": list(places)[::step], "y": list(values)[::step]})
-    return found
+        result.append({"name": name, "across": across, "x": list(places)[::step], "y": list(values)[::step]})
+    return result
 
 
 def recipe_key(entry: Entry) -> str:
@@ -143,12 +143,12 @@ def recipe_key(entry: Entry) -> str:
 
 def recipe(entry: Entry) -> dict[str, Any]:
     """How images are prepared, step by step."""
-    found = api.preprocessing(entry.name)
-    extras = {"flip": found.flip, "float32": found.float32, "proposals": found.proposals}
+    result = api.preprocessing(entry.name)
+    extras = {"flip": result.flip, "float32": result.float32, "proposals": result.proposals}
     return {
         "name": entry.preprocessing,
         "normalization": entry.normalization,
-        "steps": [f"{type(step).__name__}: {one_line(plain(step))}" for step in found.steps],
+        "steps": [f"{type(step).__name__}: {one_line(plain(step))}" for step in result.steps],
         "extras": [f"{key} {one_line(value)}" for key, value in extras.items() if value not in (None, False)],
     }
 
@@ -164,15 +164,15 @@ def embedded(path: Path) -> dict[str, str]:
 
 def fronts(entries: Sequence[Entry], records: Sequence[Record]) -> list[dict[str, Any]]:
     """Per task and dataset, the Pareto-best models, exactly as `zoo recommend` without limits gives them."""
-    found = []
+    result = []
     for task in METRICS_OF_TASK:
         for dataset in sorted({entry.dataset for entry in entries}):
             able = [e for e in entries if task in e.tasks and e.dataset == dataset]
             metric = metric_of(task, able)
             chosen = [c for group in groups(able, records, metric) for c in recommend(group, Constraints(metric))]
             if chosen:
-                found.append({"task": task, "dataset": dataset, "metric": metric, "models": plain_rows(chosen)})
-    return found
+                result.append({"task": task, "dataset": dataset, "metric": metric, "models": plain_rows(chosen)})
+    return result
 
 
 def plain_rows(candidates: Sequence[Candidate]) -> list[dict[str, Any]]:

@@ -35,5 +35,5 @@ def write(logs: Sequence[Log], keys: Sequence[str], path: Path) -> Path:
 
 def names(logs: Sequence[Log]) -> list[str]:
     """Everything that can be drawn."""
-    found = {key for log in logs for line in log.lines for key in line.values}
-    return sorted(found | {key for log in logs for e in log.evaluations for key in e.values} | {"time", "memory"})
+    result = {key for log in logs for line in log.lines for key in line.values}
+    return sorted(result | {key for log in logs for e in log.evaluations for key in e.values} | {"time", "memory"})

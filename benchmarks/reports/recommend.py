@@ -121,13 +121,13 @@ def groups(
 
     devices: only measurements on devices whose names contain one of these. hardware: only published numbers of it.
     """
-    found: list[Candidate] = []
+    result: list[Candidate] = []
     if hardware is None:
-        found += measured(records, entries, metric, devices)
+        result += measured(records, entries, metric, devices)
     if devices is None:
-        found += published(entries, metric, hardware)
-    kinds = dict.fromkeys((c.source, c.hardware) for c in found)
-    return [[c for c in found if (c.source, c.hardware) == kind] for kind in kinds]
+        result += published(entries, metric, hardware)
+    kinds = dict.fromkeys((c.source, c.hardware) for c in result)
+    return [[c for c in result if (c.source, c.hardware) == kind] for kind in kinds]
 
 
 def measured(
@@ -177,7 +177,7 @@ def is_one_of(device: str, names: Sequence[str] | None) -> bool:
 
 def published(entries: Sequence[Entry], metric: str, hardware: str | None = None) -> list[Candidate]:
     """Candidates from published numbers for single images. hardware: such as V100."""
-    found = []
+    result = []
     for entry in entries:
         ap = entry.metric(metric)
         for speed in entry.speed:
@@ -185,5 +185,5 @@ def published(entries: Sequence[Entry], metric: str, hardware: str | None = None
             if ap is not None and speed.fps and speed.batch == 1 and fits:
                 remark = "" if speed.precision in (None, "fp32") else speed.precision
                 machine = speed.hardware or "unknown"
-                found.append(Candidate(entry.name, ap, 1000 / speed.fps, None, "published", machine, remark))
-    return found
+                result.append(Candidate(entry.name, ap, 1000 / speed.fps, None, "published", machine, remark))
+    return result

@@ -135,7 +135,7 @@ def objects(path: Path) -> Iterable[dict[str, Any]]:
 def mmdetection(rows: Sequence[dict[str, Any]], name: str) -> Log:
     """MMDetection's rows: `mode` tells training from evaluation (3.x has none, and counts evaluations by `step`)."""
     lines: dict[tuple[int, int], Line] = {}
-    found: dict[int, Evaluation] = {}
+    result: dict[int, Evaluation] = {}
     epoch = 0
     for row in rows:
         if row.get("mode", "train") == "train" and "iter" in row:
@@ -143,14 +143,14 @@ def mmdetection(rows: Sequence[dict[str, Any]], name: str) -> Log:
             lines[epoch, row["iter"]] = line_of(row, epoch, row["iter"])
         elif metrics := metrics_of(row):
             at = row.get("epoch", row.get("step", epoch))
-            found[at] = Evaluation(at, metrics)
-    return Log(name, "mmdetection", list(lines.values()), [found[at] for at in sorted(found)])
+            result[at] = Evaluation(at, metrics)
+    return Log(name, "mmdetection", list(lines.values()), [result[at] for at in sorted(result)])
 
 
 def detectron2(rows: Sequence[dict[str, Any]], name: str) -> Log:
     """Detectron2's rows: iterations from 0 of the whole run; an evaluation stands in the row of its iteration."""
     lines: dict[int, Line] = {}
-    found: dict[int, Evaluation] = {}
+    result: dict[int, Evaluation] = {}
     for row in rows:
         if "iteration" not in row:
             continue
@@ -158,8 +158,8 @@ def detectron2(rows: Sequence[dict[str, Any]], name: str) -> Log:
         if "total_loss" in row:
             lines[number] = line_of(row, None, number)
         if metrics := metrics_of(row):
-            found[number] = Evaluation(number, metrics)
-    return Log(name, "detectron2", list(lines.values()), [found[at] for at in sorted(found)])
+            result[number] = Evaluation(number, metrics)
+    return Log(name, "detectron2", list(lines.values()), [result[at] for at in sorted(result)])
 
 
 NOT_VALUES = {"mode", "epoch", "iter", "iteration", "step", "time", "data_time", "memory"}
@@ -175,18 +175,18 @@ def line_of(row: Mapping[str, Any], epoch: int | None, iteration: int) -> Line:
 
 def metrics_of(row: Mapping[str, Any]) -> dict[str, float]:
     """The metrics of a row under the names that records use, in percent."""
-    found = {}
+    result = {}
     for key, value in row.items():
         if not isinstance(value, (int, float)):
             continue
         if match := FRACTION.fullmatch(key):
-            found[AP_NAMES[match[1]] + PARTS[match[2]]] = float(value) * 100
+            result[AP_NAMES[match[1]] + PARTS[match[2]]] = float(value) * 100
         elif match := PERCENT.fullmatch(key):
-            found[AP_NAMES[match[1]] + PARTS[match[2]]] = float(value)
+            result[AP_NAMES[match[1]] + PARTS[match[2]]] = float(value)
         elif key in OTHERS:
             name, scale = OTHERS[key]
-            found[name] = float(value) * scale
-    return found
+            result[name] = float(value) * scale
+    return result
 
 
 def summary(log: Log) -> dict[str, Any]:

@@ -37,11 +37,11 @@ class Boxes(NamedTuple):
     labels: NDArray[np.integer]
 
 
-def compare(reference: Sequence[Detections], found: Sequence[Detections]) -> Agreement:
+def compare(reference: Sequence[Detections], detections: Sequence[Detections]) -> Agreement:
     """Match the detections of each image one to one, by the highest total IoU among equal labels."""
     total = hits = added = 0
     score = box = 0.0
-    for want, have in zip(map(arrays, reference), map(arrays, found), strict=True):
+    for want, have in zip(map(arrays, reference), map(arrays, detections), strict=True):
         ours, theirs = match(want, have)
         total, hits, added = total + len(want.scores), hits + len(ours), added + len(have.scores) - len(ours)
         if len(ours):
@@ -50,9 +50,9 @@ def compare(reference: Sequence[Detections], found: Sequence[Detections]) -> Agr
     return Agreement(total, hits / total if total else 1.0, score, box, added)
 
 
-def arrays(found: Detections) -> Boxes:
+def arrays(detections: Detections) -> Boxes:
     """Detections on the CPU as arrays."""
-    return Boxes(found.boxes.numpy(), found.scores.numpy(), found.labels.numpy())
+    return Boxes(detections.boxes.numpy(), detections.scores.numpy(), detections.labels.numpy())
 
 
 def match(want: Boxes, have: Boxes) -> tuple[NDArray[np.integer], NDArray[np.integer]]:

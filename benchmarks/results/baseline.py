@@ -177,16 +177,18 @@ def make(records: Iterable[Record], tolerances: Tolerances | None = None, times:
     times: keep them; without, the baseline is good for every machine.
     """
     groups = list(by_measurement(records).values())
-    found = [together(group) for group in groups]
+    result = [together(group) for group in groups]
     newest = max((group[-1].time for group in groups), default="")
-    kept = [entry if times else replace(entry, times=(), machine="", runs=1) for entry in found]
+    kept = [entry if times else replace(entry, times=(), machine="", runs=1) for entry in result]
     return Baseline([entry for entry in kept if entry.comparable], tolerances or Tolerances(), newest)
 
 
 def write(baseline: Baseline, path: Path) -> None:
     """Write a baseline file; it appears only when it is whole."""
     text = json.dumps({"schema": SCHEMA, **asdict(baseline)}, indent=1, sort_keys=True)
-    text = re.sub(r"\[[\d\s.,e+-]+\]", lambda found: " ".join(found[0].split()), text)  # a list of numbers in one line
+    text = re.sub(
+        r"\[[\d\s.,e+-]+\]", lambda result: " ".join(result[0].split()), text
+    )  # a list of numbers in one line
     atomic_write(path, text + "\n")
 
 

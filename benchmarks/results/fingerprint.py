@@ -16,11 +16,11 @@ FIELDS = 7
 Rows = list[tuple[float, ...]]  # of one image: label, score, x1, y1, x2, y2
 
 
-def flatten(found: Sequence[Detections]) -> list[float]:
+def flatten(detections: Sequence[Detections]) -> list[float]:
     """Image, label, score and box (xyxy, pixels of the image) of the KEPT best detections of each image."""
     rows = [
         [number, label, *(float(f"{value:.6g}") for value in (score, *box))]
-        for number, one in enumerate(found)
+        for number, one in enumerate(detections)
         for label, score, box in zip(one.labels.tolist()[:KEPT], one.scores.tolist(), one.boxes.tolist())
     ]
     return [value for row in rows for value in row]
@@ -79,12 +79,12 @@ def matched(want: Rows, have: Rows) -> tuple[list[int], list[int]]:
     return ours.tolist(), theirs.tolist()
 
 
-def lowest(found: Rows) -> float:
+def lowest(result: Rows) -> float:
     """The score at which a full list ends; 0 for one with all that was found."""
-    return min(row[1] for row in found) if len(found) >= KEPT else 0.0
+    return min(row[1] for row in result) if len(result) >= KEPT else 0.0
 
 
-def unmatched(found: Rows, partners: Sequence[int], floor: float) -> int:
+def unmatched(result: Rows, partners: Sequence[int], floor: float) -> int:
     """How many detections above a score have no partner."""
-    alone = set(range(len(found))) - set(partners)
-    return sum(found[i][1] > floor for i in alone)
+    alone = set(range(len(result))) - set(partners)
+    return sum(result[i][1] > floor for i in alone)

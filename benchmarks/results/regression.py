@@ -66,14 +66,14 @@ def check_entry(
     if not records:
         return [Finding(entry.title, "status", "missing", detail="no record of this measurement")]
     now = together(records)
-    found = [exact(entry, now, name) for name in EXACT if name in entry.metrics]
+    result = [exact(entry, now, name) for name in EXACT if name in entry.metrics]
     if entry.kind == "accuracy":
-        found += [accuracy(entry, now, name, tolerances) for name in entry.metrics if name not in EXACT]
+        result += [accuracy(entry, now, name, tolerances) for name in entry.metrics if name not in EXACT]
     if entry.detections is not None:
-        found.append(detections(entry, now, tolerances))
+        result.append(detections(entry, now, tolerances))
     if entry.times:
-        found.append(time(entry, now, tolerances))
-    return found or [Finding(entry.title, "status", "missing", detail="the baseline has nothing to compare with")]
+        result.append(time(entry, now, tolerances))
+    return result or [Finding(entry.title, "status", "missing", detail="the baseline has nothing to compare with")]
 
 
 def exact(then: Entry, now: Entry, name: str) -> Finding:

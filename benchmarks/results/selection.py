@@ -25,8 +25,8 @@ def is_plain(record: Record, peer: str | None = None) -> bool:
 
 def newest(records: Iterable[Record], kind: str, peer: str | None = None) -> dict[str, Record]:
     """Model -> its newest successful plain record of a kind. One with random weights only where there is no other."""
-    found = [r for r in records if r.ok and r.kind == kind and is_plain(r, peer)]
-    return {r.model: r for r in sorted(found, key=lambda r: (r.parameters.get("weights") != "random", r.time))}
+    result = [r for r in records if r.ok and r.kind == kind and is_plain(r, peer)]
+    return {r.model: r for r in sorted(result, key=lambda r: (r.parameters.get("weights") != "random", r.time))}
 
 
 def accuracies(records: Iterable[Record], entries: Iterable[Entry]) -> dict[str, Record]:

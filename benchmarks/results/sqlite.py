@@ -68,11 +68,11 @@ def upgrade(connection: sqlite3.Connection, path: Path) -> None:
     if version(connection) == 0:
         connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("BEGIN IMMEDIATE")
-    found = version(connection)
-    if found > len(UPGRADES):
+    result = version(connection)
+    if result > len(UPGRADES):
         connection.close()
-        raise ResultsError(f"{path} was written by a newer version of this program (tables {found}). Please upgrade.")
-    for script in UPGRADES[found:]:
+        raise ResultsError(f"{path} was written by a newer version of this program (tables {result}). Please upgrade.")
+    for script in UPGRADES[result:]:
         for statement in filter(str.strip, script.split(";")):
             connection.execute(statement)
     connection.execute(f"PRAGMA user_version = {len(UPGRADES)}")

@@ -74,13 +74,13 @@ class Store:
 
     def get(self, id: str) -> Record:
         """The record whose id begins with `id`. Raises ResultsError when there is none, or more than one."""
-        found = self.select(id=id, limit=2)
-        if len(found) != 1:
-            problem = "more than one record" if found else "no record"
+        result = self.select(id=id, limit=2)
+        if len(result) != 1:
+            problem = "more than one record" if result else "no record"
             raise ResultsError(
                 f"{self.path} has {problem} whose id begins with '{id}'. `bench results list` shows ids."
             )
-        return found[0]
+        return result[0]
 
     def count(self) -> int:
         """How many records there are."""

@@ -99,9 +99,9 @@ def measure(request: CompareConfig, contestants: dict[str, Contestant], absent: 
         workloads = {name: contestant.workload for name, contestant in contestants.items()}
         before = environment.conditions(device)
         try:
-            found = {name: detections(workload) for name, workload in workloads.items()}
+            result = {name: detections(workload) for name, workload in workloads.items()}
             measured = interleaved.compare(workloads, torch.device(device), request.setting.overrides)
-            return Results(measured, found, {"before": before, "after": environment.conditions(device)})
+            return Results(measured, result, {"before": before, "after": environment.conditions(device)})
         except PeerError as error:
             failed = next(n for n, w in workloads.items() if isinstance(w, ExternalWorkload) and w.peer in str(error))
             contestants.pop(failed)
@@ -237,7 +237,7 @@ def as_files(images: Sequence[ImageSource], folder: Path) -> list[Path]:
 
 def detections(workload: Workload, batches: int = 4) -> list[Any]:
     """What is found in the first images."""
-    return [found for i in range(min(batches, len(workload))) for found in workload.compute(workload.load(i))]
+    return [result for i in range(min(batches, len(workload))) for result in workload.compute(workload.load(i))]
 
 
 def peak_memory(contestant: Contestant) -> dict[str, float]:
@@ -307,16 +307,16 @@ def verdict(agreed: agreement.Agreement, count: int) -> str | None:
 
 def unlike(ours: Contestant, theirs: Contestant) -> str:
     """Everything that is known to differ from ours, besides the code."""
-    found = settings.differences(ours.facts.get("settings") or {}, theirs.facts.get("settings") or {})
+    result = settings.differences(ours.facts.get("settings") or {}, theirs.facts.get("settings") or {})
     for what in ("threads", "precision", "weights"):
         if theirs.facts.get(what) not in (None, ours.facts.get(what)):
-            found.append(f"{what} {ours.facts.get(what)} / {theirs.facts[what]}")
+            result.append(f"{what} {ours.facts.get(what)} / {theirs.facts[what]}")
     if isinstance(theirs.workload, ExternalWorkload):
-        found.append(f"in a process of its own, with PyTorch {theirs.facts.get('torch')}")
+        result.append(f"in a process of its own, with PyTorch {theirs.facts.get('torch')}")
         shapes = [resolution(contestant.workload) for contestant in (ours, theirs)]
         if shapes[0] != shapes[1]:
-            found.append(f"input sizes {', '.join(shapes[0])} / {', '.join(shapes[1])}")
-    return "; ".join(found)
+            result.append(f"input sizes {', '.join(shapes[0])} / {', '.join(shapes[1])}")
+    return "; ".join(result)
 
 
 def resolution(workload: Workload) -> dict[str, int]:

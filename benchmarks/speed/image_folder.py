@@ -14,7 +14,7 @@ def in_folder(folder: str | Path, limit: int | None = None) -> list[Path]:
     folder = Path(folder)
     if not folder.is_dir():
         raise UsageError(f"{folder} is no folder; --images takes a folder of images.")
-    found = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
-    if not found:
+    result = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
+    if not result:
         raise UsageError(f"{folder} has no images ({', '.join(sorted(SUFFIXES))}).")
-    return found[:limit]
+    return result[:limit]

@@ -141,4 +141,4 @@ def effect(plain: DetectorWorkload, fast: DetectorWorkload) -> dict[str, Any]:
 
 def detect(workload: DetectorWorkload) -> list[Any]:
     """Detections of all images of a workload."""
-    return [found for i in range(len(workload)) for found in workload.compute(workload.load(i))]
+    return [result for i in range(len(workload)) for result in workload.compute(workload.load(i))]

@@ -35,9 +35,9 @@ def apply(model: nn.Module, options: Options) -> nn.Module:
 
 def compiled_parts(model: nn.Module) -> list[nn.Module]:
     """What `--compile` compiles: of a cascade each stage's head on its own."""
-    found = [getattr(model, name, None) for name in COMPILED]
-    found += [getattr(getattr(model, "roi_head", None), name, None) for name in ("bbox_head", "mask_head")]
-    parts = [part for part in found if part is not None]
+    result = [getattr(model, name, None) for name in COMPILED]
+    result += [getattr(getattr(model, "roi_head", None), name, None) for name in ("bbox_head", "mask_head")]
+    parts = [part for part in result if part is not None]
     return [one for part in parts for one in (part if isinstance(part, nn.ModuleList) else [part])]
 
 

@@ -78,8 +78,8 @@ class DetectorWorkload:
         layout = torch.channels_last if self.channels_last else torch.contiguous_format
         with torch.inference_mode(), self.autocast():
             images = batch.images.to(self.device, memory_format=layout, non_blocking=True)
-            found = self.model.predict(images, [sample.geometry for sample in batch.samples])
-            return [detections.to("cpu") for detections in found]
+            result = self.model.predict(images, [sample.geometry for sample in batch.samples])
+            return [detections.to("cpu") for detections in result]
 
     def evaluate(self, results: list[Detections]) -> list[dict[str, Any]]:
         """Rows as COCO's result format has them, without image ids."""
@@ -92,14 +92,14 @@ class DetectorWorkload:
         return torch.autocast(self.device.type, self.precision)
 
 
-def coco_rows(found: Detections) -> list[dict[str, Any]]:
+def coco_rows(detections: Detections) -> list[dict[str, Any]]:
     """One dict per detection: category index, score, box as (x, y, w, h), and the mask as COCO RLE."""
-    corners = found.boxes.tolist()
+    corners = detections.boxes.tolist()
     rows = [
         {"label": label, "score": score, "bbox": [x1, y1, x2 - x1, y2 - y1]}
-        for (x1, y1, x2, y2), score, label in zip(corners, found.scores.tolist(), found.labels.tolist())
+        for (x1, y1, x2, y2), score, label in zip(corners, detections.scores.tolist(), detections.labels.tolist())
     ]
-    if found.masks is not None:
-        for row, mask in zip(rows, encode_masks(found.masks)):
+    if detections.masks is not None:
+        for row, mask in zip(rows, encode_masks(detections.masks)):
             row["segmentation"] = mask
     return rows

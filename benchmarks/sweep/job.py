@@ -61,10 +61,10 @@ def run(row: Job, limits: Limits, stop: threading.Event | None = None) -> Record
     with tempfile.TemporaryDirectory(prefix="bench-sweep-") as folder, turn(row, stop):
         store, log = Path(folder) / "results.db", Path(folder) / "stderr"
         status = execute(command(row, store), log, limits, stop)
-        found = Store(store).select(model=None) if store.exists() else []
+        result = Store(store).select(model=None) if store.exists() else []
         tail = last_line(log)
-    if found and (status == "" or not found[-1].ok):
-        return mark(found[-1], row)
+    if result and (status == "" or not result[-1].ok):
+        return mark(result[-1], row)
     reason = status or f"ended without a record: {tail or 'no message'}"
     return mark(failed(row.model, row.kind, reason if not tail or tail in reason else f"{reason}; {tail}"), row)
 

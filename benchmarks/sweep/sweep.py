@@ -77,14 +77,14 @@ def run(
     skip: why a row is not tried. While the store's disk is full, records wait in memory; if it still is at the end,
     ResultsError says so, and their rows run again with the next command.
     """
-    found = progress(rows, store)
+    result = progress(rows, store)
     store.extend([])  # a store that cannot be written is noticed before the work
     runnable: list[Job] = []
-    for row in found.pending(retry_failed):
+    for row in result.pending(retry_failed):
         why = skip(row)
         if why is None:
             runnable.append(row)
-        elif not same_skip(found.done.get(row.model), why):
+        elif not same_skip(result.done.get(row.model), why):
             yield row, store.append(one.mark(skipped(row.model, row.kind, why), row))
     waiting: list[Record] = []
     for row, record in executor(runnable, limits):
@@ -174,7 +174,7 @@ def fetch_quietly(model: str) -> None:
 
 def counts(records: Iterable[Record]) -> dict[str, Any]:
     """How many rows ended how."""
-    found = {"ok": 0, "failed": 0, "skipped": 0}
+    result = {"ok": 0, "failed": 0, "skipped": 0}
     for record in records:
-        found[record.status] += 1
-    return found
+        result[record.status] += 1
+    return result

@@ -43,8 +43,8 @@ class Calibration:
     @torch.inference_mode()
     def compute(self, batch: Tensor) -> Tensor:
         """The work: how many boxes are left, after the layers' mean."""
-        found = [self.layers(batch).mean() + len(nms(self.boxes, self.scores, 0.5)) for _ in range(ROUNDS)]
-        return torch.stack(found).cpu()
+        result = [self.layers(batch).mean() + len(nms(self.boxes, self.scores, 0.5)) for _ in range(ROUNDS)]
+        return torch.stack(result).cpu()
 
     def evaluate(self, results: Tensor) -> Tensor:
         """Nothing to turn into rows."""

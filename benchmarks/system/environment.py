@@ -94,13 +94,13 @@ def gpu(device: torch.device) -> dict[str, Any] | None:
 @lru_cache
 def libraries() -> dict[str, str]:
     """Installed versions of the libraries that move speed or accuracy."""
-    found = {}
+    result = {}
     for name in LIBRARIES:
         try:
-            found[name] = metadata.version(name)
+            result[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             continue
-    return found
+    return result
 
 
 def numerics() -> dict[str, Any]:

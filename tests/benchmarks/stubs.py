@@ -46,10 +46,10 @@ class ColorDetector(Detector):
             count, _, stats, _ = cv2.connectedComponentsWithStats(near.numpy().astype(np.uint8))
             rows += [(label, *stats[i]) for i in range(1, count) if stats[i][4] > 50]
         rows.sort(key=lambda row: -row[5])
-        found = torch.tensor(rows, dtype=torch.float32).reshape(-1, 6)
-        boxes = torch.cat([found[:, 1:3], found[:, 1:3] + found[:, 3:5]], 1)
+        result = torch.tensor(rows, dtype=torch.float32).reshape(-1, 6)
+        boxes = torch.cat([result[:, 1:3], result[:, 1:3] + result[:, 3:5]], 1)
         boxes = geometry.to_output(boxes)
-        return Detections(boxes, found[:, 5] / 1e5, found[:, 0].long(), fill(boxes, geometry.output_size))
+        return Detections(boxes, result[:, 5] / 1e5, result[:, 0].long(), fill(boxes, geometry.output_size))
 
 
 def fill(boxes: Tensor, size: tuple[int, int]) -> Tensor:

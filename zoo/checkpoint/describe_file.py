@@ -18,23 +18,23 @@ _BUFFERS = re.compile(r"(^|\.)(running_mean|running_var|num_batches_tracked)$")
 def one_line(path: Path) -> str:
     """What can be said without loading tensors; for a file that is no checkpoint, why."""
     try:
-        found = inspect(path)
+        result = inspect(path)
     except (ZooError, OSError) as error:
         reason = printable(str(error), limit=200).removeprefix(f"{path} ").rstrip(".")
         return f"no published file, and no readable checkpoint ({reason})"
-    facts = [method(found), f"{len(found.classes)} classes" if found.classes else None, nearest(found)]
+    facts = [method(result), f"{len(result.classes)} classes" if result.classes else None, nearest(result)]
     return f"no published file; {', '.join(filter(None, facts))}"
 
 
-def method(found: Inspection) -> str:
+def method(result: Inspection) -> str:
     """The detector's type, as the configuration in the file names it."""
-    stated = _METHOD.search(found.config or "")
+    stated = _METHOD.search(result.config or "")
     return stated[1] if stated else "method unknown"
 
 
-def nearest(found: Inspection) -> str | None:
+def nearest(result: Inspection) -> str | None:
     """The architecture whose number of parameters is nearest."""
-    count = sum(math.prod(shape) for name, shape, _ in found.tensors if not _BUFFERS.search(name))
+    count = sum(math.prod(shape) for name, shape, _ in result.tensors if not _BUFFERS.search(name))
     sizes = {name: stated.value for name, stated in api.catalog().parameters.items()}
     if not sizes or not count:
         return None

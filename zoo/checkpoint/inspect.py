@@ -26,20 +26,20 @@ class Inspection:
     def classes(self) -> list[str] | None:
         """The class names that the metadata lists."""
         facts = self.meta.get("dataset_meta")
-        found = facts.get("classes", facts.get("CLASSES")) if isinstance(facts, dict) else self.meta.get("CLASSES")
-        return [str(name) for name in found] if isinstance(found, list) else None
+        result = facts.get("classes", facts.get("CLASSES")) if isinstance(facts, dict) else self.meta.get("CLASSES")
+        return [str(name) for name in result] if isinstance(result, list) else None
 
     @property
     def version(self) -> str | None:
         """The version of MMDetection that wrote it."""
-        found = self.meta.get("mmdet_version") or self.meta.get("mmengine_version")
-        return str(found) if found else None
+        result = self.meta.get("mmdet_version") or self.meta.get("mmengine_version")
+        return str(result) if result else None
 
     @property
     def config(self) -> str | None:
         """The text of the training configuration."""
-        found = self.meta.get("config") or self.meta.get("cfg")
-        return found if isinstance(found, str) else None
+        result = self.meta.get("config") or self.meta.get("cfg")
+        return result if isinstance(result, str) else None
 
     def as_json(self) -> dict[str, object]:
         """Everything as plain data."""

@@ -84,11 +84,11 @@ def parse_text(text: object) -> dict[object, object] | None:
     if not isinstance(text, dict):
         return None
     try:
-        found = json.loads(text["zoo.meta"])
+        result = json.loads(text["zoo.meta"])
     except (KeyError, TypeError, ValueError, RecursionError):
         return text
-    check_structure(found)
-    return restore(found) if isinstance(found, dict) else text  # type: ignore[return-value]
+    check_structure(result)
+    return restore(result) if isinstance(result, dict) else text  # type: ignore[return-value]
 
 
 def plain(value: object, seen: dict[int, object]) -> object:

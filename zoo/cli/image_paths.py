@@ -18,16 +18,16 @@ def find(given: str) -> list[Path]:
     """
     path = Path(given)
     if path.is_dir():
-        found = sorted(p for p in path.iterdir() if p.suffix.lower() in SUFFIXES)
-        if not found:
+        result = sorted(p for p in path.iterdir() if p.suffix.lower() in SUFFIXES)
+        if not result:
             raise UnreadableImage(f"{given}: there are no images in this folder ({', '.join(sorted(SUFFIXES))})")
-        return found
+        return result
     if path.exists():
         return [path]
-    found = [Path(name) for name in sorted(glob.glob(given, recursive=True)) if Path(name).is_file()]
-    if not found:
+    result = [Path(name) for name in sorted(glob.glob(given, recursive=True)) if Path(name).is_file()]
+    if not result:
         raise UnreadableImage(f"{given}: there is no such file or folder, and nothing matches it as a pattern")
-    return found
+    return result
 
 
 def output_names(paths: Iterable[Path]) -> dict[Path, str]:

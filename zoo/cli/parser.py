@@ -19,18 +19,18 @@ class Parser(argparse.ArgumentParser):
 
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
         """As the original, with the nearest option for one that does not exist."""
-        found, unknown = self.parse_known_args(args, namespace)
+        result, unknown = self.parse_known_args(args, namespace)
         if unknown:
-            used = self.used(found)
+            used = self.used(result)
             used.error(unrecognized(unknown, used))
-        return found
+        return result
 
-    def used(self, found: argparse.Namespace) -> argparse.ArgumentParser:
+    def used(self, result: argparse.Namespace) -> argparse.ArgumentParser:
         """The parser of the subcommand that was used, or this one."""
         for action in self._actions:
             if isinstance(action, argparse._SubParsersAction):
-                below = action.choices.get(getattr(found, action.dest, None) or "")
-                return below.used(found) if isinstance(below, Parser) else self
+                below = action.choices.get(getattr(result, action.dest, None) or "")
+                return below.used(result) if isinstance(below, Parser) else self
         return self
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:

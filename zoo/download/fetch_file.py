@@ -128,8 +128,8 @@ def download(
     first = {url: mirror for url, mirror in urls.items() if mirror in own}
     rest = {url: mirror for url, mirror in urls.items() if mirror not in own}
     for group in (first, None, rest):
-        found = folder_urls(remote, mirrors) if group is None else group.items()
-        if (digest := ask_all(found, part, expected, progress, answers, own)) is not None:
+        result = folder_urls(remote, mirrors) if group is None else group.items()
+        if (digest := ask_all(result, part, expected, progress, answers, own)) is not None:
             return digest
     raise Unavailable(remote, list(answers))
 

@@ -29,10 +29,10 @@ def walk(paths: Iterable[Path]) -> Iterator[Path]:
 
 def bounded(paths: Iterable[Path], most: int = MOST_FILES) -> list[Path]:
     """The files to look at. Raises FetchError for more than `most`."""
-    found = list(islice(walk(paths), most + 1))
-    if len(found) > most:
+    result = list(islice(walk(paths), most + 1))
+    if len(result) > most:
         raise FetchError(f"there are more than {most:,} files; name the folders or files that hold checkpoints.")
-    return found
+    return result
 
 
 def renamed(folder: Path, remote: RemoteFile) -> Iterator[Path]:

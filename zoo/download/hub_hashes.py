@@ -32,14 +32,14 @@ def published(remotes: Iterable[RemoteFile]) -> tuple[dict[str, Digest], dict[st
     """
     if offline():
         raise FetchError("the Hub cannot be asked while ZOO_OFFLINE is set.")
-    found, problems = {}, {}
+    result, problems = {}, {}
     for remote in remotes:
         for url in filter(hub.is_hub, remote.urls):
             try:
-                found[remote.path] = confirmed(remote, url)
+                result[remote.path] = confirmed(remote, url)
             except Refusal as refusal:
                 problems[remote.path] = str(refusal)
-    return found, {path: reason for path, reason in problems.items() if path not in found}
+    return result, {path: reason for path, reason in problems.items() if path not in result}
 
 
 def confirmed(remote: RemoteFile, url: str) -> Digest:

@@ -72,12 +72,12 @@ def save_answers(answers: Mapping[str, Answer]) -> None:
 def sizes(remotes: Iterable[RemoteFile]) -> dict[str, int]:
     """Path -> size, as far as a mirror ever told."""
     known = load_answers()
-    found = {}
+    result = {}
     for remote in remotes:
         told = (known[url].size for url in remote.urls if url in known and known[url].served)
         if (size := next((size for size in told if size is not None), None)) is not None:
-            found[remote.path] = size
-    return found
+            result[remote.path] = size
+    return result
 
 
 class Pace:

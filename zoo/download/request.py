@@ -55,12 +55,12 @@ def within(seconds: float, work: Callable[[], Response]) -> Response:
 
     threading.Thread(target=run, daemon=True).start()
     try:
-        found = result.get(timeout=seconds)
+        collected = result.get(timeout=seconds)
     except Empty:
         raise Refusal(f"did not finish its answer's header in {seconds:g} seconds", stalled=True) from None
-    if isinstance(found, Exception):
-        raise found
-    return found
+    if isinstance(collected, Exception):
+        raise collected
+    return collected
 
 
 def follow(session: Session, method: str, url: str, hops: int | None = None, verified: bool = True) -> Response:

@@ -77,15 +77,15 @@ def extent(response: Response, offset: int, validator: str | None) -> tuple[int,
     Raises Refusal for a range that does not continue what is there.
     """
     length = number(response.headers.get("Content-Length"))
-    found = validator_of(response.headers)
+    result = validator_of(response.headers)
     if response.status_code == 200:
-        return 0, length, found
+        return 0, length, result
     if not (offset and validator):
         raise Refusal("answered with a part of the file that was not asked for")
     unit, _, rest = response.headers.get("Content-Range", "").partition(" ")
     span, _, total = rest.partition("/")
     begins = number(span.partition("-")[0])
-    if unit != "bytes" or begins != offset or (found is not None and found != validator):
+    if unit != "bytes" or begins != offset or (result is not None and result != validator):
         raise Refusal("answered with another part of the file than was asked for", again=True, discard=True)
     return offset, number(total) or (offset + length if length is not None else None), validator
 

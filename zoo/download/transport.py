@@ -65,13 +65,13 @@ def open_http(url: str, offset: int, validator: str | None, verified: bool = Tru
     try:
         check_status(response)
         check_kind(response)
-        start, total, found = extent(response, offset, validator)
+        start, total, result = extent(response, offset, validator)
     except Refusal:
         response.close()
         raise
     body = Body(response)
     try:
-        yield Stream(body, start, total, found)
+        yield Stream(body, start, total, result)
     finally:
         body.abandon()
 
@@ -93,13 +93,13 @@ class Body:
         """What has arrived; empty at the end. Raises Refusal when the connection breaks or falls silent."""
         seconds = 2 * read_timeout()
         try:
-            found = self.queue.get(timeout=seconds)
+            result = self.queue.get(timeout=seconds)
         except Empty:
             raise Refusal(f"sent nothing of the file for {seconds:g} seconds", stalled=True) from None
-        if isinstance(found, Exception):
+        if isinstance(result, Exception):
             with translated():
-                raise found
-        return found
+                raise result
+        return result
 
     def abandon(self) -> None:
         """No more is wanted."""

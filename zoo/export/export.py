@@ -233,11 +233,11 @@ class OnnxDetector(ExportedDetector):
         given = {"images": image.numpy(), "size": torch.tensor(size).numpy()}
         wanted = {entry.name: given[entry.name] for entry in self.session.get_inputs()}
         try:
-            found = self.session.run(None, wanted)
+            result = self.session.run(None, wanted)
         except Exception as error:
             place = "x".join(str(side) for side in image.shape[2:])
             raise ExportError(f"the graph fails on an input of {place} pixels: {reason(error)}") from error
-        return [torch.from_numpy(value) for value in found]
+        return [torch.from_numpy(value) for value in result]
 
 
 class ProgramDetector(ExportedDetector):
@@ -254,8 +254,8 @@ class ProgramDetector(ExportedDetector):
     def outputs(self, image: Tensor, size: tuple[int, int]) -> Sequence[Tensor]:
         """What the program gives for one padded image (1, 3, H, W). size: (h, w) inside the padding."""
         with torch.inference_mode():
-            found: Sequence[Tensor] = self.program(image, tuple(size))
-            return found
+            result: Sequence[Tensor] = self.program(image, tuple(size))
+            return result
 
 
 @dataclass(frozen=True)

@@ -74,16 +74,16 @@ def detected(*fields: str) -> Callable[[Any, Tensor, Sequence[ImageGeometry]], t
     """Some fields of what the network detects."""
 
     def compute(model: Any, images: Tensor, geometries: Sequence[ImageGeometry]) -> tuple[Tensor, ...]:
-        found = model.predict(images, geometries)[0]
-        return tuple(getattr(found, field) for field in fields)
+        detections = model.predict(images, geometries)[0]
+        return tuple(getattr(detections, field) for field in fields)
 
     return compute
 
 
 def panoptic_parts(model: Any, images: Tensor, geometries: Sequence[ImageGeometry]) -> tuple[Tensor, ...]:
     """Instances with region masks, and the segmentation's logits (C, h, w)."""
-    (found,), logits = model.parts(images, geometries)
-    return found.boxes, found.scores, found.labels, found.masks, logits[0]
+    (result,), logits = model.parts(images, geometries)
+    return result.boxes, result.scores, result.labels, result.masks, logits[0]
 
 
 def query_outputs(model: Any, images: Tensor, geometries: Sequence[ImageGeometry]) -> tuple[Tensor, ...]:
@@ -99,59 +99,59 @@ def boxes(model: Any, outputs: Sequence[Tensor], geometry: ImageGeometry, size: 
 
 def region_masks(model: Any, outputs: Sequence[Tensor], geometry: ImageGeometry, size: Size) -> Detections:
     """Masks pasted where their boxes are."""
-    found = boxes(model, outputs, geometry, size)
+    detections = boxes(model, outputs, geometry, size)
     threshold = model.roi_head.test_cfg["mask_thr_binary"]
-    found.masks = paste_masks(outputs[3], found.boxes, geometry.output_size, threshold)
-    return found
+    detections.masks = paste_masks(outputs[3], detections.boxes, geometry.output_size, threshold)
+    return detections
 
 
 def scored_masks(model: Any, outputs: Sequence[Tensor], geometry: ImageGeometry, size: Size) -> Detections:
     """Pasted masks with scores of their own."""
-    found = region_masks(model, outputs, geometry, size)
-    found.mask_scores = outputs[4]
-    return found
+    detections = region_masks(model, outputs, geometry, size)
+    detections.mask_scores = outputs[4]
+    return detections
 
 
 def prototype_masks(model: Any, outputs: Sequence[Tensor], geometry: ImageGeometry, size: Size) -> Detections:
     """YOLACT's masks, stretched over the image."""
-    found = boxes(model, outputs, geometry, size)
-    found.masks = model.mask_head.stretched(outputs[3], geometry)
-    return found
+    detections = boxes(model, outputs, geometry, size)
+    detections.masks = model.mask_head.stretched(outputs[3], geometry)
+    return detections
 
 
 def input_masks(model: Any, outputs: Sequence[Tensor], geometry: ImageGeometry, size: Size) -> Detections:
     """RTMDet-Ins's and CondInst's masks of the whole input, cut to the image and brought to its size."""
-    found = boxes(model, outputs, geometry, size)
+    detections = boxes(model, outputs, geometry, size)
     head = model.mask_head if isinstance(model, CondInst) else model.bbox_head
-    found.masks = head.image_masks(outputs[3], geometry)
-    return found
+    detections.masks = head.image_masks(outputs[3], geometry)
+    return detections
 
 
 def grid_masks(model: Any, outputs: Sequence[Tensor], geometry: ImageGeometry, size: Size) -> Detections:
     """SOLO's masks, cut to the image; its boxes are zero."""
-    found = Detections(*outputs[:3])
-    found.masks = image_masks(outputs[3], geometry, model.mask_head.test_cfg["mask_thr"])
-    return found
+    detections = Detections(*outputs[:3])
+    detections.masks = image_masks(outputs[3], geometry, model.mask_head.test_cfg["mask_thr"])
+    return detections
 
 
 def fused_map(model: Any, outputs: Sequence[Tensor], geometry: ImageGeometry, size: Size) -> Detections:
     """Instances and segmentation as a panoptic map."""
-    found = region_masks(model, outputs, geometry, size)
-    found.panoptic = model.fused(found, outputs[4], geometry, size)
-    return found
+    detections = region_masks(model, outputs, geometry, size)
+    detections.panoptic = model.fused(detections, outputs[4], geometry, size)
+    return detections
 
 
 def fused_queries(model: Any, outputs: Sequence[Tensor], geometry: ImageGeometry, size: Size) -> Detections:
     """MaskFormer's instances or panoptic map."""
-    found: Detections = model.fused(outputs[0], outputs[1], geometry, size)
-    return found
+    detections: Detections = model.fused(outputs[0], outputs[1], geometry, size)
+    return detections
 
 
 def region_keypoints(model: Any, outputs: Sequence[Tensor], geometry: ImageGeometry, size: Size) -> Detections:
     """Keypoints read from the heatmaps of the regions."""
-    found = Detections(*outputs[:3])
-    found.keypoints = model.roi_head.keypoint_head.decode(outputs[3], found.boxes)
-    return found.to_output(geometry)
+    detections = Detections(*outputs[:3])
+    detections.keypoints = model.roi_head.keypoint_head.decode(outputs[3], detections.boxes)
+    return detections.to_output(geometry)
 
 
 FOUND = ("boxes", "scores", "labels")

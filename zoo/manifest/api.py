@@ -157,8 +157,8 @@ def architecture_name(name: str) -> str:
 
 def where(name: str, path: Sequence[str | int] = ()) -> str | None:
     """`file:line` that states a field of an architecture, e.g. `where(name, ["neck", "type"])`; None if none does."""
-    found = catalog().where(architecture_name(name), tuple(path))
-    return None if found is None else f"{found[0]}:{found[1]}"
+    result = catalog().where(architecture_name(name), tuple(path))
+    return None if result is None else f"{result[0]}:{result[1]}"
 
 
 def preprocessing(name: str) -> Preprocessing:
@@ -220,5 +220,5 @@ def normalizations() -> dict[str, Normalization]:
 
 def nearest(name: str, names: Iterable[str]) -> str:
     """` Nearest: a, b, c.`, or nothing where no name is near."""
-    found = difflib.get_close_matches(name, list(names), n=3, cutoff=0.6)
-    return f" Nearest: {', '.join(found)}." if found else " `zoo list` shows all names."
+    result = difflib.get_close_matches(name, list(names), n=3, cutoff=0.6)
+    return f" Nearest: {', '.join(result)}." if result else " `zoo list` shows all names."

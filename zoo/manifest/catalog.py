@@ -58,26 +58,26 @@ class Catalog:
 
     def _section(self, section: str, taken: Mapping[str, Stated] | None = None) -> dict[str, Stated]:
         """Everything that the files say in a section, added to what is `taken`; a name may be used once only."""
-        found: dict[str, Stated] = dict(taken or {})
+        result: dict[str, Stated] = dict(taken or {})
         for file, content in self.files.items():
             for name, value in content.get(section, {}).items():
-                if name in found:
-                    raise schema.mistake(file, (section, name), f"this name is already taken in {found[name].file}")
-                found[name] = Stated(value, file)
-        return found
+                if name in result:
+                    raise schema.mistake(file, (section, name), f"this name is already taken in {result[name].file}")
+                result[name] = Stated(value, file)
+        return result
 
     # Names
 
     def _alias_table(self) -> dict[str, str]:
         """Alias -> model. Raises ManifestError for an alias that is taken."""
-        found: dict[str, str] = {}
+        result: dict[str, str] = {}
         for name, (value, file) in self.models.items():
             for alias in value.get("aliases", ()):
-                if alias in self.models or alias in found:
-                    other = found.get(alias, alias)
+                if alias in self.models or alias in result:
+                    other = result.get(alias, alias)
                     raise schema.mistake(file, ("models", name, "aliases"), f"'{alias}' already means {other}")
-                found[alias] = name
-        return found
+                result[alias] = name
+        return result
 
     def _check_names(self) -> None:
         known: dict[str, Mapping[str, Any]] = {
@@ -141,10 +141,10 @@ class Catalog:
 
     def where(self, name: str, path: Field) -> tuple[Path, int] | None:
         """File and line that state the field at `path` of an architecture, or None where nothing states it."""
-        found = inheritance.origin(name, path, lambda base: self.bases[base].value)
-        if found is None:
+        result = inheritance.origin(name, path, lambda base: self.bases[base].value)
+        if result is None:
             return None
-        base, inside = found
+        base, inside = result
         section = "architectures" if base in self.architectures else "components"
         file = self.bases[base].file
         return file, yaml_io.line_of(file, (section, base, *inside))
@@ -200,8 +200,8 @@ class Catalog:
     def _receptive_fields(self, search: str | None = None, branches: int = 1) -> ReceptiveFields | None:
         if search is None:
             return None
-        found = self.searches[search].value
-        return ReceptiveFields(found["dilations"], tuple(found.get("skip", ())), branches)
+        result = self.searches[search].value
+        return ReceptiveFields(result["dilations"], tuple(result.get("skip", ())), branches)
 
     def origin(self, name: str) -> str:
         """Whose model it is: as stated, else MMDetection's in the package's files and the user's in others."""

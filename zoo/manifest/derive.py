@@ -40,8 +40,8 @@ class Publisher(NamedTuple):
 
     def folder_of(self, file: str) -> str:
         """The folder of a published file that is stated by its name alone."""
-        found = _PUBLISHED.fullmatch(file)
-        name = found["name"] if found else file.removesuffix(".pth")
+        match = _PUBLISHED.fullmatch(file)
+        name = match["name"] if match else file.removesuffix(".pth")
         return f"{self.folder or f'v2.0/{quote(self.family)}'}/{name}"
 
 
@@ -70,9 +70,9 @@ def log(stated: str | Mapping[str, Any], path: str, publisher: Publisher) -> str
         return None
     if publisher.origin == "detectron2":
         return "metrics.json"
-    found = _PUBLISHED.fullmatch(path.rsplit("/", 1)[-1])
-    has_second = found is not None and "_" in (found["time"] or "")
-    return f"{found['name']}_{found['time']}.log.json" if found and has_second else None
+    match = _PUBLISHED.fullmatch(path.rsplit("/", 1)[-1])
+    has_second = match is not None and "_" in (match["time"] or "")
+    return f"{match['name']}_{match['time']}.log.json" if match and has_second else None
 
 
 def config(name: str, path: str | None, publisher: Publisher) -> str | None:
@@ -104,5 +104,5 @@ def _format(path: str, publisher: Publisher) -> str | None:
 
 
 def _first(pattern: re.Pattern[str], text: str) -> str | None:
-    found = pattern.search(text)
-    return found[1] if found else None
+    match = pattern.search(text)
+    return match[1] if match else None

@@ -89,7 +89,7 @@ def _origin(
         return _origin(name, value[index], path[1:], (*done, index), raw)
     if not isinstance(value, dict):
         return None
-    found = _origin(name, value[path[0]], path[1:], (*done, path[0]), raw) if path[0] in value else None
-    if found is None and value.get(BASE) is not None:
-        found = _origin(value[BASE], raw(value[BASE]), path, (), raw)
-    return found
+    result = _origin(name, value[path[0]], path[1:], (*done, path[0]), raw) if path[0] in value else None
+    if result is None and value.get(BASE) is not None:
+        result = _origin(value[BASE], raw(value[BASE]), path, (), raw)
+    return result

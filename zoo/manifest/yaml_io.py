@@ -73,10 +73,10 @@ def line_of(path: Path, field: Sequence[str | int]) -> int:
     node = _loader(_text(path)).get_single_node()
     line = 1
     for step in field:
-        found = _child(node, step)
-        if found is None:
+        result = _child(node, step)
+        if result is None:
             break
-        line, node = found
+        line, node = result
     return line
 
 

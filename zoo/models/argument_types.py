@@ -35,15 +35,15 @@ def check_arguments(cls: Any, kind: str, arguments: Mapping[str, Any]) -> None:
 @cache
 def expected_types(cls: Any) -> dict[str, Any]:
     """Argument -> type, of a constructor and of the base class that it passes `**kwargs` on to."""
-    found: dict[str, Any] = {}
+    result: dict[str, Any] = {}
     for owner in cls.__mro__ if inspect.isclass(cls) else (cls,):
         function = owner.__dict__.get("__init__") if inspect.isclass(owner) else owner
         if function is None or not hasattr(function, "__code__"):
             continue
-        found = {**resolved(function), **found}
+        result = {**resolved(function), **result}
         if not function.__code__.co_flags & inspect.CO_VARKEYWORDS:
             break
-    return found
+    return result
 
 
 def resolved(function: Any) -> dict[str, Any]:

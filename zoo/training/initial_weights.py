@@ -82,13 +82,13 @@ def from_backbone(network: Detector, path: Path) -> None:
     shapes = {name: tuple(tensor.shape) for name, tensor in own.items()}
     stated = {f"backbone.{name.removeprefix('backbone.')}": value for name, value in read(path).state_dict.items()}
     fresh = fresh_names(stated)
-    found, _ = adapt(stated, shapes)
-    absent = [name for name in own if name not in found and not any(each.fullmatch(name) for each in fresh)]
+    result, _ = adapt(stated, shapes)
+    absent = [name for name in own if name not in result and not any(each.fullmatch(name) for each in fresh)]
     absent = [name for name in absent if not name.endswith("num_batches_tracked")]
-    wrong = [name for name in own if name in found and tuple(found[name].shape) != shapes[name]]
+    wrong = [name for name in own if name in result and tuple(result[name].shape) != shapes[name]]
     if absent or wrong:
         raise MismatchedCheckpoint(
             f"{path} is not a checkpoint of this backbone: {len(absent)} tensors are missing and {len(wrong)} have "
             f"another shape, the first is {(absent + wrong)[0].removeprefix('backbone.')}."
         )
-    backbone.load_state_dict({name.removeprefix("backbone."): found.get(name, own[name]) for name in own})
+    backbone.load_state_dict({name.removeprefix("backbone."): result.get(name, own[name]) for name in own})

@@ -27,15 +27,15 @@ class ClassMaps:
     def of(self, image: str, size: tuple[int, int]) -> NDArray[np.uint8]:
         """The classes (H, W) of an image, by its file name. size: the image's (h, w). Raises DataError."""
         path = (self.folder / image).with_suffix(".png")
-        found: Any = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
-        if found is None:
+        result: Any = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+        if result is None:
             raise DataError(f"{path} cannot be read; it should hold the classes of the pixels of {image}.")
-        if found.dtype != np.uint8 or found.shape != size:
+        if result.dtype != np.uint8 or result.shape != size:
             raise DataError(f"{path} is no gray 8-bit image of {size[1]} x {size[0]} pixels, as {image} is.")
-        known = found[found != UNKNOWN]
+        known = result[result != UNKNOWN]
         if known.size and known.max() >= self.classes:
             raise DataError(f"{path} has class {known.max()}; the network knows 0 to {self.classes - 1}, and 255.")
-        classes: NDArray[np.uint8] = found
+        classes: NDArray[np.uint8] = result
         return classes
 
 

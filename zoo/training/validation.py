@@ -92,10 +92,10 @@ def detected(network: Detector, recipe: Preprocessing, number: int, path: Path, 
     """One image's detections as COCO results, with image `number` and category numbers from 1."""
     sample = make_preprocessor(recipe)(path)
     home: Tensor = next(network.parameters())
-    found = network.detect_sample(sample, home)
-    masks = None if found.masks is None else encode_masks(found.masks)
-    arrays = found.boxes.numpy(), found.scores.numpy(), found.labels.numpy()
-    keypoints = None if found.keypoints is None else to_pixel_indices(found.keypoints.numpy(), network.pixel_center)
+    result = network.detect_sample(sample, home)
+    masks = None if result.masks is None else encode_masks(result.masks)
+    arrays = result.boxes.numpy(), result.scores.numpy(), result.labels.numpy()
+    keypoints = None if result.keypoints is None else to_pixel_indices(result.keypoints.numpy(), network.pixel_center)
     return to_results(number, *arrays, masks, range(1, classes + 1), keypoints=keypoints)
 
 

@@ -34,15 +34,15 @@ def run(args: argparse.Namespace) -> int:
     expected = baseline.read(Path(args.baseline))
     conditions = {"since": args.since} if args.since else {}
     records = list(Store(args.results).stream(**conditions))
-    found = regression.check(expected, records)
+    result = regression.check(expected, records)
     if args.junit:
-        markdown.write(output.junit(found), Path(args.junit))
+        markdown.write(output.junit(result), Path(args.junit))
     summary = args.summary or os.environ.get("GITHUB_STEP_SUMMARY")
     if summary:
         with open(summary, "a", encoding="utf-8") as file:
-            file.write(output.summary(found))
-    print(json.dumps(output.as_json(found), indent=1) if args.json else output.table(found))
-    print(f"bench: {output.verdict(found)}", file=sys.stderr)
+            file.write(output.summary(result))
+    print(json.dumps(output.as_json(result), indent=1) if args.json else output.table(result))
+    print(f"bench: {output.verdict(result)}", file=sys.stderr)
     if expected.newest and records and all(record.time <= expected.newest for record in records):
         print(NOT_LATER, file=sys.stderr)
-    return int(any(f.fails for f in found))
+    return int(any(f.fails for f in result))

@@ -40,14 +40,14 @@ def run_check(args: argparse.Namespace) -> int:
     """Check one folder and say what is there or what is wrong."""
     if args.name is None:
         raise UsageError("--check needs the dataset's name: bench datasets NAME --check DIR.")
-    found = check(spec(args.name), args.check, args.split)
+    result = check(spec(args.name), args.check, args.split)
     if args.json:
-        print(json.dumps(found, indent=1))
+        print(json.dumps(result, indent=1))
     else:
-        print(f"{found['name']} in {found['root']}: {found['images']} images, {found['classes']} classes")
-        print("\n".join(found["problems"]) or "complete")
-        print("\n".join(f"note: {notice}" for notice in found["notices"]), end="\n" if found["notices"] else "")
-    return int(bool(found["problems"]))
+        print(f"{result['name']} in {result['root']}: {result['images']} images, {result['classes']} classes")
+        print("\n".join(result["problems"]) or "complete")
+        print("\n".join(f"note: {notice}" for notice in result["notices"]), end="\n" if result["notices"] else "")
+    return int(bool(result["problems"]))
 
 
 def facts(one: Spec, split: str | None) -> dict[str, Any]:

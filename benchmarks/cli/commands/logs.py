@@ -24,29 +24,29 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Read, print, draw, keep."""
-    found = distinct([open_log(name) for name in args.logs])
+    result = distinct([open_log(name) for name in args.logs])
     if args.plot is not None:
         from benchmarks.reports import plots
 
-        plots.write(found, args.keys or default_keys(found), args.plot)
+        plots.write(result, args.keys or default_keys(result), args.plot)
     if args.results is not None:
         from benchmarks.results.store import Store
 
-        Store(args.results).extend(training_logs.record(log) for log in found)
-    rows = {log.name: training_logs.summary(log) for log in found}
+        Store(args.results).extend(training_logs.record(log) for log in result)
+    rows = {log.name: training_logs.summary(log) for log in result}
     if args.json:
-        curves = {log.name: [{"at": e.at, **e.values} for e in log.evaluations] for log in found}
+        curves = {log.name: [{"at": e.at, **e.values} for e in log.evaluations] for log in result}
         print(json.dumps([{"name": n, **plain(row), "evaluations": curves[n]} for n, row in rows.items()], indent=1))
     else:
         print(text(rows))
 
 
-def distinct(found: list[training_logs.Log]) -> list[training_logs.Log]:
+def distinct(result: list[training_logs.Log]) -> list[training_logs.Log]:
     """The logs under names that differ."""
-    counts = Counter(log.name for log in found)
+    counts = Counter(log.name for log in result)
     return [
         replace(log, name=f"{log.name} {number}") if counts[log.name] > 1 else log
-        for number, log in enumerate(found, 1)
+        for number, log in enumerate(result, 1)
     ]
 
 
@@ -63,9 +63,9 @@ def open_log(name: str) -> training_logs.Log:
     return training_logs.read(fetch_log(name), get(name).name)
 
 
-def default_keys(found: list[training_logs.Log]) -> list[str]:
+def default_keys(result: list[training_logs.Log]) -> list[str]:
     """The loss, and AP where any log has it."""
-    return ["loss", *(key for key in ("box_ap", "mask_ap") if any(log.series(key)[1] for log in found))]
+    return ["loss", *(key for key in ("box_ap", "mask_ap") if any(log.series(key)[1] for log in result))]
 
 
 def text(rows: dict[str, dict[str, float | None]]) -> str:

@@ -72,10 +72,10 @@ def quantity(text: str | None, units: dict[str, float], example: str) -> float |
     """A number with its unit, in the unit whose factor is 1."""
     if text is None:
         return None
-    found = re.fullmatch(r"(\d+(?:\.\d*)?|\.\d+)\s*([a-zA-Z]+)", text.strip())
-    if not found or found[2].lower() not in units:
+    match = re.fullmatch(r"(\d+(?:\.\d*)?|\.\d+)\s*([a-zA-Z]+)", text.strip())
+    if not match or match[2].lower() not in units:
         raise UsageError(f"'{text}' is not a quantity such as {example}; units: {', '.join(units)}.")
-    return float(found[1]) * units[found[2].lower()]
+    return float(match[1]) * units[match[2].lower()]
 
 
 def devices(name: str | None) -> Sequence[str] | None:

@@ -94,10 +94,10 @@ def images(folder: Path | None) -> dict[str, list[Path]]:
     if not folder.is_dir():
         raise UsageError(f"{folder} is not a folder. `zoo detect MODEL IMAGE --out {folder}/MODEL` fills one.")
     folders = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_dir()}
-    found = {model: shown for model, path in folders.items() if (shown := viewable(path))}
-    if not found:
+    result = {model: shown for model, path in folders.items() if (shown := viewable(path))}
+    if not result:
         raise UsageError(f"{folder} has no subfolder with images, such as `zoo detect MODEL IMAGE --out DIR/MODEL`.")
-    return found
+    return result
 
 
 def viewable(folder: Path) -> list[Path]:

@@ -91,11 +91,11 @@ def skip(args: argparse.Namespace, row: Job) -> str | None:
     return skip_reasons.reason(row, here=args.executor == "local")
 
 
-def to_run(found: sweep.Progress, args: argparse.Namespace) -> dict[str, str]:
+def to_run(result: sweep.Progress, args: argparse.Namespace) -> dict[str, str]:
     """What would be done with each row that is pending: run it, run it again, or skip it."""
     told = {}
-    for row in found.pending(args.retry_failed):
-        why, before = skip(args, row), found.done.get(row.model)
+    for row in result.pending(args.retry_failed):
+        why, before = skip(args, row), result.done.get(row.model)
         told[row.model] = f"to skip ({why})" if why else f"to run again; {ending(before)}" if before else "to run"
     return told
 
@@ -105,13 +105,13 @@ def selection(args: argparse.Namespace) -> list[str]:
     if not (args.pattern or args.all or args.family or args.task or args.dataset):
         raise UsageError("which models? Name some, or a --family, --task or --dataset, or say --all.")
     conditions = {"family": args.family, "task": args.task, "dataset": args.dataset}
-    found = {
+    result = {
         pattern: api.list_models(pattern, unpublished=pattern != "*", **conditions) for pattern in args.pattern or ["*"]
     }
-    for pattern, models in found.items():
+    for pattern, models in result.items():
         if not models:
             raise UsageError(f"no model matches '{pattern}' in that selection; `zoo list` shows what there is.")
-    return sorted({model for models in found.values() for model in models})
+    return sorted({model for models in result.values() for model in models})
 
 
 def executor_of(args: argparse.Namespace) -> Executor:
@@ -123,13 +123,13 @@ def executor_of(args: argparse.Namespace) -> Executor:
     return sweep.local(args.jobs, fetch=not args.no_fetch_ahead)
 
 
-def show(found: sweep.Progress, args: argparse.Namespace, pending: Mapping[str, str]) -> None:
+def show(result: sweep.Progress, args: argparse.Namespace, pending: Mapping[str, str]) -> None:
     """Every row and how it ended, or what would be done with it, on stdout; a count on stderr."""
-    rows = [line(row, found.done.get(row.model), pending.get(row.model)) for row in found.rows]
+    rows = [line(row, result.done.get(row.model), pending.get(row.model)) for row in result.rows]
     print(json.dumps(rows, indent=1) if args.json else format_table(rows))
-    ended = [record for model, record in found.done.items() if model not in pending]
+    ended = [record for model, record in result.done.items() if model not in pending]
     totals = ", ".join(f"{count} {status}" for status, count in sweep.counts(ended).items())
-    print(f"bench: {len(found.rows)} rows: {totals}, {len(found.rows) - len(ended)} to run", file=sys.stderr)
+    print(f"bench: {len(result.rows)} rows: {totals}, {len(result.rows) - len(ended)} to run", file=sys.stderr)
 
 
 def line(row: Job, record: Record | None, pending: str | None) -> dict[str, object]:

@@ -11,13 +11,13 @@ from zoo.models.detectors.base import Detector
 def of_ours(model: Detector) -> dict[str, Any]:
     """Thresholds and numbers of one of our detectors; what it does not have is left out."""
     head = getattr(model, "roi_head", None) or getattr(model, "bbox_head", None)
-    found = stage(getattr(head, "test_cfg", None) or {})
+    result = stage(getattr(head, "test_cfg", None) or {})
     rpn = getattr(model, "rpn_head", None)
     if rpn is not None:
         cfg = rpn.test_cfg
-        found |= {"candidates_per_level": cfg.get("nms_pre"), "proposals": cfg.get("max_per_img")}
-        found["proposal_nms_iou"] = (cfg.get("nms") or {}).get("iou_threshold")
-    return {name: value for name, value in found.items() if value is not None}
+        result |= {"candidates_per_level": cfg.get("nms_pre"), "proposals": cfg.get("max_per_img")}
+        result["proposal_nms_iou"] = (cfg.get("nms") or {}).get("iou_threshold")
+    return {name: value for name, value in result.items() if value is not None}
 
 
 def stage(cfg: Mapping[str, Any]) -> dict[str, Any]:

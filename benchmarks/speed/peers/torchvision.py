@@ -47,10 +47,10 @@ class Inputs(nn.Module):
 
     def postprocess(self, result: list[dict[str, Tensor]], sizes: Any, originals: Any) -> list[dict[str, Tensor]]:
         """Boxes in output coordinates, masks pasted into the output image."""
-        for found, geometry in zip(result, self.geometries):
-            found["boxes"] = geometry.to_output(found["boxes"])
-            if "masks" in found:
-                found["masks"] = paste_masks_in_image(found["masks"], found["boxes"], geometry.output_size)
+        for collected, geometry in zip(result, self.geometries):
+            collected["boxes"] = geometry.to_output(collected["boxes"])
+            if "masks" in collected:
+                collected["masks"] = paste_masks_in_image(collected["masks"], collected["boxes"], geometry.output_size)
         return result
 
 
@@ -74,7 +74,7 @@ class TorchvisionDetector(nn.Module):
     def predict(self, images: Tensor, geometries: Sequence[ImageGeometry]) -> list[Detections]:
         """images: (N, 3, H, W). Detections in the geometries' output coordinates, labels as ours."""
         self.network.transform.images, self.network.transform.geometries = images, geometries
-        return [converted(found) for found in self.network(list(images))]
+        return [converted(result) for result in self.network(list(images))]
 
 
 def randomize(network: nn.Module) -> None:
@@ -95,7 +95,7 @@ def randomize(network: nn.Module) -> None:
             value.data.view(-1, 91)[:, unused] = SILENT
 
 
-def converted(found: dict[str, Tensor]) -> Detections:
+def converted(result: dict[str, Tensor]) -> Detections:
     """torchvision's result as ours; masks above one half."""
-    masks = found["masks"][:, 0] >= 0.5 if "masks" in found else None
-    return Detections(found["boxes"], found["scores"], LABELS.to(found["labels"].device)[found["labels"]], masks)
+    masks = result["masks"][:, 0] >= 0.5 if "masks" in result else None
+    return Detections(result["boxes"], result["scores"], LABELS.to(result["labels"].device)[result["labels"]], masks)

@@ -154,5 +154,5 @@ def add_calibration(result: Measurement, timings: list[Timed]) -> None:
 
 def cpu_times(timings: list[Timed]) -> list[float] | None:
     """Seconds of computing of each call, where the calling thread does all of the work; None where others help."""
-    found = [timed.cpu_seconds for timed in timings if timed.cpu_seconds is not None]
-    return found if len(found) == len(timings) and torch.get_num_threads() == 1 else None
+    result = [timed.cpu_seconds for timed in timings if timed.cpu_seconds is not None]
+    return result if len(result) == len(timings) and torch.get_num_threads() == 1 else None

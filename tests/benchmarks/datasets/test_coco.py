@@ -252,7 +252,7 @@ def test_annotations_without_masks_have_no_mask_ap(tmp_path: Path) -> None:
 def persons(shift: float = 0.0) -> dict[int | str, Predictions]:
     """The annotated persons of the tiny dataset as predictions, their keypoints `shift` pixels off."""
     document = json.loads((TINY / "annotations" / "person_keypoints_val2017.json").read_text())
-    found: dict[int | str, Predictions] = {}
+    result: dict[int | str, Predictions] = {}
     for image in document["images"]:
         rows = [row for row in document["annotations"] if row["image_id"] == image["id"]]
         boxes = np.array([row["bbox"] for row in rows], np.float32).reshape(-1, 4)
@@ -260,8 +260,8 @@ def persons(shift: float = 0.0) -> dict[int | str, Predictions]:
         points = np.array([row["keypoints"] for row in rows], np.float32).reshape(-1, 17, 3)
         points[..., :2] += shift
         one = Predictions(boxes, np.linspace(1, 0.5, len(rows), dtype=np.float32), np.zeros(len(rows), np.int64))
-        found[image["id"]] = replace(one, keypoints=points)
-    return found
+        result[image["id"]] = replace(one, keypoints=points)
+    return result
 
 
 def keypoint_numbers(shift: float, engine: str) -> dict[str, float]:

@@ -152,8 +152,8 @@ def detected(box: list[float], empty: bool, measure: str) -> dict[str, Any]:
 def test_area_0_and_more_than_300_detections_count_as_in_the_lvis_api(seed: int, measure: str) -> None:
     ground_truth, rows = random_case(seed, measure)
     images = [row["id"] for row in ground_truth["images"]]
-    found = lvis.evaluate(ground_truth, lambda ids: [r for r in rows if r["image_id"] in ids], measure, images)
-    assert list(found.values()) == pytest.approx(RECORDED[seed, measure], abs=1e-12)
+    result = lvis.evaluate(ground_truth, lambda ids: [r for r in rows if r["image_id"] in ids], measure, images)
+    assert list(result.values()) == pytest.approx(RECORDED[seed, measure], abs=1e-12)
 
 
 def changed(root: Path, change: Any, **request: Any) -> Any:

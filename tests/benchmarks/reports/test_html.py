@@ -55,9 +55,9 @@ def page(tmp_path_factory) -> Path:
 
 
 def data_of(page: Path) -> dict:
-    found = re.search(r'<script id="data" type="application/json">(.*?)</script>', page.read_text(), re.S)
-    assert found
-    return json.loads(found[1])
+    match = re.search(r'<script id="data" type="application/json">(.*?)</script>', page.read_text(), re.S)
+    assert match
+    return json.loads(match[1])
 
 
 def test_every_model_and_every_record_is_in_the_page(page):

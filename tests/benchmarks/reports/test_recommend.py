@@ -65,8 +65,8 @@ def test_the_same_model_is_measured_once_on_each_device_and_only_plainly():
 
     fast = [speed(1.0, "A", batch=8), speed(2.0, "A", options={"amp": "fp16"}, precision="fp16")]
     records = [speed(30.0, "A"), speed(20.0, "A"), speed(10.0, "B"), *fast, speed(5.0, "B", weights="random")]
-    found = groups([api.get("yolox_s")], records, "box_ap")
-    assert [(c.hardware, c.latency_ms) for group in found for c in group if c.source == "measured"] == [
+    result = groups([api.get("yolox_s")], records, "box_ap")
+    assert [(c.hardware, c.latency_ms) for group in result for c in group if c.source == "measured"] == [
         ("A", 20.0),
         ("B", 10.0),
     ]
@@ -74,8 +74,8 @@ def test_the_same_model_is_measured_once_on_each_device_and_only_plainly():
 
 def test_random_weights_are_marked():
     speed = Record("yolox_s_8x8_300e_coco", "inference", parameters={"weights": "random"}, metrics={"fps": 10.0})
-    (found,) = measured([speed], [api.get("yolox_s")], "box_ap")
-    assert found.latency_ms == 100.0 and "random weights" in found.remark
+    (result,) = measured([speed], [api.get("yolox_s")], "box_ap")
+    assert result.latency_ms == 100.0 and "random weights" in result.remark
 
 
 def test_a_failed_run_recommends_nothing():
@@ -84,8 +84,8 @@ def test_a_failed_run_recommends_nothing():
 
 def test_published_numbers_are_of_the_hardware_asked_for():
     entries = [api.get(n) for n in api.list_models("faster_rcnn*")]
-    found = published(entries, "box_ap", "V100")
-    assert found and {c.hardware for c in found} == {"V100"}
+    result = published(entries, "box_ap", "V100")
+    assert result and {c.hardware for c in result} == {"V100"}
 
 
 def test_the_command_prints_measured_models_first(tmp_path, capsys):

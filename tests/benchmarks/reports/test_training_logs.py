@@ -34,18 +34,18 @@ def reference(tmp_path: Path) -> Path:
 
 def test_a_log_of_mmdetection_tells_times_memory_and_ap(reference: Path) -> None:
     log = training_logs.read(reference)
-    found = training_logs.summary(log)
+    result = training_logs.summary(log)
     assert log.name == "retinanet"
-    assert found["epochs"] == 2
-    assert found["iterations_per_epoch"] == 150
-    assert found["epoch_s"] == pytest.approx(0.3 * 150)
-    assert (found["fastest_epoch"], found["slowest_epoch"]) == (1, 2)
-    assert found["fastest_epoch_s"] == pytest.approx(30)
-    assert found["slowest_epoch_s"] == pytest.approx(60)
-    assert found["iteration_s"] == pytest.approx((9 + 0.2 + 0.2 + 9 + 0.4 + 0.4) / 6)
-    assert found["memory_mib"] == 3002
-    assert found["box_ap"] == pytest.approx(20)
-    assert found["mask_ap"] == pytest.approx(16)
+    assert result["epochs"] == 2
+    assert result["iterations_per_epoch"] == 150
+    assert result["epoch_s"] == pytest.approx(0.3 * 150)
+    assert (result["fastest_epoch"], result["slowest_epoch"]) == (1, 2)
+    assert result["fastest_epoch_s"] == pytest.approx(30)
+    assert result["slowest_epoch_s"] == pytest.approx(60)
+    assert result["iteration_s"] == pytest.approx((9 + 0.2 + 0.2 + 9 + 0.4 + 0.4) / 6)
+    assert result["memory_mib"] == 3002
+    assert result["box_ap"] == pytest.approx(20)
+    assert result["mask_ap"] == pytest.approx(16)
     assert log.series("box_ap") == ([1, 2], pytest.approx([10, 20]))
     assert log.series("box_ap_small")[1] == [5, 5]
     assert log.series("loss")[0] == pytest.approx([1 / 3, 2 / 3, 1, 4 / 3, 5 / 3, 2])
@@ -63,11 +63,11 @@ def test_a_log_of_detectron2_counts_iterations(tmp_path: Path) -> None:
         {"iteration": 39, "bbox/AP-person": 50.0},
     ]
     log = training_logs.read(write(tmp_path / "metrics.json", rows))
-    found = training_logs.summary(log)
-    assert found["iteration_s"] == pytest.approx(0.4)
-    assert found["box_ap"] == 37.9
-    assert found["epoch_s"] is None
-    assert found["memory_mib"] is None, "what a log does not tell is not 0"
+    result = training_logs.summary(log)
+    assert result["iteration_s"] == pytest.approx(0.4)
+    assert result["box_ap"] == 37.9
+    assert result["epoch_s"] is None
+    assert result["memory_mib"] is None, "what a log does not tell is not 0"
     assert log.series("loss") == ([20, 40], [2.5, 1.5])
 
 

@@ -210,8 +210,8 @@ def test_nothing_to_make_a_baseline_of_is_misuse(tmp_path, capsys):
 
 
 def test_a_summary_fits_on_github_and_says_what_is_left_out():
-    found = [regression.Finding("net", f"metric {i}", "same", detail="x" * 200) for i in range(5000)]
-    text = output.summary([*found, regression.Finding("net", "ap", "regression")])
+    result = [regression.Finding("net", f"metric {i}", "same", detail="x" * 200) for i in range(5000)]
+    text = output.summary([*result, regression.Finding("net", "ap", "regression")])
     assert len(text.encode()) < markdown.SUMMARY_BYTES
     assert "3001 more rows" in text and "regression" in text
 
@@ -271,5 +271,5 @@ def test_a_record_without_detections_does_not_pass_for_one_with():
 
 
 def test_the_table_starts_with_what_failed():
-    found = regression.check(baseline.make([accuracy(0.3), speed()]), [accuracy(0.2)])
-    assert "missing" in output.table(found).splitlines()[2] or "regression" in output.table(found).splitlines()[2]
+    result = regression.check(baseline.make([accuracy(0.3), speed()]), [accuracy(0.2)])
+    assert "missing" in output.table(result).splitlines()[2] or "regression" in output.table(result).splitlines()[2]

@@ -51,13 +51,13 @@ def test_inference_takes_a_checkpoint_file_for_a_name(
 def test_accuracy_takes_a_checkpoint_file_for_a_name(
     tuned: Path, data: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    found = []
+    result = []
     for name in (str(tuned), "demo_atss"):
         command = ["accuracy", name, "--dataset", "demo", "--data", str(data), "--json"]
         assert main.main([*command, "--results", str(data / "r.db")]) == 0
-        found.append(json.loads(capsys.readouterr().out))
-    assert found[0]["model"] == "my_finetuned"
-    assert found[0]["metrics"]["box_ap"] == found[1]["metrics"]["box_ap"] > 0.3
+        result.append(json.loads(capsys.readouterr().out))
+    assert result[0]["model"] == "my_finetuned"
+    assert result[0]["metrics"]["box_ap"] == result[1]["metrics"]["box_ap"] > 0.3
 
 
 @pytest.mark.parametrize("of_file", [False, True], ids=["a model", "a checkpoint file"])

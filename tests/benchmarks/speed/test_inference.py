@@ -73,8 +73,8 @@ def test_options_leave_the_network_itself_alone(photos):
 
 def test_half_precision_ends_at_the_heads(photos):
     model = optimizations.apply(StubDetector(), Options(amp="bf16"))
-    found = DetectorWorkload(model, photos, precision=torch.bfloat16)
-    detections = found.compute(found.load(0))[0]
+    result = DetectorWorkload(model, photos, precision=torch.bfloat16)
+    detections = result.compute(result.load(0))[0]
     assert detections.boxes.dtype == detections.scores.dtype == torch.float32
 
 
@@ -115,8 +115,8 @@ def test_agreement_counts_what_is_found_again_and_the_largest_differences():
 
 def test_agreement_matches_each_detection_once():
     twice = Detections(torch.tensor([[0.0, 0, 50, 50]] * 2), torch.tensor([0.9, 0.8]), torch.zeros(2, dtype=torch.long))
-    found = agreement.compare([twice], [some([0.9])])
-    assert (found.matched, found.score_difference) == (0.5, 0)
+    result = agreement.compare([twice], [some([0.9])])
+    assert (result.matched, result.score_difference) == (0.5, 0)
 
 
 def run(monkeypatch, tmp_path, capsys, *arguments, load=StubDetector):

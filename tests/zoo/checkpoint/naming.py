@@ -34,11 +34,11 @@ def substitute(name, pairs):
 
 
 def minus(offset, text):
-    return lambda found: text.format(*[found[1], int(found[1]) + offset])
+    return lambda result: text.format(*[result[1], int(result[1]) + offset])
 
 
 def semantic(suffix):
-    return lambda found: f"sem_seg_head.p{int(found[1]) + 2}.{2 * int(found[2])}.{suffix}".rstrip(".")
+    return lambda result: f"sem_seg_head.p{int(result[1]) + 2}.{2 * int(result[2])}.{suffix}".rstrip(".")
 
 
 V3 = [
@@ -102,8 +102,8 @@ def detectron2(name):
         (r"^roi_head\.mask_head\.convs\.(\d)\.conv", minus(1, "roi_heads.mask_head.mask_fcn{1}")),
         (r"^roi_head\.mask_head\.upsample", "roi_heads.mask_head.deconv"),
         (r"^roi_head\.mask_head\.conv_logits", "roi_heads.mask_head.predictor"),
-        (r"^bbox_head\.cls_convs\.(\d)\.conv", lambda found: f"head.cls_subnet.{2 * int(found[1])}"),
-        (r"^bbox_head\.reg_convs\.(\d)\.conv", lambda found: f"head.bbox_subnet.{2 * int(found[1])}"),
+        (r"^bbox_head\.cls_convs\.(\d)\.conv", lambda result: f"head.cls_subnet.{2 * int(result[1])}"),
+        (r"^bbox_head\.reg_convs\.(\d)\.conv", lambda result: f"head.bbox_subnet.{2 * int(result[1])}"),
         (r"^bbox_head\.retina_cls", "head.cls_score"),
         (r"^bbox_head\.retina_reg", "head.bbox_pred"),
     ]

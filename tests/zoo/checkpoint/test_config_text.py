@@ -107,12 +107,12 @@ def built(config):
 
 
 def test_a_configuration_of_version_2_describes_its_network():
-    found = describe({"config": RETINANET_V2 + PIPELINE_V2, "CLASSES": ["cat", "dog"]})
-    assert found.model["type"] == "RetinaNet" and found.model["test_cfg"]["nms_pre"] == 1000
-    assert found.model["backbone"]["out_indices"] == [0, 1, 2, 3]
-    assert found.classes == ("cat", "dog")
-    kinds = [type(step) for step in found.preprocessing.steps]
-    assert kinds == [Resize, Normalize, Pad] and found.preprocessing.steps[2].divisor == 32
+    result = describe({"config": RETINANET_V2 + PIPELINE_V2, "CLASSES": ["cat", "dog"]})
+    assert result.model["type"] == "RetinaNet" and result.model["test_cfg"]["nms_pre"] == 1000
+    assert result.model["backbone"]["out_indices"] == [0, 1, 2, 3]
+    assert result.classes == ("cat", "dog")
+    kinds = [type(step) for step in result.preprocessing.steps]
+    assert kinds == [Resize, Normalize, Pad] and result.preprocessing.steps[2].divisor == 32
     assert built(RETINANET_V2 + PIPELINE_V2)["bbox_head.retina_cls.weight"] == [18, 256, 3, 3]
 
 
@@ -124,10 +124,10 @@ def test_a_configuration_of_version_3_describes_the_same_network():
     from tests.zoo.checkpoint.naming import shapes
 
     meta = {"cfg": DETR_V3, "dataset_meta": {"CLASSES": ["cat"]}}
-    found = describe(meta)
-    assert found.classes == ("cat",)
-    assert "data_preprocessor" not in found.model and "neck" not in found.model
-    assert [type(step) for step in found.preprocessing.steps] == [Resize, Normalize]
+    result = describe(meta)
+    assert result.classes == ("cat",)
+    assert "data_preprocessor" not in result.model and "neck" not in result.model
+    assert [type(step) for step in result.preprocessing.steps] == [Resize, Normalize]
     assert {name: tuple(shape) for name, shape in built(DETR_V3).items()} == shapes("detr_r50_8x2_150e_coco")
 
 

@@ -209,11 +209,11 @@ def test_transformers_detects_the_same(architecture, kind, settings):
     image = torch.randn(1, 3, 128, 160)
     with torch.no_grad():
         expected = their_detections(theirs(image, torch.ones(1, 128, 160, dtype=torch.long)), 128, 160)
-        (found,) = ours(image, [(128, 160)])
+        (result,) = ours(image, [(128, 160)])
     scores, numbers, boxes = expected
-    assert torch.tensor(COCO_ROWS)[found.labels].equal(numbers)
-    torch.testing.assert_close(found.scores, scores, atol=1e-4, rtol=0)
-    torch.testing.assert_close(found.boxes, boxes.minimum(torch.tensor([160.0, 128.0] * 2)), atol=1e-4 * 160, rtol=0)
+    assert torch.tensor(COCO_ROWS)[result.labels].equal(numbers)
+    torch.testing.assert_close(result.scores, scores, atol=1e-4, rtol=0)
+    torch.testing.assert_close(result.boxes, boxes.minimum(torch.tensor([160.0, 128.0] * 2)), atol=1e-4 * 160, rtol=0)
     names = to_dialect(ours.state_dict(), table("transformers"))
     wanted = theirs.state_dict()
     twice = [name for name in wanted if name not in names]  # the decoder's names for the same tensors
@@ -314,9 +314,9 @@ def test_a_folder_for_transformers_is_read_by_it_and_by_us(tmp_path):
     image = torch.randn(1, 3, 96, 128)
     with torch.no_grad():
         scores, numbers, _ = their_detections(theirs(image, torch.ones(1, 96, 128, dtype=torch.long)), 96, 128)
-        (found,) = ours(image, [(96, 128)])
-    assert torch.tensor(COCO_ROWS)[found.labels].equal(numbers)
-    torch.testing.assert_close(found.scores, scores, atol=1e-4, rtol=0)
+        (result,) = ours(image, [(96, 128)])
+    assert torch.tensor(COCO_ROWS)[result.labels].equal(numbers)
+    torch.testing.assert_close(result.scores, scores, atol=1e-4, rtol=0)
     again = zoo.load_file(folder / "model.safetensors")  # recognized by its names
     assert_same(dict(again.state_dict()), dict(ours.state_dict()))
 

@@ -112,13 +112,13 @@ def test_unknown_objects_are_kept_as_inert_records(kind, state, tmp_path):
         "set": {1, 2},
         "bytes": b"abc",
     }
-    found = read(save(state, tmp_path / "x.pth", kind, meta)).meta
-    assert isinstance(found["settings"], Inert) and found["settings"].name.endswith(".Settings")
-    assert found["settings"].items == {"a": 1}
-    assert found["thing"].state["numbers"] == [1, 2]
-    assert isinstance(found["path"], Inert) and isinstance(found["counts"], Inert)
-    assert found["score"] == 0.5 and found["palette"] == [[0, 1, 2], [3, 4, 5]]
-    assert sorted(found["set"]) == [1, 2] and found["bytes"] == "abc"
+    result = read(save(state, tmp_path / "x.pth", kind, meta)).meta
+    assert isinstance(result["settings"], Inert) and result["settings"].name.endswith(".Settings")
+    assert result["settings"].items == {"a": 1}
+    assert result["thing"].state["numbers"] == [1, 2]
+    assert isinstance(result["path"], Inert) and isinstance(result["counts"], Inert)
+    assert result["score"] == 0.5 and result["palette"] == [[0, 1, 2], [3, 4, 5]]
+    assert sorted(result["set"]) == [1, 2] and result["bytes"] == "abc"
 
 
 def test_a_state_dict_must_hold_tensors_only(tmp_path):
@@ -142,8 +142,8 @@ def test_conversion_keeps_everything(saved, state, tmp_path):
 
 def test_inert_objects_survive_conversion(state, tmp_path):
     source = save(state, tmp_path / "x.pth", "zip", {"settings": Settings(a=[1])})
-    found = read(convert(source, tmp_path / "out.safetensors")).meta["settings"]
-    assert isinstance(found, Inert) and found.items == {"a": [1]}
+    result = read(convert(source, tmp_path / "out.safetensors")).meta["settings"]
+    assert isinstance(result, Inert) and result.items == {"a": [1]}
 
 
 def test_a_failed_conversion_leaves_nothing(tmp_path):
@@ -154,10 +154,10 @@ def test_a_failed_conversion_leaves_nothing(tmp_path):
 
 
 def test_inspection_reads_no_tensors_and_needs_no_torch(saved, state):
-    found = inspect(saved[0])
-    assert [name for name, _, _ in found.tensors] == list(state)
-    assert found.nbytes == sum(tensor.numel() * tensor.element_size() for tensor in state.values())
-    assert (found.classes, found.version) == (["cat", "dog"], "2.11.0")
+    result = inspect(saved[0])
+    assert [name for name, _, _ in result.tensors] == list(state)
+    assert result.nbytes == sum(tensor.numel() * tensor.element_size() for tensor in state.values())
+    assert (result.classes, result.version) == (["cat", "dog"], "2.11.0")
     script = "import sys; from zoo.checkpoint.inspect import inspect; inspect(sys.argv[1]); "
     script += "assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", script, str(saved[0])], check=True)

@@ -135,7 +135,7 @@ def test_a_truncated_file_is_corrupt_wherever_it_ends(kind, state, tmp_path):
 def test_big_endian_files_are_refused(state, tmp_path):
     legacy = save(state, tmp_path / "x.pth", "legacy")
     swapped, count = re.subn(
-        rb"(little_endianq.)\x88", lambda found: found[1] + b"\x89", legacy.read_bytes(), flags=re.DOTALL
+        rb"(little_endianq.)\x88", lambda result: result[1] + b"\x89", legacy.read_bytes(), flags=re.DOTALL
     )
     assert count == 1
     legacy.write_bytes(swapped)

@@ -49,18 +49,18 @@ WRITTEN = {
 @pytest.mark.parametrize("key", ["config", "cfg"])
 @pytest.mark.parametrize("name", WRITTEN)
 def test_the_written_model_is_the_published_one_but_for_its_classes(name, key):
-    found = describe({key: WRITTEN[name][key == "cfg"]}, absent)
+    result = describe({key: WRITTEN[name][key == "cfg"]}, absent)
     with torch.device("meta"):
         own, published = (
             {key: tuple(tensor.shape) for key, tensor in zoo.build(which).state_dict().items()}
-            for which in (found.model, name)
+            for which in (result.model, name)
         )
     assert own.keys() == published.keys()
     different = [key for key in own if own[key] != published[key]]
     assert different
     assert all(own[key][1:] == published[key][1:] for key in different)  # only rows, those of the classes
-    assert found.classes == CLASSES
-    assert found.model["test_cfg"] == api.architecture(name)["test_cfg"]
+    assert result.classes == CLASSES
+    assert result.model["test_cfg"] == api.architecture(name)["test_cfg"]
 
 
 @pytest.mark.parametrize("key", ["config", "cfg"])
@@ -75,8 +75,8 @@ def test_the_written_preprocessing_is_the_published_one(name, key):
 
 
 def test_a_fine_tuned_rtmdet_needs_no_name():
-    found = build_from_meta({"cfg": v3(models.RTMDET), "dataset_meta": {"classes": CLASSES}}, [10**8] * 1000)
-    assert found.bbox_head.num_classes == 3 and tuple(found.classes) == CLASSES
+    result = build_from_meta({"cfg": v3(models.RTMDET), "dataset_meta": {"classes": CLASSES}}, [10**8] * 1000)
+    assert result.bbox_head.num_classes == 3 and tuple(result.classes) == CLASSES
 
 
 UNSUPPORTED = {
@@ -113,8 +113,8 @@ def test_everything_that_is_not_here_is_listed_in_one_message(meta, names):
 
 
 def test_no_published_architecture_asks_for_what_is_not_here():
-    found = {name: absent(api.architecture(name)) for name in api.architecture_names()}
-    assert {name: phrases for name, phrases in found.items() if phrases} == {}
+    result = {name: absent(api.architecture(name)) for name in api.architecture_names()}
+    assert {name: phrases for name, phrases in result.items() if phrases} == {}
 
 
 def test_a_description_that_lacks_a_part_is_a_sentence():

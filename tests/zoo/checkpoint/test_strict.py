@@ -72,13 +72,13 @@ def test_another_depth_is_recognized():
 
 
 def test_names_of_version_3_are_recognized():
-    found = {f"encoder.layers.{n}.self_attn.attn.x": (1,) for n in range(6)}
-    assert "MMDetection 3.x" in guess(found, shapes("detr_r50_8x2_150e_coco"))
+    result = {f"encoder.layers.{n}.self_attn.attn.x": (1,) for n in range(6)}
+    assert "MMDetection 3.x" in guess(result, shapes("detr_r50_8x2_150e_coco"))
 
 
 def test_averaged_weights_are_recognized():
-    found = {f"ema_{key.replace('.', '_')}": shape for key, shape in shapes(FASTER).items()}
-    assert "EMA" in guess(found, shapes(FASTER))
+    result = {f"ema_{key.replace('.', '_')}": shape for key, shape in shapes(FASTER).items()}
+    assert "EMA" in guess(result, shapes(FASTER))
 
 
 def test_another_architecture_is_recognized():

@@ -59,9 +59,9 @@ def test_mask_rcnn():
     for left, right in zip(network.rpn_head(levels), source.rpn.head(list(levels))):
         close(list(left), list(right))
     scores, boxes = source.roi_heads.box_predictor(source.roi_heads.box_head(pooled))
-    found = network.roi_head.bbox_head(pooled)
-    close(found[0], scores[:, [*COCO_ROWS, 0]])
-    close(found[1], boxes.reshape(2, 91, 4)[:, COCO_ROWS].reshape(2, -1))
+    result = network.roi_head.bbox_head(pooled)
+    close(result[0], scores[:, [*COCO_ROWS, 0]])
+    close(result[1], boxes.reshape(2, 91, 4)[:, COCO_ROWS].reshape(2, -1))
     logits = source.roi_heads.mask_predictor(source.roi_heads.mask_head(masks))
     close(network.roi_head.mask_head(masks), logits[:, COCO_ROWS])
 
@@ -74,14 +74,14 @@ def test_keypoint_rcnn():
     network = ours("torchvision/keypointrcnn_resnet50_fpn_legacy", source)
     levels = [torch.randn(1, 256, size, size) for size in (64, 32, 16, 8)]
     boxes = torch.tensor([[10.0, 20.0, 90.5, 200.25], [0.0, 3.0, 0.5, 3.25], [40.0, 30.0, 240.0, 250.0]])
-    found = Detections(boxes, torch.ones(3), torch.zeros(3, dtype=torch.long))
-    network.roi_head.predict_keypoints(levels, [found])
+    detections = Detections(boxes, torch.ones(3), torch.zeros(3, dtype=torch.long))
+    network.roi_head.predict_keypoints(levels, [detections])
     names = dict(zip("0123", levels))
     regions = source.roi_heads.keypoint_roi_pool(names, [boxes], [(256, 256)])
     logits = source.roi_heads.keypoint_predictor(source.roi_heads.keypoint_head(regions))
     (points,), (scores,) = keypointrcnn_inference(logits, [boxes])
-    close(found.keypoints[..., :2], points[..., :2])
-    close(found.keypoints[..., 2], scores)
+    close(detections.keypoints[..., :2], points[..., :2])
+    close(detections.keypoints[..., 2], scores)
 
 
 def test_retinanet():

@@ -39,9 +39,9 @@ def known():
 
 def test_a_file_is_recognized_whatever_it_is_called(folder, known, cache):
     (folder / "deep" / "epoch_12.bin").write_bytes(CONTENT)
-    found = recognize.add(folder / "deep" / "epoch_12.bin", known)
-    (place,) = found.cached
-    assert found.state == "added" and place == cache / "mmdetection/v2.0/a/file.pth" and place.read_bytes() == CONTENT
+    result = recognize.add(folder / "deep" / "epoch_12.bin", known)
+    (place,) = result.cached
+    assert result.state == "added" and place == cache / "mmdetection/v2.0/a/file.pth" and place.read_bytes() == CONTENT
     assert cached.known_digest(place).sha256 == SHA256
     assert place.stat().st_ino == (folder / "deep" / "epoch_12.bin").stat().st_ino  # takes no space twice
     assert json.loads((cache / "zoo.lock").read_text())["files"]["mmdetection/v2.0/a/file.pth"]["sha256"] == SHA256
@@ -87,8 +87,8 @@ def test_a_file_that_changes_while_it_is_read_is_not_taken(folder, known, cache,
         target.write_bytes(CONTENT + b"more")
 
     monkeypatch.setattr(recognize, "link_or_copy", change)
-    found = recognize.add(folder / "a", known)
-    assert found.state == "failed" and "changed while it was read" in found.problem
+    result = recognize.add(folder / "a", known)
+    assert result.state == "failed" and "changed while it was read" in result.problem
     assert [path.suffix for path in cache.rglob("*.pth*")] == [".lock"]
 
 

@@ -96,9 +96,9 @@ def test_a_graph_detects_what_its_network_detects_at_other_sizes_too(description
     model = network(description)
     path = export.to_onnx(model, tmp_path / "model.onnx", sample(64, 96))
     exported = export.OnnxDetector(path, model)
-    found = export.difference(model, exported, [sample(64, 96), sample(96, 64, 1), sample(128, 128, 2)])
-    assert found.detections > 10
-    assert found.matched > 0.95 and found.score < 1e-4
+    result = export.difference(model, exported, [sample(64, 96), sample(96, 64, 1), sample(128, 128, 2)])
+    assert result.detections > 10
+    assert result.matched > 0.95 and result.score < 1e-4
     assert not model.training
     want, have = model.detect([sample(64, 96)])[0], exported.detect([sample(64, 96)])[0]
     if want.masks is not None:
@@ -110,9 +110,9 @@ def test_a_program_of_torch_export_is_the_network_at_any_size(description, tmp_p
     model = network(description)
     exported = export.ProgramDetector(export.to_program(model, tmp_path / "m.pt2", sample(64, 96)), model)
     assert exported.shape[2:] == [None, None]
-    found = export.difference(model, exported, [sample(64, 96), sample(96, 64, 1), sample(128, 128, 2)])
-    assert found.detections > 10
-    assert found.matched == 1.0 and found.score < 1e-5 and found.box < 1e-2
+    result = export.difference(model, exported, [sample(64, 96), sample(96, 64, 1), sample(128, 128, 2)])
+    assert result.detections > 10
+    assert result.matched == 1.0 and result.score < 1e-5 and result.box < 1e-2
     assert [path.name for path in tmp_path.iterdir()] == ["m.pt2"]
 
 
@@ -130,8 +130,8 @@ def test_images_with_one_detection_or_none_are_no_error(description, kind, tmp_p
     none.image *= 0.5
     exported = written(kind, model, tmp_path, many)
     for image, count in ((many, 2), (faint, 1), (none, 0)):
-        found = export.difference(model, exported, [image])
-        assert found.matched == 1.0 and min(found.detections, 2) == count
+        result = export.difference(model, exported, [image])
+        assert result.matched == 1.0 and min(result.detections, 2) == count
 
 
 def written(kind, model, folder, example):
@@ -148,9 +148,9 @@ def test_padding_is_no_part_of_the_image(kind, tmp_path):
     image.size = image.original_size = (50, 70)
     exported = written(kind, model, tmp_path, sample(64, 64))
     assert export.difference(model, exported, [image]).matched == 1.0
-    found = exported.detect([image])[0]
-    assert len(found) > 2 and found.boxes[:, 2].max() <= 70 and found.boxes[:, 3].max() <= 50
-    assert found.masks.shape == (len(found), 50, 70)
+    detections = exported.detect([image])[0]
+    assert len(detections) > 2 and detections.boxes[:, 2].max() <= 70 and detections.boxes[:, 3].max() <= 50
+    assert detections.masks.shape == (len(detections), 50, 70)
 
 
 def test_a_program_for_one_size_is_made_where_more_is_impossible_and_says_so(tmp_path):

@@ -102,15 +102,15 @@ NETWORKS: dict[str, Callable[[], Any]] = {
 def test_a_graph_is_its_network_at_every_size_without_its_padding(name: str, tmp_path: Path) -> None:
     model = NETWORKS[name]().eval()
     graph = export.OnnxDetector(export.to_onnx(model, tmp_path / "m.onnx", padded(128, 160, 0)), model)
-    found = export.difference(model, graph, [padded(128, 192, 1), padded(160, 128, 2)])
-    assert found.detections > 5 or found.panoptic is not None
-    assert found.matched > 0.97 and found.score < 1e-3
+    result = export.difference(model, graph, [padded(128, 192, 1), padded(160, 128, 2)])
+    assert result.detections > 5 or result.panoptic is not None
+    assert result.matched > 0.97 and result.score < 1e-3
     masks = model.predict(padded(128, 192, 1).image[None], [padded(128, 192, 1).geometry])[0].masks is not None
-    assert (found.mask is not None) == masks
-    assert found.mask is None or found.mask > 0.9
-    assert found.panoptic is None or found.panoptic > 0.98
-    assert ("keypoint" in name) == (found.keypoints is not None)
-    assert found.keypoints is None or found.keypoints > 0.97
+    assert (result.mask is not None) == masks
+    assert result.mask is None or result.mask > 0.9
+    assert result.panoptic is None or result.panoptic > 0.98
+    assert ("keypoint" in name) == (result.keypoints is not None)
+    assert result.keypoints is None or result.keypoints > 0.97
 
 
 @pytest.mark.parametrize("name", ["DETR", "SOLOV2Head"])
@@ -118,9 +118,9 @@ def test_a_program_is_its_network_at_every_size_without_its_padding(name: str, t
     model = NETWORKS[name]().eval()
     program = export.ProgramDetector(export.to_program(model, tmp_path / "m.pt2", padded(128, 160, 0)), model)
     assert program.shape[2:] == [None, None]
-    found = export.difference(model, program, [padded(192, 256, 1), padded(96, 128, 2)])
-    assert found.detections > 5 and found.matched > 0.97 and found.score < 1e-3
-    assert found.mask is None or found.mask > 0.9
+    result = export.difference(model, program, [padded(192, 256, 1), padded(96, 128, 2)])
+    assert result.detections > 5 and result.matched > 0.97 and result.score < 1e-3
+    assert result.mask is None or result.mask > 0.9
 
 
 def test_what_onnx_cannot_say_is_one_sentence_and_leaves_nothing(

@@ -28,7 +28,7 @@ def test_every_manifest_of_the_package_conforms(validator):
     mistakes = {
         file.name: [e.message for e in validator.iter_errors(yaml_io.parse(file))] for file in yaml_io.builtin_files()
     }
-    assert {name: found for name, found in mistakes.items() if found} == {}
+    assert {name: result for name, result in mistakes.items() if result} == {}
 
 
 @pytest.mark.parametrize(

@@ -73,8 +73,8 @@ def test_the_host_waits_for_the_device_only_where_it_must_count(networks, name, 
         networks[name].predict(images, [geometry])  # fills the caches
         calls.clear()
         with Waits() as waits:
-            (found,) = networks[name].predict(images, [geometry])
-    assert len(found) > 0
+            (detections,) = networks[name].predict(images, [geometry])
+    assert len(detections) > 0
     assert {**+waits.count, **({"tolist": len(calls)} if calls else {})} == WAITS[name]
 
 

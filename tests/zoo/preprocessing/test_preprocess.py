@@ -160,8 +160,8 @@ def test_v3_resizes_given_proposals_with_the_image():
     resize = {"type": "Resize", "scale": (1333, 800), "keep_ratio": True}
     proposals, plain = {"type": "LoadProposals", "num_max_proposals": 100}, {"type": "PackDetInputs"}
     broadcast = {"type": "ProposalBroadcaster", "transforms": [resize]}
-    found = parse_pipeline([proposals, broadcast, plain])
-    assert found == parse_pipeline([proposals, resize, plain]) and found.proposals == 100
+    result = parse_pipeline([proposals, broadcast, plain])
+    assert result == parse_pipeline([proposals, resize, plain]) and result.proposals == 100
 
 
 def test_v3_means_width_and_height_by_a_size_and_all_channels_by_a_number():

@@ -29,9 +29,9 @@ def main(data: str, out: str) -> None:
     again = make_trainer(replace(plan, resume=True), place)
     resumed = [step.losses["loss"] for step in again.steps()]
     weights = float(sum(p.double().abs().sum() for p in run.network.parameters()))
-    found = distributed.gathered({"losses": losses, "resumed": resumed, "weights": weights}, place)
+    result = distributed.gathered({"losses": losses, "resumed": resumed, "weights": weights}, place)
     if place.first:
-        (Path(out) / "found.json").write_text(json.dumps(found))
+        (Path(out) / "found.json").write_text(json.dumps(result))
     distributed.leave()
 
 

@@ -48,11 +48,11 @@ def test_masks_are_tinted_and_what_lies_beneath_shows_through() -> None:
 
 
 def test_panoptic_maps_take_the_place_of_boxes_and_void_stays() -> None:
-    found = detections()
-    found.panoptic = torch.full((100, 120), 2)
-    found.panoptic[:50] = 1
-    found.panoptic[60:90, 10:50] = 1000
-    drawn = changed(draw.draw(GRAY, found, ["cat", "dog"]))
+    result = detections()
+    result.panoptic = torch.full((100, 120), 2)
+    result.panoptic[:50] = 1
+    result.panoptic[60:90, 10:50] = 1000
+    drawn = changed(draw.draw(GRAY, result, ["cat", "dog"]))
     assert drawn[2, 100]
     assert drawn[85, 12]
     assert not drawn[92:, 60:].any()
@@ -75,9 +75,9 @@ def test_a_drawing_is_written_whole_and_an_unknown_format_is_a_sentence(tmp_path
 def test_labels_of_crowded_boxes_do_not_cover_each_other() -> None:
     places = label_layout.Places((400, 400))
     boxes = [(100 + 7 * n, 100 + 5 * n, 160 + 7 * n, 150 + 5 * n) for n in range(12)]
-    found = [places.find(label_layout.around(box, 60, 14), 60, 14) for box in boxes]
-    placed = [place for place in found if place is not None]
-    assert found[0] == (100, 86, 160, 100) and len(placed) >= 8
+    result = [places.find(label_layout.around(box, 60, 14), 60, 14) for box in boxes]
+    placed = [place for place in result if place is not None]
+    assert result[0] == (100, 86, 160, 100) and len(placed) >= 8
     for number, place in enumerate(placed):
         assert 0 <= place[0] < place[2] <= 400 and 0 <= place[1] < place[3] <= 400
         covered = sum(label_layout.common(place, other) for other in placed[:number])
@@ -93,8 +93,8 @@ def test_small_masks_are_drawn_over_large_ones() -> None:
     masks = torch.zeros((2, 100, 120), dtype=torch.bool)
     masks[0, 45:55, 55:65] = True
     masks[1] = True
-    found = Detections(torch.zeros(2, 4), torch.tensor([0.9, 0.8]), torch.tensor([0, 1]), masks)
-    drawn = draw.draw(GRAY, found)
+    detections = Detections(torch.zeros(2, 4), torch.tensor([0.9, 0.8]), torch.tensor([0, 1]), masks)
+    drawn = draw.draw(GRAY, detections)
     assert (drawn[50, 60] != drawn[50, 100]).any()
     beneath = 128 * 0.25 + np.array(draw.color(1, 1)) * 0.25
     assert np.abs(drawn[50, 60] - (beneath + np.array(draw.color(0)) * 0.5)).max() < 3
@@ -113,11 +113,11 @@ def test_a_segment_is_named_where_it_is_widest() -> None:
 
 
 def test_keypoints_are_dots_and_a_persons_are_joined() -> None:
-    found = detections()
-    found.keypoints = torch.full((2, 17, 3), 55.0)
-    found.keypoints[0, 5, :2], found.keypoints[0, 6, :2] = torch.tensor([60.0, 60]), torch.tensor([100.0, 60])
-    drawn = changed(draw.draw(GRAY, found))
+    result = detections()
+    result.keypoints = torch.full((2, 17, 3), 55.0)
+    result.keypoints[0, 5, :2], result.keypoints[0, 6, :2] = torch.tensor([60.0, 60]), torch.tensor([100.0, 60])
+    drawn = changed(draw.draw(GRAY, result))
     assert drawn[60, 60] and drawn[60, 100] and drawn[60, 85]  # both shoulders and the line between them
-    found.keypoints = found.keypoints[:, :16]
-    drawn = changed(draw.draw(GRAY, found))
+    result.keypoints = result.keypoints[:, :16]
+    drawn = changed(draw.draw(GRAY, result))
     assert drawn[60, 100] and not drawn[60, 92]

@@ -123,10 +123,10 @@ def assign(target: ast.expr, value: object, values: Scope) -> None:
 def evaluate(node: ast.expr, values: Scope) -> object:
     """The value of an expression, or an `Unknown`."""
     kind = EVALUATORS.get(type(node))
-    found = kind(node, values) if kind is not None else None
-    if isinstance(found, (str, list, dict)):
-        values.charge(len(found))
-    return unknown(node) if found is None and not is_none(node) else found
+    result = kind(node, values) if kind is not None else None
+    if isinstance(result, (str, list, dict)):
+        values.charge(len(result))
+    return unknown(node) if result is None and not is_none(node) else result
 
 
 def unknown(node: ast.expr) -> Unknown:
@@ -169,12 +169,12 @@ def mapping(node: ast.Dict, values: Scope) -> object:
     """`{key: value, **other}`."""
     result: dict[object, object] = {}
     for key, value in zip(node.keys, node.values):
-        found = evaluate(value, values)
+        collected = evaluate(value, values)
         if key is not None:
             label = evaluate(key, values)
-            result[label if isinstance(label, (str, int, float)) else str(label)] = found
-        elif isinstance(found, dict):
-            result |= found
+            result[label if isinstance(label, (str, int, float)) else str(label)] = collected
+        elif isinstance(collected, dict):
+            result |= collected
     return result
 
 
@@ -203,11 +203,11 @@ def keywords(node: ast.Call, arguments: list[object], values: Scope) -> object:
             return None
         result |= argument
     for keyword in node.keywords:
-        found = evaluate(keyword.value, values)
+        collected = evaluate(keyword.value, values)
         if keyword.arg is not None:
-            result[keyword.arg] = found
-        elif isinstance(found, dict):
-            result |= found
+            result[keyword.arg] = collected
+        elif isinstance(collected, dict):
+            result |= collected
     return result
 
 
@@ -282,8 +282,8 @@ def repeated(node: ast.expr, values: Scope) -> list[object] | None:
         bounds = [bound for argument in node.args if isinstance(bound := evaluate(argument, values), int)]
         plain = len(bounds) == len(node.args) and 1 <= len(bounds) <= 3 and not node.keywords and 0 not in bounds[2:]
         return list(range(*bounds)[: MAX_REPEATS + 1]) if plain else None
-    found = evaluate(node, values)
-    return found if isinstance(found, list) else None
+    result = evaluate(node, values)
+    return result if isinstance(result, list) else None
 
 
 EVALUATORS: dict[type[ast.expr], Callable[..., object]] = {

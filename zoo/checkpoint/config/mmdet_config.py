@@ -151,8 +151,8 @@ def computed(value: Any, where: str) -> Iterator[tuple[str, Unknown]]:
 
 def test_pipeline(config: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The transforms at test time: of the test set, else of the validation set, else by name. Raises BuildError."""
-    found = [part.get("pipeline") for part in (*sets(config, "test"), *sets(config, "val"))]
-    for pipeline in [*found, config.get("test_pipeline")]:
+    result = [part.get("pipeline") for part in (*sets(config, "test"), *sets(config, "val"))]
+    for pipeline in [*result, config.get("test_pipeline")]:
         if isinstance(pipeline, list) and all(isinstance(step, dict) and "type" in step for step in pipeline):
             return pipeline
     raise BuildError("the checkpoint's configuration has no test pipeline; pass the name of a model")

@@ -39,26 +39,26 @@ PROJECTS = {
 """Names that only the files of one project have: each project's patterns, all of which occur at the start of a name."""
 
 
-def differences(found: Shapes, expected: Shapes) -> tuple[list[str], list[str], list[str]]:
+def differences(result: Shapes, expected: Shapes) -> tuple[list[str], list[str], list[str]]:
     """Names that the file lacks, that it has too much, and that have another shape."""
-    missing = [name for name in expected if name not in found]
-    surplus = [name for name in found if name not in expected]
-    reshaped = [name for name in expected if name in found and tuple(found[name]) != tuple(expected[name])]
+    missing = [name for name in expected if name not in result]
+    surplus = [name for name in result if name not in expected]
+    reshaped = [name for name in expected if name in result and tuple(result[name]) != tuple(expected[name])]
     return missing, surplus, reshaped
 
 
-def explain(found: Shapes, expected: Shapes, classes: int | None = None) -> str:
+def explain(result: Shapes, expected: Shapes, classes: int | None = None) -> str:
     """The message of a MismatchedCheckpoint, without the file's name. classes: how many the file's meta lists."""
-    missing, surplus, reshaped = differences(found, expected)
+    missing, surplus, reshaped = differences(result, expected)
     parts = []
     if reshaped:
-        shown = [f"{name} is {list(found[name])}, not {list(expected[name])}" for name in reshaped[:LISTED]]
+        shown = [f"{name} is {list(result[name])}, not {list(expected[name])}" for name in reshaped[:LISTED]]
         parts.append("; ".join(shown) + more(reshaped))
     if missing:
         parts.append(f"it lacks {', '.join(missing[:LISTED])}{more(missing)}")
     if surplus:
         parts.append(f"the network has no {', '.join(surplus[:LISTED])}{more(surplus)}")
-    return f"{'; '.join(parts)}. {guess(found, expected, classes)}"
+    return f"{'; '.join(parts)}. {guess(result, expected, classes)}"
 
 
 def more(names: Sequence[str]) -> str:
@@ -66,16 +66,16 @@ def more(names: Sequence[str]) -> str:
     return f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
 
 
-def guess(found: Shapes, expected: Shapes, classes: int | None = None) -> str:
+def guess(result: Shapes, expected: Shapes, classes: int | None = None) -> str:
     """The likely cause, the most specific first."""
-    missing, surplus, reshaped = differences(found, expected)
+    missing, surplus, reshaped = differences(result, expected)
     for cause in (wrapped, averaged, other_project, other_version, other_depth):
-        if reason := cause(found, expected, missing, surplus):
+        if reason := cause(result, expected, missing, surplus):
             return reason
-    if reason := other_classes(found, expected, missing, surplus, reshaped, classes):
+    if reason := other_classes(result, expected, missing, surplus, reshaped, classes):
         return reason
     names = {name for name in expected if not name.endswith(".num_batches_tracked")}
-    shared = len(found.keys() & names)
+    shared = len(result.keys() & names)
     if shared < len(names) // 2:
         return f"They share {shared} of {len(names)} names: it is a checkpoint of another architecture."
     if len(reshaped) > shared // 2:
@@ -83,10 +83,10 @@ def guess(found: Shapes, expected: Shapes, classes: int | None = None) -> str:
     return "It seems to be a checkpoint of a variant of this architecture."
 
 
-def wrapped(found: Shapes, expected: Shapes, missing: Sequence[str], surplus: Sequence[str]) -> str | None:
+def wrapped(result: Shapes, expected: Shapes, missing: Sequence[str], surplus: Sequence[str]) -> str | None:
     """All names behind one prefix that is not the network's."""
-    heads = {name.partition(".")[0] for name in found}
-    inner = [name.partition(".")[2] for name in found]
+    heads = {name.partition(".")[0] for name in result}
+    inner = [name.partition(".")[2] for name in result]
     if len(heads) == 1 and any(name in expected for name in inner):
         return f"All names begin with '{heads.pop()}.': the weights of a wrapped network."
     return None
@@ -99,12 +99,12 @@ def averaged(found: Shapes, expected: Shapes, missing: Sequence[str], surplus: S
     return None
 
 
-def other_project(found: Shapes, expected: Shapes, missing: Sequence[str], surplus: Sequence[str]) -> str | None:
+def other_project(result: Shapes, expected: Shapes, missing: Sequence[str], surplus: Sequence[str]) -> str | None:
     """Names of a method's authors or of another library, when hardly any name is the network's."""
-    if 2 * len(found.keys() & expected.keys()) >= len(found):
+    if 2 * len(result.keys() & expected.keys()) >= len(result):
         return None
     for project, patterns in PROJECTS.items():
-        if all(any(re.match(pattern, name) for name in found) for pattern in patterns):
+        if all(any(re.match(pattern, name) for name in result) for pattern in patterns):
             return f"Its names are those of {project}, whose files are not read."
     return None
 
@@ -122,9 +122,9 @@ def other_version(found: Shapes, expected: Shapes, missing: Sequence[str], surpl
     return None
 
 
-def other_depth(found: Shapes, expected: Shapes, missing: Sequence[str], surplus: Sequence[str]) -> str | None:
+def other_depth(result: Shapes, expected: Shapes, missing: Sequence[str], surplus: Sequence[str]) -> str | None:
     """Another number of blocks in a backbone."""
-    pairs = [(blocks(found, stage), blocks(expected, stage)) for stage in THIRD_STAGE]
+    pairs = [(blocks(result, stage), blocks(expected, stage)) for stage in THIRD_STAGE]
     theirs, ours = next((pair for pair in pairs if all(pair)), (0, 0))
     if theirs == ours:
         return None
@@ -141,7 +141,7 @@ def blocks(shapes: Shapes, stage: str) -> int:
 
 
 def other_classes(
-    found: Shapes,
+    result: Shapes,
     expected: Shapes,
     missing: Sequence[str],
     surplus: Sequence[str],
@@ -149,7 +149,7 @@ def other_classes(
     classes: int | None,
 ) -> str | None:
     """Only predictors differ, and only in their number of rows."""
-    rows_only = all(tuple(found[name][1:]) == tuple(expected[name][1:]) for name in reshaped)
+    rows_only = all(tuple(result[name][1:]) == tuple(expected[name][1:]) for name in reshaped)
     if missing or surplus or not reshaped or not rows_only or not any(map(PREDICTORS.search, reshaped)):
         return None
     said = f" (its metadata lists {classes})" if classes is not None else ""

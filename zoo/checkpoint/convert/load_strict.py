@@ -23,10 +23,10 @@ def load_into(model: nn.Module, checkpoint: Checkpoint, *, assign: bool = False)
     own = model.state_dict()
     shapes = {name: tuple(tensor.shape) for name, tensor in own.items()}
     state, used = adapt(checkpoint.state_dict, shapes, checkpoint.meta)
-    found = {name: tuple(tensor.shape) for name, tensor in state.items()}
-    if any(differences(found, shapes)):
+    result = {name: tuple(tensor.shape) for name, tensor in state.items()}
+    if any(differences(result, shapes)):
         where = f"{checkpoint.path} does" if checkpoint.path else "the checkpoint does"
-        reason = printable(explain(found, shapes, class_count(checkpoint.meta)), limit=2000)
+        reason = printable(explain(result, shapes, class_count(checkpoint.meta)), limit=2000)
         raise MismatchedCheckpoint(f"{where} not fit the network: {reason}")
     model.load_state_dict(like(state, own) if assign else state, strict=True, assign=assign)
     return used

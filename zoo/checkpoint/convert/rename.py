@@ -106,8 +106,8 @@ def use(known: Table, state: State, shapes: Shapes) -> tuple[State, bool]:
             result[new] = (
                 tensor if rule is None or rule.values is None else rows.apply(rule.values, tensor, shapes[new])
             )
-    for new, found in parts.items():
-        result.update(joined(new, found, state))
+    for new, collected in parts.items():
+        result.update(joined(new, collected, state))
     changed = result.keys() != state.keys()
     copy(known, result, shapes)
     drop(known, result, shapes)
@@ -116,10 +116,10 @@ def use(known: Table, state: State, shapes: Shapes) -> tuple[State, bool]:
     return result, changed
 
 
-def joined(new: str, found: Mapping[str, Rule], state: Mapping[str, Tensor]) -> State:
+def joined(new: str, result: Mapping[str, Rule], state: Mapping[str, Tensor]) -> State:
     """A tensor of the network from its parts in the file; the parts as they are where one is missing."""
-    ordered = sorted(found, key=lambda name: found[name].part or ())
-    ends = [found[name].part for name in ordered]
+    ordered = sorted(result, key=lambda name: result[name].part or ())
+    ends = [result[name].part for name in ordered]
     whole = [part for part in ends if part is not None]
     covered = whole[0][0] == 0 and whole[-1][1] == whole[-1][2] and all(a[1] == b[0] for a, b in pairwise(whole))
     if not covered or len({state[name].shape[1:] for name in ordered}) > 1:

@@ -38,8 +38,8 @@ def to_dialect(state: Mapping[str, Tensor], known: Table) -> dict[str, Tensor]:
 
 def zeros(result: Mapping[str, Tensor], known: Table) -> dict[str, Tensor]:
     """Biases that our network does not have, as zeros."""
-    found = {theirs: (name, rule) for rule in known.zero for name in result for theirs in origins(rule, name)}
-    lacking = {theirs: name for theirs, (name, _) in found.items() if theirs not in result}
+    collected = {theirs: (name, rule) for rule in known.zero for name in result for theirs in origins(rule, name)}
+    lacking = {theirs: name for theirs, (name, _) in collected.items() if theirs not in result}
     return {theirs: result[name].new_zeros(len(result[name])) for theirs, name in lacking.items()}
 
 

@@ -84,8 +84,8 @@ def configuration(state: Mapping[str, Tensor], theirs: Mapping[str, Tensor], cla
 
 def layers(theirs: Mapping[str, Tensor], part: str) -> int:
     """How many layers the encoder or decoder has."""
-    found = (re.match(rf"model\.{part}\.layers\.(\d+)\.", name) for name in theirs)
-    return 1 + max(int(match[1]) for match in found if match)
+    result = (re.match(rf"model\.{part}\.layers\.(\d+)\.", name) for name in theirs)
+    return 1 + max(int(match[1]) for match in result if match)
 
 
 def backbone(state: Mapping[str, Tensor]) -> str:

@@ -77,8 +77,8 @@ def _quoted(line: bytes) -> str:
 
 
 def _long_string(machine: Machine) -> None:
-    found = machine.take_bytes(struct.unpack("<i", machine.file.read(4))[0])
-    machine.stack.append(_latin1(found) if isinstance(found, bytes) else found)
+    result = machine.take_bytes(struct.unpack("<i", machine.file.read(4))[0])
+    machine.stack.append(_latin1(result) if isinstance(result, bytes) else result)
 
 
 def _proto(machine: Machine) -> None:

@@ -124,36 +124,36 @@ def add(args: argparse.Namespace) -> int:
         if not args.json:
             tell(results[-1])
     if args.json:
-        print(json.dumps([found_row(found) for found in results], indent=1))
+        print(json.dumps([found_row(result) for result in results], indent=1))
     counts = {
-        state: sum(found.state == state for found in results) for state in ("added", "present", "unknown", "failed")
+        state: sum(result.state == state for result in results) for state in ("added", "present", "unknown", "failed")
     }
     print(", ".join(f"{count} {state}" for state, count in counts.items() if count) or "no files", file=sys.stderr)
     return int(bool(counts["failed"]))
 
 
-def tell(found: Found) -> None:
+def tell(result: Found) -> None:
     """One line: a recognized file on stdout with its place in the cache; others on stderr."""
     from zoo.checkpoint.describe_file import one_line
 
-    if found.state in ("added", "present"):
-        for place in found.cached:
-            print(f"{found.state:8}  {found.path}  {place}", flush=True)
-    elif found.state == "failed":
-        print(f"zoo: {found.path}: {found.problem}", file=sys.stderr)
+    if result.state in ("added", "present"):
+        for place in result.cached:
+            print(f"{result.state:8}  {result.path}  {place}", flush=True)
+    elif result.state == "failed":
+        print(f"zoo: {result.path}: {result.problem}", file=sys.stderr)
     else:
-        print(f"unknown   {found.path}: {one_line(found.path)}", file=sys.stderr)
+        print(f"unknown   {result.path}: {one_line(result.path)}", file=sys.stderr)
 
 
-def found_row(found: Found) -> dict[str, object]:
+def found_row(result: Found) -> dict[str, object]:
     """One file of the JSON list."""
     from zoo.checkpoint.describe_file import one_line
 
-    cached: object = [str(place) for place in found.cached]
-    row = {"path": str(found.path), "state": found.state, "cached": cached}
-    if found.state == "unknown":
-        return {**row, "description": one_line(found.path)}
-    return {**row, "problem": found.problem} if found.problem else row
+    cached: object = [str(place) for place in result.cached]
+    row = {"path": str(result.path), "state": result.state, "cached": cached}
+    if result.state == "unknown":
+        return {**row, "description": one_line(result.path)}
+    return {**row, "problem": result.problem} if result.problem else row
 
 
 def path(args: argparse.Namespace) -> int:

@@ -50,11 +50,11 @@ def run(args: argparse.Namespace) -> int:
     rows = []
     for path in tqdm(paths, unit="img", disable=None):
         try:
-            found = detect(model, path, args, names[path])  # type: ignore[arg-type]
+            detections = detect(model, path, args, names[path])  # type: ignore[arg-type]
         except UnreadableImage as error:
             report(str(error), failures)
         else:
-            rows += to_rows(found, path, model)  # type: ignore[arg-type]
+            rows += to_rows(detections, path, model)  # type: ignore[arg-type]
     print(json.dumps(rows) if args.json else table(rows))
     return int(bool(failures))
 
@@ -109,21 +109,21 @@ def detect(model: Detector, path: Path, args: argparse.Namespace, name: str) -> 
     from zoo.visualization import draw
 
     image = read_image(path)
-    found = model.detect([image])[0]
+    detections = model.detect([image])[0]
     if args.out is not None:
-        draw.save(draw.draw(image, found, names_for(model, found), args.score_thr), args.out / name)
-    return found[found.scores >= args.score_thr]
+        draw.save(draw.draw(image, detections, names_for(model, detections), args.score_thr), args.out / name)
+    return detections[detections.scores >= args.score_thr]
 
 
-def names_for(model: Detector, found: Detections) -> Sequence[str] | None:
+def names_for(model: Detector, detections: Detections) -> Sequence[str] | None:
     """Class names by label; panoptic maps number the stuff after the things, which is all that detectors name."""
     panoptic = api.dataset("coco_2017_panoptic")
-    if found.panoptic is not None and model.classes is not None and tuple(model.classes) == panoptic.classes:
+    if detections.panoptic is not None and model.classes is not None and tuple(model.classes) == panoptic.classes:
         return panoptic.classes + panoptic.stuff_classes
     return model.classes
 
 
-def to_rows(found: Detections, path: Path, model: Detector) -> list[dict[str, Any]]:
+def to_rows(detections: Detections, path: Path, model: Detector) -> list[dict[str, Any]]:
     """COCO results, of a panoptic map one per segment; with the class's name, and the file's.
 
     image_id: COCO's number for the image where the file's name is one, else its path.
@@ -132,16 +132,16 @@ def to_rows(found: Detections, path: Path, model: Detector) -> list[dict[str, An
     from zoo.coco_format.keypoints import to_pixel_indices
     from zoo.visualization.draw import name_of
 
-    names = names_for(model, found) or ()
+    names = names_for(model, detections) or ()
     image_id = int(path.stem) if path.stem.isdigit() else str(path)
-    if found.panoptic is not None:
-        rows, labels = results.panoptic_results(image_id, found.panoptic.numpy(), len(names))
+    if detections.panoptic is not None:
+        rows, labels = results.panoptic_results(image_id, detections.panoptic.numpy(), len(names))
     else:
-        masks = None if found.masks is None else results.encode_masks(found.masks)
-        boxes, scores, labels = (t.numpy() for t in (found.boxes, found.scores, found.labels))
+        masks = None if detections.masks is None else results.encode_masks(detections.masks)
+        boxes, scores, labels = (t.numpy() for t in (detections.boxes, detections.scores, detections.labels))
         keypoints = None
-        if found.keypoints is not None:
-            keypoints = to_pixel_indices(found.keypoints.numpy(), model.pixel_center)
+        if detections.keypoints is not None:
+            keypoints = to_pixel_indices(detections.keypoints.numpy(), model.pixel_center)
         rows = results.to_results(image_id, boxes, scores, labels, masks, keypoints=keypoints)
     ids = results.category_ids(names)
     for row, label in zip(rows, labels.tolist()):

@@ -53,9 +53,9 @@ def run(args: argparse.Namespace) -> int:
         exported = export.ProgramDetector(export.to_program(model, path, samples[0]), model)
     free = None in exported.shape[2:]
     samples = [s for s in samples if free or s.image.shape == samples[0].image.shape]
-    found = export.difference(model, exported, samples)
-    print(json.dumps(asdict(found) | {"free_size": free}) if args.json else text(found, len(samples), free))
-    same = min(found.matched, 1.0 if found.panoptic is None else found.panoptic)
+    result = export.difference(model, exported, samples)
+    print(json.dumps(asdict(result) | {"free_size": free}) if args.json else text(result, len(samples), free))
+    same = min(result.matched, 1.0 if result.panoptic is None else result.panoptic)
     if same < ENOUGH:
         print(f"zoo: {path} finds {same:.1%} of what the network finds", file=sys.stderr)
     return int(same < ENOUGH)
@@ -68,15 +68,15 @@ def source(args: argparse.Namespace) -> str:
     return str(args.model)
 
 
-def text(found, images: int, free: bool) -> str:  # type: ignore[no-untyped-def]  # its type needs torch
+def text(result, images: int, free: bool) -> str:  # type: ignore[no-untyped-def]  # its type needs torch
     """The comparison in a sentence."""
     sizes = "any input size" if free else "one input size"
     line = (
-        f"{sizes}: {found.matched:.1%} of {found.detections} detections on {images} images are the same; largest "
-        f"differences: score {found.score:.1e}, box {found.box:.1e} pixels"
+        f"{sizes}: {result.matched:.1%} of {result.detections} detections on {images} images are the same; largest "
+        f"differences: score {result.score:.1e}, box {result.box:.1e} pixels"
     )
-    if found.mask is not None:
-        line += f", mask IoU {found.mask:.3f}"
-    if found.keypoints is not None:
-        line += f", {found.keypoints:.1%} of the worst detection's keypoints within half a pixel"
-    return line + ("" if found.panoptic is None else f"; equal pixels of panoptic maps {found.panoptic:.3%}")
+    if result.mask is not None:
+        line += f", mask IoU {result.mask:.3f}"
+    if result.keypoints is not None:
+        line += f", {result.keypoints:.1%} of the worst detection's keypoints within half a pixel"
+    return line + ("" if result.panoptic is None else f"; equal pixels of panoptic maps {result.panoptic:.3%}")

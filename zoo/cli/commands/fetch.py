@@ -92,7 +92,7 @@ def wanted(args: argparse.Namespace) -> tuple[list[str], list[RemoteFile]]:
     names = chosen(args)
     if args.backbone:
         return names, collect(names, locations.backbone_file, args.names)
-    given = {found for name in args.names if not is_glob(name) for found in expand(name, {})}
+    given = {result for name in args.names if not is_glob(name) for result in expand(name, {})}
     if args.logs:
         return names, collect(names, log, given)
     fetched = [name for name in names if locations.is_backbone(name) or not is_own(name)]
@@ -120,7 +120,7 @@ def chosen(args: argparse.Namespace) -> list[str]:
 
         keys = list(api.catalog().backbones)
         return keys if args.all else [key for name in args.names for key in matching(keys, name) or [name]]
-    names = [found for pattern in args.names or ["*"] for found in expand(pattern, conditions)]
+    names = [result for pattern in args.names or ["*"] for result in expand(pattern, conditions)]
     if not names:
         wishes = [*map(repr, args.names), *(f"{key} {value!r}" for key, value in conditions.items())]
         raise UsageError(f"no model matches {', '.join(wishes)}.")

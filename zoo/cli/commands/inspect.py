@@ -29,41 +29,41 @@ def run(args: argparse.Namespace) -> int:
     """Print what is in the file."""
     from zoo.checkpoint.inspect import inspect
 
-    found = inspect(args.file)
+    result = inspect(args.file)
     if args.json:
-        print(json.dumps(found.as_json(), indent=1))
+        print(json.dumps(result.as_json(), indent=1))
     elif args.config:
-        print(printable(found.config or "", limit=MAX_TEXT, keep="\n\t"))
+        print(printable(result.config or "", limit=MAX_TEXT, keep="\n\t"))
     else:
-        shown = lines(found) + (keys(found) if args.keys else [])
+        shown = lines(result) + (keys(result) if args.keys else [])
         print(*(printable(line) for line in shown), sep="\n")
     return 0
 
 
-def lines(found: Inspection) -> list[str]:
+def lines(result: Inspection) -> list[str]:
     """The facts, one a line."""
-    kinds = Counter(dtype for _, _, dtype in found.tensors)
-    classes, config = found.classes or [], (found.config or "").splitlines()
+    kinds = Counter(dtype for _, _, dtype in result.tensors)
+    classes, config = result.classes or [], (result.config or "").splitlines()
     facts = {
-        "file": found.path,
-        "format": found.format,
-        "tensors": f"{len(found.tensors)}, {found.nbytes / 2**20:.1f} MiB",
+        "file": result.path,
+        "format": result.format,
+        "tensors": f"{len(result.tensors)}, {result.nbytes / 2**20:.1f} MiB",
         "types": ", ".join(f"{count} {dtype}" for dtype, count in kinds.most_common()),
-        "parts": ", ".join(f"{name} ({count})" for name, count in parts(found).items()),
-        "MMDetection": found.version,
+        "parts": ", ".join(f"{name} ({count})" for name, count in parts(result).items()),
+        "MMDetection": result.version,
         "classes": f"{len(classes)}: {', '.join(classes[:8])}{', ...' * (len(classes) > 8)}" if classes else None,
         "configuration": f"{len(config)} lines (--config prints it)" if config else None,
-        "metadata": ", ".join(found.meta) or "none",
+        "metadata": ", ".join(result.meta) or "none",
     }
     return [f"{label:14} {value}" for label, value in facts.items() if value is not None]
 
 
-def parts(found: Inspection) -> dict[str, int]:
+def parts(result: Inspection) -> dict[str, int]:
     """How many tensors each top-level part of the network has."""
-    return dict(Counter(name.partition(".")[0] for name, _, _ in found.tensors))
+    return dict(Counter(name.partition(".")[0] for name, _, _ in result.tensors))
 
 
-def keys(found: Inspection) -> list[str]:
+def keys(result: Inspection) -> list[str]:
     """Every tensor."""
-    width = max((len(name) for name, _, _ in found.tensors), default=0)
-    return [f"{name:{width}}  {dtype:8} {list(shape)}" for name, shape, dtype in found.tensors]
+    width = max((len(name) for name, _, _ in result.tensors), default=0)
+    return [f"{name:{width}}  {dtype:8} {list(shape)}" for name, shape, dtype in result.tensors]

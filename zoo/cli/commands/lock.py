@@ -64,9 +64,9 @@ def from_hub(names: list[str]) -> dict[str, Digest]:
 
     known = api.catalog()
     remotes = collect(names or [*known.models, *known.backbones], weights, names)
-    found, problems = published(every for remote in remotes for every in (remote, *remote.alternates))
+    result, problems = published(every for remote in remotes for every in (remote, *remote.alternates))
     for path, reason in problems.items():
         print(f"zoo: {path}: the Hub {reason}", file=sys.stderr)
-    if not found:
+    if not result:
         raise UsageError("the Hub states the hash of none of these files.")
-    return found
+    return result

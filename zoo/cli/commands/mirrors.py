@@ -76,7 +76,7 @@ def files(names: list[str]) -> list[RemoteFile]:
     from zoo.cli.commands.fetch import collect, expand, weights
     from zoo.download.batch import unique
 
-    chosen = [found for name in names or ["*"] for found in expand(name, {})]
+    chosen = [result for name in names or ["*"] for result in expand(name, {})]
     return unique(file for remote in collect(chosen, weights) for file in (remote, *remote.alternates))
 
 

@@ -25,45 +25,45 @@ def run(args: argparse.Namespace) -> int:
     from zoo.download.mirror_status import load_answers
     from zoo.download.sources import sources
 
-    names = list(dict.fromkeys(found for name in args.names or ["*"] for found in expand(name, {})))
+    names = list(dict.fromkeys(result for name in args.names or ["*"] for result in expand(name, {})))
     answers = load_answers()
-    found = [sources(api.get(name), answers) for name in names]
+    result = [sources(api.get(name), answers) for name in names]
     if args.json:
-        print(json.dumps([plain(each) for each in found], indent=1))
-    elif len(found) == 1 or args.names:
-        print("\n\n".join("\n".join(details(each)) for each in found))
+        print(json.dumps([plain(each) for each in result], indent=1))
+    elif len(result) == 1 or args.names:
+        print("\n\n".join("\n".join(details(each)) for each in result))
     else:
-        print("\n".join(table([row(each) for each in found])))
+        print("\n".join(table([row(each) for each in result])))
     return 0
 
 
-def row(found: Sources) -> list[str]:
+def row(result: Sources) -> list[str]:
     """One model in one line: license of the weights, hosts, and in how many places it was last seen."""
-    places = [source for file in files(found) for source in file.sources]
+    places = [source for file in files(result) for source in file.sources]
     served = sum(source.seen == "served" for source in places)
     hosts = ", ".join(dict.fromkeys(source.host for source in places)) or "no host known"
-    return [found.model, found.licenses["weights"], f"served by {served}" if served else "", hosts]
+    return [result.model, result.licenses["weights"], f"served by {served}" if served else "", hosts]
 
 
-def files(found: Sources) -> list[SourceFile]:
+def files(result: Sources) -> list[SourceFile]:
     """The published file and the others of the same weights."""
-    return [*([found.published] if found.published else []), *found.alternates]
+    return [*([result.published] if result.published else []), *result.alternates]
 
 
-def details(found: Sources) -> list[str]:
+def details(result: Sources) -> list[str]:
     """Everything about one model."""
     from zoo.download.locations import substitute_text
 
-    lines = [found.model]
-    lines += [f"  license of the {what}: {text}" for what, text in found.licenses.items()]
-    for file in files(found):
-        kind = "published" if file is found.published else "same weights"
+    lines = [result.model]
+    lines += [f"  license of the {what}: {text}" for what, text in result.licenses.items()]
+    for file in files(result):
+        kind = "published" if file is result.published else "same weights"
         lines.append(f"  {kind}: {file.path} ({file.format}, {file.hash or 'no hash known'})")
         rows = [[source.host, seen(source.seen, source.checked), source.url] for source in file.sources]
         lines += [f"    {line}" for line in table(rows)] if rows else ["    no host known"]
-    if not files(found):
+    if not files(result):
         lines.append("  no weights were ever published")
-    lines += [f"  instead: {substitute_text(other)}" for other in found.substitutes]
+    lines += [f"  instead: {substitute_text(other)}" for other in result.substitutes]
     return lines
 
 

@@ -69,11 +69,11 @@ class ATSSAssigner:
 
 def nearest(distances: Tensor, counts: Sequence[int], topk: int) -> Tensor:
     """Indices (K, M) of the nearest priors of each level, level after level, from distances (P, M)."""
-    start, found = 0, []
+    start, result = 0, []
     for part in distances.split(list(counts)):
-        found.append(part.topk(min(topk, len(part)), dim=0, largest=False).indices + start)
+        result.append(part.topk(min(topk, len(part)), dim=0, largest=False).indices + start)
         start += len(part)
-    return torch.cat(found)
+    return torch.cat(result)
 
 
 def inside(boxes: Tensor, candidates: Tensor, ground_truth: GroundTruth) -> Tensor:

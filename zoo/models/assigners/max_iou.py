@@ -49,8 +49,8 @@ class MaxIoUAssigner:
         crowded = 0 < self.cpu_from < len(ground_truth)
         home = torch.device("cpu") if crowded else boxes.device
         overlaps = self.overlaps(boxes.to(home), ground_truth, home)
-        found = self.match(overlaps)
-        return Assignment(found.index.to(boxes.device), found.overlaps.to(boxes.device))
+        match = self.match(overlaps)
+        return Assignment(match.index.to(boxes.device), match.overlaps.to(boxes.device))
 
     def overlaps(self, boxes: Tensor, ground_truth: GroundTruth, home: torch.device) -> Tensor:
         """IoU (M, P); -1 for priors inside crowds."""

@@ -62,5 +62,5 @@ def most(overlaps: Tensor, count: int) -> tuple[Tensor, Tensor]:
     """The `count` largest of each row's overlaps (P, M), largest first, and their columns; zero where M is smaller."""
     missing = max(count - overlaps.shape[1], 0)
     overlaps = torch.cat([overlaps, overlaps.new_zeros(len(overlaps), missing)], dim=1)
-    found, columns = overlaps.sort(dim=1, descending=True)
-    return found[:, :count], columns[:, :count].clamp(max=max(overlaps.shape[1] - missing - 1, 0))
+    result, columns = overlaps.sort(dim=1, descending=True)
+    return result[:, :count], columns[:, :count].clamp(max=max(overlaps.shape[1] - missing - 1, 0))

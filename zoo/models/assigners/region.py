@@ -38,8 +38,8 @@ class RegionAssigner:
         for own, flags in zip(index, near if len(ground_truth) else []):
             # The reference means to ignore what is near, but takes the flags as indices: of the first and second cell.
             own[flags.long()] = IGNORED
-        found = torch.cat(index)
-        return Assignment(found, found.new_zeros(len(found), dtype=torch.float32))
+        result = torch.cat(index)
+        return Assignment(result, result.new_zeros(len(result), dtype=torch.float32))
 
 
 def within(anchors: Tensor, stride: float, box: Tensor, ratio: float) -> Tensor:

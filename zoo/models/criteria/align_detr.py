@@ -54,30 +54,30 @@ def aligned_losses(
 
     ranked: the queries of an object count less and less; then all losses are averages over objects.
     """
-    found = matched(index, geometries, ground_truths)
-    logits, boxes = torch.cat(tuple(logits)), torch.cat(tuple(boxes))[found.query]
-    fit = aligned_scores(head, logits, boxes, found)
+    result = matched(index, geometries, ground_truths)
+    logits, boxes = torch.cat(tuple(logits)), torch.cat(tuple(boxes))[result.query]
+    fit = aligned_scores(head, logits, boxes, result)
     weight = rank_weights(fit, objects_of(index), head.tau) if ranked else torch.ones_like(fit)
     count = sum(len(x) for x in ground_truths) if ranked else len(fit)
     positives = logits.new_tensor(float(count))
     average = mean_over_processes(positives) if head.sync_cls_avg_factor else positives
-    wanted = box_convert(found.boxes / found.scale, "xyxy", "cxcywh")
-    own = (found.query, found.labels)
+    wanted = box_convert(result.boxes / result.scale, "xyxy", "cxcywh")
+    own = (result.query, result.labels)
     targets = torch.zeros_like(logits).index_put(own, fit * weight)
     weights = logits.sigmoid().pow(head.gamma).index_put(own, torch.ones_like(fit))
     return {
         "loss_cls": component(head.loss_cfg["cls"])(logits, targets, weights, average.clamp(min=1)),
-        **box_losses(head, boxes, wanted, found.scale, mean_over_processes(positives).clamp(min=1), weight),
+        **box_losses(head, boxes, wanted, result.scale, mean_over_processes(positives).clamp(min=1), weight),
     }
 
 
-def aligned_scores(head: Any, logits: Tensor, boxes: Tensor, found: Matched) -> Tensor:
+def aligned_scores(head: Any, logits: Tensor, boxes: Tensor, result: Matched) -> Tensor:
     """What matched queries should score (K,): between their score and their overlap.
 
     logits: (Q, C), of all queries. boxes: (K, 4) cxcywh.
     """
-    overlaps = aligned_iou(box_convert(boxes, "cxcywh", "xyxy") * found.scale, found.boxes)
-    score = logits.sigmoid()[found.query, found.labels]
+    overlaps = aligned_iou(box_convert(boxes, "cxcywh", "xyxy") * result.scale, result.boxes)
+    score = logits.sigmoid()[result.query, result.labels]
     return (score**head.alpha * overlaps ** (1 - head.alpha)).clamp(min=0.01).detach()
 
 

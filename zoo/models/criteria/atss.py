@@ -35,11 +35,11 @@ def atss_losses(
     points = center_and_size(anchors)[0]
     wanted = centerness(torch.cat([points - boxes[positive, :2], boxes[positive, 2:] - points], dim=1))
     weight_sum = mean_over_processes(wanted.sum()).clamp(min=1)
-    found = head.bbox_coder.decode(anchors, deltas[positive])
+    result = head.bbox_coder.decode(anchors, deltas[positive])
     loss_cls, loss_bbox = (component(head.loss_cfg[key]) for key in ("cls", "bbox"))
     loss_centerness = component(head.loss_cfg.get("centerness") or CENTERNESS)
     return {
         "loss_cls": loss_cls(logits, labels, targets.label_weights.flatten(), average),
-        "loss_bbox": loss_bbox(found, boxes[positive], wanted, weight_sum),
+        "loss_bbox": loss_bbox(result, boxes[positive], wanted, weight_sum),
         "loss_centerness": loss_centerness(quality[positive, 0], wanted, None, average),
     }

@@ -79,9 +79,9 @@ def positive_loss(scores: Tensor, of_box: Tensor, prior: Tensor, ground_truth: G
 
     scores: (P, C). of_box: box losses (P, M). prior: (P, M).
     """
-    found = scores[:, ground_truth.labels] * torch.exp(-of_box)
-    weight = torch.exp(found * SHARPNESS) * prior
-    mean = (found * weight / weight.sum(dim=0, keepdim=True).clamp(min=EPSILON)).sum(dim=0)
+    result = scores[:, ground_truth.labels] * torch.exp(-of_box)
+    weight = torch.exp(result * SHARPNESS) * prior
+    mean = (result * weight / weight.sum(dim=0, keepdim=True).clamp(min=EPSILON)).sum(dim=0)
     return F.binary_cross_entropy(mean, torch.ones_like(mean), reduction="sum")
 
 

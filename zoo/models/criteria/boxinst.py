@@ -35,11 +35,11 @@ def boxinst_losses(
     """
     boxes = [box_masks(truth.boxes, (images.shape[2], images.shape[3])) for truth in ground_truths]
     losses, instances = box_losses(head, outputs, ground_truths, boxes, features, detector.mask_head)
-    wanted = [cells(mask, detector.mask_head.out_stride)[found.owners] for mask, found in zip(boxes, instances)]
+    wanted = [cells(mask, detector.mask_head.out_stride)[result.owners] for mask, result in zip(boxes, instances)]
     similar = similar_neighbors(images, geometries, detector.mask_head, detector.data_preprocessor)
-    total = max(sum(len(found.owners) for found in instances), 1)
+    total = max(sum(len(result.owners) for result in instances), 1)
     dice = component(detector.mask_head.loss_cfg["mask"])
-    project = [projection(dice, found.logits, mask) for found, mask in zip(instances, wanted)]
+    project = [projection(dice, result.logits, mask) for result, mask in zip(instances, wanted)]
     pairs = [pairwise(detector.mask_head, *part) for part in zip(instances, wanted, similar)]
     average = sum(count for _, count in pairs)
     return {
@@ -71,17 +71,17 @@ def projection(dice: Any, logits: Tensor, wanted: Tensor) -> Tensor:
     return parts[0] + parts[1]
 
 
-def pairwise(mask_head: Any, found: Instances, wanted: Tensor, similar: Tensor) -> tuple[Tensor, Tensor | float]:
+def pairwise(mask_head: Any, result: Instances, wanted: Tensor, similar: Tensor) -> tuple[Tensor, Tensor | float]:
     """Minus the log-probability that neighbors of the same color get the same label, summed up, and how many there are.
 
     wanted: (K, H, W), in which boxes they count. similar: (neighbors, H, W).
     """
-    if len(found.logits) == 0:
-        return found.logits.sum(), 0.0
+    if len(result.logits) == 0:
+        return result.logits.sum(), 0.0
     counted = similar * wanted[:, None]
     options = mask_head.pairwise_size, mask_head.pairwise_dilation
     both = []
-    for log_probability in (F.logsigmoid(found.logits), F.logsigmoid(-found.logits)):
+    for log_probability in (F.logsigmoid(result.logits), F.logsigmoid(-result.logits)):
         both.append(log_probability[:, None] + neighbors(log_probability[:, None], *options)[:, 0])
     loss = -torch.logaddexp(both[0], both[1])
     return (loss * counted).sum(), counted.sum().clamp(min=1.0)
@@ -107,7 +107,7 @@ def similar_neighbors(
     mean, std = (images.new_tensor(cfg[key])[:, None, None] for key in ("mean", "std"))
     stride, options = mask_head.out_stride, (mask_head.pairwise_size, mask_head.pairwise_dilation)
     colors = lab(F.avg_pool2d(images * std + mean, stride).byte().float())
-    found = []
+    result = []
     for color, geometry in zip(colors, geometries):
         height, width = geometry.size
         valid = images.new_zeros(images.shape[2:])
@@ -116,8 +116,8 @@ def similar_neighbors(
         difference = color[None, :, None] - neighbors(color[None], *options)
         similarity = torch.exp(-0.5 * torch.linalg.vector_norm(difference, dim=1))[0]
         similarity = similarity * neighbors(cells(valid[None], stride)[None], *options)[0, 0]
-        found.append((similarity >= cfg.get("pairwise_color_thresh", 0.3)).float())
-    return found
+        result.append((similarity >= cfg.get("pairwise_color_thresh", 0.3)).float())
+    return result
 
 
 def lab(colors: Tensor) -> Tensor:

@@ -72,9 +72,9 @@ def box_stage(
     bbox_head, cfg = head.bbox_head[stage], head.train_cfg[stage]
     outputs = partial(head.box_outputs, stage, features)
     samples = sample_regions(regions, ground_truths, cfg, partial(hardness, outputs, bbox_head))
-    found = outputs(rois_of([s.regions for s in samples]))
-    losses, labels = region_losses(bbox_head, found, samples, ground_truths, cfg)
-    return BoxStage(losses, samples, found, labels)
+    result = outputs(rois_of([s.regions for s in samples]))
+    losses, labels = region_losses(bbox_head, result, samples, ground_truths, cfg)
+    return BoxStage(losses, samples, result, labels)
 
 
 @torch.no_grad()

@@ -59,11 +59,13 @@ def stage_targets(
     images, scale = [], float(stage.prior_generator.scales[0][0])
     for mine, geometry, ground_truth in zip(own, geometries, ground_truths):
         everything = torch.cat(mine)
-        found = matching.assigner.assign(mine, [s[0] for s in strides], scale, ground_truth)
+        result = matching.assigner.assign(mine, [s[0] for s in strides], scale, ground_truth)
         inside = matching.valid(levels, sizes, strides, geometry) & matching.within(everything, geometry)
-        samples = matching.sampler.sample(found, everything, ground_truth)
+        samples = matching.sampler.sample(result, everything, ground_truth)
         positive, negative = samples.positive[inside[samples.positive]], samples.negative[inside[samples.negative]]
-        images.append(matching.fill(everything, Match(positive, negative, found.index[positive]), ground_truth, encode))
+        images.append(
+            matching.fill(everything, Match(positive, negative, result.index[positive]), ground_truth, encode)
+        )
     targets = matching.collect(images)
     if not stage.sampling:
         targets.average = targets.labels.numel() / CELLS_PER_UNIT

@@ -39,8 +39,10 @@ def centernet_losses(
     """`loss_center_heatmap`, `loss_wh` and `loss_offset`. input_size: (h, w) of the padded batch."""
     heat, sizes, offsets = (maps[0] for maps in outputs)
     cells = heat.new_tensor([heat.shape[3] / input_size[1], heat.shape[2] / input_size[0]])
-    found = [image_targets(heat[0], cells, ground_truth) for ground_truth in ground_truths]
-    goals = {key: torch.stack([getattr(maps, key) for maps in found]) for key in ("heat", "sizes", "offsets", "weight")}
+    result = [image_targets(heat[0], cells, ground_truth) for ground_truth in ground_truths]
+    goals = {
+        key: torch.stack([getattr(maps, key) for maps in result]) for key in ("heat", "sizes", "offsets", "weight")
+    }
     count = (goals["heat"] == 1).sum().clamp(min=1)
     loss_heat, loss_size, loss_offset = (component(head.loss_cfg[key]) for key in ("center_heatmap", "wh", "offset"))
     return {

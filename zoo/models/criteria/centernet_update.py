@@ -94,10 +94,10 @@ def more_positives(
     """
     starts = torch.tensor([0, *(h * w for h, w in sizes)]).cumsum(0)[:-1].to(points.device)
     limits = torch.tensor([(w, h) for h, w in sizes], device=points.device)
-    found = []
+    result = []
     for i, (own, truth) in enumerate(zip(distances, ground_truths)):
         if len(truth) == 0:
-            found.append((truth.labels, truth.labels))
+            result.append((truth.labels, truth.labels))
             continue
         index, wanted, valid, fits = candidates(head, truth.boxes, starts, limits)
         losses = candidate_losses(head, own[index], points[index], wanted.clamp(min=0)).masked_fill(~valid, torch.inf)
@@ -106,8 +106,8 @@ def more_positives(
         threshold = losses.kthvalue(head.more_count, dim=1, keepdim=True).values.clamp(max=head.more_threshold)
         chosen = losses < threshold
         labels = truth.labels[:, None].expand_as(chosen)[chosen]
-        found.append((index.flatten(1)[chosen] + i * len(points), labels))
-    return found
+        result.append((index.flatten(1)[chosen] + i * len(points), labels))
+    return result
 
 
 def candidates(head: Any, boxes: Tensor, starts: Tensor, limits: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -136,5 +136,5 @@ def candidate_losses(head: Any, distances: Tensor, points: Tensor, wanted: Tenso
     """The box loss, without its weight, of distances (..., 4) against others (..., 4), at points (..., 4)."""
     loss = component(head.loss_cfg["bbox"])
     boxes = (head.bbox_coder.decode(points, x).flatten(0, -2) for x in (distances, wanted))
-    found: Tensor = loss(*boxes, reduction="none") / loss.loss_weight
-    return found.view(wanted.shape[:-1])
+    result: Tensor = loss(*boxes, reduction="none") / loss.loss_weight
+    return result.view(wanted.shape[:-1])

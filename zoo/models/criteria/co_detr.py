@@ -68,8 +68,8 @@ def anchor_losses(
     targets, levels = anchor_targets(head, outputs[0], geometries, ground_truths, absolute=True)
     anchors, cells = torch.cat(levels), torch.cat([x.flatten(2) for x in maps], dim=2).transpose(1, 2)
     features = cells.repeat_interleave(len(anchors) // cells.shape[1], dim=1)
-    found = zip(targets.labels, targets.boxes, features)
-    candidates = [Candidates(anchors, labels, boxes, x) for labels, boxes, x in found]
+    result = zip(targets.labels, targets.boxes, features)
+    candidates = [Candidates(anchors, labels, boxes, x) for labels, boxes, x in result]
     return dense_losses(head, outputs, geometries, ground_truths), candidates
 
 
@@ -91,10 +91,10 @@ def auxiliary_losses(
     boxes = torch.stack([box_convert(c.boxes / scale, "xyxy", "cxcywh") for c, scale in zip(picked, scales)])
     features = torch.stack([c.features for c in picked])  # type: ignore[misc]
     states = head.transformer.queries_of(number, boxes.clamp(1e-5, 1 - 1e-5), features)
-    logits, found = head.decode(states, boxes, memory)
+    logits, result = head.decode(states, boxes, memory)
     index = [objects(c, head.num_classes) for c in picked]
     wanted = [GroundTruth(c.targets[i >= 0], c.labels[i >= 0]) for c, i in zip(picked, index)]
-    layers = [matched_losses(head, x, b, index, geometries, wanted) for x, b in zip(logits, found)]
+    layers = [matched_losses(head, x, b, index, geometries, wanted) for x, b in zip(logits, result)]
     return by_layer([{f"{name}_aux": value for name, value in layer.items()} for layer in layers])
 
 

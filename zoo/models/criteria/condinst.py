@@ -42,10 +42,10 @@ def condinst_losses(
     losses, instances = box_losses(head, outputs, ground_truths, masks, features, detector.mask_head)  # type: ignore[arg-type]
     dice = component(detector.mask_head.loss_cfg["mask"])
     parts = [
-        dice(found.logits, cells(mask, detector.mask_head.out_stride)[found.owners], reduction="none").sum()  # type: ignore[arg-type]
-        for found, mask in zip(instances, masks)
+        dice(result.logits, cells(mask, detector.mask_head.out_stride)[result.owners], reduction="none").sum()  # type: ignore[arg-type]
+        for result, mask in zip(instances, masks)
     ]
-    return {**losses, "loss_mask": torch.stack(parts).sum() / max(sum(len(found.owners) for found in instances), 1)}
+    return {**losses, "loss_mask": torch.stack(parts).sum() / max(sum(len(result.owners) for result in instances), 1)}
 
 
 def box_losses(
@@ -58,15 +58,15 @@ def box_losses(
 ) -> tuple[dict[str, Tensor], list[Instances]]:
     """The losses of FCOS, whose centers are those of the masks (M, H, W), and the instances whose masks are learned."""
     levels = head.priors(outputs[0])
-    found = targets(head, levels, ground_truths, [centroids(mask) for mask in masks])
+    result = targets(head, levels, ground_truths, [centroids(mask) for mask in masks])
     scores = flatten(outputs[0], head.num_classes).detach().sigmoid().amax(dim=-1)
     scores = scores * flatten(outputs[2], 1).detach().sigmoid()[..., 0]
     parameters, points, instances = flatten(outputs[3], head.num_params), torch.cat(levels), []
-    for labels, owners, quality, maps, rows in zip(found[0], found[2], scores, features, parameters):
+    for labels, owners, quality, maps, rows in zip(result[0], result[2], scores, features, parameters):
         index = (labels < head.num_classes).nonzero().flatten()
         index = index[taken(mask_head, owners[index], quality[index])]
         instances.append(Instances(mask_head.logits(maps, rows[index], points[index]), owners[index]))
-    return losses_of_targets(head, outputs, found), instances
+    return losses_of_targets(head, outputs, result), instances
 
 
 def centroids(masks: Tensor) -> Tensor:

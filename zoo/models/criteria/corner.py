@@ -131,10 +131,10 @@ def corner_targets(
     """Targets of top left and bottom right corners. like: a heatmap (N, C, H, W) of their size."""
     height, width = like.shape[-2:]
     cells = like.new_tensor([width / input_size[1], height / input_size[0]])
-    found = {corner: no_targets(like) for corner in ("tl", "br")}
+    result = {corner: no_targets(like) for corner in ("tl", "br")}
     for i, ground_truth in enumerate(ground_truths):
         centers, sizes = (x * cells for x in center_and_size(ground_truth.boxes))
-        for corner, goal in found.items():
+        for corner, goal in result.items():
             corners = (ground_truth.boxes[:, :2] if corner == "tl" else ground_truth.boxes[:, 2:]) * cells
             places = torch.min(corners, corners.new_tensor([width - 1, height - 1])).long()
             goal.places.append(places)
@@ -144,7 +144,7 @@ def corner_targets(
                 goal.off[i, :, y, x] = corners[j] - places[j]
                 goal.guiding[i, :, y, x] = (centers[j] - places[j]) * (1 if corner == "tl" else -1)
                 goal.centripetal[i, :, y, x] = (sizes[j] / 2).log()
-    return found
+    return result
 
 
 def no_targets(like: Tensor) -> CornerTargets:

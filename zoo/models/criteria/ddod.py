@@ -40,13 +40,13 @@ def ddod_losses(
     own = targets["reg_assigner"]
     factor = torch.cat([anchors.new_full((n,), f) for n, f in zip(counts, level_factors(head, own.labels, counts))])
     average, positive = averaged(own, logits), own.owners >= 0
-    found = head.bbox_coder.decode(anchors.expand(len(geometries), -1, 4)[positive], deltas[positive])
+    result = head.bbox_coder.decode(anchors.expand(len(geometries), -1, 4)[positive], deltas[positive])
     wanted, factor = own.boxes[positive], factor.expand(len(geometries), -1)[positive]
-    overlaps = aligned_iou(found.detach(), wanted)
+    overlaps = aligned_iou(result.detach(), wanted)
     expected = quality[positive]
     return {
         "loss_cls": torch.stack(scores).sum(),
-        "loss_bbox": loss_bbox(found, wanted, factor, average),
+        "loss_bbox": loss_bbox(result, wanted, factor, average),
         "loss_iou": loss_iou(expected, overlaps[:, None], factor[:, None], average),
     }
 
@@ -73,8 +73,8 @@ def match(
         inside = matching.inside(levels, sizes, head.prior_generator.strides, geometry)
         counts = [int(part.sum()) for part in inside.split([len(level) for level in levels])]
         where = inside.nonzero().flatten()
-        found = matching.assigner.assign(anchors[where], counts, ground_truth, logits[where], boxes[where])
-        samples = matching.sampler.sample(found, anchors[where], ground_truth)
+        result = matching.assigner.assign(anchors[where], counts, ground_truth, logits[where], boxes[where])
+        samples = matching.sampler.sample(result, anchors[where], ground_truth)
         own = Match(where[samples.positive], where[samples.negative], samples.matched)
         images.append(matching.fill(anchors, own, ground_truth, unencoded))
     return matching.collect(images)

@@ -64,20 +64,20 @@ def matched_losses(
     ground_truths: Sequence[GroundTruth],
 ) -> dict[str, Tensor]:
     """The losses of queries whose objects are known. Per image index: (Q,), the object or a negative number."""
-    found = matched(index, geometries, ground_truths)
-    logits, boxes = torch.cat(tuple(logits)), torch.cat(tuple(boxes))[found.query]
-    labels = found.spread(len(logits), head.num_classes)
+    result = matched(index, geometries, ground_truths)
+    logits, boxes = torch.cat(tuple(logits)), torch.cat(tuple(boxes))[result.query]
+    labels = result.spread(len(logits), head.num_classes)
     loss_cls, background = classification(head)
-    positives = logits.new_tensor(float(len(found.query)))
+    positives = logits.new_tensor(float(len(result.query)))
     average = positives + (len(labels) - positives) * background
     if head.sync_cls_avg_factor:
         average = mean_over_processes(average)
     positives = mean_over_processes(positives).clamp(min=1)
-    wanted = box_convert(found.boxes / found.scale, "xyxy", "cxcywh")
-    target = (labels, quality(found, boxes, wanted, len(logits))) if by_quality(head) else labels
+    wanted = box_convert(result.boxes / result.scale, "xyxy", "cxcywh")
+    target = (labels, quality(result, boxes, wanted, len(logits))) if by_quality(head) else labels
     return {
         "loss_cls": loss_cls(logits, target, None, average.clamp(min=1)),
-        **box_losses(head, boxes, wanted, found.scale, positives),
+        **box_losses(head, boxes, wanted, result.scale, positives),
     }
 
 
@@ -101,10 +101,10 @@ def by_quality(head: Any) -> bool:
     return bool(head.loss_cfg["cls"]["type"] == "QualityFocalLoss")
 
 
-def quality(found: Matched, boxes: Tensor, wanted: Tensor, queries: int) -> Tensor:
+def quality(result: Matched, boxes: Tensor, wanted: Tensor, queries: int) -> Tensor:
     """How well the boxes of all queries fit, (Q,), 0 for those without an object. boxes, wanted: (K, 4) cxcywh."""
     overlaps = aligned_iou(*(box_convert(x.detach(), "cxcywh", "xyxy") for x in (boxes, wanted)))
-    return overlaps.new_zeros(queries).index_put((found.query,), overlaps)
+    return overlaps.new_zeros(queries).index_put((result.query,), overlaps)
 
 
 class Matched(NamedTuple):

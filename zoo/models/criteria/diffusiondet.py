@@ -60,14 +60,14 @@ def step_losses(
     assign = component(head.criterion.assigner).assign
     images = zip(logits, boxes, ground_truths, geometries)
     index = [assign(x, b, truth, geometry.size).index for x, b, truth, geometry in images]
-    found = matched(index, geometries, ground_truths)
+    result = matched(index, geometries, ground_truths)
     criterion = head.criterion
     losses = (component(x) for x in (criterion.loss_cls, criterion.loss_bbox, criterion.loss_giou))
     loss_cls, loss_bbox, loss_giou = losses
-    logits, boxes = logits.flatten(0, 1), boxes.flatten(0, 1)[found.query]
-    count = max(len(found.query), 1)
+    logits, boxes = logits.flatten(0, 1), boxes.flatten(0, 1)[result.query]
+    count = max(len(result.query), 1)
     return {
-        "loss_cls": loss_cls(logits, found.spread(len(logits), head.num_classes)) / count,
-        "loss_bbox": loss_bbox(boxes / found.scale, found.boxes / found.scale) / count,
-        "loss_giou": loss_giou(boxes, found.boxes) / count,
+        "loss_cls": loss_cls(logits, result.spread(len(logits), head.num_classes)) / count,
+        "loss_bbox": loss_bbox(boxes / result.scale, result.boxes / result.scale) / count,
+        "loss_giou": loss_giou(boxes, result.boxes) / count,
     }

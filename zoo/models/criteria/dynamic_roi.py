@@ -64,10 +64,10 @@ def sampled(
     assigner, sampler = component(settings), component(head.train_cfg["sampler"])
     samples, overlaps = [], []
     for i, (boxes, ground_truth) in enumerate(zip(proposals, ground_truths)):
-        found = assigner.assign(boxes, ground_truth)
-        samples.append(sampler.sample(found, boxes, ground_truth, partial(hardness, outputs, head.bbox_head, i)))
+        result = assigner.assign(boxes, ground_truth)
+        samples.append(sampler.sample(result, boxes, ground_truth, partial(hardness, outputs, head.bbox_head, i)))
         # The objects' own boxes are among the candidates.
-        every = torch.cat([found.overlaps.new_ones(int(samples[-1].is_truth.sum())), found.overlaps])
+        every = torch.cat([result.overlaps.new_ones(int(samples[-1].is_truth.sum())), result.overlaps])
         overlaps.append(float(every.topk(min(topk, len(every))).values[-1]) if len(every) else 0.0)
     return samples, mean(overlaps)
 

@@ -40,20 +40,20 @@ def targets(
     """
     points = torch.cat(list(levels))
     ranges = torch.cat([x.new_tensor(r).expand(len(x), 2) for x, r in zip(levels, head.regress_ranges)])
-    found = [
+    result = [
         image_targets(head, points, ranges, t, c) for t, c in zip(ground_truths, centers or [None] * len(ground_truths))
     ]
-    labels, wanted, owners = (torch.stack(x) for x in zip(*found))
+    labels, wanted, owners = (torch.stack(x) for x in zip(*result))
     return labels, wanted / points[:, 2:3] if head.norm_on_bbox else wanted, owners
 
 
 def losses_of_targets(
-    head: Any, outputs: Sequence[Sequence[Tensor]], found: tuple[Tensor, Tensor, Tensor]
+    head: Any, outputs: Sequence[Sequence[Tensor]], result: tuple[Tensor, Tensor, Tensor]
 ) -> dict[str, Tensor]:
     """What `fcos_losses` returns, from what `targets` returned."""
     logits, distances, quality = (flatten(x, c).flatten(0, 1) for x, c in zip(outputs, (head.cls_out_channels, 4, 1)))
     points = torch.cat(head.priors(outputs[0]))
-    labels, wanted, count = found[0].flatten(), found[1].flatten(0, 1), len(found[0])
+    labels, wanted, count = result[0].flatten(), result[1].flatten(0, 1), len(result[0])
     positive = (labels < head.num_classes).nonzero().flatten()
     average = mean_over_processes(logits.new_tensor(float(len(positive)))).clamp(min=1)
     weight = centerness(wanted[positive])

@@ -65,5 +65,5 @@ def owners(
         first = (low + (1 - sigma) * half - 0.5).ceil().long().clamp(0, length - 1)
         last = (low + (1 + sigma) * half - 0.5).floor().long().clamp(0, length - 1)
         sides.append((index >= first[:, None]) & (index <= last[:, None]))
-    found = last_owner((sides[0][:, :, None] & sides[1][:, None]).flatten(1))
-    return torch.where(found < 0, -1, torch.cat([order, order.new_full((1,), -1)])[found])
+    result = last_owner((sides[0][:, :, None] & sides[1][:, None]).flatten(1))
+    return torch.where(result < 0, -1, torch.cat([order, order.new_full((1,), -1)])[result])

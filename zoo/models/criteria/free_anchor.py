@@ -43,13 +43,13 @@ def free_anchor_losses(
 @torch.no_grad()
 def object_likelihood(head: Any, anchors: Tensor, deltas: Tensor, ground_truth: GroundTruth) -> Tensor:
     """How likely the boxes of anchors (P, 4) are objects of each class, (P, C): by overlap, the best of all is one."""
-    found = anchors.new_zeros(head.cls_out_channels, len(anchors))
+    result = anchors.new_zeros(head.cls_out_channels, len(anchors))
     if len(ground_truth) == 0:
-        return found.T
+        return result.T
     overlaps = pairwise_iou(ground_truth.boxes, head.bbox_coder.decode(anchors, deltas))
     best = overlaps.max(dim=1, keepdim=True).values.clamp(min=head.bbox_thr + EPSILON)
     likelihood = ((overlaps - head.bbox_thr) / (best - head.bbox_thr)).clamp(0, 1)
-    return found.scatter_reduce_(0, ground_truth.labels[:, None].expand_as(likelihood), likelihood, "amax").T
+    return result.scatter_reduce_(0, ground_truth.labels[:, None].expand_as(likelihood), likelihood, "amax").T
 
 
 def bag_losses(head: Any, anchors: Tensor, scores: Tensor, deltas: Tensor, ground_truth: GroundTruth) -> Tensor:

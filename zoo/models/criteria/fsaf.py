@@ -65,12 +65,12 @@ def match(
     images, weights, background = [], [], 0
     for geometry, ground_truth in zip(geometries, ground_truths):
         where = matching.inside(levels, sizes, head.prior_generator.strides, geometry).nonzero().flatten()
-        found = matching.assigner.assign(anchors[where], ground_truth)
-        samples = matching.sampler.sample(found, anchors[where], ground_truth)
+        result = matching.assigner.assign(anchors[where], ground_truth)
+        samples = matching.sampler.sample(result, anchors[where], ground_truth)
         own = Match(where[samples.positive], where[samples.negative], samples.matched)
         images.append(matching.fill(anchors, own, ground_truth, encode))
         weights.append(images[-1][1][:, None].repeat(1, head.num_classes))
-        prior, shadow = found.shadows.nonzero(as_tuple=True)
+        prior, shadow = result.shadows.nonzero(as_tuple=True)
         weights[-1][where[prior], ground_truth.labels[shadow]] = 0
         background += max(len(own.negative), 1)
     return matching.collect(images), torch.stack(weights), background

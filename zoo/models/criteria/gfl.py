@@ -42,9 +42,9 @@ def gfl_losses(
     strides = strides.repeat(len(geometries), 1)[positive]
     points = center_and_size(torch.cat(levels).repeat(len(geometries), 1)[positive])[0] / strides
     wanted, sides = boxes[positive] / strides, sides[positive].view(-1, 4, bins)
-    found = head.bbox_coder.decode(points, head.integral(sides))
+    result = head.bbox_coder.decode(points, head.integral(sides))
     quality = torch.zeros_like(targets.label_weights.flatten())
-    quality[positive] = aligned_iou(found.detach(), wanted)
+    quality[positive] = aligned_iou(result.detach(), wanted)
     weight = logits.detach().sigmoid().max(dim=1).values[positive]
     total = mean_over_processes(weight.sum())
     total = total.clamp(min=1) if advice is None else total + EPSILON
@@ -52,7 +52,7 @@ def gfl_losses(
     loss_cls, loss_bbox, loss_dfl = (component(head.loss_cfg[key]) for key in ("cls", "bbox", "dfl"))
     losses = {
         "loss_cls": loss_cls(logits, (labels, quality), targets.label_weights.flatten(), average),
-        "loss_bbox": loss_bbox(found, wanted, weight, total),
+        "loss_bbox": loss_bbox(result, wanted, weight, total),
         "loss_dfl": loss_dfl(sides.flatten(0, 1), distances.flatten(), weight.repeat_interleave(4), 4 * total),
     }
     if advice is not None:

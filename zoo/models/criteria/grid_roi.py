@@ -38,7 +38,7 @@ def grid_losses(
     x = head.share(extractor(features, rois_of(regions)[chosen]))
     wanted = heatmaps(grid_head, torch.cat(regions)[chosen], boxes[chosen], head.train_cfg["pos_radius"])
     loss = component(grid_head.loss_cfg["grid"])
-    return {**losses, "loss_grid": sum((loss(found, wanted) for found in grid_head.both(x)), x.new_zeros(()))}
+    return {**losses, "loss_grid": sum((loss(result, wanted) for result in grid_head.both(x)), x.new_zeros(()))}
 
 
 def jittered(boxes: Tensor, geometry: ImageGeometry) -> Tensor:

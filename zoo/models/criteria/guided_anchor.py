@@ -42,8 +42,8 @@ def guided_losses(
         total += max(len(match.positive), 1) + (max(len(match.negative), 1) if "ga_sampler" in head.train_cfg else 0)
         images.append(matching.image(own.split(counts), inside & matching.within(own, geometry), ground_truth, encode))
     losses = losses_of_targets(head, outputs, matching.collect(images), anchors, counts)
-    found, wanted = (torch.cat(x) for x in zip(*shapes))
-    losses["loss_shape"] = component(head.loss_cfg["shape"])(found, wanted, None, total)
+    result, wanted = (torch.cat(x) for x in zip(*shapes))
+    losses["loss_shape"] = component(head.loss_cfg["shape"])(result, wanted, None, total)
     return {**losses, "loss_loc": location_loss(head, outputs[3], ground_truths)}
 
 

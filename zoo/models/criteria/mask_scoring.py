@@ -39,22 +39,22 @@ def mask_scoring_losses(
     return losses
 
 
-def overlaps(found: Tensor, targets: Tensor, inside: Tensor) -> Tensor:
+def overlaps(result: Tensor, targets: Tensor, inside: Tensor) -> Tensor:
     """IoU (K,) of masks (K, h, w) with objects, of which `targets` (K, h, w) is the part within the region.
 
     inside: (K,), the share of the object that lies within.
     """
-    shared = (found * targets).sum(dim=(1, 2))
+    shared = (result * targets).sum(dim=(1, 2))
     whole = targets.sum(dim=(1, 2)) / (inside + EPSILON)
-    return shared / (found.sum(dim=(1, 2)) + whole - shared)
+    return shared / (result.sum(dim=(1, 2)) + whole - shared)
 
 
 def shares(samples: Sequence[Samples], ground_truths: Sequence[GroundTruth]) -> Tensor:
     """How much of each positive region's object lies in it, in whole pixels, (K,)."""
-    found = []
+    result = []
     for s, ground_truth in zip(samples, ground_truths):
         if ground_truth.masks is None or len(s.positive) == 0:
-            found.append(s.boxes.new_zeros(0))
+            result.append(s.boxes.new_zeros(0))
             continue
         height, width = ground_truth.masks.shape[1:]
         limit = s.boxes.new_tensor([width, height, width, height])
@@ -65,5 +65,5 @@ def shares(samples: Sequence[Samples], ground_truths: Sequence[GroundTruth]) -> 
         columns = (x >= boxes[:, :1]) & (x < boxes[:, 2:3])
         masks = ground_truth.masks[s.matched].to(boxes)
         part = torch.einsum("khw,kh,kw->k", masks, rows.to(boxes), columns.to(boxes))
-        found.append(part / (masks.sum(dim=(1, 2)) + EPSILON))
-    return torch.cat(found)
+        result.append(part / (masks.sum(dim=(1, 2)) + EPSILON))
+    return torch.cat(result)

@@ -28,11 +28,11 @@ def multi_instance_losses(
     for own, truth in zip(proposals, ground_truths):
         crowds = truth.boxes[:0] if truth.ignored is None else truth.ignored
         candidates = torch.cat([own, truth.boxes, crowds])
-        found = assigner.assign(candidates, truth)
-        index = sampler.sample(found.labels)
+        result = assigner.assign(candidates, truth)
+        index = sampler.sample(result.labels)
         regions.append(candidates[index])
-        boxes.append(found.boxes[index])
-        labels.append(found.labels[index])
+        boxes.append(result.boxes[index])
+        labels.append(result.labels[index])
     outputs: Any = full_precision(head.box_outputs(features, rois_of(regions)))
     wanted = torch.cat(regions)[:, None].expand(-1, 2, 4), torch.cat(boxes), torch.cat(labels)
     names = ("loss_rcnn_emd", "loss_rcnn_emd_ref")

@@ -65,15 +65,15 @@ def kept_losses(
     labels = torch.where(kept, targets.labels, head.num_classes).flatten()
     positive, count = kept.flatten().nonzero().flatten(), max(int(kept.sum()), 1)
     anchors = torch.cat(list(levels)).repeat(len(kept), 1)[positive]
-    found = head.bbox_coder.decode(anchors, deltas.flatten(0, 1)[positive])
+    result = head.bbox_coder.decode(anchors, deltas.flatten(0, 1)[positive])
     wanted = targets.boxes.flatten(0, 1)[positive]
-    overlaps = aligned_iou(found.detach(), wanted)
+    overlaps = aligned_iou(result.detach(), wanted)
     loss_cls, loss_bbox, loss_iou = (component(head.loss_cfg[key]) for key in ("cls", "bbox", "centerness"))
     by_overlap = (overlaps.clamp(min=EPSILON), overlaps.sum()) if weighted else (None, count)
     weights, expected = targets.label_weights.flatten(), quality.flatten(0, 1)[positive]
     return {
         "loss_cls": loss_cls(logits.flatten(0, 1), labels, weights, max(count, len(kept))),
-        "loss_bbox": loss_bbox(found, wanted, *by_overlap),
+        "loss_bbox": loss_bbox(result, wanted, *by_overlap),
         "loss_iou": loss_iou(expected, overlaps[:, None], None, count),
     }
 
@@ -108,19 +108,19 @@ def anchor_losses(
     """Losses (K,) of an image's anchors `positive` (K,), classes and boxes together."""
     loss_cls, loss_bbox = (component(head.loss_cfg[key]) for key in ("cls", "bbox"))
     labels, weights = targets.labels[image, positive], targets.label_weights[image, positive]
-    found = head.bbox_coder.decode(anchors[positive], deltas[image, positive])
+    result = head.bbox_coder.decode(anchors[positive], deltas[image, positive])
     boxes, box_weights = targets.boxes[image, positive], targets.box_weights[image, positive]
     of_class = loss_cls(logits[image, positive], labels, weights, 1.0, reduction="none").sum(dim=-1)
-    return of_class + loss_bbox(found, boxes, box_weights, 1.0, reduction="none")
+    return of_class + loss_bbox(result, boxes, box_weights, 1.0, reduction="none")
 
 
 def lowest(losses: Tensor, level: Tensor, topk: int) -> Tensor:
     """Indices of the `topk` lowest losses (K,) of each level, the lowest of all first. level: (K,)."""
-    found = []
+    result = []
     for i in level.unique():
         own = (level == i).nonzero().flatten()
-        found.append(own[losses[own].topk(min(topk, len(own)), largest=False).indices])
-    chosen = torch.cat(found)
+        result.append(own[losses[own].topk(min(topk, len(own)), largest=False).indices])
+    chosen = torch.cat(result)
     return chosen[losses[chosen].sort().indices]
 
 

@@ -154,15 +154,15 @@ def pisa_region_losses(
         weights[positive] = importance(
             aligned_iou(*decoded), labels[positive], owners, losses, weights[positive], **cfg["isr"]
         )
-    found = box_losses(bbox_head, logits, deltas, regions, labels, weights, boxes)
+    result = box_losses(bbox_head, logits, deltas, regions, labels, weights, boxes)
     if "carl" in cfg:
         confidence = logits.softmax(dim=1)[positive, labels[positive]]
         losses = loss_bbox(own, boxes[positive], None, None, reduction="none")
-        found["loss_carl"] = carl(losses, confidence, len(boxes), **cfg["carl"])
+        result["loss_carl"] = carl(losses, confidence, len(boxes), **cfg["carl"])
     if head.mask_head is not None:
         masks = head.mask_logits(features, positive_rois(samples))
-        found.update(region_mask_losses(head.mask_head, masks, samples, ground_truths, cfg["mask_size"]))
-    return found
+        result.update(region_mask_losses(head.mask_head, masks, samples, ground_truths, cfg["mask_size"]))
+    return result
 
 
 def sampled(

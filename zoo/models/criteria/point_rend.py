@@ -43,7 +43,7 @@ def point_rend_losses(
 
 def point_targets(samples: Sequence[Samples], ground_truths: Sequence[GroundTruth], points: Tensor) -> Tensor:
     """The objects' masks (K, P) at points (K, P, 2) of the positive regions, bilinear."""
-    found, start = [], 0
+    result, start = [], 0
     for s, ground_truth in zip(samples, ground_truths):
         own = points[start : start + len(s.positive)]
         start += len(s.positive)
@@ -51,5 +51,5 @@ def point_targets(samples: Sequence[Samples], ground_truths: Sequence[GroundTrut
             continue
         index = torch.arange(len(s.positive), device=own.device)[:, None].to(own)
         rois = torch.cat([index, s.boxes[s.positive]], dim=1)
-        found.append(sample_regions(ground_truth.masks[s.matched][:, None].to(own), rois, own, 1.0)[:, 0])
-    return torch.cat(found) if found else points.new_zeros(0, points.shape[1])
+        result.append(sample_regions(ground_truth.masks[s.matched][:, None].to(own), rois, own, 1.0)[:, 0])
+    return torch.cat(result) if result else points.new_zeros(0, points.shape[1])

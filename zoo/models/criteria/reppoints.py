@@ -30,11 +30,11 @@ def reppoints_losses(
     for stage, candidates in own.items():
         matching = AnchorMatching(stage_cfg(head, stage), head.loss_cfg["cls"], head.num_classes)
         strides = head.prior_generator.strides
-        found = matching.targets(points, sizes, strides, geometries, ground_truths, unencoded, candidates)
-        losses["loss_pts_" + stage] = box_loss(head, stage, boxes[stage], units, found)
-    scores, labels = flatten(logits, head.cls_out_channels).flatten(0, 1), found.labels.flatten()
+        result = matching.targets(points, sizes, strides, geometries, ground_truths, unencoded, candidates)
+        losses["loss_pts_" + stage] = box_loss(head, stage, boxes[stage], units, result)
+    scores, labels = flatten(logits, head.cls_out_channels).flatten(0, 1), result.labels.flatten()
     loss_cls = component(head.loss_cfg["cls"])
-    return {"loss_cls": loss_cls(scores, labels, found.label_weights.flatten(), found.average), **losses}
+    return {"loss_cls": loss_cls(scores, labels, result.label_weights.flatten(), result.average), **losses}
 
 
 def stage_cfg(head: Any, stage: str) -> Mapping[str, Any]:
@@ -44,9 +44,9 @@ def stage_cfg(head: Any, stage: str) -> Mapping[str, Any]:
 
 def box_loss(head: Any, stage: str, boxes: Tensor, units: Tensor, targets: AnchorTargets) -> Tensor:
     """The loss of boxes (N, P, 4) in `units` (P, 1) of pixels."""
-    found, wanted = (boxes / units).flatten(0, 1), (targets.boxes[..., :4] / units).flatten(0, 1)
+    result, wanted = (boxes / units).flatten(0, 1), (targets.boxes[..., :4] / units).flatten(0, 1)
     weights = targets.box_weights.flatten(0, 1)
-    loss: Tensor = component(head.loss_cfg["bbox_" + stage])(found, wanted, weights, targets.average)
+    loss: Tensor = component(head.loss_cfg["bbox_" + stage])(result, wanted, weights, targets.average)
     return loss
 
 

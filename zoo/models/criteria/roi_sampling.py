@@ -110,18 +110,18 @@ def named(name: str, loss: Tensor | dict[str, Tensor]) -> dict[str, Tensor]:
 def mask_targets(samples: Sequence[Samples], ground_truths: Sequence[GroundTruth], size: int | Sequence[int]) -> Tensor:
     """Masks (K, h, w) of the positive regions, cut out of the objects' masks and binary again."""
     shape = (size, size) if isinstance(size, int) else (size[0], size[1])
-    found = []
+    result = []
     for s, ground_truth in zip(samples, ground_truths):
         if ground_truth.masks is None or len(s.positive) == 0:
-            found.append(s.boxes.new_zeros(0, *shape))
+            result.append(s.boxes.new_zeros(0, *shape))
             continue
         height, width = ground_truth.masks.shape[1:]
         boxes = s.boxes[s.positive]
         boxes = torch.cat([boxes[:, 0::2].clamp(0, width), boxes[:, 1::2].clamp(0, height)], dim=1)[:, [0, 2, 1, 3]]
         rois = torch.cat([torch.arange(len(boxes), device=boxes.device)[:, None].to(boxes), boxes], dim=1)
         masks = ground_truth.masks[s.matched][:, None].to(boxes)
-        found.append((roi_align(masks, rois, shape, 1.0, 0, True).squeeze(1) >= 0.5).to(boxes))
-    return torch.cat(found)
+        result.append((roi_align(masks, rois, shape, 1.0, 0, True).squeeze(1) >= 0.5).to(boxes))
+    return torch.cat(result)
 
 
 def mask_losses(head: Any, logits: Tensor, targets: Tensor, labels: Tensor) -> dict[str, Tensor]:

@@ -66,9 +66,9 @@ def matched(
     owners, quality, inside = [], [], []
     for c, b, geometry, ground_truth in zip(logits.detach(), boxes.detach(), geometries, ground_truths):
         within = (points[:, 0] < geometry.size[1]) & (points[:, 1] < geometry.size[0])
-        found = assigner.assign(c[within], points[within], b[within], ground_truth)
-        owners.append(points.new_full((len(points),), -1, dtype=torch.long).masked_scatter(within, found.index))
-        quality.append(points.new_zeros(len(points)).masked_scatter(within, found.overlaps))
+        result = assigner.assign(c[within], points[within], b[within], ground_truth)
+        owners.append(points.new_full((len(points),), -1, dtype=torch.long).masked_scatter(within, result.index))
+        quality.append(points.new_zeros(len(points)).masked_scatter(within, result.overlaps))
         inside.append(within)
     return logits, boxes, Matches(points, *(torch.stack(x) for x in (owners, quality, inside)))
 
@@ -103,10 +103,10 @@ def mask_loss(
         positive = owners >= 0
         logits.append(head.mask_logits(maps, rows[positive], matches.points[positive]))
         wanted.append(ground_truth.masks[owners[positive]])
-    found, targets, step = torch.cat(logits), torch.cat(wanted), head.mask_loss_stride
-    count = mean_over_processes(found.new_tensor(float(len(found)))).clamp(min=1)
-    if len(found) == 0:
+    result, targets, step = torch.cat(logits), torch.cat(wanted), head.mask_loss_stride
+    count = mean_over_processes(result.new_tensor(float(len(result)))).clamp(min=1)
+    if len(result) == 0:
         return features.sum() * 0
-    found = F.interpolate(found[None], scale_factor=head.strides[0] // step, mode="bilinear")[0]
+    result = F.interpolate(result[None], scale_factor=head.strides[0] // step, mode="bilinear")[0]
     targets = targets[:, step // 2 :: step, step // 2 :: step]
-    return component(head.loss_cfg["mask"])(found, targets, None, count)
+    return component(head.loss_cfg["mask"])(result, targets, None, count)

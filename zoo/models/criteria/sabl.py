@@ -40,14 +40,14 @@ def sabl_retina_losses(
         count += max(len(match.positive), 1) + (max(len(match.negative), 1) if sampling else 0)
         wanted = head.bbox_coder.encode(squares[match.positive], ground_truth.boxes[match.matched])
         sides.append((buckets[i, match.positive], *wanted))
-    found, *targets = (torch.cat(x) for x in zip(*sides))
+    result, *targets = (torch.cat(x) for x in zip(*sides))
     loss_cls = component(head.loss_cfg["cls"])(logits.flatten(0, 1), labels.flatten(), weights.flatten(), count)
     averages = count * width, count * 4 * head.bbox_coder.offset_topk
-    return {"loss_cls": loss_cls, **side_losses(head, tuple(found.chunk(2, dim=1)), targets, averages)}
+    return {"loss_cls": loss_cls, **side_losses(head, tuple(result.chunk(2, dim=1)), targets, averages)}
 
 
 def side_losses(
-    head: Any, found: Sequence[Tensor], targets: Sequence[Tensor], averages: tuple[float, float]
+    head: Any, result: Sequence[Tensor], targets: Sequence[Tensor], averages: tuple[float, float]
 ) -> dict[str, Tensor]:
     """`loss_bbox_cls` and `loss_bbox_reg`.
 
@@ -55,15 +55,19 @@ def side_losses(
     """
     offsets, offset_weights, labels, label_weights = targets
     loss_cls, loss_reg = (component(head.loss_cfg[key]) for key in ("bbox_cls", "bbox_reg"))
-    rows = [x.reshape(-1, head.bbox_coder.side_num) for x in (found[0], labels, label_weights)]
+    rows = [x.reshape(-1, head.bbox_coder.side_num) for x in (result[0], labels, label_weights)]
     return {
         "loss_bbox_cls": loss_cls(*rows, averages[0]),
-        "loss_bbox_reg": loss_reg(found[1], offsets, offset_weights, averages[1]),
+        "loss_bbox_reg": loss_reg(result[1], offsets, offset_weights, averages[1]),
     }
 
 
 def region_losses(
-    head: Any, logits: Tensor, found: Sequence[Tensor], samples: Sequence[Samples], ground_truths: Sequence[GroundTruth]
+    head: Any,
+    logits: Tensor,
+    result: Sequence[Tensor],
+    samples: Sequence[Samples],
+    ground_truths: Sequence[GroundTruth],
 ) -> tuple[dict[str, Tensor], Tensor]:
     """`loss_cls` of sampled regions (K,) and the losses of the positives' sides, and the regions' labels (K,)."""
     labels, positive, wanted, start = [], [], [], 0
@@ -76,5 +80,5 @@ def region_losses(
     index, targets = torch.cat(positive), [torch.cat(x) for x in zip(*wanted)]
     loss_cls = component(head.loss_cfg["cls"])(logits, torch.cat(labels), None, max(start, 1))
     averages = float(max(start, 1) * 4), float(max(start, 1))
-    losses = {"loss_cls": loss_cls, **side_losses(head, [x[index] for x in found], targets, averages)}
+    losses = {"loss_cls": loss_cls, **side_losses(head, [x[index] for x in result], targets, averages)}
     return losses, torch.cat(labels)

@@ -60,16 +60,16 @@ def box_losses(
     cfg: Mapping[str, Any],
 ) -> dict[str, Tensor]:
     """One stage's losses without masks. result: its `Stage`. index: what `match` returned."""
-    found = matched(index, geometries, ground_truths)
-    logits, boxes = result.logits.flatten(0, 1), torch.cat(result.boxes)[found.query]
-    labels, weights = found.spread(len(logits), bbox_head.num_classes), logits.new_ones(len(logits))
-    weights[found.query] = max(cfg.get("pos_weight", -1), 0) or 1.0
-    average = mean_over_processes(logits.new_tensor(float(len(found.query)))).clamp(min=1)
+    collected = matched(index, geometries, ground_truths)
+    logits, boxes = result.logits.flatten(0, 1), torch.cat(result.boxes)[collected.query]
+    labels, weights = collected.spread(len(logits), bbox_head.num_classes), logits.new_ones(len(logits))
+    weights[collected.query] = max(cfg.get("pos_weight", -1), 0) or 1.0
+    average = mean_over_processes(logits.new_tensor(float(len(collected.query)))).clamp(min=1)
     loss_cls, loss_bbox, loss_iou = (component(bbox_head.loss_cfg[key]) for key in ("cls", "bbox", "iou"))
     return {
         "loss_cls": loss_cls(logits, labels, weights, average),
-        "loss_bbox": loss_bbox(boxes / found.scale, found.boxes / found.scale, None, average),
-        "loss_iou": loss_iou(boxes, found.boxes, None, average),
+        "loss_bbox": loss_bbox(boxes / collected.scale, collected.boxes / collected.scale, None, average),
+        "loss_iou": loss_iou(boxes, collected.boxes, None, average),
     }
 
 

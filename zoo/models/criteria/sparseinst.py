@@ -45,7 +45,7 @@ class SparseInstCriterion:
         logits: (N, Q, C). objectness: (N, Q) logits. masks: (N, Q, H, W) logits.
         """
         targets = [resized(truth, (masks.shape[2], masks.shape[3])) for truth in ground_truths]
-        pairs = [self.assigner.match(*found) for found in zip(logits, masks, targets, ground_truths)]
+        pairs = [self.assigner.match(*result) for result in zip(logits, masks, targets, ground_truths)]
         labels = torch.full(logits.shape[:2], logits.shape[2], device=logits.device)
         for row, (queries, objects), truth in zip(labels, pairs, ground_truths):
             row[queries] = truth.labels[objects]
@@ -53,15 +53,15 @@ class SparseInstCriterion:
         average = mean_over_processes(logits.new_tensor(float(count))).clamp(min=1)
         losses = {"loss_cls": self.loss_cls(logits.flatten(0, 1), labels.flatten()) / average}
         wanted = torch.cat([target[objects] for target, (_, objects) in zip(targets, pairs)]).flatten(1)
-        found = torch.cat([mask[queries] for mask, (queries, _) in zip(masks, pairs)]).flatten(1)
+        result = torch.cat([mask[queries] for mask, (queries, _) in zip(masks, pairs)]).flatten(1)
         scores = torch.cat([score[queries] for score, (queries, _) in zip(objectness, pairs)])
-        if len(found) == 0:
-            return {**losses, "loss_obj": scores.sum(), "loss_dice": found.sum(), "loss_mask": found.sum()}
+        if len(result) == 0:
+            return {**losses, "loss_obj": scores.sum(), "loss_dice": result.sum(), "loss_mask": result.sum()}
         return {
             **losses,
-            "loss_obj": self.loss_obj(scores, overlap(found.detach(), wanted)),
-            "loss_dice": self.loss_dice(found, wanted) / average,
-            "loss_mask": self.loss_mask(found, wanted),
+            "loss_obj": self.loss_obj(scores, overlap(result.detach(), wanted)),
+            "loss_dice": self.loss_dice(result, wanted) / average,
+            "loss_mask": self.loss_mask(result, wanted),
         }
 
 
@@ -76,6 +76,6 @@ def resized(ground_truth: GroundTruth, size: tuple[int, int]) -> Tensor:
 
 def overlap(logits: Tensor, wanted: Tensor) -> Tensor:
     """IoU (K,) of masks (K, P), as logits, with others (K, P)."""
-    found, wanted = logits.sigmoid() >= CERTAIN, wanted > 0.5
-    shared = (found & wanted).sum(dim=1)
-    return shared / (found.sum(dim=1) + wanted.sum(dim=1) - shared + 1e-6)
+    result, wanted = logits.sigmoid() >= CERTAIN, wanted > 0.5
+    shared = (result & wanted).sum(dim=1)
+    return shared / (result.sum(dim=1) + wanted.sum(dim=1) - shared + 1e-6)

@@ -44,8 +44,8 @@ def sampled_box_losses(
     """The regions to learn from, and the losses of their classes and boxes."""
     outputs = partial(head.box_outputs, features)
     samples = sample_regions(proposals, ground_truths, head.train_cfg, partial(hardness, outputs, head.bbox_head))
-    found = outputs(rois_of([s.regions for s in samples]))
-    return samples, region_losses(head.bbox_head, found, samples, ground_truths, head.train_cfg)[0]
+    result = outputs(rois_of([s.regions for s in samples]))
+    return samples, region_losses(head.bbox_head, result, samples, ground_truths, head.train_cfg)[0]
 
 
 @torch.no_grad()

@@ -27,8 +27,8 @@ def loss_of(head: nn.Module, key: str) -> Any:
 
 def remembered(model: nn.Module) -> dict[str, dict[str, Any]]:
     """The memories of all modules by name, for a checkpoint that training goes on from."""
-    found = {name: module.__dict__.get(ATTRIBUTE) for name, module in model.named_modules()}
-    return {name: deepcopy(memory) for name, memory in found.items() if memory}
+    result = {name: module.__dict__.get(ATTRIBUTE) for name, module in model.named_modules()}
+    return {name: deepcopy(memory) for name, memory in result.items() if memory}
 
 
 def remind(model: nn.Module, memories: Mapping[str, Mapping[str, Any]]) -> None:

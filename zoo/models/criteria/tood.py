@@ -35,7 +35,7 @@ def tood_losses(
     targets, alignment = (assigned if initial else aligned)(
         head, scores, boxes * units, outputs[0], geometries, ground_truths
     )
-    labels, found = targets.labels.flatten(), boxes.flatten(0, 1)
+    labels, result = targets.labels.flatten(), boxes.flatten(0, 1)
     positive = (labels < head.num_classes).nonzero().flatten()
     places = torch.cat(anchors).repeat(len(geometries), 1)[positive]
     weights, wanted = alignment.flatten()[positive], targets.boxes.flatten(0, 1)[positive]
@@ -47,7 +47,7 @@ def tood_losses(
     count, total = (mean_over_processes(x.sum()).clamp(min=1) for x in (alignment, weights))
     return {
         "loss_cls": loss_cls(scores.flatten(0, 1), goals, targets.label_weights.flatten(), 1.0) / count,
-        "loss_bbox": loss_bbox(found[positive], wanted / units, weights, 1.0) / total,
+        "loss_bbox": loss_bbox(result[positive], wanted / units, weights, 1.0) / total,
     }
 
 
@@ -88,23 +88,23 @@ def aligned(
         geometries, ground_truths, scores.detach(), boxes.detach()
     ):
         where = matching.inside(levels, sizes, head.prior_generator.strides, geometry).nonzero().flatten()
-        found, alignment = matching.assigner.assign(
+        result, alignment = matching.assigner.assign(
             own_scores[where], own_boxes[where], anchors[where], ground_truth, *powers
         )
-        samples = matching.sampler.sample(found, anchors[where], ground_truth)
+        samples = matching.sampler.sample(result, anchors[where], ground_truth)
         match = Match(where[samples.positive], where[samples.negative], samples.matched)
         images.append(matching.fill(anchors, match, ground_truth, unencoded))
         alignments.append(anchors.new_zeros(len(anchors)))
-        alignments[-1][where] = normalized(found, alignment)
+        alignments[-1][where] = normalized(result, alignment)
     return matching.collect(images), torch.stack(alignments)
 
 
-def normalized(found: Assignment, alignment: Tensor) -> Tensor:
+def normalized(result: Assignment, alignment: Tensor) -> Tensor:
     """Alignments (P,) scaled so that the best of each object equals the best overlap with it."""
     scaled = torch.zeros_like(alignment)
-    for i in found.index[found.index >= 0].unique():
-        own = found.index == i
-        scaled[own] = alignment[own] / (alignment[own].max() + EPSILON) * found.overlaps[own].max()
+    for i in result.index[result.index >= 0].unique():
+        own = result.index == i
+        scaled[own] = alignment[own] / (alignment[own].max() + EPSILON) * result.overlaps[own].max()
     return scaled
 
 

@@ -33,10 +33,10 @@ def vfnet_losses(
         average = mean_over_processes(average).clamp(min=1)
     wanted, overlaps, losses = boxes[positive], [], {}
     for name, key, distances in (("bbox", "bbox", first), ("bbox_rf", "bbox_refine", refined)):
-        found = head.bbox_coder.decode(points[positive], distances[positive])
-        overlaps.append(aligned_iou(found, wanted).clamp(min=EPSILON).detach())
+        result = head.bbox_coder.decode(points[positive], distances[positive])
+        overlaps.append(aligned_iou(result, wanted).clamp(min=EPSILON).detach())
         total = mean_over_processes(overlaps[-1].sum()).clamp(min=1)
-        losses["loss_" + name] = component(head.loss_cfg[key])(found, wanted, overlaps[-1], total)
+        losses["loss_" + name] = component(head.loss_cfg[key])(result, wanted, overlaps[-1], total)
     loss_cls = component(head.loss_cfg["cls"])
     if not head.use_vfl:
         return {"loss_cls": loss_cls(logits, labels, weights, average), **losses}
@@ -50,8 +50,8 @@ def targets(
 ) -> tuple[Tensor, Tensor | None, Tensor]:
     """Labels (N * P,), their weights, and boxes (N * P, 4) of all points: by anchors around them, or as in FCOS."""
     if head.use_atss:
-        found, _ = anchor_targets(head, maps, geometries, ground_truths, True, head.atss_prior_generator)
-        return found.labels.flatten(), found.label_weights.flatten(), found.boxes.flatten(0, 1)
+        result, _ = anchor_targets(head, maps, geometries, ground_truths, True, head.atss_prior_generator)
+        return result.labels.flatten(), result.label_weights.flatten(), result.boxes.flatten(0, 1)
     levels = head.priors(maps)
     points = torch.cat(levels)
     ranges = torch.cat([x.new_tensor(r).expand(len(x), 2) for x, r in zip(levels, head.regress_ranges)])

@@ -97,10 +97,10 @@ def mask_loss(
         positive = positive[torch.randperm(len(positive), device=positive.device)[: mask_head.max_masks_to_train]]
     boxes = ground_truth.boxes[owners[positive]]
     soft = torch.einsum("kp,phw->khw", coefficients[positive], prototypes).sigmoid()
-    found = crop(soft, boxes, geometry.size).clamp(0, 1)
-    wanted = shrunk(ground_truth, found.shape[-2:])[owners[positive]]
+    result = crop(soft, boxes, geometry.size).clamp(0, 1)
+    wanted = shrunk(ground_truth, result.shape[-2:])[owners[positive]]
     # Over probabilities, since the crop has made zeros of them.
-    loss = F.binary_cross_entropy(found, wanted, reduction="none").mean(dim=(1, 2))
+    loss = F.binary_cross_entropy(result, wanted, reduction="none").mean(dim=(1, 2))
     share = (boxes[:, 2:] - boxes[:, :2]) / boxes.new_tensor([geometry.size[1], geometry.size[0]])
     return mask_head.loss_mask_weight * (loss / share.prod(dim=1)).sum(), len(positive)
 

@@ -25,7 +25,7 @@ def yolof_losses(
     matching = AnchorMatching(head.train_cfg, head.loss_cfg["cls"], head.num_classes)
     levels, sizes = head.priors(outputs[0]), [(x.shape[-2], x.shape[-1]) for x in outputs[0]]
     anchors, strides = torch.cat(levels), head.prior_generator.strides
-    images, found, wanted, weights = [], [], [], []
+    images, result, wanted, weights = [], [], [], []
     for geometry, ground_truth, deltas in zip(geometries, ground_truths, flatten(outputs[1], 4)):
         where = matching.inside(levels, sizes, strides, geometry).nonzero().flatten()
         boxes = head.bbox_coder.decode(anchors[where], deltas[where])
@@ -33,7 +33,7 @@ def yolof_losses(
         samples = matching.sampler.sample(match.assignment, anchors[where], ground_truth)
         own = Match(where[samples.positive], where[samples.negative], samples.matched)
         images.append(matching.fill(anchors, own, ground_truth, unencoded))
-        found.append(boxes[match.priors])
+        result.append(boxes[match.priors])
         wanted.append(ground_truth.boxes[match.objects])
         weights.append(match.counts)
     targets = matching.collect(images)
@@ -42,5 +42,5 @@ def yolof_losses(
     loss_cls, loss_bbox = (component(head.loss_cfg[key]) for key in ("cls", "bbox"))
     return {
         "loss_cls": loss_cls(logits, targets.labels.flatten(), targets.label_weights.flatten(), average),
-        "loss_bbox": loss_bbox(torch.cat(found), torch.cat(wanted), torch.cat(weights).to(anchors), average),
+        "loss_bbox": loss_bbox(torch.cat(result), torch.cat(wanted), torch.cat(weights).to(anchors), average),
     }

@@ -29,7 +29,7 @@ def yolov3_losses(
     (maps,) = outputs
     sizes = [(x.shape[-2], x.shape[-1]) for x in maps]
     levels = head.prior_generator.grid_priors(sizes, maps[0].device)
-    found = flatten(maps, CLASSES + head.num_classes)
+    result = flatten(maps, CLASSES + head.num_classes)
     goals, negative = (torch.stack(x) for x in zip(*(image_targets(head, levels, sizes, t) for t in ground_truths)))
     positive = goals[..., BOX : BOX + 1]
     parts = {
@@ -41,7 +41,7 @@ def yolov3_losses(
     losses = {}
     for name, (part, weight) in parts.items():
         loss = component(head.loss_cfg[name])
-        losses["loss_" + name] = loss(found[..., part], goals[..., part], weight)
+        losses["loss_" + name] = loss(result[..., part], goals[..., part], weight)
     return losses
 
 
@@ -52,8 +52,8 @@ def image_targets(
     anchors = torch.cat(list(levels))
     strides = torch.cat([x.new_full((len(x), 1), s) for x, s in zip(levels, head.strides)])
     responsible = torch.cat([in_cells(head, i, size, ground_truth) for i, size in enumerate(sizes)])
-    found = component(head.train_cfg["assigner"]).assign(anchors, responsible, ground_truth)
-    samples = component(head.train_cfg.get("sampler", PSEUDO)).sample(found, anchors, ground_truth)
+    result = component(head.train_cfg["assigner"]).assign(anchors, responsible, ground_truth)
+    samples = component(head.train_cfg.get("sampler", PSEUDO)).sample(result, anchors, ground_truth)
     goals = anchors.new_zeros(len(anchors), CLASSES + head.num_classes)
     boxes = ground_truth.boxes[samples.matched]
     where = samples.positive

@@ -32,17 +32,17 @@ def yolox_losses(
     points = torch.cat(head.prior_generator.grid_priors(sizes, logits.device))
     boxes = torch.stack([decode(points, x) for x in raw])
     assigner = component(head.train_cfg["assigner"])
-    found = []
+    result = []
     with torch.no_grad():
         middle = torch.cat([points[:, :2] + points[:, 2:] * 0.5, points[:, 2:]], dim=1)
         for c, o, b, ground_truth in zip(logits, objectness, boxes, ground_truths):
-            found.append(assigner.assign(c.sigmoid() * o.sigmoid(), middle, b, ground_truth))
-    index = torch.stack([a.index for a in found])
+            result.append(assigner.assign(c.sigmoid() * o.sigmoid(), middle, b, ground_truth))
+    index = torch.stack([a.index for a in result])
     owners = [i[i >= 0] for i in index]
     wanted = torch.cat([ground_truth.boxes[i] for ground_truth, i in zip(ground_truths, owners)])
     labels = torch.cat([ground_truth.labels[i] for ground_truth, i in zip(ground_truths, owners)])
     positive = index >= 0
-    quality = torch.stack([a.overlaps for a in found])[positive]
+    quality = torch.stack([a.overlaps for a in result])[positive]
     average = mean_over_processes(logits.new_tensor(float(positive.sum()))).clamp(min=1)
     binary = CrossEntropyLoss(use_sigmoid=True, reduction="sum")
     classes = F.one_hot(labels, head.num_classes) * quality[:, None]

@@ -62,8 +62,8 @@ class AnchorHead(nn.Module):
         """One image's detections. Detectron2 clips boxes after NMS, which does not see the same overlaps then."""
         late = self.test_cfg.get("clip_after_nms", False)
         decode = self.bbox_coder.decode if late else partial(self.decode, size=geometry.size)
-        found = detect(levels, decode, self.test_cfg)
-        return inside(found, geometry.size) if late else found
+        detections = detect(levels, decode, self.test_cfg)
+        return inside(detections, geometry.size) if late else detections
 
     def decode(self, priors: Tensor, regression: Tensor, size: tuple[int, int]) -> Tensor:
         """Boxes (K, 4) xyxy from priors (K, 4) and their regression (K, D). size: (h, w) to clip to."""
@@ -88,10 +88,10 @@ class AnchorHead(nn.Module):
         ]
 
 
-def inside(found: Detections, size: tuple[int, int]) -> Detections:
+def inside(detections: Detections, size: tuple[int, int]) -> Detections:
     """What of the boxes lies in an image of (h, w); detections of which nothing does are left out."""
-    boxes = clip(found.boxes, size)
-    return replace(found, boxes=boxes)[(boxes[:, 2:] > boxes[:, :2]).all(dim=1)]
+    boxes = clip(detections.boxes, size)
+    return replace(detections, boxes=boxes)[(boxes[:, 2:] > boxes[:, :2]).all(dim=1)]
 
 
 def uses_sigmoid(loss_cls: Mapping[str, Any] | None) -> bool:

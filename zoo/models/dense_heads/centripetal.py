@@ -58,7 +58,7 @@ class CentripetalHead(CornerHead):
         maps["centripetal"] = self.run_branch(f"{corner}_centripetal_shift", level, adapted)
         return maps
 
-    def add_hints(self, found: Corners, maps: Maps, corner: str, peaks: Peaks, cells: Tensor) -> None:
+    def add_hints(self, result: Corners, maps: Maps, corner: str, peaks: Peaks, cells: Tensor) -> None:
         """By what corners are paired: their boxes' centers, inwards of the corners by the centripetal shift."""
         shift = peaks.read(maps["centripetal"]).exp()
-        found.centers = cells + shift if corner == "tl" else cells - shift
+        result.centers = cells + shift if corner == "tl" else cells - shift

@@ -93,7 +93,7 @@ class CornerHead(nn.Module):
         self, outputs: Sequence[dict[str, Maps]], geometries: Sequence[ImageGeometry], input_size: tuple[int, int]
     ) -> list[Detections]:
         """Detections in input coordinates. input_size: (h, w) of the padded batch."""
-        return [self.suppress(found) for found in self.pairs(outputs, geometries, input_size)]
+        return [self.suppress(result) for result in self.pairs(outputs, geometries, input_size)]
 
     def pairs(
         self, outputs: Sequence[dict[str, Maps]], geometries: Sequence[ImageGeometry], input_size: tuple[int, int]
@@ -101,12 +101,12 @@ class CornerHead(nn.Module):
         """All pairs of corners of each image, before suppression."""
         heat = outputs[-1]["tl"]["heat"]
         pixels = constant((input_size[1] / heat.shape[3], input_size[0] / heat.shape[2]), heat)
-        found = []
+        detections = []
         for i, geometry in enumerate(geometries):
             maps = {corner: {kind: x[i] for kind, x in outputs[-1][corner].items()} for corner in CORNERS}
             first, second = (self.corners(maps[corner], corner, pixels, geometry) for corner in CORNERS)
-            found.append(group_corners(first, second, self.test_cfg["distance_threshold"]))
-        return found
+            detections.append(group_corners(first, second, self.test_cfg["distance_threshold"]))
+        return detections
 
     def corners(self, maps: Maps, corner: str, pixels: Tensor, geometry: ImageGeometry) -> Corners:
         """One image's best corners of one kind. maps: each (., H, W). pixels: (2,) per cell, x and y."""
@@ -114,17 +114,17 @@ class CornerHead(nn.Module):
         cells = torch.stack([peaks.x, peaks.y], dim=1) + peaks.read(maps["off"])
         # Nothing lies left of or above the image, which may itself lie inside the input.
         least = constant(tuple(geometry.offset), cells)
-        found = Corners(peaks.scores, peaks.labels, torch.maximum(cells * pixels, least))
-        self.add_hints(found, maps, corner, peaks, cells)
-        if found.centers is not None:
-            found.centers = torch.maximum(found.centers * pixels, least)
-        return found
+        result = Corners(peaks.scores, peaks.labels, torch.maximum(cells * pixels, least))
+        self.add_hints(result, maps, corner, peaks, cells)
+        if result.centers is not None:
+            result.centers = torch.maximum(result.centers * pixels, least)
+        return result
 
-    def add_hints(self, found: Corners, maps: Maps, corner: str, peaks: Peaks, cells: Tensor) -> None:
+    def add_hints(self, result: Corners, maps: Maps, corner: str, peaks: Peaks, cells: Tensor) -> None:
         """By what corners are paired: their tags. cells: (K, 2), where the corners are."""
-        found.tags = peaks.read(maps["emb"])[:, 0]
+        result.tags = peaks.read(maps["emb"])[:, 0]
 
-    def suppress(self, found: Detections) -> Detections:
+    def suppress(self, detections: Detections) -> Detections:
         """Suppression within classes."""
         cfg = self.test_cfg
-        return suppress(found.boxes, found.scores, found.labels, cfg["nms"], cfg["max_per_img"])
+        return suppress(detections.boxes, detections.scores, detections.labels, cfg["nms"], cfg["max_per_img"])

@@ -156,8 +156,8 @@ class GARPNHead(GuidedAnchorHead):
 
     def best(self, levels: Sequence[Level], geometry: ImageGeometry, cfg: Mapping[str, Any]) -> Detections:
         """One image's proposals."""
-        found = [self.propose(level, geometry, cfg) for level in levels]
-        boxes, scores = torch.cat([b for b, _ in found]), torch.cat([s for _, s in found])
+        result = [self.propose(level, geometry, cfg) for level in levels]
+        boxes, scores = torch.cat([b for b, _ in result]), torch.cat([s for _, s in result])
         if cfg.get("nms_across_levels", False):
             order = nms(boxes, scores, cfg["nms"]["iou_threshold"])[: cfg["max_per_img"]]
         else:

@@ -39,10 +39,10 @@ class PAAHead(ATSSHead):
         """One image's detections; a score is the geometric mean of class score and expected IoU."""
         boxes, scores = self.candidates(levels, geometry)
         cfg = self.test_cfg
-        found = multiclass_nms(boxes, scores, cfg["score_thr"], cfg["nms"], cfg["max_per_img"])
-        if self.score_voting and (recording() or len(found)):
-            found = vote(found, boxes, scores, cfg["score_thr"])
-        return found
+        detections = multiclass_nms(boxes, scores, cfg["score_thr"], cfg["nms"], cfg["max_per_img"])
+        if self.score_voting and (recording() or len(detections)):
+            detections = vote(detections, boxes, scores, cfg["score_thr"])
+        return detections
 
     def candidates(self, levels: Sequence[Level], geometry: ImageGeometry) -> tuple[Tensor, Tensor]:
         """The best `nms_pre` anchors of each level: boxes (K, 4) and scores (K, C)."""
@@ -59,16 +59,16 @@ class LADHead(PAAHead):
     """PAA whose training takes the assignment from a teacher (Nguyen et al., Label Assignment Distillation, 2022)."""
 
 
-def vote(found: Detections, boxes: Tensor, scores: Tensor, score_thr: float) -> Detections:
+def vote(detections: Detections, boxes: Tensor, scores: Tensor, score_thr: float) -> Detections:
     """Each detection's box becomes the weighted mean of the candidates of its class around it (section 3.3).
 
     boxes: (K, 4) candidates. scores: (K, C). A candidate weighs exp(-(1 - IoU)^2 / 0.025) times its score; those with
     an IoU of 0.01 or less do not count.
     """
     index, labels = (scores > score_thr).nonzero(as_tuple=True)
-    iou = pairwise_iou(found.boxes, boxes[index])
+    iou = pairwise_iou(detections.boxes, boxes[index])
     weights = (-((1 - iou) ** 2) / 0.025).exp() * scores[index, labels]
-    weights = weights * ((iou > 0.01) & (found.labels[:, None] == labels))
+    weights = weights * ((iou > 0.01) & (detections.labels[:, None] == labels))
     total = weights.sum(dim=1, keepdim=True)
-    voted = torch.where(total > 0, weights @ boxes[index] / total, found.boxes)
-    return Detections(voted, found.scores, found.labels)
+    voted = torch.where(total > 0, weights @ boxes[index] / total, detections.boxes)
+    return Detections(voted, detections.scores, detections.labels)

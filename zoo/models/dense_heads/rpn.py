@@ -95,9 +95,9 @@ def best_proposals(boxes: Tensor, scores: Tensor, groups: Tensor, cfg: Any) -> D
     """Boxes larger than `min_bbox_size`, suppressed within groups, at most `max_per_img`, all with label 0."""
     large = larger_than(boxes, cfg.get("min_bbox_size", -1))
     boxes, scores, groups = boxes[large], scores[large], groups[large]
-    found = suppress(boxes, scores, groups, cfg["nms"], cfg["max_per_img"])
-    found.labels = torch.zeros_like(found.labels)
-    return found
+    detections = suppress(boxes, scores, groups, cfg["nms"], cfg["max_per_img"])
+    detections.labels = torch.zeros_like(detections.labels)
+    return detections
 
 
 def larger_than(boxes: Tensor, minimum: float) -> Tensor:

@@ -102,9 +102,9 @@ class RTMDetInsSepBNHead(RTMDetSepBNHead):
     def predict_instances(self, levels: Sequence[Level], features: Tensor, geometry: ImageGeometry) -> Detections:
         """One image's detections. features: (num_prototypes, H, W)."""
         decode = partial(self.decode, size=geometry.size)
-        found, parameters, priors = detect_with_rest(levels, decode, self.test_cfg)
-        found.masks = self.masks(self.mask_logits(features, parameters, priors), geometry)
-        return found
+        detections, parameters, priors = detect_with_rest(levels, decode, self.test_cfg)
+        detections.masks = self.masks(self.mask_logits(features, parameters, priors), geometry)
+        return detections
 
     def mask_logits(self, features: Tensor, parameters: Tensor, priors: Tensor) -> Tensor:
         """Logits (K, H, W) of one image's instances at the resolution of its features (num_prototypes, H, W)."""

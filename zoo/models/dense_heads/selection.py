@@ -87,11 +87,11 @@ def select(levels: Sequence[Level], cfg: Mapping[str, Any]) -> tuple[Tensor, Ten
         regressions.append(level.regression[index])
         scores.append(kept if level.quality is None else kept * level.quality[index])
         labels.append(label)
-    found = [torch.cat(parts) for parts in (priors, regressions, scores, labels)]
+    result = [torch.cat(parts) for parts in (priors, regressions, scores, labels)]
     if "class_pre" in cfg:
-        keep = best_of_classes(found[2], found[3], cfg["class_pre"])
-        found = [part[keep] for part in found]
-    return found[0], found[1], found[2], found[3]
+        keep = best_of_classes(result[2], result[3], cfg["class_pre"])
+        result = [part[keep] for part in result]
+    return result[0], result[1], result[2], result[3]
 
 
 def select_and_decode(levels: Sequence[Level], decode: Decode, cfg: Mapping[str, Any]) -> tuple[Tensor, Tensor, Tensor]:

@@ -64,11 +64,11 @@ class YOLACTHead(AnchorHead):
     ) -> list[tuple[Detections, Tensor]]:
         """Per image the detections in input coordinates, and their mask coefficients (K, num_protos)."""
         logits, deltas, coefficients = outputs
-        found = []
+        detections = []
         for i, geometry in enumerate(geometries):
             rows = [flatten_map(x[i], self.num_protos) for x in coefficients]
-            found.append(self.predict_image(self.levels((logits, deltas), i), rows, geometry))
-        return found
+            detections.append(self.predict_image(self.levels((logits, deltas), i), rows, geometry))
+        return detections
 
     def predict_image(
         self, levels: Sequence[Level], coefficients: Sequence[Tensor], geometry: ImageGeometry
@@ -80,10 +80,10 @@ class YOLACTHead(AnchorHead):
             boxes.append(self.decode(level.priors[keep], level.regression[keep], size=geometry.size))
             scores.append(level.scores[keep])
             kept.append(rows[keep])
-        found, index = fast_nms(
+        result, index = fast_nms(
             torch.cat(boxes), torch.cat(scores), cfg["score_thr"], cfg["iou_thr"], cfg["top_k"], cfg["max_per_img"]
         )
-        return found, torch.cat(kept)[index]
+        return result, torch.cat(kept)[index]
 
 
 def fast_nms(

@@ -75,12 +75,14 @@ class Augmented(nn.Module):
         """One image in all of its versions, in original coordinates, on the CPU."""
         if self.own:
             return self.detector.detect_sample(sample, home)
-        found = []
+        result = []
         for one in (sample, *(sample.others if isinstance(sample, Versions) else ())):
-            found.append(mergeable(self.detector.detect_sample(one, home)))
+            result.append(mergeable(self.detector.detect_sample(one, home)))
             if self.flip:
-                found.append(mirrored(mergeable(self.detector.detect_sample(flipped(one), home)), one.original_size[1]))
-        return merge(found, nms_of(self.detector))
+                result.append(
+                    mirrored(mergeable(self.detector.detect_sample(flipped(one), home)), one.original_size[1])
+                )
+        return merge(result, nms_of(self.detector))
 
 
 def scaled(recipe: Preprocessing, factor: float) -> Preprocessing:
@@ -101,27 +103,29 @@ def larger(step: Any, factor: float, unit: int) -> Any:
     return replace(step, **{key: tuple(unit * round(side * factor / unit) for side in size)}) if size else step
 
 
-def mergeable(found: Detections) -> Detections:
+def mergeable(detections: Detections) -> Detections:
     """The detections. Raises UsageError for what NMS cannot merge."""
-    if found.panoptic is not None or found.keypoints is not None:
+    if detections.panoptic is not None or detections.keypoints is not None:
         raise UsageError("Test-time augmentation does not support panoptic maps and keypoints.")
-    return found
+    return detections
 
 
-def mirrored(found: Detections, width: int) -> Detections:
+def mirrored(detections: Detections, width: int) -> Detections:
     """Detections of a mirror image `width` pixels wide, in coordinates of the image."""
-    x1, y1, x2, y2 = found.boxes.unbind(dim=1)
+    x1, y1, x2, y2 = detections.boxes.unbind(dim=1)
     boxes = torch.stack([width - x2, y1, width - x1, y2], dim=1)
-    return replace(found, boxes=boxes, masks=None if found.masks is None else found.masks.flip(2))
+    return replace(detections, boxes=boxes, masks=None if detections.masks is None else detections.masks.flip(2))
 
 
-def merge(found: Sequence[Detections], nms: dict[str, Any]) -> Detections:
+def merge(detections: Sequence[Detections], nms: dict[str, Any]) -> Detections:
     """The best `KEPT` of the detections of all versions after NMS within classes; masks come with their boxes."""
-    boxes, scores, labels = (torch.cat([getattr(one, key) for one in found]) for key in ("boxes", "scores", "labels"))
+    boxes, scores, labels = (
+        torch.cat([getattr(one, key) for one in detections]) for key in ("boxes", "scores", "labels")
+    )
     keep, kept_scores = batched_nms(boxes, scores, labels, nms, KEPT)
     merged = Detections(boxes[keep], kept_scores, labels[keep])
     for key in ("masks", "mask_scores"):
-        parts = [getattr(one, key) for one in found]
+        parts = [getattr(one, key) for one in detections]
         if all(part is not None for part in parts):
             setattr(merged, key, torch.cat(parts)[keep])
     return merged

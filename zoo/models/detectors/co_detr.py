@@ -68,8 +68,8 @@ class CoDETR(Detector):
         """Detections in output coordinates."""
         inside = self.contents(images, geometries)
         outputs = self.query_head(self.features(images), padding_mask(images, inside))
-        found = self.query_head.predict(full_precision(outputs[:2]), inside)
-        return [d.to_output(geometry) for d, geometry in zip(found, geometries)]
+        detections = self.query_head.predict(full_precision(outputs[:2]), inside)
+        return [d.to_output(geometry) for d, geometry in zip(detections, geometries)]
 
     def contents(self, images: Tensor, geometries: Sequence[ImageGeometry]) -> list[ImageGeometry]:
         """The geometries, with the whole padded input as the image where that is how training was."""
@@ -103,8 +103,8 @@ class CoDETR(Detector):
             outputs = self.rpn_head(maps)
             losses |= dense_losses(self.rpn_head, outputs, geometries, ground_truths)
             with torch.no_grad():
-                found = self.rpn_head.predict(full_precision(outputs), geometries, self.proposal_cfg)
-            regions = [d.boxes for d in found]
+                detections = self.rpn_head.predict(full_precision(outputs), geometries, self.proposal_cfg)
+            regions = [d.boxes for d in detections]
         for head in self.roi_head:
             own, parts = region_losses(head, maps, regions, ground_truths)
             losses |= numbered(own, len(candidates))

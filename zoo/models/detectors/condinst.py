@@ -39,14 +39,14 @@ class CondInst(SingleStageDetector):
     def predict(self, images: Tensor, geometries: Sequence[ImageGeometry], *args: Any) -> list[Detections]:
         """Detections with masks, in output coordinates."""
         features = self.features(images)
-        found = self.bbox_head.predict_with_parameters(full_precision(self.bbox_head(features)), geometries)
+        detections = self.bbox_head.predict_with_parameters(full_precision(self.bbox_head(features)), geometries)
         shared = full_precision(self.mask_head(features))
         return [
             replace(
                 d.to_output(geometry),
                 masks=self.mask_head.masks(self.mask_head.logits(maps, parameters, priors), geometry),
             )
-            for (d, parameters, priors), maps, geometry in zip(found, shared, geometries)
+            for (d, parameters, priors), maps, geometry in zip(detections, shared, geometries)
         ]
 
     def compute_losses(

@@ -95,10 +95,10 @@ class DDQDETR(DINO):
         mask = selection.groups(noise.mask, count, len(images))
         regress = partial(self.moves, dense=count)
         decoded, starting = self.decoder(queries, starts.sigmoid(), memory, regress, mask, selection.update)
-        found = self.bbox_head(decoded[:, :, :-count], [x[:, :-count] for x in starting])
+        result = self.bbox_head(decoded[:, :, :-count], [x[:, :-count] for x in starting])
         dense = self.bbox_head.forward_dense(decoded[:, :, -count:], [x[:, -count:] for x in starting])
         proposals = {"distinct": (logits, boxes.sigmoid()), "dense": (dense_logits, dense_boxes.sigmoid())}
-        outputs = (*found, proposals, noise.index, selection.stayed, dense)
+        outputs = (*result, proposals, noise.index, selection.stayed, dense)
         return dense_losses(self.bbox_head, outputs, geometries, ground_truths)
 
     def moves(self, layer: int, states: Tensor, *, dense: int) -> Tensor:

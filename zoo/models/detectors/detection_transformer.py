@@ -48,8 +48,8 @@ class DetectionTransformer(Detector):
 
     def predict(self, images: Tensor, geometries: Sequence[ImageGeometry], *args: Any) -> list[Detections]:
         """Detections in output coordinates."""
-        found = self.bbox_head.predict(full_precision(self.outputs(images, geometries)), geometries)
-        return [d.to_output(geometry) for d, geometry in zip(found, geometries)]
+        detections = self.bbox_head.predict(full_precision(self.outputs(images, geometries)), geometries)
+        return [d.to_output(geometry) for d, geometry in zip(detections, geometries)]
 
     def outputs(self, images: Tensor, geometries: Sequence[ImageGeometry]) -> tuple[Any, ...]:
         """Class logits (layers, N, Q, classes), boxes (layers, N, Q, 4), and what else the head's losses need."""

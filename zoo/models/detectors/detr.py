@@ -19,8 +19,8 @@ class DETR(SingleStageDetector):
 
     def predict(self, images: Tensor, geometries: Sequence[ImageGeometry], *args: Any) -> list[Detections]:
         """Detections in output coordinates."""
-        found = self.bbox_head.predict(self.outputs(images, geometries), geometries)
-        return [d.to_output(geometry) for d, geometry in zip(found, geometries)]
+        detections = self.bbox_head.predict(self.outputs(images, geometries), geometries)
+        return [d.to_output(geometry) for d, geometry in zip(detections, geometries)]
 
     def outputs(self, images: Tensor, geometries: Sequence[ImageGeometry]) -> Any:
         """What the head's `forward` returns."""

@@ -34,13 +34,13 @@ class DiffusionDet(SingleStageDetector):
 
     def predict(self, images: Tensor, geometries: Sequence[ImageGeometry], *args: Any) -> list[Detections]:
         """Detections in output coordinates, where boxes are clipped, too."""
-        found = self.bbox_head.predict(full_precision(self.features(images)), geometries)
-        return [self.inside(d.to_output(geometry), geometry) for d, geometry in zip(found, geometries)]
+        detections = self.bbox_head.predict(full_precision(self.features(images)), geometries)
+        return [self.inside(d.to_output(geometry), geometry) for d, geometry in zip(detections, geometries)]
 
-    def inside(self, found: Detections, geometry: ImageGeometry) -> Detections:
+    def inside(self, detections: Detections, geometry: ImageGeometry) -> Detections:
         """Boxes clipped to an image in its output size, without empty ones."""
-        found = replace(found, boxes=clip(found.boxes, geometry.output_size))
-        return found[larger_than(found.boxes, self.bbox_head.test_cfg.get("min_bbox_size", 0))]
+        detections = replace(detections, boxes=clip(detections.boxes, geometry.output_size))
+        return detections[larger_than(detections.boxes, self.bbox_head.test_cfg.get("min_bbox_size", 0))]
 
     def compute_losses(
         self, images: Tensor, geometries: Sequence[ImageGeometry], ground_truths: Sequence[GroundTruth]

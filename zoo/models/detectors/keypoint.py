@@ -38,14 +38,14 @@ class KeypointDetector(SingleStageDetector):
         heat, sizes, offsets = (maps[0] for maps in full_precision(self.bbox_head(self.features(images))))
         heat, sizes = ((maps[:1] + maps[1:].flip(3)) / 2 for maps in (heat, sizes))
         outputs = ([heat], [sizes], [offsets[:1]])
-        found: Detections = self.bbox_head.predict(outputs, [sample.geometry], input_size(images))[0]
-        return found.to_output(sample.geometry).to("cpu")
+        detections: Detections = self.bbox_head.predict(outputs, [sample.geometry], input_size(images))[0]
+        return detections.to_output(sample.geometry).to("cpu")
 
     def predict(self, images: Tensor, geometries: Sequence[ImageGeometry], *args: Any) -> list[Detections]:
         """Detections in output coordinates."""
         outputs = full_precision(self.bbox_head(self.features(images)))
-        found = self.bbox_head.predict(outputs, geometries, input_size(images))
-        return [d.to_output(geometry) for d, geometry in zip(found, geometries)]
+        detections = self.bbox_head.predict(outputs, geometries, input_size(images))
+        return [d.to_output(geometry) for d, geometry in zip(detections, geometries)]
 
     def compute_losses(
         self, images: Tensor, geometries: Sequence[ImageGeometry], ground_truths: Sequence[GroundTruth]
@@ -90,9 +90,9 @@ def input_size(images: Tensor) -> tuple[int, int]:
     return images.shape[2], images.shape[3]
 
 
-def fields(found: Detections) -> tuple[Tensor, Tensor, Tensor]:
+def fields(detections: Detections) -> tuple[Tensor, Tensor, Tensor]:
     """Boxes, scores and labels."""
-    return found.boxes, found.scores, found.labels
+    return detections.boxes, detections.scores, detections.labels
 
 
 def mirror(boxes: Tensor, geometry: ImageGeometry) -> Tensor:

@@ -47,8 +47,8 @@ class MaskFormer(Detector):
         logits: (Q, num_classes + 1). masks: (Q, h, w) logits. size: of the padded input, (h, w).
         """
         masks = F.interpolate(masks[None], size=size, mode="bilinear", align_corners=False)[0]
-        found: Detections = self.panoptic_fusion_head(logits, in_output(masks, geometry))
-        return found
+        detections: Detections = self.panoptic_fusion_head(logits, in_output(masks, geometry))
+        return detections
 
     def outputs(self, images: Tensor, geometries: Sequence[ImageGeometry]) -> Any:
         """What the head's `forward` returns."""

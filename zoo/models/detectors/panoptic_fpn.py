@@ -43,23 +43,23 @@ class PanopticFPN(TwoStageDetector):
 
     def predict(self, images: Tensor, geometries: Sequence[ImageGeometry], *args: Any) -> list[Detections]:
         """Detections with masks and a panoptic map, in output coordinates."""
-        found, logits = self.parts(images, geometries, *args)
-        for d, x, geometry in zip(found, logits, geometries):
+        result, logits = self.parts(images, geometries, *args)
+        for d, x, geometry in zip(result, logits, geometries):
             d.panoptic = self.fused(d, x, geometry, (images.shape[2], images.shape[3]))
-        return [d.to_output(geometry) for d, geometry in zip(found, geometries)]
+        return [d.to_output(geometry) for d, geometry in zip(result, geometries)]
 
     def parts(self, images: Tensor, geometries: Sequence[ImageGeometry], *args: Any) -> tuple[list[Detections], Tensor]:
         """Instances per image, and the segmentation's logits (N, C, h, w) of the padded input."""
         features = self.features(images)
-        found = self.roi_head.predict(features, self.propose(features, geometries, *args), geometries)
-        return found, self.semantic_head(features)
+        detections = self.roi_head.predict(features, self.propose(features, geometries, *args), geometries)
+        return detections, self.semantic_head(features)
 
-    def fused(self, found: Detections, logits: Tensor, geometry: ImageGeometry, size: tuple[int, int]) -> Tensor:
+    def fused(self, detections: Detections, logits: Tensor, geometry: ImageGeometry, size: tuple[int, int]) -> Tensor:
         """One image's panoptic map in output coordinates. logits: (C, h, w). size: of the padded input, (h, w)."""
         logits = F.interpolate(logits[None], size=size, mode="bilinear", align_corners=False)[0]
         whole = geometry.scale == (1.0, 1.0) and geometry.output_size == size
         panoptic: Tensor = self.panoptic_fusion_head(
-            found.masks, found.labels, logits if whole else in_output(logits, geometry), found.scores
+            detections.masks, detections.labels, logits if whole else in_output(logits, geometry), detections.scores
         )
         return panoptic
 

@@ -34,8 +34,8 @@ class SingleStageDetector(Detector):
 
     def predict(self, images: Tensor, geometries: Sequence[ImageGeometry], *args: Any) -> list[Detections]:
         """Detections in output coordinates."""
-        found = self.bbox_head.predict(full_precision(self.bbox_head(self.features(images))), geometries)
-        return [d.to_output(geometry) for d, geometry in zip(found, geometries)]
+        detections = self.bbox_head.predict(full_precision(self.bbox_head(self.features(images))), geometries)
+        return [d.to_output(geometry) for d, geometry in zip(detections, geometries)]
 
     def compute_losses(
         self, images: Tensor, geometries: Sequence[ImageGeometry], ground_truths: Sequence[GroundTruth]

@@ -36,8 +36,8 @@ class SoftTeacher(Detector):
 
     def predict(self, images: Tensor, geometries: Sequence[ImageGeometry], *args: Any) -> list[Detections]:
         """Detections in output coordinates."""
-        found: list[Detections] = getattr(self, self.predict_on).predict(images, geometries)
-        return found
+        detections: list[Detections] = getattr(self, self.predict_on).predict(images, geometries)
+        return detections
 
     def compute_losses(
         self, images: Tensor, geometries: Sequence[ImageGeometry], ground_truths: Sequence[GroundTruth]

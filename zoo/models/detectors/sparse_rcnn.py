@@ -19,8 +19,8 @@ class SparseRCNN(TwoStageDetector):
     def predict(self, images: Tensor, geometries: Sequence[ImageGeometry], *args: Any) -> list[Detections]:
         """Detections in output coordinates."""
         boxes, queries = self.rpn_head(geometries)
-        found = self.roi_head.predict(self.features(images), boxes, queries, geometries)
-        return [d.to_output(geometry) for d, geometry in zip(found, geometries)]
+        detections = self.roi_head.predict(self.features(images), boxes, queries, geometries)
+        return [d.to_output(geometry) for d, geometry in zip(detections, geometries)]
 
     def compute_losses(
         self, images: Tensor, geometries: Sequence[ImageGeometry], ground_truths: Sequence[GroundTruth]

@@ -37,8 +37,8 @@ class SparseInst(Detector):
 
     def outputs(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Class logits (N, Q, C), objectness logits (N, Q) and mask logits (N, Q, H, W)."""
-        found: tuple[Tensor, Tensor, Tensor] = full_precision(self.decoder(self.encoder(self.features(images))))
-        return found
+        result: tuple[Tensor, Tensor, Tensor] = full_precision(self.decoder(self.encoder(self.features(images))))
+        return result
 
     def predict(self, images: Tensor, geometries: Sequence[ImageGeometry], *args: Any) -> list[Detections]:
         """Instances with masks in output coordinates."""
@@ -72,7 +72,7 @@ class SparseInst(Detector):
         self, images: Tensor, geometries: Sequence[ImageGeometry], ground_truths: Sequence[GroundTruth]
     ) -> dict[str, Tensor]:
         """Losses of classes, objectness and masks."""
-        found = self.outputs(images)
+        result = self.outputs(images)
         with torch.autocast(images.device.type, enabled=False):
-            losses: dict[str, Tensor] = component(self.criterion_cfg)(*found, ground_truths)
+            losses: dict[str, Tensor] = component(self.criterion_cfg)(*result, ground_truths)
         return losses

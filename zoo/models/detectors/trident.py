@@ -20,9 +20,9 @@ class TridentFasterRCNN(TwoStageDetector):
         features = self.features(images)
         repeated = list(geometries) * self.backbone.active_branches
         proposals = self.propose(features, repeated, *args)
-        found = self.roi_head.predict(features, proposals, repeated)
-        found = [d.to_output(geometry) for d, geometry in zip(found, repeated)]
-        return [self.roi_head.merge(found[i :: len(geometries)]) for i in range(len(geometries))]
+        detections = self.roi_head.predict(features, proposals, repeated)
+        detections = [d.to_output(geometry) for d, geometry in zip(detections, repeated)]
+        return [self.roi_head.merge(detections[i :: len(geometries)]) for i in range(len(geometries))]
 
     def compute_losses(
         self, images: Tensor, geometries: Sequence[ImageGeometry], ground_truths: Sequence[GroundTruth]

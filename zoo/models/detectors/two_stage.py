@@ -33,8 +33,8 @@ class RPN(Detector):
 
     def predict(self, images: Tensor, geometries: Sequence[ImageGeometry], *args: Any) -> list[Detections]:
         """Proposals in output coordinates."""
-        found = self.rpn_head.predict(full_precision(self.rpn_head(self.features(images))), geometries)
-        return [d.to_output(geometry) for d, geometry in zip(found, geometries)]
+        detections = self.rpn_head.predict(full_precision(self.rpn_head(self.features(images))), geometries)
+        return [d.to_output(geometry) for d, geometry in zip(detections, geometries)]
 
     def compute_losses(
         self, images: Tensor, geometries: Sequence[ImageGeometry], ground_truths: Sequence[GroundTruth]
@@ -72,8 +72,8 @@ class TwoStageDetector(Detector):
         """Detections in output coordinates."""
         features = self.features(images)
         proposals = self.propose(features, geometries, *args)
-        found = self.roi_head.predict(features, proposals, geometries)
-        return [d.to_output(geometry) for d, geometry in zip(found, geometries)]
+        detections = self.roi_head.predict(features, proposals, geometries)
+        return [d.to_output(geometry) for d, geometry in zip(detections, geometries)]
 
     def propose(self, features: tuple[Tensor, ...], geometries: Sequence[ImageGeometry], *args: Any) -> list[Tensor]:
         """Proposals per image, (M, 4) xyxy in input coordinates."""
@@ -96,8 +96,8 @@ class TwoStageDetector(Detector):
         losses = dense_losses(self.rpn_head, outputs, geometries, ground_truths)
         with torch.no_grad():
             cfg = self.train_cfg.get("rpn_proposal", self.rpn_head.test_cfg)
-            found = self.rpn_head.predict(full_precision(outputs), geometries, cfg)
-        return losses, [d.boxes for d in found]
+            detections = self.rpn_head.predict(full_precision(outputs), geometries, cfg)
+        return losses, [d.boxes for d in detections]
 
 
 class FastRCNN(TwoStageDetector):

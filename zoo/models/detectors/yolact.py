@@ -38,11 +38,11 @@ class YOLACT(SingleStageDetector):
     def predict(self, images: Tensor, geometries: Sequence[ImageGeometry], *args: Any) -> list[Detections]:
         """Detections with masks, in output coordinates."""
         features = self.features(images)
-        found = self.bbox_head.predict_with_coefficients(full_precision(self.bbox_head(features)), geometries)
+        detections = self.bbox_head.predict_with_coefficients(full_precision(self.bbox_head(features)), geometries)
         prototypes = full_precision(self.mask_head(features[0]))
         return [
             replace(d.to_output(geometry), masks=self.mask_head.masks(maps, coefficients, d.boxes, geometry))
-            for (d, coefficients), maps, geometry in zip(found, prototypes, geometries)
+            for (d, coefficients), maps, geometry in zip(detections, prototypes, geometries)
         ]
 
     def compute_losses(

@@ -55,7 +55,7 @@ class FirstSurvivors(torch.autograd.Function):
             for value, kind in ((count, torch.int64), (iou_threshold, torch.float32))
         )
         first, both, last = (graph.op("Constant", value_t=torch.tensor(axes)) for axes in ([0], [0, 1], [2]))
-        found = graph.op(
+        result = graph.op(
             "NonMaxSuppression",
             graph.op("Unsqueeze", boxes, first),
             graph.op("Unsqueeze", scores, both),
@@ -63,5 +63,5 @@ class FirstSurvivors(torch.autograd.Function):
             threshold,
         )
         return graph.op(
-            "Squeeze", graph.op("Gather", found, last, axis_i=1), graph.op("Constant", value_t=torch.tensor([1]))
+            "Squeeze", graph.op("Gather", result, last, axis_i=1), graph.op("Constant", value_t=torch.tensor([1]))
         )

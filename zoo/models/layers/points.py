@@ -42,8 +42,8 @@ def sample_regions(features: Tensor, rois: Tensor, points: Tensor, stride: float
 
 def sample_image(features: Tensor, points: Tensor, aligned: bool) -> Tensor:
     """Samples (M, C, P) of one map (1, C, H, W) at points (M, P, 2), x, y from 0 to 1 over the map."""
-    found = sample_points(features, points.view(1, -1, 2), not aligned)
-    return found.view(features.shape[1], points.shape[0], points.shape[1]).transpose(0, 1)
+    result = sample_points(features, points.view(1, -1, 2), not aligned)
+    return result.view(features.shape[1], points.shape[0], points.shape[1]).transpose(0, 1)
 
 
 def cell_centers(size: tuple[int, int], device: torch.device | str) -> Tensor:

@@ -23,6 +23,6 @@ class KnowledgeDistillationKLDivLoss:
     ) -> Tensor:
         """The loss of logits (K, n), the mean over n, against a teacher's logits (K, n). weight: (K,)."""
         wanted = (teacher.detach() / self.temperature).softmax(dim=1)
-        found = (logits / self.temperature).log_softmax(dim=1)
-        loss = F.kl_div(found, wanted, reduction="none").mean(dim=1) * self.temperature**2
+        result = (logits / self.temperature).log_softmax(dim=1)
+        loss = F.kl_div(result, wanted, reduction="none").mean(dim=1) * self.temperature**2
         return self.loss_weight * reduce_loss(loss, weight, self.reduction, avg_factor)

@@ -52,13 +52,13 @@ class SeesawLoss:
         of_class, of_object = logits[:, :-2], logits[:, -2:]
         losses = self.elements(of_class[positive], labels[positive], counts)
         objectness = F.cross_entropy(of_object, (~positive).long(), reduction="none")
-        found = {
+        result = {
             "loss_cls_objectness": self.loss_weight * reduce_loss(objectness, weight, reduction, avg_factor),
             "loss_cls_classes": self.loss_weight * reduce_loss(losses, weight[positive], reduction, avg_factor)
             if len(losses)
             else of_class.sum() * 0,
         }
-        return found if self.parts else found["loss_cls_objectness"] + found["loss_cls_classes"]
+        return result if self.parts else result["loss_cls_objectness"] + result["loss_cls_classes"]
 
     def counted(self, labels: Tensor, like: Tensor) -> Tensor:
         """How often each class (C,) has come so far."""

@@ -129,8 +129,8 @@ class CoDINOHead(QueryPredictor):
         states = self.transformer.query_embed.weight[: logits.shape[1]].expand(len(padding), -1, -1)
         states, starts = with_noise(states, boxes.detach(), noise)
         mask = None if noise is None else noise.mask
-        found = self.decode(states, starts.sigmoid(), memory, mask)
-        return *found, (logits, boxes.sigmoid()), memory
+        result = self.decode(states, starts.sigmoid(), memory, mask)
+        return *result, (logits, boxes.sigmoid()), memory
 
     def decode(
         self, states: Tensor, boxes: Tensor, memory: Memory, mask: Tensor | None = None
@@ -152,13 +152,13 @@ class CoDINOHead(QueryPredictor):
         """Detections in input coordinates, from the last decoder layer, suppressed where `test_cfg` says so."""
         return [self.suppress(d) for d in super().predict(outputs, geometries)]
 
-    def suppress(self, found: Detections) -> Detections:
+    def suppress(self, detections: Detections) -> Detections:
         """One image's detections after `score_thr` and `nms` of the settings."""
         threshold = self.test_cfg.get("score_thr", 0)
-        found = found[found.scores > threshold] if threshold > 0 else found
+        detections = detections[detections.scores > threshold] if threshold > 0 else detections
         nms = self.test_cfg.get("nms")
         if not nms:
-            return found
+            return detections
         limit = self.test_cfg.get("max_per_img", self.num_query)
-        keep, scores = batched_nms(found.boxes, found.scores, found.labels, nms, limit)
-        return Detections(found.boxes[keep], scores, found.labels[keep])
+        keep, scores = batched_nms(detections.boxes, detections.scores, detections.labels, nms, limit)
+        return Detections(detections.boxes[keep], scores, detections.labels[keep])

@@ -66,8 +66,8 @@ class QueryPredictor(nn.Module):
             labels = classes[index]
         height, width = geometry.size
         x1, y1, x2, y2 = box_convert(boxes[index], "cxcywh", "xyxy").unbind(-1)
-        found = torch.stack([x1 * width, y1 * height, x2 * width, y2 * height], dim=-1)
-        return Detections(clip(found, geometry.size), scores, labels)
+        result = torch.stack([x1 * width, y1 * height, x2 * width, y2 * height], dim=-1)
+        return Detections(clip(result, geometry.size), scores, labels)
 
 
 class QueryHead(QueryPredictor):

@@ -198,14 +198,14 @@ class DynamicDiffusionDetHead(nn.Module):
         features: per level (N, C, H, W). boxes: (N, Q, 4) xyxy, with noise. time: (N,), how much.
         """
         embedded, states = self.time_mlp(time), None
-        logits, found = [], []
+        logits, result = [], []
         for head in self.head_series:
             regions = self.roi_extractor(features, rois_of(list(boxes)))
             scores, moved, states = head(regions, boxes, states, embedded)
             logits.append(scores)
-            found.append(moved)
+            result.append(moved)
             boxes = moved.detach()
-        return torch.stack(logits), torch.stack(found)
+        return torch.stack(logits), torch.stack(result)
 
     def predict(self, features: Sequence[Tensor], geometries: Sequence[ImageGeometry]) -> list[Detections]:
         """Detections in input coordinates, neither clipped nor free of empty boxes; every image starts alike."""

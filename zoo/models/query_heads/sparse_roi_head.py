@@ -64,10 +64,10 @@ class SparseRoIHead(CascadeRoIHead):
             last = self.run_stage(stage, features, boxes, queries, geometries)
             boxes, queries = [b.detach() for b in last.boxes], last.objects
         chosen = [self.best(x) for x in self.bbox_head[-1].scores(last.logits)]
-        found = [Detections(b[query], scores, labels) for b, (scores, query, labels) in zip(boxes, chosen)]
+        detections = [Detections(b[query], scores, labels) for b, (scores, query, labels) in zip(boxes, chosen)]
         if self.mask_head is not None:
-            self.add_masks(features, last, [query for _, query, _ in chosen], found, geometries)
-        return found
+            self.add_masks(features, last, [query for _, query, _ in chosen], detections, geometries)
+        return detections
 
     def best(self, scores: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Scores, query indices and labels of the best `max_per_img` pairs. scores: (Q, num_classes)."""
@@ -79,13 +79,15 @@ class SparseRoIHead(CascadeRoIHead):
         features: Sequence[Tensor],
         last: Stage,
         queries: Sequence[Tensor],
-        found: Sequence[Detections],
+        detections: Sequence[Detections],
         geometries: Sequence[ImageGeometry],
     ) -> None:
         """Give the detections their masks, from the last stage. queries: per image (K,), whose detection it is."""
         head = self.mask_head[-1]
         attended = torch.cat([x[query] for x, query in zip(last.attended, queries)])
-        regions = (self.mask_roi_extractor or self.bbox_roi_extractor)[-1](features, rois_of([d.boxes for d in found]))
-        masks = head.probabilities(head(regions, attended), torch.cat([d.labels for d in found]))
-        for d, part, geometry in zip(found, split(masks, counts(found)), geometries):
+        regions = (self.mask_roi_extractor or self.bbox_roi_extractor)[-1](
+            features, rois_of([d.boxes for d in detections])
+        )
+        masks = head.probabilities(head(regions, attended), torch.cat([d.labels for d in detections]))
+        for d, part, geometry in zip(detections, split(masks, counts(detections)), geometries):
             d.masks = head.paste(part, d.boxes, geometry, self.test_cfg)

@@ -49,10 +49,10 @@ class CascadeRoIHead(nn.Module):
 
         features: per level (N, C, H, W); a subclass may hand on more. proposals: per image (M, 4) xyxy.
         """
-        found = self.predict_boxes(features, proposals, geometries)
+        detections = self.predict_boxes(features, proposals, geometries)
         if self.mask_head is not None:
-            self.predict_masks(features, found, geometries)
-        return found
+            self.predict_masks(features, detections, geometries)
+        return detections
 
     def predict_boxes(
         self, features: Any, proposals: Sequence[Tensor], geometries: Sequence[ImageGeometry]
@@ -97,12 +97,12 @@ class CascadeRoIHead(nn.Module):
         """The mask head that pastes the results."""
         return self.mask_head[-1]
 
-    def predict_masks(self, features: Any, found: list[Detections], geometries: Sequence[ImageGeometry]) -> None:
+    def predict_masks(self, features: Any, detections: list[Detections], geometries: Sequence[ImageGeometry]) -> None:
         """Give the detections the mean masks of all stages."""
-        head, labels = self.final_mask_head, torch.cat([d.labels for d in found])
-        logits = self.mask_logits(features, rois_of([d.boxes for d in found]))
+        head, labels = self.final_mask_head, torch.cat([d.labels for d in detections])
+        logits = self.mask_logits(features, rois_of([d.boxes for d in detections]))
         masks = torch.stack([head.probabilities(x, labels) for x in logits]).mean(dim=0)
-        for d, part, geometry in zip(found, split(masks, counts(found)), geometries):
+        for d, part, geometry in zip(detections, split(masks, counts(detections)), geometries):
             d.masks = head.paste(part, d.boxes, geometry, self.test_cfg)
 
 

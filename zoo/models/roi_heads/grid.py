@@ -33,11 +33,11 @@ class GridRoIHead(StandardRoIHead):
         self, features: Sequence[Tensor], proposals: Sequence[Tensor], geometries: Sequence[ImageGeometry]
     ) -> list[Detections]:
         """Detections without masks, in input coordinates."""
-        found = super().predict_boxes(features, proposals, geometries)
+        detections = super().predict_boxes(features, proposals, geometries)
         extractor = self.grid_roi_extractor or self.bbox_roi_extractor
-        heatmaps = self.grid_head(extractor(features, rois_of([d.boxes for d in found])))
-        parts = split(heatmaps, counts(found))
-        return [replace(d, boxes=self.grid_head.boxes(d.boxes, part)) for d, part in zip(found, parts)]
+        heatmaps = self.grid_head(extractor(features, rois_of([d.boxes for d in detections])))
+        parts = split(heatmaps, counts(detections))
+        return [replace(d, boxes=self.grid_head.boxes(d.boxes, part)) for d, part in zip(detections, parts)]
 
 
 class GridHead(nn.Module):

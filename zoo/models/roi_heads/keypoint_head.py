@@ -75,9 +75,9 @@ def decode_heatmaps(heatmaps: Tensor, boxes: Tensor, score: str = "probability")
     ]
     if not points:
         return heatmaps.new_zeros((0, heatmaps.shape[1], 3))
-    found = torch.stack(points)
-    found[..., :2] = found[..., :2] * cells[:, None] + boxes[:, None, :2]
-    return found
+    result = torch.stack(points)
+    result[..., :2] = result[..., :2] * cells[:, None] + boxes[:, None, :2]
+    return result
 
 
 def decode_one(heatmap: Tensor, size: tuple[int, int], score: str) -> Tensor:

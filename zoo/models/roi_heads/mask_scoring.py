@@ -29,14 +29,14 @@ class MaskScoringRoIHead(StandardRoIHead):
         self.mask_iou_head = component(mask_iou_head)
 
     def predict_masks(
-        self, features: Sequence[Tensor], found: list[Detections], geometries: Sequence[ImageGeometry]
+        self, features: Sequence[Tensor], detections: list[Detections], geometries: Sequence[ImageGeometry]
     ) -> None:
         """Give the detections their masks and mask scores."""
-        labels, sizes = torch.cat([d.labels for d in found]), counts(found)
-        x = self.mask_features(features, rois_of([d.boxes for d in found]))
+        labels, sizes = torch.cat([d.labels for d in detections]), counts(detections)
+        x = self.mask_features(features, rois_of([d.boxes for d in detections]))
         masks = self.mask_head.probabilities(self.mask_head(x), labels)
         ious = self.mask_iou_head(x, masks)[torch.arange(labels.shape[0], device=labels.device), labels]
-        for d, part, iou, geometry in zip(found, split(masks, sizes), split(ious, sizes), geometries):
+        for d, part, iou, geometry in zip(detections, split(masks, sizes), split(ious, sizes), geometries):
             d.masks = self.mask_head.paste(part, d.boxes, geometry, self.test_cfg)
             d.mask_scores = d.scores * iou
 

@@ -34,12 +34,12 @@ class PointRendRoIHead(StandardRoIHead):
         self.point_head = component(point_head)
 
     def predict_masks(
-        self, features: Sequence[Tensor], found: list[Detections], geometries: Sequence[ImageGeometry]
+        self, features: Sequence[Tensor], detections: list[Detections], geometries: Sequence[ImageGeometry]
     ) -> None:
         """Give the detections their masks."""
-        rois, labels = rois_of([d.boxes for d in found]), torch.cat([d.labels for d in found])
+        rois, labels = rois_of([d.boxes for d in detections]), torch.cat([d.labels for d in detections])
         masks = self.subdivide(features, rois, labels, self.mask_logits(features, rois)).sigmoid()
-        for d, part, geometry in zip(found, split(masks, counts(found)), geometries):
+        for d, part, geometry in zip(detections, split(masks, counts(detections)), geometries):
             d.masks = self.mask_head.paste(part, d.boxes, geometry, self.test_cfg)
 
     def subdivide(self, features: Sequence[Tensor], rois: Tensor, labels: Tensor, coarse: Tensor) -> Tensor:

@@ -49,12 +49,12 @@ class StandardRoIHead(nn.Module):
 
         features: per level (N, C, H, W). proposals: per image (M, 4) xyxy.
         """
-        found = self.predict_boxes(features, proposals, geometries)
+        detections = self.predict_boxes(features, proposals, geometries)
         if self.mask_head is not None:
-            self.predict_masks(features, found, geometries)
+            self.predict_masks(features, detections, geometries)
         if self.keypoint_head is not None:
-            self.predict_keypoints(features, found)
-        return found
+            self.predict_keypoints(features, detections)
+        return detections
 
     def predict_boxes(
         self, features: Sequence[Tensor], proposals: Sequence[Tensor], geometries: Sequence[ImageGeometry]
@@ -86,11 +86,11 @@ class StandardRoIHead(nn.Module):
         return self.share(extractor(features, rois))
 
     def predict_masks(
-        self, features: Sequence[Tensor], found: list[Detections], geometries: Sequence[ImageGeometry]
+        self, features: Sequence[Tensor], detections: list[Detections], geometries: Sequence[ImageGeometry]
     ) -> None:
         """Give the detections their masks."""
-        logits = self.mask_logits(features, rois_of([d.boxes for d in found]))
-        for d, part, geometry in zip(found, split(logits, counts(found)), geometries):
+        logits = self.mask_logits(features, rois_of([d.boxes for d in detections]))
+        for d, part, geometry in zip(detections, split(logits, counts(detections)), geometries):
             masks = self.mask_head.probabilities(part, d.labels)
             d.masks = self.mask_head.paste(masks, d.boxes, geometry, self.test_cfg)
 
@@ -117,9 +117,9 @@ class PISARoIHead(StandardRoIHead):
     """PISA (Cao et al., 2019) differs in training: samples are weighted by how important they are."""
 
 
-def counts(found: Sequence[Detections]) -> list[int]:
+def counts(detections: Sequence[Detections]) -> list[int]:
     """Detections per image; in an exported graph these are no numbers yet, which `len` would ask for."""
-    return [d.scores.shape[0] for d in found]
+    return [d.scores.shape[0] for d in detections]
 
 
 def split(x: Any, counts: Sequence[int]) -> Sequence[Any]:

@@ -21,8 +21,8 @@ class TridentRoIHead(StandardRoIHead):
         super().__init__(bbox_roi_extractor, bbox_head, **kwargs)
         self.num_branch, self.test_branch_idx = num_branch, test_branch_idx
 
-    def merge(self, found: Sequence[Detections]) -> Detections:
+    def merge(self, detections: Sequence[Detections]) -> Detections:
         """One image's detections of all branches, suppressed once more."""
-        boxes, scores = torch.cat([d.boxes for d in found]), torch.cat([d.scores for d in found])
-        labels = torch.cat([d.labels for d in found])
+        boxes, scores = torch.cat([d.boxes for d in detections]), torch.cat([d.scores for d in detections])
+        labels = torch.cat([d.labels for d in detections])
         return suppress(boxes, scores, labels, self.test_cfg["nms"], self.test_cfg["max_per_img"])

@@ -35,14 +35,14 @@ class RandomSampler:
             index = torch.cat([torch.arange(len(ground_truth), device=index.device), index])
             overlaps = torch.cat([overlaps.new_ones(len(ground_truth)), overlaps])
             is_truth = torch.cat([is_truth.new_ones(len(ground_truth)), is_truth])
-        found, candidates = Assignment(index, overlaps), (index >= 0).nonzero().flatten()
+        result, candidates = Assignment(index, overlaps), (index >= 0).nonzero().flatten()
         labels, share = ground_truth.labels[index[candidates]], int(self.num * self.pos_fraction)
-        positive = self.positives(candidates, share, found, boxes, labels, hardness).sort().values
+        positive = self.positives(candidates, share, result, boxes, labels, hardness).sort().values
         wanted = self.num - len(positive)
         if self.neg_pos_ub >= 0:
             wanted = min(wanted, int(self.neg_pos_ub * max(1, len(positive))))
         background = (index == BACKGROUND).nonzero().flatten()
-        negative = self.negatives(background, wanted, found, boxes, hardness).sort().values
+        negative = self.negatives(background, wanted, result, boxes, hardness).sort().values
         return Samples(boxes, positive, negative, index[positive], is_truth)
 
     def positives(

@@ -52,12 +52,12 @@ class ScoreHLRSampler(RandomSampler):
         self.weights = None
         if self.ask is None or len(candidates) == 0:
             return super().negatives(candidates, count, assignment, boxes, hardness)
-        found, count = self.ask(boxes[candidates]), min(count, len(candidates))
-        best = found.scores.max(dim=1).values
+        result, count = self.ask(boxes[candidates]), min(count, len(candidates))
+        best = result.scores.max(dim=1).values
         valid = (best > self.score_thr).nonzero().flatten()
         if len(valid) == 0:
             return super().negatives(candidates, count, assignment, boxes, hardness)
-        place = ranks(found.boxes[valid], best[valid], self.iou_thr)
+        place = ranks(result.boxes[valid], best[valid], self.iou_thr)
         order = place.sort().indices[:count]
         others = (best <= self.score_thr).nonzero().flatten()
         extra = others[torch.randperm(len(others), device=others.device)[: count - len(order)]]
@@ -65,7 +65,7 @@ class ScoreHLRSampler(RandomSampler):
         share = 1 - place[order].to(best) / max(count, len(valid))
         share = torch.cat([share, share.min().expand(len(extra))])
         share = (self.bias + (1 - self.bias) * share) ** self.power
-        losses = found.losses[chosen]
+        losses = result.losses[chosen]
         share = share * losses.sum() / (losses * share).sum()
         self.weights = share[candidates[chosen].sort().indices]
         return candidates[chosen]

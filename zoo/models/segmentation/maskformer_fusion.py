@@ -32,12 +32,12 @@ class MaskFormerFusionHead(nn.Module):
 
     def forward(self, logits: Tensor, masks: Tensor) -> Detections:
         """One image's result. logits: (Q, num_classes + 1). masks: (Q, H, W) logits in output coordinates."""
-        found = Detections.empty(masks)
+        detections = Detections.empty(masks)
         if self.test_cfg.get("instance_on", False):
-            found = self.instances(logits, masks)
+            detections = self.instances(logits, masks)
         if self.test_cfg.get("panoptic_on", True):
-            found.panoptic = self.panoptic(logits, masks)
-        return found
+            detections.panoptic = self.panoptic(logits, masks)
+        return detections
 
     def panoptic(self, logits: Tensor, masks: Tensor) -> Tensor:
         """Panoptic map (H, W) int64: label + 1000 * instance, void = number of classes."""

@@ -147,8 +147,8 @@ def select(
     limit = cfg["nms_pre"] if cfg.get("nms_pre", -1) > 0 else order.shape[0]
     values, mask, labels = values[:limit], mask[order[:limit]], labels[order[:limit]]
     kept, values = matrix_nms(inside[mask], labels, values, area[mask], cfg)
-    found = image_masks(probabilities[mask[kept]], geometry, cfg["mask_thr"], stride)
-    return without_boxes(values, labels[kept], found)
+    result = image_masks(probabilities[mask[kept]], geometry, cfg["mask_thr"], stride)
+    return without_boxes(values, labels[kept], result)
 
 
 def shared_masks(cells: Tensor) -> tuple[Tensor, Tensor]:

@@ -69,14 +69,14 @@ class Detector:
 
     def compute(self, inputs):
         """Instances or proposals on the CPU."""
-        found = self.model([inputs])[0]
-        return (found["instances"] if "instances" in found else found["proposals"]).to("cpu")
+        result = self.model([inputs])[0]
+        return (result["instances"] if "instances" in result else result["proposals"]).to("cpu")
 
-    def rows(self, found):
+    def rows(self, result):
         """Boxes, scores and labels as lists."""
-        if found.has("pred_boxes"):
-            return found.pred_boxes.tensor.tolist(), found.scores.tolist(), found.pred_classes.tolist()
-        return found.proposal_boxes.tensor.tolist(), found.objectness_logits.sigmoid().tolist(), [0] * len(found)
+        if result.has("pred_boxes"):
+            return result.pred_boxes.tensor.tolist(), result.scores.tolist(), result.pred_classes.tolist()
+        return result.proposal_boxes.tensor.tolist(), result.objectness_logits.sigmoid().tolist(), [0] * len(result)
 
     def train(self, path, take_all):
         """Losses of a batch by name. take_all: let the samplers leave nothing out, and average over what they took."""

@@ -36,15 +36,18 @@ class Detector:
         size = next((step["img_scale"] for step in cfg.data.test.pipeline if "img_scale" in step), (0, 0))
         test = cfg.model.test_cfg
         last = test.get("rcnn", test)
-        found = {"shorter_side": min(size), "longer_side": max(size), "detections": last.get("max_per_img")}
-        found["score_threshold"], found["nms_iou"] = last.get("score_thr"), (last.get("nms") or {}).get("iou_threshold")
+        result = {"shorter_side": min(size), "longer_side": max(size), "detections": last.get("max_per_img")}
+        result["score_threshold"], result["nms_iou"] = (
+            last.get("score_thr"),
+            (last.get("nms") or {}).get("iou_threshold"),
+        )
         if "rpn" in test:
             rpn = test["rpn"]
-            found["candidates_per_level"], found["proposals"] = rpn.get("nms_pre"), rpn.get("max_per_img")
-            found["proposal_nms_iou"] = rpn["nms"]["iou_threshold"]
+            result["candidates_per_level"], result["proposals"] = rpn.get("nms_pre"), rpn.get("max_per_img")
+            result["proposal_nms_iou"] = rpn["nms"]["iou_threshold"]
         else:
-            found["candidates_per_level"] = test.get("nms_pre")
-        return found
+            result["candidates_per_level"] = test.get("nms_pre")
+        return result
 
     def train(self, path, take_all):
         """Losses of a batch by name. take_all: let the samplers leave nothing out."""
@@ -102,9 +105,9 @@ class Detector:
             data = scatter(data, [torch.device(self.device).index or 0])[0]
         return self.model(return_loss=False, rescale=True, **data)[0]
 
-    def rows(self, found):
+    def rows(self, result):
         """Boxes, scores and labels as lists, best first."""
-        per_class = found[0] if isinstance(found, tuple) else found
+        per_class = result[0] if isinstance(result, tuple) else result
         labels = np.concatenate([np.full(len(boxes), label) for label, boxes in enumerate(per_class)])
         rows = np.concatenate(per_class)
         order = np.argsort(-rows[:, 4], kind="stable")

@@ -43,9 +43,9 @@ class Detector:
         with torch.inference_mode():
             return self.model.predict(sample.image[None].to(self.device), [sample.geometry])[0].to("cpu")
 
-    def rows(self, found):
+    def rows(self, result):
         """Boxes, scores and labels as lists."""
-        return found.boxes.tolist(), found.scores.tolist(), found.labels.tolist()
+        return result.boxes.tolist(), result.scores.tolist(), result.labels.tolist()
 
     def train(self, path, take_all):
         """Losses of a batch by name. take_all: let the samplers leave nothing out."""

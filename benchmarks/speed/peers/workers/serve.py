@@ -73,10 +73,10 @@ def memory(device):
     import torch
 
     unit = 1 if sys.platform == "darwin" else 1024  # bytes on macOS, KiB on Linux
-    found = {"resident_peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20}
+    result = {"resident_peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20}
     if torch.device(device).type == "cuda":
-        found["cuda_allocated_mib"] = torch.cuda.max_memory_allocated(device) / 2**20
-    return found
+        result["cuda_allocated_mib"] = torch.cuda.max_memory_allocated(device) / 2**20
+    return result
 
 
 def require(package, module, supported):

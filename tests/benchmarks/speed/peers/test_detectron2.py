@@ -62,12 +62,12 @@ def detect(model, name: str):
 @pytest.mark.parametrize("name", RECORDED["models"])
 def test_a_checkpoint_of_detectron2_detects_what_it_detects_there(name, tmp_path):
     want = RECORDED["models"][name]
-    found = detect(limited(zoo.load_file(checkpoint(name, tmp_path), name)), name)
-    assert found.labels.tolist() == want["labels"]
-    torch.testing.assert_close(found.scores, torch.tensor(want["scores"]), rtol=0, atol=1e-4)
-    torch.testing.assert_close(found.boxes, torch.tensor(want["boxes"]), rtol=0, atol=0.1)
+    detections = detect(limited(zoo.load_file(checkpoint(name, tmp_path), name)), name)
+    assert detections.labels.tolist() == want["labels"]
+    torch.testing.assert_close(detections.scores, torch.tensor(want["scores"]), rtol=0, atol=1e-4)
+    torch.testing.assert_close(detections.boxes, torch.tensor(want["boxes"]), rtol=0, atol=0.1)
     if "areas" in want:
-        gap = (found.masks.sum(dim=(1, 2)) - torch.tensor(want["areas"])).abs()
+        gap = (detections.masks.sum(dim=(1, 2)) - torch.tensor(want["areas"])).abs()
         assert (gap <= 2 + 0.002 * torch.tensor(want["areas"])).all()
 
 

@@ -66,8 +66,8 @@ def test_a_rival_in_another_process_times_itself_and_tells_what_it_found(script,
         assert peer.facts["version"] == "1.2.3" and peer.facts["parameters"] == 4
         batch = peer.load(0)
         assert 0 < peer.time(batch)[1].seconds < 1
-        (found,) = peer.compute(batch)
-        assert found.boxes.tolist() == [[1, 2, 3, 4]] and found.labels.tolist() == [7]
+        (result,) = peer.compute(batch)
+        assert result.boxes.tolist() == [[1, 2, 3, 4]] and result.labels.tolist() == [7]
     finally:
         peer.close()
     assert peer.process.poll() == 0
@@ -247,8 +247,8 @@ def test_random_weights_are_the_same_everywhere_and_find_something():
         states.append(network.state_dict())
     assert all(torch.equal(value, states[1][name]) for name, value in states[0].items())
     with torch.inference_mode():
-        (found,) = network(torch.randn(1, 3, 128, 192))
-    assert len(found) > 5 and found.labels.unique().numel() > 1
+        (result,) = network(torch.randn(1, 3, 128, 192))
+    assert len(result) > 5 and result.labels.unique().numel() > 1
 
 
 TRAINER = """

@@ -41,10 +41,10 @@ def test_with_torchvisions_weights_our_network_detects_what_torchvisions_does(na
     images = torch.rand(1, 3, *size) * 4 - 2
     with torch.inference_mode():
         (want,), (have,) = theirs.predict(images, [geometry]), ours.predict(images, [geometry])
-    found = agreement.compare([want], [have])
-    assert found.detections >= 100
-    assert found.matched == 1 and found.added == 0
-    assert found.score_difference < 1e-5 and found.box_difference < 1e-2
+    result = agreement.compare([want], [have])
+    assert result.detections >= 100
+    assert result.matched == 1 and result.added == 0
+    assert result.score_difference < 1e-5 and result.box_difference < 1e-2
     if want.masks is not None:
         assert have.masks.shape == want.masks.shape
         both, either = (have.masks & want.masks).sum(), (have.masks | want.masks).sum()

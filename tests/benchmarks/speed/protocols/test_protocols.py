@@ -54,11 +54,11 @@ class Clockwork:
 
 def test_mmdet_v2_goes_through_the_images_once_in_order_and_leaves_out_five(clock):
     workload = Clockwork(0.002)
-    found = protocols.run(protocols.get("mmdet-v2"), workload)
+    measured = protocols.run(protocols.get("mmdet-v2"), workload)
     assert workload.events == [(what, i) for i in range(12) for what in ("load", "compute")]
-    assert found.images == len(found.samples["latency_s"]) == 7
-    assert found.metrics["fps"] == pytest.approx(7 / sum(found.samples["latency_s"]))
-    assert found.metrics["fps"] == pytest.approx(500)
+    assert measured.images == len(measured.samples["latency_s"]) == 7
+    assert measured.metrics["fps"] == pytest.approx(7 / sum(measured.samples["latency_s"]))
+    assert measured.metrics["fps"] == pytest.approx(500)
 
 
 def test_mmdet_v2_stops_at_2000_images(clock):
@@ -80,39 +80,39 @@ def test_mmdet_v2_needs_more_images_than_it_leaves_out():
 @pytest.mark.parametrize(("count", "timed"), [(12, 7), (3, 1), (1, 1)])
 def test_detectron2_leaves_out_at_most_five_and_always_has_one_left(clock, count, timed):
     workload = Clockwork(0.001, count=count)
-    found = protocols.run(protocols.get("detectron2"), workload)
-    assert found.images == timed
+    measured = protocols.run(protocols.get("detectron2"), workload)
+    assert measured.images == timed
     assert workload.events[:3] == [("load", 0), ("compute", 0), ("evaluate", 0)]
-    assert found.metrics["compute_s_per_image"] == pytest.approx(0.001)
-    assert found.metrics["data_s_per_image"] == found.metrics["evaluate_s_per_image"] == 0
+    assert measured.metrics["compute_s_per_image"] == pytest.approx(0.001)
+    assert measured.metrics["data_s_per_image"] == measured.metrics["evaluate_s_per_image"] == 0
 
 
 def test_singlestream_obeys_both_of_its_minimums_and_takes_loadgens_percentile(clock):
     protocol = protocols.get("mlperf-singlestream")
     assert (protocol.defaults["min_queries"], protocol.defaults["min_seconds"]) == (1024, 600)
-    found = protocols.run(protocol, Clockwork(0.001), overrides={"min_queries": 50, "min_seconds": 0})
-    seconds = found.samples["latency_s"]
+    measured = protocols.run(protocol, Clockwork(0.001), overrides={"min_queries": 50, "min_seconds": 0})
+    seconds = measured.samples["latency_s"]
     assert len(seconds) == 50
-    assert found.metrics["latency_ms_mlperf_p90"] == sorted(seconds)[45] * 1000
-    found = protocols.run(protocol, Clockwork(0.001), overrides={"min_queries": 1, "min_seconds": 0.2})
-    assert found.images == pytest.approx(200, abs=1)
+    assert measured.metrics["latency_ms_mlperf_p90"] == sorted(seconds)[45] * 1000
+    measured = protocols.run(protocol, Clockwork(0.001), overrides={"min_queries": 1, "min_seconds": 0.2})
+    assert measured.images == pytest.approx(200, abs=1)
 
 
 def test_offline_runs_all_samples_and_counts_whole_batches(clock):
     protocol = protocols.get("mlperf-offline")
     assert (protocol.defaults["min_samples"], protocol.defaults["min_seconds"]) == (24576, 600)
     workload = Clockwork(0.001, batch=4)
-    found = protocols.run(protocol, workload, overrides={"min_samples": 30, "min_seconds": 0})
-    assert (found.images, len(found.samples["batch_s"])) == (32, 8)
-    assert found.metrics["fps"] == pytest.approx(32 / sum(found.samples["batch_s"]))
+    measured = protocols.run(protocol, workload, overrides={"min_samples": 30, "min_seconds": 0})
+    assert (measured.images, len(measured.samples["batch_s"])) == (32, 8)
+    assert measured.metrics["fps"] == pytest.approx(32 / sum(measured.samples["batch_s"]))
 
 
 def test_steady_times_whole_passes_with_data_loading_outside(clock):
     workload = Clockwork(0.001, count=4)
-    found = protocols.run(protocols.get("interleaved"), workload, overrides={"min_iterations": 9, "min_seconds": 0})
-    assert len(found.samples["latency_s"]) == 12
+    measured = protocols.run(protocols.get("interleaved"), workload, overrides={"min_iterations": 9, "min_seconds": 0})
+    assert len(measured.samples["latency_s"]) == 12
     assert [what for what, _ in workload.events].index("compute") == 4
-    assert found.metrics["fps"] == pytest.approx(1 / np.median(found.samples["latency_s"]))
+    assert measured.metrics["fps"] == pytest.approx(1 / np.median(measured.samples["latency_s"]))
 
 
 def test_steady_warms_up_until_two_laps_agree(clock):
@@ -121,27 +121,27 @@ def test_steady_warms_up_until_two_laps_agree(clock):
             self.seconds = 0.02 if len(self.log) < 5 else 0.002
             return super().compute(batch)
 
-    found = protocols.run(
+    measured = protocols.run(
         protocols.get("interleaved"), Settling(count=1), overrides={"min_iterations": 5, "min_seconds": 0}
     )
-    assert max(found.samples["latency_s"]) < 0.01
+    assert max(measured.samples["latency_s"]) < 0.01
 
 
 def test_compared_workloads_run_in_turns_and_each_is_first_equally_often(clock):
     log: list[tuple[str, int]] = []
     workloads = {"a": Clockwork(0.002, name="a", log=log, count=2), "b": Clockwork(0.004, name="b", log=log, count=2)}
-    found = interleaved.compare(workloads, CPU, {"min_iterations": 8, "min_seconds": 0})
+    result = interleaved.compare(workloads, CPU, {"min_iterations": 8, "min_seconds": 0})
     turns = [name for name, _ in log][-16:]
     assert turns == ["a", "b", "b", "a"] * 4
-    assert found["b"].metrics["speedup"] == pytest.approx(0.5)
-    assert found["b"].metrics["speedup_low"] <= found["b"].metrics["speedup"] <= found["b"].metrics["speedup_high"]
-    assert found["a"].metrics["speedup"] == 1
+    assert result["b"].metrics["speedup"] == pytest.approx(0.5)
+    assert result["b"].metrics["speedup_low"] <= result["b"].metrics["speedup"] <= result["b"].metrics["speedup_high"]
+    assert result["a"].metrics["speedup"] == 1
 
 
 def test_repeated_runs_keep_all_samples_and_average_fps(clock):
-    found = protocols.run(protocols.get("mmdet-v2"), Clockwork(0.001), repeat=3)
-    assert len(found.samples["latency_s"]) == found.images == 21
-    assert found.metrics["fps"] == pytest.approx(np.mean(found.metrics["fps_runs"]))
+    measured = protocols.run(protocols.get("mmdet-v2"), Clockwork(0.001), repeat=3)
+    assert len(measured.samples["latency_s"]) == measured.images == 21
+    assert measured.metrics["fps"] == pytest.approx(np.mean(measured.metrics["fps_runs"]))
 
 
 def test_a_protocol_defined_for_one_image_refuses_a_batch():

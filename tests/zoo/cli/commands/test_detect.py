@@ -47,9 +47,9 @@ class Panoptic(Stub):
     """Makes a panoptic map of the rectangles; the rest of the image is void."""
 
     def find(self, image: Tensor, geometry: ImageGeometry) -> Detections:
-        found = super().find(image, geometry)
+        result = super().find(image, geometry)
         panoptic = torch.full(geometry.output_size, len(self.classes))
-        for number, (mask, label) in enumerate(zip(found.masks, found.labels)):  # type: ignore[arg-type]
+        for number, (mask, label) in enumerate(zip(result.masks, result.labels)):  # type: ignore[arg-type]
             panoptic[mask] = label + 1000 * number
         return replace(Detections.empty(image), panoptic=panoptic)
 

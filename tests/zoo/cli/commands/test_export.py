@@ -37,10 +37,10 @@ def test_the_file_is_written_and_compared_on_images_of_all_sizes(name, kind, fil
     path = folder / "out" / file
     path.parent.mkdir()
     assert main(["export", name, kind, str(path), "--images", str(folder), "--json"]) == 0
-    found = json.loads(capsys.readouterr().out)
-    assert found["free_size"] and found["matched"] > 0.97 and found["detections"] > 5
-    assert found["score"] < 1e-4 and found["box"] < 0.05
-    assert (found["mask"] is not None) == (name == "demo_mask_rcnn")
+    result = json.loads(capsys.readouterr().out)
+    assert result["free_size"] and result["matched"] > 0.97 and result["detections"] > 5
+    assert result["score"] < 1e-4 and result["box"] < 0.05
+    assert (result["mask"] is not None) == (name == "demo_mask_rcnn")
     assert [p.name for p in path.parent.iterdir()] == [file]
 
 

@@ -145,9 +145,9 @@ def test_mirrors_are_listed_and_checked(own, run, monkeypatch):
     assert rows[0]["name"] == "yours" and len(rows) > 3
     monkeypatch.setattr("zoo.download.mirror_status.head", answer_without_network)
     status, out, _ = run("mirrors", "check", "mine", "retinanet_r50_fpn_1x_coco", "--json")
-    found = json.loads(out)
-    assert status == 1 and [row["served"] for row in found["files"]] == [True, False]
-    assert found["lost"] == [found["files"][1]["file"]]
+    result = json.loads(out)
+    assert status == 1 and [row["served"] for row in result["files"]] == [True, False]
+    assert result["lost"] == [result["files"][1]["file"]]
     status, out, _ = run("mirrors", "check", "mine", "--missing")
     assert status == 0 and "served" in out.splitlines()[0]
 

@@ -27,28 +27,28 @@ def run(capsys, tmp_path, monkeypatch):
 
 def test_every_host_is_listed_with_the_name_it_uses(run):
     status, out, _ = run("sources", "faster_rcnn_r50_caffe_c4_1x_coco", "--json")
-    (found,) = json.loads(out)
-    names = {source["host"]: source["file"] for source in found["published"]["sources"]}
+    (result,) = json.loads(out)
+    names = {source["host"]: source["file"] for source in result["published"]["sources"]}
     assert status == 0 and names["openxlab"] == "faster-rcnn_r50-caffe-c4_1x_coco"
     assert names["onedl"] == "faster_rcnn_r50_caffe_c4_1x_coco_20220316_150152-3f885b85.pth"
     assert list(names)[-1] == "archive"
-    assert found["substitutes"][0]["name"] == "detectron2/faster_rcnn_R_50_C4_1x"
+    assert result["substitutes"][0]["name"] == "detectron2/faster_rcnn_R_50_C4_1x"
 
 
 def test_licenses_are_told_apart(run):
-    (found,) = json.loads(run("sources", "retinanet_pvt-t_fpn_1x_coco", "--json")[1])
-    assert found["licenses"]["code"] == found["licenses"]["weights"] == found["licenses"]["backbone"] == "Apache-2.0"
-    assert found["licenses"]["dataset"].startswith("annotations CC-BY-4.0")
-    (found,) = json.loads(run("sources", "detectron2/faster_rcnn_R_50_C4_1x", "--json")[1])
-    assert found["licenses"]["code"] == "Apache-2.0" and found["licenses"]["weights"] == "CC-BY-SA-3.0"
+    (result,) = json.loads(run("sources", "retinanet_pvt-t_fpn_1x_coco", "--json")[1])
+    assert result["licenses"]["code"] == result["licenses"]["weights"] == result["licenses"]["backbone"] == "Apache-2.0"
+    assert result["licenses"]["dataset"].startswith("annotations CC-BY-4.0")
+    (result,) = json.loads(run("sources", "detectron2/faster_rcnn_R_50_C4_1x", "--json")[1])
+    assert result["licenses"]["code"] == "Apache-2.0" and result["licenses"]["weights"] == "CC-BY-SA-3.0"
 
 
 def test_a_host_out_of_reach_is_unknown_and_not_missing(run):
     first, second, third, *_ = api.get("retinanet_r50").checkpoint.urls
     answers = [Answer(first, "served", 9, 1e9), Answer(second, "its name does not resolve", None, 1e9)]
     save_answers({answer.url: answer for answer in [*answers, Answer(third, "missing", None, 1e9)]})
-    (found,) = json.loads(run("sources", "retinanet_r50", "--json")[1])
-    assert [source["seen"] for source in found["published"]["sources"]][:4] == [
+    (result,) = json.loads(run("sources", "retinanet_r50", "--json")[1])
+    assert [source["seen"] for source in result["published"]["sources"]][:4] == [
         "served",
         "unknown",
         "missing",

@@ -92,10 +92,10 @@ def test_samplers_take_what_they_should(kind: str) -> None:
     torch.manual_seed(0)
     index = torch.full((60,), BACKGROUND)
     index[:18], index[18:20] = 0, 1
-    found = Assignment(index, torch.linspace(0.9, 0, 60))
+    result = Assignment(index, torch.linspace(0.9, 0, 60))
     settings = {"floor_thr": 0.0, "num_bins": 2} if kind == "IoUBalancedNegSampler" else {}
     sampler = component({"type": kind, "num": 12, "pos_fraction": 0.5, "add_gt_as_proposals": False, **settings})
-    samples = sampler.sample(found, torch.rand(60, 4), GROUND_TRUTH)
+    samples = sampler.sample(result, torch.rand(60, 4), GROUND_TRUTH)
     assert len(samples.positive) == len(samples.negative) == 6
     assert samples.positive.unique().numel() == samples.negative.unique().numel() == 6
     assert (index[samples.positive] >= 0).all()
@@ -103,7 +103,7 @@ def test_samplers_take_what_they_should(kind: str) -> None:
     if kind == "InstanceBalancedPosSampler":
         assert (samples.matched == 1).sum() == 2
     if kind == "IoUBalancedNegSampler":
-        assert (found.overlaps[samples.negative] >= 0.45).sum() == 3
+        assert (result.overlaps[samples.negative] >= 0.45).sum() == 3
 
 
 def test_the_combined_sampler_asks_one_for_each_kind() -> None:
@@ -127,8 +127,8 @@ def test_task_alignment_takes_the_best_of_both_within_the_object() -> None:
     anchors = torch.tensor([[10.0, 10, 30, 30], [12, 12, 32, 32], [200, 200, 220, 220], [50, 50, 70, 70]])
     scores = torch.tensor([[0.9, 0.1], [0.1, 0.1], [0.9, 0.9], [0.2, 0.8]])
     predicted = torch.cat([BOXES[:1], BOXES[:1], BOXES[:1], BOXES[1:]])
-    found, alignment = TaskAlignedAssigner(1).assign(scores, predicted, anchors, GROUND_TRUTH, 1, 6)
-    assert found.index.tolist() == [0, BACKGROUND, BACKGROUND, 1]
+    detections, alignment = TaskAlignedAssigner(1).assign(scores, predicted, anchors, GROUND_TRUTH, 1, 6)
+    assert detections.index.tolist() == [0, BACKGROUND, BACKGROUND, 1]
     assert alignment.tolist() == pytest.approx([0.9, 0, 0, 0.8])
 
 

@@ -83,12 +83,12 @@ def target(record: dict[str, Any]) -> dict[str, Tensor]:
     gt = record["gt"]
     masks = torch.stack([torch.from_numpy(decode(rle)).bool() for rle in gt["masks"]])
     boxes = torch.tensor(gt["boxes"], dtype=precision(record))
-    found = {"boxes": boxes, "labels": torch.tensor(gt["labels"]), "masks": masks}
-    return {**found, "semantic": classes(*gt["semantic"])} if "semantic" in gt else found
+    result = {"boxes": boxes, "labels": torch.tensor(gt["labels"]), "masks": masks}
+    return {**result, "semantic": classes(*gt["semantic"])} if "semantic" in gt else result
 
 
 def classes(height: int, width: int, count: int) -> Tensor:
     """Classes of all pixels (H, W); the first two rows are unknown."""
-    found = (3 * torch.arange(height)[:, None] + 5 * torch.arange(width)) % count
-    found[:2] = 255
-    return found
+    result = (3 * torch.arange(height)[:, None] + 5 * torch.arange(width)) % count
+    result[:2] = 255
+    return result

@@ -25,19 +25,19 @@ def corners(seed: int, count: int = 40) -> dict[str, torch.Tensor]:
 
 
 def slow_pairs(tl: Corners, br: Corners, matches) -> list[tuple]:
-    found = []
+    result = []
     for i in range(len(tl.scores)):
         for j in range(len(br.scores)):
             (x1, y1), (x2, y2) = tl.places[i].tolist(), br.places[j].tolist()
             if tl.labels[i] != br.labels[j] or x2 <= x1 or y2 <= y1 or not matches(i, j, (x1, y1, x2, y2)):
                 continue
             score = ((tl.scores[i] + br.scores[j]) / 2).item()
-            found.append((score, int(tl.labels[i]), x1, y1, x2, y2))
-    return sorted(found, reverse=True)
+            result.append((score, int(tl.labels[i]), x1, y1, x2, y2))
+    return sorted(result, reverse=True)
 
 
-def rows(found) -> list[tuple]:
-    return [(s, int(label), *b) for s, label, b in zip(found.scores.tolist(), found.labels, found.boxes.tolist())]
+def rows(result) -> list[tuple]:
+    return [(s, int(label), *b) for s, label, b in zip(result.scores.tolist(), result.labels, result.boxes.tolist())]
 
 
 def test_corners_with_near_tags_make_a_box():
@@ -90,8 +90,8 @@ def test_peaks_are_the_best_local_maxima_of_all_classes():
                 if heat[c, y, x] == around.max():
                     expected.append((heat[c, y, x].item(), c, x, y))
     peaks = find_peaks(heat, 8)
-    found = list(zip(peaks.scores.tolist(), peaks.labels.tolist(), peaks.x.tolist(), peaks.y.tolist()))
-    assert found == sorted(expected, reverse=True)[:8]
+    result = list(zip(peaks.scores.tolist(), peaks.labels.tolist(), peaks.x.tolist(), peaks.y.tolist()))
+    assert result == sorted(expected, reverse=True)[:8]
     torch.testing.assert_close(peaks.read(heat)[torch.arange(8), peaks.labels], peaks.scores)
 
 

@@ -24,16 +24,16 @@ def maps(corner: tuple[int, int], size: tuple[int, int] = (16, 20), **more: floa
     x, y = corner
     heat = torch.full((1, 2, *size), -9.0)
     heat[0, 1, y, x] = 4.0
-    found = {"heat": heat, "off": torch.full((1, 2, *size), 0.25)}
-    return found | {kind: torch.full((1, 2, *size), value) for kind, value in more.items()}
+    result = {"heat": heat, "off": torch.full((1, 2, *size), 0.25)}
+    return result | {kind: torch.full((1, 2, *size), value) for kind, value in more.items()}
 
 
 def test_two_corners_with_equal_tags_become_one_box():
     head = component({"type": "CornerHead", "num_classes": 2, "in_channels": 8}, test_cfg=CFG)
     outputs = [{"tl": maps((4, 3), emb=1.0), "br": maps((12, 9), emb=1.25)}]
-    (found,) = head.predict(outputs, [ImageGeometry.of_input((64, 80))], (64, 80))
-    assert found.boxes[0].tolist() == [17.0, 13.0, 49.0, 37.0]
-    assert found.labels[0] == 1 and found.scores[0] == pytest.approx(torch.tensor(4.0).sigmoid().item())
+    (detections,) = head.predict(outputs, [ImageGeometry.of_input((64, 80))], (64, 80))
+    assert detections.boxes[0].tolist() == [17.0, 13.0, 49.0, 37.0]
+    assert detections.labels[0] == 1 and detections.scores[0] == pytest.approx(torch.tensor(4.0).sigmoid().item())
 
 
 def test_two_corners_that_point_to_one_center_become_one_box():
@@ -45,8 +45,8 @@ def test_two_corners_that_point_to_one_center_become_one_box():
             for corner, place in (("tl", (4, 3)), ("br", (11, 10)))
         }
     ]
-    (found,) = head.predict(outputs, [ImageGeometry.of_input((64, 80))], (64, 80))
-    assert found.boxes[0].tolist() == [17.0, 13.0, 45.0, 41.0]
+    (detections,) = head.predict(outputs, [ImageGeometry.of_input((64, 80))], (64, 80))
+    assert detections.boxes[0].tolist() == [17.0, 13.0, 45.0, 41.0]
 
 
 class Bright(nn.Module):
@@ -80,8 +80,8 @@ def test_detect_merges_the_image_and_its_mirror_image():
     image = torch.zeros(3, 32, 40)
     image[:, 10:20, 8:18] = 1
     sample = Sample(image, size=(24, 30), scale=(0.5, 0.5), original_size=(48, 60), offset=(5.0, 4.0))
-    found = detector.detect_sample(sample, torch.zeros(1))
-    assert len(found) == 2  # the same box twice: soft-NMS lowers the second one
-    for box in found.boxes:
+    result = detector.detect_sample(sample, torch.zeros(1))
+    assert len(result) == 2  # the same box twice: soft-NMS lowers the second one
+    for box in result.boxes:
         assert box.tolist() == [(8 - 5) * 2, (10 - 4) * 2, (18 - 5) * 2, (20 - 4) * 2]
-    assert found.scores[1] < found.scores[0]
+    assert result.scores[1] < result.scores[0]

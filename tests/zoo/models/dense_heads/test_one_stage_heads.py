@@ -124,18 +124,18 @@ def test_two_images_together_are_two_images_alone(name):
 @pytest.mark.parametrize("name", HEADS)
 def test_detections_are_ordered_limited_and_inside_the_image(name):
     geometry = ImageGeometry.of_input((80, 100))
-    (found,) = detections(make(name, max_per_img=7), features(1), [geometry])
-    assert 0 < len(found) <= 7
-    assert (found.scores.diff() <= 0).all()
-    assert ((found.labels >= 0) & (found.labels < CLASSES)).all()
+    (result,) = detections(make(name, max_per_img=7), features(1), [geometry])
+    assert 0 < len(result) <= 7
+    assert (result.scores.diff() <= 0).all()
+    assert ((result.labels >= 0) & (result.labels < CLASSES)).all()
     if name not in UNCLIPPED and name != "paa":  # votes are sums of clipped boxes, up to rounding
-        torch.testing.assert_close(clip(found.boxes, geometry.size), found.boxes)
+        torch.testing.assert_close(clip(result.boxes, geometry.size), result.boxes)
 
 
 @pytest.mark.parametrize("name", HEADS)
 def test_nothing_above_the_threshold_is_no_detection(name):
-    (found,) = detections(make(name, score_thr=1.1), features(1), [ImageGeometry.of_input((80, 100))])
-    assert found.boxes.shape == (0, 4) and len(found.scores) == len(found.labels) == 0
+    (result,) = detections(make(name, score_thr=1.1), features(1), [ImageGeometry.of_input((80, 100))])
+    assert result.boxes.shape == (0, 4) and len(result.scores) == len(result.labels) == 0
 
 
 def test_a_center_in_the_heatmap_becomes_a_box_of_the_regressed_size():
@@ -145,6 +145,6 @@ def test_a_center_in_the_heatmap_becomes_a_box_of_the_regressed_size():
     )
     heat, sizes, offsets = torch.zeros(1, 2, 8, 10), torch.zeros(1, 2, 8, 10), torch.zeros(1, 2, 8, 10)
     heat[0, 1, 3, 5], sizes[0, :, 3, 5], offsets[0, :, 3, 5] = 0.9, torch.tensor([4.0, 2.0]), torch.tensor([0.5, 0.25])
-    (found,) = head.predict(([heat], [sizes], [offsets]), [ImageGeometry.of_input((32, 40))], (32, 40))
-    assert found.labels[0] == 1 and found.scores[0] == pytest.approx(0.9)
-    assert found.boxes[0].tolist() == [(5.5 - 2) * 4, (3.25 - 1) * 4, (5.5 + 2) * 4, (3.25 + 1) * 4]
+    (detections,) = head.predict(([heat], [sizes], [offsets]), [ImageGeometry.of_input((32, 40))], (32, 40))
+    assert detections.labels[0] == 1 and detections.scores[0] == pytest.approx(0.9)
+    assert detections.boxes[0].tolist() == [(5.5 - 2) * 4, (3.25 - 1) * 4, (5.5 + 2) * 4, (3.25 + 1) * 4]

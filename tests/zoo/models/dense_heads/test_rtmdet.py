@@ -12,8 +12,8 @@ import zoo
 def test_an_image_without_detections_has_no_masks(name):
     model = zoo.build(name)
     model.bbox_head.test_cfg = {**model.bbox_head.test_cfg, "score_thr": 1.0}
-    found = model(torch.zeros(1, 3, 64, 96), [(60, 90)])[0]
-    assert len(found) == 0 and found.masks.shape == (0, 60, 90)
+    result = model(torch.zeros(1, 3, 64, 96), [(60, 90)])[0]
+    assert len(result) == 0 and result.masks.shape == (0, 60, 90)
 
 
 def test_levels_share_convolutions_but_not_their_normalization():

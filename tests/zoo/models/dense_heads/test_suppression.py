@@ -35,26 +35,26 @@ def test_fast_nms_drops_what_any_better_box_of_the_class_overlaps():
             overlapped = rank > 0 and box_iou(boxes[i : i + 1], better).max() > 0.5
             if not overlapped and scores[i, label] > 0.3:
                 expected.append((scores[i, label].item(), label, i))
-    found, index = fast_nms(boxes, scores, score_thr=0.3, iou_thr=0.5, top_k=20, max_num=15)
+    result, index = fast_nms(boxes, scores, score_thr=0.3, iou_thr=0.5, top_k=20, max_num=15)
     assert len(expected) > 15
     assert (
-        list(zip(found.scores.tolist(), found.labels.tolist(), index.tolist())) == sorted(expected, reverse=True)[:15]
+        list(zip(result.scores.tolist(), result.labels.tolist(), index.tolist())) == sorted(expected, reverse=True)[:15]
     )
-    torch.testing.assert_close(found.boxes, boxes[index])
+    torch.testing.assert_close(result.boxes, boxes[index])
 
 
 def test_fast_nms_of_nothing_above_the_threshold_is_empty():
     boxes, scores = scene()
-    found, index = fast_nms(boxes, scores, score_thr=2.0, iou_thr=0.5, top_k=20)
-    assert len(found) == len(index) == 0
+    result, index = fast_nms(boxes, scores, score_thr=2.0, iou_thr=0.5, top_k=20)
+    assert len(result) == len(index) == 0
 
 
 def test_a_voted_box_is_the_weighted_mean_of_the_candidates_around_it():
     boxes, scores = scene()
     labels = scores.argmax(dim=1)[:10]
-    found = Detections(boxes[:10], scores[torch.arange(10), labels], labels)
-    voted = vote(found, boxes, scores, score_thr=0.2)
-    for box, label, result in zip(found.boxes, found.labels.tolist(), voted.boxes):
+    detections = Detections(boxes[:10], scores[torch.arange(10), labels], labels)
+    voted = vote(detections, boxes, scores, score_thr=0.2)
+    for box, label, result in zip(detections.boxes, detections.labels.tolist(), voted.boxes):
         total, weight = torch.zeros(4), 0.0
         for candidate, score in zip(boxes, scores[:, label].tolist()):
             iou = box_iou(box[None], candidate[None]).item()
@@ -62,4 +62,4 @@ def test_a_voted_box_is_the_weighted_mean_of_the_candidates_around_it():
                 w = torch.tensor(-((1 - iou) ** 2) / 0.025).exp().item() * score
                 total, weight = total + w * candidate, weight + w
         torch.testing.assert_close(result, total / weight, rtol=1e-4, atol=1e-3)
-    assert (voted.labels == found.labels).all()
+    assert (voted.labels == detections.labels).all()

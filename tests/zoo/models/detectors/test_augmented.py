@@ -31,19 +31,19 @@ def build(name: str) -> zoo.models.detectors.base.Detector:
 @pytest.mark.parametrize("name", ["demo_mask_rcnn", "demo_yolox"])
 def test_an_image_and_its_mirror_image_have_mirrored_detections(name: str, image: np.ndarray) -> None:
     model = Augmented(zoo.load(name), api.preprocessing(name))
-    found, other = model.detect([image, image[:, ::-1].copy()])
-    assert len(found)
+    detections, other = model.detect([image, image[:, ::-1].copy()])
+    assert len(detections)
     back = mirrored(other, image.shape[1])
-    order, reverse = (x.boxes[:, 0].add(1000 * x.labels).argsort() for x in (found, back))
-    torch.testing.assert_close(found.boxes[order], back.boxes[reverse], atol=0.01, rtol=1e-3)
-    torch.testing.assert_close(found.scores[order], back.scores[reverse], atol=1e-4, rtol=1e-3)
+    order, reverse = (x.boxes[:, 0].add(1000 * x.labels).argsort() for x in (detections, back))
+    torch.testing.assert_close(detections.boxes[order], back.boxes[reverse], atol=0.01, rtol=1e-3)
+    torch.testing.assert_close(detections.scores[order], back.scores[reverse], atol=1e-4, rtol=1e-3)
 
 
 def test_one_scale_without_flip_changes_nothing(image: np.ndarray) -> None:
     model = zoo.load("demo_atss")
     plain = model.detect([image])[0]
-    found = Augmented(model, api.preprocessing("demo_atss"), scales=(1.0,), flip=False).detect([image])[0]
-    assert torch.equal(plain.boxes, found.boxes) and torch.equal(plain.scores, found.scores)
+    detections = Augmented(model, api.preprocessing("demo_atss"), scales=(1.0,), flip=False).detect([image])[0]
+    assert torch.equal(plain.boxes, detections.boxes) and torch.equal(plain.scores, detections.scores)
 
 
 def test_duplicates_of_a_class_are_merged_with_their_masks() -> None:
@@ -64,9 +64,9 @@ def test_center_net_averages_the_maps_of_both_images() -> None:
     image = np.random.default_rng(0).integers(0, 255, (128, 128, 3), dtype=np.uint8)
     plain = model.detect([image])[0]
     augmented = Augmented(model, api.preprocessing("centernet_resnet18_140e_coco"))
-    found, other = augmented.detect([image, image[:, ::-1].copy()])
-    assert not torch.allclose(plain.scores, found.scores)
-    torch.testing.assert_close(found.scores, other.scores, atol=1e-5, rtol=1e-4)
+    detections, other = augmented.detect([image, image[:, ::-1].copy()])
+    assert not torch.allclose(plain.scores, detections.scores)
+    torch.testing.assert_close(detections.scores, other.scores, atol=1e-5, rtol=1e-4)
 
 
 def test_a_fixed_input_size_is_not_scaled() -> None:

@@ -59,7 +59,7 @@ def test_each_image_gets_its_own_detections_whatever_the_branches(test_branch_id
     torch.manual_seed(0)
     model, x = build_detector(describe(test_branch_idx)), torch.randn(2, 3, 96, 128)
     together, alone = model(x), [model(x[i : i + 1])[0] for i in (0, 1)]
-    assert len(together) == 2 and all(0 < len(found) <= 10 for found in together)
+    assert len(together) == 2 and all(0 < len(result) <= 10 for result in together)
     for have, want in zip(together, alone):
         assert torch.allclose(have.scores, want.scores, atol=1e-5) and torch.allclose(have.boxes, want.boxes, atol=1e-2)
 

@@ -67,16 +67,16 @@ def build(name: str) -> Any:
 def test_two_images_at_once_are_detected_like_one_by_one(name: str) -> None:
     model, images, sizes = build(name), torch.randn(2, 3, HEIGHT, WIDTH), [(HEIGHT, WIDTH), (100, 150)]
     together = model(images, sizes)
-    for i, (size, found) in enumerate(zip(sizes, together)):
+    for i, (size, result) in enumerate(zip(sizes, together)):
         alone = model(images[i : i + 1], [size])[0]
-        assert len(found) == len(alone)
-        torch.testing.assert_close(found.scores, alone.scores, atol=1e-4, rtol=1e-3)
-        padding = found.panoptic is not None and not name.startswith("detectron2/")  # MMDetection's maps cover it
+        assert len(result) == len(alone)
+        torch.testing.assert_close(result.scores, alone.scores, atol=1e-4, rtol=1e-3)
+        padding = result.panoptic is not None and not name.startswith("detectron2/")  # MMDetection's maps cover it
         covered = (HEIGHT, WIDTH) if padding else size
-        if found.masks is not None:
-            assert found.masks.shape == (len(found), *covered)
-        if found.panoptic is not None:
-            assert found.panoptic.shape == covered
+        if result.masks is not None:
+            assert result.masks.shape == (len(result), *covered)
+        if result.panoptic is not None:
+            assert result.panoptic.shape == covered
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
@@ -84,14 +84,14 @@ def test_two_images_at_once_are_detected_like_one_by_one(name: str) -> None:
 def test_results_come_in_the_images_own_size(name: str) -> None:
     model, images = build(name), torch.randn(1, 3, HEIGHT, WIDTH)
     (inside,) = model(images, [(100, 150)])
-    (found,) = model.predict(images, [ImageGeometry((100, 150), (200, 450), (1 / 3, 0.5))])
-    if found.panoptic is not None:
-        assert found.panoptic.shape == (200, 450)
-    torch.testing.assert_close(found.scores, inside.scores)
-    torch.testing.assert_close(found.boxes, inside.boxes * torch.tensor([3.0, 2, 3, 2]))
-    if found.masks is not None:
-        assert found.masks.shape == (len(found), 200, 450)
-        area, expected = found.masks.sum(dim=(1, 2)), inside.masks.sum(dim=(1, 2)) * 6
+    (detections,) = model.predict(images, [ImageGeometry((100, 150), (200, 450), (1 / 3, 0.5))])
+    if detections.panoptic is not None:
+        assert detections.panoptic.shape == (200, 450)
+    torch.testing.assert_close(detections.scores, inside.scores)
+    torch.testing.assert_close(detections.boxes, inside.boxes * torch.tensor([3.0, 2, 3, 2]))
+    if detections.masks is not None:
+        assert detections.masks.shape == (len(detections), 200, 450)
+        area, expected = detections.masks.sum(dim=(1, 2)), inside.masks.sum(dim=(1, 2)) * 6
         assert ((area - expected).abs() <= 0.2 * expected + 60).float().mean() > 0.8
 
 
@@ -99,9 +99,9 @@ def test_results_come_in_the_images_own_size(name: str) -> None:
 @torch.inference_mode()
 def test_networks_of_half_precision_give_results_of_full_precision(name: str) -> None:
     model = build(name).bfloat16()
-    (found,) = model(torch.randn(1, 3, HEIGHT, WIDTH, dtype=torch.bfloat16))
-    assert len(found) > 0
-    assert found.boxes.dtype == found.scores.dtype == torch.float32
+    (result,) = model(torch.randn(1, 3, HEIGHT, WIDTH, dtype=torch.bfloat16))
+    assert len(result) > 0
+    assert result.boxes.dtype == result.scores.dtype == torch.float32
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
@@ -110,6 +110,6 @@ def test_no_proposals_are_no_detections(name: str) -> None:
     model = build(name)
     features = model.features(torch.randn(2, 3, HEIGHT, WIDTH))
     geometries = [ImageGeometry.of_input((HEIGHT, WIDTH))] * 2
-    for found in model.roi_head.predict(features, [torch.zeros(0, 4)] * 2, geometries):
-        assert len(found) == len(found.boxes) == len(found.labels) == 0
-        assert found.masks is None or found.masks.shape == (0, HEIGHT, WIDTH)
+    for detections in model.roi_head.predict(features, [torch.zeros(0, 4)] * 2, geometries):
+        assert len(detections) == len(detections.boxes) == len(detections.labels) == 0
+        assert detections.masks is None or detections.masks.shape == (0, HEIGHT, WIDTH)

@@ -59,8 +59,8 @@ def test_many_classes_are_compared_as_in_the_reference(count):
 
 def test_without_suppression_boxes_are_ranked_and_limited():
     boxes, scores, groups = scene(30)
-    found = suppress(boxes, scores, groups, None, 10)
-    torch.testing.assert_close(found.scores, scores.sort(descending=True).values[:10])
+    detections = suppress(boxes, scores, groups, None, 10)
+    torch.testing.assert_close(detections.scores, scores.sort(descending=True).values[:10])
 
 
 @pytest.mark.parametrize("shift", [0, -20])

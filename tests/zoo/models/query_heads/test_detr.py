@@ -89,8 +89,8 @@ def test_padding_changes_nothing(refine: bool | None, two_stage: bool | None) ->
 def test_a_batch_of_two_is_two_single_runs() -> None:
     model = tiny_detr()
     images = torch.rand(2, 3, 96, 128)
-    for i, found in enumerate(model(images)):
-        torch.testing.assert_close(found.scores, model(images[i : i + 1])[0].scores, rtol=0, atol=1e-5)
+    for i, result in enumerate(model(images)):
+        torch.testing.assert_close(result.scores, model(images[i : i + 1])[0].scores, rtol=0, atol=1e-5)
 
 
 def test_attention_ignores_what_is_masked() -> None:

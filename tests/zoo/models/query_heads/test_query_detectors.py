@@ -208,9 +208,9 @@ def test_denoising_groups_see_neither_each_other_nor_are_seen() -> None:
 def test_denoising_boxes_stray_as_far_as_they_are_told() -> None:
     settings: dict[str, Any] = {"label_noise_scale": 1e-9, "box_noise_scale": 1e-9}
     noise = queries(**settings)([truth(2)], [ImageGeometry.of_input((60, 60))])
-    found = noise.boxes[0].sigmoid().unflatten(0, (-1, 2))
+    result = noise.boxes[0].sigmoid().unflatten(0, (-1, 2))
     wanted = torch.tensor([[20.0, 30.0, 20.0, 40.0], [21.0, 31.0, 20.0, 40.0]]) / 60
-    assert torch.allclose(found, wanted.expand_as(found), atol=2e-3)
+    assert torch.allclose(result, wanted.expand_as(result), atol=2e-3)
     far = queries(label_noise_scale=1e-9, box_noise_scale=1.0)([truth(2)], [ImageGeometry.of_input((600, 600))])
     strays = (far.boxes[0].sigmoid().unflatten(0, (-1, 2, 2))[..., :2] * 600 - wanted[:, :2] * 60).abs()
     assert (strays[:, 0] <= torch.tensor([10.0, 20.0])).all() and strays[:, 1].max() > strays[:, 0].max()

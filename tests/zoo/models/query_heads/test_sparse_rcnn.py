@@ -47,12 +47,12 @@ def test_a_batch_of_two_is_two_single_runs() -> None:
     for loss in (FOCAL, {"type": "CrossEntropyLoss"}):
         model = tiny_queryinst(loss)
         images = torch.rand(2, 3, 64, 96)
-        for i, found in enumerate(model(images)):
+        for i, result in enumerate(model(images)):
             alone = model(images[i : i + 1])[0]
-            assert len(found) == 8 and found.masks is not None and alone.masks is not None
-            assert found.masks.shape == (8, 64, 96)
-            torch.testing.assert_close(found.scores, alone.scores, rtol=0, atol=1e-5)
-            assert (found.masks == alone.masks).float().mean() > 0.99
+            assert len(result) == 8 and result.masks is not None and alone.masks is not None
+            assert result.masks.shape == (8, 64, 96)
+            torch.testing.assert_close(result.scores, alone.scores, rtol=0, atol=1e-5)
+            assert (result.masks == alone.masks).float().mean() > 0.99
 
 
 def test_proposals_start_as_shares_of_the_unpadded_image() -> None:

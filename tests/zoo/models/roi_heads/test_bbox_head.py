@@ -23,13 +23,13 @@ def test_decoding_what_scores_high_finds_what_decoding_everything_finds(agnostic
     corners = torch.rand(count, 2) * 250
     regions = torch.cat([corners, corners + 10 + torch.rand(count, 2) * 90], dim=1)
     logits, deltas = torch.randn(count, 8) * 2, torch.randn(count, 4 if agnostic else 28)
-    found = head.predict(regions, logits, deltas, geometry, CFG)
+    detections = head.predict(regions, logits, deltas, geometry, CFG)
 
     boxes = head.boxes(regions, deltas, geometry).view(count, deltas.shape[1] // 4, 4).expand(-1, 7, -1)
     scores = logits.softmax(-1)[:, :-1]
     index, labels = (scores > CFG["score_thr"]).nonzero(as_tuple=True)
     boxes, scores = boxes[index, labels], scores[index, labels]
     keep = batched_nms(boxes, scores, labels, 0.5)[:50]
-    assert len(found) == (50 if count else 0)
-    assert torch.equal(found.boxes, boxes[keep]) and torch.equal(found.scores, scores[keep])
-    assert torch.equal(found.labels, labels[keep])
+    assert len(detections) == (50 if count else 0)
+    assert torch.equal(detections.boxes, boxes[keep]) and torch.equal(detections.scores, scores[keep])
+    assert torch.equal(detections.labels, labels[keep])

@@ -15,8 +15,8 @@ def test_points_at_the_corners_of_the_region_give_the_region() -> None:
         x, y = divmod(point, 3)
         # A region of 56 pixels is doubled onto a map of 56 cells: its sides are at 14, 28 and 42 cells.
         logits[0, point, 14 * (y + 1) - top, 14 * (x + 1) - left] = 10
-    found = head.boxes(boxes, logits)
-    torch.testing.assert_close(found, boxes, atol=1.01, rtol=0)
+    result = head.boxes(boxes, logits)
+    torch.testing.assert_close(result, boxes, atol=1.01, rtol=0)
 
 
 def test_no_regions_give_no_boxes() -> None:

@@ -46,12 +46,12 @@ def test_no_detections_have_no_keypoints_of_the_right_shape() -> None:
 
 def test_keypoints_move_to_output_coordinates_with_their_boxes() -> None:
     geometry = ImageGeometry(size=(100, 200), output_size=(50, 50), scale=(4.0, 2.0), offset=(8.0, 0.0))
-    found = Detections(torch.zeros(1, 4), torch.ones(1), torch.zeros(1).long())
-    found.keypoints = torch.tensor([[[28.0, 10.0, 0.7]]])
-    assert torch.equal(found.to_output(geometry).keypoints, torch.tensor([[[5.0, 5.0, 0.7]]]))
+    detections = Detections(torch.zeros(1, 4), torch.ones(1), torch.zeros(1).long())
+    detections.keypoints = torch.tensor([[[28.0, 10.0, 0.7]]])
+    assert torch.equal(detections.to_output(geometry).keypoints, torch.tensor([[[5.0, 5.0, 0.7]]]))
 
 
 def test_selecting_detections_selects_their_keypoints() -> None:
-    found = Detections(torch.zeros(3, 4), torch.ones(3), torch.zeros(3).long())
-    found.keypoints = torch.arange(27.0).reshape(3, 3, 3)
-    assert torch.equal(found[1:].to("cpu").keypoints, found.keypoints[1:])
+    detections = Detections(torch.zeros(3, 4), torch.ones(3), torch.zeros(3).long())
+    detections.keypoints = torch.arange(27.0).reshape(3, 3, 3)
+    assert torch.equal(detections[1:].to("cpu").keypoints, detections.keypoints[1:])

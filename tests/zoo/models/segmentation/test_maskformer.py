@@ -70,17 +70,17 @@ def tiny(kind: str) -> torch.nn.Module:
 def test_a_batch_of_two_is_two_single_runs(kind: str) -> None:
     model = tiny(kind)
     images = torch.rand(2, 3, 64, 96)
-    for i, found in enumerate(model(images, [(64, 96), (64, 96)])):
+    for i, result in enumerate(model(images, [(64, 96), (64, 96)])):
         alone = model(images[i : i + 1])[0]
-        assert found.panoptic is not None and found.panoptic.shape == (64, 96) and found.masks is not None
-        assert found.panoptic.dtype == torch.int64 and found.masks.shape == (len(found), 64, 96)
-        assert (found.panoptic == alone.panoptic).float().mean() > 0.99
-        torch.testing.assert_close(found.scores, alone.scores, rtol=0, atol=1e-4)
+        assert result.panoptic is not None and result.panoptic.shape == (64, 96) and result.masks is not None
+        assert result.panoptic.dtype == torch.int64 and result.masks.shape == (len(result), 64, 96)
+        assert (result.panoptic == alone.panoptic).float().mean() > 0.99
+        torch.testing.assert_close(result.scores, alone.scores, rtol=0, atol=1e-4)
 
 
 def test_results_have_the_size_of_the_unpadded_image() -> None:
-    found = tiny("encoder")(torch.rand(1, 3, 64, 96), [(50, 70)])[0]
-    assert found.panoptic is not None and found.panoptic.shape == (50, 70)
+    result = tiny("encoder")(torch.rand(1, 3, 64, 96), [(50, 70)])[0]
+    assert result.panoptic is not None and result.panoptic.shape == (50, 70)
 
 
 def slow_panoptic(logits: Tensor, masks: Tensor, cfg: dict[str, Any], things: int, classes: int) -> Tensor:

@@ -47,18 +47,18 @@ def tiny(kind: str, score_thr: float = 0.1) -> torch.nn.Module:
 def test_a_batch_of_two_is_two_single_runs(kind: str) -> None:
     model = tiny(kind)
     images = torch.rand(2, 3, 64, 96)
-    for i, found in enumerate(model(images)):
+    for i, result in enumerate(model(images)):
         alone = model(images[i : i + 1])[0]
-        assert len(found) > 0 and found.masks is not None and alone.masks is not None
-        assert found.masks.shape == (len(found), 64, 96) and found.masks.any()
-        torch.testing.assert_close(found.scores, alone.scores, rtol=0, atol=1e-5)
-        assert (found.masks == alone.masks).float().mean() > 0.99
+        assert len(result) > 0 and result.masks is not None and alone.masks is not None
+        assert result.masks.shape == (len(result), 64, 96) and result.masks.any()
+        torch.testing.assert_close(result.scores, alone.scores, rtol=0, atol=1e-5)
+        assert (result.masks == alone.masks).float().mean() > 0.99
 
 
 @pytest.mark.parametrize("kind", HEADS)
 def test_nothing_above_the_threshold_is_an_empty_result(kind: str) -> None:
-    found = tiny(kind, score_thr=1.0)(torch.rand(1, 3, 64, 96), [(60, 80)])[0]
-    assert len(found) == 0 and found.masks is not None and found.masks.shape == (0, 60, 80)
+    result = tiny(kind, score_thr=1.0)(torch.rand(1, 3, 64, 96), [(60, 80)])[0]
+    assert len(result) == 0 and result.masks is not None and result.masks.shape == (0, 60, 80)
 
 
 def test_a_decoupled_mask_is_its_column_times_its_row() -> None:

@@ -30,11 +30,11 @@ def scene(boxes: list[list[int]], height: int = 60, width: int = 80, ground: int
 
 
 def boxes_around(masks: np.ndarray) -> np.ndarray:
-    found = []
+    result = []
     for mask in masks:
         y, x = np.nonzero(mask)
-        found.append([x.min(), y.min(), x.max() + 1, y.max() + 1])
-    return np.array(found, np.float32)
+        result.append([x.min(), y.min(), x.max() + 1, y.max() + 1])
+    return np.array(result, np.float32)
 
 
 def assert_consistent(image: AnnotatedImage, tolerance: float) -> None:
