@@ -8,6 +8,7 @@ them into one call of the library and prints the result. Only the module of the 
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -17,6 +18,7 @@ from typing import NamedTuple
 import zoo
 from zoo.cli.parser import Parser
 from zoo.errors import ZooError
+from zoo.text import printable
 
 MANIFEST = "manifest file with additional models (may be repeated)"
 
@@ -43,6 +45,7 @@ def main(program: str, description: str, commands: Mapping[str, Command], argv: 
     if reopen_streams():
         print(f"{program}: stdout is closed, there is nowhere to write to.", file=sys.stderr)
         return 1
+    escape_foreign_letters()
     try:
         args = build_parser(program, description, commands, argv).parse_args(argv)
         status = args.run(args) or 0
@@ -58,8 +61,16 @@ def main(program: str, description: str, commands: Mapping[str, Command], argv: 
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except OSError as error:  # a full disk, a folder that may only be read, and the like
-        print(f"{program}: {error.filename or 'a file or socket'}: {error.strerror or error}.", file=sys.stderr)
+        said = f"{error.filename or 'a file or socket'}: {error.strerror or error}."
+        print(f"{program}: {printable(said)}", file=sys.stderr)
         return 1
+
+
+def escape_foreign_letters() -> None:
+    """Show letters that the output's encoding lacks, and lone surrogates, escaped; they would end the command."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def reopen_streams() -> bool:
