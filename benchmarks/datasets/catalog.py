@@ -324,11 +324,16 @@ SPECS = [
 
 DATASETS = {spec.name: spec for spec in SPECS}
 
+# Datasets of the manifests that have no reader, each with what is missing.
+UNSUPPORTED = {"crowdhuman": "its metrics (AP, MR and JI of CrowdHuman's own protocol) are not implemented"}
+
 
 def spec(name: str) -> Spec:
-    """The entry called `name`; raises UnknownDataset with the nearest names."""
+    """The entry called `name`. Raises UnknownDataset with the nearest names, or with what is missing."""
     if name in DATASETS:
         return DATASETS[name]
+    if name in UNSUPPORTED:
+        raise UnknownDataset(f"the dataset '{name}' cannot be evaluated: {UNSUPPORTED[name]}.")
     near = difflib.get_close_matches(name, DATASETS, n=3, cutoff=0.4) or list(DATASETS)
     raise UnknownDataset(f"no dataset '{name}'. Nearest: {', '.join(near)}; `bench datasets` lists all.")
 
