@@ -406,7 +406,7 @@ def split(description: Any) -> tuple[str, dict[str, Any]]:
 def kind_of(description: Mapping[str, Any]) -> str:
     """The type of a description as `COMPONENTS` names it: "v3." is in front of what 3.x arranges in another way."""
     kind: str = description["type"]
-    if kind not in REARRANGED:
+    if not isinstance(kind, str) or kind not in REARRANGED:
         return kind
     argument, newer = REARRANGED[kind]
     return f"v3.{kind}" if (argument in description) == newer else kind

@@ -133,7 +133,7 @@ def _pad(transform: Transform, v3: bool) -> Pad:
         size=size,
         square=bool(transform.get("pad_to_square", False)),
         value=_fill(value, v3),
-        part_of_image=v3,
+        part_of_image=bool(transform.get("part_of_image", v3)),  # 2.x has no word for it; ours writes this one
     )
 
 

@@ -45,6 +45,7 @@ def test_pipeline(recipe: Preprocessing) -> list[dict[str, Any]]:
         outer["scale_factor"] = 1.0 if resize is None or resize.factor is None else resize.factor
     steps = [*(transform(step) for step in recipe.steps), {"type": "Collect", "keys": ["img"]}]
     load = {"type": "LoadImageFromFile"} | ({"to_float32": True} if recipe.float32 else {})
+    load |= {"imdecode_backend": recipe.decoder} if recipe.decoder != "opencv" else {}
     proposals = [] if recipe.proposals is None else [{"type": "LoadProposals", "num_max_proposals": recipe.proposals}]
     return [load, *proposals, {**outer, "transforms": steps}]
 
@@ -59,6 +60,7 @@ def transform(step: Step) -> dict[str, Any]:
         return {"type": "Normalize", "mean": list(n.mean), "std": list(n.std), "to_rgb": n.to_rgb}
     if isinstance(step, Pad):
         fill: dict[str, Any] = {"pad_val": {"img": list(step.value)}} if any(step.value) else {}
+        fill |= {"part_of_image": True} if step.part_of_image else {}
         if step.size is not None:
             return {"type": "Pad", "size": list(step.size), **fill}
         return {"type": "Pad", **({"pad_to_square": True} if step.square else {"size_divisor": step.divisor}), **fill}
