@@ -67,9 +67,9 @@ def models() -> Iterator[str]:
 
 
 def url(entry: zoo.Entry) -> str:
-    """The address of the file at its publisher."""
+    """The first address of a model's weights, as in reports/zoo.md; the host that published them is off the air."""
     assert entry.checkpoint is not None
-    return next((url for url in entry.checkpoint.urls if "download.openmmlab.com" in url), entry.checkpoint.urls[0])
+    return entry.checkpoint.urls[0]
 
 
 def latency(model: str, device: str) -> str:
