@@ -22,6 +22,7 @@ class Part:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.announced: int | None = None  # the largest size that a mirror announced, asked for this part
         self.note = path.with_name(f"{path.name}.json")
 
     def resumable(self, url: str) -> tuple[int, str | None]:
@@ -51,6 +52,11 @@ class Part:
         """Whether all bytes of `url` are here, as far as its size was told: only the last step was missing."""
         total = self.total(url)
         return total is not None and total == self.size()
+
+    def learn(self, total: int | None) -> None:
+        """Remember what a mirror announces: a later one that says nothing is not believed to have more."""
+        if total is not None:
+            self.announced = max(total, self.announced or 0)
 
     def size(self) -> int:
         """Bytes so far."""

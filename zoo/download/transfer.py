@@ -40,9 +40,11 @@ def transfer(url: str, part: Part, expected: Expected, progress: Progress | None
     offset, validator = part.resumable(url)
     with open_stream(url, offset, validator, expected.is_known) as stream:
         check_size(stream, expected)
+        limit = bound(stream, expected, part, url)
+        part.learn(stream.total)
         check_space(part.path.parent, (stream.total or 0) - stream.start)
         with disk_errors(part.path), part.writer(url, stream, expected.needs_md5) as writer:
-            count = pump(stream, writer, bound(stream, expected, part.total(url)), part.path.parent, progress)
+            count = pump(stream, writer, limit, part.path.parent, progress)
     digest = writer.digest()
     if stream.total is not None and count < stream.total:
         raise Refusal(f"sent {count:,} of {stream.total:,} bytes", again=True)
@@ -52,9 +54,9 @@ def transfer(url: str, part: Part, expected: Expected, progress: Progress | None
     return digest
 
 
-def bound(stream: Stream, expected: Expected, noted: int | None) -> int:
-    """How many bytes the file can have: as is known, as the mirror says or said before, else what any file has."""
-    sizes = (expected.size, stream.total, noted, LARGEST)
+def bound(stream: Stream, expected: Expected, part: Part, url: str) -> int:
+    """How many bytes the file can have: as is known, as this or an earlier mirror says, else as any file has."""
+    sizes = (expected.size, stream.total, part.total(url), part.announced, LARGEST)
     return next(size for size in sizes if size is not None)
 
 

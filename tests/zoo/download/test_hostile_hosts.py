@@ -81,6 +81,15 @@ def test_no_more_than_a_file_can_have_is_written_and_the_part_is_given_up(behavi
     assert sum(path.stat().st_size for path in cache.rglob("*.part")) <= transfer.LARGEST
 
 
+def test_what_one_mirror_announced_bounds_another_that_announces_nothing(server, cache, monkeypatch):
+    monkeypatch.setattr(transfer, "LARGEST", 2**40)
+    server.behaviors["/first"] = [body(OTHER, ETag=ETAG)]
+    server.behaviors["/second"] = [pours(OK + b"Connection: close\r\n\r\n")]
+    with pytest.raises(FetchError, match=f"sends more than the {len(CONTENT):,} bytes"):
+        obtain(RemoteFile("models/file.pth", (server.url("/first"), server.url("/second")), SHA256[:8]))
+    assert leftovers(cache) == []
+
+
 @pytest.mark.parametrize("kind", ["device", "pipe"])
 def test_a_device_or_pipe_in_a_mirror_folder_is_no_file(kind, server, tmp_path):
     folder = tmp_path / "mirror" / "models"
