@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
+import resource
 import subprocess
 import sys
 import time
@@ -18,10 +19,12 @@ import zoo
 from zoo.checkpoint.config.extent import MAX_PARTS, check_extent
 from zoo.checkpoint.config.mmdet_config import parse
 from zoo.errors import BuildError, CorruptCheckpoint, ZooError
+from zoo.loading import build_from_meta
 from zoo.manifest import api
 from zoo.models.argument_types import MAX_INTEGER
 from zoo.models.build import build_detector
 from zoo.models.build_budget import Budget, limited
+from zoo.training.publish import config_text
 
 FILES = sorted((Path(__file__).parent / "hostile").glob("*.pth"))
 SECONDS, MIB = 2, 200
@@ -162,10 +165,40 @@ def test_a_mutated_description_is_a_documented_error_or_a_network(data: st.DataO
     description = plain(api.architecture("yolox_nano_8x8_300e_coco"))
     for _ in range(data.draw(st.integers(1, 2))):
         description = changed(description, data.draw(st.sampled_from(places(description))), data.draw(NASTY))
-    start = time.process_time()
+    before, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
     try:
         with limited(budget()):
             build_detector(description)
     except ZooError as error:
         assert len(str(error)) < 5_000
     assert time.process_time() - start < SECONDS
+    assert (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024 < 500
+
+
+PIECES = st.one_of(
+    st.sampled_from(["", "None", "-1", "10**9", "1e308", "'x'", "[[]]", "dict(", ")", "**a", "[0] * 99999"]),
+    st.sampled_from(["\x1b[31m", "\ud800", "\0", "type='FPN'", "True"]),
+    st.text(max_size=12),
+)
+
+
+def own_text() -> str:
+    """The configuration text of YOLOX-nano, as a training writes it."""
+    name = "yolox_nano_8x8_300e_coco"
+    return config_text(plain(api.architecture(name)), api.preprocessing(name), ("person", "car"))
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.data())
+def test_a_mutated_configuration_text_is_a_documented_error_or_a_network(data: st.DataObject) -> None:
+    text = own_text()
+    for _ in range(data.draw(st.integers(1, 3))):
+        start, length = data.draw(st.integers(0, len(text))), data.draw(st.integers(0, 40))
+        text = text[:start] + data.draw(PIECES) + text[start + length :]
+    before, start_time = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
+    try:
+        build_from_meta({"config": text}, [2_000] * 500)
+    except ZooError as error:
+        assert len(str(error)) < 5_000 and str(error).replace("\n", "").isprintable()
+    assert time.process_time() - start_time < SECONDS
+    assert (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024 < 500
