@@ -105,20 +105,26 @@ def body(content: bytes, **headers: object) -> Behavior:
     return lambda handler: handler.reply(200, content, **headers)
 
 
+def begin(handler: Handler, etag: str) -> tuple[bytes, int]:
+    """The header of the file, or of the range that was asked for. Returns the file, and where the answer starts."""
+    content, start = handler.server.content, 0
+    if handler.headers.get("Range") and handler.headers.get("If-Range") == etag:
+        start = int(handler.headers["Range"].removeprefix("bytes=").rstrip("-"))
+        handler.send_response(206)
+        handler.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
+    else:
+        handler.send_response(200)
+    handler.send_header("Content-Length", str(len(content) - start))
+    handler.send_header("ETag", etag)
+    handler.end_headers()
+    return content, start
+
+
 def cut(count: int, etag: str = ETAG) -> Behavior:
     """`count` bytes of what was asked for, then the connection closes."""
 
     def behavior(handler: Handler) -> None:
-        content, start = handler.server.content, 0
-        if handler.headers.get("Range") and handler.headers.get("If-Range") == etag:
-            start = int(handler.headers["Range"].removeprefix("bytes=").rstrip("-"))
-            handler.send_response(206)
-            handler.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
-        else:
-            handler.send_response(200)
-        handler.send_header("Content-Length", str(len(content) - start))
-        handler.send_header("ETag", etag)
-        handler.end_headers()
+        content, start = begin(handler, etag)
         handler.wfile.write(content[start : start + count])
         handler.wfile.flush()
         handler.close_connection = True
@@ -149,16 +155,7 @@ def slow(pause: float, block: int = 4096) -> Behavior:
     """The file with pauses, ranges honored."""
 
     def behavior(handler: Handler) -> None:
-        content, start = handler.server.content, 0
-        if handler.headers.get("Range") and handler.headers.get("If-Range") == ETAG:
-            start = int(handler.headers["Range"].removeprefix("bytes=").rstrip("-"))
-            handler.send_response(206)
-            handler.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
-        else:
-            handler.send_response(200)
-        handler.send_header("Content-Length", str(len(content) - start))
-        handler.send_header("ETag", ETAG)
-        handler.end_headers()
+        content, start = begin(handler, ETAG)
         for position in range(start, len(content), block):
             handler.wfile.write(content[position : position + block])
             handler.wfile.flush()

@@ -58,7 +58,37 @@ class SPPBottleneck(nn.Module):
         return self.conv2(torch.cat([x] + [pool(x) for pool in self.poolings], dim=1))
 
 
-class CSPDarknet(nn.Module):
+class CSPStages(nn.Module):
+    """Base: the modules in `layer_names`, a stem and stages, one after the other.
+
+    out_indices: whose outputs are returned (0 is the stem's). frozen_stages: so many stages, and the stem from 0 on,
+    are not trained. norm_eval: whether batch norm keeps its statistics in training.
+    """
+
+    def __init__(self, out_indices: Sequence[int], frozen_stages: int, norm_eval: bool) -> None:
+        super().__init__()
+        self.out_indices, self.frozen_stages, self.norm_eval = tuple(out_indices), frozen_stages, norm_eval
+        self.layer_names = ["stem"]
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """(N, 3, H, W) to feature maps, finest first."""
+        outputs = []
+        for i, name in enumerate(self.layer_names):
+            x = getattr(self, name)(x)
+            if i in self.out_indices:
+                outputs.append(x)
+        return tuple(outputs)
+
+    def train(self, mode: bool = True) -> CSPStages:
+        """Training mode, but frozen stages stay frozen and batch norm keeps its statistics where asked."""
+        super().train(mode)
+        freeze(getattr(self, name) for name in self.layer_names[: self.frozen_stages + 1])
+        if self.norm_eval:
+            keep_statistics(self)
+        return self
+
+
+class CSPDarknet(CSPStages):
     """A stem and four or five stages; returns the outputs in `out_indices` (0 is the stem), finest first."""
 
     def __init__(
@@ -75,13 +105,11 @@ class CSPDarknet(nn.Module):
         act_cfg: Mapping[str, Any] = SWISH,
         norm_eval: bool = False,
     ) -> None:
-        super().__init__()
-        self.out_indices, self.frozen_stages, self.norm_eval = tuple(out_indices), frozen_stages, norm_eval
+        super().__init__(out_indices, frozen_stages, norm_eval)
         common: dict[str, Any] = {"conv_cfg": conv_cfg, "norm_cfg": norm_cfg, "act_cfg": act_cfg}
         conv = DepthwiseSeparableConv if use_depthwise else ConvModule
         settings = ARCHITECTURES[arch]
         self.stem = Focus(3, int(settings[0][0] * widen_factor), 3, **common)
-        self.layer_names = ["stem"]
         for i, (before, after, blocks, shortcut, spp) in enumerate(settings, start=1):
             before, after = int(before * widen_factor), int(after * widen_factor)
             depth = max(round(blocks * deepen_factor), 1)
@@ -91,20 +119,3 @@ class CSPDarknet(nn.Module):
             stage.append(CSPLayer(after, after, depth, shortcut, use_depthwise, **common))
             self.add_module(f"stage{i}", nn.Sequential(*stage))
             self.layer_names.append(f"stage{i}")
-
-    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        """(N, 3, H, W) to feature maps, finest first."""
-        outputs = []
-        for i, name in enumerate(self.layer_names):
-            x = getattr(self, name)(x)
-            if i in self.out_indices:
-                outputs.append(x)
-        return tuple(outputs)
-
-    def train(self, mode: bool = True) -> CSPDarknet:
-        """Training mode, but frozen stages stay frozen and batch norm keeps its statistics where asked."""
-        super().train(mode)
-        freeze(getattr(self, name) for name in self.layer_names[: self.frozen_stages + 1])
-        if self.norm_eval:
-            keep_statistics(self)
-        return self

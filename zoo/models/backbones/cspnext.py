@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
-from zoo.models.backbones.csp_darknet import SPPBottleneck
+from zoo.models.backbones.csp_darknet import CSPStages, SPPBottleneck
 from zoo.models.layers.conv_module import ConvModule, DepthwiseSeparableConv
 from zoo.models.layers.csp import YOLOX_BN, CSPLayer, CSPNeXtBlock
-from zoo.models.layers.freezing import freeze, keep_statistics
 
 SILU = {"type": "SiLU"}
 # Per stage: input channels, output channels, blocks, shortcuts, spatial pyramid pooling.
@@ -31,7 +30,7 @@ ARCHITECTURES = {
 }
 
 
-class CSPNeXt(nn.Module):
+class CSPNeXt(CSPStages):
     """A stem of three convolutions and four or five stages of layers with 5x5 depthwise kernels.
 
     Returns the outputs in `out_indices` (0 is the stem), finest first. deepen_factor, widen_factor: of blocks and
@@ -55,8 +54,7 @@ class CSPNeXt(nn.Module):
         act_cfg: Mapping[str, Any] = SILU,
         norm_eval: bool = False,
     ) -> None:
-        super().__init__()
-        self.out_indices, self.frozen_stages, self.norm_eval = tuple(out_indices), frozen_stages, norm_eval
+        super().__init__(out_indices, frozen_stages, norm_eval)
         common: dict[str, Any] = {"conv_cfg": conv_cfg, "norm_cfg": norm_cfg, "act_cfg": act_cfg}
         special: dict[str, Any] = {
             "expand_ratio": expand_ratio,
@@ -66,7 +64,6 @@ class CSPNeXt(nn.Module):
         conv = DepthwiseSeparableConv if use_depthwise else ConvModule
         settings = arch_ovewrite or ARCHITECTURES[arch]
         self.stem = stem(settings[0][0] * widen_factor, norm_cfg, act_cfg)
-        self.layer_names = ["stem"]
         for i, (before, after, blocks, shortcut, spp) in enumerate(settings, start=1):
             before, after = int(before * widen_factor), int(after * widen_factor)
             depth = max(round(blocks * deepen_factor), 1)
@@ -76,23 +73,6 @@ class CSPNeXt(nn.Module):
             stage.append(CSPLayer(after, after, depth, shortcut, use_depthwise, **common, **special))
             self.add_module(f"stage{i}", nn.Sequential(*stage))
             self.layer_names.append(f"stage{i}")
-
-    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        """(N, 3, H, W) to feature maps, finest first."""
-        outputs = []
-        for i, name in enumerate(self.layer_names):
-            x = getattr(self, name)(x)
-            if i in self.out_indices:
-                outputs.append(x)
-        return tuple(outputs)
-
-    def train(self, mode: bool = True) -> CSPNeXt:
-        """Training mode, but frozen stages stay frozen and batch norm keeps its statistics where asked."""
-        super().train(mode)
-        freeze(getattr(self, name) for name in self.layer_names[: self.frozen_stages + 1])
-        if self.norm_eval:
-            keep_statistics(self)
-        return self
 
 
 def stem(channels: float, norm_cfg: Mapping[str, Any], act_cfg: Mapping[str, Any]) -> nn.Sequential:
