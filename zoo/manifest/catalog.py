@@ -23,6 +23,7 @@ from zoo.manifest.entry import (
 from zoo.preprocessing.recipe import Normalization, Preprocessing, triple
 
 Field = tuple[str | int, ...]
+_SCHEDULED = ("schedule", "epochs", "iterations")
 
 
 class Stated(NamedTuple):
@@ -167,6 +168,8 @@ class Catalog:
         publisher = derive.Publisher(self.origin(name), family, value.get("folder"))
         checkpoint = self._checkpoint(value["checkpoint"], file, publisher) if "checkpoint" in value else None
         training = {key: item for key, item in value.get("training", {}).items() if key != "started"}
+        if checkpoint and publisher.origin == "mmdetection" and training.keys().isdisjoint(_SCHEDULED):
+            training |= derive.schedule(name)
         log = _log_path(value, checkpoint, publisher)
         paper = value.get("paper", content.get("paper"))
         return Entry(

@@ -25,6 +25,7 @@ _MD5 = re.compile(r"_([0-9a-f]{6})\.pkl$")  # Detectron2's
 _IN_LONG_NAMES_ONLY = re.compile(r"_\d+x\d+(?=_)|_fpn(?=_|$)|_1x(?=_|$)|_coco$|_c3-c5|(?<=hrnet)v2p")
 _MULTI_SCALE = r"(?:_mstrain(?:-poly)?(?:_\d+-\d+)?)?"
 _SCHEDULE = re.compile(_MULTI_SCALE + r"_(?:2x|3x|6x|20e|24e|36e|50e|100e|300e)(?=_|$)")
+_STATED_SCHEDULE = re.compile(r"_(\d(?=x)|\d+(?=e))([xe])(?:_|$)")
 _DETECTRON2_ZOO = re.compile(r"/detectron2/([^/]+/[^/]+)/\d+/")
 _BACKBONE_SOURCES = {
     "open-mmlab": "mmcv v1.7.2 open_mmlab.json",
@@ -67,6 +68,15 @@ def architecture(name: str, known: Container[str]) -> str:
     """The network of a model: of the same name, or of the name with the usual schedule, or without any (Detectron2)."""
     candidates = (name, _SCHEDULE.sub("_1x", name), re.sub(r"_[13]x$", "", name))
     return next((candidate for candidate in candidates if candidate in known), name)
+
+
+def schedule(name: str) -> dict[str, Any]:
+    """Schedule and epochs of a training that a model's name states: `_2x_` is two times 12 epochs, `_50e_` are 50."""
+    match = _STATED_SCHEDULE.search(name)
+    if match is None:
+        return {}
+    count, unit = int(match[1]), match[2]
+    return {"schedule": f"{count}{unit}", "epochs": count * 12 if unit == "x" else count}
 
 
 def checkpoint(stated: str | Mapping[str, Any], publisher: Publisher) -> dict[str, Any]:
