@@ -92,7 +92,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--conditions", nargs="+", choices=CONDITIONS, default=list(CONDITIONS), metavar="NAME")
     parser.add_argument("--all", action="store_true", help="also print what does not move")
     parser.add_argument("--json", action="store_true")
-    parser.add_argument("--resume", type=Path, metavar="FILE", help="keep values of records here, and do not repeat them")
+    parser.add_argument(
+        "--resume", type=Path, metavar="FILE", help="keep values of records here, and do not repeat them"
+    )
     args = parser.parse_args()
     if args.parity is None and args.tests is None:
         args.parity, args.tests = [], []

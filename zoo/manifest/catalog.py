@@ -163,7 +163,9 @@ class Catalog:
         defaults = content.get("defaults", {})
         value = inheritance.resolve(stated, _no_base, {k: v for k, v in defaults.items() if k != "speed"})
         value = {**derive.published(value.get("published", {}), value["dataset"]), **value}
-        architecture = value["architecture"] if "architecture" in value else derive.architecture(name, self.architectures)
+        architecture = (
+            value["architecture"] if "architecture" in value else derive.architecture(name, self.architectures)
+        )
         family = value.get("family", content.get("family", file.stem))
         publisher = derive.Publisher(self.origin(name), family, value.get("folder"))
         checkpoint = self._checkpoint(value["checkpoint"], file, publisher) if "checkpoint" in value else None

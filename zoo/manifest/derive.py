@@ -33,6 +33,10 @@ _BACKBONE_SOURCES = {
     "http": "URL or path in 2.x configs",
     "https": "URL or path in 2.x configs",
 }
+_BACKBONE_FOLDERS = {
+    "open-mmlab": "https://download.openmmlab.com/pretrain/third_party/",
+    "mmcls": "https://download.openmmlab.com/mmclassification/v0/",
+}
 _BACKBONE_LICENSES = {"mmcls": "Apache-2.0", "torchvision": "BSD-3-Clause"}
 CODE_LICENSES = {"mmdetection": "Apache-2.0", "detectron2": "Apache-2.0", "torchvision": "BSD-3-Clause"}
 """Of the code that published a model: origin -> license."""
@@ -98,9 +102,7 @@ def sha256_prefix(path: str) -> str | None:
     return _first(_SHA256, path)
 
 
-def log(
-    stated: str | Mapping[str, Any], path: str, publisher: Publisher, started: str | None = None
-) -> str | None:
+def log(stated: str | Mapping[str, Any], path: str, publisher: Publisher, started: str | None = None) -> str | None:
     """The training log beside a checkpoint at `path`, where its name tells; only for one that is stated as a text.
 
     started: the time in the log's name, where the checkpoint's has none or only a day.
@@ -126,14 +128,18 @@ def config(name: str, path: str | None, publisher: Publisher) -> str | None:
 
 
 def backbone(key: str, stated: Mapping[str, Any]) -> dict[str, Any]:
-    """All fields of a backbone: its key may be its URL, its URL ends in its hash, its scheme says who lists it."""
+    """All fields of a backbone: its key may be its URL, its URL ends in its hash, its scheme says who lists it.
+
+    A URL without a scheme is a path below the folder of those who list it.
+    """
     scheme = key.split("://")[0]
-    derived: dict[str, Any] = {"url": key if scheme in ("http", "https") else None}
-    derived["sha256"] = sha256_prefix(stated.get("url") or derived["url"] or "")
+    url = stated.get("url") or (key if scheme in ("http", "https") else None)
+    if url and "://" not in url and scheme in _BACKBONE_FOLDERS:
+        url = _BACKBONE_FOLDERS[scheme] + url
+    derived: dict[str, Any] = {"sha256": sha256_prefix(url or ""), "license": _BACKBONE_LICENSES.get(scheme)}
     if scheme in _BACKBONE_SOURCES:
         derived["source"] = _BACKBONE_SOURCES[scheme]
-    derived["license"] = _BACKBONE_LICENSES.get(scheme)
-    return {**derived, **stated}
+    return {**derived, **stated, "url": url}
 
 
 def _format(path: str, publisher: Publisher) -> str | None:
