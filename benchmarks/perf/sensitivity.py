@@ -13,8 +13,8 @@ record this is the worst of the shares that decide whether it is equal; of a tes
 it leaves under the first condition amplifies. It needs other gains, a comparison in float64, or a tolerance that stands
 on what is measured here. Prints what moves by a tenth of its tolerance or more; exit status 1 if something amplifies.
 
-All of it takes hours. Records run from the smallest network to the largest; with `--resume FILE` each value is kept as a
-line of JSON as soon as it is known, and a run that was stopped goes on where it was.
+All of it takes hours. Records run from the smallest network to the largest; with `--resume FILE` each value is kept as
+a line of JSON as soon as it is known, and a run that was stopped goes on where it was.
 """
 
 from __future__ import annotations
@@ -92,9 +92,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--conditions", nargs="+", choices=CONDITIONS, default=list(CONDITIONS), metavar="NAME")
     parser.add_argument("--all", action="store_true", help="also print what does not move")
     parser.add_argument("--json", action="store_true")
-    parser.add_argument(
-        "--resume", type=Path, metavar="FILE", help="keep values of records here, and do not repeat them"
-    )
+    parser.add_argument("--resume", type=Path, metavar="FILE", help="keep values of records here, and go on there")
     args = parser.parse_args()
     if args.parity is None and args.tests is None:
         args.parity, args.tests = [], []
