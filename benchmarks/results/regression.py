@@ -18,6 +18,8 @@ from benchmarks.results.record import Record
 
 FAILURES = ("regression", "changed", "missing", "failed")
 
+LOWER_IS_BETTER = ("miss_rate",)
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -83,11 +85,12 @@ def exact(then: Entry, now: Entry, name: str) -> Finding:
 
 
 def accuracy(then: Entry, now: Entry, name: str, tolerances: Tolerances) -> Finding:
-    """A metric of which more is better."""
+    """A metric of which more is better, unless it is one of LOWER_IS_BETTER."""
     a, b = then.metrics[name], now.metrics.get(name)
     if b is None:
         return Finding(then.title, name, "missing", a, b)
-    verdict = "same" if abs(b - a) <= tolerances.accuracy else "improved" if b > a else "regression"
+    better = b < a if name in LOWER_IS_BETTER else b > a
+    verdict = "same" if abs(b - a) <= tolerances.accuracy else "improved" if better else "regression"
     return Finding(then.title, name, verdict, a, b, f"tolerance {tolerances.accuracy:g}")
 
 
