@@ -65,7 +65,8 @@ def run(args: argparse.Namespace) -> None:
         return
     compared = paired.compare(other, record) if other else None
     if args.json:
-        extra: dict[str, Any] = {"comparison": accuracy.comparison(record)}
+        sure = record.conditions.get(interval.INTERVALS) or {}
+        extra: dict[str, Any] = {"comparison": accuracy.comparison(record), interval.INTERVALS: sure}
         if compared and other:
             extra["against"] = {"record": without_samples(other), **compared.to_dict()}
         print(json.dumps(record.to_dict() | extra, indent=1))
@@ -168,9 +169,7 @@ def text(record: Record) -> str:
     weights = f"{p['weights']} weights" if p["weights"] == "published" else p["weights"]
     part = images_text(p["images"], p.get("all_images"))
     title = f"{record.model} ({weights}) on {p['dataset']} {p['split']}, {part}, {record.protocol}"
-    rows = [
-        (name, points(value), interval_text(record, name)) for name, value in record.metrics.items() if number(value)
-    ]
+    rows = [(name, points(value), interval_text(record, name)) for name, value in record.metrics.items()]
     parts = [title, tabulate(rows, tablefmt="plain", disable_numparse=True)]
     if compared := [points_text(row) for row in accuracy.comparison(record)]:
         parts.append(tabulate(compared, headers="keys", disable_numparse=True))
@@ -196,11 +195,6 @@ def text_of(compared: paired.Paired | None) -> str:
         for one in compared.differences
     ]
     return tabulate(rows, headers="keys", disable_numparse=True) + "\n\n" + compared.verdict
-
-
-def number(value: Any) -> bool:
-    """Whether a metric is a number, not nested data such as the intervals."""
-    return isinstance(value, (int, float))
 
 
 def points(value: float) -> str:
