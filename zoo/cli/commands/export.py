@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import zoo
-from zoo.cli import image_paths
 from zoo.cli.argument_types import positive
 from zoo.cli.checkpoint_files import means_file
 from zoo.cli.commands import detect
+from zoo.cli.detection import inputs
 from zoo.errors import UsageError
 from zoo.manifest import api
 
@@ -53,8 +53,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Export, compare, print. Exit status 1 if a float32 graph detects something else."""
     precision = checked(args)
-    paths = [path for given in args.images for path in image_paths.find(given)]
-    calibration = image_paths.find(args.calibrate)[: args.limit] if args.calibrate else []
+    paths = [one.path for given in args.images for one in inputs.find(given)]
+    calibration = [one.path for one in inputs.find(args.calibrate)][: args.limit] if args.calibrate else []
     from zoo.export import files, runtimes  # import torch, so they come after all checks
     from zoo.export.difference import difference
     from zoo.export.formats import runtime_of
@@ -84,7 +84,7 @@ def checked(args: argparse.Namespace) -> str:
     if args.random_weights:
         api.architecture_name(args.model)
     else:
-        detect.check(args.model, args.name)
+        detect.check_model(args.model, args.name)
     check_libraries(args)
     return "fp16" if args.fp16 else "int8" if args.int8 else "fp32"
 
