@@ -27,3 +27,8 @@ class BenchmarkConfig:
     overrides: Mapping[str, Any] = field(default_factory=dict)
     effects: bool = True
     tf32: bool = False
+
+    @property
+    def float32(self) -> str:
+        """The name of the precision without options: how a GPU multiplies float32."""
+        return "tf32" if self.tf32 else "fp32"
