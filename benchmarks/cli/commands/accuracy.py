@@ -19,13 +19,14 @@ from benchmarks.results.record import Record
 from benchmarks.results.store import Store
 from zoo.cli.argument_types import natural, positive
 from zoo.errors import UsageError, ZooError
+from zoo.export.formats import RUNTIMES
 from zoo.system.device import usable_device
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     add = parser.add_argument
-    add("name", nargs="?", help="a model of the zoo, or a checkpoint file of your own")
+    add("name", nargs="?", help="a model of the zoo, a checkpoint file of your own, or a file of `zoo export`")
     add(
         "--predictions", type=Path, metavar="FILE", help="evaluate detections in COCO's results format, of any detector"
     )
@@ -39,6 +40,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--metric-backend", choices=METRIC_BACKENDS, default="auto", help="library that computes COCO's numbers (auto)")
     add("--classes", choices=("all", "present"), default="all", help="present: of the model's, those the dataset has")
     add("--device", default="cpu", help="where the network runs (%(default)s)")
+    add("--runtime", choices=RUNTIMES, help="what runs networks (torch) and files (the usual for their format)")
     add("--batch-size", type=positive, default=1, metavar="N", help="images at once; published numbers are for 1")
     add("--workers", type=natural, default=0, metavar="N", help="threads that read and preprocess ahead")
     add("--tta", action="store_true", help="test-time augmentation: three scales and mirror images, merged by NMS")
@@ -116,7 +118,12 @@ def check_target(args: argparse.Namespace) -> None:
         raise UsageError("say what to evaluate: a model, a checkpoint file, or --predictions FILE.")
     if args.predictions is None:
         return
-    of_a_model = {"a model's name": args.name, "--checkpoint": args.checkpoint, "--results-json": args.results_json}
+    of_a_model = {
+        "a model's name": args.name,
+        "--runtime": args.runtime,
+        "--checkpoint": args.checkpoint,
+        "--results-json": args.results_json,
+    }
     if given := [option for option, value in of_a_model.items() if value is not None]:
         raise UsageError(
             f"--predictions evaluates a file's detections, so {given[0]} has no meaning (--as names them)."
@@ -158,6 +165,7 @@ def config_of(args: argparse.Namespace) -> EvalConfig:
         present_classes=args.classes == "present",
         tta=args.tta,
         title=args.title,
+        runtime=args.runtime,
     )
 
 
