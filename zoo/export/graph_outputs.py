@@ -3,9 +3,9 @@
 A graph takes one padded image and the image's size inside the padding, and gives what the network finds in input
 pixels. Masks are left as the network makes them, since images differ in size: the probabilities inside each box of
 Mask R-CNN and its relatives, the heatmaps of Keypoint R-CNN (its graph's `keypoints`, (K, P, 56, 56) logits), the
-probabilities of the whole input of YOLACT and SOLO. MaskFormer's graph ends with its queries, and a dense head's with soft suppression
-before it. `Kind.finish` makes the image's detections, masks, keypoints and panoptic maps of them, with the functions
-that the network itself uses.
+probabilities of the whole input of YOLACT and SOLO. MaskFormer's graph ends with its queries, and that of a dense head
+with soft suppression before it. `Kind.finish` makes the image's detections, masks, keypoints and panoptic maps of them,
+with the functions that the network itself uses.
 """
 
 from __future__ import annotations
