@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import gc
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -26,6 +27,7 @@ from benchmarks.system import environment
 from benchmarks.system.host_waits import host_waits
 from zoo.errors import NotTrainable, ZooError
 from zoo.models.detectors.distilled import Distilled
+from zoo.models.fuse import fuse_conv_bn
 
 KIND, PROTOCOL = "gpu-check", "recorded-reference"
 # Name -> options, and whether a GPU may multiply float32 as TF32. TF32 has float16's 11 bits of mantissa.
@@ -65,6 +67,7 @@ def check(name: str, device: str = "cuda") -> Record:
         on_cpu = parity.prepared(recorded)
     except (ZooError, RuntimeError, ValueError) as error:
         return failed(name, KIND, error, protocol=PROTOCOL)
+    release(device)
     findings, model = Findings(), copy.deepcopy(on_cpu).to(device)
     for precision in PRECISIONS:
         findings.take(precision, partial(detections, model, recorded, device, precision))
@@ -89,7 +92,7 @@ def detections(model: nn.Module, recorded: Reference, device: str, precision: st
     None where an option does nothing, as folding batch norm into a network that has none.
     """
     options, tf32 = PRECISIONS[precision]
-    if options.fuse_conv_bn and not any(isinstance(module, nn.BatchNorm2d) for module in model.modules()):
+    if options.fuse_conv_bn and fuse_conv_bn(copy.deepcopy(model)) == 0:
         return None
     tolerance = TOLERANCES["fp16" if tf32 else options.amp]
     with environment.float32_as(tf32):
@@ -168,6 +171,13 @@ def waits_in_training(model: nn.Module, recorded: Reference, device: str) -> dic
         return {}
     places = host_waits(lambda: training_step.losses(model, recorded, device, alike=False))
     return {"waits": sum(places.values()), "places": dict(places.most_common())}
+
+
+def release(device: str) -> None:
+    """Give the memory of earlier networks back, for other processes on the same GPU."""
+    if torch.device(device).type == "cuda":
+        gc.collect()
+        torch.cuda.empty_cache()
 
 
 def reset_peak(device: str) -> None:
