@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import copy
-import gc
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from functools import partial
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context
 from typing import Any
 
 import torch
@@ -25,6 +24,7 @@ from benchmarks.speed import optimizations
 from benchmarks.speed.options import Options
 from benchmarks.system import environment
 from benchmarks.system.host_waits import host_waits
+from benchmarks.system.memory import release
 from zoo.errors import NotTrainable, ZooError
 from zoo.models.detectors.distilled import Distilled
 from zoo.models.fuse import fuse_conv_bn
@@ -173,13 +173,6 @@ def waits_in_training(model: nn.Module, recorded: Reference, device: str) -> dic
     return {"waits": sum(places.values()), "places": dict(places.most_common())}
 
 
-def release(device: str) -> None:
-    """Give the memory of earlier networks back, for other processes on the same GPU."""
-    if torch.device(device).type == "cuda":
-        gc.collect()
-        torch.cuda.empty_cache()
-
-
 def reset_peak(device: str) -> None:
     """Forget earlier peaks of a GPU's memory."""
     if torch.device(device).type == "cuda":
@@ -192,9 +185,17 @@ def peak(device: str) -> float | None:
 
 
 def check_all(names: Sequence[str], device: str, workers: int) -> Iterator[Record]:
-    """Records as they come, from so many processes. A process that dies takes the networks that are left with it."""
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+    """Records as they come, from so many processes. A process that dies takes the networks that are left with it.
+
+    Interrupted, it ends the processes with what they are doing.
+    """
+    pool, before = ProcessPoolExecutor(workers, mp_context=get_context("spawn")), set(active_children())
+    try:
         yield from results(pool, names, device)
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+        for process in set(active_children()) - before:
+            process.terminate()
 
 
 def results(pool: Executor, names: Sequence[str], device: str) -> Iterator[Record]:

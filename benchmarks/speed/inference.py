@@ -25,7 +25,7 @@ from benchmarks.speed.protocols import interleaved
 from benchmarks.speed.workload import DetectorWorkload, ImageSource
 from benchmarks.system import environment
 from benchmarks.system.conditions import Conditions
-from benchmarks.system.memory import MemoryMeter
+from benchmarks.system.memory import MemoryMeter, release
 from zoo.export.runtimes import ExportedDetector
 
 # The comparison of an option with the plain network is a side show: fewer calls than the measurement itself.
@@ -49,6 +49,7 @@ def measure(
     setting = setting or BenchmarkConfig()
     protocol = protocols.get(setting.protocol)
     with thread_count(setting.threads), environment.float32_as(setting.tf32):
+        release(setting.device)
         fast = workload_of(model.eval(), images, setting, setting.options)
         memory = MemoryMeter(setting.device).start()
         with Conditions(setting.device) as conditions:
