@@ -22,6 +22,7 @@ FLOORS = [
     ("benchmarks.perf",),  # programs of their own
     ("benchmarks.cli",),
     ("benchmarks.reports", "benchmarks.sweep"),
+    ("benchmarks.doctor",),
     ("benchmarks.accuracy", "benchmarks.parity"),
     ("benchmarks.speed",),
     ("benchmarks.datasets", "benchmarks.results"),
