@@ -41,7 +41,7 @@ class Facts:
         self.random = np.random.default_rng(0)
 
 
-def boxes(change: Callable[[float, float, float, float, int, int], tuple[float, ...]]) -> Spoil:
+def boxes(change: Callable[..., tuple[float, ...]]) -> Spoil:
     """A fault in every box. change: x, y, width, height, and the image's height and width."""
     return lambda rows, facts: [
         row | {"bbox": [float(value) for value in change(*row["bbox"], *facts.sizes[row["image_id"]])]} for row in rows
@@ -118,6 +118,30 @@ def index_of(rows: list[Row], facts: Facts, first: int) -> list[Row]:
     """Images by their place in the annotation file."""
     place = {image: i for i, image in enumerate(facts.images, first)}
     return [row | {"image_id": place[row["image_id"]]} for row in rows]
+
+
+def uncertain(noise: float) -> Spoil:
+    """Scores with noise, relative to themselves."""
+    return lambda rows, facts: [
+        row | {"score": float(row["score"] * np.exp(facts.random.normal(0, noise)))} for row in rows
+    ]
+
+
+def inexact(share: float) -> Spoil:
+    """Boxes with noise, relative to their sizes."""
+    return lambda rows, facts: [row | {"bbox": jittered(row["bbox"], facts, share)} for row in rows]
+
+
+def some(share: float) -> Spoil:
+    """Only some detections, whichever."""
+    return lambda rows, facts: [row for row in rows if facts.random.random() < share]
+
+
+def jittered(box: list[float], facts: Facts, share: float) -> list[float]:
+    """A box with noise in all four numbers, relative to its size."""
+    x, y, w, h = box
+    dx, dy, dw, dh = facts.random.normal(0, share, 4).tolist()
+    return [x + dx * w, y + dy * h, w * float(np.exp(dw)), h * float(np.exp(dh))]
 
 
 # Name -> (the beginnings of the keys that name it, how the file is spoiled).
@@ -211,32 +235,10 @@ HEALTHY: dict[str, Spoil] = {
     "scores in percent": lambda rows, facts: [row | {"score": 100 * row["score"]} for row in rows],
     "scores as logarithms": lambda rows, facts: [row | {"score": float(np.log(row["score"]))} for row in rows],
     "scores in two digits": lambda rows, facts: [row | {"score": round(row["score"], 2)} for row in rows],
-    **{
-        f"less certain scores ({noise:g})": lambda rows, facts, noise=noise: [
-            row | {"score": float(row["score"] * np.exp(facts.random.normal(0, noise)))} for row in rows
-        ]
-        for noise in (0.3, 0.7)
-    },
-    **{
-        f"boxes {share:.0%} less exact": lambda rows, facts, share=share: [
-            row | {"bbox": jittered(row["bbox"], facts, share)} for row in rows
-        ]
-        for share in (0.03, 0.08)
-    },
-    **{
-        f"{share:.0%} of the detections": lambda rows, facts, share=share: [
-            row for row in rows if facts.random.random() < share
-        ]
-        for share in (0.8, 0.6)
-    },
+    **{f"less certain scores ({noise:g})": uncertain(noise) for noise in (0.3, 0.7)},
+    **{f"boxes {share:.0%} less exact": inexact(share) for share in (0.03, 0.08)},
+    **{f"{share:.0%} of the detections": some(share) for share in (0.8, 0.6)},
 }
-
-
-def jittered(box: list[float], facts: Facts, share: float) -> list[float]:
-    """A box with noise in all four numbers, relative to its size."""
-    x, y, w, h = box
-    dx, dy, dw, dh = facts.random.normal(0, share, 4).tolist()
-    return [x + dx * w, y + dy * h, w * float(np.exp(dw)), h * float(np.exp(dh))]
 
 
 def main() -> None:
