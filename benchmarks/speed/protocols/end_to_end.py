@@ -53,7 +53,8 @@ def serial(
 ) -> tuple[list[Detections], dict[str, list[float]]]:
     """Detections of each image, and seconds of each stage and of the whole, in whole passes."""
     samples: dict[str, list[float]] = {"latency_s": [], **{f"{stage}_s": [] for stage in STAGES}}
-    start, detections = time.perf_counter(), []
+    start = time.perf_counter()
+    detections: list[Detections] = []
     with pipeline.clock.running():
         while not detections or time.perf_counter() - start < min_seconds:
             detections = [one_image(pipeline, content, samples) for content in files]
