@@ -60,7 +60,16 @@ def to_v2(model: Mapping[str, Any]) -> dict[str, Any]:
         plain["panoptic_head"] = panoptic_head(current(plain["panoptic_head"]))
     if plain.get("type") == "YOLACT" and "segm_head" not in plain:
         return yolact(plain)
-    return plain
+    return with_extent(plain)
+
+
+def with_extent(model: Mapping[str, Any]) -> dict[str, Any]:
+    """A dense detector that leaves boxes below `min_bbox_size` out, which only 3.x does."""
+    settings = model.get("test_cfg")
+    least = settings.get("min_bbox_size") if isinstance(settings, dict) else None
+    if not isinstance(least, (int, float)) or least < 0 or "bbox_head" not in model:
+        return dict(model)
+    return {**model, "test_cfg": {**settings, "min_side": least}}
 
 
 def yolact(model: Mapping[str, Any]) -> dict[str, Any]:
