@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 import html
 import inspect
 import os
@@ -15,6 +16,7 @@ import pytest
 
 import zoo
 from zoo.manifest import api
+from zoo.models.detectors.base import Detector
 
 ROOT = Path(__file__).resolve().parents[1]
 pytest.importorskip("mkdocs", reason="mkdocs is not installed (the extra `docs`)")
@@ -77,6 +79,19 @@ def test_a_public_function_states_arguments_result_errors_and_an_example(name):
     documented = inspect.getdoc(getattr(zoo, name)) or ""
     for section in ("Args:", "Returns:", "Raises:", "Example:"):
         assert re.search(rf"^{section}$", documented, re.M), section
+
+
+@pytest.mark.parametrize(
+    "documented", [*(getattr(zoo, name) for name in PUBLIC), Detector.detect], ids=lambda f: f.__name__
+)
+def test_an_example_of_the_reference_prints_what_it_states(documented, monkeypatch, tmp_path):
+    monkeypatch.setenv("ZOO_CACHE", str(tmp_path))
+    monkeypatch.setenv("ZOO_OFFLINE", "1")
+    failures: list[str] = []
+    for test in doctest.DocTestFinder(recurse=False).find(documented, documented.__name__, globs={}):
+        assert test.examples
+        doctest.DocTestRunner(optionflags=doctest.ELLIPSIS).run(test, out=failures.append)
+    assert not failures, "".join(failures)
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,9 @@ FLOORS = [
     ("benchmarks.__main__", "benchmarks"),
     ("benchmarks.perf",),  # programs of their own
     ("benchmarks.cli",),
+    ("benchmarks.gpu_check",),
     ("benchmarks.reports", "benchmarks.sweep"),
+    ("benchmarks.doctor",),
     ("benchmarks.accuracy", "benchmarks.parity"),
     ("benchmarks.speed",),
     ("benchmarks.datasets", "benchmarks.results"),

@@ -8,9 +8,8 @@ import re
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from benchmarks.accuracy import accuracy, paired
 from benchmarks.accuracy.config import EvalConfig, parse_measures
 from benchmarks.accuracy.published_metrics import images_text
 from benchmarks.datasets.request import METRIC_BACKENDS, PROTOCOLS
@@ -19,13 +18,17 @@ from benchmarks.results.record import Record
 from benchmarks.results.store import Store
 from zoo.cli.argument_types import natural, positive
 from zoo.errors import UsageError, ZooError
+from zoo.export.formats import RUNTIMES
 from zoo.system.device import usable_device
+
+if TYPE_CHECKING:
+    from benchmarks.accuracy.paired import Paired
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     add = parser.add_argument
-    add("name", nargs="?", help="a model of the zoo, or a checkpoint file of your own")
+    add("name", nargs="?", help="a model of the zoo, a checkpoint file of your own, or a file of `zoo export`")
     add(
         "--predictions", type=Path, metavar="FILE", help="evaluate detections in COCO's results format, of any detector"
     )
@@ -39,6 +42,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--metric-backend", choices=METRIC_BACKENDS, default="auto", help="library that computes COCO's numbers (auto)")
     add("--classes", choices=("all", "present"), default="all", help="present: of the model's, those the dataset has")
     add("--device", default="cpu", help="where the network runs (%(default)s)")
+    add("--runtime", choices=RUNTIMES, help="what runs networks (torch) and files (the usual for their format)")
     add("--batch-size", type=positive, default=1, metavar="N", help="images at once; published numbers are for 1")
     add("--workers", type=natural, default=0, metavar="N", help="threads that read and preprocess ahead")
     add("--tta", action="store_true", help="test-time augmentation: three scales and mirror images, merged by NMS")
@@ -55,6 +59,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Measure, store and print; under torchrun only rank 0 does the latter two."""
+    from benchmarks.accuracy import accuracy, paired
+
     check_target(args)
     store, config = Store(args.results).check(), config_of(args)
     other = recorded(args.against, store) if args.against else None  # before the work: its id may be wrong
@@ -116,7 +122,12 @@ def check_target(args: argparse.Namespace) -> None:
         raise UsageError("say what to evaluate: a model, a checkpoint file, or --predictions FILE.")
     if args.predictions is None:
         return
-    of_a_model = {"a model's name": args.name, "--checkpoint": args.checkpoint, "--results-json": args.results_json}
+    of_a_model = {
+        "a model's name": args.name,
+        "--runtime": args.runtime,
+        "--checkpoint": args.checkpoint,
+        "--results-json": args.results_json,
+    }
     if given := [option for option, value in of_a_model.items() if value is not None]:
         raise UsageError(
             f"--predictions evaluates a file's detections, so {given[0]} has no meaning (--as names them)."
@@ -125,6 +136,8 @@ def check_target(args: argparse.Namespace) -> None:
 
 def of_model(name: str, config: EvalConfig) -> Record | None:
     """The record of a model or a checkpoint file; None on other ranks than 0 under torchrun."""
+    from benchmarks.accuracy import accuracy
+
     evaluation = accuracy.prepare(name, config)
     from benchmarks.accuracy.sharding import own_device  # imports torch, so it comes after all other checks
 
@@ -158,12 +171,15 @@ def config_of(args: argparse.Namespace) -> EvalConfig:
         present_classes=args.classes == "present",
         tta=args.tta,
         title=args.title,
+        runtime=args.runtime,
     )
 
 
 def text(record: Record) -> str:
     """The record for people."""
     from tabulate import tabulate
+
+    from benchmarks.accuracy import accuracy
 
     p = record.parameters
     weights = f"{p['weights']} weights" if p["weights"] == "published" else p["weights"]
@@ -176,7 +192,7 @@ def text(record: Record) -> str:
     return "\n\n".join(parts)
 
 
-def text_of(compared: paired.Paired | None) -> str:
+def text_of(compared: Paired | None) -> str:
     """The paired comparison for people."""
     from tabulate import tabulate
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from benchmarks.reports.text_table import format_table
 from benchmarks.results.record import Record, failed
 from benchmarks.results.store import Store
-from benchmarks.speed import engines, image_folder, options, protocols
+from benchmarks.speed import image_folder, options, protocols, runtimes
 from benchmarks.speed.config import BenchmarkConfig
 from benchmarks.speed.targets import Target
 from zoo.cli.argument_types import positive
@@ -32,8 +32,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "names",
         nargs="*",
         metavar="NAME",
-        help="models, checkpoint files, or files of `zoo export --onnx`; default: all in the local cache, else two "
-        "with random weights",
+        help="models, checkpoint files, or files of `zoo export`; default: all in the local cache, else two with "
+        "random weights",
     )
     add("--protocol", default=protocols.DEFAULT, help=f"one of {', '.join(protocols.PROTOCOLS)} (%(default)s)")
     add("--set", action="append", default=[], metavar="KEY=VALUE", help="a parameter of the protocol; recorded")
@@ -48,7 +48,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--tf32", action="store_true", help="let a GPU multiply float32 as TF32; accuracies are measured without")
     add("--no-effects", action="store_true", help="do not compare options with the plain network")
     add("--results", metavar="FILE", help="result store (default: $ZOO_RESULTS, else results.db)")
-    add("--runtime", choices=("torch", "onnxruntime"), default="torch", help="what runs the network (%(default)s)")
+    add("--runtime", choices=runtimes.RUNTIMES, help="what runs networks (torch) and files (as usual for them)")
     add("--json", action="store_true", help="print the records")
     options.configure(parser)
 
@@ -57,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
     """Measure, store and print. Exit status 1 if any of several networks failed."""
     setting, store = setting_of(args), Store(args.results).check()
     protocols.get(setting.protocol).parameters(setting.overrides)
-    chosen = engines.choose(args.names, args.checkpoint, args.random_weights, args.runtime, args.threads)
+    chosen = runtimes.choose(args.names, args.checkpoint, args.random_weights, args.runtime, args.threads, args.device)
     folder = image_folder.in_folder(args.images, args.limit) if args.images else []
     usable_device(args.device)
     photos, source = images_for(args, folder)

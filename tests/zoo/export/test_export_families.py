@@ -19,7 +19,8 @@ from tests.zoo.models.query_heads.test_detr import tiny_deformable_detr, tiny_de
 from tests.zoo.models.query_heads.test_sparse_rcnn import FOCAL, tiny_queryinst
 from tests.zoo.models.segmentation import test_maskformer as maskformer
 from tests.zoo.models.segmentation import test_solo as solo
-from zoo.export import export
+from zoo.export import export, runtimes
+from zoo.export.difference import difference
 from zoo.export.graph_outputs import kind_of
 from zoo.manifest import api
 from zoo.structures import Sample
@@ -42,11 +43,22 @@ def dense(name: str, score_thr: float = 0.0) -> Any:
     torch.manual_seed(0)
     description = two_stage.narrow(dict(api.architecture(name)))
     description["test_cfg"].update(nms_pre=60, score_thr=score_thr, max_per_img=20)
-    model = zoo.build(description)
+    return spread(zoo.build(description))
+
+
+def spread(model: Any) -> Any:
+    """The network with weights that let its outputs differ from place to place."""
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.dim() > 1:
                 parameter.normal_(std=(0.7 / parameter[0].numel()) ** 0.5)
+    return model
+
+
+def soft(name: str) -> Any:
+    """A narrow single-stage network with soft suppression."""
+    model = dense(name)
+    model.bbox_head.test_cfg |= {"nms": {"type": "soft_nms", "iou_threshold": 0.3, "method": "gaussian"}}
     return model
 
 
@@ -80,6 +92,7 @@ NETWORKS: dict[str, Callable[[], Any]] = {
     "Conditional DETR": partial(query_detectors.tiny, "conditional-detr_r50_8xb2-50e_coco"),
     "DAB-DETR": partial(query_detectors.tiny, "dab-detr_r50_8xb2-50e_coco"),
     "DINO": partial(query_detectors.tiny, "dino-4scale_r50_8xb2-12e_coco"),
+    "RetinaNet with soft suppression": partial(soft, "retinanet_r50_fpn_1x_coco"),
     "QueryInst": partial(tiny_queryinst, FOCAL),
     **{kind: partial(solo.tiny, kind) for kind in solo.HEADS},
     **{f"MaskFormer, {kind}": partial(maskformer.tiny, kind) for kind in maskformer.HEADS},
@@ -101,8 +114,8 @@ NETWORKS: dict[str, Callable[[], Any]] = {
 @pytest.mark.parametrize("name", NETWORKS)
 def test_a_graph_is_its_network_at_every_size_without_its_padding(name: str, tmp_path: Path) -> None:
     model = NETWORKS[name]().eval()
-    graph = export.OnnxDetector(export.to_onnx(model, tmp_path / "m.onnx", padded(128, 160, 0)), model)
-    result = export.difference(model, graph, [padded(128, 192, 1), padded(160, 128, 2)])
+    graph = runtimes.OnnxDetector(export.to_onnx(model, tmp_path / "m.onnx", padded(128, 160, 0)), model)
+    result = difference(model, graph, [padded(128, 192, 1), padded(160, 128, 2)])
     assert result.detections > 5 or result.panoptic is not None
     assert result.matched > 0.97 and result.score < 1e-3
     masks = model.predict(padded(128, 192, 1).image[None], [padded(128, 192, 1).geometry])[0].masks is not None
@@ -113,12 +126,25 @@ def test_a_graph_is_its_network_at_every_size_without_its_padding(name: str, tmp
     assert result.keypoints is None or result.keypoints > 0.97
 
 
+def test_efficientdet_is_exported_with_its_own_soft_suppression(tmp_path: Path) -> None:
+    """Its levels meet at multiples of 128 pixels only, so its inputs are padded to these."""
+    torch.manual_seed(0)
+    description = two_stage.narrow(dict(api.architecture("efficientdet_effb3_bifpn_8xb16-crop896-300e_coco")))
+    description["neck"].update(in_channels=[8, 16, 32], num_stages=2)
+    description["backbone"] = {**two_stage.BACKBONE, "out_indices": [0, 1, 2], "strides": [2, 2, 2, 2]}
+    description["test_cfg"].update(nms_pre=60, score_thr=0.0, max_per_img=20)
+    model = spread(zoo.build(description)).eval()
+    graph = export.OnnxDetector(export.to_onnx(model, tmp_path / "m.onnx", padded(128, 256, 0)), model)
+    result = export.difference(model, graph, [padded(256, 256, 1), padded(128, 128, 2)])
+    assert result.detections > 5 and result.matched > 0.97 and result.score < 1e-3
+
+
 @pytest.mark.parametrize("name", ["DETR", "SOLOV2Head"])
 def test_a_program_is_its_network_at_every_size_without_its_padding(name: str, tmp_path: Path) -> None:
     model = NETWORKS[name]().eval()
-    program = export.ProgramDetector(export.to_program(model, tmp_path / "m.pt2", padded(128, 160, 0)), model)
+    program = runtimes.ProgramDetector(export.to_program(model, tmp_path / "m.pt2", padded(128, 160, 0)), model)
     assert program.shape[2:] == [None, None]
-    result = export.difference(model, program, [padded(192, 256, 1), padded(96, 128, 2)])
+    result = difference(model, program, [padded(192, 256, 1), padded(96, 128, 2)])
     assert result.detections > 5 and result.matched > 0.97 and result.score < 1e-3
     assert result.mask is None or result.mask > 0.9
 

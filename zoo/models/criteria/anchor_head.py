@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from zoo.models.build import component
+from zoo.models.criteria.protocols import AnchorHead
 from zoo.models.criteria.state import loss_of
 from zoo.models.samplers.random import PseudoSampler
 from zoo.models.targets import Assignment, GroundTruth
@@ -176,7 +177,7 @@ class AnchorMatching:
 
 
 def anchor_targets(
-    head: Any,
+    head: AnchorHead,
     maps: Sequence[Tensor],
     geometries: Sequence[ImageGeometry],
     ground_truths: Sequence[GroundTruth],
@@ -201,7 +202,7 @@ def unencoded(anchors: Tensor, boxes: Tensor) -> Tensor:
 
 
 def anchor_losses(
-    head: Any,
+    head: AnchorHead,
     outputs: Sequence[Sequence[Tensor]],
     geometries: Sequence[ImageGeometry],
     ground_truths: Sequence[GroundTruth],
@@ -213,7 +214,11 @@ def anchor_losses(
 
 
 def losses_of_targets(
-    head: Any, outputs: Sequence[Sequence[Tensor]], targets: AnchorTargets, anchors: Tensor, counts: Sequence[int]
+    head: AnchorHead,
+    outputs: Sequence[Sequence[Tensor]],
+    targets: AnchorTargets,
+    anchors: Tensor,
+    counts: Sequence[int],
 ) -> dict[str, Tensor]:
     """`loss_cls`, if there are logits, and `loss_bbox`, of anchors (N, P, 4) with `counts` of them on each level."""
     deltas, losses = flatten(outputs[1], 4), {}
@@ -234,7 +239,7 @@ def over_levels(loss: Any, counts: Sequence[int], tensors: Sequence[Tensor], ave
 
 
 def rpn_losses(
-    head: Any,
+    head: AnchorHead,
     outputs: Sequence[Sequence[Tensor]],
     geometries: Sequence[ImageGeometry],
     ground_truths: Sequence[GroundTruth],
