@@ -35,7 +35,7 @@ def build(name_or_spec: str | Mapping[str, Any]) -> Detector:
         UnknownModel: No model or architecture has this name.
         BuildError: The description names a component or an argument that does not exist.
 
-    Example:
+    Examples:
         >>> import zoo
         >>> model = zoo.build("demo_yolox")
         >>> sum(parameter.numel() for parameter in model.parameters())
@@ -90,7 +90,7 @@ def preprocessor(name: str | Preprocessing) -> Callable[[ImageSource], Sample]:
     Raises:
         UnknownModel: No model or architecture has this name.
 
-    Example:
+    Examples:
         >>> import numpy as np, zoo
         >>> sample = zoo.preprocessor("faster_rcnn_r50")(np.zeros((480, 640, 3), np.uint8))
         >>> sample.image.shape, sample.size  # resized to a shorter side of 800, then padded to multiples of 32
@@ -144,7 +144,7 @@ def load(name: str, device: str = "cpu") -> Detector:
         CorruptCheckpoint: The file is damaged, or has weights that are NaN or infinite.
         MismatchedCheckpoint: The tensors do not belong to this network.
 
-    Example:
+    Examples:
         >>> import numpy as np, zoo
         >>> model = zoo.load("demo_yolox")
         >>> detections = model.detect([np.zeros((128, 160, 3), np.uint8)])[0]
@@ -179,7 +179,7 @@ def load_file(path: str | Path, name: str | None = None, device: str = "cpu") ->
         UnknownModel: No model or architecture has this name.
         BuildError: The configuration in the file names components that do not exist here, or there is none.
 
-    Example:
+    Examples:
         >>> import zoo
         >>> path = zoo.fetch("demo_mask_rcnn")  # stands for a file of your own
         >>> zoo.load_file(path).classes

@@ -20,16 +20,18 @@ NEEDS = re.compile(r"^<!-- needs: (.+?) -->$", re.M)
 
 
 def on_config(config: Any) -> Any:
-    """Add the family pages to the navigation, below `families/index.md`."""
-    entries = [{family.title: family.page} for family in families.all_families()]
-    config.nav = [with_families(item, entries) for item in config.nav]
+    """Add to the navigation the pages of families, and pages directly below docs/ that mkdocs.yml does not place."""
+    more = {
+        "Methods": [{family.title: family.page} for family in families.all_families()],
+        "How-to": [page for page in pages_of(config) if page not in str(config.nav)],
+    }
+    config.nav = [{title: [*pages, *more.get(title, [])] for title, pages in item.items()} for item in config.nav]
     return config
 
 
-def with_families(item: Any, entries: list[dict[str, str]]) -> Any:
-    """A section of the navigation; the one whose first page is the index of families also gets their pages."""
-    (title, pages), *_ = item.items()
-    return {title: [*pages, *entries]} if pages[:1] == ["families/index.md"] else item
+def pages_of(config: Any) -> list[str]:
+    """The pages directly below docs/."""
+    return sorted(path.name for path in Path(config.docs_dir).glob("*.md"))
 
 
 def on_files(files: Files, config: Any) -> Files:

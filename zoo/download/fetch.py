@@ -29,7 +29,7 @@ def fetch(name: str, *, mirrors: Sequence[str] = (), progress: Progress | None =
         UnknownModel: No model has this name.
         FetchError: No mirror served the file; the message lists what each one said.
 
-    Example:
+    Examples:
         >>> import zoo
         >>> zoo.fetch("demo_yolox").name  # comes with the package
         'demo_yolox-4f194027.pth'

@@ -100,7 +100,7 @@ def list_models(
     Raises:
         ManifestError: One of your own manifest files has a mistake.
 
-    Example:
+    Examples:
         >>> import zoo
         >>> zoo.list_models("yolox_s*")
         ['yolox_s_8x8_300e_coco']
@@ -149,7 +149,7 @@ def get(name: str) -> Entry:
     Raises:
         UnknownModel: No model has this name; the message suggests the nearest ones.
 
-    Example:
+    Examples:
         >>> import zoo
         >>> entry = zoo.get("faster_rcnn_r50")
         >>> entry.name, entry.metrics["coco_2017_val"]["box_ap"]

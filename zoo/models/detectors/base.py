@@ -120,7 +120,7 @@ class Detector(nn.Module):
             UsageError: The network was built from a description and has no preprocessing.
             UnreadableImage: A file is missing or does not decode.
 
-        Example:
+        Examples:
             >>> import numpy as np, zoo
             >>> model = zoo.load("demo_atss")
             >>> [len(detections) for detections in model.detect([np.zeros((128, 160, 3), np.uint8)])]
