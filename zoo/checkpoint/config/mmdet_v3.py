@@ -66,10 +66,11 @@ def to_v2(model: Mapping[str, Any]) -> dict[str, Any]:
 def with_extent(model: Mapping[str, Any]) -> dict[str, Any]:
     """A dense detector that leaves boxes below `min_bbox_size` out, which only 3.x does."""
     settings = model.get("test_cfg")
-    least = settings.get("min_bbox_size") if isinstance(settings, dict) else None
-    if not isinstance(least, (int, float)) or least < 0 or "bbox_head" not in model:
+    if not isinstance(settings, dict) or "bbox_head" not in model:
         return dict(model)
-    return {**model, "test_cfg": {**settings, "min_side": least}}
+    least = settings.get("min_bbox_size")
+    counts = isinstance(least, (int, float)) and least >= 0
+    return {**model, "test_cfg": {**settings, "min_side": least}} if counts else dict(model)
 
 
 def yolact(model: Mapping[str, Any]) -> dict[str, Any]:
