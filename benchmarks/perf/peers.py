@@ -39,7 +39,8 @@ PAIRS = (
     Pair("torchvision/maskrcnn_resnet50_fpn", "torchvision"),
     Pair("torchvision/retinanet_resnet50_fpn", "torchvision"),
     Pair("torchvision/fcos_resnet50_fpn", "torchvision"),
-    Pair("torchvision/ssd300_vgg16", "torchvision", ()),
+    Pair("torchvision/ssd300_vgg16", "torchvision", ("--compile",)),
+    Pair("detr_r50_8x2_150e_coco", "transformers"),
 )
 
 

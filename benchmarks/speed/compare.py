@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, field
+from importlib import metadata
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -30,7 +31,7 @@ from benchmarks.speed.protocols.table import INTERLEAVED
 from benchmarks.speed.workload import DetectorWorkload, ImageSource, Workload
 from benchmarks.system import environment
 from zoo.checkpoint.convert import to_peer
-from zoo.errors import MismatchedCheckpoint
+from zoo.errors import MismatchedCheckpoint, UsageError
 
 OURS = "ours"
 WORKER_FACTS = ("version", "commit", "torch", "python", "threads", "tf32", "settings")
@@ -118,10 +119,10 @@ def gather(request: CompareConfig, stack: ExitStack) -> tuple[dict[str, Contesta
         contestants["ours with options"] = own(model, request, request.setting.options, weights, files, folder)
     for peer in request.against:
         try:
-            path = peers_weights(model, peer, folder)
-            if peer == "torchvision":
-                contestants[peer] = torchvision_peer(request, model, path, weights, files)
+            if peer in IN_THIS_PROCESS:
+                contestants[peer] = IN_THIS_PROCESS[peer](request, model, folder, weights, files)
             else:
+                path = peers_weights(model, peer, folder)
                 contestants[peer] = stack.enter_context(external_peer(request, peer, path, weights, files, model))
         except (PeerError, NoCounterpart) as error:
             absent[peer] = str(error)
@@ -177,8 +178,11 @@ def in_its_own_process(
     return lambda: ExternalWorkload("ours", sys.executable, config, files, *arguments)
 
 
-def torchvision_peer(request: CompareConfig, model: Any, path: Path, weights: str, files: Sequence[Path]) -> Contestant:
+def torchvision_peer(
+    request: CompareConfig, model: Any, folder: Path, weights: str, files: Sequence[Path]
+) -> Contestant:
     """torchvision's detector on our network's inputs."""
+    path = peers_weights(model, "torchvision", folder)
     import torchvision
 
     from benchmarks.speed.peers.torchvision import TorchvisionDetector
@@ -201,6 +205,35 @@ def torchvision_peer(request: CompareConfig, model: Any, path: Path, weights: st
     }
     workload = DetectorWorkload(theirs.to(device), request.images, device, request.setting.batch)
     return Contestant(workload, facts, in_its_own_process(request, f"torchvision {request.name}", path, files))
+
+
+def transformers_peer(
+    request: CompareConfig, model: Any, folder: Path, weights: str, files: Sequence[Path]
+) -> Contestant:
+    """transformers' DETR on our network's inputs."""
+    from benchmarks.speed.peers import transformers as peer
+
+    counterparts.counterpart(request.name, "transformers")
+    try:
+        theirs = peer.TransformersDetector(peer.write(model.state_dict(), folder, model.classes or ()), model.preprocess)
+    except (MismatchedCheckpoint, UsageError) as error:
+        raise PeerError(f"not measured: {error}") from error
+    facts = {
+        "version": metadata.version("transformers"),
+        "command": "transformers.DetrForObjectDetection.from_pretrained()",
+        "weights": weights,
+        "precision": "fp32",
+        "threads": torch.get_num_threads(),
+    }
+    device = torch.device(request.setting.device)
+    return Contestant(DetectorWorkload(theirs.to(device), request.images, device, request.setting.batch), facts)
+
+
+IN_THIS_PROCESS: dict[str, Callable[..., Contestant]] = {
+    "torchvision": torchvision_peer,
+    "transformers": transformers_peer,
+}
+"""Peers that are installed beside this project."""
 
 
 @contextmanager

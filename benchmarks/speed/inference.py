@@ -22,6 +22,7 @@ from benchmarks.speed import optimizations as speedups
 from benchmarks.speed.config import BenchmarkConfig
 from benchmarks.speed.options import Options
 from benchmarks.speed.protocols import interleaved
+from benchmarks.speed.roofline import limit
 from benchmarks.speed.workload import DetectorWorkload, ImageSource
 from benchmarks.system import environment
 from benchmarks.system.memory import MemoryMeter
@@ -54,6 +55,8 @@ def measure(
         after = environment.conditions(setting.device)
         if setting.effects and setting.options.chosen():
             metrics["effects"] = effects(model, images, setting)
+        if setting.roofline:
+            metrics["limit"] = limit.of(fast).to_dict()
         return Record(
             model=name,
             kind="inference",

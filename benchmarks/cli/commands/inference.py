@@ -5,15 +5,16 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from benchmarks.reports.text_table import format_table
 from benchmarks.results.record import Record, failed
 from benchmarks.results.store import Store
 from benchmarks.speed import engines, image_folder, options, protocols
 from benchmarks.speed.config import BenchmarkConfig
+from benchmarks.speed.roofline.text import described
 from benchmarks.speed.targets import Target
 from zoo.cli.argument_types import positive
 from zoo.errors import UsageError, ZooError
@@ -47,6 +48,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--random-weights", action="store_true", help="fresh weights: says nothing about post-processing time")
     add("--tf32", action="store_true", help="let a GPU multiply float32 as TF32; accuracies are measured without")
     add("--no-effects", action="store_true", help="do not compare options with the plain network")
+    add("--roofline", action="store_true", help="the share of the machine's limit, and the layers that lose most")
     add("--results", metavar="FILE", help="result store (default: $ZOO_RESULTS, else results.db)")
     add("--runtime", choices=("torch", "onnxruntime"), default="torch", help="what runs the network (%(default)s)")
     add("--json", action="store_true", help="print the records")
@@ -93,6 +95,7 @@ def setting_of(args: argparse.Namespace) -> BenchmarkConfig:
         overrides=dict(key_value(text) for text in args.set),
         effects=not args.no_effects,
         tf32=args.tf32,
+        roofline=args.roofline,
     )
 
 
@@ -122,6 +125,8 @@ def show(records: Sequence[Record], as_json: bool) -> None:
     for record in records:
         for name, effect in record.metrics.get("effects", {}).items():
             print(effect_line(record.model, name, effect))
+        if "limit" in record.metrics:
+            print("\n".join(described(record.metrics["limit"], peak(record.metrics))))
 
 
 def row(record: Record) -> dict[str, object]:
@@ -129,7 +134,6 @@ def row(record: Record) -> dict[str, object]:
     if not record.ok:
         return {"model": record.model, "status": f"{record.status}: {record.reason}"}
     m = record.metrics
-    memory = m.get("cuda_allocated_mib", m.get("resident_peak_mib"))
     return {
         "model": record.model,
         "weights": record.parameters["weights"],
@@ -137,11 +141,17 @@ def row(record: Record) -> dict[str, object]:
         "fps": f"{m['fps']:.2f}",
         "p50 ms": number(m.get("latency_ms_p50")),
         "p99 ms": number(m.get("latency_ms_p99")),
-        "peak MiB": number(memory),
+        "peak MiB": number(peak(m)),
         "params M": f"{m['parameters'] / 1e6:.2f}",
         "GFLOPs": f"{m['flops'] / 1e9:.1f}",
         "status": "ok",
     }
+
+
+def peak(metrics: Mapping[str, Any]) -> float | None:
+    """Peak memory, MiB."""
+    value: float | None = metrics.get("cuda_allocated_mib", metrics.get("resident_peak_mib"))
+    return value
 
 
 def number(value: float | None) -> str:

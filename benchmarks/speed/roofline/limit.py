@@ -126,18 +126,3 @@ def layer(name: str, group: Sequence[Operation], peaks: Peaks) -> Layer:
 def held(model: nn.Module) -> float:
     """Bytes of parameters and buffers."""
     return float(sum(t.numel() * t.element_size() for t in (*model.parameters(), *model.buffers())))
-
-
-def describe(limit: Limit, peak_mib: float | None) -> list[str]:
-    """For people: the share, the memory, and the layers that lose most."""
-    p = limit.peaks
-    lines = [
-        f"{limit.share:.0%} of the limit: {1000 * limit.limit:.1f} ms of {1000 * limit.seconds:.1f} ms "
-        f"(convolutions {p.convolution / 1e9:.0f}, products {p.product / 1e9:.0f}, depthwise {p.depthwise / 1e9:.0f} "
-        f"GFLOP/s; memory {p.memory / 1e9:.1f}, cache {p.cache / 1e9:.1f} GB/s)",
-        f"memory: at least {limit.floor_mib:.0f} MiB for weights ({limit.weights_mib:.0f} MiB), input and live "
-        f"tensors; measured peak {'unknown' if peak_mib is None else f'{peak_mib:.0f} MiB'}",
-    ]
-    for one in limit.worst:
-        lines.append(f"  {one.name} ({one.operations}): {1000 * one.seconds:.1f} ms, limit {1000 * one.limit:.1f} ms")
-    return lines

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from zoo.models.layers.nms import batched_nms, suppress
-from zoo.models.layers.ranking import LONG, best, ranked
+from zoo.models.layers.cpu_choices import LONG_LIST
+from zoo.models.layers.ranking import best, ranked
 from zoo.models.layers.tracing import first, recording
 from zoo.structures import Detections
 
@@ -73,7 +74,7 @@ def promising(scores: Tensor, count: int) -> Tensor | None:
 
     They are among the `count` priors with the highest maxima, which a CPU finds sooner than it looks at all pairs.
     """
-    if scores.device.type != "cpu" or not 0 < count < len(scores) or scores.numel() < LONG:
+    if scores.device.type != "cpu" or not 0 < count < len(scores) or scores.numel() < LONG_LIST:
         return None
     highest = scores.amax(dim=1)
     return None if bool(highest.isnan().any()) else best(highest, count).sort().values

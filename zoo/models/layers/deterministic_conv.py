@@ -12,10 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from zoo.models.layers.cpu_choices import FEW_IMAGES
 from zoo.models.layers.memory_format import eager_on_cpu
-
-# From so many images on, PyTorch takes the same kernels on one thread as on several.
-MANY = 16
 
 
 class SteadyConv(nn.Conv2d):
@@ -45,4 +43,4 @@ def pointwise(x: Tensor, matrix: Tensor, bias: Tensor | None) -> Tensor:
 
 def by_planes(x: Tensor) -> bool:
     """Whether (N, C, H, W) are few images, each channel of which is a plane of its own in memory."""
-    return len(x) < MANY and x.is_contiguous()
+    return len(x) < FEW_IMAGES and x.is_contiguous()
