@@ -30,9 +30,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Write manifests/generated/sizes.yaml.")
     parser.add_argument("--all", action="store_true", help="count every network again")
     again = parser.parse_args().all
-    users = {api.get(name).architecture for name in api.list_models() + api.list_models(origin="demo")}
     known = {} if again else {name: stated.value for name, stated in api.catalog().parameters.items()}
-    sizes = {name: known.get(name) or count(name) for name in sorted(filter(None, users))}
+    sizes = {name: known.get(name) or count(name) for name in sorted(api.catalog().architectures)}
     FILE.write_text(HEAD + "".join(f"  {name}: {size}\n" for name, size in sizes.items()))
 
 

@@ -121,6 +121,8 @@ def load_file(path: str | Path, name: str | None = None, device: str = "cpu") ->
         checkpoint = read(path)
         if (network := recognized(checkpoint)) is not None:
             return fill(network, checkpoint, device)
+        if not has_configuration(checkpoint):
+            raise BuildError(unnamed(path, checkpoint))
         return fill(build_from_meta(checkpoint.meta, sizes_of(checkpoint)), checkpoint, device)
     model = build_named(name)
     checkpoint = read(path)
@@ -128,11 +130,25 @@ def load_file(path: str | Path, name: str | None = None, device: str = "cpu") ->
     return fill(model, checkpoint, device)
 
 
+def has_configuration(checkpoint: Checkpoint) -> bool:
+    """Whether a file has a configuration of its own."""
+    return bool(checkpoint.meta.get("config") or checkpoint.meta.get("cfg"))
+
+
+def unnamed(path: str | Path, checkpoint: Checkpoint) -> str:
+    """What to do with a file that does not say which network it belongs to, with the architectures it resembles."""
+    from zoo.models.nearest import nearest_architectures
+
+    likely = [f"{name} ({share:.0%} of the tensors)" for name, share in nearest_architectures(checkpoint)]
+    near = f"nearest by its tensors: {', '.join(likely)}" if likely else "no architecture has tensors like its own"
+    return f"{path} does not say which network it belongs to; pass the name of a model (--name NAME); {near}"
+
+
 def recognized(checkpoint: Checkpoint) -> Detector | None:
     """The network of a file without a configuration, by the names that authors give their tensors; or None."""
     from zoo.checkpoint.convert.rename import dialect
 
-    if checkpoint.meta.get("config") or checkpoint.meta.get("cfg"):
+    if has_configuration(checkpoint):
         return None
     known = dialect(checkpoint.state_dict)
     networks = (fitting(checkpoint, name) for name in known.architectures) if known is not None else iter(())

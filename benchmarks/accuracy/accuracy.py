@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import zoo
 from benchmarks.accuracy import published_metrics
 from benchmarks.accuracy.config import DEFAULT_DATASET, TASK_MEASURES, EvalConfig
+from benchmarks.accuracy.uncertainty import uncertainty
 from benchmarks.datasets.catalog import Spec, open_dataset, spec
 from benchmarks.datasets.request import MetricConfig
 from benchmarks.results.record import Record
@@ -99,14 +100,17 @@ def run(evaluation: Evaluation, device: str | None = None, progress: bool | None
         return None
     if config.results_json is not None:
         measure.write_results(dataset, result.predictions, config.results_json)
+    sure = uncertainty(result.metrics, result.resampled)
+    result.notices.extend(sure.notices)
     with environment.full_precision():  # as `accuracy.measure` ran
         ran_on = environment.describe(config.device)
     return Record(
         model=config.title or subject.name,
         kind="accuracy",
         protocol=request.protocol if chosen.protocols else chosen.reader.partition(":")[0],
-        parameters=describe(config, chosen, request, result) | {"weights": subject.weights},
-        metrics=result.metrics,
+        parameters=describe(config, chosen, request, result) | {"weights": subject.weights} | sure.parameters,
+        metrics=sure.metrics,
+        samples=sure.samples,
         environment=ran_on,
         checkpoint=subject.facts.get("checkpoint"),
         manifest=subject.facts.get("manifest"),

@@ -12,12 +12,14 @@ from tqdm import tqdm
 
 from benchmarks.accuracy import loader, sharding
 from benchmarks.datasets import panoptic, panoptic_results
+from benchmarks.datasets.coco import CocoDataset
 from benchmarks.datasets.coco_results import coco_results
 from benchmarks.datasets.dataset import Dataset
 from benchmarks.datasets.files import DatasetError
 from benchmarks.datasets.panoptic import CocoPanoptic
 from benchmarks.datasets.predictions import Predictions, compact
 from benchmarks.datasets.request import DatasetImage, ImageId
+from benchmarks.datasets.resampling import Resampled
 from benchmarks.system import environment
 from benchmarks.system.memory import Trimmer
 from zoo.errors import UsageError, ZooError
@@ -31,7 +33,8 @@ class Accuracy:
     """What was measured.
 
     metrics: numbers by name, 0 to 1. images: how many. listed: how many the dataset lists. predictions: what the
-    metric looked at. notices: sentences that a reader of the numbers has to know.
+    metric looked at. notices: sentences that a reader of the numbers has to know. resampled: the metrics of datasets
+    drawn from the images, None where the dataset's metric is not resampled.
     """
 
     metrics: dict[str, float]
@@ -39,6 +42,7 @@ class Accuracy:
     listed: int
     predictions: Mapping[ImageId, Predictions] = field(repr=False)
     notices: list[str] = field(default_factory=list)
+    resampled: Resampled | None = field(default=None, repr=False)
 
 
 def measure(
@@ -66,7 +70,9 @@ def measure(
         return None
     if not any(len(one.scores) or one.packed_panoptic for one in predictions.values()):
         notices.append("The model detected nothing in any image.")
-    return Accuracy(dataset.evaluate(predictions), len(predictions), len(dataset.images), predictions, notices)
+    metrics, counts = dataset.evaluate(predictions), (len(predictions), len(dataset.images))
+    resampled = dataset.resample(predictions) if isinstance(dataset, CocoDataset) else None
+    return Accuracy(metrics, *counts, predictions, notices, resampled)
 
 
 def present(dataset: Dataset) -> tuple[list[DatasetImage], list[str]]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.accuracy.config import DEFAULT_DATASET, EvalConfig
+from benchmarks.accuracy.uncertainty import uncertainty
 from benchmarks.datasets.catalog import Spec, open_dataset, spec
 from benchmarks.datasets.request import MetricConfig
 from benchmarks.datasets.results_file import evaluate_file
@@ -25,6 +26,7 @@ def evaluate(path: Path, config: EvalConfig) -> Record:
     request = request_of(config, chosen)
     opened = open_dataset(chosen.name, Path(config.data or chosen.root), request)
     scored = evaluate_file(opened, path, request, config.limit)
+    sure = uncertainty(scored.metrics, scored.resampled)
     nothing = [] if scored.detections else [f"{path} has no detection in any of the images."]
     from benchmarks.system import environment  # imports torch
 
@@ -36,8 +38,10 @@ def evaluate(path: Path, config: EvalConfig) -> Record:
         parameters=describe(config, chosen, request)
         | {"images": images, "all_images": chosen.all_images(config.split, len(opened.images))}
         | {"weights": "predictions", "predictions": path.name, "sha256": sha256(path.read_bytes()).hexdigest()}
-        | {"notices": [*opened.notices, *nothing]},
-        metrics=scored.metrics,
+        | {"notices": [*opened.notices, *nothing, *sure.notices]}
+        | sure.parameters,
+        metrics=sure.metrics,
+        samples=sure.samples,
         environment=environment.describe("cpu"),
     )
 

@@ -25,6 +25,7 @@ IMAGES = {
     "voc_2012": 5823,
     "cityscapes": 500,
     "wider_face": 3226,
+    "crowdhuman": 4370,
     "openimages_v6": 41620,
     "demo": 100,
 }
@@ -228,6 +229,19 @@ WIDER_FACE = Spec(
     {"ground_truth": "eval_tools/ground_truth", "images": "WIDER_{split}/images"},
 )
 
+CROWDHUMAN = Spec(
+    "crowdhuman",
+    "CrowdHuman",
+    "AP at IoU 0.5, log-average miss rate (lower is better), Jaccard index",
+    "data/CrowdHuman",
+    "val",
+    "crowdhuman_val",
+    {"annotation_{split}.odgt": "the persons, a JSON object a line", "Images/": "the images"},
+    ("box",),
+    "crowdhuman:CrowdHuman",
+    {"annotations": "annotation_{split}.odgt", "images": "Images", "sizes": "id_hw_{split}.json"},
+)
+
 OPEN_IMAGES_V6 = open_images(
     "openimages_v6",
     "Open Images v6",
@@ -320,20 +334,16 @@ SPECS = [
     OPEN_IMAGES_V6,
     OPEN_IMAGES_CHALLENGE,
     WIDER_FACE,
+    CROWDHUMAN,
 ]
 
 DATASETS = {spec.name: spec for spec in SPECS}
 
-# Datasets of the manifests that have no reader, each with what is missing.
-UNSUPPORTED = {"crowdhuman": "its metrics (AP, MR and JI of CrowdHuman's own protocol) are not implemented"}
-
 
 def spec(name: str) -> Spec:
-    """The entry called `name`. Raises UnknownDataset with the nearest names, or with what is missing."""
+    """The entry called `name`. Raises UnknownDataset with the nearest names."""
     if name in DATASETS:
         return DATASETS[name]
-    if name in UNSUPPORTED:
-        raise UnknownDataset(f"the dataset '{name}' cannot be evaluated: {UNSUPPORTED[name]}.")
     near = difflib.get_close_matches(name, DATASETS, n=3, cutoff=0.4) or list(DATASETS)
     raise UnknownDataset(f"no dataset '{name}'. Nearest: {', '.join(near)}; `bench datasets` lists all.")
 

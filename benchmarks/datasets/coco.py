@@ -10,11 +10,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from benchmarks.datasets import classes, coco_metric, coco_results, proposal_recall
+from benchmarks.datasets import classes, coco_metric, coco_results, proposal_recall, resampling
 from benchmarks.datasets.coco_results import Source
 from benchmarks.datasets.files import DatasetError, require_file, require_folder
 from benchmarks.datasets.predictions import Predictions
 from benchmarks.datasets.request import DatasetImage, ImageId, MetricConfig
+from benchmarks.datasets.resampling import Resampled
 from benchmarks.datasets.results_file import ResultsFile
 from zoo.coco_format.annotations import Annotations, read_annotations
 from zoo.coco_format.image_files import find_images, portable
@@ -76,13 +77,31 @@ class CocoDataset:
 
     def evaluate(self, predictions: Mapping[ImageId, Predictions]) -> dict[str, float]:
         """COCO's numbers for each measure of the request, over the images in `predictions`."""
-        counted = {label for label, place in enumerate(self.categories) if place is not None}
-        detections = {self.number_of[i]: coco_results.only(one, counted) for i, one in predictions.items()}
-        labels = range(1, len(self.categories) + 1)
-        numbers = self.score(lambda measure: coco_results.source(measure, detections, labels), list(detections))
+        detections = self.numbered(predictions)
+        numbers = self.score(self.source(detections), list(detections))
         if "proposal" in self.request.measures and self.request.protocol == "mmdet-v2":
             numbers |= proposal_recall.evaluate(self.ground_truth, detections)
         return numbers
+
+    def resample(self, predictions: Mapping[ImageId, Predictions]) -> Resampled:
+        """The APs of datasets drawn from the images in `predictions`."""
+        detections = self.numbered(predictions)
+        return self.resample_source(self.source(detections), list(detections))
+
+    def numbered(self, predictions: Mapping[ImageId, Predictions]) -> dict[int, Predictions]:
+        """The detections of classes that count, by numbers of images."""
+        counted = {label for label, place in enumerate(self.categories) if place is not None}
+        return {self.number_of[i]: coco_results.only(one, counted) for i, one in predictions.items()}
+
+    def source(self, detections: Mapping[int, Predictions]) -> Callable[[str], Source]:
+        """The results for a measure, of such detections."""
+        labels = range(1, len(self.categories) + 1)
+        return lambda measure: coco_results.source(measure, detections, labels)
+
+    def resample_source(self, source: Callable[[str], Source], image_numbers: Sequence[int]) -> Resampled:
+        """The same for any results. source: as for `score`."""
+        categories = list(self.category_numbers.values())
+        return resampling.resample(self.ground_truth, source, image_numbers, categories, self.request)
 
     def score(self, source: Callable[[str], Source], image_numbers: Sequence[int]) -> dict[str, float]:
         """COCO's numbers for each measure. source: the results for a measure, by numbers of images and categories."""
@@ -115,6 +134,10 @@ class CocoDataset:
         if "proposal" in self.request.measures and self.request.protocol == "mmdet-v2":
             numbers |= proposal_recall.evaluate(self.ground_truth, {n: results.of_image(n) for n in counted})
         return numbers
+
+    def resample_results(self, results: ResultsFile, limit: int | None = None) -> Resampled:
+        """The APs of datasets drawn from the first `limit` images."""
+        return self.resample_source(results.source, [self.numbers[i] for i in self.kept[:limit]])
 
 
 def require_objects(ground_truth: Mapping[str, Any], path: Path) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 from benchmarks.datasets.coco_results import Results, Source
 from benchmarks.datasets.predictions import Predictions
 from benchmarks.datasets.request import ImageId, MetricConfig
+from benchmarks.datasets.resampling import Resampled
 from zoo.coco_format.predictions import CocoResult, Listed, read_predictions
 from zoo.coco_format.segmentation import to_rle
 from zoo.coco_format.sizes import Size, file_size
@@ -79,17 +80,20 @@ class ResultsFile:
 
 
 class Scored(NamedTuple):
-    """metrics: numbers by name. detections: how many the file has."""
+    """metrics: numbers by name. detections: how many the file has. resampled: as in `accuracy.measure.Accuracy`."""
 
     metrics: dict[str, float]
     detections: int
+    resampled: Resampled | None = None
 
 
 def evaluate_file(dataset: Any, path: Path, request: MetricConfig, limit: int | None = None) -> Scored:
     """A dataset's metric of the detections in `path`, over the first `limit` images. Raises DataError."""
     if hasattr(dataset, "read_results"):
         results = dataset.read_results(path)
-        return Scored(dataset.evaluate_results(results, limit), results.size_of_file)
+        resample = getattr(dataset, "resample_results", None)
+        resampled = resample(results, limit) if resample else None
+        return Scored(dataset.evaluate_results(results, limit), results.size_of_file, resampled)
     if absent := [path for path in dataset.truth_files() if not path.exists()]:
         raise DataError(f"{len(absent):,} files of the ground truth do not exist, {absent[0]} first.")
     sizes = [file_size(image.path) for image in dataset.images]

@@ -59,7 +59,7 @@ RECIPE = Recipe(
     decay="cosine",
     warmup=100,
     clip=10.0,
-    epochs=30,
+    epochs=16,
     augmentation=SHAPES,
 )
 
@@ -77,16 +77,28 @@ class Family:
     metric: str = "bbox_mAP"
 
 
-def regions(classes: Mapping[str, Any]) -> Description:
-    """Changes of a two-stage detector. classes: those of its box heads."""
+def regions(kind: str, classes: Mapping[str, Any]) -> Description:
+    """Changes of a two-stage detector of a kind. classes: those of its box heads."""
+    rcnn = api.architecture(f"{kind}_r50_fpn_1x_coco")["train_cfg"]["rcnn"]
     return {
         "backbone": RESNET,
         "neck": NECK,
         "rpn_head": {"in_channels": WIDTH, "feat_channels": WIDTH, "anchor_generator": {"scales": [4]}},
         "roi_head": {"bbox_roi_extractor": REGIONS, **classes},
-        "train_cfg": {"rpn": {"sampler": {"num": 64}}, "rpn_proposal": {"nms_pre": 400, "max_per_img": 200}},
+        "train_cfg": {
+            "rpn": {"sampler": {"num": 64}},
+            "rpn_proposal": {"nms_pre": 400, "max_per_img": 200},
+            "rcnn": sampled(rcnn),
+        },
         "test_cfg": {"rpn": {"nms_pre": 300, "max_per_img": 100}},
     }
+
+
+def sampled(rcnn: Any) -> Any:
+    """Settings of a second stage, or of several, that learns from few regions of each image."""
+    if isinstance(rcnn, (list, tuple)):
+        return [sampled(stage) for stage in rcnn]
+    return {**rcnn, "sampler": {**rcnn["sampler"], "num": 64}}
 
 
 def cascade() -> Description:
@@ -190,7 +202,7 @@ def families() -> dict[str, Family]:
             "demo_yolox",
             0.4,
             preprocessing="demo_yolox",
-            recipe=replace(RECIPE, ema=0.002, augmentation=Augmentation(mosaic=True, plain_epochs=10)),
+            recipe=replace(RECIPE, epochs=24, ema=0.002, augmentation=Augmentation(mosaic=True, plain_epochs=8)),
         ),
         "yolov3": Family(
             "yolov3_mobilenetv2_320_300e_coco",
@@ -227,10 +239,13 @@ def families() -> dict[str, Family]:
             preprocessing="demo_yolox",
             recipe=replace(RECIPE, augmentation=Augmentation()),
         ),
-        "faster_rcnn": Family("faster_rcnn_r50_fpn_1x_coco", 0.3, regions(BOXES), recipe=REGION_RECIPE),
-        "mask_rcnn": Family("mask_rcnn_r50_fpn_1x_coco", 0.3, regions(MASKS), recipe=REGION_RECIPE),
+        "faster_rcnn": Family("faster_rcnn_r50_fpn_1x_coco", 0.3, regions("faster_rcnn", BOXES), recipe=REGION_RECIPE),
+        "mask_rcnn": Family("mask_rcnn_r50_fpn_1x_coco", 0.3, regions("mask_rcnn", MASKS), recipe=REGION_RECIPE),
         "cascade_rcnn": Family(
-            "cascade_rcnn_r50_fpn_1x_coco", 0.3, regions(cascade()), recipe=replace(RECIPE, epochs=9)
+            "cascade_rcnn_r50_fpn_1x_coco",
+            0.3,
+            regions("cascade_rcnn", cascade()),
+            recipe=replace(RECIPE, epochs=12),
         ),
         "deformable_detr": Family(
             "deformable_detr_r50_16x2_50e_coco",
@@ -252,7 +267,6 @@ def families() -> dict[str, Family]:
                     "scale_ranges": [[1, 32], [24, 64], [48, 96], [72, 128], [112, 2048]],
                 },
             },
-            recipe=replace(RECIPE, epochs=18),
             metric="segm_mAP",
         ),
         "mask2former": Family(

@@ -21,7 +21,7 @@ HERE = (
     "`measured` is this machine's, `ratio` is measured over published MMDetection where both are of GPUs. Empty: not "
     "measured here."
 )
-PAIR = "Ours against Detectron2: its seconds over ours in one interleaved run, with its 95% interval; above 1 ours is faster."
+PAIR = "Ours against it: its seconds over ours in one interleaved run, with the 95% interval; above 1 ours is faster."
 
 
 def read_facts(folder: Path | None = None) -> dict[str, Any]:

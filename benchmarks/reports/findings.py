@@ -43,7 +43,9 @@ def verdict(findings: Sequence[Finding]) -> str:
     """One sentence."""
     bad = sum(f.fails for f in findings)
     better = sum(f.verdict == "improved" for f in findings)
-    return f"{len(findings)} quantities compared: {bad} failed, {better} improved."
+    unsure = sum(f.verdict == "uncertain" for f in findings)
+    tail = f", {unsure} changed by less than is certain" if unsure else ""
+    return f"{len(findings)} quantities compared: {bad} failed, {better} improved{tail}."
 
 
 def as_json(findings: Sequence[Finding]) -> dict[str, Any]:

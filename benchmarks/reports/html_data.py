@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from benchmarks.reports.network import network
 from benchmarks.reports.published import METRICS
 from benchmarks.reports.recommend import METRICS_OF_TASK, Candidate, Constraints, groups, metric_of, recommend
+from benchmarks.results import interval
 from benchmarks.results.record import Record
 from benchmarks.results.selection import accuracies, find, memory_mib, newest, percent
 from zoo.manifest import api
@@ -90,7 +91,14 @@ def measured(speed: Record | None, accuracy: Record | None) -> dict[str, Any]:
         "measured_weights": speed.parameters.get("weights") if speed else None,
         "flops": metrics.get("flops"),
         **{f"measured_{key}": percent(accuracy, key) for key in METRICS.values()},
+        **{f"interval_{key}": points_interval(accuracy, key) for key in METRICS.values()},
     }
+
+
+def points_interval(record: Record | None, metric: str) -> str | None:
+    """A metric's 95% interval in percent; None where it has none."""
+    pair = interval.of_record(record, metric) if record else None
+    return f"{100 * pair[0]:.1f} to {100 * pair[1]:.1f}" if pair else None
 
 
 def unlisted(name: str, records: Sequence[Record], images: Sequence[Path]) -> dict[str, Any]:
@@ -118,9 +126,15 @@ def summary(record: Record) -> dict[str, Any]:
         "device": record.environment.get("device"),
         "checkpoint": record.checkpoint,
         "parameters": {k: one_line(v) for k, v in record.parameters.items() if v not in (None, "", [], {})},
-        "metrics": {k: v for k, v in record.metrics.items() if isinstance(v, (int, float))},
+        "metrics": {k: with_interval(record, k, v) for k, v in record.metrics.items() if isinstance(v, (int, float))},
         "curves": curves(record) if record.kind in CURVES else [],
     }
+
+
+def with_interval(record: Record, metric: str, value: float) -> float | str:
+    """A metric, with its 95% interval where it has one."""
+    pair = interval.of_record(record, metric)
+    return f"{value:.4f} (95% interval {pair[0]:.4f} to {pair[1]:.4f})" if pair else value
 
 
 def curves(record: Record) -> list[dict[str, Any]]:

@@ -9,6 +9,7 @@ from benchmarks.accuracy import published_metrics
 from benchmarks.reports import peer_training, peers, summary
 from benchmarks.reports.caveats import caveats
 from benchmarks.reports.table import Cell, Table
+from benchmarks.results import interval
 from benchmarks.results.record import Record
 from benchmarks.results.selection import find, memory_mib, percent
 
@@ -146,7 +147,7 @@ def options(records: Sequence[Record]) -> Table:
 
 def accuracy(records: Sequence[Record], lookup: Lookup) -> Table:
     """Every metric that was measured, in percent points, against the published one."""
-    measured_here = ("model", "weights", "dataset", "images", "protocol", "metric", "measured")
+    measured_here = ("model", "weights", "dataset", "images", "protocol", "metric", "measured", "95% interval")
     columns = (*measured_here, "published", "difference", "read as", "machine")
     rows = [
         row
@@ -156,7 +157,8 @@ def accuracy(records: Sequence[Record], lookup: Lookup) -> Table:
     ]
     note = (
         "In percent points. A published number is for the whole of its dataset; `images` says how many were used. "
-        "Protocol: how ours was read; read as: how the published number was, which is the same where both are given."
+        "Protocol: how ours was read; read as: how the published number was, which is the same where both are given. "
+        "95% interval: of the measured number, by a bootstrap over the images."
     )
     return Table("Accuracy", columns, number_machines(rows, records), note, {"difference": 2})
 
@@ -178,7 +180,13 @@ def accuracy_rows(record: Record, entry: Entry | None) -> list[dict[str, Cell]]:
     known = [name for name, value in record.metrics.items() if isinstance(value, float) and value >= 0]
     compared = published_metrics.compare(entry, p, record.metrics) if entry else []
     rows = compared or [{"metric": name, "measured": percent(record, name)} for name in known]
-    return [{**common, **row} for row in rows]
+    return [{**common, **row, "95% interval": interval_text(record, str(row["metric"]))} for row in rows]
+
+
+def interval_text(record: Record, metric: str) -> str | None:
+    """A metric's interval in percent; None where it has none."""
+    pair = interval.of_record(record, metric)
+    return f"{100 * pair[0]:.1f} to {100 * pair[1]:.1f}" if pair else None
 
 
 def failures(records: Sequence[Record]) -> Table:
@@ -193,7 +201,18 @@ def failures(records: Sequence[Record]) -> Table:
 
 def machines(records: Sequence[Record]) -> Table:
     """What the measurements ran on; the other tables refer to the numbers."""
-    columns = ("machine", "device", "processor", "instructions", "cores", "threads", "python", "torch", "driver", "commit")
+    columns = (
+        "machine",
+        "device",
+        "processor",
+        "instructions",
+        "cores",
+        "threads",
+        "python",
+        "torch",
+        "driver",
+        "commit",
+    )
     rows: dict[str, Mapping[str, Cell]] = {}
     for record in records:
         if record.environment:

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from benchmarks.results import fingerprint
+from benchmarks.results import fingerprint, interval
 from benchmarks.results.record import Record, rename
 from benchmarks.results.sample_names import CPU_SAMPLES, SAMPLES
 from zoo.errors import UsageError
@@ -31,6 +31,7 @@ EXACT = ("parameters", "flops", "cuda_allocated_mib")
 KEPT = 100
 # Times of so many of the newest records of a measurement count: processes differ in more than the noise within one.
 RUNS = 9
+DIGITS = 5  # of replicates: a thousandth of a point
 
 
 class BaselineError(UsageError):
@@ -61,6 +62,7 @@ class Entry:
     times: seconds of a call divided by those of the calibration beside it, sorted; empty for accuracies. clock: which
     seconds these are, "cpu" where one thread did all the work, else "wall".
     detections: in the first images, as `benchmarks.fingerprint` has them; None where the record has none.
+    replicates: of each AP that has some, as `results.interval` pairs them, and bootstrap: what they were drawn from.
     machine: of the measurement, to know whether times are of the same one. runs: of how many records the times are.
     """
 
@@ -74,6 +76,8 @@ class Entry:
     detections: Sequence[float] | None = None
     clock: str = "wall"
     runs: int = 1
+    replicates: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    bootstrap: Mapping[str, Any] | None = None
 
     @property
     def key(self) -> str:
@@ -114,7 +118,20 @@ def entry_of(record: Record) -> Entry:
         clock=clock,
         machine=machine_of(record),
         detections=record.samples.get(fingerprint.SAMPLES),
+        replicates=replicates_of(record),
+        bootstrap=record.parameters.get(interval.PARAMETER),
     )
+
+
+def replicates_of(record: Record) -> dict[str, list[float]]:
+    """A record's replicates by metric, in the digits that a baseline keeps."""
+    kept = {name: values for name, values in record.samples.items() if name.startswith(interval.SAMPLES)}
+    return {name.removeprefix(interval.SAMPLES): shortened(values) for name, values in kept.items()}
+
+
+def shortened(values: Iterable[float | None]) -> list[float]:
+    """Numbers in DIGITS decimals; -1 stands for those that are not known, NaN or None."""
+    return [-1.0 if value is None or value != value else round(value, DIGITS) for value in values]
 
 
 def is_compared(kind: str, metric: str) -> bool:

@@ -1,8 +1,10 @@
 """Has anything become worse? Records against a committed baseline.
 
-Accuracies and single detections must agree within a stated tolerance; parameters, operations and allocated bytes
-exactly; times must pass a rank test on raw samples (Mann-Whitney) and a factor, both on times relative to a calibration
-workload that ran between the calls. A measurement that is missing or failed is a failure, never a pass.
+Accuracies and single detections must agree within a stated tolerance, or, where both runs kept the replicates of a
+bootstrap over the same images, the 95% interval of the paired difference has to exclude zero; parameters, operations
+and allocated bytes exactly; times must pass a rank test on raw samples (Mann-Whitney) and a factor, both on times
+relative to a calibration workload that ran between the calls. A measurement that is missing or failed is a failure,
+never a pass.
 """
 
 from __future__ import annotations
@@ -11,8 +13,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from benchmarks.results import fingerprint
+from benchmarks.results import fingerprint, interval
 from benchmarks.results.baseline import EXACT, Baseline, Entry, Tolerances, by_measurement, together
+from benchmarks.results.interval import Difference
 from benchmarks.results.rank_test import p_value
 from benchmarks.results.record import Record
 
@@ -23,8 +26,9 @@ FAILURES = ("regression", "changed", "missing", "failed")
 class Finding:
     """One quantity of one measurement, then and now.
 
-    verdict: same, improved, regression, changed (an exact quantity differs), missing (no record), failed (the record
-    says so), or unknown (nothing to compare with).
+    verdict: same, improved, regression, uncertain (another accuracy, but the interval of its difference contains zero),
+    changed (an exact quantity differs), missing (no record), failed (the record says so), or unknown (nothing to
+    compare with).
     """
 
     measurement: str
@@ -87,8 +91,22 @@ def accuracy(then: Entry, now: Entry, name: str, tolerances: Tolerances) -> Find
     a, b = then.metrics[name], now.metrics.get(name)
     if b is None:
         return Finding(then.title, name, "missing", a, b)
-    verdict = "same" if abs(b - a) <= tolerances.accuracy else "improved" if b > a else "regression"
-    return Finding(then.title, name, verdict, a, b, f"tolerance {tolerances.accuracy:g}")
+    verdict, detail = "same", f"tolerance {tolerances.accuracy:g}"
+    if abs(b - a) > tolerances.accuracy:
+        verdict = "improved" if b > a else "regression"
+        if (one := paired_difference(then, now, name)) is not None:
+            verdict = verdict if one.sign else "uncertain"
+            detail += f", difference {one.value:+.4f}, 95% interval {one.low:+.4f} to {one.high:+.4f}"
+    return Finding(then.title, name, verdict, a, b, detail)
+
+
+def paired_difference(then: Entry, now: Entry, name: str) -> Difference | None:
+    """A metric's difference with its interval; None unless both runs kept replicates over the same images."""
+    if interval.why_not_paired(then.bootstrap, now.bootstrap) is not None:
+        return None
+    before, after = then.replicates.get(name, ()), now.replicates.get(name, ())
+    values = [[None if value < 0 else value for value in listed] for listed in (before, after)]
+    return interval.paired(name, then.metrics[name], now.metrics[name], *values)
 
 
 def detections(then: Entry, now: Entry, tolerances: Tolerances) -> Finding:

@@ -30,6 +30,7 @@ from benchmarks.speed.protocols import Measurement, interleaved
 from benchmarks.speed.protocols.table import INTERLEAVED
 from benchmarks.speed.workload import DetectorWorkload, ImageSource, Workload
 from benchmarks.system import environment
+from benchmarks.system.conditions import Conditions
 from zoo.checkpoint.convert import to_peer
 from zoo.errors import MismatchedCheckpoint, UsageError
 
@@ -84,6 +85,7 @@ def run(request: CompareConfig) -> list[Record]:
             counterparts.counterpart(request.name, peer)
     with ExitStack() as stack:
         stack.enter_context(inference.thread_count(request.setting.threads))
+        stack.enter_context(environment.float32_as(request.setting.tf32))
         contestants, absent = gather(request, stack)
         results = measure(request, contestants, absent)
         memory = {name: peak_memory(contestant) for name, contestant in contestants.items()}
@@ -98,11 +100,11 @@ def measure(request: CompareConfig, contestants: dict[str, Contestant], absent: 
     device = request.setting.device
     while True:
         workloads = {name: contestant.workload for name, contestant in contestants.items()}
-        before = environment.conditions(device)
         try:
             result = {name: detections(workload) for name, workload in workloads.items()}
-            measured = interleaved.compare(workloads, torch.device(device), request.setting.overrides)
-            return Results(measured, result, {"before": before, "after": environment.conditions(device)})
+            with Conditions(device) as conditions:
+                measured = interleaved.compare(workloads, torch.device(device), request.setting.overrides)
+            return Results(measured, result, conditions.read)
         except PeerError as error:
             failed = next(n for n, w in workloads.items() if isinstance(w, ExternalWorkload) and w.peer in str(error))
             contestants.pop(failed)
@@ -156,7 +158,7 @@ def own(
         "version": environment.libraries().get("detection-zoo"),
         "commit": environment.commit(),
         "options": options.chosen(),
-        "precision": options.amp or "fp32",
+        "precision": options.amp or request.setting.float32,
         "weights": weights,
         "threads": torch.get_num_threads(),
         "settings": settings.of_ours(model),
@@ -174,8 +176,10 @@ def in_its_own_process(
     """Starts a process with one network in it, whose peak memory is that network's."""
     setting, script = request.setting, WORKERS / "own_worker.py"
     root = str(Path(zoo.__file__).resolve().parents[1])
-    arguments = (setting.device, str(weights), setting.threads, script, [root, *sys.path[1:]], request.patience)
-    return lambda: ExternalWorkload("ours", sys.executable, config, files, *arguments)
+    arguments = (setting.device, str(weights), setting.threads, script, [root, *sys.path[1:]])
+    return lambda: ExternalWorkload(
+        "ours", sys.executable, config, files, *arguments, patience=request.patience, tf32=setting.tf32
+    )
 
 
 def torchvision_peer(
@@ -199,7 +203,7 @@ def torchvision_peer(
         "commit": getattr(torchvision.version, "git_version", None),
         "command": f"torchvision.models.detection.{builder}()",
         "weights": weights,
-        "precision": "fp32",
+        "precision": request.setting.float32,
         "threads": torch.get_num_threads(),
         "settings": settings.of_torchvision(theirs.network),
     }
@@ -215,7 +219,9 @@ def transformers_peer(
 
     counterparts.counterpart(request.name, "transformers")
     try:
-        theirs = peer.TransformersDetector(peer.write(model.state_dict(), folder, model.classes or ()), model.preprocess)
+        theirs = peer.TransformersDetector(
+            peer.write(model.state_dict(), folder, model.classes or ()), model.preprocess
+        )
     except (MismatchedCheckpoint, UsageError) as error:
         raise PeerError(f"not measured: {error}") from error
     facts = {
@@ -246,11 +252,19 @@ def external_peer(
     setting, config, python = request.setting, counterparts.counterpart(request.name, peer), request.pythons[peer]
     threads = setting.threads or torch.get_num_threads()
     workload = ExternalWorkload(
-        peer, python, config, files, setting.device, str(path), threads, patience=request.patience
+        peer,
+        python,
+        config,
+        files,
+        setting.device,
+        str(path),
+        threads,
+        patience=request.patience,
+        tf32=setting.tf32,
     )
     try:
         facts = {name: workload.facts.get(name) for name in WORKER_FACTS}
-        facts |= {"command": " ".join([*workload.command, config]), "weights": weights, "precision": "fp32"}
+        facts |= {"command": " ".join([*workload.command, config]), "weights": weights, "precision": setting.float32}
         yield Contestant(workload, facts)
     finally:
         workload.close()

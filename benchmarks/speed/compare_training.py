@@ -28,6 +28,7 @@ from benchmarks.speed.peers import counterparts, training_batch
 from benchmarks.speed.peers.counterparts import NoCounterpart
 from benchmarks.speed.peers.external import ANSWER_SECONDS, WORKERS, ExternalWorkload, PeerError
 from benchmarks.system import environment
+from benchmarks.system.conditions import Conditions
 from benchmarks.system.timing import median_interval
 
 PROTOCOL = "training-interleaved"
@@ -80,11 +81,10 @@ def run(request: TrainingComparison) -> list[Record]:
     with ExitStack() as stack:
         stack.enter_context(inference.thread_count(request.threads))
         sides, absent = gather(request, stack)
-        before = environment.conditions(request.device)
-        take_turns(request, sides, absent)
-        conditions = {"before": before, "after": environment.conditions(request.device)}
+        with Conditions(request.device) as conditions:
+            take_turns(request, sides, absent)
         return [
-            *(record(request, name, sides, conditions) for name in sides),
+            *(record(request, name, sides, conditions.read) for name in sides),
             *(absence(request, peer, reason) for peer, reason in absent.items()),
         ]
 

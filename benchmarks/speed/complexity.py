@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -22,6 +24,22 @@ def flops(workload: Workload, batch: Any) -> int:
     Counted by PyTorch while it runs: convolutions, matrix products and attention. Deformable convolution, NMS and
     element-wise work are not in it. (The zoo's published GFLOPs count a multiply-add as one.)
     """
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
+    with FlopCounterMode(display=False) as counter, torch.no_grad(), fixed(workload):
         workload.compute(batch)
     return int(counter.get_total_flops())
+
+
+@contextmanager
+def fixed(workload: Any) -> Iterator[None]:
+    """The network's parameters without gradients for a while.
+
+    Up to PyTorch 2.11 the counter fails at inputs that require gradients, such as DETR's queries, where there are none.
+    """
+    trained = [p for p in getattr(workload, "model", nn.Module()).parameters() if p.requires_grad]
+    for parameter in trained:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in trained:
+            parameter.requires_grad_(True)

@@ -28,3 +28,8 @@ class BenchmarkConfig:
     effects: bool = True
     tf32: bool = False
     roofline: bool = False
+
+    @property
+    def float32(self) -> str:
+        """The name of the precision without options: how a GPU multiplies float32."""
+        return "tf32" if self.tf32 else "fp32"

@@ -25,6 +25,7 @@ from benchmarks.speed.protocols import interleaved
 from benchmarks.speed.roofline import limit
 from benchmarks.speed.workload import DetectorWorkload, ImageSource
 from benchmarks.system import environment
+from benchmarks.system.conditions import Conditions
 from benchmarks.system.memory import MemoryMeter
 
 # The comparison of an option with the plain network is a side show: fewer calls than the measurement itself.
@@ -49,10 +50,10 @@ def measure(
     protocol = protocols.get(setting.protocol)
     with thread_count(setting.threads), environment.float32_as(setting.tf32):
         fast = workload_of(model.eval(), images, setting, setting.options)
-        before, memory = environment.conditions(setting.device), MemoryMeter(setting.device).start()
-        measured = protocols.run(protocol, fast, setting.device, setting.repeat, setting.overrides)
+        memory = MemoryMeter(setting.device).start()
+        with Conditions(setting.device) as conditions:
+            measured = protocols.run(protocol, fast, setting.device, setting.repeat, setting.overrides)
         metrics = {**measured.metrics, **memory.read(), **size(model, images, setting)}
-        after = environment.conditions(setting.device)
         if setting.effects and setting.options.chosen():
             metrics["effects"] = effects(model, images, setting)
         if setting.roofline:
@@ -65,7 +66,7 @@ def measure(
             metrics={**metrics, "images": measured.images},
             samples={**measured.samples, fingerprint.SAMPLES: fingerprint.flatten(fast.compute(fast.load(0)))},
             environment=environment.describe(setting.device),
-            conditions={"before": before, "after": after},
+            conditions=conditions.read,
             **facts,
         )
 
@@ -110,7 +111,7 @@ def describe(
         **protocol.describe(protocol.parameters(setting.overrides)),
         "batch": setting.batch,
         "repeat": setting.repeat,
-        "precision": setting.options.amp or ("tf32" if setting.tf32 else "fp32"),
+        "precision": setting.options.amp or setting.float32,
         "options": setting.options.chosen(),
         "resolution": resolution(workload),
         **source,

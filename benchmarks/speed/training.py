@@ -21,6 +21,7 @@ from benchmarks.results.record import Record
 from benchmarks.speed import images
 from benchmarks.speed.training_config import PROTOCOLS, Protocol, TrainingConfig, chosen
 from benchmarks.system import environment
+from benchmarks.system.conditions import Conditions
 from benchmarks.system.memory import MemoryMeter
 from benchmarks.system.timing import summary
 from zoo.coco_format.keypoints import PERSON, mirrored_order
@@ -104,11 +105,11 @@ def measure(name: str, setting: TrainingConfig | None = None) -> Record | None:
     """
     setting = setting or TrainingConfig()
     protocol = chosen(setting)
-    place = distributed.join(setting.device)
-    try:
+    with distributed.joined(setting.device) as place, environment.float32_as(setting.tf32):
         run = make_run(name, setting, protocol, place)
-        before, memory = environment.conditions(place.device), MemoryMeter(place.device).start()
-        steps = list(tqdm(islice(endless(run), protocol.iterations), total=protocol.iterations, disable=None))
+        memory = MemoryMeter(place.device).start()
+        with Conditions(place.device) as conditions:
+            steps = list(tqdm(islice(endless(run), protocol.iterations), total=protocol.iterations, disable=None))
         peaks = distributed.gathered(memory.read(), place)
         if not place.first:
             return None
@@ -120,11 +121,9 @@ def measure(name: str, setting: TrainingConfig | None = None) -> Record | None:
             metrics={**numbers(steps[protocol.skipped :], run), **largest(peaks)},
             samples=samples(steps),
             environment=environment.describe(place.device),
-            conditions={"before": before, "after": environment.conditions(place.device)},
+            conditions=conditions.read,
             manifest=api.version(name),
         )
-    finally:
-        distributed.leave()
 
 
 def make_run(name: str, setting: TrainingConfig, protocol: Protocol, place: Rank) -> Trainer:
@@ -182,11 +181,14 @@ def numbers(steps: Sequence[Step], run: Trainer) -> dict[str, Any]:
 
 
 def largest(peaks: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """The largest peak of each kind over all processes."""
-    return {
-        key: max(peak[key] for peak in peaks) if isinstance(value, (int, float)) else value
-        for key, value in peaks[0].items()
-    }
+    """The largest peak of each kind over all processes; None where no process could read it."""
+    return {key: greatest([peak[key] for peak in peaks]) for key in peaks[0]}
+
+
+def greatest(values: Sequence[Any]) -> Any:
+    """The largest number; of other values the first one."""
+    numeric = [value for value in values if isinstance(value, (int, float))]
+    return max(numeric, default=values[0])
 
 
 def samples(steps: Sequence[Step]) -> dict[str, list[float]]:
@@ -207,7 +209,7 @@ def describe(protocol: Protocol, setting: TrainingConfig, run: Trainer) -> dict[
         "batch": setting.batch,
         "accumulate": setting.accumulate,
         "processes": run.rank.world,
-        "precision": setting.precision,
+        "precision": "tf32" if setting.tf32 and setting.precision == "fp32" else setting.precision,
         "workers": setting.workers,
         "weights": setting.weights,
         "images": f"{len(run.data)} generated" if setting.data is None else f"{len(run.data)} from {setting.data}",

@@ -35,7 +35,7 @@ class TrainingConfig:
     """How to measure. data: a folder in COCO's layout, None for generated images. batch: per process.
 
     overrides: `iterations`, `skipped` or `prepared`, where they should not be the protocol's. weights: `random`, or
-    `published` for those of the zoo.
+    `published` for those of the zoo. tf32: whether a GPU multiplies float32 as TF32 (precision fp32 only).
     """
 
     protocol: str = "mmdet-v2"
@@ -47,6 +47,7 @@ class TrainingConfig:
     workers: int = 2
     weights: str = "random"
     overrides: Mapping[str, int] | None = None
+    tf32: bool = False
 
 
 def chosen(setting: TrainingConfig) -> Protocol:

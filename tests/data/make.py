@@ -246,6 +246,26 @@ def wider_face(root: Path) -> None:
         savemat(tools / f"wider_{subset}_val.mat", listed | {"gt_list": cells(chosen)})
 
 
+def crowdhuman(root: Path) -> None:
+    """annotation_val.odgt and Images/; every thing is a person, special ones are to be ignored."""
+    lines = []
+    for scene in SCENES:
+        save(scene, root / "Images" / f"{scene.name}.jpg")
+        rows = [
+            {
+                "tag": "person",
+                "fbox": list(thing.box),
+                "vbox": list(thing.box),
+                "hbox": list(thing.box),
+                "head_attr": {},
+                "extra": {"ignore": 1} if thing.special else {"box_id": number},
+            }
+            for number, thing in enumerate(scene.things)
+        ]
+        lines.append(json.dumps({"ID": scene.name, "gtboxes": rows}))
+    write("\n".join(lines) + "\n", root / "annotation_val.odgt")
+
+
 def numbers_of(scene: Scene, labels: tuple[int, ...]) -> np.ndarray:
     """The numbers, from 1, of the things with these labels, as a column."""
     return np.array([[i] for i, thing in enumerate(scene.things, 1) if thing.label in labels], np.uint8)
@@ -293,3 +313,4 @@ if __name__ == "__main__":
     open_images_v6(HERE / "openimages_v6")
     open_images_challenge(HERE / "openimages_challenge_2019")
     wider_face(HERE / "wider_face")
+    crowdhuman(HERE / "crowdhuman")

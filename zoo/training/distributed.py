@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any, NamedTuple
 
 import torch
@@ -14,6 +16,8 @@ from torch import Tensor, nn
 from zoo.system.device import usable_device
 
 SYNCHRONIZED = ("SyncBN", "MMSyncBN", "NaiveSyncBN")
+# Rank 0 validates while the others wait, longer than NCCL's own ten minutes; a dead process is noticed by torchrun.
+PATIENCE = timedelta(days=1)
 
 
 class Rank(NamedTuple):
@@ -40,8 +44,19 @@ def join(device: str = "cpu") -> Rank:
     if chosen.type == "cuda":
         torch.cuda.set_device(chosen)
     if world > 1 and not dist.is_initialized():
-        dist.init_process_group("nccl" if chosen.type == "cuda" else "gloo")
+        dist.init_process_group("nccl" if chosen.type == "cuda" else "gloo", timeout=PATIENCE)
     return Rank(rank, world, chosen)
+
+
+@contextmanager
+def joined(device: str = "cpu") -> Iterator[Rank]:
+    """This process among those that torchrun started, for the time of the block.
+
+    After an error this process does not wait for the others, which may wait for it: it should end, and torchrun ends
+    them. Raises UsageError for a device that is not there.
+    """
+    yield join(device)
+    leave()
 
 
 def leave() -> None:

@@ -24,11 +24,8 @@ def train(config: TrainConfig) -> Path | None:
 
     Raises UnknownModel, NotTrainable, DataError, Diverged, UsageError.
     """
-    rank = distributed.join(config.device)
-    try:
+    with distributed.joined(config.device) as rank:
         return fit(make_trainer(config, rank))
-    finally:
-        distributed.leave()
 
 
 def fit(trainer: Trainer) -> Path | None:

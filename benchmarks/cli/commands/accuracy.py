@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from benchmarks.accuracy import accuracy
+from benchmarks.accuracy import accuracy, paired
 from benchmarks.accuracy.config import EvalConfig, parse_measures
 from benchmarks.accuracy.published_metrics import images_text
 from benchmarks.datasets.request import METRIC_BACKENDS, PROTOCOLS
+from benchmarks.results import interval
 from benchmarks.results.record import Record
 from benchmarks.results.store import Store
 from zoo.cli.argument_types import natural, positive
-from zoo.errors import UsageError
+from zoo.errors import UsageError, ZooError
 from zoo.system.device import usable_device
 
 
@@ -40,6 +43,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--workers", type=natural, default=0, metavar="N", help="threads that read and preprocess ahead")
     add("--tta", action="store_true", help="test-time augmentation: three scales and mirror images, merged by NMS")
     add("--limit", type=positive, metavar="N", help="only the first N images")
+    add(
+        "--against",
+        metavar="OTHER",
+        help="compare with a model, a checkpoint, a .json file of detections or a record's id, on the same images",
+    )
     add("--results-json", type=Path, metavar="OUT", help="also write the detections in COCO's results format")
     add("--results", type=Path, metavar="FILE", help="result store (default: $ZOO_RESULTS, else results.db)")
     add("--json", action="store_true", help="print the record as JSON")
@@ -49,16 +57,56 @@ def run(args: argparse.Namespace) -> None:
     """Measure, store and print; under torchrun only rank 0 does the latter two."""
     check_target(args)
     store, config = Store(args.results).check(), config_of(args)
-    record = of_model(args.name, config) if args.predictions is None else of_predictions(args.predictions, config)
-    if record is None:
+    other = recorded(args.against, store) if args.against else None  # before the work: its id may be wrong
+    record = measured(args, config, store)
+    if args.against and other is None:
+        other = measured(other_target(args), replace(config, checkpoint=None, title=None, results_json=None), store)
+    if record is None or (args.against and other is None):
         return
-    store.append(record)
-    for notice in record.parameters["notices"]:
-        print(f"bench: note: {notice}", file=sys.stderr)
+    compared = paired.compare(other, record) if other else None
     if args.json:
-        print(json.dumps(record.to_dict() | {"comparison": accuracy.comparison(record)}, indent=1))
+        extra: dict[str, Any] = {"comparison": accuracy.comparison(record)}
+        if compared and other:
+            extra["against"] = {"record": without_samples(other), **compared.to_dict()}
+        print(json.dumps(record.to_dict() | extra, indent=1))
     else:
-        print(text(record))
+        print("\n\n".join(filter(None, [text(record), text(other) if other else "", text_of(compared)])))
+
+
+def measured(args: argparse.Namespace, config: EvalConfig, store: Store) -> Record | None:
+    """The stored record of a model, a checkpoint, a file of detections, or an earlier record itself."""
+    if args.name is not None and (record := recorded(args.name, store)):
+        return record
+    record = of_model(args.name, config) if args.predictions is None else of_predictions(args.predictions, config)
+    if record is not None:
+        store.append(record)
+        for notice in record.parameters["notices"]:
+            print(f"bench: note: {notice}", file=sys.stderr)
+    return record
+
+
+def recorded(name: str, store: Store) -> Record | None:
+    """The accuracy record whose id begins with `name`; None where `name` does not look like an id."""
+    if not re.fullmatch("[0-9a-f]{6,32}", name) or Path(name).exists():
+        return None
+    record = store.get(name)
+    if record.kind != "accuracy" or not record.ok:
+        raise UsageError(f"record {name} is of kind '{record.kind}' ({record.status}), not a measured accuracy.")
+    return record
+
+
+def other_target(args: argparse.Namespace) -> argparse.Namespace:
+    """The options with what --against names in place of the first model or file."""
+    file = Path(args.against)
+    is_detections = file.suffix == ".json"
+    if is_detections and not file.is_file():
+        raise ZooError(f"{file} does not exist, or is no file.")
+    return argparse.Namespace(name=None if is_detections else args.against, predictions=file if is_detections else None)
+
+
+def without_samples(record: Record) -> dict[str, Any]:
+    """A record as plain data, without its replicates."""
+    return replace(record, samples={}).to_dict()
 
 
 def check_target(args: argparse.Namespace) -> None:
@@ -120,11 +168,50 @@ def text(record: Record) -> str:
     weights = f"{p['weights']} weights" if p["weights"] == "published" else p["weights"]
     part = images_text(p["images"], p.get("all_images"))
     title = f"{record.model} ({weights}) on {p['dataset']} {p['split']}, {part}, {record.protocol}"
-    rows = [(name, "n/a" if value < 0 else f"{100 * value:.1f} %") for name, value in record.metrics.items()]
+    rows = [
+        (name, points(value), interval_text(record, name)) for name, value in record.metrics.items() if number(value)
+    ]
     parts = [title, tabulate(rows, tablefmt="plain", disable_numparse=True)]
     if compared := [points_text(row) for row in accuracy.comparison(record)]:
         parts.append(tabulate(compared, headers="keys", disable_numparse=True))
     return "\n\n".join(parts)
+
+
+def text_of(compared: paired.Paired | None) -> str:
+    """The paired comparison for people."""
+    from tabulate import tabulate
+
+    if compared is None:
+        return ""
+    if compared.why_not:
+        return f"Not compared: {compared.why_not}."
+    rows = [
+        {
+            "metric": one.metric,
+            "first (%)": f"{100 * one.first:.2f}",
+            "second (%)": f"{100 * one.second:.2f}",
+            "difference": f"{100 * one.value:+.2f}",
+            "95% interval": f"{100 * one.low:+.2f} to {100 * one.high:+.2f}",
+        }
+        for one in compared.differences
+    ]
+    return tabulate(rows, headers="keys", disable_numparse=True) + "\n\n" + compared.verdict
+
+
+def number(value: Any) -> bool:
+    """Whether a metric is a number, not nested data such as the intervals."""
+    return isinstance(value, (int, float))
+
+
+def points(value: float) -> str:
+    """A metric in percent."""
+    return "n/a" if value < 0 else f"{100 * value:.1f} %"
+
+
+def interval_text(record: Record, metric: str) -> str:
+    """A metric's interval in percent; nothing where it has none."""
+    pair = interval.of_record(record, metric)
+    return f"95% interval {100 * pair[0]:.1f} to {100 * pair[1]:.1f}" if pair else ""
 
 
 def points_text(row: dict[str, Any]) -> dict[str, str]:

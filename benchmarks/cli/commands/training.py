@@ -12,7 +12,7 @@ from benchmarks.results.store import Store
 from benchmarks.speed.targets import known
 from benchmarks.speed.training_config import PROTOCOLS, TrainingConfig, chosen
 from zoo.cli.argument_types import natural, positive
-from zoo.errors import UsageError
+from zoo.errors import UsageError, ZooError
 from zoo.system.device import usable_device
 from zoo.training.layout import find
 
@@ -28,6 +28,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--batch-size", type=positive, default=2, metavar="N", help="images per process (%(default)s)")
     add("--accumulate", type=positive, default=1, metavar="N", help="batches per step of the optimizer")
     add("--precision", choices=("fp32", "fp16", "bf16"), default="fp32")
+    add("--tf32", action="store_true", help="let a GPU multiply float32 as TF32")
     add("--device", default="cpu", help="cpu, cuda ... (%(default)s)")
     add("--workers", type=natural, default=2, metavar="N", help="processes that prepare images (%(default)s)")
     add("--weights", choices=("random", "published"), default="random", help="where training starts (%(default)s)")
@@ -44,7 +45,9 @@ def run(args: argparse.Namespace) -> int:
         known(name)
     if args.data is not None:
         find(args.data)
-    usable_device(args.device)
+    from benchmarks.accuracy.sharding import own_device
+
+    usable_device(own_device(args.device))
     records = [record for name in args.names if (record := measured(name, setting)) is not None]
     store.extend(records) if records else None
     if args.json and records:
@@ -71,19 +74,27 @@ def setting_of(args: argparse.Namespace) -> TrainingConfig:
         workers=args.workers,
         weights=args.weights,
         overrides=overrides,
+        tf32=args.tf32,
     )
     chosen(setting)
     return setting
 
 
 def measured(name: str, setting: TrainingConfig) -> Record | None:
-    """The record of one network; a failed one where training broke down."""
+    """The record of one network; a failed one where training broke down.
+
+    Raises ZooError where several processes train together: the others wait for this one, so it must end.
+    """
+    from benchmarks.accuracy.sharding import world
     from benchmarks.speed import training
     from zoo.training.trainer import Diverged
 
     try:
         return training.measure(name, setting)
     except (Diverged, RuntimeError) as error:
+        rank, size = world()
+        if size > 1:
+            raise ZooError(f"{name}: rank {rank} of {size} failed: {error}") from error
         return failed(name, "training", error, protocol=setting.protocol)
 
 

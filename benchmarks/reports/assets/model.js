@@ -40,15 +40,19 @@ function comparisonRow(title, published, measured, decimals, note) {
     ...cells.map((text) => element("td", { class: "number" }, text)), element("td", { class: "wrap" }, note));
 }
 
+function interval(m, key, here) {
+  return here && m[`interval_${key}`] ? `95% interval of the measured number: ${m[`interval_${key}`]}` : "";
+}
+
 function comparisonRows(m) {
   const seen = new Set();
   const found = Object.entries(m.published || {}).flatMap(([where, values]) => Object.entries(values).map(([key, value]) => {
     const here = seen.has(key) ? null : m[`measured_${key}`]; // measured on the first of the datasets
     seen.add(key);
-    return comparisonRow(`${data.metrics[key] || key.replaceAll("_", " ")}, ${where}`, value, here, 1, "");
+    return comparisonRow(`${data.metrics[key] || key.replaceAll("_", " ")}, ${where}`, value, here, 1, interval(m, key, here));
   }));
   for (const key of METRICS.filter((k) => !seen.has(k) && known(m[`measured_${k}`]))) {
-    found.push(comparisonRow(data.metrics[key], null, m[`measured_${key}`], 1, ""));
+    found.push(comparisonRow(data.metrics[key], null, m[`measured_${key}`], 1, interval(m, key, true)));
   }
   if (m.fps || m.measured_fps) {
     const weights = m.measured_weights === "random" ? " with random weights" : "";

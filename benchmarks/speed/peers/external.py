@@ -39,7 +39,7 @@ class PeerError(ZooError):
 class ExternalWorkload:
     """A peer's detector and the images, one per batch. A `Workload` that keeps its own time.
 
-    patience: seconds that any answer may take but the first.
+    patience: seconds that any answer may take but the first. tf32: whether a GPU multiplies float32 as TF32.
     """
 
     batch = 1
@@ -56,6 +56,7 @@ class ExternalWorkload:
         script: Path | None = None,
         paths: Sequence[str] = (),
         patience: float = ANSWER_SECONDS,
+        tf32: bool = False,
     ) -> None:
         """Start the worker and let it build the network. Raises PeerError with what it said."""
         self.images, self.peer, self.patience = images, peer, patience
@@ -75,7 +76,7 @@ class ExternalWorkload:
         except OSError as error:
             raise PeerError(f"{peer}: {python} cannot be started: {error.strerror}.") from error
         try:
-            opening = {"config": config, "weights": weights, "device": device, "threads": threads}
+            opening = {"config": config, "weights": weights, "device": device, "threads": threads, "tf32": tf32}
             self.facts = self.ask(op="open", seconds=max(patience, OPENING_SECONDS), **opening)
         except PeerError:
             self.close()

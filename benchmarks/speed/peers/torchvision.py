@@ -15,6 +15,7 @@ from torchvision.models.detection.roi_heads import paste_masks_in_image
 from torchvision.ops.misc import FrozenBatchNorm2d
 
 from zoo.checkpoint.convert.reorder import COCO_ROWS
+from zoo.models.layers.norm import positive
 from zoo.structures import Detections, ImageGeometry, Sample
 
 # torchvision's 91 COCO numbers -> our 80 labels; numbers that no category has keep out of the way at 80.
@@ -63,6 +64,8 @@ class TorchvisionDetector(nn.Module):
     name: of its builder, such as fasterrcnn_resnet50_fpn. preprocess: makes the inputs; give it our network's.
     """
 
+    labels: Tensor
+
     def __init__(self, name: str, preprocess: Callable[[Any], Sample] | None) -> None:
         super().__init__()
         builder = getattr(torchvision.models.detection, name)
@@ -70,14 +73,15 @@ class TorchvisionDetector(nn.Module):
         randomize(self.network)
         for module in self.network.backbone.body.modules() if name in WITHOUT_EPSILON else ():
             if isinstance(module, nn.BatchNorm2d):
-                module.eps = 0.0
+                module.eps = positive(0.0)
         self.network.transform = Inputs()
         self.preprocess = preprocess
+        self.register_buffer("labels", LABELS, persistent=False)  # on the device: no copy in each call
 
     def predict(self, images: Tensor, geometries: Sequence[ImageGeometry]) -> list[Detections]:
         """images: (N, 3, H, W). Detections in the geometries' output coordinates, labels as ours."""
         self.network.transform.images, self.network.transform.geometries = images, geometries
-        return [converted(result) for result in self.network(list(images))]
+        return [converted(result, self.labels) for result in self.network(list(images))]
 
     def losses(
         self, images: Tensor, sizes: Sequence[tuple[int, int]], targets: Sequence[dict[str, Tensor]]
@@ -162,7 +166,7 @@ def over_the_batch(
     return total
 
 
-def converted(result: dict[str, Tensor]) -> Detections:
-    """torchvision's result as ours; masks above one half."""
+def converted(result: dict[str, Tensor], labels: Tensor) -> Detections:
+    """torchvision's result as ours; masks above one half. labels: `LABELS` on the result's device."""
     masks = result["masks"][:, 0] >= 0.5 if "masks" in result else None
-    return Detections(result["boxes"], result["scores"], LABELS.to(result["labels"].device)[result["labels"]], masks)
+    return Detections(result["boxes"], result["scores"], labels[result["labels"]], masks)

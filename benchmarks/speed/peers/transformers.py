@@ -29,7 +29,9 @@ class TransformersDetector(nn.Module):
             import timm  # noqa: F401 (transformers makes its backbone with it)
             from transformers import DetrForObjectDetection
         except ImportError as error:
-            raise UsageError(f"this peer needs transformers and timm: pip install transformers timm ({error})") from None
+            raise UsageError(
+                f"this peer needs transformers and timm: pip install transformers timm ({error})"
+            ) from None
         self.network = DetrForObjectDetection.from_pretrained(folder).eval()
         self.preprocess = preprocess
 

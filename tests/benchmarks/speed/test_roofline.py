@@ -63,7 +63,7 @@ def test_hooks_are_gone_afterwards_even_when_the_network_fails() -> None:
 
 def test_a_detector_has_a_share_and_the_layers_that_lose_most() -> None:
     result = limit.of(DetectorWorkload(StubDetector(), images.generated(1, (96, 128))), rounds=2).to_dict()
-    assert 0 < result["share"] and 0 < result["limit"] < 10 and len(result["worst"]) <= limit.WORST
+    assert result["share"] > 0 and 0 < result["limit"] < 10 and len(result["worst"]) <= limit.WORST
     assert result["floor_mib"] > result["weights_mib"] > 0
     lost = [one["seconds"] - one["limit"] for one in result["worst"]]
     assert lost == sorted(lost, reverse=True)

@@ -99,3 +99,29 @@ def test_generated_persons_have_visible_keypoints_in_their_boxes() -> None:
     visible = image.keypoints.points[..., 2] > 0  # those beyond the border are unknown
     inside = (places >= image.boxes[:, None, :2] - 0.01) & (places <= image.boxes[:, None, 2:] + 0.01)
     assert visible.any() and inside[visible].all()
+
+
+def test_the_largest_peak_counts_only_processes_that_could_read_it() -> None:
+    from benchmarks.speed.training import largest
+
+    peaks = [{"a": None, "b": 1.5, "scope": "process"}, {"a": 2.0, "b": 0.5, "scope": "process"}]
+    assert largest(peaks) == {"a": 2.0, "b": 1.5, "scope": "process"}
+    assert largest([{"a": None}, {"a": None}]) == {"a": None}
+
+
+def test_a_failing_process_ends_instead_of_keeping_the_others_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    from benchmarks.cli.commands import training as command
+    from benchmarks.speed import training
+    from benchmarks.speed.training_config import TrainingConfig
+    from zoo.errors import ZooError
+
+    def fail(*arguments: Any) -> None:
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr(training, "measure", fail)
+    record = command.measured("demo_atss", TrainingConfig())
+    assert record is not None and not record.ok, "alone, the next network is measured"
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(ZooError, match="rank 1 of 2 failed: out of memory"):
+        command.measured("demo_atss", TrainingConfig())

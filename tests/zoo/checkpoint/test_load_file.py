@@ -56,9 +56,24 @@ def test_without_a_name_the_stored_configuration_describes_the_network(model, tm
     assert loaded.preprocess(torch.zeros(100, 200, 3, dtype=torch.uint8).numpy()).image.shape == (3, 416, 416)
 
 
-def test_without_either_it_says_what_to_do(model, tmp_path):
-    with pytest.raises(BuildError, match="pass the name"):
+def test_without_either_it_says_what_to_do_and_which_architecture_is_nearest(model, tmp_path):
+    with pytest.raises(BuildError, match=rf"pass the name of a model \(--name NAME\).*{NAME} \(100% of the tensors\)"):
         zoo.load_file(saved(tmp_path / "x.pth", model, {}))
+
+
+def test_the_nearest_architecture_is_named_for_other_classes_and_wrapped_names_too(model, tmp_path):
+    state = {f"module.{name}": tensor for name, tensor in model.state_dict().items()}
+    for name in [name for name in state if "conv_cls" in name]:
+        state[name] = state[name][:3].clone()
+    torch.save({"state_dict": state}, tmp_path / "x.pth")
+    with pytest.raises(BuildError, match=rf"nearest by its tensors: {NAME} \(9\d% of the tensors\)"):
+        zoo.load_file(tmp_path / "x.pth")
+
+
+def test_a_file_that_resembles_nothing_is_said_to(tmp_path):
+    torch.save({"state_dict": {"a.weight": torch.zeros(1000, 5000)}}, tmp_path / "x.pth")
+    with pytest.raises(BuildError, match="no architecture has tensors like its own"):
+        zoo.load_file(tmp_path / "x.pth")
 
 
 def test_another_network_is_a_sentence(model, tmp_path):

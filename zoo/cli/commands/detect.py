@@ -1,4 +1,4 @@
-"""`zoo detect`: run a model on images of your own."""
+"""`zoo detect`: run a model on images, videos and cameras."""
 
 from __future__ import annotations
 
@@ -6,64 +6,127 @@ import argparse
 import json
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
 import zoo
-from zoo.cli import image_paths
+from zoo.cli.argument_types import positive
 from zoo.cli.checkpoint_files import means_file
-from zoo.errors import UnreadableImage, ZooError
+from zoo.cli.detection import inputs
+from zoo.cli.detection.inputs import Frame, Source
+from zoo.errors import UnreadableImage, UsageError, ZooError
 from zoo.manifest import api
+from zoo.manifest.formatting import table
 from zoo.system.device import usable_device
 
 if TYPE_CHECKING:
+    from zoo.cli.detection.drawings import Drawings
+    from zoo.cli.detection.outputs import Output
     from zoo.models.detectors.base import Detector
-    from zoo.structures import Detections
+    from zoo.structures import Detections, Sample
+
+IMAGES = "images, videos, folders of them, quoted globs such as 'street/**/*.jpg', or cameras: webcam, webcam:1"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     add = parser.add_argument
     add("model", metavar="MODEL", help="a model of the zoo, or your own checkpoint file")
-    add("images", nargs="+", metavar="IMAGE", help="images, folders, or quoted globs")
+    add("images", nargs="*", metavar="IMAGE", help=IMAGES)
     add("--name", metavar="NAME", help="architecture of a checkpoint file that does not state it")
-    add("--out", type=Path, metavar="DIR", help="write images with drawn detections to this folder")
     add("--score-thr", type=float, default=0.3, metavar="S", help="minimum score (default %(default)s)")
     add("--device", default="cpu", help="cpu, cuda, cuda:1, ... (default %(default)s)")
+    help_text = "images that run together (default %(default)s, as published accuracies were measured; more pad images"
+    add("--batch-size", type=positive, default=1, metavar="N", help=f"{help_text} to the largest of a batch)")
     add("--tta", action="store_true", help="test-time augmentation: three scales and mirror images, merged by NMS")
-    add("--json", action="store_true", help="print detections in COCO's results format, with masks as RLE")
+    add("--frame-step", type=positive, default=1, metavar="N", help="every N-th frame of videos and cameras")
+    add("--max-frames", type=positive, metavar="N", help="at most N frames of each video and camera")
+    add("--show-classes", action="store_true", help="list the model's classes, and detect nothing")
+    configure_outputs(parser)
+
+
+def configure_outputs(parser: argparse.ArgumentParser) -> None:
+    """Declare the options about where detections go."""
+    add = parser.add_argument
+    printed = parser.add_mutually_exclusive_group()
+    help_text = "print detections in COCO's results format, with masks as RLE; with --show-classes: the classes"
+    printed.add_argument("--json", action="store_true", help=help_text)
+    printed.add_argument("--csv", action="store_true", help="print comma-separated values, one detection a line")
+    add("--out", type=Path, metavar="DIR", help="write images and videos with drawn detections to this folder")
+    help_text = "write detections as annotations in COCO's format, with images and categories"
+    add("--coco", type=Path, metavar="FILE", help=help_text)
+    help_text = "write a text file per image in YOLO's format (label and box, relative to the image), and classes.txt"
+    add("--yolo", type=Path, metavar="DIR", help=help_text)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Detect, draw, print. Exit status 1 if an image could not be read; the others are done all the same."""
+    """Detect, draw, write. Exit status 1 if an image could not be read; the others are done all the same."""
+    check(args)
+    if args.show_classes:
+        return show_classes(args)
     failures: list[str] = []
-    check(args.model, args.name)
-    paths = list(dict.fromkeys(expand(args.images, failures)))
-    model = load(args.model, args.name, args.device) if paths else None
-    if model is not None and args.tta:
+    sources = list(dict.fromkeys(expand(args.images, failures)))
+    if not sources:
+        return 1
+    model = load(args.model, args.name, args.device)
+    if args.tta:
         model = augmented(model, args.model)
-    names = image_paths.output_names(paths)
-    if args.out is not None:
-        args.out.mkdir(parents=True, exist_ok=True)
-    rows = []
-    for path in tqdm(paths, unit="img", disable=None):
-        try:
-            detections = detect(model, path, args, names[path])  # type: ignore[arg-type]
-        except UnreadableImage as error:
-            report(str(error), failures)
-        else:
-            rows += to_rows(detections, path, model)  # type: ignore[arg-type]
-    print(json.dumps(rows) if args.json else table(rows))
+    with drawings(args, sources) as drawn:
+        writers = outputs(args, model, sources)
+        count = detect_all(model, sources, args, failures, writers, drawn)
+        for writer in writers:
+            writer.close()
+    if not count and not failures:
+        print(f"zoo: no detection has a score of at least {args.score_thr:g}.", file=sys.stderr)
     return int(bool(failures))
 
 
-def expand(given: Sequence[str], failures: list[str]) -> Iterator[Path]:
-    """All images that the arguments mean; what is wrong with one is reported, the others go on."""
+def check(args: argparse.Namespace) -> None:
+    """Whether the request makes sense and its model exists. Raises UsageError, UnknownModel, ZooError."""
+    if not args.images and not args.show_classes:
+        raise UsageError("there is nothing to detect in: name images, folders, videos, or webcam.")
+    if args.tta and args.batch_size > 1:
+        raise UsageError("--tta runs image by image; leave out --batch-size.")
+    check_model(args.model, args.name)
+
+
+def check_model(model: str, name: str | None) -> None:
+    """Whether a model or a checkpoint file exists. Raises UnknownModel, ZooError."""
+    if not means_file(model):
+        api.get(model)
+    elif not Path(model).is_file():
+        raise ZooError(f"{model} does not exist.")
+    elif name is not None:
+        api.architecture_name(name)
+
+
+def show_classes(args: argparse.Namespace) -> int:
+    """List the classes of a model, for a model of the zoo without its weights."""
+    from zoo.cli.detection.rows import class_rows, names_for
+
+    if means_file(args.model):
+        classes, panoptic = load(args.model, args.name, args.device).classes, False
+    else:
+        entry = api.get(args.model)
+        classes, panoptic = api.dataset(entry.dataset).classes, "panoptic segmentation" in entry.tasks
+    rows = class_rows(names_for(classes, panoptic))
+    if not rows:
+        raise ZooError(f"{args.model} does not say what its classes are called.")
+    if args.json:
+        print(json.dumps(rows, indent=1))
+    else:
+        print("\n".join(table([list(rows[0]), *([str(value) for value in row.values()] for row in rows)])))
+    return 0
+
+
+def expand(given: Sequence[str], failures: list[str]) -> Iterator[Source]:
+    """All images, videos and cameras that the arguments mean; what is wrong with one is reported, the others go on."""
     for one in given:
         try:
-            yield from image_paths.find(one)
+            yield from inputs.find(one)
         except UnreadableImage as error:
             report(str(error), failures)
 
@@ -74,16 +137,6 @@ def report(sentence: str, failures: list[str]) -> None:
     failures.append(sentence)
 
 
-def check(model: str, name: str | None) -> None:
-    """Whether a model or a checkpoint file exists. Raises UnknownModel, ZooError."""
-    if not means_file(model):
-        api.get(model)
-    elif not Path(model).is_file():
-        raise ZooError(f"{model} does not exist.")
-    elif name is not None:
-        api.architecture_name(name)
-
-
 def load(model: str, name: str | None, device: str) -> Detector:
     """A published model, or a checkpoint file."""
     usable_device(device)
@@ -92,8 +145,7 @@ def load(model: str, name: str | None, device: str) -> Detector:
 
 def augmented(model: Detector, name: str) -> Any:
     """The model with test-time augmentation. Raises UsageError."""
-    from zoo.errors import UnknownModel, UsageError
-    from zoo.manifest import api
+    from zoo.errors import UnknownModel
     from zoo.models.detectors.augmented import Augmented
 
     try:
@@ -103,57 +155,80 @@ def augmented(model: Detector, name: str) -> Any:
     return Augmented(model, recipe)
 
 
-def detect(model: Detector, path: Path, args: argparse.Namespace, name: str) -> Detections:
-    """What is in one image above the threshold; its drawing is written if asked for."""
-    from zoo.preprocessing.preprocess import read_image
-    from zoo.visualization import draw
+def drawings(args: argparse.Namespace, sources: Sequence[Source]) -> Any:
+    """What draws, or a context without anything."""
+    from zoo.cli.detection.drawings import Drawings
 
-    image = read_image(path)
-    detections = model.detect([image])[0]
-    if args.out is not None:
-        draw.save(draw.draw(image, detections, names_for(model, detections), args.score_thr), args.out / name)
-    return detections[detections.scores >= args.score_thr]
+    return nullcontext() if args.out is None else Drawings(args.out, inputs.output_names(sources), args.score_thr)
 
 
-def names_for(model: Detector, detections: Detections) -> Sequence[str] | None:
-    """Class names by label; panoptic maps number the stuff after the things, which is all that detectors name."""
-    panoptic = api.dataset("coco_2017_panoptic")
-    if detections.panoptic is not None and model.classes is not None and tuple(model.classes) == panoptic.classes:
-        return panoptic.classes + panoptic.stuff_classes
-    return model.classes
+def outputs(args: argparse.Namespace, model: Detector, sources: Sequence[Source]) -> list[Output]:
+    """What takes the rows."""
+    from zoo.cli.detection.outputs import CocoFile, Csv, Results, Table, YoloFolder
+
+    result: list[Output] = [Results() if args.json else Csv() if args.csv else Table()]
+    names = list(model.classes or ())
+    if args.coco is not None:
+        result.append(CocoFile(args.coco, names))
+    if args.yolo is not None:
+        result.append(YoloFolder(args.yolo, names, inputs.output_names(sources, ".txt")))
+    return result
 
 
-def to_rows(detections: Detections, path: Path, model: Detector) -> list[dict[str, Any]]:
-    """COCO results, of a panoptic map one per segment; with the class's name, and the file's.
+def detect_all(
+    model: Detector,
+    sources: Sequence[Source],
+    args: argparse.Namespace,
+    failures: list[str],
+    writers: Sequence[Output],
+    drawn: Drawings | None,
+) -> int:
+    """Hand the detections of every image to the outputs; how many there are. A camera goes on until Ctrl-C."""
+    from zoo.cli.detection.rows import names_for, to_rows
 
-    image_id: COCO's number for the image where the file's name is one, else its path.
-    """
-    from zoo.coco_format import results
-    from zoo.coco_format.keypoints import to_pixel_indices
-    from zoo.visualization.draw import name_of
-
-    names = names_for(model, detections) or ()
-    image_id = int(path.stem) if path.stem.isdigit() else str(path)
-    if detections.panoptic is not None:
-        rows, labels = results.panoptic_results(image_id, detections.panoptic.numpy(), len(names))
-    else:
-        masks = None if detections.masks is None else results.encode_masks(detections.masks)
-        boxes, scores, labels = (t.numpy() for t in (detections.boxes, detections.scores, detections.labels))
-        keypoints = None
-        if detections.keypoints is not None:
-            keypoints = to_pixel_indices(detections.keypoints.numpy(), model.pixel_center)
-        rows = results.to_results(image_id, boxes, scores, labels, masks, keypoints=keypoints)
-    ids = results.category_ids(names)
-    for row, label in zip(rows, labels.tolist()):
-        number = ids[label] if label < len(ids) else label + bool(names)
-        row |= {"category_id": number, "category": name_of(label, names), "file": str(path)}
-    return rows
+    count = 0
+    samples = read(model, sources, args, failures)
+    try:
+        for batch in inputs.grouped(samples, args.batch_size):
+            for (frame, sample), one in zip(batch, detect_batch(model, [sample for _, sample in batch])):
+                names = names_for(model.classes, one.panoptic is not None)
+                if drawn is not None:
+                    drawn.add(frame, one, names or None)
+                rows = to_rows(one[one.scores >= args.score_thr], frame, names, model.pixel_center)
+                count += len(rows)
+                for writer in writers:
+                    writer.add(frame, sample.original_size, rows)
+    except KeyboardInterrupt:
+        if all(source.camera is None for source in sources):
+            raise
+    return count
 
 
-def table(rows: Sequence[dict[str, Any]]) -> str:
-    """One line per detection: file, class, score ("-" for segments), box as x, y, width, height."""
-    lines = []
-    for row in rows:
-        score = f"{row['score']:.3f}" if "score" in row else "-"
-        lines.append("\t".join((row["file"], row["category"], score, " ".join(f"{v:.1f}" for v in row["bbox"]))))
-    return "\n".join(lines)
+def read(
+    model: Detector, sources: Sequence[Source], args: argparse.Namespace, failures: list[str]
+) -> Iterator[tuple[Frame, Sample]]:
+    """Every image with its network input; one that cannot be read is reported, and the others go on."""
+    assert model.preprocess is not None
+    total = None if any(source.moves for source in sources) else len(sources)
+    with tqdm(total=total, unit="img", disable=None) as bar:
+        for source in sources:
+            try:
+                for frame in inputs.frames(source, args.frame_step, args.max_frames):
+                    yield frame, model.preprocess(frame.image)
+                    bar.update()
+            except UnreadableImage as error:
+                report(str(error), failures)
+
+
+def detect_batch(model: Detector, samples: Sequence[Sample]) -> list[Detections]:
+    """Detections in some images, in their own pixels; an image alone goes the way of `model.detect`."""
+    import torch
+
+    from zoo.preprocessing.batch import pad_to_batch
+
+    home = next(model.parameters())
+    with torch.inference_mode():
+        if len(samples) == 1:
+            return [model.detect_sample(samples[0], home)]
+        images = pad_to_batch([sample.image for sample in samples]).to(home)
+        return [one.to("cpu") for one in model.predict(images, [sample.geometry for sample in samples])]

@@ -9,8 +9,8 @@ from dataclasses import asdict
 from pathlib import Path
 
 import zoo
-from zoo.cli import image_paths as images
 from zoo.cli.commands import detect
+from zoo.cli.detection import inputs
 from zoo.errors import UsageError
 from zoo.manifest import api
 
@@ -36,8 +36,8 @@ def run(args: argparse.Namespace) -> int:
     if args.random_weights:
         api.architecture_name(args.model)
     else:
-        detect.check(args.model, args.name)
-    paths = [path for given in args.images for path in images.find(given)]
+        detect.check_model(args.model, args.name)
+    paths = [one.path for given in args.images for one in inputs.find(given)]
     from zoo.export import export  # imports torch, so it comes after all checks
 
     model = zoo.build(args.model) if args.random_weights else detect.load(args.model, args.name, "cpu")

@@ -107,7 +107,7 @@ class ConvNeXt(nn.Module):
             arch = ARCHITECTURES[arch]
         depths, channels = arch["depths"], arch["channels"]
         self.out_indices, self.frozen_stages = tuple(out_indices), frozen_stages
-        rates = iter(torch.linspace(0, drop_path_rate, sum(depths)).tolist())
+        rates = iter(torch.linspace(0, drop_path_rate, sum(depths), device="cpu").tolist())
         stem = nn.Conv2d(in_channels, channels[0], stem_patch_size, stem_patch_size)
         self.downsample_layers = nn.ModuleList([nn.Sequential(stem, make_norm(norm_cfg, channels[0])[1])])
         self.downsample_layers.extend(

@@ -69,7 +69,7 @@ class EfficientNet(nn.Module):
         before = make_divisible(STEM_CHANNELS * width)
         self.layers = nn.ModuleList([ConvModule(3, before, 3, stride=2, padding=1, **common)])
         total = sum(math.ceil(run[2] * depth) for runs in LAYERS for run in runs)
-        rates = iter(torch.linspace(0, drop_path_rate, total).tolist())
+        rates = iter(torch.linspace(0, drop_path_rate, total, device="cpu").tolist())
         for runs in LAYERS[: max(self.out_indices)]:
             blocks = []
             for kernel, channels, count, stride, expansion in runs:

@@ -150,7 +150,7 @@ class PyramidVisionTransformer(nn.Module):
     ) -> None:
         super().__init__()
         self.out_indices = tuple(out_indices)
-        rates = iter(torch.linspace(0, drop_path_rate, sum(num_layers)).tolist())
+        rates = iter(torch.linspace(0, drop_path_rate, sum(num_layers), device="cpu").tolist())
         self.layers = nn.ModuleList()
         for i, count in enumerate(num_layers):
             width = embed_dims * num_heads[i]

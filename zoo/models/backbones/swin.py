@@ -198,7 +198,7 @@ class SwinTransformer(nn.Module):
             grid = [side // patch_size for side in sides]
             self.absolute_pos_embed = nn.Parameter(torch.zeros(1, embed_dims, *grid))
         self.drop_after_pos = nn.Dropout(drop_rate)
-        rates = iter(torch.linspace(0, drop_path_rate, sum(depths)).tolist())
+        rates = iter(torch.linspace(0, drop_path_rate, sum(depths), device="cpu").tolist())
         self.stages = nn.ModuleList()
         for i, depth in enumerate(depths):
             width = embed_dims * 2**i

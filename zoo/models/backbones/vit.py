@@ -162,7 +162,7 @@ class ViT(nn.Module):
         if use_abs_pos:
             count = (pretrain_img_size // patch_size) ** 2 + pretrain_use_cls_token
             self.pos_embed = nn.Parameter(nn.init.trunc_normal_(torch.empty(1, count, embed_dim), std=0.02))
-        rates = torch.linspace(0, drop_path_rate, depth).tolist()
+        rates = torch.linspace(0, drop_path_rate, depth, device="cpu").tolist()
         side = img_size // patch_size
         common: dict[str, Any] = {"norm_cfg": norm_cfg, "act_cfg": act_cfg, "use_rel_pos": use_rel_pos}
         self.blocks = nn.ModuleList(

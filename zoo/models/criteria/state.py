@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from copy import deepcopy
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from zoo.models.build import component
 
@@ -26,9 +26,18 @@ def loss_of(head: nn.Module, key: str) -> Any:
 
 
 def remembered(model: nn.Module) -> dict[str, dict[str, Any]]:
-    """The memories of all modules by name, for a checkpoint that training goes on from."""
+    """The memories of all modules by name, on the CPU, for a checkpoint that training goes on from."""
     result = {name: module.__dict__.get(ATTRIBUTE) for name, module in model.named_modules()}
-    return {name: deepcopy(memory) for name, memory in result.items() if memory}
+    return {name: on_cpu(memory) for name, memory in result.items() if memory}
+
+
+def on_cpu(value: Any) -> Any:
+    """A copy with all tensors on the CPU: another process that received one of a GPU would open a context there."""
+    if isinstance(value, Tensor):
+        return value.detach().to("cpu", copy=True)
+    if isinstance(value, Mapping):
+        return {key: on_cpu(item) for key, item in value.items()}
+    return deepcopy(value)
 
 
 def remind(model: nn.Module, memories: Mapping[str, Mapping[str, Any]]) -> None:

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from zoo.models.layers.nms import batched_nms, suppress
 from zoo.models.layers.cpu_choices import LONG_LIST
+from zoo.models.layers.nms import batched_nms, suppress
 from zoo.models.layers.ranking import best, ranked
 from zoo.models.layers.tracing import first, recording
 from zoo.structures import Detections

@@ -62,6 +62,15 @@ def overwritten(x: Tensor, norm: nn.BatchNorm2d) -> Tensor:
     return result
 
 
+# PyTorch's batch norm refuses an epsilon of 0, up to 2.11 in inference as well. This one changes no variance by a bit.
+TINY = torch.finfo(torch.float32).tiny
+
+
+def positive(eps: float) -> float:
+    """An epsilon of batch norm as PyTorch takes it, with the same results."""
+    return max(eps, TINY)
+
+
 # Type -> (attribute prefix, class). Synchronized statistics differ in training only, and `zoo train` converts there.
 NORMS: dict[str, tuple[str, Callable[..., nn.Module]]] = {
     "BN": ("bn", BatchNorm2d),
@@ -92,6 +101,8 @@ def make_norm(
     if kind not in NORMS:
         raise BuildError(f"no normalization layer '{kind}'; known: {', '.join(NORMS)}")
     prefix, cls = NORMS[kind]
+    if prefix == "bn" and "eps" in arguments:
+        arguments["eps"] = positive(arguments["eps"])
     layer = cls(num_channels=channels, **arguments) if cls is nn.GroupNorm else cls(channels, **arguments)
     layer.requires_grad_(trainable)
     if isinstance(layer, BatchNorm2d):

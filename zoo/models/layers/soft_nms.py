@@ -26,9 +26,16 @@ def soft_nms(
 
     boxes: (K, 4) xyxy. scores: (K,). groups: (K,) integers. method: "linear" and "naive" act on overlaps from
     `iou_threshold` on, "gaussian" on all by `sigma`. Boxes whose score falls below `min_score` go.
-    Returns the indices of the picked boxes, best first, and their scores. All groups take their steps together.
+    Returns the indices of the picked boxes, best first, and their scores. All groups take their steps together, on the
+    CPU: each step depends on the one before, so a GPU would be waited for at every one of them.
     """
-    decay = decay_function(method, iou_threshold, sigma)
+    decay, home = decay_function(method, iou_threshold, sigma), boxes.device
+    kept, values = on_host(boxes.cpu(), scores.cpu(), groups.cpu(), decay, min_score)
+    return kept.to(home), values.to(home)
+
+
+def on_host(boxes: Tensor, scores: Tensor, groups: Tensor, decay: Decay, min_score: float) -> tuple[Tensor, Tensor]:
+    """`soft_nms` of tensors on the CPU."""
     index, present = rows_by_group(groups)
     remaining = torch.where(present, scores[index], -1.0)
     candidates, line = boxes[index], torch.arange(len(index), device=boxes.device)

@@ -2,7 +2,7 @@
 
 One JSON object per line. Requests have an `op`; answers are objects, `{"error": sentence}` when something went wrong.
 
-    open     config, weights (path or null), device, threads -> implementation, version, commit, python, torch,
+    open     config, weights (path or null), device, threads, tf32 -> implementation, version, commit, python, torch,
              parameters, threads, tf32, settings (thresholds and numbers that decide how much work there is)
     load     index, path -> shape: [H, W] of the network's input. Reads and preprocesses; the worker keeps the result.
     compute  index -> seconds: of one call on what `load` kept, device synchronized before and after
@@ -43,6 +43,7 @@ def handle(request, state, open_detector):
 
         if request.get("threads"):
             torch.set_num_threads(request["threads"])
+        float32_as(bool(request.get("tf32")))
         state["detector"], state["inputs"], state["device"] = open_detector(request), {}, request["device"]
         return describe(state["detector"])
     detector, inputs = state["detector"], state["inputs"]
@@ -64,6 +65,28 @@ def handle(request, state, open_detector):
         wait(state["device"])
         return {"seconds": time.perf_counter() - start, "loss": loss}
     raise ValueError("no operation " + request["op"])
+
+
+def float32_as(tf32):
+    """Whether a GPU multiplies float32 as TF32, by the switches of this PyTorch: 2.9 has new ones."""
+    import torch
+
+    if hasattr(torch.backends.cuda.matmul, "fp32_precision"):
+        for switch in (torch.backends.cuda.matmul, torch.backends.cudnn.conv):  # type: ignore[attr-defined]
+            switch.fp32_precision = "tf32" if tf32 else "ieee"
+    elif hasattr(torch.backends.cuda.matmul, "allow_tf32"):
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = tf32
+
+
+def tf32():
+    """The state of these switches."""
+    import torch
+
+    if hasattr(torch.backends.cuda.matmul, "fp32_precision"):
+        switches = (torch.backends.cuda.matmul, torch.backends.cudnn.conv)  # type: ignore[attr-defined]
+        return dict(zip(("matmul", "cudnn"), (switch.fp32_precision == "tf32" for switch in switches)))
+    matmul = getattr(torch.backends.cuda.matmul, "allow_tf32", None)
+    return {"matmul": matmul, "cudnn": getattr(torch.backends.cudnn, "allow_tf32", None)}
 
 
 def memory(device):
@@ -138,7 +161,7 @@ def describe(detector):
         "python": platform.python_version(),
         "torch": torch.__version__,
         "threads": torch.get_num_threads(),
-        "tf32": {"matmul": torch.backends.cuda.matmul.allow_tf32, "cudnn": torch.backends.cudnn.allow_tf32},
+        "tf32": tf32(),
         "parameters": sum(p.numel() for p in detector.model.parameters()),
         "settings": detector.settings() if hasattr(detector, "settings") else {},
     }

@@ -13,7 +13,9 @@ from torch import Tensor, nn
 
 import zoo
 from tests.benchmarks.stubs import ColorDetector
-from zoo.cli import image_paths, main
+from zoo.cli import main
+from zoo.cli.detection import inputs
+from zoo.cli.detection.inputs import Source
 from zoo.coco_format.results import category_ids
 from zoo.structures import Detections, ImageGeometry
 
@@ -110,12 +112,12 @@ def test_bad_requests_are_one_sentence(
 
 
 def test_patterns_are_expanded_where_no_shell_did_it() -> None:
-    assert [path.name for path in image_paths.find(str(VAL / "00000[12].jpg"))] == ["000001.jpg", "000002.jpg"]
+    assert [one.path.name for one in inputs.find(str(VAL / "00000[12].jpg"))] == ["000001.jpg", "000002.jpg"]
 
 
 def test_drawings_of_equal_names_do_not_overwrite_each_other() -> None:
-    paths = [Path("a/x.jpg"), Path("b/x.jpg"), Path("c/x.tif")]
-    assert list(image_paths.output_names(paths).values()) == ["x.jpg", "x_2.jpg", "x.png"]
+    sources = [Source(Path(name)) for name in ("a/x.jpg", "b/x.jpg", "c/x.tif")]
+    assert list(inputs.output_names(sources).values()) == ["x.jpg", "x_2.jpg", "x.png"]
 
 
 def test_cocos_classes_have_cocos_numbers() -> None:

@@ -7,8 +7,8 @@ import torch
 from torchvision.ops import nms
 
 from zoo.models.layers import nms as module
-from zoo.models.layers.nms import APART_FROM, batched_nms, suppress
 from zoo.models.layers.cpu_choices import LONG_LIST as LONG
+from zoo.models.layers.nms import APART_FROM, batched_nms, suppress
 from zoo.models.layers.ranking import best
 from zoo.models.layers.survivors import FIRST
 

@@ -64,3 +64,17 @@ def test_soft_nms_is_a_kind_of_suppression_with_a_limit():
 def test_an_unknown_method_is_an_error():
     with pytest.raises(BuildError, match="no method 'cubic'"):
         soft_nms(*scene(), method="cubic")
+
+
+def test_a_gpu_is_not_waited_for_at_every_step():
+    from benchmarks.perf.pretended_device import PretendCuda
+
+    boxes = torch.rand(60, 2).repeat(1, 2) * 50 + torch.tensor([0, 0, 20, 20])
+    scores, groups = torch.rand(60), torch.arange(60) % 3
+    want = soft_nms(boxes, scores, groups)
+    with PretendCuda() as gpu:
+        moved = [x.to("cuda") for x in (boxes, scores, groups)]
+        gpu.clear()
+        have = soft_nms(*moved)
+        assert sum(gpu.waits.values()) <= 5, gpu.waits
+        assert torch.equal(have[0].cpu(), want[0]) and torch.equal(have[1].cpu(), want[1])

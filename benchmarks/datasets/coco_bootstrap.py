@@ -1,0 +1,169 @@
+"""COCO's average precision of many weightings of the same images, such as the replicates of a bootstrap.
+
+Matching does not depend on the weights, so it is done once (`coco_matches`); a weighting is then a cumulative sum over
+detections in order of score. A detection in an image of weight n counts as n copies of it that follow each other.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
+
+from benchmarks.datasets.coco_matches import SIZES, THRESHOLDS, Matches
+from benchmarks.datasets.coco_metric import limits
+
+Floats = NDArray[np.float64]
+
+RECALLS = np.linspace(0, 1, 101)
+BLOCK = 128  # weightings at a time: their cumulative sums stay in the cache
+
+
+class Reading(NamedTuple):
+    """One of COCO's APs. area: index into SIZES. threshold: index of the only IoU, None for all. limit: detections."""
+
+    area: int
+    threshold: int | None
+    limit: int
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """A class's detections, for one range of areas and one limit. The fields are those of `Matches`, (D,) each.
+
+    objects: (M,) indices of the images of the objects that count.
+    """
+
+    image: NDArray[np.int64]
+    inside: NDArray[np.bool_]
+    hit: NDArray[np.uint16]
+    ignored: NDArray[np.uint16]
+    objects: NDArray[np.int64]
+
+
+def readings(measure: str, protocol: str) -> dict[str, Reading]:
+    """COCO's APs by name, as `coco_metric.metric_names` has them; none for proposals, which have recalls only."""
+    if measure == "proposal":
+        return {}
+    most = limits(measure, protocol)[-1]
+    sizes = {f"_{name}": Reading(i, None, most) for i, name in enumerate(SIZES) if i}
+    if measure == "keypoint":
+        del sizes["_small"]
+    kinds = {"": Reading(0, None, min(most, 100)), "_50": Reading(0, 0, most), "_75": Reading(0, 5, most)} | sizes
+    return {f"{measure}_ap{kind}": reading for kind, reading in kinds.items()}
+
+
+def precisions(matches: Matches, wanted: dict[str, Reading], weights: Floats) -> dict[str, Floats]:
+    """Each AP for each weighting: (R,), NaN where there is nothing to find.
+
+    weights: (N, R), whole numbers, of the images.
+    """
+    tables: dict[tuple[int, int], Floats] = {}
+    deepest = int(matches.place.max(initial=-1)) + 1
+    result = {}
+    for name, (area, threshold, limit) in wanted.items():
+        key = (area, min(limit, deepest))
+        if key not in tables:
+            tables[key] = by_class(matches, *key, weights)
+        table = tables[key] if threshold is None else tables[key][:, threshold : threshold + 1]
+        result[name] = known_means(table)
+    return result
+
+
+def known_means(table: Floats) -> Floats:
+    """(R,) means over classes and thresholds (K, T, R) of what is known; NaN without any."""
+    known = ~np.isnan(table)
+    count = known.sum((0, 1))
+    total = np.where(known, table, 0.0).sum((0, 1))
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+
+
+def by_class(matches: Matches, area: int, limit: int, weights: Floats) -> Floats:
+    """(K, T, R) AP of each class with objects, in order of their numbers; NaN where a weighting has none of them."""
+    rankings = [ranking(matches, area, limit, category) for category in np.unique(matches.object_category)]
+    blocks = [weights[:, start : start + BLOCK] for start in range(0, weights.shape[1], BLOCK)]
+    blocks = [np.ascontiguousarray(block, np.float32) for block in blocks]
+    tasks = [(one, block) for one in rankings for block in blocks]
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None) as pool:
+        parts = list(pool.map(lambda task: class_precision(*task), tasks))
+    rows = [np.concatenate(parts[i : i + len(blocks)], 1) for i in range(0, len(parts), len(blocks))]
+    return np.stack(rows) if rows else np.zeros((0, len(THRESHOLDS), weights.shape[1]))
+
+
+def ranking(matches: Matches, area: int, limit: int, category: int) -> Ranking:
+    """The part of the matches that one class, range of areas and limit are about."""
+    first, last = np.searchsorted(matches.category, [category, category + 1])
+    own = first + np.flatnonzero(matches.place[first:last] < limit)
+    objects = (matches.object_category == category) & matches.counted[area]
+    return Ranking(
+        matches.image[own],
+        matches.inside[area, own],
+        matches.hit[area, own],
+        matches.ignored[area, own],
+        matches.object_image[objects],
+    )
+
+
+def class_precision(one: Ranking, weights: NDArray[np.float32]) -> Floats:
+    """(T, R) AP at each threshold for each weighting (N, R)."""
+    positives = weights[one.objects].sum(0, dtype=np.float64)
+    # Precision matters where it can have risen, at hits. What decides it between them is counted in one go.
+    events = np.flatnonzero((one.hit != 0) | ((one.ignored != 0) & one.inside))
+    counted, own = inside_so_far(one, events, weights), weights[one.image[events]].astype(np.float64)
+    result = np.empty((len(THRESHOLDS), weights.shape[1]))
+    for threshold in range(len(THRESHOLDS)):
+        hit, ignored = (bits[events] >> threshold & 1 == 1 for bits in (one.hit, one.ignored))
+        rows = np.flatnonzero(hit)
+        hits = np.cumsum(own[rows], 0)
+        change = np.where(hit & ~one.inside[events], 1.0, 0.0) - np.where(ignored & one.inside[events], 1.0, 0.0)
+        considered = counted[rows] + corrections(change, own, rows)
+        result[threshold] = area_under(hits, considered, positives)
+    return np.where(positives > 0, result, np.nan)
+
+
+def inside_so_far(one: Ranking, events: NDArray[np.int64], weights: NDArray[np.float32]) -> Floats:
+    """(E, R) weights of the detections inside the range of areas, up to and with each event."""
+    inside = np.flatnonzero(one.inside)
+    rows = np.searchsorted(events, inside)
+    inside, rows = inside[rows < len(events)], rows[rows < len(events)]
+    shape = (len(events), weights.shape[0])
+    between = csr_matrix((np.ones(len(rows), np.float32), (rows, one.image[inside])), shape) @ weights
+    return np.cumsum(between, 0, dtype=np.float64)
+
+
+def corrections(change: Floats, own: Floats, rows: NDArray[np.int64]) -> Floats | float:
+    """(H, R) what detections up to and with each of `rows` count beyond `inside_so_far`. change: (E,) 1, 0 or -1."""
+    changing = np.flatnonzero(change)
+    if not len(changing):
+        return 0.0
+    total = np.cumsum(own[changing] * change[changing, None], 0)
+    total = np.concatenate([np.zeros((1, own.shape[1])), total])
+    return total[np.searchsorted(changing, rows, side="right")]
+
+
+def area_under(hits: Floats, considered: Floats, positives: Floats) -> Floats:
+    """(R,) mean of the precision made falling at COCO's 101 recalls. hits, considered: (H, R) cumulative weights."""
+    if not len(hits):
+        return np.zeros(len(positives))
+    falling = np.maximum.accumulate((hits / np.maximum(considered, 1))[::-1], 0)[::-1]
+    reached = np.searchsorted(RECALLS, hits / np.maximum(positives, 1), side="right")
+    steps = np.diff(reached, axis=0, prepend=0)
+    return np.einsum("hr,hr->r", falling, steps.astype(np.float64)) / len(RECALLS)
+
+
+def draw(images: int, replicates: int, seed: int) -> Floats:
+    """(N, R) how often each image is drawn. The numbers of a seed are the same in all versions of NumPy."""
+    random = np.random.RandomState(seed)
+    columns = [np.bincount(random.randint(images, size=images), minlength=images) for _ in range(replicates)]
+    return np.stack(columns, 1).astype(np.float64) if columns else np.zeros((images, 0))
+
+
+def classes_with_objects(matches: Matches) -> Sequence[int]:
+    """The numbers of the classes in the order of `by_class`."""
+    return [int(one) for one in np.unique(matches.object_category)]
