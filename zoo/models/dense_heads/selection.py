@@ -11,7 +11,7 @@ from torch import Tensor
 
 from zoo.models.layers.cpu_choices import LONG_LIST
 from zoo.models.layers.nms import batched_nms, suppress
-from zoo.models.layers.ranking import best, ranked
+from zoo.models.layers.ranking import best, first_best, ranked
 from zoo.models.layers.tracing import first, recording
 from zoo.structures import Detections
 
@@ -77,7 +77,7 @@ def promising(scores: Tensor, count: int) -> Tensor | None:
     if scores.device.type != "cpu" or not 0 < count < len(scores) or scores.numel() < LONG_LIST:
         return None
     highest = scores.amax(dim=1)
-    return None if bool(highest.isnan().any()) else best(highest, count).sort().values
+    return None if bool(highest.isnan().any()) else first_best(highest, count).sort().values
 
 
 def best_rows(scores: Tensor, count: int) -> Tensor:

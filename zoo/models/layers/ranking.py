@@ -24,6 +24,11 @@ def best(scores: Tensor, count: int) -> Tensor:
     """
     if recording() or scores.device.type != "cpu" or len(scores) < LONG_LIST:
         return first(ranked(scores)[1], count)
+    return first_best(scores, count)
+
+
+def first_best(scores: Tensor, count: int) -> Tensor:
+    """Indices of the `count` highest of the scores (K,), best first, of equal ones the first; K is no smaller."""
     lowest = scores.topk(count, sorted=False).values.min()
     candidates = (~(scores < lowest)).nonzero().squeeze(1)  # NaN is in, as in a sorted list
     return candidates[scores[candidates].sort(descending=True, stable=True).indices[:count]]

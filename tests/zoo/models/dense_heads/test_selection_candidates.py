@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from torch import Tensor
 
 from zoo.models.dense_heads import selection
+
+
+def different(*shape: int) -> Tensor:
+    """Scores below 1, no two of them equal."""
+    count = math.prod(shape)
+    return (torch.randperm(count, generator=torch.Generator().manual_seed(0)) / count).view(shape)
 
 
 def all_pairs(scores: Tensor, threshold: float, count: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -19,20 +27,20 @@ def all_pairs(scores: Tensor, threshold: float, count: int) -> tuple[Tensor, Ten
 @pytest.mark.parametrize("threshold", [0.05, 0.9, 0.9999])
 @pytest.mark.parametrize("shape", [(5000, 80), (900, 20), (40_000, 1)])
 def test_the_best_pairs_are_those_of_all_pairs(shape: tuple[int, int], threshold: float) -> None:
-    scores = torch.rand(*shape, generator=torch.Generator().manual_seed(0))
+    scores = different(*shape)
     for one, other in zip(selection.above_threshold(scores, threshold, 1000), all_pairs(scores, threshold, 1000)):
         assert torch.equal(one, other)
 
 
 def test_of_saturated_scores_the_first_ones_are_taken() -> None:
-    scores = torch.rand(5000, 80, generator=torch.Generator().manual_seed(0))
+    scores = different(5000, 80)
     scores[1000:4000, 3] = 1.0
     kept, index, labels = selection.above_threshold(scores, 0.05, 1000)
     assert kept.eq(1.0).all() and labels.eq(3).all() and torch.equal(index, torch.arange(1000, 2000))
 
 
 def test_scores_that_are_no_numbers_take_no_place() -> None:
-    scores = torch.rand(5000, 80, generator=torch.Generator().manual_seed(0))
+    scores = different(5000, 80)
     scores[:2000] = torch.nan
     for one, other in zip(selection.above_threshold(scores, 0.05, 1000), all_pairs(scores, 0.05, 1000)):
         assert torch.equal(one, other)
