@@ -38,7 +38,8 @@ def pointwise(x: Tensor, matrix: Tensor, bias: Tensor | None) -> Tensor:
     """(N, C, H, W) to (N, C', H, W), the channels of each pixel times a matrix (C', C), plus a bias (C',)."""
     planes = x.flatten(2)
     products = [torch.mm(matrix, p) if bias is None else torch.addmm(bias[:, None], matrix, p) for p in planes]
-    return torch.stack(products).unflatten(2, x.shape[2:])
+    together = products[0][None] if len(products) == 1 else torch.stack(products)  # one image needs no copy
+    return together.unflatten(2, x.shape[2:])
 
 
 def by_planes(x: Tensor) -> bool:
