@@ -40,7 +40,8 @@ def build(name_or_spec: str | Mapping[str, Any]) -> Detector:
 
 
 def labeled(model: Detector, description: Mapping[str, Any]) -> Detector:
-    """`model`, knowing how many labels its description gives it."""
+    """`model`, knowing its description and how many labels that gives it."""
+    model.description = description
     counts = {count for part in label_heads(description) if (count := labels_of(part)) is not None}
     model.label_count = counts.pop() if len(counts) == 1 else None
     return model

@@ -14,10 +14,11 @@ from benchmarks.accuracy.uncertainty import uncertainty
 from benchmarks.datasets.catalog import Spec, open_dataset, spec
 from benchmarks.datasets.request import MetricConfig
 from benchmarks.results.record import Record
-from benchmarks.speed import targets
+from benchmarks.speed import runtimes, targets
 from benchmarks.speed.targets import Target
 from zoo.cli.checkpoint_files import means_file
 from zoo.errors import UnknownModel, UsageError, ZooError
+from zoo.export.formats import means_exported
 
 if TYPE_CHECKING:
     from benchmarks.accuracy.measure import Accuracy
@@ -54,8 +55,8 @@ def prepare(name: str, config: EvalConfig | None = None) -> Evaluation:
     """
     config = config or EvalConfig()
     check_output(config.results_json)
-    subject, entry = choose(name, config.checkpoint)
-    chosen = spec(config.dataset or (entry.dataset if entry else DEFAULT_DATASET))
+    subject, entry = choose(name, config)
+    chosen = spec(config.dataset or (entry.dataset if entry else subject.dataset) or DEFAULT_DATASET)
     chosen.require_root(Path(config.data or chosen.root))
     if entry is None:
         return Evaluation(config, subject, chosen, None, None)
@@ -73,6 +74,7 @@ def opened(config: EvalConfig, chosen: Spec, request: MetricConfig) -> Dataset:
 def run(evaluation: Evaluation, device: str | None = None, progress: bool | None = None) -> Record | None:
     """The record of a prepared evaluation. device: by default the one of its configuration."""
     from benchmarks.accuracy import measure
+    from benchmarks.speed.inference import artifact_of
     from benchmarks.system import environment
 
     config, chosen, subject = evaluation.config, evaluation.spec, evaluation.subject
@@ -84,6 +86,8 @@ def run(evaluation: Evaluation, device: str | None = None, progress: bool | None
             request = replace(request, outputs=model.label_count)
         dataset = opened(config, chosen, request)
     if config.tta:
+        if config.runtime not in (None, "torch"):
+            raise UsageError("--tta is for networks run by PyTorch; leave --runtime out.")
         from benchmarks.accuracy.augmentation import augmented
 
         model = augmented(model, subject.name, config)
@@ -108,8 +112,11 @@ def run(evaluation: Evaluation, device: str | None = None, progress: bool | None
         model=config.title or subject.name,
         kind="accuracy",
         protocol=request.protocol if chosen.protocols else chosen.reader.partition(":")[0],
-        parameters=describe(config, chosen, request, result) | {"weights": subject.weights} | sure.parameters,
-        metrics=sure.metrics,
+        parameters=describe(config, chosen, request, result)
+        | {"weights": subject.weights, **subject.parameters, **artifact_of(model)}
+        | sure.parameters,
+        metrics=result.metrics,
+        conditions=sure.conditions,
         samples=sure.samples,
         environment=ran_on,
         checkpoint=subject.facts.get("checkpoint"),
@@ -117,8 +124,26 @@ def run(evaluation: Evaluation, device: str | None = None, progress: bool | None
     )
 
 
-def choose(name: str, checkpoint: Path | None) -> tuple[Target, zoo.Entry | None]:
-    """The network and what is known about it; no entry for a file without a name."""
+def choose(name: str, config: EvalConfig) -> tuple[Target, zoo.Entry | None]:
+    """The network and what is known about it, as the runtime runs it; no entry for a file without a name."""
+    if means_exported(name):
+        return exported_file(name, config), None
+    subject, entry = network(name, config.checkpoint)
+    if config.runtime in (None, "torch"):
+        return subject, entry
+    return runtimes.on_the_way(subject, config.runtime, device=config.device), entry
+
+
+def exported_file(name: str, config: EvalConfig) -> Target:
+    """A file of `zoo export`. Raises UsageError for options that only networks have."""
+    if config.checkpoint is not None or config.tta:
+        option = "--tta" if config.checkpoint is None else "--checkpoint"
+        raise UsageError(f"{option} is for networks; {name} is an exported file.")
+    return runtimes.of_file(Path(name), config.runtime, device=config.device)
+
+
+def network(name: str, checkpoint: Path | None) -> tuple[Target, zoo.Entry | None]:
+    """A network of the zoo or a checkpoint file."""
     if checkpoint is None and means_file(name):
         return targets.of_file(existing(Path(name)), None), None
     if checkpoint is not None:
@@ -156,8 +181,11 @@ def known(entry: zoo.Entry) -> tuple[list[str], Sequence[str]]:
 
 
 def guess(model: Detector) -> tuple[list[str], Sequence[str] | None]:
-    """The same for a network without an entry, by its heads."""
-    names = {name.split(".")[-1] for name, _ in model.named_modules()}
+    """The same for a network without an entry: what an exported file says, else by the heads."""
+    if (artifact := getattr(model, "artifact", None)) is not None and artifact.facts.tasks:
+        tasks = artifact.facts.tasks
+        return [TASK_MEASURES[task] for task in tasks if task in TASK_MEASURES], model.classes
+    names = {name.split(".")[-1] for name, _ in getattr(model, "original", model).named_modules()}
     if "rpn_head" in names and "roi_head" not in names:
         return ["proposal"], None
     heads = {"mask_head": "mask", "keypoint_head": "keypoint"}

@@ -40,7 +40,8 @@ def evaluate(path: Path, config: EvalConfig) -> Record:
         | {"weights": "predictions", "predictions": path.name, "sha256": sha256(path.read_bytes()).hexdigest()}
         | {"notices": [*opened.notices, *nothing, *sure.notices]}
         | sure.parameters,
-        metrics=sure.metrics,
+        metrics=scored.metrics,
+        conditions=sure.conditions,
         samples=sure.samples,
         environment=environment.describe("cpu"),
     )

@@ -13,9 +13,9 @@ DIGITS = 7
 
 
 class Uncertainty(NamedTuple):
-    """Parts of a record. metrics: with the intervals. notices: sentences that a reader of the numbers has to know."""
+    """Parts of a record. conditions: the intervals. notices: sentences that a reader of the numbers has to know."""
 
-    metrics: dict[str, Any]
+    conditions: dict[str, Any]
     samples: dict[str, list[float]]
     parameters: dict[str, Any]
     notices: list[str]
@@ -24,13 +24,13 @@ class Uncertainty(NamedTuple):
 def uncertainty(metrics: Mapping[str, float], resampled: Resampled | None) -> Uncertainty:
     """What becomes of a dataset's replicates. None: the dataset's metric is not resampled."""
     if resampled is None or not resampled.replicates:
-        return Uncertainty(dict(metrics), {}, {}, [])
+        return Uncertainty({}, {}, {}, [])
     if wrong := disagreeing(metrics, resampled.all_images):
         text = f"No intervals: the resampled metric gives another {wrong[0]} for all images, which is a bug."
-        return Uncertainty(dict(metrics), {}, {}, [text])
+        return Uncertainty({}, {}, {}, [text])
     samples = {name: rounded(values) for name, values in resampled.replicates.items()}
     return Uncertainty(
-        {**metrics, interval.INTERVALS: interval.of_metrics(metrics, samples)},
+        {interval.INTERVALS: interval.of_metrics(metrics, samples)},
         {interval.SAMPLES + name: values for name, values in samples.items()},
         {interval.PARAMETER: resampled.parameters},
         [],

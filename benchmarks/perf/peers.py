@@ -39,8 +39,10 @@ PAIRS = (
     Pair("torchvision/maskrcnn_resnet50_fpn", "torchvision"),
     Pair("torchvision/retinanet_resnet50_fpn", "torchvision"),
     Pair("torchvision/fcos_resnet50_fpn", "torchvision"),
-    Pair("torchvision/ssd300_vgg16", "torchvision", ("--compile",)),
+    Pair("torchvision/ssd300_vgg16", "torchvision", ()),
     Pair("detr_r50_8x2_150e_coco", "transformers"),
+    Pair("yolox_s_8x8_300e_coco", "onnxruntime,openvino"),
+    Pair("retinanet_r50_fpn_1x_coco", "onnxruntime,openvino"),
 )
 
 

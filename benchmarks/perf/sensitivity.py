@@ -1,7 +1,7 @@
 """Which recorded values amplify rounding, so that another processor's kernels do not give them?
 
     python -m benchmarks.perf.sensitivity [--parity [NAME ...]] [--tests [PATH ...]] [-k EXPRESSION]
-                                          [--conditions NAME ...] [--all] [--json]
+                                          [--conditions NAME ...] [--all] [--json] [--resume FILE]
 
 Every record of `bench parity`, and every test, is tried under CONDITIONS that change no more than rounding does: noise
 on the network's input, two threads, and the instructions of a processor without AVX-512, for ATen, oneDNN and MKL
@@ -12,6 +12,9 @@ record this is the worst of the shares that decide whether it is equal; of a tes
 `pytest.approx`, `assert_close` and `allclose`; a failed test has infinity. What takes more than half of the room that
 it leaves under the first condition amplifies. It needs other gains, a comparison in float64, or a tolerance that stands
 on what is measured here. Prints what moves by a tenth of its tolerance or more; exit status 1 if something amplifies.
+
+All of it takes hours. Records run from the smallest network to the largest; with `--resume FILE` each value is kept as
+a line of JSON as soon as it is known, and a run that was stopped goes on where it was.
 """
 
 from __future__ import annotations
@@ -25,6 +28,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager, nullcontext, redirect_stdout
+from pathlib import Path
 from typing import Any, NamedTuple
 from unittest.mock import patch
 
@@ -38,6 +42,7 @@ from benchmarks.parity.compare import TOLERANCES
 from benchmarks.parity.run import SHARES
 from benchmarks.perf.used_tolerance import Watch
 from benchmarks.reports.text_table import format_table
+from zoo.manifest import api
 from zoo.models.detectors.base import Detector
 
 SPAWN = multiprocessing.get_context("spawn")
@@ -69,7 +74,7 @@ def main() -> int:
     """Try, and print a table or JSON."""
     args = parse()
     names = ["default", *(name for name in args.conditions if name != "default")]
-    result = {name: values(args, CONDITIONS[name]) for name in tqdm(names, desc="conditions", disable=None)}
+    result = {name: values(args, name) for name in tqdm(names, desc="conditions", disable=None)}
     rows = [row(record, result) for record in result["default"]]
     moved = [r for r in rows if args.all or r["verdict"] != "steady" or spread(r, names) >= 0.1]
     print(json.dumps(moved, indent=1) if args.json else format_table([shown(r) for r in moved]))
@@ -87,32 +92,66 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--conditions", nargs="+", choices=CONDITIONS, default=list(CONDITIONS), metavar="NAME")
     parser.add_argument("--all", action="store_true", help="also print what does not move")
     parser.add_argument("--json", action="store_true")
+    parser.add_argument("--resume", type=Path, metavar="FILE", help="keep values of records here, and go on there")
     args = parser.parse_args()
     if args.parity is None and args.tests is None:
         args.parity, args.tests = [], []
     return args
 
 
-def values(args: argparse.Namespace, condition: Condition) -> Values:
-    """What every record and test that was asked for takes of its tolerance under a condition."""
+def values(args: argparse.Namespace, name: str) -> Values:
+    """What every record and test that was asked for takes of its tolerance under a condition of this name."""
     result: Values = {}
     if args.parity is not None:
-        result |= apart(of_parity, args.parity or reference.names(), condition)
+        records = smallest_first(args.parity or reference.names())
+        known = kept(args.resume, name)
+        result |= {record: known[record] for record in records if record in known}
+        missing = [record for record in records if record not in known]
+        result |= apart(of_parity, missing, name, args.resume) if missing else {}
     if args.tests is not None:
-        result |= apart(of_tests, [*(args.tests or ["tests"]), "-k", args.k], condition)
+        result |= apart(of_tests, [*(args.tests or ["tests"]), "-k", args.k], name, None)
     return result
 
 
-def apart(work: Callable[[list[str], bool], Values], arguments: list[str], condition: Condition) -> Values:
+def smallest_first(records: Sequence[str]) -> list[str]:
+    """Records by their networks' parameters, so that most values are known early."""
+    known = api.catalog().parameters
+    parameters = {record: known[record].value for record in records if record in known}
+    return sorted(records, key=lambda record: parameters.get(record, 0))
+
+
+def kept(file: Path | None, condition: str) -> Values:
+    """The values of a condition that a run before this one kept."""
+    if file is None or not file.exists():
+        return {}
+    lines = [json.loads(line) for line in file.read_text().splitlines()]
+    return {line["record"]: line["used"] for line in lines if line["condition"] == condition}
+
+
+def keep(file: Path | None, condition: str, record: str, used: float) -> None:
+    """Add a value to the file."""
+    if file is not None:
+        with file.open("a") as lines:
+            lines.write(json.dumps({"condition": condition, "record": record, "used": used}) + "\n")
+
+
+Work = Callable[[list[str], str, Path | None], Values]
+
+
+def apart(work: Work, arguments: list[str], condition: str, file: Path | None) -> Values:
     """`work` in a fresh process with the condition's variables; one that may have children, as tests do."""
-    with patch.dict(os.environ, condition.variables), ProcessPoolExecutor(1, SPAWN) as pool:
-        return pool.submit(work, arguments, condition.noise).result()
+    with patch.dict(os.environ, CONDITIONS[condition].variables), ProcessPoolExecutor(1, SPAWN) as pool:
+        return pool.submit(work, arguments, condition, file).result()
 
 
-def of_parity(names: list[str], noise: bool) -> Values:
+def of_parity(names: list[str], condition: str, file: Path | None) -> Values:
     """Records by their name."""
-    with noisy() if noise else nullcontext():
-        return {name: of_record(name) for name in tqdm(names, unit="network", disable=None)}
+    result: Values = {}
+    with noisy() if CONDITIONS[condition].noise else nullcontext():
+        for name in tqdm(names, unit="network", disable=None):
+            result[name] = of_record(name)
+            keep(file, condition, name, result[name])
+    return result
 
 
 def of_record(name: str) -> float:
@@ -123,12 +162,12 @@ def of_record(name: str) -> float:
     return max([*used, metrics.get("count_difference", 0) / max(2, 0.03 * count)])
 
 
-def of_tests(arguments: list[str], noise: bool) -> Values:
+def of_tests(arguments: list[str], condition: str, _: Path | None) -> Values:
     """Tests by their id; those that are skipped are left out."""
     import pytest
 
     watch = Watch()
-    with noisy() if noise else nullcontext(), watch.comparisons(), redirect_stdout(sys.stderr):
+    with noisy() if CONDITIONS[condition].noise else nullcontext(), watch.comparisons(), redirect_stdout(sys.stderr):
         pytest.main(["-q", "--tb=no", "-p", "no:cacheprovider", *arguments], plugins=[watch])
     return watch.used
 

@@ -19,7 +19,7 @@ import numpy as np
 from benchmarks.results.record import Record
 
 DEVIATIONS = 1.96
-INTERVALS = "interval_95"  # metric of a record: name of a metric -> [low, high]
+INTERVALS = "interval_95"  # condition of a record: name of a metric -> [low, high]
 PARAMETER = "bootstrap"  # parameter of a record: images, replicates, seed, and a digest of what was drawn from
 SAMPLES = "replicates "  # prefix of the samples of a record, followed by a metric's name
 FEWEST = 20  # replicates with something to find; an interval of fewer is not given
@@ -61,7 +61,7 @@ def margin(replicates: Sequence[float | None]) -> float | None:
 
 def of_record(record: Record, metric: str) -> tuple[float, float] | None:
     """The interval of a record's metric; None where it has none."""
-    pair = (record.metrics.get(INTERVALS) or {}).get(metric)
+    pair = (record.conditions.get(INTERVALS) or {}).get(metric)
     return (float(pair[0]), float(pair[1])) if pair else None
 
 

@@ -21,6 +21,8 @@ from benchmarks.results.record import Record
 
 FAILURES = ("regression", "changed", "missing", "failed")
 
+LOWER_IS_BETTER = ("miss_rate",)
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -87,13 +89,14 @@ def exact(then: Entry, now: Entry, name: str) -> Finding:
 
 
 def accuracy(then: Entry, now: Entry, name: str, tolerances: Tolerances) -> Finding:
-    """A metric of which more is better."""
+    """A metric of which more is better, unless it is one of LOWER_IS_BETTER."""
     a, b = then.metrics[name], now.metrics.get(name)
     if b is None:
         return Finding(then.title, name, "missing", a, b)
     verdict, detail = "same", f"tolerance {tolerances.accuracy:g}"
     if abs(b - a) > tolerances.accuracy:
-        verdict = "improved" if b > a else "regression"
+        better = b < a if name in LOWER_IS_BETTER else b > a
+        verdict = "improved" if better else "regression"
         if (one := paired_difference(then, now, name)) is not None:
             verdict = verdict if one.sign else "uncertain"
             detail += f", difference {one.value:+.4f}, 95% interval {one.low:+.4f} to {one.high:+.4f}"

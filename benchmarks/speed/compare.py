@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -32,7 +33,7 @@ from benchmarks.speed.workload import DetectorWorkload, ImageSource, Workload
 from benchmarks.system import environment
 from benchmarks.system.conditions import Conditions
 from zoo.checkpoint.convert import to_peer
-from zoo.errors import MismatchedCheckpoint, UsageError
+from zoo.errors import MismatchedCheckpoint, UsageError, ZooError
 
 OURS = "ours"
 WORKER_FACTS = ("version", "commit", "torch", "python", "threads", "tf32", "settings")
@@ -235,9 +236,32 @@ def transformers_peer(
     return Contestant(DetectorWorkload(theirs.to(device), request.images, device, request.setting.batch), facts)
 
 
+def runtime_peer(
+    runtime: str, request: CompareConfig, model: Any, folder: Path, weights: str, files: Sequence[Path]
+) -> Contestant:
+    """Our own network, exported and run by another runtime."""
+    from benchmarks.speed import runtimes
+    from benchmarks.speed.targets import Target
+
+    setting, target = request.setting, Target(request.name, weights, lambda: model, {})
+    try:
+        exported = runtimes.exported(model, target, runtime, torch.get_num_threads(), setting.device)
+    except ZooError as error:
+        raise PeerError(f"not measured: {error}") from error
+    facts = {
+        "version": exported.runtime_version,
+        "command": f"{runtime} on the exported network",
+        "weights": weights,
+        "precision": "fp32",
+        "threads": torch.get_num_threads(),
+    }
+    return Contestant(DetectorWorkload(exported, request.images, torch.device(setting.device), setting.batch), facts)
+
+
 IN_THIS_PROCESS: dict[str, Callable[..., Contestant]] = {
     "torchvision": torchvision_peer,
     "transformers": transformers_peer,
+    **{runtime: partial(runtime_peer, runtime) for runtime in counterparts.RUNTIMES},
 }
 """Peers that are installed beside this project."""
 

@@ -122,8 +122,8 @@ def where(request: TrainingComparison, peer: str) -> tuple[str, str]:
     if peer == "torchvision":
         counterparts.counterpart(request.name, peer)  # NoCounterpart where it has none
         return sys.executable, f"torchvision {request.name}"
-    if peer == "transformers":
-        raise PeerError("not measured: transformers has no worker that trains.")
+    if peer in ("transformers", *counterparts.RUNTIMES):
+        raise PeerError(f"not measured: {peer} has no worker that trains.")
     if peer not in request.pythons:
         raise PeerError(f"not measured: say --python {peer}=PATH of a Python that has it.")
     return request.pythons[peer], counterparts.counterpart(request.name, peer)

@@ -27,6 +27,7 @@ from benchmarks.speed.workload import DetectorWorkload, ImageSource
 from benchmarks.system import environment
 from benchmarks.system.conditions import Conditions
 from benchmarks.system.memory import MemoryMeter
+from zoo.export.runtimes import ExportedDetector
 
 # The comparison of an option with the plain network is a side show: fewer calls than the measurement itself.
 EFFECT_BATCHES = 4
@@ -93,13 +94,27 @@ def workload_of(
 
 def size(model: nn.Module, images: Sequence[ImageSource], setting: BenchmarkConfig) -> dict[str, Any]:
     """Parameters, and operations for the first image at its input size, of the network without options."""
-    model = getattr(model, "original", model).to(setting.device)  # of an exported graph: what it was made of
-    workload = DetectorWorkload(model, images[:1], torch.device(setting.device))
+    if isinstance(model, ExportedDetector):
+        return size_of_file(model)
+    workload = DetectorWorkload(model.to(setting.device), images[:1], torch.device(setting.device))
     batch = workload.load(0)
     return {
         "parameters": complexity.parameters(model),
         "flops": complexity.flops(workload, batch),
         "flops_input": list(batch.images.shape[2:]),
+    }
+
+
+def size_of_file(model: ExportedDetector) -> dict[str, Any]:
+    """What an exported file says about the size of its network, and its own."""
+    if (artifact := model.artifact) is None:
+        return {}
+    facts = artifact.facts
+    return {
+        "parameters": facts.parameters,
+        "flops": facts.flops,
+        "flops_input": facts.flops_input,
+        "artifact_bytes": artifact.bytes,
     }
 
 
@@ -115,7 +130,17 @@ def describe(
         "options": setting.options.chosen(),
         "resolution": resolution(workload),
         **source,
+        **artifact_of(workload.model),
     }
+
+
+def artifact_of(model: Any) -> dict[str, Any]:
+    """What a record says about the exported file that was run, and about what ran it; nothing for a network."""
+    if not isinstance(model, ExportedDetector) or model.artifact is None:
+        return {}
+    file = model.artifact.to_record()
+    told = {"runtime": model.runtime, "runtime_version": model.runtime_version, "artifact": file}
+    return told | {"precision": file["precision"]}
 
 
 def resolution(workload: DetectorWorkload) -> dict[str, int]:

@@ -22,7 +22,8 @@ EMBEDDED = ("yolox_tiny_8x8_300e_coco", "faster_rcnn_r50_fpn_1x_coco")
 class Target:
     """A network to measure. load() may take long and may fail. weights: "published", "random" or a file's name.
 
-    facts: fields of its records. parameters: further parameters of its records.
+    facts: fields of its records. parameters: further parameters of its records. dataset: what an exported file says
+    that it was published for.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Target:
     load: Callable[[], Detector]
     facts: dict[str, Any]
     parameters: dict[str, Any] = field(default_factory=dict)
+    dataset: str | None = None
 
 
 def choose(names: Sequence[str], checkpoint: str | Path | None = None, random_weights: bool = False) -> list[Target]:

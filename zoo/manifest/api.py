@@ -103,7 +103,7 @@ def list_models(
 def _matches(name: str, pattern: str) -> bool:
     if pattern == "*" or fnmatchcase(name, pattern):
         return True
-    return any(fnmatchcase(alias, pattern) for alias in catalog().models[name].value.get("aliases", ()))
+    return any(fnmatchcase(alias, pattern) for alias in catalog().aliases_of(name))
 
 
 def _meets(entry: Entry, wanted: dict[str, str]) -> bool:

@@ -23,6 +23,7 @@ from zoo.manifest.entry import (
 from zoo.preprocessing.recipe import Normalization, Preprocessing, triple
 
 Field = tuple[str | int, ...]
+_SCHEDULED = ("schedule", "epochs", "iterations")
 
 
 class Stated(NamedTuple):
@@ -71,8 +72,8 @@ class Catalog:
     def _alias_table(self) -> dict[str, str]:
         """Alias -> model. Raises ManifestError for an alias that is taken."""
         result: dict[str, str] = {}
-        for name, (value, file) in self.models.items():
-            for alias in value.get("aliases", ()):
+        for name, (_, file) in self.models.items():
+            for alias in self.aliases_of(name):
                 if alias in self.models or alias in result:
                     other = result.get(alias, alias)
                     raise schema.mistake(file, ("models", name, "aliases"), f"'{alias}' already means {other}")
@@ -161,15 +162,21 @@ class Catalog:
         content = self.files[file]
         defaults = content.get("defaults", {})
         value = inheritance.resolve(stated, _no_base, {k: v for k, v in defaults.items() if k != "speed"})
-        architecture = value.get("architecture", name)
+        value = {**derive.published(value.get("published", {}), value["dataset"]), **value}
+        architecture = (
+            value["architecture"] if "architecture" in value else derive.architecture(name, self.architectures)
+        )
         family = value.get("family", content.get("family", file.stem))
         publisher = derive.Publisher(self.origin(name), family, value.get("folder"))
         checkpoint = self._checkpoint(value["checkpoint"], file, publisher) if "checkpoint" in value else None
+        training = {key: item for key, item in value.get("training", {}).items() if key != "started"}
+        if checkpoint and publisher.origin == "mmdetection" and training.keys().isdisjoint(_SCHEDULED):
+            training |= derive.schedule(name)
         log = _log_path(value, checkpoint, publisher)
         paper = value.get("paper", content.get("paper"))
         return Entry(
             name=name,
-            aliases=tuple(value.get("aliases", ())),
+            aliases=self.aliases_of(name),
             family=family,
             architecture=architecture if architecture in self.architectures else None,
             checkpoint=checkpoint,
@@ -180,7 +187,7 @@ class Catalog:
             dataset=value["dataset"],
             tasks=tuple(value.get("tasks", ())),
             metrics=value.get("metrics", {}),
-            training=Training(**value.get("training", {})),
+            training=Training(**training),
             speed=tuple(_speed({**defaults.get("speed", {}), **item}) for item in value.get("speed", ())),
             paper=Paper(**paper) if paper else None,
             license=value.get("license"),
@@ -209,6 +216,15 @@ class Catalog:
         stated = {**self.files[file].get("defaults", {}), **value}
         return stated.get("origin", "user" if file in self.own else "mmdetection")
 
+    def aliases_of(self, name: str) -> tuple[str, ...]:
+        """Other names of a model: as stated, else the short ones that follow from its published names."""
+        value, file = self.models[name]
+        if "aliases" in value or file in self.own or "checkpoint" not in value:
+            return tuple(value.get("aliases", ()))
+        defaults = self.files[file].get("defaults", {})
+        publisher = derive.Publisher(self.origin(name), file.stem, value.get("folder", defaults.get("folder")))
+        return derive.aliases(name, value["checkpoint"], publisher)
+
     def _checkpoint(self, stated: Any, file: Path, publisher: derive.Publisher) -> Checkpoint:
         value = derive.checkpoint(stated, publisher)
         local = (file.parent / Path(value["file"]).expanduser()).resolve() if "file" in value else None
@@ -220,8 +236,9 @@ class Catalog:
         if not isinstance(stated, str):
             return Substitute(**stated)
         value, file = self.models[stated]
-        license = {**self.files[file].get("defaults", {}), **value}.get("license")
-        return Substitute(stated, next(iter(value.get("metrics", {}).values()), {}), license)
+        facts = {**self.files[file].get("defaults", {}), **value}
+        facts = {**derive.published(facts.get("published", {}), facts["dataset"]), **facts}
+        return Substitute(stated, next(iter(facts.get("metrics", {}).values()), {}), facts.get("license"))
 
     # Everything else
 
@@ -280,7 +297,8 @@ def _log_path(value: Mapping[str, Any], checkpoint: Checkpoint | None, publisher
     """A bare file name lies beside the published checkpoint."""
     if checkpoint is None or not checkpoint.path:
         return value.get("log")
-    log = value["log"] if "log" in value else derive.log(value["checkpoint"], checkpoint.path, publisher)
+    started = value.get("training", {}).get("started")
+    log = value["log"] if "log" in value else derive.log(value["checkpoint"], checkpoint.path, publisher, started)
     return log if log is None or "/" in log else f"{checkpoint.path.rsplit('/', 1)[0]}/{log}"
 
 

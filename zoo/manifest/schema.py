@@ -87,6 +87,7 @@ _TRAINING = Fields(
         "precision": TEXT,
         "backbone": NAME,
         "start": NAME,
+        "started": Text(r"\d{8}_\d{6}", "a day and time as YYYYMMDD_HHMMSS"),
         "seconds_per_iteration": NUMBER,
         "images_per_second": NUMBER,
     }
@@ -114,6 +115,7 @@ _MODEL_FIELDS = {
     "origin": NAME,
     "paper": _PAPER,
     "preprocessing": NAME,
+    "published": Names(NUMBER),
     "receptive_fields": Fields({"search": NAME, "branches": int}, ("search", "branches")),
     "speed": [_SPEED],
     "substitutes": [_SUBSTITUTE],

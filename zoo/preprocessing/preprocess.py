@@ -25,9 +25,19 @@ from zoo.structures import Sample
 ImageSource = str | os.PathLike[str] | np.ndarray
 
 
-def make_preprocessor(recipe: Preprocessing) -> Callable[[ImageSource], Sample]:
+@dataclass(frozen=True)
+class Preprocessor:
     """A function from an image (path, or BGR uint8 array (H, W, 3)) to a network input. It raises UnreadableImage."""
-    return lambda image: apply(recipe, read_image(image, recipe.decoder))
+
+    recipe: Preprocessing
+
+    def __call__(self, image: ImageSource) -> Sample:
+        return apply(self.recipe, read_image(image, self.recipe.decoder))
+
+
+def make_preprocessor(recipe: Preprocessing) -> Preprocessor:
+    """The function that follows a recipe."""
+    return Preprocessor(recipe)
 
 
 def read_image(source: ImageSource, decoder: str = "opencv") -> np.ndarray:
@@ -96,14 +106,32 @@ class _State:
 
 def apply(recipe: Preprocessing, image: np.ndarray) -> Sample:
     """One sample from BGR uint8 (H, W, 3)."""
+    return normalized(recipe, resized(recipe, image))
+
+
+@dataclass(frozen=True)
+class Resized:
+    """An image after the steps before its normalization. original_size: (h, w)."""
+
+    state: _State
+    original_size: tuple[int, int]
+
+
+def resized(recipe: Preprocessing, image: np.ndarray) -> Resized:
+    """The first half of `apply`: everything before the normalization that ends a recipe."""
     height, width = image.shape[:2]
     state = _State(image.astype(np.float32) if recipe.float32 else image, (height, width))
-    first, normalization, last = _split(recipe.steps)
-    for step in first:
+    for step in _split(recipe.steps)[0]:
         state = _apply_step(step, state)
+    return Resized(state, (height, width))
+
+
+def normalized(recipe: Preprocessing, image: Resized) -> Sample:
+    """The second half of `apply`: normalization, and the padding behind it."""
+    state, (_, normalization, last) = image.state, _split(recipe.steps)
     finish = _bytes_to_planes if state.image.dtype == np.uint8 else _floats_to_planes
     tensor = torch.from_numpy(finish(state.image, normalization, last))
-    return Sample(tensor, state.size, state.scale, (height, width), state.offset)
+    return Sample(tensor, state.size, state.scale, image.original_size, state.offset)
 
 
 def _split(steps: Sequence[Step]) -> tuple[list[Step], Normalization | None, Pad | None]:

@@ -14,8 +14,6 @@ from torch.optim.lr_scheduler import LambdaLR
 from zoo.errors import UsageError
 from zoo.training.recipe import Recipe
 
-STEPS = (2 / 3, 11 / 12)  # of the epochs: after 8 and 11 of 12, after 16 and 22 of 24
-
 
 def make_optimizer(model: nn.Module, recipe: Recipe, batch: int) -> Optimizer:
     """The recipe's optimizer for steps of `batch` images, with one group for each kind of parameter."""
@@ -70,10 +68,16 @@ def decayed(recipe: Recipe, iteration: int, per_epoch: int, warmup: int) -> floa
         return 1.0
     if recipe.decay == "step":
         epoch = iteration // per_epoch
-        return 0.1 ** sum(epoch >= round(part * recipe.epochs) for part in STEPS)
+        return 0.1 ** sum(epoch >= round(part * recipe.epochs) for part in recipe.steps)
     if recipe.decay == "cosine":
         plain = recipe.augmentation.plain_epochs if recipe.augmentation.mosaic else 0
-        end = (recipe.epochs - plain) * per_epoch
-        progress = min(max(iteration - warmup, 0) / max(end - warmup, 1), 1.0)
-        return recipe.last_rate + (1 - recipe.last_rate) * (1 + math.cos(math.pi * progress)) / 2
-    raise UsageError(f"no decay '{recipe.decay}': there are step, cosine and constant.")
+        return annealed(recipe, iteration, warmup, (recipe.epochs - plain) * per_epoch)
+    if recipe.decay == "flat_cosine":
+        return annealed(recipe, iteration, recipe.epochs // 2 * per_epoch, recipe.epochs * per_epoch)
+    raise UsageError(f"no decay '{recipe.decay}': there are step, cosine, flat_cosine and constant.")
+
+
+def annealed(recipe: Recipe, iteration: int, start: int, end: int) -> float:
+    """Half a cosine from 1 at iteration `start` to the recipe's last rate at `end`, constant before and after."""
+    progress = min(max(iteration - start, 0) / max(end - start, 1), 1.0)
+    return recipe.last_rate + (1 - recipe.last_rate) * (1 + math.cos(math.pi * progress)) / 2

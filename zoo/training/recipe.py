@@ -17,9 +17,10 @@ class Recipe:
     """optimizer: SGD or AdamW. learning_rate: for `batch` images in an optimizer step, scaled in proportion.
 
     plain_weights: no weight decay for biases and normalization. backbone_rate: factor of the backbone's learning rate.
-    decay: step (a tenth after 2/3 and after 11/12 of the epochs), cosine (YOLOX's), or constant. warmup: iterations;
-    warmup_ratio: where the linear (or, with warmup_power 2, quadratic) warm-up begins. clip: greatest gradient norm.
-    ema: momentum of the average of weights, None for none. last_rate: cosine's end, as a part of the learning rate.
+    decay: step (a tenth after each of `steps`, parts of the epochs), cosine (YOLOX's), flat_cosine (RTMDet's: constant
+    for the first half), or constant. warmup: iterations; warmup_ratio: where the linear (or, with warmup_power 2,
+    quadratic) warm-up begins. clip: greatest gradient norm. ema: momentum of the average of weights, None for none.
+    last_rate: cosine's end, as a part of the learning rate.
     """
 
     optimizer: str = "SGD"
@@ -32,6 +33,7 @@ class Recipe:
     backbone_rate: float = 1.0
     epochs: int = 12
     decay: str = "step"
+    steps: tuple[float, ...] = (2 / 3, 11 / 12)  # after 8 and 11 of 12 epochs, after 16 and 22 of 24
     warmup: int = 500
     warmup_ratio: float = 0.001
     warmup_power: int = 1
@@ -42,8 +44,9 @@ class Recipe:
 
 
 TRANSFORMER = Recipe(
-    optimizer="AdamW", learning_rate=1e-4, backbone_rate=0.1, clip=0.1, warmup=0, epochs=50, decay="step"
+    optimizer="AdamW", learning_rate=1e-4, backbone_rate=0.1, clip=0.1, warmup=0, epochs=50, steps=(0.8,)
 )
+MASK_TRANSFORMER = replace(TRANSFORMER, clip=0.01, weight_decay=0.05, steps=(8 / 9, 26 / 27))
 
 # The reference's settings where they are not the common ones, by the detector's type.
 BY_TYPE: dict[str, Recipe] = {
@@ -67,19 +70,41 @@ BY_TYPE: dict[str, Recipe] = {
         weight_decay=0.05,
         plain_weights=True,
         epochs=300,
-        decay="cosine",
+        decay="flat_cosine",
         warmup=1000,
         warmup_ratio=1e-5,
         ema=0.0002,
-        augmentation=Augmentation(mosaic=True, mixup=True),
+        augmentation=Augmentation(mosaic=True, mixup=True, plain_epochs=20),
     ),
     "CondInst": Recipe(learning_rate=0.01),
     "BoxInst": Recipe(learning_rate=0.01),
     "SparseInst": Recipe(optimizer="AdamW", learning_rate=5e-5, batch=64, weight_decay=0.05),
     "EfficientDet": Recipe(
-        learning_rate=0.16, batch=128, weight_decay=4e-5, epochs=300, decay="cosine", clip=10.0, ema=0.0002
+        learning_rate=0.16,
+        batch=128,
+        weight_decay=4e-5,
+        plain_weights=True,
+        epochs=300,
+        decay="cosine",
+        warmup=917,
+        warmup_ratio=0.1,
+        last_rate=0.01,
+        clip=10.0,
+        ema=0.0002,
     ),
-    "DETR": TRANSFORMER,
+    "DiffusionDet": Recipe(
+        optimizer="AdamW", learning_rate=2.5e-5, clip=1.0, warmup=1000, warmup_ratio=0.01, steps=(7 / 9, 14 / 15)
+    ),
+    "DETR": replace(TRANSFORMER, steps=(2 / 3,)),
+    "ConditionalDETR": TRANSFORMER,
+    "DABDETR": TRANSFORMER,
+    "DINO": replace(TRANSFORMER, epochs=12, steps=(11 / 12,)),
+    "CoDETR": replace(TRANSFORMER, learning_rate=2e-4, epochs=12, steps=(11 / 12,)),
+    "DDQDETR": replace(
+        TRANSFORMER, learning_rate=2e-4, weight_decay=0.05, warmup=2000, warmup_ratio=1e-4, epochs=12, steps=(11 / 12,)
+    ),
+    "MaskFormer": replace(MASK_TRANSFORMER, weight_decay=1e-4, epochs=75, steps=(2 / 3,)),
+    "Mask2Former": MASK_TRANSFORMER,
     "DeformableDETR": replace(TRANSFORMER, learning_rate=2e-4),
     "SparseRCNN": replace(TRANSFORMER, learning_rate=2.5e-5, backbone_rate=1.0, clip=1.0, warmup=1000, epochs=12),
     "FCOS": Recipe(learning_rate=0.01, clip=35.0, warmup_ratio=1 / 3),

@@ -19,13 +19,14 @@ from benchmarks.results.record import Record
 from benchmarks.results.store import Store
 from zoo.cli.argument_types import natural, positive
 from zoo.errors import UsageError, ZooError
+from zoo.export.formats import RUNTIMES
 from zoo.system.device import usable_device
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     add = parser.add_argument
-    add("name", nargs="?", help="a model of the zoo, or a checkpoint file of your own")
+    add("name", nargs="?", help="a model of the zoo, a checkpoint file of your own, or a file of `zoo export`")
     add(
         "--predictions", type=Path, metavar="FILE", help="evaluate detections in COCO's results format, of any detector"
     )
@@ -39,6 +40,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--metric-backend", choices=METRIC_BACKENDS, default="auto", help="library that computes COCO's numbers (auto)")
     add("--classes", choices=("all", "present"), default="all", help="present: of the model's, those the dataset has")
     add("--device", default="cpu", help="where the network runs (%(default)s)")
+    add("--runtime", choices=RUNTIMES, help="what runs networks (torch) and files (the usual for their format)")
     add("--batch-size", type=positive, default=1, metavar="N", help="images at once; published numbers are for 1")
     add("--workers", type=natural, default=0, metavar="N", help="threads that read and preprocess ahead")
     add("--tta", action="store_true", help="test-time augmentation: three scales and mirror images, merged by NMS")
@@ -65,7 +67,8 @@ def run(args: argparse.Namespace) -> None:
         return
     compared = paired.compare(other, record) if other else None
     if args.json:
-        extra: dict[str, Any] = {"comparison": accuracy.comparison(record)}
+        sure = record.conditions.get(interval.INTERVALS) or {}
+        extra: dict[str, Any] = {"comparison": accuracy.comparison(record), interval.INTERVALS: sure}
         if compared and other:
             extra["against"] = {"record": without_samples(other), **compared.to_dict()}
         print(json.dumps(record.to_dict() | extra, indent=1))
@@ -115,7 +118,12 @@ def check_target(args: argparse.Namespace) -> None:
         raise UsageError("say what to evaluate: a model, a checkpoint file, or --predictions FILE.")
     if args.predictions is None:
         return
-    of_a_model = {"a model's name": args.name, "--checkpoint": args.checkpoint, "--results-json": args.results_json}
+    of_a_model = {
+        "a model's name": args.name,
+        "--runtime": args.runtime,
+        "--checkpoint": args.checkpoint,
+        "--results-json": args.results_json,
+    }
     if given := [option for option, value in of_a_model.items() if value is not None]:
         raise UsageError(
             f"--predictions evaluates a file's detections, so {given[0]} has no meaning (--as names them)."
@@ -157,6 +165,7 @@ def config_of(args: argparse.Namespace) -> EvalConfig:
         present_classes=args.classes == "present",
         tta=args.tta,
         title=args.title,
+        runtime=args.runtime,
     )
 
 
@@ -168,9 +177,7 @@ def text(record: Record) -> str:
     weights = f"{p['weights']} weights" if p["weights"] == "published" else p["weights"]
     part = images_text(p["images"], p.get("all_images"))
     title = f"{record.model} ({weights}) on {p['dataset']} {p['split']}, {part}, {record.protocol}"
-    rows = [
-        (name, points(value), interval_text(record, name)) for name, value in record.metrics.items() if number(value)
-    ]
+    rows = [(name, points(value), interval_text(record, name)) for name, value in record.metrics.items()]
     parts = [title, tabulate(rows, tablefmt="plain", disable_numparse=True)]
     if compared := [points_text(row) for row in accuracy.comparison(record)]:
         parts.append(tabulate(compared, headers="keys", disable_numparse=True))
@@ -196,11 +203,6 @@ def text_of(compared: paired.Paired | None) -> str:
         for one in compared.differences
     ]
     return tabulate(rows, headers="keys", disable_numparse=True) + "\n\n" + compared.verdict
-
-
-def number(value: Any) -> bool:
-    """Whether a metric is a number, not nested data such as the intervals."""
-    return isinstance(value, (int, float))
 
 
 def points(value: float) -> str:

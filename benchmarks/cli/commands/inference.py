@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from benchmarks.reports.text_table import format_table
 from benchmarks.results.record import Record, failed
 from benchmarks.results.store import Store
-from benchmarks.speed import engines, image_folder, options, protocols
+from benchmarks.speed import image_folder, options, protocols, runtimes
 from benchmarks.speed.config import BenchmarkConfig
 from benchmarks.speed.roofline.text import described
 from benchmarks.speed.targets import Target
@@ -33,8 +33,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "names",
         nargs="*",
         metavar="NAME",
-        help="models, checkpoint files, or files of `zoo export --onnx`; default: all in the local cache, else two "
-        "with random weights",
+        help="models, checkpoint files, or files of `zoo export`; default: all in the local cache, else two with "
+        "random weights",
     )
     add("--protocol", default=protocols.DEFAULT, help=f"one of {', '.join(protocols.PROTOCOLS)} (%(default)s)")
     add("--set", action="append", default=[], metavar="KEY=VALUE", help="a parameter of the protocol; recorded")
@@ -50,7 +50,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--no-effects", action="store_true", help="do not compare options with the plain network")
     add("--roofline", action="store_true", help="the share of the machine's limit, and the layers that lose most")
     add("--results", metavar="FILE", help="result store (default: $ZOO_RESULTS, else results.db)")
-    add("--runtime", choices=("torch", "onnxruntime"), default="torch", help="what runs the network (%(default)s)")
+    kinds = (*runtimes.RUNTIMES, runtimes.AUTO)
+    add("--runtime", choices=kinds, help="what runs networks (torch) and files (as usual); auto: the fastest on a CPU")
     add("--json", action="store_true", help="print the records")
     options.configure(parser)
 
@@ -59,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
     """Measure, store and print. Exit status 1 if any of several networks failed."""
     setting, store = setting_of(args), Store(args.results).check()
     protocols.get(setting.protocol).parameters(setting.overrides)
-    chosen = engines.choose(args.names, args.checkpoint, args.random_weights, args.runtime, args.threads)
+    chosen = runtimes.choose(args.names, args.checkpoint, args.random_weights, args.runtime, args.threads, args.device)
     folder = image_folder.in_folder(args.images, args.limit) if args.images else []
     usable_device(args.device)
     photos, source = images_for(args, folder)
@@ -74,7 +75,9 @@ def measure(subject: Target, photos: Sequence[ImageSource], setting: BenchmarkCo
     from benchmarks.speed import inference
 
     try:
-        return inference.measure(subject.load(), subject.name, photos, setting, facts, **subject.facts)
+        model = subject.load()
+        facts |= subject.parameters  # the fastest runtime is known now
+        return inference.measure(model, subject.name, photos, setting, facts, **subject.facts)
     except UsageError:
         raise
     except (ZooError, RuntimeError, ValueError, NotImplementedError) as error:

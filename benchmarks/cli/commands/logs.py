@@ -8,8 +8,9 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
-from benchmarks.reports import training_logs
+from benchmarks.reports import curves_csv, training_logs
 from benchmarks.results.record import plain
+from zoo.system.atomic_write import atomic_write
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -17,6 +18,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("logs", nargs="+", metavar="LOG", help="a log file, or a model whose published log is fetched")
     add("--plot", type=Path, metavar="FILE", help="draw curves of all logs into this PNG file")
+    add("--csv", type=Path, metavar="FILE", help="write every number of all logs into this CSV file")
     add("--keys", nargs="+", metavar="KEY", help="what to draw: loss, lr, time, memory, box_ap, any loss by name")
     add("--results", type=Path, metavar="FILE", help="also keep the numbers and curves in this result store")
     add("--json", action="store_true", help="print a JSON list")
@@ -29,6 +31,8 @@ def run(args: argparse.Namespace) -> None:
         from benchmarks.reports import plots
 
         plots.write(result, args.keys or default_keys(result), args.plot)
+    if args.csv is not None:
+        atomic_write(args.csv, curves_csv.text(result))
     if args.results is not None:
         from benchmarks.results.store import Store
 

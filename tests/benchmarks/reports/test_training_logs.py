@@ -102,13 +102,16 @@ def test_several_logs_stand_side_by_side_and_in_one_plot(
     pytest.importorskip("matplotlib")
     (tmp_path / "other").mkdir()
     other = write(tmp_path / "other" / "log.json", [{"mode": "train", "epoch": 1, "iter": 1, "loss": 1.0, "time": 1.0}])
-    plot, store = tmp_path / "curves.png", tmp_path / "r.db"
-    command = ["logs", str(reference), str(other), "--plot", str(plot), "--results", str(store)]
+    plot, store, table = tmp_path / "curves.png", tmp_path / "r.db", tmp_path / "curves.csv"
+    command = ["logs", str(reference), str(other), "--plot", str(plot), "--results", str(store), "--csv", str(table)]
     assert main.main(command) == 0
+    lines = table.read_text().splitlines()
+    assert lines[0] == "log,key,unit,at,value"
+    assert {"other,loss,epoch,1.0,1.0", "retinanet,box_ap,epoch,1.0,10.0"} <= set(lines)
     assert plot.read_bytes().startswith(b"\x89PNG")
-    table = capsys.readouterr().out
-    assert "retinanet" in table
-    assert "other" in table
+    printed = capsys.readouterr().out
+    assert "retinanet" in printed
+    assert "other" in printed
     kept = Store(store).select(kind="log", model="retinanet")
     assert kept[0].samples["box_ap"] == pytest.approx([10, 20])
     assert main.main(["logs", str(other), "--plot", str(plot), "--keys", "nonsense"]) == 2

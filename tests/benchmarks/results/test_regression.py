@@ -100,6 +100,8 @@ def test_a_drop_of_a_tenth_of_a_point_is_caught():
     assert verdicts([accuracy(0.374)], [accuracy(0.373)])["box_ap"] == "regression"
     assert verdicts([accuracy(0.374)], [accuracy(0.373)], accuracy=0.002)["box_ap"] == "same"
     assert verdicts([accuracy(0.374)], [accuracy(0.380)])["box_ap"] == "improved"
+    more = [replace(accuracy(0.374), metrics={"miss_rate": share}) for share in (0.4, 0.5)]
+    assert verdicts(more[:1], more[1:])["miss_rate"] == "regression"
 
 
 def test_parameters_must_be_exactly_the_same():

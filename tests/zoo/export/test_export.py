@@ -8,7 +8,9 @@ import torch
 
 import zoo
 from zoo.errors import UsageError
-from zoo.export import export
+from zoo.export import export, runtimes
+from zoo.export.difference import difference
+from zoo.export.extras import extra
 from zoo.structures import Sample
 
 pytest.importorskip("onnx", reason="onnx is not installed")
@@ -95,8 +97,8 @@ def sample(height: int, width: int, seed: int = 0) -> Sample:
 def test_a_graph_detects_what_its_network_detects_at_other_sizes_too(description, tmp_path):
     model = network(description)
     path = export.to_onnx(model, tmp_path / "model.onnx", sample(64, 96))
-    exported = export.OnnxDetector(path, model)
-    result = export.difference(model, exported, [sample(64, 96), sample(96, 64, 1), sample(128, 128, 2)])
+    exported = runtimes.OnnxDetector(path, model)
+    result = difference(model, exported, [sample(64, 96), sample(96, 64, 1), sample(128, 128, 2)])
     assert result.detections > 10
     assert result.matched > 0.95 and result.score < 1e-4
     assert not model.training
@@ -108,9 +110,9 @@ def test_a_graph_detects_what_its_network_detects_at_other_sizes_too(description
 @pytest.mark.parametrize("description", [RETINA, MASK_RCNN], ids=["RetinaNet", "MaskRCNN"])
 def test_a_program_of_torch_export_is_the_network_at_any_size(description, tmp_path):
     model = network(description)
-    exported = export.ProgramDetector(export.to_program(model, tmp_path / "m.pt2", sample(64, 96)), model)
+    exported = runtimes.ProgramDetector(export.to_program(model, tmp_path / "m.pt2", sample(64, 96)), model)
     assert exported.shape[2:] == [None, None]
-    result = export.difference(model, exported, [sample(64, 96), sample(96, 64, 1), sample(128, 128, 2)])
+    result = difference(model, exported, [sample(64, 96), sample(96, 64, 1), sample(128, 128, 2)])
     assert result.detections > 10
     assert result.matched == 1.0 and result.score < 1e-5 and result.box < 1e-2
     assert [path.name for path in tmp_path.iterdir()] == ["m.pt2"]
@@ -130,15 +132,15 @@ def test_images_with_one_detection_or_none_are_no_error(description, kind, tmp_p
     none.image *= 0.5
     exported = written(kind, model, tmp_path, many)
     for image, count in ((many, 2), (faint, 1), (none, 0)):
-        result = export.difference(model, exported, [image])
+        result = difference(model, exported, [image])
         assert result.matched == 1.0 and min(result.detections, 2) == count
 
 
 def written(kind, model, folder, example):
     """The exported network, as a detector."""
     if kind == "onnx":
-        return export.OnnxDetector(export.to_onnx(model, folder / "m.onnx", example), model)
-    return export.ProgramDetector(export.to_program(model, folder / "m.pt2", example), model)
+        return runtimes.OnnxDetector(export.to_onnx(model, folder / "m.onnx", example), model)
+    return runtimes.ProgramDetector(export.to_program(model, folder / "m.pt2", example), model)
 
 
 @pytest.mark.parametrize("kind", ["onnx", "program"])
@@ -147,7 +149,7 @@ def test_padding_is_no_part_of_the_image(kind, tmp_path):
     image.image[:, 50:], image.image[:, :, 70:] = 0, 0
     image.size = image.original_size = (50, 70)
     exported = written(kind, model, tmp_path, sample(64, 64))
-    assert export.difference(model, exported, [image]).matched == 1.0
+    assert difference(model, exported, [image]).matched == 1.0
     detections = exported.detect([image])[0]
     assert len(detections) > 2 and detections.boxes[:, 2].max() <= 70 and detections.boxes[:, 3].max() <= 50
     assert detections.masks.shape == (len(detections), 50, 70)
@@ -164,7 +166,7 @@ def test_a_program_for_one_size_is_made_where_more_is_impossible_and_says_so(tmp
     model.__class__ = Stubborn
     exported = written("program", model, tmp_path, sample(64, 96))
     assert exported.shape[2:] == [64, 96]
-    assert export.difference(model, exported, [sample(64, 96)]).matched == 1.0
+    assert difference(model, exported, [sample(64, 96)]).matched == 1.0
     with pytest.raises(UsageError, match="for inputs of 64 x 96"):
         exported.detect([sample(96, 64)])
 
@@ -179,7 +181,7 @@ def test_a_checkpoints_shared_memory_is_no_obstacle(tmp_path):
         part.copy_(value.data)
         value.data, start = part, start + (part.numel() * part.element_size() + 63) // 64 * 64
     exported = written("program", model, tmp_path, sample(64, 96))
-    assert export.difference(model, exported, [sample(96, 64, 1)]).matched == 1.0
+    assert difference(model, exported, [sample(96, 64, 1)]).matched == 1.0
 
 
 def test_what_cannot_be_exported_is_said_and_leaves_nothing(tmp_path):
@@ -197,10 +199,10 @@ def test_a_file_that_onnxruntime_cannot_run_is_said(tmp_path):
     path = tmp_path / "m.onnx"
     path.write_bytes(b"nothing")
     with pytest.raises(export.ExportError, match=r"onnxruntime .* cannot run .*m\.onnx"):
-        export.OnnxDetector(path, network(RETINA))
+        runtimes.OnnxDetector(path, network(RETINA))
 
 
 def test_a_missing_library_is_said(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "onnxruntime", None)
     with pytest.raises(UsageError, match="onnxruntime"):
-        export.extra("onnxruntime")
+        extra("onnxruntime")

@@ -19,7 +19,8 @@ from tests.zoo.models.query_heads.test_detr import tiny_deformable_detr, tiny_de
 from tests.zoo.models.query_heads.test_sparse_rcnn import FOCAL, tiny_queryinst
 from tests.zoo.models.segmentation import test_maskformer as maskformer
 from tests.zoo.models.segmentation import test_solo as solo
-from zoo.export import export
+from zoo.export import export, runtimes
+from zoo.export.difference import difference
 from zoo.export.graph_outputs import kind_of
 from zoo.manifest import api
 from zoo.structures import Sample
@@ -101,8 +102,8 @@ NETWORKS: dict[str, Callable[[], Any]] = {
 @pytest.mark.parametrize("name", NETWORKS)
 def test_a_graph_is_its_network_at_every_size_without_its_padding(name: str, tmp_path: Path) -> None:
     model = NETWORKS[name]().eval()
-    graph = export.OnnxDetector(export.to_onnx(model, tmp_path / "m.onnx", padded(128, 160, 0)), model)
-    result = export.difference(model, graph, [padded(128, 192, 1), padded(160, 128, 2)])
+    graph = runtimes.OnnxDetector(export.to_onnx(model, tmp_path / "m.onnx", padded(128, 160, 0)), model)
+    result = difference(model, graph, [padded(128, 192, 1), padded(160, 128, 2)])
     assert result.detections > 5 or result.panoptic is not None
     assert result.matched > 0.97 and result.score < 1e-3
     masks = model.predict(padded(128, 192, 1).image[None], [padded(128, 192, 1).geometry])[0].masks is not None
@@ -116,9 +117,9 @@ def test_a_graph_is_its_network_at_every_size_without_its_padding(name: str, tmp
 @pytest.mark.parametrize("name", ["DETR", "SOLOV2Head"])
 def test_a_program_is_its_network_at_every_size_without_its_padding(name: str, tmp_path: Path) -> None:
     model = NETWORKS[name]().eval()
-    program = export.ProgramDetector(export.to_program(model, tmp_path / "m.pt2", padded(128, 160, 0)), model)
+    program = runtimes.ProgramDetector(export.to_program(model, tmp_path / "m.pt2", padded(128, 160, 0)), model)
     assert program.shape[2:] == [None, None]
-    result = export.difference(model, program, [padded(192, 256, 1), padded(96, 128, 2)])
+    result = difference(model, program, [padded(192, 256, 1), padded(96, 128, 2)])
     assert result.detections > 5 and result.matched > 0.97 and result.score < 1e-3
     assert result.mask is None or result.mask > 0.9
 

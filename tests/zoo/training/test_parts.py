@@ -91,6 +91,36 @@ def test_yolox_ends_on_a_constant_twentieth() -> None:
     assert factor(28500) == factor(29999) == pytest.approx(0.05)
 
 
+def test_rtmdet_keeps_its_rate_for_half_of_the_epochs_and_ends_on_a_twentieth() -> None:
+    factor = rate_factor(replace(recipe.BY_TYPE["RTMDet"], epochs=300), per_epoch=100)
+    assert factor(0) == pytest.approx(1e-5)
+    assert [factor(i) for i in (1000, 10000, 15000)] == [1, 1, 1]
+    assert factor(22500) == pytest.approx(0.05 + 0.95 * 0.5)
+    assert factor(28000) > factor(29999) == pytest.approx(0.05, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("name", "optimizer", "rate", "decay", "clip", "falls"),
+    [
+        ("dino-4scale_r50_8xb2-12e_coco", "AdamW", 1e-4, 1e-4, 0.1, [11]),
+        ("ddq-detr-4scale_r50_8xb2-12e_coco", "AdamW", 2e-4, 0.05, 0.1, [11]),
+        ("conditional-detr_r50_8xb2-50e_coco", "AdamW", 1e-4, 1e-4, 0.1, [40]),
+        ("detr_r50_8xb2-150e_coco", "AdamW", 1e-4, 1e-4, 0.1, [100]),
+        ("co_dino_5scale_r50_8xb2_1x_coco", "AdamW", 2e-4, 1e-4, 0.1, [11]),
+        ("maskformer_r50_mstrain_16x1_75e_coco", "AdamW", 1e-4, 1e-4, 0.01, [50]),
+        ("faster_rcnn_r50_fpn_1x_coco", "SGD", 0.02, 1e-4, None, [8, 11]),
+    ],
+)
+def test_the_default_recipe_is_the_published_one(
+    name: str, optimizer: str, rate: float, decay: float, clip: float | None, falls: list[int]
+) -> None:
+    settings = recipe.default(api.architecture(name), api.get(name).training)
+    assert (settings.optimizer, settings.learning_rate) == (optimizer, rate)
+    assert (settings.weight_decay, settings.clip) == (decay, clip)
+    factor = rate_factor(replace(settings, warmup=0), per_epoch=1)
+    assert [epoch for epoch in range(1, settings.epochs) if factor(epoch) < factor(epoch - 1)] == falls
+
+
 def test_the_average_follows_its_formula() -> None:
     network = nn.Linear(1, 1, bias=False)
     nn.init.constant_(network.weight, 0.0)

@@ -49,7 +49,7 @@ def add_recipe_options(parser: argparse.ArgumentParser) -> None:
     how.add_argument("--optimizer", choices=("SGD", "AdamW"))
     how.add_argument("--lr", type=float, metavar="X", help="learning rate; not scaled to the batch size")
     how.add_argument("--weight-decay", type=float, metavar="X")
-    how.add_argument("--decay", choices=("step", "cosine", "constant"), help="learning rate schedule")
+    how.add_argument("--decay", choices=("step", "cosine", "flat_cosine", "constant"), help="learning rate schedule")
     how.add_argument("--warmup", type=natural, metavar="N", help="iterations of linear warm-up")
     how.add_argument("--clip", type=float, metavar="NORM", help="clip gradients to this norm")
     how.add_argument("--ema", type=float, metavar="M", help="publish an exponential moving average with this momentum")

@@ -58,6 +58,8 @@ class PAAHead(ATSSHead):
 class LADHead(PAAHead):
     """PAA whose training takes the assignment from a teacher (Nguyen et al., Label Assignment Distillation, 2022)."""
 
+    shares_classes = True  # the teacher's scores of the same classes decide
+
 
 def vote(detections: Detections, boxes: Tensor, scores: Tensor, score_thr: float) -> Detections:
     """Each detection's box becomes the weighted mean of the candidates of its class around it (section 3.3).

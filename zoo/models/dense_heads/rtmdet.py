@@ -25,8 +25,10 @@ class RTMDetSepBNHead(AnchorHead):
 
     Every level has towers of its own; with `share_conv` their convolutions are the same, but not their normalization.
     with_objectness: class scores are geometric means with an objectness. exp_on_reg: distances come as logarithms of
-    strides, else as strides, of any sign.
+    strides, else as strides, of any sign. tta_iou, tta_pads_to_largest: the published test-time augmentation.
     """
+
+    tta_iou, tta_pads_to_largest = 0.6, True
 
     def __init__(
         self,

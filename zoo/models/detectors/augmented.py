@@ -1,7 +1,8 @@
 """Test-time augmentation: detections in an image at several scales, and in their mirror images, merged by NMS.
 
 The method of MMDetection 3.x (`DetTTAModel`): every version of the image is detected in as usual, detections return to
-the coordinates of the image, and are suppressed within classes. CenterNet and CornerNet have a way of their own, with
+the coordinates of the image, and are suppressed within classes. RTMDet's settings are the published ones: every version
+is padded to the size of the largest, and NMS is at an IoU of 0.6. CenterNet and CornerNet have a way of their own, with
 which their accuracies were published; it is used for them.
 """
 
@@ -52,6 +53,8 @@ class Augmented(nn.Module):
         )
         self.own = isinstance(detector, KeypointDetector) and detector.merges_flips
         self.recipes = [recipe] if self.own else [scaled(recipe, factor) for factor in scales]
+        if getattr(head_of(detector), "tta_pads_to_largest", False):
+            self.recipes = padded_alike(self.recipes)
         if self.own:
             detector.flip_test = True  # type: ignore[assignment]
         self.preprocess: Callable[[Any], Sample] = self.versions
@@ -79,9 +82,7 @@ class Augmented(nn.Module):
         for one in (sample, *(sample.others if isinstance(sample, Versions) else ())):
             result.append(mergeable(self.detector.detect_sample(one, home)))
             if self.flip:
-                result.append(
-                    mirrored(mergeable(self.detector.detect_sample(flipped(one), home)), one.original_size[1])
-                )
+                result.append(mirrored(mergeable(self.detector.detect_sample(mirror(one), home)), one.original_size[1]))
         return merge(result, nms_of(self.detector))
 
 
@@ -101,6 +102,22 @@ def larger(step: Any, factor: float, unit: int) -> Any:
     key = "scale" if isinstance(step, Resize) else "size"
     size = getattr(step, key, None)
     return replace(step, **{key: tuple(unit * round(side * factor / unit) for side in size)}) if size else step
+
+
+def padded_alike(recipes: Sequence[Preprocessing]) -> list[Preprocessing]:
+    """The recipes, all with the largest size that any of them pads to."""
+    sized = [step for recipe in recipes for step in recipe.steps if isinstance(step, Pad) and step.size]
+    largest = max((step.size for step in sized if step.size), default=None)
+    return [
+        replace(recipe, steps=tuple(replace(step, size=largest) if step in sized else step for step in recipe.steps))
+        for recipe in recipes
+    ]
+
+
+def mirror(sample: Sample) -> Sample:
+    """The mirror image. Padding stays on its side, also where it counts as a part of the image."""
+    height, width = (min(a, round(b * c)) for a, b, c in zip(sample.size, sample.original_size, sample.scale[::-1]))
+    return replace(flipped(replace(sample, size=(height, width))), size=sample.size)
 
 
 def mergeable(detections: Detections) -> Detections:
@@ -132,7 +149,12 @@ def merge(detections: Sequence[Detections], nms: dict[str, Any]) -> Detections:
 
 
 def nms_of(detector: Detector) -> dict[str, Any]:
-    """The detector's own greedy NMS; the reference's for one without."""
-    head: Any = getattr(detector, "roi_head", None) or getattr(detector, "bbox_head", None)
+    """The head's greedy NMS for merging, or its own; the reference's for one without."""
+    head = head_of(detector)
     own = (getattr(head, "test_cfg", None) or {}).get("nms") or {}
-    return {"type": "nms", "iou_threshold": own.get("iou_threshold", 0.5)}
+    return {"type": "nms", "iou_threshold": getattr(head, "tta_iou", own.get("iou_threshold", 0.5))}
+
+
+def head_of(detector: Detector) -> Any:
+    """The head whose boxes are the detections."""
+    return getattr(detector, "roi_head", None) or getattr(detector, "bbox_head", None)

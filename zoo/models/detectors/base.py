@@ -21,12 +21,13 @@ class Detector(nn.Module):
 
     preprocess: from a path or a BGR uint8 array (H, W, 3) to a `Sample`; `zoo.build` and `zoo.load` set it to what the
     checkpoint was trained for. classes: names of the labels, where known. label_count: how many labels there are, where
-    the description says so.
+    the description says so. description: what `zoo.build` made it of.
     """
 
     preprocess: Callable[[Any], Sample] | None = None
     classes: Sequence[str] | None = None
     label_count: int | None = None
+    description: Mapping[str, Any] | None = None
     pixel_center = 0.5
     """Where the network's keypoints have the center of pixel 0: 0.5, as boxes do, or 0, as COCO's annotations do."""
 

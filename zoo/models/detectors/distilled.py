@@ -11,7 +11,6 @@ from torch import Tensor
 
 from zoo.errors import UsageError
 from zoo.models.criteria.table import dense_losses
-from zoo.models.detectors.base import Detector
 from zoo.models.detectors.single_stage import SingleStageDetector
 from zoo.models.layers.precision import full_precision
 from zoo.models.targets import GroundTruth
@@ -39,8 +38,17 @@ class Distilled(SingleStageDetector):
         # Not a part of the network: its weights are neither trained nor saved.
         self.__dict__["teacher"] = None
 
-    def teach(self, teacher: Detector) -> None:
-        """Set the teacher: a trained single-stage detector with the same levels."""
+    def teach(self, teacher: Any) -> None:
+        """Set the teacher: a trained single-stage detector with the same levels.
+
+        Raises UsageError where the head needs the teacher's scores, and the teacher has other classes.
+        """
+        own, others = self.bbox_head.num_classes, teacher.bbox_head.num_classes
+        if getattr(self.bbox_head, "shares_classes", False) and own != others:
+            raise UsageError(
+                f"The head takes its assignment from the teacher's scores, which are of {others} classes; this network "
+                f"has {own}. Train a teacher for the same classes and pass it to model.teach, or train PAA instead."
+            )
         self.__dict__["teacher"] = teacher.eval().requires_grad_(False)
 
     def compute_losses(

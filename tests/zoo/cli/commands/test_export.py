@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from zoo.cli.main import main
-from zoo.export import export
+from zoo.export import difference
 
 pytest.importorskip("onnx", reason="onnx is not installed")
 pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
@@ -41,7 +42,9 @@ def test_the_file_is_written_and_compared_on_images_of_all_sizes(name, kind, fil
     assert result["free_size"] and result["matched"] > 0.97 and result["detections"] > 5
     assert result["score"] < 1e-4 and result["box"] < 0.05
     assert (result["mask"] is not None) == (name == "demo_mask_rcnn")
-    assert [p.name for p in path.parent.iterdir()] == [file]
+    beside = [] if file.endswith(".onnx") else [f"{file}.json"]
+    assert sorted(p.name for p in path.parent.iterdir()) == [file, *beside]
+    assert (result["sha256"], result["bytes"]) == (sha256(path.read_bytes()).hexdigest(), path.stat().st_size)
 
 
 def test_the_comparison_is_a_sentence_without_json(folder, capsys):
@@ -51,7 +54,7 @@ def test_the_comparison_is_a_sentence_without_json(folder, capsys):
 
 
 def test_a_graph_that_finds_something_else_is_status_1(folder, capsys, monkeypatch):
-    monkeypatch.setattr(export, "difference", lambda *_: export.Difference(10, 0.5, 0.0, 0.0))
+    monkeypatch.setattr(difference, "difference", lambda *_: difference.Difference(10, 0.5, 0.0, 0.0))
     assert main(["export", "demo_atss", "--onnx", str(folder / "m.onnx"), "--images", str(folder / "0.png")]) == 1
     assert "finds 50.0% of what the network finds" in capsys.readouterr().err
 
@@ -60,7 +63,7 @@ def test_a_graph_that_finds_something_else_is_status_1(folder, capsys, monkeypat
     "arguments, sentence",
     [
         (["demo_yolo", "--onnx", "m.onnx", "--images", "0.png"], "demo_yolox"),
-        (["demo_yolox", "--images", "0.png"], "one of the arguments --onnx --torch-export is required"),
+        (["demo_yolox", "--images", "0.png"], "one of the arguments --onnx --torch-export --openvino is required"),
         (["demo_yolox", "--onnx", "m.onnx", "--torch-export", "m.pt2", "--images", "0.png"], "not allowed with"),
     ],
     ids=["unknown name", "no file", "two files"],
@@ -85,12 +88,15 @@ def test_a_missing_image_is_one_sentence(folder, capsys):
 def test_a_missing_library_is_said_with_the_command_that_installs_it(library, folder, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, library, None)
     assert main(["export", "demo_yolox", "--onnx", str(folder / "m.onnx"), "--images", str(folder / "0.png")]) == 2
-    assert f"exporting needs {library}: pip install onnx onnxruntime" in capsys.readouterr().err
+    assert (
+        f"{library} is not installed; it is of the extra 'onnx': pip install onnx onnxruntime"
+        in capsys.readouterr().err
+    )
 
 
 @pytest.mark.parametrize("kind", ["--onnx", "--torch-export"])
 def test_a_file_that_cannot_be_written_is_one_sentence(kind, folder, capsys):
-    path = folder / "missing" / "m"
+    path = folder / "missing" / ("m.onnx" if kind == "--onnx" else "m.pt2")
     assert main(["export", "demo_yolox", kind, str(path), "--images", str(folder / "0.png")]) == 1
     err = capsys.readouterr().err
     assert "No such file or directory" in err and str(path) in err and "Traceback" not in err

@@ -14,7 +14,7 @@ import zoo
 from zoo.cli import main
 from zoo.errors import UsageError
 from zoo.manifest import api
-from zoo.models.detectors.augmented import Augmented, merge, mirrored
+from zoo.models.detectors.augmented import Augmented, Versions, merge, mirror, mirrored, nms_of
 from zoo.structures import Detections
 
 
@@ -67,6 +67,24 @@ def test_center_net_averages_the_maps_of_both_images() -> None:
     detections, other = augmented.detect([image, image[:, ::-1].copy()])
     assert not torch.allclose(plain.scores, detections.scores)
     torch.testing.assert_close(detections.scores, other.scores, atol=1e-5, rtol=1e-4)
+
+
+def test_rtmdet_pads_all_scales_to_the_largest_and_merges_as_published(image: np.ndarray) -> None:
+    model = Augmented(build("rtmdet_tiny_8xb32-300e_coco"), api.preprocessing("rtmdet_tiny_8xb32-300e_coco"))
+    first = model.versions(image)
+    assert isinstance(first, Versions)
+    assert [sample.image.shape for sample in (first, *first.others)] == [(3, 960, 960)] * 3
+    assert [round(sample.scale[0] * 130) for sample in (first, *first.others)] == [640, 320, 960]
+    assert nms_of(model.detector) == {"type": "nms", "iou_threshold": 0.6}
+
+
+def test_what_is_padded_stays_where_it_is_in_a_mirror_image(image: np.ndarray) -> None:
+    """In RTMDet padding counts as a part of the image, so `size` does not tell it."""
+    sample = zoo.preprocessor("rtmdet_tiny_8xb32-300e_coco")(image[:, :80])
+    other, width = mirror(sample), round(80 * sample.scale[0])
+    assert width < 640 and other.size == sample.size == (640, 640)
+    assert torch.equal(other.image[:, :, :width], sample.image[:, :, :width].flip(2))
+    assert torch.equal(other.image[:, :, width:], sample.image[:, :, width:])
 
 
 def test_a_fixed_input_size_is_not_scaled() -> None:

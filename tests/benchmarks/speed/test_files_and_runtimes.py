@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +72,9 @@ def test_an_exported_file_is_measured_under_the_same_protocol(
     engine = ["--runtime", "onnxruntime", "--threads", "1", *images]
     record = inference(tuned.parent, capsys, str(path), *engine)
     assert (record["model"], record["protocol"]) == ("my_finetuned" if of_file else "demo_atss", "interleaved")
-    assert (record["parameters"]["engine"], record["parameters"]["weights"]) == ("onnxruntime", "m.onnx")
+    assert (record["parameters"]["runtime"], record["parameters"]["weights"]) == ("onnxruntime", "m.onnx")
+    artifact = record["parameters"]["artifact"]
+    assert (artifact["sha256"], artifact["bytes"]) == (sha256(path.read_bytes()).hexdigest(), path.stat().st_size)
     assert record["metrics"]["fps"] > 0 and record["metrics"]["flops"] > 0
     made_on_the_way = inference(tuned.parent, capsys, "demo_atss", *engine)
     assert record["samples"]["detections"] == made_on_the_way["samples"]["detections"]

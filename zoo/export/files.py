@@ -1,0 +1,129 @@
+"""A network as a file that says itself what it is: ONNX, a program of torch.export, or OpenVINO."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+import zoo.manifest.api as api
+from zoo.errors import UnknownModel, UsageError
+from zoo.export import artifact as artifacts
+from zoo.export import export, openvino
+from zoo.export.artifact import Artifact, Facts
+from zoo.export.graph_outputs import kind_of
+from zoo.export.quantize import quantize
+from zoo.models.detectors.base import Detector
+from zoo.preprocessing.plain import to_plain
+from zoo.preprocessing.preprocess import Preprocessor
+from zoo.structures import Sample
+
+PRECISIONS = ("fp32", "fp16", "int8")
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a network came from. name: of the model, or of its checkpoint file. weights: "published", "random" or a
+    file's name. source: the checkpoint's SHA-256."""
+
+    name: str
+    weights: str = "random"
+    source: str | None = None
+
+
+def write(
+    model: Detector,
+    path: str | Path,
+    sample: Sample,
+    origin: Origin,
+    precision: str = "fp32",
+    calibration: Sequence[Sample] = (),
+) -> Artifact:
+    """Write a network in the format that the ending of `path` means (.onnx, .pt2 or .xml), with facts about it.
+
+    sample: a preprocessed image to record with. precision: fp16 of OpenVINO files, int8 of ONNX and OpenVINO files.
+    calibration: preprocessed images whose activations decide int8's ranges. Files appear only when they are whole.
+    Raises ExportError, and UsageError for what a format does not have.
+    """
+    path = Path(path)
+    check(path, precision, calibration)
+    facts = replace(facts_of(model, sample, origin), precision=precision)
+    if path.suffix == ".pt2":
+        export.to_program(model, path, sample)
+        artifacts.write_beside(path, facts)
+    elif path.suffix == ".onnx":
+        write_onnx(model, path, sample, facts, calibration)
+    else:
+        with TemporaryDirectory(prefix="zoo-export-") as folder:
+            facts = write_onnx(model, Path(folder) / "graph.onnx", sample, facts, calibration)
+            openvino.convert(Path(folder) / "graph.onnx", path, half=precision == "fp16")
+        artifacts.write_beside(path, facts)
+    return artifacts.read(path)
+
+
+def check(path: Path, precision: str, calibration: Sequence[Any]) -> None:
+    """Raise UsageError for a precision that a format does not have, or cannot be made of what is given."""
+    if precision == "fp16" and path.suffix != ".xml":
+        raise UsageError(f"fp16 is for OpenVINO files, not for {path.name}")
+    if precision == "int8" and path.suffix == ".pt2":
+        raise UsageError(f"int8 is for ONNX and OpenVINO files, not for {path.name}")
+    if precision == "int8" and not calibration:
+        raise UsageError("int8 needs images to calibrate with")
+
+
+def write_onnx(model: Detector, path: Path, sample: Sample, facts: Facts, calibration: Sequence[Sample]) -> Facts:
+    """An ONNX file of a network, quantized where the facts say int8; returns the facts that it holds."""
+    if facts.precision != "int8":
+        export.to_onnx(model, path, sample, {artifacts.KEY: artifacts.to_text(facts)})
+        return facts
+    with TemporaryDirectory(prefix="zoo-export-") as folder:
+        plain = export.to_onnx(model, Path(folder) / "float.onnx", sample)
+        return quantize(plain, path, calibration, facts)
+
+
+def facts_of(model: Detector, sample: Sample, origin: Origin) -> Facts:
+    """What a file says about the network. Raises UsageError for one that was not built from a description."""
+    from zoo import __version__
+
+    if model.description is None or not isinstance(model.preprocess, Preprocessor):
+        raise UsageError("only a network that `zoo.build`, `load` or `load_file` made can be exported as a file")
+    dataset, tasks = published_for(origin.name)
+    return Facts(
+        model=origin.name,
+        weights=origin.weights,
+        source=origin.source,
+        dataset=dataset,
+        tasks=tasks,
+        description=dict(model.description),
+        preprocessing=to_plain(model.preprocess.recipe),
+        classes=None if model.classes is None else list(model.classes),
+        label_count=model.label_count,
+        outputs=list(kind_of(model).outputs),
+        precision="fp32",
+        quantization=None,
+        parameters=sum(parameter.numel() for parameter in model.parameters()),
+        flops=flops(model, sample),
+        flops_input=list(sample.image.shape[1:]),
+        version=__version__,
+    )
+
+
+def published_for(name: str) -> tuple[str | None, list[str] | None]:
+    """Dataset and tasks of a model of the zoo."""
+    with suppress(UnknownModel):
+        entry = api.get(name)
+        return entry.dataset, list(entry.tasks)
+    return None, None
+
+
+def flops(model: Detector, sample: Sample) -> int:
+    """Operations for one preprocessed image, a multiply-add as two."""
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        model.eval().predict(sample.image[None], [sample.geometry])
+    return int(counter.get_total_flops())
