@@ -6,15 +6,17 @@
 ARG BASE=python:3.12-slim
 FROM ${BASE}
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
-RUN command -v python3 >/dev/null && python3 -m venv --help >/dev/null 2>&1 && python3 -c "import ensurepip" \
-    || (apt-get update && apt-get install --yes --no-install-recommends python3 python3-venv \
-        && rm -rf /var/lib/apt/lists/*)
+RUN if ! python3 -c "import ensurepip, venv" 2>/dev/null; then \
+        apt-get update && apt-get install --yes --no-install-recommends python3 python3-venv \
+        && rm -rf /var/lib/apt/lists/*; \
+    fi
 ENV PATH=/opt/zoo/bin:$PATH ZOO_CACHE=/cache PYTHONUNBUFFERED=1
 RUN python3 -m venv /opt/zoo && pip install --no-cache-dir torch torchvision --index-url ${TORCH_INDEX}
 COPY . /src
 RUN pip install --no-cache-dir '/src[html,onnx,plots]' && rm -rf /src
-RUN useradd --create-home zoo && mkdir /cache /work && chown zoo /cache /work
-USER zoo
+# A number, which hosts that forbid root can check, and which no base image has.
+RUN useradd --uid 10001 --create-home zoo && mkdir /cache /work && chown zoo /cache /work
+USER 10001
 VOLUME /cache
 WORKDIR /work
 CMD ["zoo", "--help"]

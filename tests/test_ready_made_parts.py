@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +52,21 @@ def test_the_image_installs_extras_that_exist():
 
 def test_the_image_has_a_base_by_argument_and_runs_without_root():
     assert "ARG BASE=" in DOCKERFILE and "FROM ${BASE}" in DOCKERFILE
-    assert DOCKERFILE.rindex("USER zoo") > DOCKERFILE.rindex("RUN ")
+    assert DOCKERFILE.rindex("USER 10001") > DOCKERFILE.rindex("RUN ")
+
+
+def test_the_dockerfile_passes_its_linter():
+    hadolint = shutil.which("hadolint", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    if hadolint is None:
+        pytest.skip("hadolint is not installed")
+    linted = subprocess.run([hadolint, "Dockerfile"], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert (linted.returncode, linted.stdout) == (0, "")
+
+
+def test_screenshots_of_the_browser_tests_are_kept():
+    steps = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text())["jobs"]["test"]["steps"]
+    (folder,) = [step["env"]["SCREENSHOTS"] for step in steps if "SCREENSHOTS" in step.get("env", {})]
+    assert folder in [step["with"]["path"] for step in steps if "upload-artifact" in step.get("uses", "")]
 
 
 def test_the_devcontainer_uses_a_target_of_the_makefile():

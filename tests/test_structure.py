@@ -21,6 +21,7 @@ FLOORS = [
     ("benchmarks.__main__", "benchmarks"),
     ("benchmarks.perf",),  # programs of their own
     ("benchmarks.cli",),
+    ("benchmarks.gpu_check",),
     ("benchmarks.reports", "benchmarks.sweep"),
     ("benchmarks.accuracy", "benchmarks.parity"),
     ("benchmarks.speed",),

@@ -27,7 +27,9 @@ import torch
 from torch import Tensor
 
 import zoo
+from benchmarks.gpu_check.networks import families
 from benchmarks.parity import formula, reference
+from benchmarks.parity.training_step import objects
 from benchmarks.perf.pretended_device import OURS, PretendCuda
 from benchmarks.speed import optimizations
 from benchmarks.speed.options import Options
@@ -105,29 +107,9 @@ def inference(model: Any, images: Tensor, size: Any, proposals: Any, device: str
         return [detections.to("cpu") for detections in model.predict(given, [geometry], *rest)]
 
 
-def targets(model: Any, images: Tensor) -> list[dict[str, Tensor]]:
-    """Three objects."""
-    height, width = images.shape[2:]
-    boxes = torch.tensor([[20.0, 30, 140, 150], [100, 60, 220, 200], [5, 5, 60, 45]])
-    masks = torch.zeros(3, height, width, dtype=torch.bool)
-    for mask, (x1, y1, x2, y2) in zip(masks, boxes.long().tolist()):
-        mask[y1:y2, x1:x2] = True
-    semantic = torch.zeros(height, width, dtype=torch.long)
-    semantic[:, width // 2 :] = 1
-    return [
-        {
-            "boxes": boxes,
-            "labels": torch.tensor([0, 0, 0]),
-            "masks": masks,
-            "ignored": torch.tensor([[200.0, 100, 250, 150]]),
-            "semantic": semantic,
-        }
-    ]
-
-
 def train(model: Any, images: Tensor, size: Any, proposals: Any, precision: Any, backward: bool) -> dict[str, Tensor]:
     """One step as the trainer takes it."""
-    batch = Batch(images, [size], targets(model, images)).to(torch.device("cuda"))
+    batch = Batch(images, [size], objects(images)).to(torch.device("cuda"))
     rest = [] if proposals is None else [[boxes.to("cuda") for boxes in proposals]]
     scaler = torch.amp.GradScaler("cuda", enabled=precision == torch.float16)
     with torch.autocast("cuda", precision) if precision else nullcontext():
@@ -250,16 +232,6 @@ def main() -> int:
                 with open(args.json, "a", encoding="utf-8") as file:
                     file.write(json.dumps(row) + "\n")
     return int(failed > 0)
-
-
-def families() -> list[str]:
-    """Of each family's recorded architectures the one with the fewest values in its state."""
-    smallest: dict[str, tuple[int, str]] = {}
-    for name in reference.names():
-        record = reference.read(name)
-        size = sum(torch.Size(shape).numel() for _, shape in record.state)
-        smallest[record.family] = min(smallest.get(record.family, (size, name)), (size, name))
-    return [name for _, name in smallest.values()]
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -89,8 +90,6 @@ def write_onnx(model: Detector, path: Path, sample: Sample, facts: Facts, calibr
 
 def facts_of(model: Detector, sample: Sample, origin: Origin) -> Facts:
     """What a file says about the network. Raises UsageError for one that was not built from a description."""
-    from zoo import __version__
-
     if model.description is None or not isinstance(model.preprocess, Preprocessor):
         raise UsageError("only a network that `zoo.build`, `load` or `load_file` made can be exported as a file")
     dataset, tasks = published_for(origin.name)
@@ -110,8 +109,16 @@ def facts_of(model: Detector, sample: Sample, origin: Origin) -> Facts:
         parameters=sum(parameter.numel() for parameter in model.parameters()),
         flops=flops(model, sample),
         flops_input=list(sample.image.shape[1:]),
-        version=__version__,
+        version=package_version(),
     )
+
+
+def package_version() -> str:
+    """Of this package, where it is installed."""
+    try:
+        return version("detection-zoo")
+    except PackageNotFoundError:
+        return "unknown"
 
 
 def published_for(name: str) -> tuple[str | None, list[str] | None]:

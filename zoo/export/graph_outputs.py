@@ -3,8 +3,9 @@
 A graph takes one padded image and the image's size inside the padding, and gives what the network finds in input
 pixels. Masks are left as the network makes them, since images differ in size: the probabilities inside each box of
 Mask R-CNN and its relatives, the heatmaps of Keypoint R-CNN (its graph's `keypoints`, (K, P, 56, 56) logits), the
-probabilities of the whole input of YOLACT and SOLO. MaskFormer's graph ends with its queries. `Kind.finish` makes the
-image's masks, keypoints and panoptic maps of them, with the functions that the network itself uses.
+probabilities of the whole input of YOLACT and SOLO. MaskFormer's graph ends with its queries, and that of a dense head
+with soft suppression before it. `Kind.finish` makes the image's detections, masks, keypoints and panoptic maps of them,
+with the functions that the network itself uses.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any, NamedTuple
 from torch import Tensor, nn
 
 from zoo.errors import ZooError
+from zoo.models.dense_heads.paa import PAAHead
 from zoo.models.dense_heads.rtmdet_ins import RTMDetInsSepBNHead
 from zoo.models.detectors.base import Detector
 from zoo.models.detectors.condinst import CondInst
@@ -28,6 +30,7 @@ from zoo.models.detectors.solo import SOLO
 from zoo.models.detectors.two_stage import RPN, FastRCNN, TwoStageDetector
 from zoo.models.detectors.yolact import YOLACT
 from zoo.models.layers.masks import paste_masks
+from zoo.models.layers.nms import suppress
 from zoo.models.roi_heads.mask_scoring import MaskScoringRoIHead
 from zoo.models.segmentation.solo_head import image_masks
 from zoo.structures import Detections, ImageGeometry
@@ -80,6 +83,16 @@ def detected(*fields: str) -> Callable[[Any, Tensor, Sequence[ImageGeometry]], t
     return compute
 
 
+def candidates(model: Any, images: Tensor, geometries: Sequence[ImageGeometry]) -> tuple[Tensor, ...]:
+    """Boxes, scores and labels that a dense head hands to soft suppression, best first."""
+    head, settings = model.bbox_head, model.bbox_head.test_cfg
+    head.test_cfg = {**settings, "nms": None, "max_per_img": -1}
+    try:
+        return BOX_KIND.compute(model, images, geometries)
+    finally:
+        head.test_cfg = settings
+
+
 def panoptic_parts(model: Any, images: Tensor, geometries: Sequence[ImageGeometry]) -> tuple[Tensor, ...]:
     """Instances with region masks, and the segmentation's logits (C, h, w)."""
     (result,), logits = model.parts(images, geometries)
@@ -95,6 +108,13 @@ def query_outputs(model: Any, images: Tensor, geometries: Sequence[ImageGeometry
 def boxes(model: Any, outputs: Sequence[Tensor], geometry: ImageGeometry, size: Size) -> Detections:
     """Detections without masks."""
     return Detections(*outputs[:3]).to_output(geometry)
+
+
+def softly_suppressed(model: Any, outputs: Sequence[Tensor], geometry: ImageGeometry, size: Size) -> Detections:
+    """Detections after soft suppression of the graph's candidates."""
+    settings = model.bbox_head.test_cfg
+    detections = suppress(outputs[0], outputs[1], outputs[2], settings["nms"], settings.get("max_per_img", -1))
+    return detections.to_output(geometry)
 
 
 def region_masks(model: Any, outputs: Sequence[Tensor], geometry: ImageGeometry, size: Size) -> Detections:
@@ -157,6 +177,7 @@ def region_keypoints(model: Any, outputs: Sequence[Tensor], geometry: ImageGeome
 FOUND = ("boxes", "scores", "labels")
 MASKS, SCORED = (*FOUND, "masks"), (*FOUND, "masks", "mask_scores")
 BOX_KIND = Kind(FOUND, detected(*FOUND), boxes)
+SOFT_KIND = Kind(FOUND, candidates, softly_suppressed)
 REGION_KIND = Kind(MASKS, detected(*MASKS), region_masks)
 SCORED_KIND = Kind(SCORED, detected(*SCORED), scored_masks)
 PROTOTYPE_KIND = Kind(MASKS, detected(*MASKS), prototype_masks)
@@ -172,7 +193,7 @@ def kind_of(model: nn.Module) -> Kind:
     if isinstance(model, FastRCNN):
         raise ExportError("Fast R-CNN cannot be exported: it classifies regions that come with the call")
     if any("soft_nms" in str(getattr(module, "test_cfg", "")) for module in model.modules()):
-        raise ExportError("soft suppression cannot be exported: it takes as many steps as there are boxes")
+        return soft_kind(model)
     if isinstance(model, (DDQDETR, DiffusionDet)):
         raise ExportError(f"{type(model).__name__} cannot be exported: no graph of it has been tried")
     if isinstance(model, TwoStageDetector):
@@ -184,6 +205,15 @@ def kind_of(model: nn.Module) -> Kind:
         if isinstance(model, detector):
             return kind
     raise ExportError(f"{type(model).__name__} cannot be exported: it is no detector that has a graph")
+
+
+def soft_kind(model: nn.Module) -> Kind:
+    """A dense head's candidates. Raises ExportError where something follows the suppression."""
+    head = getattr(model, "bbox_head", None)
+    later = isinstance(model, CondInst) or isinstance(head, (RTMDetInsSepBNHead, PAAHead))
+    if later or not isinstance(model, SingleStageDetector):
+        raise ExportError("soft suppression cannot be exported: it takes as many steps as there are boxes")
+    return SOFT_KIND
 
 
 def two_stage_kind(model: TwoStageDetector) -> Kind:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
-from benchmarks.reports import comparison, flat, html, markdown, measured, published
+from benchmarks.reports import comparison, flat, html, markdown, measured, published, site
 from benchmarks.reports.table import Table
 from benchmarks.results import selection
 from benchmarks.results.record import Record
@@ -27,9 +28,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     formats = parser.add_mutually_exclusive_group()
     for name, text in HELP.items():
         formats.add_argument(f"--{name}", dest="format", action="store_const", const=name, help=text)
+    help_text = "write a leaderboard for a static host there: an index, a page per model, JSON, images"
+    formats.add_argument("--site", type=Path, metavar="DIR", help=help_text)
     add("--zoo", action="store_true", help="the tables of the whole zoo, published beside measured")
     add("--comparison", action="store_true", help="MMDetection's published comparison tables, measured columns beside")
-    help_text = "with --html: images of detections, in a subfolder for each model, as `zoo detect --out` writes them"
+    help_text = (
+        "with --html or --site: images of detections, in a subfolder for each model, as `zoo detect --out` writes them"
+    )
     add("--images", type=Path, metavar="DIR", help=help_text)
     add("--model", metavar="GLOB", help="only these models")
     add("--family", metavar="NAME", help="with --zoo: only this family")
@@ -43,6 +48,9 @@ def run(args: argparse.Namespace) -> None:
     """Select the records, make the tables, write them."""
     store = Store(args.results)
     records = store.select(model=args.model, latest=not args.all, samples=False)
+    if args.site is not None:
+        write_site(args, records, store)
+        return
     text = render(args, records, store)
     if args.out:
         markdown.write(text, Path(args.out))
@@ -53,7 +61,7 @@ def run(args: argparse.Namespace) -> None:
 def render(args: argparse.Namespace, records: list[Record], store: Store) -> str:
     """The report as text, in the format asked for."""
     if args.images is not None and args.format != "html":
-        raise UsageError("--images go into --html; other formats have no place for them.")
+        raise UsageError("--images go into --html and --site; other formats have no place for them.")
     if args.format == "html":
         return html.render(entries(args, records), with_curves(records, store), images(args.images))
     if not (args.zoo or args.comparison) and not records:
@@ -64,6 +72,14 @@ def render(args: argparse.Namespace, records: list[Record], store: Store) -> str
     if args.format == "csv":
         return flat.tables_csv(tables)
     return flat.tables_json(tables) if args.format == "json" else markdown.render(tables, title, intro)
+
+
+def write_site(args: argparse.Namespace, records: list[Record], store: Store) -> None:
+    """Write the leaderboard, and say where it begins."""
+    if args.out or args.zoo or args.comparison:
+        raise UsageError("--site DIR has the whole zoo and says where to write; leave out --out, --zoo, --comparison.")
+    files = site.write(entries(args, records), with_curves(records, store), images(args.images), args.site)
+    print(f"bench: wrote {len(files)} files; the site begins at {files[-1]}", file=sys.stderr)
 
 
 def content(args: argparse.Namespace, records: list[Record]) -> tuple[str, str, list[Table]]:

@@ -65,7 +65,7 @@ function comparisonRows(m) {
 function comparison(m) {
   const found = comparisonRows(m);
   if (!found.length) return null;
-  const heads = ["", "published", "measured here", "difference", ""];
+  const heads = ["Figure", "published", "measured here", "difference", "Note"];
   const head = element("tr", {}, ...heads.map((t, i) => element("th", { scope: "col", class: i && i < 4 ? "number" : null }, t)));
   return element("div", { class: "scroll fit" }, element("table", {}, element("thead", {}, head), element("tbody", {}, ...found)));
 }
@@ -120,13 +120,13 @@ function curveBoxes(m) {
     element("div", {}, element("h3", {}, curve.title), element("div", { class: "curve", id: `curve-${i}` }))));
 }
 
-// Plotly needs to know how large a box is, so curves are drawn when the page stands.
+// Plotly needs to know how large a box is, so curves are drawn when the page stands, and when they are looked at.
 function drawCurves(m) {
   curvesOf(m).forEach((curve, i) => {
     const line = { type: "scatter", mode: curve.x.length < 40 ? "lines+markers" : "lines", x: curve.x, y: curve.y, name: curve.name,
       line: { color: color("--point"), width: 1.7 }, hovertemplate: `${curve.across} %{x:.4g}: %{y:.5g}<extra></extra>` };
     const shape = { ...layout(curve.across, curve.name), margin: { l: 62, r: 14, t: 14, b: 46 } };
-    Plotly.newPlot(`curve-${i}`, [line], shape, { ...CONFIG, displayModeBar: false });
+    drawWhenSeen(byId(`curve-${i}`), () => Plotly.newPlot(`curve-${i}`, [line], shape, { ...CONFIG, displayModeBar: false }));
   });
 }
 
@@ -134,7 +134,7 @@ function neighbors(m) {
   const list = ordered(chosen());
   const place = list.indexOf(m);
   const near = place < 0 ? [] : [[list[place - 1], "Previous: "], [list[place + 1], "Next: "]];
-  return near.filter(([other]) => other).map(([other, word]) => modelLink(other.name, word + other.name));
+  return near.filter(([other]) => other).map(([other, word]) => modelLink(other.name, word, ...breakable(other.name)));
 }
 
 function chips(m) {
@@ -152,7 +152,8 @@ function drawModel(m) {
     section("Paper and license", m.paper || m.license ? facts([["Paper", m.paper ? link(m.paper.url, m.paper.title) : null],
       ["License of the weights", m.license]]) : null));
   byId("detail").replaceChildren(...[
-    element("nav", { "aria-label": "Models" }, element("a", { href: "#", class: "back" }, "All models"), ...neighbors(m)),
+    element("nav", { "aria-label": "Models" }, element("a", { href: `#${state()}`, class: "back" }, "All models"), ...neighbors(m),
+      m.page ? element("a", { href: m.page }, "Page of its own") : ""),
     title, chips(m), tiles(m),
     (m.notes || []).length ? section("Notes", element("ul", {}, ...m.notes.map((note) => element("li", {}, note)))) : null,
     section("Published and measured", comparison(m)), section("Detections", gallery(m)),

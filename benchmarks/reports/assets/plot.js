@@ -1,6 +1,7 @@
 // Accuracy against cost. The highlighted points are the front that `zoo recommend` gives.
 const AXES = {
-  published: [["ms", "time per image, ms (V100)"], ["memory_gb", "training memory, GB"], ["millions", "parameters, millions"]],
+  published: [["ms", "time per image, ms (V100)"], ["memory_gb", "training memory, GB"], ["millions", "parameters, millions"],
+    ["gflops", "GFLOPs, measured here"]],
   measured: [["measured_ms", "time per image, ms"], ["measured_mib", "memory, MiB"], ["gflops", "GFLOPs"],
     ["millions", "parameters, millions"]],
 };
@@ -73,6 +74,58 @@ function traces(shown, x, metric) {
   return front.x.length ? [...others, front] : others;
 }
 
+// The plotting library is unpacked, or loaded, when a plot is looked at for the first time.
+let library = null;
+function loadLibrary() {
+  library ??= (async () => {
+    const script = element("script");
+    if (byId("plotly").dataset.src) {
+      script.src = byId("plotly").dataset.src;
+      document.head.append(script);
+      await new Promise((done, failed) => { script.onload = done; script.onerror = failed; });
+    } else {
+      script.textContent = await unpacked("plotly");
+      document.head.append(script);
+    }
+  })();
+  return library;
+}
+
+const waiting = new Map(); // element -> what draws it
+const watcher = new IntersectionObserver((entries) => {
+  for (const entry of entries.filter((e) => e.isIntersecting)) {
+    watcher.unobserve(entry.target);
+    loadLibrary().then(() => waiting.get(entry.target)?.());
+  }
+}, { rootMargin: "100px" });
+
+// Draws when the element is near the window; what is drawn later takes the place of what still waits.
+function drawWhenSeen(target, drawing) {
+  waiting.set(target, drawing);
+  watcher.unobserve(target);
+  watcher.observe(target);
+}
+
+const COST_NAMES = { ms: "speed", measured_ms: "speed", memory_gb: "training memory", measured_mib: "memory",
+  millions: "number of parameters", gflops: "FLOPs" };
+
+// How many models cannot be drawn and why, with axes on which more of them can.
+function drawMissing(everything, shown, x, metric) {
+  const lacking = everything.filter((m) => !known(m[x])).length;
+  const without = everything.length - shown.length - lacking;
+  const parts = [[lacking, COST_NAMES[x]], [without, data.metrics[metric]]].filter(([count]) => count);
+  const text = parts.map(([count, what], i) => `${i ? count : `${plural(count, "model")} ${count === 1 ? "has" : "have"}`} no ${what}`);
+  const drawn = (key) => everything.filter((m) => known(m[key]) && known(accuracyOf(m, metric))).length;
+  const better = ["millions", "gflops"].filter((key) => lacking && key !== x && drawn(key) > shown.length &&
+    [...byId("x-axis").options].some((option) => option.value === key));
+  byId("undrawn").hidden = !text.length;
+  byId("undrawn").replaceChildren(`${text.join(" and ")} and ${lacking + without === 1 ? "is" : "are"} not drawn. `, ...better.map((key) => {
+    const button = element("button", { type: "button" }, `Draw ${drawn(key)} against ${key === "gflops" ? "FLOPs" : "parameters"}`);
+    button.addEventListener("click", () => { byId("x-axis").value = key; draw(); byId("x-axis").focus(); });
+    return button;
+  }));
+}
+
 function drawPlot(everything) {
   const [x, metric] = [byId("x-axis").value, byId("y-axis").value];
   const shown = everything.filter((m) => known(m[x]) && known(accuracyOf(m, metric)));
@@ -80,5 +133,14 @@ function drawPlot(everything) {
   byId("plot").hidden = !shown.length;
   byId("plot-empty").hidden = Boolean(shown.length);
   byId("plot-empty").textContent = `None of these models has both a ${data.metrics[metric]} and a value for: ${title}.`;
-  if (shown.length) Plotly.react("plot", traces(shown, x, metric), layout(title, data.metrics[metric]), CONFIG);
+  drawMissing(everything, shown, x, metric);
+  if (shown.length) {
+    drawWhenSeen(byId("plot"), () => {
+      Plotly.react("plot", traces(shown, x, metric), layout(title, data.metrics[metric]), CONFIG);
+      if (!byId("plot").dataset.listens) {
+        byId("plot").dataset.listens = "yes";
+        byId("plot").on("plotly_click", (event) => { location.hash = encodeURIComponent(event.points[0].customdata); });
+      }
+    });
+  }
 }

@@ -5,12 +5,52 @@ let opened = null; // the model whose page was shown last
 function draw() {
   const shown = chosen();
   drawTable(shown);
-  drawFront(byId("y-axis").value);
+  drawFront(byId("y-axis").value, shown);
   drawPlot(shown);
+  remember();
+}
+
+// The address of the overview has what was changed: filters, axes and the order, such as #search=yolox&sort=-fps.
+const FIELDS = { search: "search", family: "family", task: "task", dataset: "dataset", numbers: "numbers", x: "x-axis", y: "y-axis" };
+const CHECKS = { measured: "measured-only", best: "front-only" };
+let usual = new Map(); // the fields as they are at first
+
+function fields() {
+  const values = Object.entries(FIELDS).map(([key, id]) => [key, byId(id).value]);
+  const checks = Object.entries(CHECKS).map(([key, id]) => [key, byId(id).checked ? "yes" : ""]);
+  return [...values, ...checks, ["sort", (sorting.falling ? "-" : "") + sorting.key]];
+}
+
+function state() {
+  return new URLSearchParams(fields().filter(([key, value]) => value !== usual.get(key))).toString();
+}
+
+function remember() {
+  if (!byId("overview").hidden) history.replaceState(null, "", `#${state()}`);
+}
+
+function restore(text) {
+  const given = new Map([...usual, ...new URLSearchParams(text)]);
+  const choose = (key) => { if ([...byId(FIELDS[key]).options].some((o) => o.value === given.get(key))) byId(FIELDS[key]).value = given.get(key); };
+  byId("search").value = given.get("search");
+  for (const [key, id] of Object.entries(CHECKS)) byId(id).checked = given.get(key) === "yes";
+  for (const key of ["family", "task", "dataset", "numbers"]) choose(key);
+  offerAxes();
+  offerMetrics();
+  for (const key of ["x", "y"]) choose(key);
+  const [, falling, key] = given.get("sort").match(/^(-?)(.*)$/);
+  if (COLUMNS.some((column) => column[0] === key)) Object.assign(sorting, { key, falling: Boolean(falling) });
+}
+
+// The model that an address names; none for the overview and for an address that does not decode.
+function addressed(text) {
+  try { return models.get(decodeURIComponent(text)); } catch { return undefined; }
 }
 
 function route() {
-  const m = models.get(decodeURIComponent(location.hash.slice(1)));
+  const text = location.hash.slice(1);
+  const m = addressed(text);
+  if (!m && (text.includes("=") || !opened)) restore(text.includes("=") ? text : "");
   byId("overview").hidden = Boolean(m);
   byId("detail").hidden = !m;
   document.title = m ? `${m.name} - The detection zoo` : "The detection zoo";
@@ -40,7 +80,7 @@ function nextTheme() {
 
 function pressed(event) {
   const typing = /^(INPUT|SELECT|TEXTAREA)$/.test(document.activeElement.tagName);
-  if (event.key === "Escape" && !byId("detail").hidden) location.hash = "";
+  if (event.key === "Escape" && !byId("detail").hidden) location.hash = state();
   if (event.key === "/" && !typing && byId("detail").hidden) {
     byId("search").focus();
     event.preventDefault();
@@ -96,9 +136,8 @@ function listen() {
   for (const id of ["x-axis", "y-axis", "front-only"]) byId(id).addEventListener("change", draw);
   byId("numbers").addEventListener("change", () => { offerAxes(); filtered(); });
   byId("filters").addEventListener("submit", (event) => event.preventDefault());
-  byId("filters").addEventListener("reset", () => setTimeout(() => { choose(); offerMetrics(); draw(); }));
+  byId("filters").addEventListener("reset", () => setTimeout(() => { restore(""); draw(); }));
   byId("theme").addEventListener("click", nextTheme);
-  byId("plot").on("plotly_click", (event) => { location.hash = encodeURIComponent(event.points[0].customdata); });
   addEventListener("keydown", pressed);
   addEventListener("hashchange", route);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", route);
@@ -111,7 +150,7 @@ function start() {
   showTheme("auto");
   offerAxes();
   offerMetrics();
-  Plotly.newPlot("plot", [], {}, CONFIG); // from here on the element takes listeners
+  usual = new Map(fields());
   listen();
   route();
 }

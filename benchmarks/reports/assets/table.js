@@ -2,8 +2,8 @@
 const HERE = METRICS.map((key) => [`measured_${key}`, `${data.metrics[key]} here`, 1]);
 // Column: key, title, decimals (numbers only).
 const COLUMNS = [
-  ["name", "Model"], ["family", "Family"], ["backbone", "Backbone"], ["style", "Style"], ["schedule", "Schedule"],
-  ...METRICS.map((key) => [key, data.metrics[key], 1]), ["fps", "fps", 1], ["hardware", "fps on"],
+  ["name", "Model"], ...METRICS.map((key) => [key, data.metrics[key], 1]), ["fps", "fps", 1], ["hardware", "fps on"],
+  ["family", "Family"], ["backbone", "Backbone"], ["style", "Style"], ["schedule", "Schedule"],
   ["memory_gb", "Training GB", 1], ["millions", "Params M", 1], ["gflops", "GFLOPs here", 1], ...HERE,
   ["measured_fps", "fps here", 2], ["measured_mib", "MiB here", 0], ["measured_on", "here on"],
   ["dataset", "Dataset"], ["config", "Configuration"],
@@ -42,6 +42,7 @@ function sortBy(key, falling) {
   sorting.falling = key === sorting.key ? !sorting.falling : falling;
   sorting.key = key;
   drawTable(chosen());
+  remember();
   document.querySelectorAll("#table thead button")[COLUMNS.findIndex((c) => c[0] === key)].focus();
 }
 
@@ -62,13 +63,16 @@ function ordered(shown) {
   return [...shown].sort(compare);
 }
 
-// The Pareto-best ones, with the reason for each.
-function drawFront(metric) {
-  const best = frontOf(metric);
+// The Pareto-best ones of those that are shown, with the reason for each.
+function drawFront(metric, shown) {
+  const all = frontOf(metric);
+  const visible = new Set(shown.map((m) => m.name));
+  const best = all.filter((c) => visible.has(c.model));
   const names = new Set(best.map((c) => c.model));
   for (const [name, row] of rows) row.firstChild.classList.toggle("best", names.has(name));
-  byId("front").hidden = !best.length;
-  byId("front-count").textContent = `${best.length} in ${data.metrics[metric]}`;
+  byId("front").hidden = !all.length;
+  const part = best.length < all.length ? ` of ${all.length}` : "";
+  byId("front-count").textContent = `${best.length}${part} in ${data.metrics[metric]}`;
   const titles = ["Model", data.metrics[metric], "ms", "MiB", "Numbers", "Why"];
   const heads = titles.map((t, i) => element("th", { scope: "col", class: [1, 2, 3].includes(i) ? "number" : null }, t));
   document.querySelector("#front-table thead").replaceChildren(element("tr", {}, ...heads));

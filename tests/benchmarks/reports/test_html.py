@@ -6,58 +6,18 @@ import json
 import re
 import shutil
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
 import zoo
 from benchmarks.cli import main
-from benchmarks.reports import html
 from benchmarks.reports import html_data as content
-from benchmarks.results.record import Record, failed
+from benchmarks.results.record import Record
 from benchmarks.results.store import Store
+from tests.benchmarks.reports.pages import IMAGE, NAMES, RECORDS, data_of, find, names, resize, select, wait, write
 from zoo.cli import main as zoo_cli
 
 pytest.importorskip("plotly", reason="the HTML report needs plotly")
-
-NAMES = ["faster_rcnn_r50_fpn_1x_coco", "retinanet_r50_fpn_1x_coco", "yolox_s_8x8_300e_coco", "vfnet_r50_fpn_1x_coco"]
-CURVES = {"loss_at": [0.5, 1.0, 1.5], "loss": [3.0, 2.0, 1.5], "box_ap_at": [1.0], "box_ap": [37.0]}
-DEVICE = {"device": "AMD EPYC"}
-RECORDS = [
-    Record(
-        NAMES[0],
-        "inference",
-        "interleaved",
-        metrics={"fps": 3.25, "latency_ms_p50": 307.7, "parameters": 41_753_286},
-        environment=DEVICE,
-    ),
-    Record(NAMES[0], "inference", "interleaved", {"batch": 8, "options": {"amp": "bf16"}}, {"fps": 99.0}),
-    Record(NAMES[0], "accuracy", "coco", {"dataset": "coco_2017"}, {"box_ap": 0.372, "box_ap_large": -1.0}),
-    Record(NAMES[0], "log", "mmdetection", metrics={"epochs": 2}, samples=CURVES),
-    failed(NAMES[1], "inference", "out of memory <!-- <script> </script> <b>"),
-    Record("my_own_model", "inference", "interleaved", metrics={"fps": 9.0}),
-    Record("demo_atss", "accuracy", "coco", {"dataset": "demo"}, {"box_ap": 0.7}),
-]
-IMAGE = Path(__file__).parents[2] / "data" / "coco" / "val2017" / "000001.jpg"
-
-
-def write(folder: Path, names: list[str]) -> Path:
-    """The page of some models, as `bench report --html` writes it."""
-    entries = [zoo.get(name) for name in names]  # demo_atss is shown because it was measured
-    file = folder / "report.html"
-    file.write_text(html.render(entries, RECORDS, {NAMES[0]: [IMAGE]}), encoding="utf-8")
-    return file
-
-
-@pytest.fixture(scope="module")
-def page(tmp_path_factory) -> Path:
-    return write(tmp_path_factory.mktemp("html"), NAMES)
-
-
-def data_of(page: Path) -> dict:
-    match = re.search(r'<script id="data" type="application/json">(.*?)</script>', page.read_text(), re.S)
-    assert match
-    return json.loads(match[1])
 
 
 def test_every_model_and_every_record_is_in_the_page(page):
@@ -138,47 +98,6 @@ def test_images_that_are_not_there_are_one_sentence(options, said, tmp_path, mon
     assert said in capsys.readouterr().err
 
 
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
-    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
-    if not (chromium and driver):
-        pytest.skip("chromium and chromedriver are not installed")
-    options = webdriver.ChromeOptions()
-    options.binary_location = chromium
-    profile = tmp_path_factory.mktemp("profile")
-    quiet = "headless no-sandbox disable-gpu disable-quic no-first-run disable-background-networking disable-sync"
-    for flag in (*quiet.split(), "disable-component-update", "window-size=1400,1000", f"user-data-dir={profile}"):
-        options.add_argument(f"--{flag}")
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    window = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
-    yield window
-    window.quit()
-
-
-@pytest.fixture
-def opened(browser, page):
-    """The browser with the page as it is at first."""
-    browser.get("about:blank")
-    browser.get(page.as_uri())
-    return browser
-
-
-def names(browser) -> list[str]:
-    script = "return [...document.querySelectorAll('#table tbody th')].map((cell) => cell.textContent)"
-    return browser.execute_script(script)
-
-
-def find(browser, selector: str):
-    return browser.find_element("css selector", selector)
-
-
-def select(browser, name: str, value: str) -> None:
-    from selenium.webdriver.support.ui import Select
-
-    Select(browser.find_element("id", name)).select_by_value(value)
-
-
 def focused(browser) -> str:
     return browser.execute_script("const a = document.activeElement; return a.id || a.textContent")
 
@@ -204,12 +123,6 @@ def test_it_filters_and_resets(opened):
     assert sorted(names(opened)) == sorted(NAMES[:2])
     select(opened, "dataset", "demo")
     wait(opened, lambda: names(opened) == ["demo_atss"])
-
-
-def wait(browser, condition) -> None:
-    from selenium.webdriver.support.ui import WebDriverWait
-
-    WebDriverWait(browser, 30).until(lambda _: condition())
 
 
 def test_columns_without_anything_are_not_shown(opened):
@@ -263,7 +176,9 @@ def test_the_keyboard_reaches_everything(opened):
 def test_a_point_of_the_plot_says_which_model_it_is_and_leads_to_it(opened):
     from selenium.webdriver import ActionChains
 
-    point = opened.find_elements("css selector", "#plot .scatterlayer .point")[-1]
+    points = "#plot .scatterlayer .point"
+    wait(opened, lambda: opened.find_elements("css selector", points))
+    point = opened.find_elements("css selector", points)[-1]
     ActionChains(opened).move_to_element(point).perform()
     wait(opened, lambda: any(t.text for t in opened.find_elements("css selector", "#plot .hoverlayer text")))
     ActionChains(opened).click(point).perform()
@@ -272,7 +187,8 @@ def test_a_point_of_the_plot_says_which_model_it_is_and_leads_to_it(opened):
 
 def test_the_plot_highlights_the_front(opened):
     front = {c["model"] for f in content.fronts([zoo.get(n) for n in NAMES], []) for c in f["models"]}
-    script = "return document.getElementById('plot').data.at(-1).customdata"
+    script = "return document.getElementById('plot').data?.at(-1)?.customdata"
+    wait(opened, lambda: opened.execute_script(script))
     assert set(opened.execute_script(script)) == front
     find(opened, "#front summary").click()
     assert {row.text for row in opened.find_elements("css selector", "#front-table tbody th")} >= front
@@ -288,7 +204,7 @@ def test_accuracy_is_drawn_against_speed_memory_and_size(opened, axis):
 
 def test_measured_numbers_have_a_plot_of_their_own(opened):
     select(opened, "numbers", "measured")
-    name = "return document.getElementById('plot').data[0].name"
+    name = "return document.getElementById('plot').data?.at(0)?.name"
     wait(opened, lambda: opened.execute_script(name) == "AMD EPYC")
 
 
@@ -297,6 +213,10 @@ def test_text_stands_out_from_its_ground_in_both_themes(opened, scheme):
     features = [{"name": "prefers-color-scheme", "value": scheme}]
     opened.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
     script = """
+      const color = (name) => {
+        document.body.style.setProperty("caret-color", `var(${name})`);
+        return getComputedStyle(document.body).caretColor;
+      };
       const part = (css) => css.match(/[\\d.]+/g).slice(0, 3).map((v) => v / 255)
         .map((v) => (v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4));
       const light = (css) => { const [r, g, b] = part(css); return 0.2126 * r + 0.7152 * g + 0.0722 * b; };
@@ -308,8 +228,7 @@ def test_text_stands_out_from_its_ground_in_both_themes(opened, scheme):
 
 
 def test_a_narrow_window_does_not_scroll_sideways(opened):
-    size = {"width": 400, "height": 800, "deviceScaleFactor": 1, "mobile": False}
-    opened.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    resize(opened, 400)
     try:
         wait(opened, lambda: opened.execute_script("return document.documentElement.scrollWidth") <= 400)
     finally:
@@ -320,7 +239,9 @@ def test_the_browser_has_nothing_to_complain_about_and_asks_for_nothing(browser,
     browser.get_log("performance")
     browser.get_log("browser")
     browser.get(page.as_uri())
+    wait(browser, lambda: browser.find_elements("css selector", "#plot .scatterlayer .point"))
     browser.get(f"{page.as_uri()}#{NAMES[0]}")
+    wait(browser, lambda: browser.find_elements("css selector", "#detail .curve svg"))
     assert [line for line in browser.get_log("browser") if line["level"] == "SEVERE"] == []
     messages = [json.loads(line["message"])["message"] for line in browser.get_log("performance")]
     asked = [m["params"]["request"]["url"] for m in messages if m["method"] == "Network.requestWillBeSent"]
@@ -330,6 +251,7 @@ def test_the_browser_has_nothing_to_complain_about_and_asks_for_nothing(browser,
 def test_the_whole_zoo_answers_a_filter_without_making_its_rows_anew(browser, tmp_path):
     browser.get(write(tmp_path, zoo.list_models()).as_uri())
     rows = "return document.querySelectorAll('#table tbody tr').length"
+    wait(browser, lambda: browser.execute_script(rows) > 400)
     select(browser, "dataset", "")
     wait(browser, lambda: browser.execute_script(rows) > 560)
     browser.execute_script("window.kept = document.querySelector('#table tbody tr')")

@@ -43,11 +43,22 @@ def dense(name: str, score_thr: float = 0.0) -> Any:
     torch.manual_seed(0)
     description = two_stage.narrow(dict(api.architecture(name)))
     description["test_cfg"].update(nms_pre=60, score_thr=score_thr, max_per_img=20)
-    model = zoo.build(description)
+    return spread(zoo.build(description))
+
+
+def spread(model: Any) -> Any:
+    """The network with weights that let its outputs differ from place to place."""
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.dim() > 1:
                 parameter.normal_(std=(0.7 / parameter[0].numel()) ** 0.5)
+    return model
+
+
+def soft(name: str) -> Any:
+    """A narrow single-stage network with soft suppression."""
+    model = dense(name)
+    model.bbox_head.test_cfg |= {"nms": {"type": "soft_nms", "iou_threshold": 0.3, "method": "gaussian"}}
     return model
 
 
@@ -81,6 +92,7 @@ NETWORKS: dict[str, Callable[[], Any]] = {
     "Conditional DETR": partial(query_detectors.tiny, "conditional-detr_r50_8xb2-50e_coco"),
     "DAB-DETR": partial(query_detectors.tiny, "dab-detr_r50_8xb2-50e_coco"),
     "DINO": partial(query_detectors.tiny, "dino-4scale_r50_8xb2-12e_coco"),
+    "RetinaNet with soft suppression": partial(soft, "retinanet_r50_fpn_1x_coco"),
     "QueryInst": partial(tiny_queryinst, FOCAL),
     **{kind: partial(solo.tiny, kind) for kind in solo.HEADS},
     **{f"MaskFormer, {kind}": partial(maskformer.tiny, kind) for kind in maskformer.HEADS},
@@ -112,6 +124,19 @@ def test_a_graph_is_its_network_at_every_size_without_its_padding(name: str, tmp
     assert result.panoptic is None or result.panoptic > 0.98
     assert ("keypoint" in name) == (result.keypoints is not None)
     assert result.keypoints is None or result.keypoints > 0.97
+
+
+def test_efficientdet_is_exported_with_its_own_soft_suppression(tmp_path: Path) -> None:
+    """Its levels meet at multiples of 128 pixels only, so its inputs are padded to these."""
+    torch.manual_seed(0)
+    description = two_stage.narrow(dict(api.architecture("efficientdet_effb3_bifpn_8xb16-crop896-300e_coco")))
+    description["neck"].update(in_channels=[8, 16, 32], num_stages=2)
+    description["backbone"] = {**two_stage.BACKBONE, "out_indices": [0, 1, 2], "strides": [2, 2, 2, 2]}
+    description["test_cfg"].update(nms_pre=60, score_thr=0.0, max_per_img=20)
+    model = spread(zoo.build(description)).eval()
+    graph = export.OnnxDetector(export.to_onnx(model, tmp_path / "m.onnx", padded(128, 256, 0)), model)
+    result = export.difference(model, graph, [padded(256, 256, 1), padded(128, 128, 2)])
+    assert result.detections > 5 and result.matched > 0.97 and result.score < 1e-3
 
 
 @pytest.mark.parametrize("name", ["DETR", "SOLOV2Head"])

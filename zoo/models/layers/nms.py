@@ -14,7 +14,7 @@ from zoo.models.layers.nms_export import traced_nms
 from zoo.models.layers.ranking import ranked
 from zoo.models.layers.soft_nms import soft_nms
 from zoo.models.layers.survivors import first_survivors
-from zoo.models.layers.tracing import recording
+from zoo.models.layers.tracing import first, recording
 from zoo.structures import Detections
 
 # From this many boxes on, MMCV suppresses group after group, so boxes outside the image meet no other group's.
@@ -31,7 +31,10 @@ def batched_nms(
     """
     options = dict(cfg or {})
     kind = options.pop("type", "nms")
-    if recording() and kind == "nms" and cfg is not None:
+    if recording() and cfg is None:
+        kept, order = ranked(scores)
+        return (first(order, count), first(kept, count)) if count > 0 else (order, kept)
+    if recording() and kind == "nms":
         return traced_nms(boxes, scores, groups, options, count)
     most = min(options.pop("max_num", len(boxes)), count if count > 0 else len(boxes))
     if cfg is None or len(boxes) == 0:
