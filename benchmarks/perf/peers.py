@@ -83,7 +83,7 @@ def command(pair: Pair, threads: str, args: argparse.Namespace, store: str) -> l
     settings = {"min_iterations": args.calls, "min_seconds": 0, "warmup_seconds": 1, "lap_calls": 1, "max_seconds": 600}
     words = [sys.executable, "-P", "-m", "benchmarks", "compare", pair.name, "--against", pair.against, *pair.options]
     words += [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
-    return [*words, "--limit", str(args.images), "--threads", threads, "--json", "--results", store]
+    return [*words, "--limit", str(args.images), "--threads", threads, "--no-memory", "--json", "--results", store]
 
 
 def table(records: Sequence[Record]) -> list[dict[str, Any]]:

@@ -45,7 +45,7 @@ SAME_WORK = 0.99
 class CompareConfig:
     """What to compare. pythons: peer -> interpreter of the environment that has it. weights: a checkpoint file.
 
-    patience: seconds that a peer's worker may take for an answer.
+    patience: seconds that a peer's worker may take for an answer. memory: whether to measure peaks, each in a process.
     """
 
     name: str
@@ -55,6 +55,7 @@ class CompareConfig:
     weights: Path | None = None
     setting: BenchmarkConfig = field(default_factory=BenchmarkConfig)
     patience: float = ANSWER_SECONDS
+    memory: bool = True
 
 
 @dataclass
@@ -89,7 +90,7 @@ def run(request: CompareConfig) -> list[Record]:
         stack.enter_context(environment.float32_as(request.setting.tf32))
         contestants, absent = gather(request, stack)
         results = measure(request, contestants, absent)
-        memory = {name: peak_memory(contestant) for name, contestant in contestants.items()}
+        memory = {name: peak_memory(one) if request.memory else {} for name, one in contestants.items()}
         return [
             *(record(request, name, contestants, results, memory[name]) for name in contestants),
             *(absence(request, peer, reason) for peer, reason in absent.items()),
