@@ -43,7 +43,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--seconds", type=positive, default=600, metavar="S", help="at most so long for the timed training steps (600)")
     add("--patience", type=positive, default=600, metavar="S", help="seconds that a peer may take for an answer (600)")
     add("--no-memory", action="store_true", help="no peaks of memory, each of which takes a process")
-    add("--no-memory", action="store_true", help="no peaks of memory, each of which takes a process")
     add("--results", metavar="FILE", help="result store (default: $ZOO_RESULTS, else results.db)")
     add("--json", action="store_true", help="print the records")
     options.configure(parser)
