@@ -14,8 +14,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from benchmarks.results.record import Record
 
 DEVIATIONS = 1.96
@@ -54,6 +52,8 @@ def interval(estimate: float, replicates: Sequence[float | None]) -> tuple[float
 
 def margin(replicates: Sequence[float | None]) -> float | None:
     """Half the width of an interval; None where too few replicates are known."""
+    import numpy as np
+
     known = np.array([value for value in replicates if value is not None], np.float64)
     known = known[np.isfinite(known)]
     return DEVIATIONS * float(known.std(ddof=1)) if len(known) >= FEWEST else None

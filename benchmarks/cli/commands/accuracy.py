@@ -8,9 +8,8 @@ import re
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from benchmarks.accuracy import accuracy, paired
 from benchmarks.accuracy.config import EvalConfig, parse_measures
 from benchmarks.accuracy.published_metrics import images_text
 from benchmarks.datasets.request import METRIC_BACKENDS, PROTOCOLS
@@ -21,6 +20,9 @@ from zoo.cli.argument_types import natural, positive
 from zoo.errors import UsageError, ZooError
 from zoo.export.formats import RUNTIMES
 from zoo.system.device import usable_device
+
+if TYPE_CHECKING:
+    from benchmarks.accuracy.paired import Paired
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -57,6 +59,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Measure, store and print; under torchrun only rank 0 does the latter two."""
+    from benchmarks.accuracy import accuracy, paired
+
     check_target(args)
     store, config = Store(args.results).check(), config_of(args)
     other = recorded(args.against, store) if args.against else None  # before the work: its id may be wrong
@@ -132,6 +136,8 @@ def check_target(args: argparse.Namespace) -> None:
 
 def of_model(name: str, config: EvalConfig) -> Record | None:
     """The record of a model or a checkpoint file; None on other ranks than 0 under torchrun."""
+    from benchmarks.accuracy import accuracy
+
     evaluation = accuracy.prepare(name, config)
     from benchmarks.accuracy.sharding import own_device  # imports torch, so it comes after all other checks
 
@@ -173,6 +179,8 @@ def text(record: Record) -> str:
     """The record for people."""
     from tabulate import tabulate
 
+    from benchmarks.accuracy import accuracy
+
     p = record.parameters
     weights = f"{p['weights']} weights" if p["weights"] == "published" else p["weights"]
     part = images_text(p["images"], p.get("all_images"))
@@ -184,7 +192,7 @@ def text(record: Record) -> str:
     return "\n\n".join(parts)
 
 
-def text_of(compared: paired.Paired | None) -> str:
+def text_of(compared: Paired | None) -> str:
     """The paired comparison for people."""
     from tabulate import tabulate
 

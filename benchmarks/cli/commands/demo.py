@@ -7,7 +7,6 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.accuracy import accuracy
 from benchmarks.cli.commands import inference
 from benchmarks.results.record import Record
 from zoo.system.device import usable_device
@@ -41,6 +40,8 @@ def run(args: argparse.Namespace) -> int:
 def accuracy_table(records: Sequence[Record]) -> str:
     """Each accuracy that a manifest states beside the measured one, in percent."""
     from tabulate import tabulate
+
+    from benchmarks.accuracy import accuracy
 
     rows = [{"model": record.model, **row} for record in records for row in accuracy.comparison(record)]
     return tabulate(rows, headers="keys", floatfmt=("", "", ".1f", ".2f", "+.2f"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -13,20 +13,35 @@ from zoo.models.box_ops import aligned_iou
 from zoo.models.build import component
 from zoo.models.criteria.detr import Matched, box_losses, matched
 from zoo.models.criteria.dino import denoising_losses
+from zoo.models.criteria.protocols import TrainedHead
 from zoo.models.losses.reduction import mean_over_processes
 from zoo.models.targets import GroundTruth
 from zoo.structures import ImageGeometry
 
 
+class AlignDetrHeadLike(TrainedHead, Protocol):
+    """What these losses ask of a head."""
+
+    all_layers_num_gt_repeat: Sequence[int]
+    alpha: float
+    gamma: float
+    sync_cls_avg_factor: bool
+    tau: float
+    use_sigmoid: bool
+
+
 def align_detr_losses(
-    head: Any, outputs: Sequence[Any], geometries: Sequence[ImageGeometry], ground_truths: Sequence[GroundTruth]
+    head: AlignDetrHeadLike,
+    outputs: Sequence[Any],
+    geometries: Sequence[ImageGeometry],
+    ground_truths: Sequence[GroundTruth],
 ) -> dict[str, Tensor]:
     """The names of `dino_losses`."""
     return denoising_losses(head, outputs, geometries, ground_truths, repeated_losses, aligned_losses)
 
 
 def repeated_losses(
-    head: Any,
+    head: AlignDetrHeadLike,
     logits: Any,
     boxes: Any,
     geometries: Sequence[ImageGeometry],
@@ -42,7 +57,7 @@ def repeated_losses(
 
 
 def aligned_losses(
-    head: Any,
+    head: AlignDetrHeadLike,
     logits: Any,
     boxes: Any,
     index: Sequence[Tensor],
@@ -71,7 +86,7 @@ def aligned_losses(
     }
 
 
-def aligned_scores(head: Any, logits: Tensor, boxes: Tensor, result: Matched) -> Tensor:
+def aligned_scores(head: AlignDetrHeadLike, logits: Tensor, boxes: Tensor, result: Matched) -> Tensor:
     """What matched queries should score (K,): between their score and their overlap.
 
     logits: (Q, C), of all queries. boxes: (K, 4) cxcywh.

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from zoo.models.build import component
+from zoo.models.criteria.protocols import AnchorHead
 from zoo.models.criteria.state import loss_of
 from zoo.models.samplers.random import PseudoSampler
 from zoo.models.targets import Assignment, GroundTruth
@@ -179,7 +180,7 @@ class AnchorMatching:
 
 
 def anchor_targets(
-    head: Any,
+    head: AnchorHead,
     maps: Sequence[Tensor],
     geometries: Sequence[ImageGeometry],
     ground_truths: Sequence[GroundTruth],
@@ -204,7 +205,7 @@ def unencoded(anchors: Tensor, boxes: Tensor) -> Tensor:
 
 
 def anchor_losses(
-    head: Any,
+    head: AnchorHead,
     outputs: Sequence[Sequence[Tensor]],
     geometries: Sequence[ImageGeometry],
     ground_truths: Sequence[GroundTruth],
@@ -216,7 +217,11 @@ def anchor_losses(
 
 
 def losses_of_targets(
-    head: Any, outputs: Sequence[Sequence[Tensor]], targets: AnchorTargets, anchors: Tensor, counts: Sequence[int]
+    head: AnchorHead,
+    outputs: Sequence[Sequence[Tensor]],
+    targets: AnchorTargets,
+    anchors: Tensor,
+    counts: Sequence[int],
 ) -> dict[str, Tensor]:
     """`loss_cls`, if there are logits, and `loss_bbox`, of anchors (N, P, 4) with `counts` of them on each level."""
     deltas, losses = flatten(outputs[1], 4), {}
@@ -237,7 +242,7 @@ def over_levels(loss: Any, counts: Sequence[int], tensors: Sequence[Tensor], ave
 
 
 def rpn_losses(
-    head: Any,
+    head: AnchorHead,
     outputs: Sequence[Sequence[Tensor]],
     geometries: Sequence[ImageGeometry],
     ground_truths: Sequence[GroundTruth],

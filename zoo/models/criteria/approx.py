@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from zoo.models.build import component
 from zoo.models.criteria.anchor_head import AnchorMatching, Match
+from zoo.models.criteria.protocols import PriorGenerator
 from zoo.models.targets import GroundTruth
 from zoo.structures import ImageGeometry
+
+
+class ApproxHeadLike(Protocol):
+    """What these losses ask of a head."""
+
+    approx_generator: PriorGenerator
+    prior_generator: PriorGenerator
 
 
 class ApproxMatching:
@@ -20,7 +28,7 @@ class ApproxMatching:
     cfg: `assigner`, `sampler`. border: how far anchors may reach beyond the image, negative for anywhere.
     """
 
-    def __init__(self, head: Any, cfg: Mapping[str, Any], border: float) -> None:
+    def __init__(self, head: ApproxHeadLike, cfg: Mapping[str, Any], border: float) -> None:
         self.assigner, self.sampler = component(cfg["assigner"]), component(cfg["sampler"])
         self.border, self.approxs, self.squares = border, head.approx_generator, head.prior_generator
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,6 +11,7 @@ from zoo.models.build import component
 from zoo.models.coders.delta import center_and_size
 from zoo.models.criteria.anchor_head import anchor_targets, flatten
 from zoo.models.criteria.centerness import centerness
+from zoo.models.criteria.protocols import AnchorHead
 from zoo.models.losses.reduction import mean_over_processes
 from zoo.models.targets import GroundTruth
 from zoo.structures import ImageGeometry
@@ -20,7 +20,7 @@ CENTERNESS = {"type": "CrossEntropyLoss", "use_sigmoid": True}
 
 
 def atss_losses(
-    head: Any,
+    head: AnchorHead,
     outputs: Sequence[Sequence[Tensor]],
     geometries: Sequence[ImageGeometry],
     ground_truths: Sequence[GroundTruth],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -12,6 +12,7 @@ from torch import Tensor
 from zoo.models.box_ops import aligned_iou
 from zoo.models.build import component
 from zoo.models.criteria.anchor_head import flatten
+from zoo.models.criteria.protocols import BoxCoder, LossHead
 from zoo.models.losses.reduction import mean_over_processes
 from zoo.models.targets import GroundTruth
 from zoo.structures import ImageGeometry
@@ -21,8 +22,21 @@ EPSILON = 1e-12
 SHARPNESS = 3
 
 
+class AutoassignHeadLike(LossHead, Protocol):
+    """What these losses ask of a head."""
+
+    bbox_coder: BoxCoder
+    center_prior: Any
+    cls_out_channels: int
+    loss_weights: Any
+
+    def priors(self, maps: Sequence[Tensor], /) -> list[Tensor]:
+        """Priors (P, 4) of each level. maps: any maps (N, ..., H, W) of these levels."""
+        ...
+
+
 def autoassign_losses(
-    head: Any,
+    head: AutoassignHeadLike,
     outputs: Sequence[Sequence[Tensor]],
     geometries: Sequence[ImageGeometry],
     ground_truths: Sequence[GroundTruth],

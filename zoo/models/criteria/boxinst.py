@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from zoo.models.build import component
-from zoo.models.criteria.condinst import Instances, box_losses, cells
+from zoo.models.criteria.condinst import CondinstHeadLike, Instances, box_losses, cells
 from zoo.models.criteria.state import memory_of
 from zoo.models.targets import GroundTruth
 from zoo.structures import ImageGeometry
@@ -20,8 +20,17 @@ XYZ = ((0.412453, 0.357580, 0.180423), (0.212671, 0.715160, 0.072169), (0.019334
 WHITE = (0.95047, 1.0, 1.08883)
 
 
+class ProjectedMaskHead(Protocol):
+    """A mask head that learns from boxes and colors."""
+
+    out_stride: int
+    pairwise_size: int
+    pairwise_dilation: int
+    warmup: int
+
+
 def boxinst_losses(
-    head: Any,
+    head: CondinstHeadLike,
     outputs: Sequence[Sequence[Tensor]],
     geometries: Sequence[ImageGeometry],
     ground_truths: Sequence[GroundTruth],
@@ -71,7 +80,9 @@ def projection(dice: Any, logits: Tensor, wanted: Tensor) -> Tensor:
     return parts[0] + parts[1]
 
 
-def pairwise(mask_head: Any, result: Instances, wanted: Tensor, similar: Tensor) -> tuple[Tensor, Tensor | float]:
+def pairwise(
+    mask_head: ProjectedMaskHead, result: Instances, wanted: Tensor, similar: Tensor
+) -> tuple[Tensor, Tensor | float]:
     """Minus the log-probability that neighbors of the same color get the same label, summed up, and how many there are.
 
     wanted: (K, H, W), in which boxes they count. similar: (neighbors, H, W).
@@ -97,7 +108,7 @@ def neighbors(x: Tensor, size: int, dilation: int) -> Tensor:
 
 @torch.no_grad()
 def similar_neighbors(
-    images: Tensor, geometries: Sequence[ImageGeometry], mask_head: Any, cfg: Mapping[str, Any]
+    images: Tensor, geometries: Sequence[ImageGeometry], mask_head: ProjectedMaskHead, cfg: Mapping[str, Any]
 ) -> list[Tensor]:
     """Per image, for each cell, which of its neighbors have about the same color (neighbors, H, W).
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -18,8 +18,27 @@ from zoo.models.targets import GroundTruth, Samples
 from zoo.structures import ImageGeometry
 
 
+class RefiningHead(Protocol):
+    """A stage's box head. refine: boxes, its outputs -> the boxes of the next stage."""
+
+    refine: Callable[..., Any]
+
+
+class CascadeRoiHeadLike(Protocol):
+    """What these losses ask of a head."""
+
+    bbox_head: Any
+    bbox_roi_extractor: Any
+    box_outputs: Callable[..., Any]
+    mask_head: Any
+    mask_roi_extractor: Any
+    num_stages: int
+    stage_loss_weights: Sequence[float]
+    train_cfg: Any
+
+
 def cascade_losses(
-    head: Any,
+    head: CascadeRoiHeadLike,
     features: Sequence[Tensor],
     proposals: Sequence[Tensor],
     geometries: Sequence[ImageGeometry],
@@ -37,7 +56,7 @@ def cascade_losses(
 
 
 def stage_losses(
-    head: Any,
+    head: CascadeRoiHeadLike,
     stage: int,
     features: Sequence[Tensor],
     regions: Sequence[Tensor],
@@ -66,7 +85,7 @@ class BoxStage:
 
 
 def box_stage(
-    head: Any, stage: int, features: Any, regions: Sequence[Tensor], ground_truths: Sequence[GroundTruth]
+    head: CascadeRoiHeadLike, stage: int, features: Any, regions: Sequence[Tensor], ground_truths: Sequence[GroundTruth]
 ) -> BoxStage:
     """One stage's box head on a sample of the regions. features: what the head's `box_outputs` sees."""
     bbox_head, cfg = head.bbox_head[stage], head.train_cfg[stage]
@@ -78,7 +97,7 @@ def box_stage(
 
 
 @torch.no_grad()
-def refined(bbox_head: Any, run: BoxStage, geometries: Sequence[ImageGeometry]) -> list[Tensor]:
+def refined(bbox_head: RefiningHead, run: BoxStage, geometries: Sequence[ImageGeometry]) -> list[Tensor]:
     """The sampled regions moved by their deltas; the objects' own boxes are left out, the next stage adds them anew."""
     samples = run.samples
     counts = [len(s.positive) + len(s.negative) for s in samples]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -23,8 +23,17 @@ from zoo.structures import ImageGeometry
 CELLS_PER_UNIT = 200
 
 
+class CascadeRpnHeadLike(Protocol):
+    """What these losses ask of a head."""
+
+    stages: Sequence[Any]
+
+
 def cascade_rpn_losses(
-    head: Any, features: Sequence[Tensor], geometries: Sequence[ImageGeometry], ground_truths: Sequence[GroundTruth]
+    head: CascadeRpnHeadLike,
+    features: Sequence[Tensor],
+    geometries: Sequence[ImageGeometry],
+    ground_truths: Sequence[GroundTruth],
 ) -> dict[str, Tensor]:
     """`s0.loss_rpn_reg` and so on, and `loss_rpn_cls` of the stages that classify. features: per level (N, C, H, W)."""
     anchors, losses, objects = head.stages[0].initial_anchors(features), {}, class_agnostic(ground_truths)

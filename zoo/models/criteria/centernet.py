@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,6 +11,7 @@ from torch import Tensor
 from zoo.models.build import component
 from zoo.models.coders.delta import center_and_size
 from zoo.models.criteria.heatmaps import add_spot, reach
+from zoo.models.criteria.protocols import LossHead
 from zoo.models.targets import GroundTruth
 from zoo.structures import ImageGeometry
 
@@ -30,7 +30,7 @@ class Maps:
 
 
 def centernet_losses(
-    head: Any,
+    head: LossHead,
     outputs: Sequence[Sequence[Tensor]],
     geometries: Sequence[ImageGeometry],
     ground_truths: Sequence[GroundTruth],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -11,6 +11,7 @@ from torch import Tensor
 from zoo.models.box_ops import area
 from zoo.models.build import component
 from zoo.models.criteria.anchor_head import flatten
+from zoo.models.criteria.protocols import BoxCoder, ClassHead
 from zoo.models.losses.reduction import mean_over_processes
 from zoo.models.targets import GroundTruth
 from zoo.structures import ImageGeometry
@@ -22,8 +23,26 @@ AROUND = torch.tensor([(x, y) for y in (-1, 0, 1) for x in (-1, 0, 1)])
 MIDDLE = 4
 
 
+class CenternetUpdateHeadLike(ClassHead, Protocol):
+    """What these losses ask of a head."""
+
+    bbox_coder: BoxCoder
+    delta: float
+    min_radius: float
+    more_count: int
+    more_threshold: float
+
+    def priors(self, maps: Sequence[Tensor], /) -> list[Tensor]:
+        """Priors (P, 4) of each level. maps: any maps (N, ..., H, W) of these levels."""
+        ...
+
+    regress_ranges: Sequence[tuple[float, float]]
+    soft_weight: bool
+    strides: Sequence[Any]
+
+
 def centernet_update_losses(
-    head: Any,
+    head: CenternetUpdateHeadLike,
     outputs: Sequence[Sequence[Tensor]],
     geometries: Sequence[ImageGeometry],
     ground_truths: Sequence[GroundTruth],
@@ -50,7 +69,9 @@ def centernet_update_losses(
     }
 
 
-def image_targets(head: Any, points: Tensor, ranges: Tensor, ground_truth: GroundTruth) -> tuple[Tensor, Tensor]:
+def image_targets(
+    head: CenternetUpdateHeadLike, points: Tensor, ranges: Tensor, ground_truth: GroundTruth
+) -> tuple[Tensor, Tensor]:
     """Heat (P, C) and distances (P, 4) in strides of points (P, 4: x, y, strides); negative where there is no object.
 
     ranges: (P, 2), the half diagonals of objects that each point is trained for.
@@ -81,7 +102,7 @@ def in_range(distances: Tensor, ranges: Tensor) -> Tensor:
 
 @torch.no_grad()
 def more_positives(
-    head: Any,
+    head: CenternetUpdateHeadLike,
     distances: Tensor,
     points: Tensor,
     sizes: Sequence[tuple[int, int]],
@@ -110,7 +131,9 @@ def more_positives(
     return result
 
 
-def candidates(head: Any, boxes: Tensor, starts: Tensor, limits: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def candidates(
+    head: CenternetUpdateHeadLike, boxes: Tensor, starts: Tensor, limits: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """The 3x3 cells around the center of each of M boxes on L levels.
 
     starts: (L,), index of each level's first cell. limits: (L, 2), cells across and down.
@@ -132,7 +155,7 @@ def candidates(head: Any, boxes: Tensor, starts: Tensor, limits: Tensor) -> tupl
     return index.masked_fill(~usable, 0), wanted, usable, fits
 
 
-def candidate_losses(head: Any, distances: Tensor, points: Tensor, wanted: Tensor) -> Tensor:
+def candidate_losses(head: CenternetUpdateHeadLike, distances: Tensor, points: Tensor, wanted: Tensor) -> Tensor:
     """The box loss, without its weight, of distances (..., 4) against others (..., 4), at points (..., 4)."""
     loss = component(head.loss_cfg["bbox"])
     boxes = (head.bbox_coder.decode(points, x).flatten(0, -2) for x in (distances, wanted))

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -12,9 +12,9 @@ from torchvision.ops import box_convert
 
 from zoo.models.assigners.hungarian import extent
 from zoo.models.criteria.anchor_head import anchor_targets
-from zoo.models.criteria.detr import by_layer, matched_losses
+from zoo.models.criteria.detr import DetrHeadLike, by_layer, matched_losses
 from zoo.models.criteria.roi_sampling import box_targets
-from zoo.models.criteria.standard_roi import sampled_box_losses
+from zoo.models.criteria.standard_roi import StandardRoiHeadLike, sampled_box_losses
 from zoo.models.criteria.table import dense_losses
 from zoo.models.roi_heads.extractor import rois_of
 from zoo.models.targets import BACKGROUND, GroundTruth
@@ -43,8 +43,22 @@ class Candidates:
         return Candidates(self.boxes[index], self.labels[index], self.targets[index], features)
 
 
+class PooledRoIHead(StandardRoiHeadLike, Protocol):
+    """A head on regions whose features are pooled here once more."""
+
+    bbox_roi_extractor: Any
+
+
+class CoHeadLike(DetrHeadLike, Protocol):
+    """The query head: what decodes queries made of another head's candidates."""
+
+    max_pos_coords: int
+    transformer: Any
+    decode: Callable[..., Any]
+
+
 def region_losses(
-    head: Any, maps: Sequence[Tensor], proposals: Sequence[Tensor], ground_truths: Sequence[GroundTruth]
+    head: PooledRoIHead, maps: Sequence[Tensor], proposals: Sequence[Tensor], ground_truths: Sequence[GroundTruth]
 ) -> tuple[dict[str, Tensor], list[Candidates]]:
     """A region head's losses, and the regions that it learned from."""
     samples, losses = sampled_box_losses(head, maps, proposals, ground_truths)
@@ -74,7 +88,7 @@ def anchor_losses(
 
 
 def auxiliary_losses(
-    head: Any,
+    head: CoHeadLike,
     number: int,
     memory: Any,
     candidates: Sequence[Candidates],

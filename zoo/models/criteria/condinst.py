@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -11,9 +11,23 @@ from torch import Tensor
 from zoo.errors import UsageError
 from zoo.models.build import component
 from zoo.models.criteria.anchor_head import flatten
-from zoo.models.criteria.fcos import losses_of_targets, targets
+from zoo.models.criteria.fcos import FcosHeadLike, losses_of_targets, targets
 from zoo.models.targets import GroundTruth
 from zoo.structures import ImageGeometry
+
+
+class DynamicMaskHead(Protocol):
+    """A mask head with weights of its own for each object."""
+
+    logits: Callable[..., Tensor]
+    best_masks: int
+    max_masks: int
+
+
+class CondinstHeadLike(FcosHeadLike, Protocol):
+    """What these losses ask of a head. num_params: of each object's own weights."""
+
+    num_params: int
 
 
 class Instances(NamedTuple):
@@ -24,7 +38,7 @@ class Instances(NamedTuple):
 
 
 def condinst_losses(
-    head: Any,
+    head: CondinstHeadLike,
     outputs: Sequence[Sequence[Tensor]],
     geometries: Sequence[ImageGeometry],
     ground_truths: Sequence[GroundTruth],
@@ -49,12 +63,12 @@ def condinst_losses(
 
 
 def box_losses(
-    head: Any,
+    head: CondinstHeadLike,
     outputs: Sequence[Sequence[Tensor]],
     ground_truths: Sequence[GroundTruth],
     masks: Sequence[Tensor],
     features: Tensor,
-    mask_head: Any,
+    mask_head: DynamicMaskHead,
 ) -> tuple[dict[str, Tensor], list[Instances]]:
     """The losses of FCOS, whose centers are those of the masks (M, H, W), and the instances whose masks are learned."""
     levels = head.priors(outputs[0])
@@ -76,7 +90,7 @@ def centroids(masks: Tensor) -> Tensor:
     return torch.stack([(masks.sum(dim=1) * columns).sum(dim=1) / size, (masks.sum(dim=2) * rows).sum(dim=1) / size], 1)
 
 
-def taken(mask_head: Any, owners: Tensor, scores: Tensor) -> Tensor:
+def taken(mask_head: DynamicMaskHead, owners: Tensor, scores: Tensor) -> Tensor:
     """Indices of the positive points whose masks are learned: all of them, some at random, or the best per object.
 
     owners, scores: (K,).

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,6 +12,7 @@ from torch import Tensor
 from zoo.models.build import component
 from zoo.models.coders.delta import center_and_size
 from zoo.models.criteria.heatmaps import add_spot, reach
+from zoo.models.criteria.protocols import LossHead
 from zoo.models.targets import GroundTruth
 from zoo.structures import ImageGeometry
 
@@ -41,7 +41,7 @@ class CornerTargets:
 
 
 def corner_losses(
-    head: Any,
+    head: LossHead,
     outputs: Sequence[dict[str, dict[str, Tensor]]],
     geometries: Sequence[ImageGeometry],
     ground_truths: Sequence[GroundTruth],
@@ -64,7 +64,7 @@ def corner_losses(
 
 
 def centripetal_losses(
-    head: Any,
+    head: LossHead,
     outputs: Sequence[dict[str, dict[str, Tensor]]],
     geometries: Sequence[ImageGeometry],
     ground_truths: Sequence[GroundTruth],
@@ -86,7 +86,7 @@ def add(losses: dict[str, Tensor], name: str, value: Tensor) -> None:
     losses[name] = losses[name] + value if name in losses else value
 
 
-def heat_loss(head: Any, maps: dict[str, dict[str, Tensor]], targets: dict[str, CornerTargets]) -> Tensor:
+def heat_loss(head: LossHead, maps: dict[str, dict[str, Tensor]], targets: dict[str, CornerTargets]) -> Tensor:
     """The mean over both corners of the loss of their heatmaps."""
     loss = component(head.loss_cfg["heatmap"])
     parts = []
@@ -97,7 +97,12 @@ def heat_loss(head: Any, maps: dict[str, dict[str, Tensor]], targets: dict[str, 
 
 
 def shift_loss(
-    head: Any, maps: dict[str, dict[str, Tensor]], targets: dict[str, CornerTargets], kind: str, key: str, least: int
+    head: LossHead,
+    maps: dict[str, dict[str, Tensor]],
+    targets: dict[str, CornerTargets],
+    kind: str,
+    key: str,
+    least: int,
 ) -> Tensor:
     """The mean over both corners of the loss of one kind of shifts, where corners are. least: of the divisor."""
     loss = component(head.loss_cfg[key])

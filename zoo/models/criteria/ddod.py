@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -11,14 +11,25 @@ from torch import Tensor
 from zoo.models.box_ops import aligned_iou
 from zoo.models.build import component
 from zoo.models.criteria.anchor_head import AnchorMatching, AnchorTargets, Match, flatten, unencoded
+from zoo.models.criteria.protocols import DenseHead, PriorGenerator, TrainedHead
 from zoo.models.criteria.state import memory_of
 from zoo.models.losses.reduction import mean_over_processes
 from zoo.models.targets import GroundTruth
 from zoo.structures import ImageGeometry
 
 
+class DdodHeadLike(DenseHead, TrainedHead, Protocol):
+    """What these losses ask of a head."""
+
+    prior_generator: PriorGenerator
+
+    def priors(self, maps: Sequence[Tensor], /) -> list[Tensor]:
+        """Priors (P, 4) of each level. maps: any maps (N, ..., H, W) of these levels."""
+        ...
+
+
 def ddod_losses(
-    head: Any,
+    head: DdodHeadLike,
     outputs: Sequence[Sequence[Tensor]],
     geometries: Sequence[ImageGeometry],
     ground_truths: Sequence[GroundTruth],
@@ -56,7 +67,7 @@ KINDS = ("assigner", "reg_assigner")
 
 
 def match(
-    head: Any,
+    head: DdodHeadLike,
     key: str,
     levels: Sequence[Tensor],
     maps: Sequence[Tensor],
@@ -85,7 +96,7 @@ def averaged(targets: AnchorTargets, like: Tensor) -> Tensor:
     return mean_over_processes(like.new_tensor(float(targets.positives))).clamp(min=1)
 
 
-def level_factors(head: Any, labels: Tensor, counts: Sequence[int]) -> list[float]:
+def level_factors(head: DdodHeadLike, labels: Tensor, counts: Sequence[int]) -> list[float]:
     """A factor from 1 to 2 for each level, by the positives that all levels have had so far. labels: (N, P)."""
     memory = memory_of(head)
     now = torch.stack([(part < head.num_classes).sum() for part in labels.split(list(counts), dim=1)])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from scipy.optimize import linear_sum_assignment
@@ -15,6 +15,7 @@ from zoo.models.assigners.hungarian import extent
 from zoo.models.box_ops import aligned_iou
 from zoo.models.criteria.detr import by_layer, matched_losses, set_losses
 from zoo.models.criteria.dino import prefixed
+from zoo.models.criteria.protocols import TrainedHead
 from zoo.models.losses.focal import QualityFocalLoss
 from zoo.models.losses.iou import GIoULoss
 from zoo.models.losses.reduction import mean_over_processes
@@ -25,8 +26,16 @@ ALPHA, BETA = 1, 6
 """Powers of score and overlap in how well a dense query fits (Feng et al., TOOD, 2021)."""
 
 
+class DdqHeadLike(TrainedHead, Protocol):
+    """What these losses ask of a head."""
+
+    aux_num_pos: int
+    sync_cls_avg_factor: bool
+    use_sigmoid: bool
+
+
 def ddq_losses(
-    head: Any, outputs: Sequence[Any], geometries: Sequence[ImageGeometry], ground_truths: Sequence[GroundTruth]
+    head: DdqHeadLike, outputs: Sequence[Any], geometries: Sequence[ImageGeometry], ground_truths: Sequence[GroundTruth]
 ) -> dict[str, Tensor]:
     """The names of `dino_losses`; "0_aux_" and so on, and "aux_enc_": of the dense queries and proposals.
 

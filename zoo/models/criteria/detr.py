@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -15,13 +15,24 @@ from zoo.errors import BuildError
 from zoo.models.assigners.hungarian import extent
 from zoo.models.box_ops import aligned_iou
 from zoo.models.build import component
+from zoo.models.criteria.protocols import TrainedHead
 from zoo.models.losses.reduction import mean_over_processes
 from zoo.models.targets import GroundTruth
 from zoo.structures import ImageGeometry
 
 
+class DetrHeadLike(TrainedHead, Protocol):
+    """What these losses ask of a head."""
+
+    sync_cls_avg_factor: bool
+    use_sigmoid: bool
+
+
 def detr_losses(
-    head: Any, outputs: Sequence[Any], geometries: Sequence[ImageGeometry], ground_truths: Sequence[GroundTruth]
+    head: DetrHeadLike,
+    outputs: Sequence[Any],
+    geometries: Sequence[ImageGeometry],
+    ground_truths: Sequence[GroundTruth],
 ) -> dict[str, Tensor]:
     """`loss_cls`, `loss_bbox` and `loss_iou` of the last decoder layer, and with a prefix those of the others.
 
@@ -44,7 +55,7 @@ def by_layer(layers: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
 
 
 def set_losses(
-    head: Any,
+    head: DetrHeadLike,
     logits: Tensor | Sequence[Tensor],
     boxes: Tensor | Sequence[Tensor],
     geometries: Sequence[ImageGeometry],
@@ -56,7 +67,7 @@ def set_losses(
 
 
 def matched_losses(
-    head: Any,
+    head: DetrHeadLike,
     logits: Tensor | Sequence[Tensor],
     boxes: Tensor | Sequence[Tensor],
     index: Sequence[Tensor],
@@ -82,7 +93,7 @@ def matched_losses(
 
 
 def box_losses(
-    head: Any, boxes: Tensor, wanted: Tensor, scale: Tensor, average: Tensor, weight: Tensor | None = None
+    head: DetrHeadLike, boxes: Tensor, wanted: Tensor, scale: Tensor, average: Tensor, weight: Tensor | None = None
 ) -> dict[str, Tensor]:
     """`loss_bbox` and `loss_iou` of K pairs. boxes, wanted: (K, 4) cxcywh as shares of images of (w, h, w, h) `scale`.
 
@@ -96,7 +107,7 @@ def box_losses(
     }
 
 
-def by_quality(head: Any) -> bool:
+def by_quality(head: DetrHeadLike) -> bool:
     """Whether classes learn how well the boxes fit."""
     return bool(head.loss_cfg["cls"]["type"] == "QualityFocalLoss")
 
@@ -154,7 +165,7 @@ def matched(
     return Matched(*(torch.cat(x) for x in zip(*parts)))
 
 
-def classification(head: Any) -> tuple[Any, float]:
+def classification(head: DetrHeadLike) -> tuple[Any, float]:
     """The classification loss, and how much a query without object counts in its average.
 
     DETR's softmax weighs "no object" by `bg_cls_weight`; sigmoid losses have no such class.

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -16,8 +16,20 @@ from zoo.models.targets import GroundTruth
 from zoo.structures import ImageGeometry
 
 
+class DiffusiondetHeadLike(Protocol):
+    """What these losses ask of a head."""
+
+    criterion: Any
+    deep_supervision: bool
+    get_buffer: Callable[..., Any]
+    num_classes: int
+    num_proposals: int
+    snr_scale: float
+    to_pixels: Callable[..., Any]
+
+
 def noisy_boxes(
-    head: Any, time: Tensor, geometries: Sequence[ImageGeometry], ground_truths: Sequence[GroundTruth]
+    head: DiffusiondetHeadLike, time: Tensor, geometries: Sequence[ImageGeometry], ground_truths: Sequence[GroundTruth]
 ) -> Tensor:
     """Boxes (N, Q, 4) xyxy in pixels: objects and random boxes, with as much noise as `time` (N,) says."""
     sizes = torch.stack([sides(geometry, truth.boxes) for geometry, truth in zip(geometries, ground_truths)])
@@ -43,7 +55,10 @@ def filled_up(boxes: Tensor, count: int) -> Tensor:
 
 
 def diffusiondet_losses(
-    head: Any, outputs: Sequence[Tensor], geometries: Sequence[ImageGeometry], ground_truths: Sequence[GroundTruth]
+    head: DiffusiondetHeadLike,
+    outputs: Sequence[Tensor],
+    geometries: Sequence[ImageGeometry],
+    ground_truths: Sequence[GroundTruth],
 ) -> dict[str, Tensor]:
     """`loss_cls`, `loss_bbox` and `loss_giou` of the last refinement, and behind "s.0." and so on of those before."""
     *before, last = [step_losses(head, x, b, geometries, ground_truths) for x, b in zip(*outputs)]
@@ -54,7 +69,11 @@ def diffusiondet_losses(
 
 
 def step_losses(
-    head: Any, logits: Tensor, boxes: Tensor, geometries: Sequence[ImageGeometry], ground_truths: Sequence[GroundTruth]
+    head: DiffusiondetHeadLike,
+    logits: Tensor,
+    boxes: Tensor,
+    geometries: Sequence[ImageGeometry],
+    ground_truths: Sequence[GroundTruth],
 ) -> dict[str, Tensor]:
     """One refinement's losses. logits: (N, Q, C). boxes: (N, Q, 4) xyxy in pixels."""
     assign = component(head.criterion.assigner).assign

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from torch import Tensor
 
 from zoo.models.criteria.detr import by_layer, matched_losses, set_losses
+from zoo.models.criteria.protocols import TrainedHead
 from zoo.models.targets import GroundTruth
 from zoo.structures import ImageGeometry
 
@@ -18,8 +19,18 @@ SetLosses = Callable[[Any, Any, Any, Sequence[ImageGeometry], Sequence[GroundTru
 KnownLosses = Callable[..., dict[str, Tensor]]
 
 
+class DinoHeadLike(TrainedHead, Protocol):
+    """What these losses ask of a head."""
+
+    sync_cls_avg_factor: bool
+    use_sigmoid: bool
+
+
 def dino_losses(
-    head: Any, outputs: Sequence[Any], geometries: Sequence[ImageGeometry], ground_truths: Sequence[GroundTruth]
+    head: DinoHeadLike,
+    outputs: Sequence[Any],
+    geometries: Sequence[ImageGeometry],
+    ground_truths: Sequence[GroundTruth],
 ) -> dict[str, Tensor]:
     """`loss_cls`, `loss_bbox`, `loss_iou` per decoder layer; "enc_": of the proposals, "dn_": of denoising queries.
 
@@ -29,7 +40,7 @@ def dino_losses(
 
 
 def matching_losses(
-    head: Any,
+    head: DinoHeadLike,
     logits: Any,
     boxes: Any,
     geometries: Sequence[ImageGeometry],
@@ -41,7 +52,7 @@ def matching_losses(
 
 
 def denoising_losses(
-    head: Any,
+    head: DinoHeadLike,
     outputs: Sequence[Any],
     geometries: Sequence[ImageGeometry],
     ground_truths: Sequence[GroundTruth],

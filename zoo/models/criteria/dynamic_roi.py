@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from zoo.models.build import component
+from zoo.models.criteria.protocols import RoIHead
 from zoo.models.criteria.roi_sampling import box_losses, box_targets
 from zoo.models.criteria.standard_roi import hardness, positive_rois, region_mask_losses
 from zoo.models.criteria.state import memory_of
@@ -23,7 +24,7 @@ SMALLEST = 1e-15
 
 
 def dynamic_losses(
-    head: Any,
+    head: RoIHead,
     features: Sequence[Tensor],
     proposals: Sequence[Tensor],
     geometries: Sequence[ImageGeometry],
@@ -50,7 +51,7 @@ def dynamic_losses(
 
 
 def sampled(
-    head: Any,
+    head: RoIHead,
     outputs: Any,
     proposals: Sequence[Tensor],
     ground_truths: Sequence[GroundTruth],

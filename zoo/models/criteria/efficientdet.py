@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from zoo.models.build import component
 from zoo.models.criteria.anchor_head import anchor_targets, flatten
+from zoo.models.criteria.protocols import AnchorHead
 from zoo.models.losses.reduction import mean_over_processes
 from zoo.models.targets import GroundTruth
 from zoo.structures import ImageGeometry
 
 
 def efficientdet_losses(
-    head: Any,
+    head: AnchorHead,
     outputs: Sequence[Sequence[Tensor]],
     geometries: Sequence[ImageGeometry],
     ground_truths: Sequence[GroundTruth],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -13,13 +13,32 @@ from zoo.models.build import component
 from zoo.models.criteria.anchor_head import flatten
 from zoo.models.criteria.atss import CENTERNESS
 from zoo.models.criteria.centerness import centerness
+from zoo.models.criteria.protocols import ClassHead, DenseHead
 from zoo.models.losses.reduction import mean_over_processes
 from zoo.models.targets import GroundTruth
 from zoo.structures import ImageGeometry
 
 
+class PointHead(ClassHead, Protocol):
+    """A head whose priors are points, which learn the objects that they are in. regress_ranges: of each level."""
+
+    center_sample_radius: float
+    center_sampling: bool
+    regress_ranges: Sequence[tuple[float, float]]
+
+
+class FcosHeadLike(PointHead, DenseHead, Protocol):
+    """What these losses ask of a head. norm_on_bbox: whether distances are in strides."""
+
+    norm_on_bbox: bool
+
+    def priors(self, maps: Sequence[Tensor], /) -> list[Tensor]:
+        """Priors (P, 4) of each level. maps: any maps (N, ..., H, W) of these levels."""
+        ...
+
+
 def fcos_losses(
-    head: Any,
+    head: FcosHeadLike,
     outputs: Sequence[Sequence[Tensor]],
     geometries: Sequence[ImageGeometry],
     ground_truths: Sequence[GroundTruth],
@@ -29,7 +48,7 @@ def fcos_losses(
 
 
 def targets(
-    head: Any,
+    head: FcosHeadLike,
     levels: Sequence[Tensor],
     ground_truths: Sequence[GroundTruth],
     centers: Sequence[Tensor | None] | None = None,
@@ -48,7 +67,7 @@ def targets(
 
 
 def losses_of_targets(
-    head: Any, outputs: Sequence[Sequence[Tensor]], result: tuple[Tensor, Tensor, Tensor]
+    head: FcosHeadLike, outputs: Sequence[Sequence[Tensor]], result: tuple[Tensor, Tensor, Tensor]
 ) -> dict[str, Tensor]:
     """What `fcos_losses` returns, from what `targets` returned."""
     logits, distances, quality = (flatten(x, c).flatten(0, 1) for x, c in zip(outputs, (head.cls_out_channels, 4, 1)))
@@ -70,7 +89,7 @@ def losses_of_targets(
 
 
 def image_targets(
-    head: Any, points: Tensor, ranges: Tensor, ground_truth: GroundTruth, centers: Tensor | None = None
+    head: PointHead, points: Tensor, ranges: Tensor, ground_truth: GroundTruth, centers: Tensor | None = None
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Labels (P,), distances (P, 4) and objects (P,) of points (P, 4: x, y, strides); the latter of all points.
 
@@ -92,7 +111,7 @@ def image_targets(
 
 
 def inside(
-    head: Any, points: Tensor, distances: Tensor, ground_truth: GroundTruth, centers: Tensor | None = None
+    head: PointHead, points: Tensor, distances: Tensor, ground_truth: GroundTruth, centers: Tensor | None = None
 ) -> Tensor:
     """Whether points lie in boxes (P, M); with center sampling, in a square around the center clipped to the box."""
     if not head.center_sampling:

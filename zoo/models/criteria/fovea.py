@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -11,6 +11,7 @@ from torch import Tensor
 from zoo.models.box_ops import area
 from zoo.models.build import component
 from zoo.models.criteria.anchor_head import flatten
+from zoo.models.criteria.protocols import ClassHead
 from zoo.models.criteria.solo import last_owner, padded
 from zoo.models.targets import GroundTruth
 from zoo.structures import ImageGeometry
@@ -19,8 +20,23 @@ from zoo.structures import ImageGeometry
 NEAREST, FARTHEST = 1 / 16, 16.0
 
 
+class FoveaHeadLike(ClassHead, Protocol):
+    """What these losses ask of a head."""
+
+    base_edge_list: Sequence[float]
+    cls_out_channels: int
+
+    def priors(self, maps: Sequence[Tensor], /) -> list[Tensor]:
+        """Priors (P, 4) of each level. maps: any maps (N, ..., H, W) of these levels."""
+        ...
+
+    scale_ranges: Sequence[tuple[float, float]]
+    sigma: float
+    strides: Sequence[Any]
+
+
 def fovea_losses(
-    head: Any,
+    head: FoveaHeadLike,
     outputs: Sequence[Sequence[Tensor]],
     geometries: Sequence[ImageGeometry],
     ground_truths: Sequence[GroundTruth],
@@ -38,7 +54,7 @@ def fovea_losses(
     }
 
 
-def image_targets(head: Any, maps: Sequence[Tensor], ground_truth: GroundTruth) -> tuple[Tensor, Tensor]:
+def image_targets(head: FoveaHeadLike, maps: Sequence[Tensor], ground_truth: GroundTruth) -> tuple[Tensor, Tensor]:
     """Labels (P,) and logarithms of distances (P, 4) of all cells."""
     labels, wanted = [], []
     boxes, classes = torch.cat([ground_truth.boxes, ground_truth.boxes.new_ones(1, 4)]), padded(ground_truth.labels)

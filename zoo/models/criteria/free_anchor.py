@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
@@ -12,14 +12,30 @@ from torch import Tensor
 from zoo.models.box_ops import pairwise_iou
 from zoo.models.build import component
 from zoo.models.criteria.anchor_head import flatten
+from zoo.models.criteria.protocols import BoxCoder, LossHead
 from zoo.models.targets import GroundTruth
 from zoo.structures import ImageGeometry
 
 EPSILON = 1e-12
 
 
+class FreeAnchorHeadLike(LossHead, Protocol):
+    """What these losses ask of a head."""
+
+    alpha: float
+    bbox_coder: BoxCoder
+    bbox_thr: float
+    cls_out_channels: int
+    gamma: float
+    pre_anchor_topk: int
+
+    def priors(self, maps: Sequence[Tensor], /) -> list[Tensor]:
+        """Priors (P, 4) of each level. maps: any maps (N, ..., H, W) of these levels."""
+        ...
+
+
 def free_anchor_losses(
-    head: Any,
+    head: FreeAnchorHeadLike,
     outputs: Sequence[Sequence[Tensor]],
     geometries: Sequence[ImageGeometry],
     ground_truths: Sequence[GroundTruth],
@@ -41,7 +57,7 @@ def free_anchor_losses(
 
 
 @torch.no_grad()
-def object_likelihood(head: Any, anchors: Tensor, deltas: Tensor, ground_truth: GroundTruth) -> Tensor:
+def object_likelihood(head: FreeAnchorHeadLike, anchors: Tensor, deltas: Tensor, ground_truth: GroundTruth) -> Tensor:
     """How likely the boxes of anchors (P, 4) are objects of each class, (P, C): by overlap, the best of all is one."""
     result = anchors.new_zeros(head.cls_out_channels, len(anchors))
     if len(ground_truth) == 0:
@@ -52,7 +68,9 @@ def object_likelihood(head: Any, anchors: Tensor, deltas: Tensor, ground_truth: 
     return result.scatter_reduce_(0, ground_truth.labels[:, None].expand_as(likelihood), likelihood, "amax").T
 
 
-def bag_losses(head: Any, anchors: Tensor, scores: Tensor, deltas: Tensor, ground_truth: GroundTruth) -> Tensor:
+def bag_losses(
+    head: FreeAnchorHeadLike, anchors: Tensor, scores: Tensor, deltas: Tensor, ground_truth: GroundTruth
+) -> Tensor:
     """The positive loss (M,) of each object: minus the logarithm of the mean likelihood, weighted towards the best.
 
     scores: (P, C). deltas: (P, 4).

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from zoo.models.build import component
 from zoo.models.criteria.anchor_head import AnchorMatching, AnchorTargets, Match, flatten, unencoded
+from zoo.models.criteria.protocols import AnchorHead
 from zoo.models.targets import GroundTruth
 from zoo.structures import ImageGeometry
 
@@ -19,8 +20,16 @@ SMALLEST = 1e-4
 NEVER = 1e6
 
 
+class FsafHeadLike(AnchorHead, Protocol):
+    """What these losses ask of a head."""
+
+    def priors(self, maps: Sequence[Tensor], /) -> list[Tensor]:
+        """Priors (P, 4) of each level. maps: any maps (N, ..., H, W) of these levels."""
+        ...
+
+
 def fsaf_losses(
-    head: Any,
+    head: FsafHeadLike,
     outputs: Sequence[Sequence[Tensor]],
     geometries: Sequence[ImageGeometry],
     ground_truths: Sequence[GroundTruth],
@@ -52,7 +61,7 @@ def fsaf_losses(
 
 
 def match(
-    head: Any,
+    head: FsafHeadLike,
     levels: Sequence[Tensor],
     maps: Sequence[Tensor],
     geometries: Sequence[ImageGeometry],

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -12,6 +12,7 @@ from zoo.models.box_ops import aligned_iou
 from zoo.models.build import component
 from zoo.models.coders.delta import center_and_size
 from zoo.models.criteria.anchor_head import anchor_targets, flatten
+from zoo.models.criteria.protocols import AnchorHead
 from zoo.models.losses.reduction import mean_over_processes
 from zoo.models.targets import GroundTruth
 from zoo.structures import ImageGeometry
@@ -20,8 +21,15 @@ from zoo.structures import ImageGeometry
 EPSILON = 1e-6
 
 
+class GflHeadLike(AnchorHead, Protocol):
+    """What these losses ask of a head."""
+
+    integral: Callable[..., Any]
+    reg_max: int
+
+
 def gfl_losses(
-    head: Any,
+    head: GflHeadLike,
     outputs: Sequence[Sequence[Tensor]],
     geometries: Sequence[ImageGeometry],
     ground_truths: Sequence[GroundTruth],

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from zoo.models.build import component
 from zoo.models.coders.delta import center_and_size
+from zoo.models.criteria.protocols import RoIHead
 from zoo.models.criteria.standard_roi import sampled_box_losses
 from zoo.models.roi_heads.extractor import rois_of
 from zoo.models.targets import GroundTruth
@@ -20,8 +21,27 @@ JITTER = 0.15
 MOST_REGIONS = 192
 
 
+class GridRoiHeadLike(RoIHead, Protocol):
+    """What these losses ask of a head."""
+
+    bbox_roi_extractor: Any
+    grid_head: Any
+    grid_roi_extractor: Any
+    keypoint_head: Any
+    keypoint_heatmaps: Callable[..., Any]
+    share: Callable[..., Any]
+
+
+class GridHead(Protocol):
+    """A head of grid points. sub_regions: the corners of each point's part of the whole map."""
+
+    grid_size: int
+    whole_map_size: int
+    sub_regions: Callable[..., Any]
+
+
 def grid_losses(
-    head: Any,
+    head: GridRoiHeadLike,
     features: Sequence[Tensor],
     proposals: Sequence[Tensor],
     geometries: Sequence[ImageGeometry],
@@ -50,7 +70,7 @@ def jittered(boxes: Tensor, geometry: ImageGeometry) -> Tensor:
     return torch.min(torch.cat([center - size / 2, center + size / 2], dim=1).clamp(min=0), limit)
 
 
-def heatmaps(head: Any, regions: Tensor, boxes: Tensor, radius: int) -> Tensor:
+def heatmaps(head: GridHead, regions: Tensor, boxes: Tensor, radius: int) -> Tensor:
     """Maps (K, grid_points, h, w) with a small disc where each point of the grid over a box (K, 4) lies.
 
     A map covers the part of the doubled region (K, 4) that its point can lie in. Very small regions learn nothing.

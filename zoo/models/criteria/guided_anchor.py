@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -12,6 +12,7 @@ from zoo.models.box_ops import area
 from zoo.models.build import component
 from zoo.models.criteria.anchor_head import AnchorMatching, class_agnostic, flatten, losses_of_targets, unencoded
 from zoo.models.criteria.approx import ApproxMatching
+from zoo.models.criteria.protocols import AnchorHead, PriorGenerator
 from zoo.models.targets import GroundTruth
 from zoo.structures import ImageGeometry
 
@@ -20,8 +21,21 @@ BACKGROUND_WEIGHT, CELLS_PER_UNIT = 0.1, 200
 PSEUDO = {"type": "PseudoSampler"}
 
 
+class GuidedAnchorHeadLike(AnchorHead, Protocol):
+    """What these losses ask of a head."""
+
+    approx_generator: PriorGenerator
+    octave_base_scale: float
+
+    def priors(self, maps: Sequence[Tensor], /) -> list[Tensor]:
+        """Priors (P, 4) of each level. maps: any maps (N, ..., H, W) of these levels."""
+        ...
+
+    shaped: Callable[..., Any]
+
+
 def guided_losses(
-    head: Any,
+    head: GuidedAnchorHeadLike,
     outputs: Sequence[Sequence[Tensor]],
     geometries: Sequence[ImageGeometry],
     ground_truths: Sequence[GroundTruth],
@@ -48,7 +62,7 @@ def guided_losses(
 
 
 def guided_rpn_losses(
-    head: Any,
+    head: GuidedAnchorHeadLike,
     outputs: Sequence[Sequence[Tensor]],
     geometries: Sequence[ImageGeometry],
     ground_truths: Sequence[GroundTruth],
@@ -59,7 +73,7 @@ def guided_rpn_losses(
     return {"loss_" + new: losses["loss_" + old] for old, new in names.items()}
 
 
-def location_loss(head: Any, maps: Sequence[Tensor], ground_truths: Sequence[GroundTruth]) -> Tensor:
+def location_loss(head: GuidedAnchorHeadLike, maps: Sequence[Tensor], ground_truths: Sequence[GroundTruth]) -> Tensor:
     """The loss of location logits (N, 1, H, W)."""
     targets, weights = zip(*(location_targets(head, maps, ground_truth) for ground_truth in ground_truths))
     logits, cells = flatten(maps, 1).reshape(-1, 1), sum(x.numel() for x in maps)
@@ -71,7 +85,9 @@ def location_loss(head: Any, maps: Sequence[Tensor], ground_truths: Sequence[Gro
     return loss
 
 
-def location_targets(head: Any, maps: Sequence[Tensor], ground_truth: GroundTruth) -> tuple[Tensor, Tensor]:
+def location_targets(
+    head: GuidedAnchorHeadLike, maps: Sequence[Tensor], ground_truth: GroundTruth
+) -> tuple[Tensor, Tensor]:
     """Labels (P,) of all cells, 1 in the middle of an object of the level's size, and their weights (P,).
 
     Around the middle cells do not count, also on the levels above and below.

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from zoo.models.criteria.cascade_roi import box_stage, refined
+from zoo.models.criteria.cascade_roi import CascadeRoiHeadLike, box_stage, refined
 from zoo.models.criteria.roi_sampling import sample_regions
 from zoo.models.criteria.segmentation import segmentation_loss
 from zoo.models.criteria.standard_roi import hardness, positive_rois, region_mask_losses
@@ -19,8 +19,35 @@ from zoo.models.targets import GroundTruth, Samples
 from zoo.structures import ImageGeometry
 
 
+class ContextHead(Protocol):
+    """A head of the whole image's labels. loss_weight: of its loss."""
+
+    loss_weight: float
+
+
+class SemanticRoIHead(CascadeRoiHeadLike, Protocol):
+    """A cascade with a semantic branch, which is None where there is none."""
+
+    mask_logits: Callable[..., Any]
+    semantic_head: Any
+
+
+class HtcHeadLike(SemanticRoIHead, Protocol):
+    """What the losses of HTC ask of a head."""
+
+    interleaved: bool
+    mask_info_flow: bool
+    region_features: Callable[..., Any]
+
+
+class ScnetHeadLike(SemanticRoIHead, Protocol):
+    """What the losses of SCNet ask of a head."""
+
+    glbctx_head: Any
+
+
 def htc_losses(
-    head: Any,
+    head: HtcHeadLike,
     features: Sequence[Tensor],
     proposals: Sequence[Tensor],
     geometries: Sequence[ImageGeometry],
@@ -48,7 +75,7 @@ def htc_losses(
     return losses
 
 
-def mask_logits(head: Any, stage: int, scene: Scene, samples: Sequence[Samples]) -> Tensor:
+def mask_logits(head: HtcHeadLike, stage: int, scene: Scene, samples: Sequence[Samples]) -> Tensor:
     """A stage's mask logits (K, C, h, w) of the positive regions, through the mask heads before it."""
     x = head.region_features(head.mask_roi_extractor[stage], scene, positive_rois(samples))
     previous = None
@@ -59,7 +86,7 @@ def mask_logits(head: Any, stage: int, scene: Scene, samples: Sequence[Samples])
 
 
 def scnet_losses(
-    head: Any,
+    head: ScnetHeadLike,
     features: Sequence[Tensor],
     proposals: Sequence[Tensor],
     geometries: Sequence[ImageGeometry],
@@ -82,7 +109,7 @@ def scnet_losses(
 
 
 def seen(
-    head: Any, features: Sequence[Tensor], ground_truths: Sequence[GroundTruth]
+    head: SemanticRoIHead, features: Sequence[Tensor], ground_truths: Sequence[GroundTruth]
 ) -> tuple[Scene, dict[str, Tensor]]:
     """What regions see, and the loss of the semantic segmentation."""
     if head.semantic_head is None:
@@ -91,7 +118,7 @@ def seen(
     return Scene(features, semantic), segmentation_loss(head.semantic_head, logits, ground_truths, "loss_semantic_seg")
 
 
-def context_loss(context_head: Any, logits: Tensor, ground_truths: Sequence[GroundTruth]) -> Tensor:
+def context_loss(context_head: ContextHead, logits: Tensor, ground_truths: Sequence[GroundTruth]) -> Tensor:
     """The loss of logits (N, C) of the classes that are in the images."""
     wanted = torch.zeros_like(logits)
     for row, ground_truth in zip(wanted, ground_truths):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from zoo.models.build import component
+from zoo.models.criteria.protocols import RoIHead
 from zoo.models.criteria.roi_sampling import mask_losses, mask_targets
 from zoo.models.criteria.standard_roi import positive_labels, positive_rois, sampled_box_losses
 from zoo.models.targets import GroundTruth, Samples
@@ -17,8 +18,17 @@ from zoo.structures import ImageGeometry
 EPSILON = 1e-7
 
 
+class MaskScoringHeadLike(RoIHead, Protocol):
+    """What these losses ask of a head."""
+
+    keypoint_head: Any
+    keypoint_heatmaps: Callable[..., Any]
+    mask_features: Callable[..., Any]
+    mask_iou_head: Any
+
+
 def mask_scoring_losses(
-    head: Any,
+    head: MaskScoringHeadLike,
     features: Sequence[Tensor],
     proposals: Sequence[Tensor],
     geometries: Sequence[ImageGeometry],

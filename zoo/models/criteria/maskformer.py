@@ -11,6 +11,7 @@ from torch import Tensor
 
 from zoo.errors import UsageError
 from zoo.models.build import component
+from zoo.models.criteria.protocols import TrainedHead
 from zoo.models.layers.points import sample_points
 from zoo.models.losses.reduction import mean_over_processes
 from zoo.models.targets import GroundTruth
@@ -21,7 +22,7 @@ Compare = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
 
 def maskformer_losses(
-    head: Any, outputs: Sequence[Any], geometries: Sequence[ImageGeometry], ground_truths: Sequence[GroundTruth]
+    head: TrainedHead, outputs: Sequence[Any], geometries: Sequence[ImageGeometry], ground_truths: Sequence[GroundTruth]
 ) -> dict[str, Tensor]:
     """`loss_cls`, `loss_mask` and `loss_dice` of the last layer, and behind "d0." and so on those of the others.
 
@@ -31,7 +32,7 @@ def maskformer_losses(
 
 
 def mask2former_losses(
-    head: Any, outputs: Sequence[Any], geometries: Sequence[ImageGeometry], ground_truths: Sequence[GroundTruth]
+    head: TrainedHead, outputs: Sequence[Any], geometries: Sequence[ImageGeometry], ground_truths: Sequence[GroundTruth]
 ) -> dict[str, Tensor]:
     """The same as `maskformer_losses`, compared at random points instead of all pixels."""
     cfg = head.train_cfg
@@ -50,7 +51,11 @@ def mask2former_losses(
 
 
 def all_layers(
-    head: Any, outputs: Sequence[Any], ground_truths: Sequence[GroundTruth], to_match: Compare, to_learn: Compare
+    head: TrainedHead,
+    outputs: Sequence[Any],
+    ground_truths: Sequence[GroundTruth],
+    to_match: Compare,
+    to_learn: Compare,
 ) -> dict[str, Tensor]:
     """The losses of all layers, those of the last one without a prefix."""
     for ground_truth in ground_truths:
@@ -62,7 +67,12 @@ def all_layers(
 
 
 def layer_losses(
-    head: Any, logits: Tensor, masks: Tensor, ground_truths: Sequence[GroundTruth], to_match: Compare, to_learn: Compare
+    head: TrainedHead,
+    logits: Tensor,
+    masks: Tensor,
+    ground_truths: Sequence[GroundTruth],
+    to_match: Compare,
+    to_learn: Compare,
 ) -> dict[str, Tensor]:
     """One layer's losses. logits: (N, Q, C). masks: (N, Q, h, w) logits."""
     # 3.x describes the assigner of masks by the name of that of boxes.

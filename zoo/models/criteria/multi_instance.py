@@ -2,21 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from zoo.models.build import component
+from zoo.models.criteria.protocols import BoxCoder, LossHead
 from zoo.models.layers.precision import full_precision
 from zoo.models.roi_heads.extractor import rois_of
 from zoo.models.targets import GroundTruth
 from zoo.structures import ImageGeometry
 
 
+class MultiInstanceHeadLike(Protocol):
+    """What these losses ask of a head."""
+
+    bbox_head: Any
+    box_outputs: Callable[..., Any]
+    train_cfg: Any
+
+
+class SetBoxHead(LossHead, Protocol):
+    """A box head with two predictions for each region."""
+
+    bbox_coder: BoxCoder
+
+
 def multi_instance_losses(
-    head: Any,
+    head: MultiInstanceHeadLike,
     features: Sequence[Tensor],
     proposals: Sequence[Tensor],
     geometries: Sequence[ImageGeometry],
@@ -41,7 +56,9 @@ def multi_instance_losses(
     }
 
 
-def set_loss(head: Any, logits: Tensor, deltas: Tensor, regions: Tensor, boxes: Tensor, labels: Tensor) -> Tensor:
+def set_loss(
+    head: SetBoxHead, logits: Tensor, deltas: Tensor, regions: Tensor, boxes: Tensor, labels: Tensor
+) -> Tensor:
     """The mean over regions of the loss of their predictions in the better of their two orders.
 
     logits: (M, 2, 2). deltas, regions, boxes: (M, 2, 4). labels: (M, 2).
@@ -53,7 +70,7 @@ def set_loss(head: Any, logits: Tensor, deltas: Tensor, regions: Tensor, boxes: 
     return torch.stack(orders).amin(dim=0).mean()
 
 
-def pair_loss(head: Any, logits: Tensor, deltas: Tensor, goals: Tensor, labels: Tensor) -> Tensor:
+def pair_loss(head: SetBoxHead, logits: Tensor, deltas: Tensor, goals: Tensor, labels: Tensor) -> Tensor:
     """Losses (M,) of predictions against the objects in the same places. Crowds count as background."""
     loss_cls, loss_bbox = (component(head.loss_cfg[key]) for key in ("cls", "bbox"))
     positive, target = (labels > 0).flatten(), labels.clamp(min=0).flatten()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -13,14 +13,22 @@ from zoo.models.box_ops import aligned_iou
 from zoo.models.build import component
 from zoo.models.criteria.anchor_head import AnchorTargets, anchor_targets, flatten
 from zoo.models.criteria.mixture import two_normals
+from zoo.models.criteria.protocols import AnchorHead
 from zoo.models.targets import GroundTruth
 from zoo.structures import ImageGeometry
 
 EPSILON = 1e-12
 
 
+class PaaHeadLike(AnchorHead, Protocol):
+    """What these losses ask of a head."""
+
+    covariance_type: str
+    topk: int
+
+
 def paa_losses(
-    head: Any,
+    head: PaaHeadLike,
     outputs: Sequence[Sequence[Tensor]],
     geometries: Sequence[ImageGeometry],
     ground_truths: Sequence[GroundTruth],
@@ -33,7 +41,7 @@ def paa_losses(
 
 
 def lad_losses(
-    head: Any,
+    head: PaaHeadLike,
     outputs: Sequence[Sequence[Tensor]],
     geometries: Sequence[ImageGeometry],
     ground_truths: Sequence[GroundTruth],
@@ -53,7 +61,7 @@ def lad_losses(
 
 
 def kept_losses(
-    head: Any,
+    head: PaaHeadLike,
     outputs: Sequence[Sequence[Tensor]],
     targets: AnchorTargets,
     kept: Tensor,
@@ -79,7 +87,9 @@ def kept_losses(
 
 
 @torch.no_grad()
-def reassign(head: Any, logits: Tensor, deltas: Tensor, targets: AnchorTargets, levels: Sequence[Tensor]) -> Tensor:
+def reassign(
+    head: PaaHeadLike, logits: Tensor, deltas: Tensor, targets: AnchorTargets, levels: Sequence[Tensor]
+) -> Tensor:
     """Which anchors (N, P) stay positive. logits: (N, P, C). deltas: (N, P, 4)."""
     kept = torch.zeros_like(targets.labels, dtype=torch.bool)
     anchors, counts = torch.cat(list(levels)), [len(level) for level in levels]
@@ -97,7 +107,7 @@ def reassign(head: Any, logits: Tensor, deltas: Tensor, targets: AnchorTargets, 
 
 
 def anchor_losses(
-    head: Any,
+    head: PaaHeadLike,
     anchors: Tensor,
     logits: Tensor,
     deltas: Tensor,

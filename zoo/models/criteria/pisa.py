@@ -12,6 +12,7 @@ from torch import Tensor
 from zoo.models.box_ops import aligned_iou
 from zoo.models.build import component
 from zoo.models.criteria.anchor_head import AnchorTargets, anchor_targets, flatten, losses_of_targets
+from zoo.models.criteria.protocols import AnchorHead, BoxHead, RoIHead
 from zoo.models.criteria.roi_sampling import box_losses, box_targets
 from zoo.models.criteria.ssd import hard_losses
 from zoo.models.criteria.standard_roi import hardness, positive_rois, region_mask_losses
@@ -24,7 +25,7 @@ from zoo.structures import ImageGeometry
 
 
 def pisa_retina_losses(
-    head: Any,
+    head: AnchorHead,
     outputs: Sequence[Sequence[Tensor]],
     geometries: Sequence[ImageGeometry],
     ground_truths: Sequence[GroundTruth],
@@ -39,7 +40,7 @@ def pisa_retina_losses(
 
 
 def pisa_ssd_losses(
-    head: Any,
+    head: AnchorHead,
     outputs: Sequence[Sequence[Tensor]],
     geometries: Sequence[ImageGeometry],
     ground_truths: Sequence[GroundTruth],
@@ -53,7 +54,7 @@ def pisa_ssd_losses(
 
 @torch.no_grad()
 def weigh(
-    head: Any,
+    head: AnchorHead,
     outputs: Sequence[Sequence[Tensor]],
     targets: AnchorTargets,
     levels: Sequence[Tensor],
@@ -75,7 +76,7 @@ def weigh(
 
 
 def dense_carl(
-    head: Any, outputs: Sequence[Sequence[Tensor]], targets: AnchorTargets, loss_bbox: Any, activate: Any
+    head: AnchorHead, outputs: Sequence[Sequence[Tensor]], targets: AnchorTargets, loss_bbox: Any, activate: Any
 ) -> dict[str, Tensor]:
     """`loss_carl` of the positives, where `train_cfg` has `carl`. activate: from class logits to scores."""
     if "carl" not in head.train_cfg:
@@ -128,7 +129,7 @@ def carl(losses: Tensor, confidence: Tensor, average: float, k: float = 1, bias:
 
 
 def pisa_region_losses(
-    head: Any,
+    head: RoIHead,
     features: Sequence[Tensor],
     proposals: Sequence[Tensor],
     geometries: Sequence[ImageGeometry],
@@ -166,7 +167,7 @@ def pisa_region_losses(
 
 
 def sampled(
-    head: Any, outputs: Any, proposals: Sequence[Tensor], ground_truths: Sequence[GroundTruth]
+    head: RoIHead, outputs: Any, proposals: Sequence[Tensor], ground_truths: Sequence[GroundTruth]
 ) -> tuple[list[Samples], list[Tensor]]:
     """The regions to learn from, and the weights (K,) of each image's negatives."""
     assigner, sampler = component(head.train_cfg["assigner"]), component(head.train_cfg["sampler"])
@@ -182,7 +183,7 @@ def sampled(
 
 
 @torch.no_grad()
-def scored(outputs: Any, bbox_head: Any, image: int, boxes: Tensor) -> Scored:
+def scored(outputs: Any, bbox_head: BoxHead, image: int, boxes: Tensor) -> Scored:
     """What the box head says of an image's regions (K, 4). outputs: regions (K, 5) -> class logits and deltas."""
     logits, deltas = outputs(torch.cat([boxes.new_full((len(boxes), 1), image), boxes], dim=1))
     scores = logits.softmax(dim=1)[:, :-1]

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from zoo.models.build import component
 from zoo.models.criteria.maskformer import uncertain_points
+from zoo.models.criteria.protocols import RoIHead
 from zoo.models.criteria.roi_sampling import mask_losses, mask_targets
 from zoo.models.criteria.standard_roi import positive_labels, positive_rois, sampled_box_losses
 from zoo.models.layers.points import sample_regions
@@ -17,8 +18,17 @@ from zoo.models.targets import GroundTruth, Samples
 from zoo.structures import ImageGeometry
 
 
+class PointRendHeadLike(RoIHead, Protocol):
+    """What these losses ask of a head."""
+
+    keypoint_head: Any
+    keypoint_heatmaps: Callable[..., Any]
+    point_head: Any
+    point_logits: Callable[..., Any]
+
+
 def point_rend_losses(
-    head: Any,
+    head: PointRendHeadLike,
     features: Sequence[Tensor],
     proposals: Sequence[Tensor],
     geometries: Sequence[ImageGeometry],

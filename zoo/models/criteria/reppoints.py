@@ -2,20 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from zoo.models.build import component
 from zoo.models.criteria.anchor_head import AnchorMatching, AnchorTargets, flatten, unencoded
+from zoo.models.criteria.protocols import PriorGenerator, TrainedHead
 from zoo.models.targets import GroundTruth
 from zoo.structures import ImageGeometry
 
 
+class ReppointsHeadLike(TrainedHead, Protocol):
+    """What these losses ask of a head."""
+
+    boxes: Callable[..., Any]
+    cls_out_channels: int
+    point_base_scale: float
+    point_strides: Sequence[Any]
+    prior_generator: PriorGenerator
+
+    def priors(self, maps: Sequence[Tensor], /) -> list[Tensor]:
+        """Priors (P, 4) of each level. maps: any maps (N, ..., H, W) of these levels."""
+        ...
+
+
 def reppoints_losses(
-    head: Any,
+    head: ReppointsHeadLike,
     outputs: Sequence[Sequence[Tensor]],
     geometries: Sequence[ImageGeometry],
     ground_truths: Sequence[GroundTruth],
@@ -37,12 +52,12 @@ def reppoints_losses(
     return {"loss_cls": loss_cls(scores, labels, result.label_weights.flatten(), result.average), **losses}
 
 
-def stage_cfg(head: Any, stage: str) -> Mapping[str, Any]:
+def stage_cfg(head: ReppointsHeadLike, stage: str) -> Mapping[str, Any]:
     """How a stage assigns; crossing the border does not matter to points."""
     return {**head.train_cfg[stage], "allowed_border": -1}
 
 
-def box_loss(head: Any, stage: str, boxes: Tensor, units: Tensor, targets: AnchorTargets) -> Tensor:
+def box_loss(head: ReppointsHeadLike, stage: str, boxes: Tensor, units: Tensor, targets: AnchorTargets) -> Tensor:
     """The loss of boxes (N, P, 4) in `units` (P, 1) of pixels."""
     result, wanted = (boxes / units).flatten(0, 1), (targets.boxes[..., :4] / units).flatten(0, 1)
     weights = targets.box_weights.flatten(0, 1)
@@ -50,13 +65,13 @@ def box_loss(head: Any, stage: str, boxes: Tensor, units: Tensor, targets: Ancho
     return loss
 
 
-def absolute(head: Any, maps: Sequence[Tensor], points: Sequence[Tensor]) -> Tensor:
+def absolute(head: ReppointsHeadLike, maps: Sequence[Tensor], points: Sequence[Tensor]) -> Tensor:
     """Boxes (N, P, 4) xyxy in pixels of sets of points (N, 2 * num_points, H, W) per level."""
     relative = [head.boxes(x).flatten(2).transpose(1, 2) * s for x, s in zip(maps, head.point_strides)]
     return torch.cat(relative, dim=1) + torch.cat(list(points))[:, :2].repeat(1, 2)
 
 
-def start(head: Any, points: Sequence[Tensor], images: int) -> list[list[Tensor]]:
+def start(head: ReppointsHeadLike, points: Sequence[Tensor], images: int) -> list[list[Tensor]]:
     """What the first points are assigned by, for each image: the cells' points, or boxes around them."""
     levels = list(points)
     if head.train_cfg["init"]["assigner"]["type"] != "PointAssigner":

@@ -12,6 +12,7 @@ from torchvision.ops import roi_align
 from zoo.errors import NotTrainable
 from zoo.models.build import component
 from zoo.models.criteria import sabl
+from zoo.models.criteria.protocols import BoxHead, MaskHead
 from zoo.models.criteria.state import loss_of
 from zoo.models.targets import GroundTruth, Samples
 
@@ -34,7 +35,7 @@ def sample_regions(
 
 
 def box_targets(
-    head: Any, samples: Sequence[Samples], ground_truths: Sequence[GroundTruth], cfg: Mapping[str, Any]
+    head: BoxHead, samples: Sequence[Samples], ground_truths: Sequence[GroundTruth], cfg: Mapping[str, Any]
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Labels (K,), label weights (K,) and boxes (K, 4) of all sampled regions, the positives of an image first.
 
@@ -74,7 +75,7 @@ def region_losses(
 
 
 def box_losses(
-    head: Any,
+    head: BoxHead,
     logits: Tensor,
     deltas: Tensor | None,
     rois: Tensor,
@@ -130,7 +131,7 @@ def mask_targets(
     return torch.cat(result)
 
 
-def mask_losses(head: Any, logits: Tensor, targets: Tensor, labels: Tensor) -> dict[str, Tensor]:
+def mask_losses(head: MaskHead, logits: Tensor, targets: Tensor, labels: Tensor) -> dict[str, Tensor]:
     """`loss_mask` of mask logits (K, C, h, w) of positive regions with labels (K,)."""
     if len(logits) == 0:
         return {"loss_mask": logits.sum()}

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -12,9 +12,20 @@ from torch import Tensor
 from zoo.errors import UsageError
 from zoo.models.build import component
 from zoo.models.criteria.anchor_head import flatten
+from zoo.models.criteria.protocols import DenseHead, TrainedHead
 from zoo.models.losses.reduction import mean_over_processes
 from zoo.models.targets import GroundTruth
 from zoo.structures import ImageGeometry
+
+
+class RtmdetHeadLike(DenseHead, TrainedHead, Protocol):
+    """What these losses ask of a head."""
+
+    def priors(self, maps: Sequence[Tensor], /) -> list[Tensor]:
+        """Priors (P, 4) of each level. maps: any maps (N, ..., H, W) of these levels."""
+        ...
+
+    strides: Sequence[Any]
 
 
 class Matches(NamedTuple):
@@ -35,8 +46,16 @@ class Matches(NamedTuple):
         return self.owners >= 0
 
 
+class RtmdetInsHeadLike(RtmdetHeadLike, Protocol):
+    """What the losses of masks ask beside that."""
+
+    dynamic: Any
+    mask_logits: Callable[..., Any]
+    mask_loss_stride: int
+
+
 def rtmdet_losses(
-    head: Any,
+    head: RtmdetHeadLike,
     outputs: Sequence[Sequence[Tensor]],
     geometries: Sequence[ImageGeometry],
     ground_truths: Sequence[GroundTruth],
@@ -47,7 +66,10 @@ def rtmdet_losses(
 
 
 def rtmdet_ins_losses(
-    head: Any, outputs: Sequence[Any], geometries: Sequence[ImageGeometry], ground_truths: Sequence[GroundTruth]
+    head: RtmdetInsHeadLike,
+    outputs: Sequence[Any],
+    geometries: Sequence[ImageGeometry],
+    ground_truths: Sequence[GroundTruth],
 ) -> dict[str, Tensor]:
     """Those of the boxes, and `loss_mask` of every positive prior."""
     logits, boxes, matches = matched(head, outputs, geometries, ground_truths)
@@ -56,7 +78,10 @@ def rtmdet_ins_losses(
 
 
 def matched(
-    head: Any, outputs: Sequence[Any], geometries: Sequence[ImageGeometry], ground_truths: Sequence[GroundTruth]
+    head: RtmdetHeadLike,
+    outputs: Sequence[Any],
+    geometries: Sequence[ImageGeometry],
+    ground_truths: Sequence[GroundTruth],
 ) -> tuple[Tensor, Tensor, Matches]:
     """Class logits (N, P, C), boxes (N, P, 4) xyxy, and what they should be."""
     logits, distances = flatten(outputs[0], head.cls_out_channels), flatten(outputs[1], 4)
@@ -74,7 +99,7 @@ def matched(
 
 
 def box_losses(
-    head: Any, logits: Tensor, boxes: Tensor, matches: Matches, ground_truths: Sequence[GroundTruth]
+    head: RtmdetHeadLike, logits: Tensor, boxes: Tensor, matches: Matches, ground_truths: Sequence[GroundTruth]
 ) -> dict[str, Tensor]:
     """`loss_cls` and `loss_bbox`, both divided by the sum of the overlaps."""
     positive, owners = matches.positive, [o[o >= 0] for o in matches.owners]
@@ -92,7 +117,11 @@ def box_losses(
 
 
 def mask_loss(
-    head: Any, parameters: Sequence[Tensor], features: Tensor, matches: Matches, ground_truths: Sequence[GroundTruth]
+    head: RtmdetInsHeadLike,
+    parameters: Sequence[Tensor],
+    features: Tensor,
+    matches: Matches,
+    ground_truths: Sequence[GroundTruth],
 ) -> Tensor:
     """The mean over the positive priors of all images. parameters: of every level (N, P, H, W)."""
     flat = flatten(parameters, head.dynamic.count)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -11,14 +11,26 @@ from torch import Tensor
 from zoo.models.build import component
 from zoo.models.criteria.anchor_head import WITHOUT_SAMPLING, flatten
 from zoo.models.criteria.approx import ApproxMatching
+from zoo.models.criteria.protocols import DenseHead, PriorGenerator, TrainedHead
 from zoo.models.targets import GroundTruth, Samples
 from zoo.structures import ImageGeometry
 
 PSEUDO = {"type": "PseudoSampler"}
 
 
+class SablHeadLike(DenseHead, TrainedHead, Protocol):
+    """What these losses ask of a head."""
+
+    approx_generator: PriorGenerator
+    prior_generator: PriorGenerator
+
+    def priors(self, maps: Sequence[Tensor], /) -> list[Tensor]:
+        """Priors (P, 4) of each level. maps: any maps (N, ..., H, W) of these levels."""
+        ...
+
+
 def sabl_retina_losses(
-    head: Any,
+    head: SablHeadLike,
     outputs: Sequence[Sequence[Tensor]],
     geometries: Sequence[ImageGeometry],
     ground_truths: Sequence[GroundTruth],
@@ -47,7 +59,7 @@ def sabl_retina_losses(
 
 
 def side_losses(
-    head: Any, result: Sequence[Tensor], targets: Sequence[Tensor], averages: tuple[float, float]
+    head: SablHeadLike, result: Sequence[Tensor], targets: Sequence[Tensor], averages: tuple[float, float]
 ) -> dict[str, Tensor]:
     """`loss_bbox_cls` and `loss_bbox_reg`.
 
@@ -63,7 +75,7 @@ def side_losses(
 
 
 def region_losses(
-    head: Any,
+    head: SablHeadLike,
     logits: Tensor,
     result: Sequence[Tensor],
     samples: Sequence[Samples],

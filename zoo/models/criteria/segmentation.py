@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from zoo.models.build import component
+from zoo.models.criteria.protocols import LossHead
 from zoo.models.targets import GroundTruth
 
 UNKNOWN = 255
 
 
-def segmentation_loss(head: Any, logits: Tensor, ground_truths: Sequence[GroundTruth], name: str) -> dict[str, Tensor]:
+class SegmentationHeadLike(LossHead, Protocol):
+    """What these losses ask of a head."""
+
+    num_stuff_classes: int
+    num_things_classes: int
+
+
+def segmentation_loss(
+    head: SegmentationHeadLike, logits: Tensor, ground_truths: Sequence[GroundTruth], name: str
+) -> dict[str, Tensor]:
     """A `FusedSemanticHead`'s loss of class logits (N, C, H, W) by its name; none where no image has classes."""
     if all(ground_truth.semantic is None for ground_truth in ground_truths):
         return {}
@@ -23,7 +33,9 @@ def segmentation_loss(head: Any, logits: Tensor, ground_truths: Sequence[GroundT
     return {name: component(head.loss_cfg["seg"])(logits, wanted)}
 
 
-def panoptic_loss(head: Any, logits: Tensor, ground_truths: Sequence[GroundTruth]) -> dict[str, Tensor]:
+def panoptic_loss(
+    head: SegmentationHeadLike, logits: Tensor, ground_truths: Sequence[GroundTruth]
+) -> dict[str, Tensor]:
     """A `PanopticFPNHead`'s `loss_seg`, at the resolution of the first image's classes; all things are one class."""
     known = [ground_truth.semantic for ground_truth in ground_truths if ground_truth.semantic is not None]
     if not known:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -12,12 +12,22 @@ from torch import Tensor
 
 from zoo.errors import UsageError
 from zoo.models.build import component
+from zoo.models.criteria.protocols import ClassHead
 from zoo.models.targets import GroundTruth
 from zoo.structures import ImageGeometry
 
 # (level, image, cells (K,)) -> masks (K, h, w) as the loss wants them.
 Pick = Callable[[int, int, Tensor], Tensor]
 Size = tuple[int, int]
+
+
+class SoloHeadLike(ClassHead, Protocol):
+    """What these losses ask of a head."""
+
+    num_grids: Sequence[int]
+    pos_scale: float
+    scale_ranges: Sequence[tuple[float, float]]
+    strides: Sequence[Any]
 
 
 @dataclass
@@ -34,8 +44,18 @@ class Canvas:
         return int(height * stride), int(width * stride)
 
 
+class SoloV2HeadLike(SoloHeadLike, Protocol):
+    """What SOLOv2's losses ask beside that."""
+
+    dynamic_conv_size: int
+    mask_feature_head: Any
+
+
 def solo_losses(
-    head: Any, outputs: Sequence[Any], geometries: Sequence[ImageGeometry], ground_truths: Sequence[GroundTruth]
+    head: SoloHeadLike,
+    outputs: Sequence[Any],
+    geometries: Sequence[ImageGeometry],
+    ground_truths: Sequence[GroundTruth],
 ) -> dict[str, Tensor]:
     """`loss_mask` and `loss_cls` of a `SOLOHead`."""
     masks, logits = outputs
@@ -44,7 +64,10 @@ def solo_losses(
 
 
 def decoupled_losses(
-    head: Any, outputs: Sequence[Any], geometries: Sequence[ImageGeometry], ground_truths: Sequence[GroundTruth]
+    head: SoloHeadLike,
+    outputs: Sequence[Any],
+    geometries: Sequence[ImageGeometry],
+    ground_truths: Sequence[GroundTruth],
 ) -> dict[str, Tensor]:
     """`loss_mask` and `loss_cls` of a `DecoupledSOLOHead`."""
     masks, logits = outputs
@@ -59,7 +82,10 @@ def decoupled_losses(
 
 
 def solov2_losses(
-    head: Any, outputs: Sequence[Any], geometries: Sequence[ImageGeometry], ground_truths: Sequence[GroundTruth]
+    head: SoloV2HeadLike,
+    outputs: Sequence[Any],
+    geometries: Sequence[ImageGeometry],
+    ground_truths: Sequence[GroundTruth],
 ) -> dict[str, Tensor]:
     """`loss_mask` and `loss_cls` of a `SOLOV2Head`, where cells that several objects want learn all their masks."""
     (kernels, features), logits = outputs
@@ -76,7 +102,7 @@ def solov2_losses(
 
 
 def grid_losses(
-    head: Any,
+    head: SoloHeadLike,
     logits: Sequence[Tensor],
     ground_truths: Sequence[GroundTruth],
     canvas: Canvas,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -12,6 +12,7 @@ from torchvision.ops import box_convert
 from zoo.models.assigners.hungarian import extent
 from zoo.models.build import component
 from zoo.models.criteria.detr import match, matched
+from zoo.models.criteria.protocols import ClassHead
 from zoo.models.criteria.roi_sampling import mask_targets
 from zoo.models.criteria.standard_roi import positive_labels, positive_rois
 from zoo.models.losses.reduction import mean_over_processes
@@ -19,8 +20,20 @@ from zoo.models.targets import GroundTruth, Samples
 from zoo.structures import ImageGeometry
 
 
+class SparseRcnnHeadLike(Protocol):
+    """What these losses ask of a head."""
+
+    bbox_head: Any
+    bbox_roi_extractor: Any
+    mask_head: Any
+    mask_roi_extractor: Any
+    run_stage: Callable[..., Any]
+    stage_loss_weights: Sequence[float]
+    train_cfg: Any
+
+
 def sparse_losses(
-    head: Any,
+    head: SparseRcnnHeadLike,
     features: Sequence[Tensor],
     boxes: Sequence[Tensor],
     queries: Tensor,
@@ -52,7 +65,7 @@ def shares(boxes: Sequence[Tensor], geometries: Sequence[ImageGeometry]) -> Tens
 
 
 def box_losses(
-    bbox_head: Any,
+    bbox_head: ClassHead,
     result: Any,
     index: Sequence[Tensor],
     geometries: Sequence[ImageGeometry],
@@ -80,7 +93,7 @@ def sample(index: Tensor, boxes: Tensor) -> Samples:
 
 
 def mask_loss(
-    head: Any,
+    head: SparseRcnnHeadLike,
     stage: int,
     features: Sequence[Tensor],
     attended: Tensor,

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from zoo.models.criteria.anchor_head import AnchorTargets, anchor_targets, flatten
+from zoo.models.criteria.protocols import AnchorHead
 from zoo.models.losses.regression import SmoothL1Loss
 from zoo.models.targets import GroundTruth
 from zoo.structures import ImageGeometry
 
 
 def ssd_losses(
-    head: Any,
+    head: AnchorHead,
     outputs: Sequence[Sequence[Tensor]],
     geometries: Sequence[ImageGeometry],
     ground_truths: Sequence[GroundTruth],
@@ -27,7 +27,7 @@ def ssd_losses(
 
 
 def hard_losses(
-    head: Any, outputs: Sequence[Sequence[Tensor]], targets: AnchorTargets, levels: Sequence[Tensor]
+    head: AnchorHead, outputs: Sequence[Sequence[Tensor]], targets: AnchorTargets, levels: Sequence[Tensor]
 ) -> dict[str, Tensor]:
     """The losses for these targets. levels: anchors (P_i, 4)."""
     logits, deltas = flatten(outputs[0], head.cls_out_channels), flatten(outputs[1], 4)

@@ -4,21 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from zoo.models.build import component
 from zoo.models.criteria.keypoints import keypoint_losses
+from zoo.models.criteria.protocols import BoxHead, MaskHead, RoIHead
 from zoo.models.criteria.roi_sampling import mask_losses, mask_targets, region_losses, sample_regions
 from zoo.models.roi_heads.extractor import rois_of
 from zoo.models.targets import GroundTruth, Samples
 from zoo.structures import ImageGeometry
 
 
+class StandardRoiHeadLike(RoIHead, Protocol):
+    """What these losses ask of a head."""
+
+    keypoint_head: Any
+    keypoint_heatmaps: Callable[..., Any]
+
+
 def standard_losses(
-    head: Any,
+    head: StandardRoiHeadLike,
     features: Sequence[Tensor],
     proposals: Sequence[Tensor],
     geometries: Sequence[ImageGeometry],
@@ -40,7 +48,10 @@ def standard_losses(
 
 
 def sampled_box_losses(
-    head: Any, features: Sequence[Tensor], proposals: Sequence[Tensor], ground_truths: Sequence[GroundTruth]
+    head: StandardRoiHeadLike,
+    features: Sequence[Tensor],
+    proposals: Sequence[Tensor],
+    ground_truths: Sequence[GroundTruth],
 ) -> tuple[list[Samples], dict[str, Tensor]]:
     """The regions to learn from, and the losses of their classes and boxes."""
     outputs = partial(head.box_outputs, features)
@@ -51,7 +62,7 @@ def sampled_box_losses(
 
 @torch.no_grad()
 def hardness(
-    outputs: Callable[[Tensor], Any], bbox_head: Any, image: int, boxes: Tensor, labels: Tensor | None
+    outputs: Callable[[Tensor], Any], bbox_head: BoxHead, image: int, boxes: Tensor, labels: Tensor | None
 ) -> Tensor:
     """Classification losses (K,) of an image's regions (K, 4) under labels (K,), None for background.
 
@@ -74,7 +85,7 @@ def positive_labels(samples: Sequence[Samples], ground_truths: Sequence[GroundTr
 
 
 def region_mask_losses(
-    mask_head: Any,
+    mask_head: MaskHead,
     logits: Tensor,
     samples: Sequence[Samples],
     ground_truths: Sequence[GroundTruth],

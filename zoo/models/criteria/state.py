@@ -9,20 +9,20 @@ from typing import Any
 from torch import Tensor, nn
 
 from zoo.models.build import component
+from zoo.models.criteria.protocols import LossHead
 
 ATTRIBUTE = "training_memory"
 
 
-def memory_of(module: nn.Module) -> dict[str, Any]:
+def memory_of(module: object) -> dict[str, Any]:
     """A module's memory, of tensors and plain values, for its losses to read and write."""
-    memory: dict[str, Any] = module.__dict__.setdefault(ATTRIBUTE, {})
+    memory: dict[str, Any] = vars(module).setdefault(ATTRIBUTE, {})
     return memory
 
 
-def loss_of(head: nn.Module, key: str) -> Any:
+def loss_of(head: LossHead, key: str) -> Any:
     """The loss that a head's `loss_cfg` describes under `key`; one with a memory finds its own again."""
-    cfg: Mapping[str, Any] = head.loss_cfg  # type: ignore[assignment]
-    return component(cfg[key], memory=memory_of(head).setdefault(key, {}))
+    return component(head.loss_cfg[key], memory=memory_of(head).setdefault(key, {}))
 
 
 def remembered(model: nn.Module) -> dict[str, dict[str, Any]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -12,6 +12,7 @@ from zoo.models.build import component
 from zoo.models.coders.delta import center_and_size
 from zoo.models.criteria.anchor_head import AnchorMatching, AnchorTargets, Match, flatten, unencoded
 from zoo.models.criteria.centerness import centerness
+from zoo.models.criteria.protocols import PriorGenerator, TrainedHead
 from zoo.models.losses.reduction import mean_over_processes
 from zoo.models.targets import Assignment, GroundTruth
 from zoo.structures import ImageGeometry
@@ -20,8 +21,20 @@ from zoo.structures import ImageGeometry
 EPSILON = 1e-7
 
 
+class ToodHeadLike(TrainedHead, Protocol):
+    """What these losses ask of a head."""
+
+    cls_out_channels: int
+    epoch: int
+    prior_generator: PriorGenerator
+
+    def priors(self, maps: Sequence[Tensor], /) -> list[Tensor]:
+        """Priors (P, 4) of each level. maps: any maps (N, ..., H, W) of these levels."""
+        ...
+
+
 def tood_losses(
-    head: Any,
+    head: ToodHeadLike,
     outputs: Sequence[Sequence[Tensor]],
     geometries: Sequence[ImageGeometry],
     ground_truths: Sequence[GroundTruth],
@@ -58,7 +71,7 @@ def head_distances(anchors: Tensor, boxes: Tensor) -> Tensor:
 
 
 def assigned(
-    head: Any,
+    head: ToodHeadLike,
     scores: Tensor,
     boxes: Tensor,
     maps: Sequence[Tensor],
@@ -73,7 +86,7 @@ def assigned(
 
 
 def aligned(
-    head: Any,
+    head: ToodHeadLike,
     scores: Tensor,
     boxes: Tensor,
     maps: Sequence[Tensor],
@@ -109,7 +122,7 @@ def normalized(result: Assignment, alignment: Tensor) -> Tensor:
 
 
 def prepared(
-    head: Any, cfg: Mapping[str, Any], maps: Sequence[Tensor]
+    head: ToodHeadLike, cfg: Mapping[str, Any], maps: Sequence[Tensor]
 ) -> tuple[AnchorMatching, list[Tensor], list[tuple[int, int]]]:
     """A matching by `cfg`, the anchors level by level, and the sizes of the maps."""
     matching = AnchorMatching(cfg, head.loss_cfg["cls"], head.num_classes)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -11,14 +11,29 @@ from torch import Tensor
 from zoo.models.box_ops import EPSILON, aligned_iou
 from zoo.models.build import component
 from zoo.models.criteria.anchor_head import anchor_targets, flatten
-from zoo.models.criteria.fcos import image_targets
+from zoo.models.criteria.fcos import PointHead, image_targets
+from zoo.models.criteria.protocols import AnchorHead, PriorGenerator
 from zoo.models.losses.reduction import mean_over_processes
 from zoo.models.targets import GroundTruth
 from zoo.structures import ImageGeometry
 
 
+class VfnetHeadLike(PointHead, AnchorHead, Protocol):
+    """What these losses ask of a head."""
+
+    atss_prior_generator: PriorGenerator
+
+    def priors(self, maps: Sequence[Tensor], /) -> list[Tensor]:
+        """Priors (P, 4) of each level. maps: any maps (N, ..., H, W) of these levels."""
+        ...
+
+    sync_num_pos: bool
+    use_atss: bool
+    use_vfl: bool
+
+
 def vfnet_losses(
-    head: Any,
+    head: VfnetHeadLike,
     outputs: Sequence[Sequence[Tensor]],
     geometries: Sequence[ImageGeometry],
     ground_truths: Sequence[GroundTruth],
@@ -46,7 +61,10 @@ def vfnet_losses(
 
 
 def targets(
-    head: Any, maps: Sequence[Tensor], geometries: Sequence[ImageGeometry], ground_truths: Sequence[GroundTruth]
+    head: VfnetHeadLike,
+    maps: Sequence[Tensor],
+    geometries: Sequence[ImageGeometry],
+    ground_truths: Sequence[GroundTruth],
 ) -> tuple[Tensor, Tensor | None, Tensor]:
     """Labels (N * P,), their weights, and boxes (N * P, 4) of all points: by anchors around them, or as in FCOS."""
     if head.use_atss:

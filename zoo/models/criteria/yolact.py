@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -12,14 +12,29 @@ from torch import Tensor
 from zoo.errors import UsageError
 from zoo.models.build import component
 from zoo.models.criteria.anchor_head import AnchorTargets, anchor_targets, flatten, losses_of_targets
+from zoo.models.criteria.protocols import AnchorHead
 from zoo.models.criteria.ssd import mined
 from zoo.models.dense_heads.yolact_masks import crop
 from zoo.models.targets import GroundTruth
 from zoo.structures import ImageGeometry
 
 
+class PrototypeHead(Protocol):
+    """A head whose masks are sums of prototypes."""
+
+    loss_mask_weight: float
+    max_masks_to_train: int
+
+
+class YolactHeadLike(AnchorHead, Protocol):
+    """What these losses ask of a head."""
+
+    num_protos: int
+    use_ohem: bool
+
+
 def yolact_losses(
-    head: Any,
+    head: YolactHeadLike,
     outputs: Sequence[Sequence[Tensor]],
     geometries: Sequence[ImageGeometry],
     ground_truths: Sequence[GroundTruth],
@@ -44,7 +59,7 @@ def yolact_losses(
 
 
 def ohem_losses(
-    head: Any, outputs: Sequence[Sequence[Tensor]], targets: AnchorTargets, anchors: Tensor
+    head: YolactHeadLike, outputs: Sequence[Sequence[Tensor]], targets: AnchorTargets, anchors: Tensor
 ) -> dict[str, Tensor]:
     """`loss_cls` and `loss_bbox` over the positives and the hardest negatives, both divided by the positives."""
     logits, deltas = flatten(outputs[0], head.cls_out_channels), flatten(outputs[1], 4)
@@ -78,7 +93,7 @@ def segment_loss(loss: Any, segments: Tensor, ground_truths: Sequence[GroundTrut
 
 
 def mask_loss(
-    mask_head: Any,
+    mask_head: PrototypeHead,
     prototypes: Tensor,
     coefficients: Tensor,
     owners: Tensor,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -11,7 +11,9 @@ from torch import Tensor
 
 from zoo.models.build import component
 from zoo.models.coders.delta import center_and_size
+from zoo.models.coders.yolo import YOLOCoder
 from zoo.models.criteria.anchor_head import flatten
+from zoo.models.criteria.protocols import PriorGenerator, TrainedHead
 from zoo.models.dense_heads.yolov3 import BOX, CLASSES
 from zoo.models.targets import GroundTruth
 from zoo.structures import ImageGeometry
@@ -19,8 +21,17 @@ from zoo.structures import ImageGeometry
 PSEUDO = {"type": "PseudoSampler"}
 
 
+class Yolov3HeadLike(TrainedHead, Protocol):
+    """What these losses ask of a head."""
+
+    bbox_coder: YOLOCoder
+    one_hot_smoother: float
+    prior_generator: PriorGenerator
+    strides: Sequence[Any]
+
+
 def yolov3_losses(
-    head: Any,
+    head: Yolov3HeadLike,
     outputs: Sequence[Sequence[Tensor]],
     geometries: Sequence[ImageGeometry],
     ground_truths: Sequence[GroundTruth],
@@ -46,7 +57,7 @@ def yolov3_losses(
 
 
 def image_targets(
-    head: Any, levels: Sequence[Tensor], sizes: Sequence[tuple[int, int]], ground_truth: GroundTruth
+    head: Yolov3HeadLike, levels: Sequence[Tensor], sizes: Sequence[tuple[int, int]], ground_truth: GroundTruth
 ) -> tuple[Tensor, Tensor]:
     """What the anchors should predict, (P, 5 + C): box, objectness, classes; and which are background, (P,)."""
     anchors = torch.cat(list(levels))
@@ -66,7 +77,7 @@ def image_targets(
     return goals, negative
 
 
-def in_cells(head: Any, level: int, size: tuple[int, int], ground_truth: GroundTruth) -> Tensor:
+def in_cells(head: Yolov3HeadLike, level: int, size: tuple[int, int], ground_truth: GroundTruth) -> Tensor:
     """Which anchors of a level (P,) are in a cell with the center of an object. size: (h, w) of the level."""
     cells = (center_and_size(ground_truth.boxes)[0] / head.strides[level]).floor().long()
     flags = torch.zeros(*size, head.prior_generator.num_base_priors[level], dtype=torch.bool, device=cells.device)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from zoo.models.build import component
 from zoo.models.criteria.anchor_head import flatten
+from zoo.models.criteria.protocols import PriorGenerator
 from zoo.models.dense_heads.yolox import decode
 from zoo.models.losses.cross_entropy import CrossEntropyLoss
 from zoo.models.losses.iou import IoULoss
@@ -20,8 +21,17 @@ from zoo.models.targets import GroundTruth
 from zoo.structures import ImageGeometry
 
 
+class YoloxHeadLike(Protocol):
+    """What these losses ask of a head."""
+
+    num_classes: int
+    prior_generator: PriorGenerator
+    train_cfg: Any
+    use_l1: bool
+
+
 def yolox_losses(
-    head: Any,
+    head: YoloxHeadLike,
     outputs: Sequence[Sequence[Tensor]],
     geometries: Sequence[ImageGeometry],
     ground_truths: Sequence[GroundTruth],

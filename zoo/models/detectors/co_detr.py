@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -106,7 +106,7 @@ class CoDETR(Detector):
                 detections = self.rpn_head.predict(full_precision(outputs), geometries, self.proposal_cfg)
             regions = [d.boxes for d in detections]
         for head in self.roi_head:
-            own, parts = region_losses(head, maps, regions, ground_truths)
+            own, parts = region_losses(cast(Any, head), maps, regions, ground_truths)
             losses |= numbered(own, len(candidates))
             candidates.append(parts)
         for head in self.bbox_head:

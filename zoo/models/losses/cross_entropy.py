@@ -8,10 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from zoo.models.losses.reduction import reduce_loss
+from zoo.models.losses.base import Loss
 
 
-class CrossEntropyLoss:
+class CrossEntropyLoss(Loss):
     """Softmax cross entropy; `use_sigmoid` is binary per class, `use_mask` binary per pixel of the object's class.
 
     class_weight: factor per class. ignore_index: label without a loss.
@@ -28,30 +28,31 @@ class CrossEntropyLoss:
         avg_non_ignore: bool = False,
     ) -> None:
         self.kind = "sigmoid" if use_sigmoid else "mask" if use_mask else "softmax"
-        self.reduction, self.class_weight, self.loss_weight = reduction, class_weight, loss_weight
+        super().__init__(reduction, loss_weight)
+        self.class_weight = class_weight
         self.ignore_index = -100 if ignore_index is None else ignore_index
         self.avg_non_ignore = avg_non_ignore
 
     def __call__(
         self,
-        logits: Tensor,
+        x: Tensor,
         target: Tensor,
         weight: Tensor | None = None,
         avg_factor: float | Tensor | None = None,
         reduction: str | None = None,
     ) -> Tensor:
-        """The loss of logits (K, C).
+        """The loss of logits `x` (K, C).
 
         target: labels (K,), where for sigmoid scores any label outside 0..C-1 is background, or probabilities shaped
         like the logits. weight: (K,) or the shape of the logits. reduction: instead of the loss's own.
         """
-        loss, weight, counted = self.elements(logits, target, weight)
+        loss, weight, counted = self.weighted(x, target, weight)
         reduction = reduction or self.reduction
         if avg_factor is None and self.avg_non_ignore and reduction == "mean":
             avg_factor = counted
-        return self.loss_weight * reduce_loss(loss, weight, reduction, avg_factor)
+        return self.reduced(loss, weight, avg_factor, reduction)
 
-    def elements(self, logits: Tensor, target: Tensor, weight: Tensor | None) -> tuple[Tensor, Tensor | None, Tensor]:
+    def weighted(self, logits: Tensor, target: Tensor, weight: Tensor | None) -> tuple[Tensor, Tensor | None, Tensor]:
         """Element-wise losses, their weights, and how many are not ignored."""
         class_weight = None if self.class_weight is None else logits.new_tensor(self.class_weight)
         if self.kind != "sigmoid":

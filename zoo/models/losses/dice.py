@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from zoo.models.losses.reduction import reduce_loss
+from zoo.models.losses.base import Loss
 
 
-class DiceLoss:
+class DiceLoss(Loss):
     """One minus the Dice coefficient.
 
     activate: predictions are logits. naive_dice: sums instead of sums of squares in the denominator.
@@ -22,24 +22,13 @@ class DiceLoss:
         loss_weight: float = 1.0,
         eps: float = 1e-3,
     ) -> None:
-        self.activate, self.naive = activate, naive_dice
-        self.reduction, self.loss_weight, self.eps = reduction, loss_weight, eps
-
-    def __call__(
-        self,
-        masks: Tensor,
-        target: Tensor,
-        weight: Tensor | None = None,
-        avg_factor: float | Tensor | None = None,
-        reduction: str | None = None,
-    ) -> Tensor:
-        """The loss of masks (K, ...) against masks of the same shape. weight: (K,). reduction: instead of its own."""
-        masks = masks.sigmoid() if self.activate else masks
-        loss = self.elements(masks.flatten(1), target.flatten(1).to(masks.dtype))
-        return self.loss_weight * reduce_loss(loss, weight, reduction or self.reduction, avg_factor)
+        super().__init__(reduction, loss_weight)
+        self.activate, self.naive, self.eps = activate, naive_dice, eps
 
     def elements(self, x: Tensor, target: Tensor) -> Tensor:
-        """Losses (K,) of probabilities (K, P)."""
+        """Losses (K,) of masks (K, ...) against masks of the same shape."""
+        x = (x.sigmoid() if self.activate else x).flatten(1)
+        target = target.flatten(1).to(x.dtype)
         shared = 2 * (x * target).sum(1)
         if self.naive:
             return 1 - (shared + self.eps) / (x.sum(1) + target.sum(1) + self.eps)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
+from zoo.models.losses.base import Loss
 from zoo.models.losses.cross_entropy import one_hot
-from zoo.models.losses.reduction import reduce_loss
 
 
-class FocalLoss:
+class FocalLoss(Loss):
     """Sigmoid focal loss (Lin et al., 2017, equation 5)."""
 
     def __init__(
@@ -21,36 +21,29 @@ class FocalLoss:
         loss_weight: float = 1.0,
         activated: bool = False,
     ) -> None:
-        self.gamma, self.alpha, self.reduction, self.loss_weight = gamma, alpha, reduction, loss_weight
-        self.activated = activated
+        super().__init__(reduction, loss_weight)
+        self.gamma, self.alpha, self.activated = gamma, alpha, activated
 
-    def __call__(
-        self,
-        logits: Tensor,
-        target: Tensor,
-        weight: Tensor | None = None,
-        avg_factor: float | Tensor | None = None,
-        reduction: str | None = None,
-    ) -> Tensor:
-        """The loss of logits (K, C), or probabilities if `activated`.
+    def elements(self, x: Tensor, target: Tensor) -> Tensor:
+        """Losses (K, C) of logits (K, C), or probabilities if `activated`.
 
-        target: labels (K,), C for background, or (K, C) of zeros and ones. weight: (K,) or (K, C). reduction: instead
-        of the loss's own.
+        target: labels (K,), C for background, or (K, C) of zeros and ones.
         """
         if target.dim() == 1:
-            target = one_hot(target, target >= 0, logits.shape[1])
-        target = target.to(logits.dtype)
-        probability = logits if self.activated else logits.sigmoid()
+            target = one_hot(target, target >= 0, x.shape[1])
+        target = target.to(x.dtype)
+        probability = x if self.activated else x.sigmoid()
         wrong = (1 - probability) * target + probability * (1 - target)
         factor = (self.alpha * target + (1 - self.alpha) * (1 - target)) * wrong.pow(self.gamma)
         entropy = F.binary_cross_entropy if self.activated else F.binary_cross_entropy_with_logits
-        loss = entropy(logits, target, reduction="none") * factor
-        if weight is not None and weight.dim() == 1:
-            weight = weight[:, None]
-        return self.loss_weight * reduce_loss(loss, weight, reduction or self.reduction, avg_factor)
+        return entropy(x, target, reduction="none") * factor
+
+    def fit(self, weight: Tensor | None) -> Tensor | None:
+        """Weights (K, 1) or (K, C)."""
+        return weight[:, None] if weight is not None and weight.dim() == 1 else weight
 
 
-class QualityFocalLoss:
+class QualityFocalLoss(Loss):
     """Focal loss against a quality between 0 and 1 (Li et al., Generalized Focal Loss, 2020, equation 5)."""
 
     def __init__(
@@ -61,41 +54,27 @@ class QualityFocalLoss:
         loss_weight: float = 1.0,
         activated: bool = False,
     ) -> None:
-        self.beta, self.reduction, self.loss_weight, self.activated = beta, reduction, loss_weight, activated
+        super().__init__(reduction, loss_weight)
+        self.beta, self.activated = beta, activated
 
-    def __call__(
-        self,
-        logits: Tensor,
-        target: tuple[Tensor, Tensor],
-        weight: Tensor | None = None,
-        avg_factor: float | Tensor | None = None,
-    ) -> Tensor:
-        """The loss of logits (K, C), or probabilities if `activated`; target: labels (K,), C for background, and
-        qualities (K,). weight: (K,).
+    def elements(self, x: Tensor, target: tuple[Tensor, Tensor]) -> Tensor:
+        """Losses (K,) of logits (K, C), or probabilities if `activated`.
+
+        target: labels (K,), C for background, and qualities (K,).
         """
         labels, quality = target
         entropy = F.binary_cross_entropy if self.activated else F.binary_cross_entropy_with_logits
-        wanted = one_hot(labels, labels >= 0, logits.shape[1]) * quality[:, None]
-        probability = logits if self.activated else logits.sigmoid()
-        loss = entropy(logits, wanted, reduction="none") * (wanted - probability).abs().pow(self.beta)
-        return self.loss_weight * reduce_loss(loss.sum(dim=1), weight, self.reduction, avg_factor)
+        wanted = one_hot(labels, labels >= 0, x.shape[1]) * quality[:, None]
+        probability = x if self.activated else x.sigmoid()
+        loss = entropy(x, wanted, reduction="none") * (wanted - probability).abs().pow(self.beta)
+        return loss.sum(dim=1)
 
 
-class DistributionFocalLoss:
+class DistributionFocalLoss(Loss):
     """Cross entropy with the two bins around a real-valued target (Li et al., 2020, equation 6)."""
 
-    def __init__(self, reduction: str = "mean", loss_weight: float = 1.0) -> None:
-        self.reduction, self.loss_weight = reduction, loss_weight
-
-    def __call__(
-        self,
-        logits: Tensor,
-        target: Tensor,
-        weight: Tensor | None = None,
-        avg_factor: float | Tensor | None = None,
-    ) -> Tensor:
-        """The loss of bin logits (K, n + 1) against real targets (K,) in [0, n)."""
+    def elements(self, x: Tensor, target: Tensor) -> Tensor:
+        """Losses (K,) of bin logits (K, n + 1) against real targets (K,) in [0, n)."""
         left = target.long()
-        loss = F.cross_entropy(logits, left, reduction="none") * (left + 1 - target)
-        loss = loss + F.cross_entropy(logits, left + 1, reduction="none") * (target - left)
-        return self.loss_weight * reduce_loss(loss, weight, self.reduction, avg_factor)
+        loss = F.cross_entropy(x, left, reduction="none") * (left + 1 - target)
+        return loss + F.cross_entropy(x, left + 1, reduction="none") * (target - left)

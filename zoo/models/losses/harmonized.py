@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from zoo.models.losses.base import Loss
 from zoo.models.losses.cross_entropy import one_hot
-from zoo.models.losses.reduction import reduce_loss
 
 
 class Harmonizer:
@@ -41,7 +41,7 @@ class Harmonizer:
         return after
 
 
-class GHMC:
+class GHMC(Loss):
     """Harmonized binary cross entropy per class (section 3.3). It averages over its own samples, level by level."""
 
     by_level = True
@@ -55,25 +55,30 @@ class GHMC:
         reduction: str = "mean",
         memory: dict[str, Any] | None = None,
     ) -> None:
+        super().__init__(reduction, loss_weight)
         self.harmonizer = Harmonizer(bins, momentum, 1 + 1e-6, memory)
-        self.loss_weight, self.reduction = loss_weight, reduction
 
     def __call__(
-        self, logits: Tensor, target: Tensor, weight: Tensor, avg_factor: float | Tensor | None = None
+        self,
+        x: Tensor,
+        target: Tensor,
+        weight: Tensor | None = None,
+        avg_factor: float | Tensor | None = None,
+        reduction: str | None = None,
     ) -> Tensor:
-        """The loss of logits (K, C) against labels (K,), C for background. weight: (K,), zero for ignored.
+        """The loss of logits `x` (K, C) against labels (K,), C for background. weight: (K,), zero for ignored.
 
         avg_factor: without effect.
         """
-        wanted = one_hot(target, target >= 0, logits.shape[1]).to(logits.dtype)
-        valid = (weight > 0)[:, None].expand_as(logits)
-        total = valid.sum().clamp(min=1).to(logits.dtype)
-        weights = self.harmonizer.weights((logits.detach().sigmoid() - wanted).abs(), valid, total)
-        loss = F.binary_cross_entropy_with_logits(logits, wanted, reduction="none")
-        return self.loss_weight * reduce_loss(loss, weights, self.reduction, total)
+        wanted = one_hot(target, target >= 0, x.shape[1]).to(x.dtype)
+        valid = torch.ones_like(x, dtype=torch.bool) if weight is None else (weight > 0)[:, None].expand_as(x)
+        total = valid.sum().clamp(min=1).to(x.dtype)
+        weights = self.harmonizer.weights((x.detach().sigmoid() - wanted).abs(), valid, total)
+        loss = F.binary_cross_entropy_with_logits(x, wanted, reduction="none")
+        return self.reduced(loss, weights, total, reduction)
 
 
-class GHMR:
+class GHMR(Loss):
     """Harmonized box regression with a smooth absolute difference (section 3.4).
 
     mu: below which a difference counts as small.
@@ -90,14 +95,20 @@ class GHMR:
         reduction: str = "mean",
         memory: dict[str, Any] | None = None,
     ) -> None:
-        self.harmonizer = Harmonizer(bins, momentum, 1e3, memory)
-        self.mu, self.loss_weight, self.reduction = mu, loss_weight, reduction
+        super().__init__(reduction, loss_weight)
+        self.harmonizer, self.mu = Harmonizer(bins, momentum, 1e3, memory), mu
 
-    def __call__(self, x: Tensor, target: Tensor, weight: Tensor, avg_factor: float | Tensor | None = None) -> Tensor:
+    def __call__(
+        self,
+        x: Tensor,
+        target: Tensor,
+        weight: Tensor | None = None,
+        avg_factor: float | Tensor | None = None,
+        reduction: str | None = None,
+    ) -> Tensor:
         """The loss of `x` (K, 4) against a target (K, 4). weight: (K, 4), zero for ignored. avg_factor: no effect."""
-        difference = x - target
+        weight = torch.ones_like(x) if weight is None else weight
+        difference, total = x - target, weight.sum().clamp(min=1)
         root = (difference.square() + self.mu**2).sqrt()
-        weights = self.harmonizer.weights(
-            (difference / root).abs().detach(), weight > 0, weight.sum().clamp(min=1).to(x.dtype)
-        )
-        return self.loss_weight * reduce_loss(root - self.mu, weights, self.reduction, weight.sum().clamp(min=1))
+        weights = self.harmonizer.weights((difference / root).abs().detach(), weight > 0, total.to(x.dtype))
+        return self.reduced(root - self.mu, weights, total, reduction)

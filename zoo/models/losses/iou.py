@@ -9,36 +9,37 @@ from torch import Tensor
 
 from zoo.models.box_ops import aligned_giou, aligned_iou, area, intersection
 from zoo.models.coders.delta import center_and_size
-from zoo.models.losses.reduction import reduce_loss
+from zoo.models.losses.base import Loss
 
 
-class GIoULoss:
+class GIoULoss(Loss):
     """1 - generalized IoU (Rezatofighi et al., 2019)."""
 
     def __init__(self, eps: float = 1e-6, reduction: str = "mean", loss_weight: float = 1.0) -> None:
-        self.eps, self.reduction, self.loss_weight = eps, reduction, loss_weight
+        super().__init__(reduction, loss_weight)
+        self.eps = eps
 
     def __call__(
         self,
-        boxes: Tensor,
+        x: Tensor,
         target: Tensor,
         weight: Tensor | None = None,
         avg_factor: float | Tensor | None = None,
         reduction: str | None = None,
     ) -> Tensor:
-        """The loss of boxes (K, 4) against boxes (K, 4). weight: (K,) or (K, 4). reduction: instead of its own."""
+        """The loss of boxes `x` (K, 4) against boxes (K, 4). weight: (K,) or (K, 4). reduction: instead of its own."""
         reduction = reduction or self.reduction
         if weight is not None and reduction != "none" and not (weight > 0).any():
-            return (boxes * (weight[:, None] if weight.dim() == 1 else weight)).sum()
-        return self.loss_weight * reduce_loss(self.elements(boxes, target), self.fit(weight), reduction, avg_factor)
+            return (x * (weight[:, None] if weight.dim() == 1 else weight)).sum()
+        return super().__call__(x, target, weight, avg_factor, reduction)
 
     def fit(self, weight: Tensor | None) -> Tensor | None:
         """Weights in the shape of the element-wise losses."""
         return weight.mean(-1) if weight is not None and weight.dim() > 1 else weight
 
-    def elements(self, boxes: Tensor, target: Tensor) -> Tensor:
+    def elements(self, x: Tensor, target: Tensor) -> Tensor:
         """Losses (K,)."""
-        return 1 - aligned_giou(boxes, target, self.eps)
+        return 1 - aligned_giou(x, target, self.eps)
 
 
 class IoULoss(GIoULoss):
@@ -55,9 +56,9 @@ class IoULoss(GIoULoss):
         super().__init__(eps, reduction, loss_weight)
         self.mode = "linear" if linear else mode
 
-    def elements(self, boxes: Tensor, target: Tensor) -> Tensor:
+    def elements(self, x: Tensor, target: Tensor) -> Tensor:
         """Losses (K,)."""
-        iou = aligned_iou(boxes, target).clamp(min=self.eps)
+        iou = aligned_iou(x, target).clamp(min=self.eps)
         return {"linear": lambda: 1 - iou, "square": lambda: 1 - iou**2, "log": lambda: -iou.log()}[self.mode]()
 
 
@@ -72,9 +73,9 @@ class BoundedIoULoss(GIoULoss):
         """Weights (K, 4)."""
         return weight
 
-    def elements(self, boxes: Tensor, target: Tensor) -> Tensor:
+    def elements(self, x: Tensor, target: Tensor) -> Tensor:
         """Losses (K, 4)."""
-        center, size = center_and_size(boxes)
+        center, size = center_and_size(x)
         target_center, target_size = center_and_size(target)
         shift = 2 * (target_center - center).abs()
         away = 1 - ((target_size - shift) / (target_size + shift + self.eps)).clamp(min=0)
@@ -86,9 +87,9 @@ class BoundedIoULoss(GIoULoss):
 class DIoULoss(GIoULoss):
     """1 - IoU plus the distance of the centers (Zheng et al., 2019)."""
 
-    def elements(self, boxes: Tensor, target: Tensor) -> Tensor:
+    def elements(self, x: Tensor, target: Tensor) -> Tensor:
         """Losses (K,)."""
-        return 1 - (self.iou(boxes, target) - self.distance(boxes, target))
+        return 1 - (self.iou(x, target) - self.distance(x, target))
 
     def iou(self, boxes: Tensor, target: Tensor) -> Tensor:
         """IoU (K,)."""
@@ -105,13 +106,11 @@ class DIoULoss(GIoULoss):
 class CIoULoss(DIoULoss):
     """DIoU plus the difference of the aspect ratios (Zheng et al., 2020)."""
 
-    def elements(self, boxes: Tensor, target: Tensor) -> Tensor:
+    def elements(self, x: Tensor, target: Tensor) -> Tensor:
         """Losses (K,)."""
-        iou = self.iou(boxes, target)
-        angles = [
-            torch.atan(w / (h + self.eps)) for w, h in (center_and_size(b)[1].unbind(-1) for b in (target, boxes))
-        ]
+        iou = self.iou(x, target)
+        angles = [torch.atan(w / (h + self.eps)) for w, h in (center_and_size(b)[1].unbind(-1) for b in (target, x))]
         shape = 4 / math.pi**2 * (angles[0] - angles[1]).square()
         with torch.no_grad():
             factor = (iou > 0.5).float() * shape / (1 - iou + shape)
-        return 1 - (iou - self.distance(boxes, target) - factor * shape).clamp(-1, 1)
+        return 1 - (iou - self.distance(x, target) - factor * shape).clamp(-1, 1)

@@ -7,33 +7,18 @@ import math
 import torch
 from torch import Tensor
 
-from zoo.models.losses.reduction import reduce_loss
+from zoo.models.losses.base import Loss
 
 
-class L1Loss:
+class L1Loss(Loss):
     """Absolute difference."""
-
-    def __init__(self, reduction: str = "mean", loss_weight: float = 1.0) -> None:
-        self.reduction, self.loss_weight = reduction, loss_weight
-
-    def __call__(
-        self,
-        x: Tensor,
-        target: Tensor,
-        weight: Tensor | None = None,
-        avg_factor: float | Tensor | None = None,
-        reduction: str | None = None,
-    ) -> Tensor:
-        """The loss of `x` against a target of the same shape. reduction: instead of its own."""
-        loss = self.elements(x, target)
-        return self.loss_weight * reduce_loss(loss, weight, reduction or self.reduction, avg_factor)
 
     def elements(self, x: Tensor, target: Tensor) -> Tensor:
         """Element-wise loss."""
         return (x - target).abs()
 
 
-class SmoothL1Loss(L1Loss):
+class SmoothL1Loss(Loss):
     """Quadratic below `beta`, linear above (Girshick, Fast R-CNN, 2015, equation 3)."""
 
     def __init__(self, beta: float = 1.0, reduction: str = "mean", loss_weight: float = 1.0) -> None:
@@ -56,7 +41,7 @@ class HuberLoss(SmoothL1Loss):
         return super().elements(x, target) * self.beta
 
 
-class MSELoss(L1Loss):
+class MSELoss(Loss):
     """Squared difference."""
 
     def elements(self, x: Tensor, target: Tensor) -> Tensor:
@@ -64,7 +49,7 @@ class MSELoss(L1Loss):
         return (x - target).square()
 
 
-class BalancedL1Loss(L1Loss):
+class BalancedL1Loss(Loss):
     """Inliers get a larger share of the gradient (Pang et al., Libra R-CNN, 2019, equation 8)."""
 
     def __init__(

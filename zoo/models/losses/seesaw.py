@@ -8,10 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from zoo.models.losses.reduction import reduce_loss
+from zoo.models.losses.base import Loss
 
 
-class SeesawLoss:
+class SeesawLoss(Loss):
     """Cross entropy in which rare classes are punished less as wrong classes; objectness is learned apart.
 
     p: power of the ratio of two classes' frequencies so far (mitigation). q: power of how much surer the wrong class is
@@ -30,31 +30,32 @@ class SeesawLoss:
         return_dict: bool = True,
         memory: dict[str, Any] | None = None,
     ) -> None:
+        super().__init__(reduction, loss_weight)
         self.p, self.q, self.classes, self.eps = p, q, num_classes, eps
-        self.reduction, self.loss_weight, self.parts = reduction, loss_weight, return_dict
+        self.parts = return_dict
         self.memory = {} if memory is None else memory
 
     def __call__(
         self,
-        logits: Tensor,
-        labels: Tensor,
+        x: Tensor,
+        target: Tensor,
         weight: Tensor | None = None,
         avg_factor: float | Tensor | None = None,
         reduction: str | None = None,
     ) -> Any:
-        """The loss of logits (K, C + 2), of the classes, of being an object and of being none, against labels (K,).
+        """The loss of logits `x` (K, C + 2), of the classes, of being an object and of being none, against labels (K,).
 
         Returns `loss_cls_objectness` and `loss_cls_classes`, or their sum. weight: (K,).
         """
-        counts, reduction = self.counted(labels, logits), reduction or self.reduction
-        weight = torch.ones_like(logits[:, 0]) if weight is None else weight
-        positive = labels < self.classes
-        of_class, of_object = logits[:, :-2], logits[:, -2:]
-        losses = self.elements(of_class[positive], labels[positive], counts)
+        counts = self.counted(target, x)
+        weight = torch.ones_like(x[:, 0]) if weight is None else weight
+        positive = target < self.classes
+        of_class, of_object = x[:, :-2], x[:, -2:]
+        losses = self.of_classes(of_class[positive], target[positive], counts)
         objectness = F.cross_entropy(of_object, (~positive).long(), reduction="none")
         result = {
-            "loss_cls_objectness": self.loss_weight * reduce_loss(objectness, weight, reduction, avg_factor),
-            "loss_cls_classes": self.loss_weight * reduce_loss(losses, weight[positive], reduction, avg_factor)
+            "loss_cls_objectness": self.reduced(objectness, weight, avg_factor, reduction),
+            "loss_cls_classes": self.reduced(losses, weight[positive], avg_factor, reduction)
             if len(losses)
             else of_class.sum() * 0,
         }
@@ -67,7 +68,7 @@ class SeesawLoss:
         self.memory["counts"] = total
         return total[: self.classes]
 
-    def elements(self, logits: Tensor, labels: Tensor, counts: Tensor) -> Tensor:
+    def of_classes(self, logits: Tensor, labels: Tensor, counts: Tensor) -> Tensor:
         """Losses (K,) of class logits (K, C)."""
         scale = torch.ones_like(logits)
         if self.p > 0:

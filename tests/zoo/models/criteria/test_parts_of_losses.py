@@ -60,7 +60,7 @@ def test_harmonized_losses_remember_how_dense_gradients_were() -> None:
 def test_seesaw_loss_spares_rare_classes() -> None:
     loss = SeesawLoss(p=0.8, q=0, num_classes=3, memory={"counts": torch.tensor([100.0, 100, 1, 0])})
     logits = torch.zeros(1, 5)
-    frequent = loss.elements(logits[:, :3], torch.tensor([0]), torch.tensor([100.0, 100, 1]))
+    frequent = loss.of_classes(logits[:, :3], torch.tensor([0]), torch.tensor([100.0, 100, 1]))
     assert float(frequent) == pytest.approx(math.log(2 + 0.01**0.8), rel=1e-5)
     parts = loss(logits, torch.tensor([3]))
     assert set(parts) == {"loss_cls_objectness", "loss_cls_classes"}

@@ -1,0 +1,88 @@
+"""What criteria ask of parts of heads. What they ask of a head stands with each criterion."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+
+class BoxCoder(Protocol):
+    """Encodes boxes relative to priors, and back."""
+
+    def encode(self, priors: Tensor, boxes: Tensor, /) -> Tensor:
+        """What a head predicts for boxes (K, 4) xyxy. priors: (K, 4) anchors, or points as x, y, stride."""
+        ...
+
+    def decode(self, priors: Tensor, predictions: Tensor, size: tuple[int, int] | None = None, /) -> Tensor:
+        """Boxes (K, 4) xyxy, clipped to `size` (h, w) if it is given."""
+        ...
+
+
+class PriorGenerator(Protocol):
+    """Anchors or points of a feature pyramid. strides: (x, y) of each level. num_base_priors: in a cell of each."""
+
+    strides: Sequence[Any]
+    num_base_priors: Sequence[int]
+
+    def grid_priors(self, sizes: Sequence[tuple[int, int]], device: torch.device | str = "cpu") -> list[Tensor]:
+        """Priors (P, 4) of each level. sizes: (H, W) of the levels."""
+        ...
+
+
+class LossHead(Protocol):
+    """loss_cfg: by the name of each loss, its description."""
+
+    loss_cfg: Mapping[str, Any]
+
+
+class ClassHead(LossHead, Protocol):
+    """num_classes: of objects, without the background."""
+
+    num_classes: int
+
+
+class TrainedHead(ClassHead, Protocol):
+    """train_cfg: the description of its assigner, sampler and so on."""
+
+    train_cfg: Any
+
+
+class DenseHead(ClassHead, Protocol):
+    """cls_out_channels: class scores for each prior, with the background where the loss is a softmax."""
+
+    cls_out_channels: int
+    bbox_coder: Any
+
+
+class AnchorHead(DenseHead, TrainedHead, Protocol):
+    """reg_decoded_bbox: whether the loss compares boxes instead of what encodes them."""
+
+    prior_generator: PriorGenerator
+    reg_decoded_bbox: bool
+
+
+class RoIHead(Protocol):
+    """A head on regions. box_outputs: (features, rois (R, 5)) -> what the box head predicts; mask_logits: likewise."""
+
+    train_cfg: Any
+    bbox_head: Any
+    mask_head: Any
+    box_outputs: Callable[..., Any]
+    mask_logits: Callable[..., Any]
+
+
+class BoxHead(ClassHead, Protocol):
+    """A box head of regions. reg_class_agnostic: one box for all classes."""
+
+    bbox_coder: Any
+    reg_class_agnostic: bool
+    reg_decoded_bbox: bool
+
+
+class MaskHead(LossHead, Protocol):
+    """A mask head of regions. class_agnostic: one mask for all classes."""
+
+    class_agnostic: bool
