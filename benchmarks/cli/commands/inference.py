@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from benchmarks.reports import stages
 from benchmarks.reports.text_table import format_table
 from benchmarks.results.record import Record, failed
 from benchmarks.results.store import Store
@@ -126,6 +127,8 @@ def show(records: Sequence[Record], as_json: bool) -> None:
         return
     print(format_table([row(record) for record in records]))
     for record in records:
+        if line := stages.sentence(record):
+            print(line)
         for name, effect in record.metrics.get("effects", {}).items():
             print(effect_line(record.model, name, effect))
         if "limit" in record.metrics:
