@@ -113,7 +113,7 @@ def randomize(network: nn.Module) -> None:
             value.data.view(-1, 91)[:, unused] = SILENT
 
 
-def as_trained(network: nn.Module) -> None:
+def as_trained(network: Any) -> None:
     """Freeze what torchvision freezes when it trains from a published backbone: batch norm, the stem and stage 1."""
     for name, parent in list(network.backbone.named_modules()):
         for child, norm in list(parent.named_children()):
@@ -130,13 +130,13 @@ def frozen(norm: nn.BatchNorm2d) -> FrozenBatchNorm2d:
     return result
 
 
-def sample_all(network: nn.Module) -> Callable[[], None]:
+def sample_all(network: Any) -> Callable[[], None]:
     """Let the samplers leave nothing out, and RetinaNet average over the batch; returns what undoes it."""
     parts = [getattr(network, name) for name in ("rpn", "roi_heads") if hasattr(network, name)]
     before = [(part.fg_bg_sampler, part.fg_bg_sampler.batch_size_per_image) for part in parts]
     for sampler, _ in before:
         sampler.batch_size_per_image = ALL
-    averaged = [part for part in (getattr(network, "head", None),) if type(part).__name__ == "RetinaNetHead"]
+    averaged: list[Any] = [network.head] if type(getattr(network, "head", None)).__name__ == "RetinaNetHead" else []
     for head in averaged:
         head.compute_loss = partial(over_the_batch, head.compute_loss)
 

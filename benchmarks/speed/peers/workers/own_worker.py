@@ -69,7 +69,12 @@ class Detector:
             torchvision.as_trained(self.model.network)
             return torchvision.sample_all(self.model.network) if take_all else lambda: None
         before = everything_sampled(self.model) if take_all else []
-        return lambda: [setattr(part, "train_cfg", settings) for part, settings in before]
+
+        def undo():
+            for part, settings in before:
+                part.train_cfg = settings
+
+        return undo
 
     def step(self):
         """One iteration on the batch of `train`; returns the total loss."""
