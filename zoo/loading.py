@@ -24,7 +24,8 @@ def build(name_or_spec: str | Mapping[str, Any]) -> Detector:
     """A network, freshly initialized, in eval mode.
 
     name_or_spec: the name of a model or of an architecture, or a description `{type: ..., backbone: ...}` (also as
-    `{model: {...}, train_cfg: ...}`). Raises UnknownModel, BuildError.
+    `{model: {...}, train_cfg: ...}`). A description, and an architecture that no model uses, do not say how images
+    are prepared: `preprocess` is None then. Raises UnknownModel, BuildError.
     """
     if not isinstance(name_or_spec, str):
         return labeled(build_detector(unwrap(name_or_spec)), unwrap(name_or_spec))
@@ -34,9 +35,16 @@ def build(name_or_spec: str | Mapping[str, Any]) -> Detector:
     except BuildError as error:
         raise BuildError(f"{place(name_or_spec, description, error)}: {error}") from None
     labeled(model, description)
-    model.preprocess = preprocessor(name_or_spec)
-    model.classes = api.dataset(api.representative(name_or_spec).dataset).classes
+    if has_user(name_or_spec):
+        model.preprocess = preprocessor(name_or_spec)
+        model.classes = api.dataset(api.representative(name_or_spec).dataset).classes
     return model
+
+
+def has_user(name: str) -> bool:
+    """Whether a model says how images are prepared: the one of this name, or one with the architecture of this name."""
+    known = api.catalog()
+    return name in known.models or name in known.aliases or api.first_user(name) is not None
 
 
 def labeled(model: Detector, description: Mapping[str, Any]) -> Detector:

@@ -16,9 +16,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from benchmarks.results.record import Record, failed
+from benchmarks.results.record import Record, failed, skipped, unmeasured
 from benchmarks.results.store import Store
-from zoo.errors import ZooError
+from zoo.errors import NO_NETWORK, ZooError
 
 # Kinds whose numbers are times: never two at once on one device.
 TIMED = ("inference", "training", "compare")
@@ -50,7 +50,7 @@ def guarded(row: Job, limits: Limits, stop: threading.Event | None = None) -> Re
     try:
         return run(row, limits, stop)
     except (OSError, ZooError) as error:
-        return mark(failed(row.model, row.kind, error), row)
+        return mark(unmeasured(row.model, row.kind, error), row)
 
 
 def run(row: Job, limits: Limits, stop: threading.Event | None = None) -> Record:
@@ -65,6 +65,8 @@ def run(row: Job, limits: Limits, stop: threading.Event | None = None) -> Record
         tail = last_line(log)
     if result and (status == "" or not result[-1].ok):
         return mark(result[-1], row)
+    if tail.removeprefix("bench: ").startswith(NO_NETWORK):
+        return mark(skipped(row.model, row.kind, NO_NETWORK), row)
     reason = status or f"ended without a record: {tail or 'no message'}"
     return mark(failed(row.model, row.kind, reason if not tail or tail in reason else f"{reason}; {tail}"), row)
 

@@ -35,6 +35,7 @@ __all__ = [
     "architecture_names",
     "catalog",
     "dataset",
+    "first_user",
     "get",
     "list_models",
     "mirrors",
@@ -174,11 +175,19 @@ def representative(name: str) -> Entry:
     known = catalog()
     if name not in known.architectures or name in known.models:
         return get(name)
-    users = (e for e in map(known.entry, known.models) if e.architecture == name)
-    entry = next(users, None)
+    entry = first_user(name)
     if entry is None:
-        raise UnknownModel(f"no model uses the architecture {name}, so nothing says how its images are prepared.")
+        raise UnknownModel(
+            f"no model uses the architecture {name}, so nothing says how its images are prepared; add a model with "
+            "`preprocessing`, `normalization` and `dataset` to its manifest."
+        )
     return entry
+
+
+def first_user(name: str) -> Entry | None:
+    """The first model that uses the architecture of this name; None where none does."""
+    known = catalog()
+    return next((e for e in map(known.entry, known.models) if e.architecture == name), None)
 
 
 def version(name: str) -> str:

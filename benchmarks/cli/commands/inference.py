@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks.reports import stages
 from benchmarks.reports.text_table import format_table
-from benchmarks.results.record import Record, failed
+from benchmarks.results.record import Record, unmeasured
 from benchmarks.results.store import Store
 from benchmarks.speed import image_folder, options, protocols, runtimes
 from benchmarks.speed.config import BenchmarkConfig
@@ -77,9 +77,8 @@ def measure(subject: Target, photos: Sequence[ImageSource], setting: BenchmarkCo
     except UsageError:
         raise
     except (ZooError, RuntimeError, ValueError, NotImplementedError) as error:
-        reason = str(error) if isinstance(error, ZooError) else error
         print(f"bench: {subject.name}: {error}", file=sys.stderr)
-        return failed(subject.name, "inference", reason, protocol=setting.protocol, parameters=facts)
+        return unmeasured(subject.name, "inference", error, protocol=setting.protocol, parameters=facts)
 
 
 def setting_of(args: argparse.Namespace) -> BenchmarkConfig:
