@@ -52,9 +52,12 @@ class ImageGeometry:
 class Sample:
     """One preprocessed image.
 
-    image: (3, H, W) float32, normalized and padded.
-    size: (h, w) before padding. scale: (sx, sy) input pixels per original pixel. original_size: (h, w).
-    offset: (x, y) of the content's corner inside `image`.
+    Attributes:
+        image: (3, H, W) float32, normalized and padded.
+        size: (h, w) before padding.
+        scale: (sx, sy), input pixels per original pixel.
+        original_size: (h, w) of the original image.
+        offset: (x, y) of the content's corner inside `image`.
     """
 
     image: Tensor
@@ -71,12 +74,17 @@ class Sample:
 
 @dataclass
 class Detections:
-    """What was found in one image, best first.
+    """The detections in one image, best first.
 
-    boxes: (K, 4) float32 xyxy. scores: (K,) float32, falling. labels: (K,) int64, 0-based.
-    masks: (K, H, W) bool or None. panoptic: (H, W) int64 or None, label + 1000 * instance; void = class count.
-    mask_scores: (K,) float32 or None: what mask AP ranks by, where that differs from `scores` (Mask Scoring R-CNN).
-    keypoints: (K, P, 3) float32 or None: x, y in pixels, score.
+    Attributes:
+        boxes: (K, 4) float32 xyxy, in pixels.
+        scores: (K,) float32, falling.
+        labels: (K,) int64, 0-based.
+        masks: (K, H, W) bool or None.
+        panoptic: (H, W) int64 or None: label + 1000 * instance; void = number of classes.
+        mask_scores: (K,) float32 or None: the scores by which mask AP ranks, where they differ from `scores` (Mask
+            Scoring R-CNN).
+        keypoints: (K, P, 3) float32 or None: x, y in pixels, score.
     """
 
     boxes: Tensor

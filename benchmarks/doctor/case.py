@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -49,6 +49,10 @@ class Case:
     category_ids: dict[Any, int]
     sizes: Floats
     weights: Floats
+
+    def of(self, numbers: Sequence[int]) -> Case:
+        """The same for some of the images, without replicates."""
+        return replace(self, numbers=sorted(numbers), weights=np.ones((len(numbers), 1)))
 
     @property
     def names(self) -> list[str]:

@@ -1,7 +1,7 @@
 """Does `bench doctor` name the mistake? Detections that a script spoils in known ways, and others that are healthy.
 
     python -m benchmarks.perf.injected_faults --data DIR --predictions FILE [--json]
-    python -m benchmarks.perf.injected_faults --data DIR --model NAME --checkpoint FILE [--json]
+    python -m benchmarks.perf.injected_faults --data DIR --model NAME --checkpoint FILE [--limit N] [--json]
 
 The first line spoils a healthy file of detections. The second one runs the model itself, also with preprocessing that
 is wrong. Of the spoiled files at least 27 of 30 should have their own mistake named first; of the healthy ones, which
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -23,8 +24,10 @@ from benchmarks.datasets.catalog import open_dataset
 from benchmarks.datasets.coco import CocoDataset
 from benchmarks.datasets.request import MetricConfig
 from benchmarks.doctor import case as cases
+from benchmarks.doctor import detections, rerun
 from benchmarks.doctor.case import Case
 from benchmarks.doctor.examine import examine
+from benchmarks.doctor.pipelines import pipelines
 
 Row = dict[str, Any]
 Spoil = Callable[[list[Row], "Facts"], list[Row]]
@@ -245,10 +248,16 @@ def main() -> None:
     """Spoil, examine, and print the table or JSON."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0] if __doc__ else None)
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--predictions", type=Path, required=True)
+    parser.add_argument("--predictions", type=Path)
+    parser.add_argument("--model")
+    parser.add_argument("--checkpoint", type=Path)
+    parser.add_argument("--limit", type=int, default=16)
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
-    results = of_file(args.data, json.loads(args.predictions.read_text()))
+    if args.predictions:
+        results = of_file(args.data, json.loads(args.predictions.read_text()))
+    else:
+        results = of_model(args.data, args.model, args.checkpoint, args.limit)
     if args.json:
         print(json.dumps(results, indent=1))
     else:
@@ -266,6 +275,57 @@ def of_file(data: Path, rows: list[Row]) -> list[dict[str, Any]]:
         {"fault": name, "expected": list(keys), **named(case, spoil(rows, facts))}
         for name, (keys, spoil) in wanted.items()
     ]
+
+
+# Of the model's own detections in each image: which stay.
+SELECTIONS: dict[str, tuple[tuple[str, ...], Callable[[Any], Any]]] = {
+    "score threshold 0.05": (("score-threshold",), lambda table: table[table[:, 5] >= 0.05]),
+    "score threshold 0.1": (("score-threshold",), lambda table: table[table[:, 5] >= 0.1]),
+    "score threshold 0.5": (("score-threshold",), lambda table: table[table[:, 5] >= 0.5]),
+    "ten detections per image": (("at-most-10",), lambda table: table[np.argsort(-table[:, 5])][:10]),
+    "none": ((), lambda table: table),
+    "the best 100": ((), lambda table: table[np.argsort(-table[:, 5])][:100]),
+}
+
+
+def of_model(data: Path, name: str, checkpoint: Path | None, limit: int) -> list[dict[str, Any]]:
+    """The same for a model that is run with wrong preprocessing, and for selections of its own detections."""
+    import zoo
+    from zoo.manifest import api
+
+    dataset = detections.opened(data, "coco_2017", None)
+    case, recipe = cases.open_case(dataset, limit), api.preprocessing(name)
+    known = detections.Known(zoo.load_file(checkpoint, name) if checkpoint else zoo.load(name), recipe)
+    numbers, paths = rerun.number_of_labels(case, known.model), rerun.paths_of(case)
+    tables = {
+        one.key: {i: rerun.detect(known.model, one, path, numbers, i) for i, path in paths.items()}
+        for one in pipelines(recipe)
+        if one.key != "exif"  # nothing without such files
+    }
+    tried: dict[str, tuple[tuple[str, ...], dict[int, Any]]] = {
+        f"preprocessing: {key}": ((key,), table) for key, table in tables.items() if key
+    }
+    for title, (keys, select) in SELECTIONS.items():
+        tried[f"selection: {title}"] = (keys, {i: select(table) for i, table in tables[""].items()})
+    results = []
+    for title, (keys, table) in tried.items():
+        result = compared(case, known, np.concatenate(list(table.values())))
+        results.append({"fault": title, "expected": list(keys), **result})
+        print(line(results[-1]), file=sys.stderr)
+    return results
+
+
+def compared(case: Case, known: detections.Known, table: Any) -> dict[str, Any]:
+    """What `bench doctor --model` says of detections."""
+    ids = {number: i for i, number in case.image_ids.items()}, {number: i for i, number in case.category_ids.items()}
+    image, category = (np.array([names[int(i)] for i in table[:, c]], object) for names, c in zip(ids, (0, 6)))
+    diagnosis = examine(
+        case, cases.Rows(image, category, table[:, 1:5], table[:, 5]), detections.inputs_of(known.recipe)
+    )
+    result = detections.with_model(case, diagnosis, known, detections.as_data(case, diagnosis))
+    keys, points = ([one[name] for one in result["explanations"]] for name in ("key", "points"))
+    repaired = result["model_box_ap"] or diagnosis.repaired
+    return {"named": keys, "points": points, "ap": diagnosis.ap, "repaired": repaired}
 
 
 def named(case: Case, rows: list[Row]) -> dict[str, Any]:

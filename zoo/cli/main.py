@@ -23,6 +23,7 @@ COMMANDS: dict[str, Command] = {
     "sources": Command("zoo.cli.commands.sources", "Show which hosts should have a model's weights, and licenses."),
     "inspect": Command("zoo.cli.commands.inspect", "Show the contents of a checkpoint file, executing nothing."),
     "convert": Command("zoo.cli.commands.convert", "Convert a checkpoint to safetensors or another project's names."),
+    "convert-data": Command("zoo.cli.commands.convert_data", "Convert annotations between COCO, YOLO and VOC."),
     "detect": Command("zoo.cli.commands.detect", "Run a model on images: boxes, drawings, COCO results."),
     "train": Command("zoo.cli.commands.train", "Train or fine-tune a detector on a folder in COCO's format."),
     "completion": Command("zoo.cli.commands.completion", "Print a completion script for bash, zsh or fish."),

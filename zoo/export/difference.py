@@ -21,8 +21,8 @@ SAME, SIMILAR = 0.97, 0.5
 class Difference:
     """How far a graph's detections are from the network's.
 
-    detections: of the network. matched: share of them that the graph has too (same label, and boxes of
-    an IoU above a threshold). score, box: largest differences among the matched ones, boxes in pixels. mask: smallest IoU of two
+    detections: of the network. matched: share of them that the graph has too (same label, and boxes of an IoU above a
+    threshold). score, box: largest differences among the matched ones, boxes in pixels. mask: smallest IoU of two
     matched masks, panoptic: smallest share of equal pixels in an image, keypoints: smallest share of a detection's
     keypoints that are within half a pixel; None where there are none.
     """

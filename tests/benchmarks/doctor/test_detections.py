@@ -96,7 +96,7 @@ def test_a_mistake_is_printed_with_its_price(data: Path, tmp_path: Path, capsys:
     assert main.main(arguments) == 0
     printed = capsys.readouterr().out
     assert "1. Boxes are written as two corners (x1, y1, x2, y2)" in printed
-    assert "points without it" in printed
+    assert "(it costs " in printed
     assert main.main([*arguments, "--json", "--limit", "20"]) == 0
     result = json.loads(capsys.readouterr().out)
     assert result["images"] == 20

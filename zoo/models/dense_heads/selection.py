@@ -104,15 +104,22 @@ def select_and_decode(levels: Sequence[Level], decode: Decode, cfg: Mapping[str,
 
 
 def detect(levels: Sequence[Level], decode: Decode, cfg: Mapping[str, Any]) -> Detections:
-    """Detections of one image: `select_and_decode`, then NMS within classes (`nms`, `max_per_img` of `cfg`)."""
+    """Detections of one image: `select_and_decode`, then NMS within classes (`nms`, `max_per_img` of `cfg`).
+
+    Only with `min_side`, which descriptions of MMDetection 3.x get, boxes without extent, or with a side that is not
+    longer, do not take part in NMS.
+    """
     boxes, scores, labels = select_and_decode(levels, decode, cfg)
+    if "min_side" in cfg:
+        keep = extended(boxes, cfg["min_side"])
+        boxes, scores, labels = boxes[keep], scores[keep], labels[keep]
     return suppress(boxes, scores, labels, cfg.get("nms"), cfg.get("max_per_img", -1))
 
 
 def detect_sized(levels: Sequence[Level], decode: Decode, cfg: Mapping[str, Any]) -> Detections:
     """`detect` as MMDetection 3.x does it: boxes without extent, or below `min_bbox_size`, do not take part in NMS."""
     boxes, scores, labels = select_and_decode(levels, decode, cfg)
-    keep = extended(boxes, cfg)
+    keep = extended(boxes, cfg.get("min_bbox_size", -1))
     return suppress(boxes[keep], scores[keep], labels[keep], cfg.get("nms"), cfg.get("max_per_img", -1))
 
 
@@ -126,12 +133,13 @@ def detect_with_rest(
     """
     priors, regression, scores, labels = select(levels, cfg)
     boxes = decode(priors, regression[:, :4])
-    keep = extended(boxes, cfg)
+    keep = extended(boxes, cfg.get("min_bbox_size", -1))
     priors, rest, boxes, scores, labels = (x[keep] for x in (priors, regression[:, 4:], boxes, scores, labels))
     keep, scores = batched_nms(boxes, scores, labels, cfg.get("nms"), cfg.get("max_per_img", -1))
     return Detections(boxes[keep], scores, labels[keep]), rest[keep], priors[keep]
 
 
-def extended(boxes: Tensor, cfg: Mapping[str, Any]) -> Tensor:
-    """Indices of the boxes (K, 4) whose sides are both longer than `min_bbox_size`; of all where that is negative."""
-    return ((boxes[:, 2:] - boxes[:, :2]) > cfg.get("min_bbox_size", -torch.inf)).all(dim=1).nonzero().squeeze(1)
+def extended(boxes: Tensor, least: float) -> Tensor:
+    """Indices of the boxes (K, 4) whose sides are both longer than `least`; of all where that is negative."""
+    limit = least if least >= 0 else -torch.inf
+    return ((boxes[:, 2:] - boxes[:, :2]) > limit).all(dim=1).nonzero().squeeze(1)
