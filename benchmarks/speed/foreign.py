@@ -19,7 +19,6 @@ from benchmarks.speed.targets import Target
 from zoo.errors import UsageError
 
 if TYPE_CHECKING:
-    from benchmarks.speed.foreign_detector import ForeignDetector
     from benchmarks.speed.workload import ImageSource
 
 PEERS = ("transformers", "ultralytics", "rfdetr")
@@ -42,7 +41,7 @@ def target(name: str, pythons: Mapping[str, str], threads: int | None = None, de
     if not config:
         raise UsageError(f"say which detector of {peer}: {peer}:MODEL.")
 
-    def load() -> ForeignDetector:
+    def load() -> Any:
         from benchmarks.speed.foreign_detector import ForeignDetector
 
         return ForeignDetector(peer, python, config, threads, device)

@@ -35,12 +35,9 @@ class Detector:
 
     def compute(self, loaded):
         """Their detections on the CPU."""
-        import torch
-
         inputs, size = loaded
         outputs = self.model(**{name: value.to(self.device) for name, value in inputs.items()})
-        sizes = torch.tensor([size])
-        result = self.processor.post_process_object_detection(outputs, threshold=0.0, target_sizes=sizes)[0]
+        result = self.processor.post_process_object_detection(outputs, threshold=0.0, target_sizes=[size])[0]
         return {name: value.cpu() for name, value in result.items()}
 
     def rows(self, result):
