@@ -1,4 +1,4 @@
-"""MobileNetV3-Large as SSDLite and Faster R-CNN use it (Howard et al., Searching for MobileNetV3, 2019, table 1, 6.3)."""
+"""MobileNetV3-Large as SSDLite and Faster R-CNN use it (Howard et al., Searching for MobileNetV3, 2019, table 1)."""
 
 from __future__ import annotations
 
