@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 
-.PHONY: demo test test-slow coverage lint install-check reports clean
+.PHONY: demo test test-slow coverage lint docs install-check reports clean
 
 demo: $(VENV)/installed
 	$(BIN)/bench demo
@@ -25,6 +25,10 @@ coverage: $(VENV)/installed
 # Builds the wheel, installs it, and uses it in a folder with modules of the same names.
 install-check: $(VENV)/installed
 	$(BIN)/python .ci/check_install.py
+
+# The documentation site, in site/; `.venv/bin/mkdocs serve` shows it while it is written.
+docs: $(VENV)/installed
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 reports: $(VENV)/installed
 	.ci/regenerate_reports $(BIN)/python

@@ -18,7 +18,9 @@ from zoo.cli.parser import Parser
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+GENERATED = ("reference/zoo.md", "reference/bench.md", "families/index.md")
+"""Pages of the site that are made while it is built (.ci/site)."""
 
 
 @pytest.fixture(scope="module")
@@ -53,13 +55,13 @@ def test_every_relative_link_has_a_target(page):
     text = page.read_text()
     targets = [*re.findall(r"\]\(([^)#]+)[^)]*\)", text), *re.findall(r'src="([^"]+)"', text)]
     missing = [target for target in targets if "://" not in target and not (page.parent / target).exists()]
-    assert not missing
+    assert not [target for target in missing if not target.endswith(GENERATED)]
 
 
 def documented_commands() -> list[str]:
     """Every line of an indented or fenced block that starts with `zoo` or `bench`, without its comment."""
     lines = [line for page in PAGES for line in page.read_text().replace("\\\n", " ").splitlines()]
-    starts = re.compile(r"^(?: {4,}|      - run: )(?:torchrun .* --no-python )?((?:zoo|bench) [^#\n]*)")
+    starts = re.compile(r"^(?: {4,}|      - run: |)(?:torchrun .* --no-python )?((?:zoo|bench) (?!-)[^#\n]*)")
     return sorted({match[1].strip() for line in lines if (match := starts.match(line))})
 
 

@@ -23,6 +23,7 @@ FLOORS = [
     ("benchmarks.cli",),
     ("benchmarks.gpu_check",),
     ("benchmarks.reports", "benchmarks.sweep"),
+    ("benchmarks.doctor",),
     ("benchmarks.accuracy", "benchmarks.parity"),
     ("benchmarks.speed",),
     ("benchmarks.datasets", "benchmarks.results"),

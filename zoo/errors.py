@@ -6,6 +6,9 @@ MAX_MESSAGE = 4000
 """Letters of a message: what a file says of itself may be quoted in it."""
 
 
+NO_NETWORK = "no network"
+
+
 class ZooError(Exception):
     """Base of all errors; the commands print it as one line and exit with `exit_code`.
 
@@ -47,6 +50,16 @@ class BuildError(ZooError):
 
 class FetchError(ZooError):
     """No mirror served the file; the message lists what each one said."""
+
+
+class NoNetwork(FetchError):
+    """No host answered at all, or ZOO_OFFLINE is set: the machine's network, not a file or a host, is the problem.
+
+    The message begins with `no network: `.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(f"{NO_NETWORK}: {message}")
 
 
 class UnsafeCheckpoint(ZooError):

@@ -21,10 +21,25 @@ if TYPE_CHECKING:
 
 
 def build(name_or_spec: str | Mapping[str, Any]) -> Detector:
-    """A network, freshly initialized, in eval mode.
+    """Build a network with random weights.
 
-    name_or_spec: the name of a model or of an architecture, or a description `{type: ..., backbone: ...}` (also as
-    `{model: {...}, train_cfg: ...}`). Raises UnknownModel, BuildError.
+    Args:
+        name_or_spec: The name of a model or of an architecture, or a description `{type: ..., backbone: ...}` (also as
+            `{model: {...}, train_cfg: ...}`).
+
+    Returns:
+        The network, freshly initialized, in eval mode, on the CPU. A description, and an architecture that no model
+        uses, do not say how images are prepared: `preprocess` is None then.
+
+    Raises:
+        UnknownModel: No model or architecture has this name.
+        BuildError: The description names a component or an argument that does not exist.
+
+    Examples:
+        >>> import zoo
+        >>> model = zoo.build("demo_yolox")
+        >>> sum(parameter.numel() for parameter in model.parameters())
+        564331
     """
     if not isinstance(name_or_spec, str):
         return labeled(build_detector(unwrap(name_or_spec)), unwrap(name_or_spec))
@@ -34,9 +49,16 @@ def build(name_or_spec: str | Mapping[str, Any]) -> Detector:
     except BuildError as error:
         raise BuildError(f"{place(name_or_spec, description, error)}: {error}") from None
     labeled(model, description)
-    model.preprocess = preprocessor(name_or_spec)
-    model.classes = api.dataset(api.representative(name_or_spec).dataset).classes
+    if has_user(name_or_spec):
+        model.preprocess = preprocessor(name_or_spec)
+        model.classes = api.dataset(api.representative(name_or_spec).dataset).classes
     return model
+
+
+def has_user(name: str) -> bool:
+    """Whether a model says how images are prepared: the one of this name, or one with the architecture of this name."""
+    known = api.catalog()
+    return name in known.models or name in known.aliases or api.first_user(name) is not None
 
 
 def labeled(model: Detector, description: Mapping[str, Any]) -> Detector:
@@ -63,9 +85,23 @@ def labels_of(head: Mapping[str, Any]) -> int | None:
 
 
 def preprocessor(name: str | Preprocessing) -> Callable[[ImageSource], Sample]:
-    """A function from an image (path, or BGR uint8 array (H, W, 3)) to the input of the model `name`.
+    """Make the function that turns an image into the input of a model.
 
-    name: a model, an alias, an architecture, or a recipe. Raises UnknownModel. The result raises UnreadableImage.
+    Args:
+        name: A model, an alias, an architecture, or a recipe.
+
+    Returns:
+        A function from a path, or a BGR uint8 array (H, W, 3), to a `Sample`. It raises UnreadableImage for a file that
+        is missing or does not decode.
+
+    Raises:
+        UnknownModel: No model or architecture has this name.
+
+    Examples:
+        >>> import numpy as np, zoo
+        >>> sample = zoo.preprocessor("faster_rcnn_r50")(np.zeros((480, 640, 3), np.uint8))
+        >>> sample.image.shape, sample.size  # resized to a shorter side of 800, then padded to multiples of 32
+        (torch.Size([3, 800, 1088]), (800, 1067))
     """
     from zoo.preprocessing.preprocess import make_preprocessor
 
@@ -99,7 +135,29 @@ def parts(description: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[
 
 
 def load(name: str, device: str = "cpu") -> Detector:
-    """A published model with its weights: fetched, built, strictly loaded, in eval mode."""
+    """Load a published model: fetch its weights, build the network, and load them strictly.
+
+    Args:
+        name: A model or an alias.
+        device: Where the network is put, such as `cpu` or `cuda:0`.
+
+    Returns:
+        The network in eval mode. `detect` runs it on files and arrays.
+
+    Raises:
+        UnknownModel: No model has this name.
+        FetchError: No mirror served the file.
+        UnsafeCheckpoint: The file asks for something that is not on the allow-list.
+        CorruptCheckpoint: The file is damaged, or has weights that are NaN or infinite.
+        MismatchedCheckpoint: The tensors do not belong to this network.
+
+    Examples:
+        >>> import numpy as np, zoo
+        >>> model = zoo.load("demo_yolox")
+        >>> detections = model.detect([np.zeros((128, 160, 3), np.uint8)])[0]
+        >>> len(detections), model.classes
+        (0, ('disk', 'square', 'triangle', 'cross'))
+    """
     from zoo.checkpoint import read
     from zoo.download.fetch import fetch
 
@@ -108,12 +166,31 @@ def load(name: str, device: str = "cpu") -> Detector:
 
 
 def load_file(path: str | Path, name: str | None = None, device: str = "cpu") -> Detector:
-    """A checkpoint of the user's own, in eval mode.
+    """Load a checkpoint file of your own: `.pth` of MMDetection of any age, `.pkl` of Detectron2, safetensors.
 
-    name: of a model or architecture; without it, the architecture comes from the config text in the checkpoint, or from
-    its names where they are those of authors or of transformers. The
-    classes are those that the checkpoint's metadata list, where they list any.
-    Raises UnsafeCheckpoint, CorruptCheckpoint, MismatchedCheckpoint, UnknownModel, BuildError.
+    Nothing stored in the file is executed.
+
+    Args:
+        path: The file.
+        name: A model or an architecture. Without it, the architecture comes from the configuration in the checkpoint,
+            or from the names of its tensors where they are those of the methods' authors or of transformers.
+        device: Where the network is put, such as `cpu` or `cuda:0`.
+
+    Returns:
+        The network in eval mode. Its classes are those that the checkpoint's metadata list, where they list any.
+
+    Raises:
+        UnsafeCheckpoint: The file asks for something that is not on the allow-list.
+        CorruptCheckpoint: The file is damaged, or in no known format.
+        MismatchedCheckpoint: The tensors do not belong to this network.
+        UnknownModel: No model or architecture has this name.
+        BuildError: The configuration in the file names components that do not exist here, or there is none.
+
+    Examples:
+        >>> import zoo
+        >>> path = zoo.fetch("demo_mask_rcnn")  # stands for a file of your own
+        >>> zoo.load_file(path).classes
+        ('disk', 'square', 'triangle', 'cross')
     """
     from zoo.checkpoint import read
     from zoo.checkpoint.config.mmdet_config import class_names

@@ -18,6 +18,7 @@ COMMANDS: dict[str, Command] = {
     ),
     "datasets": Command("benchmarks.cli.commands.datasets", "list datasets and their layouts, check a folder"),
     "demo": Command("benchmarks.cli.commands.demo", "fetch three small detectors, reproduce their AP, report"),
+    "doctor": Command("benchmarks.cli.commands.doctor", "explain why an accuracy is another one than expected"),
     "gpu-check": Command("benchmarks.cli.commands.gpu_check", "run all checks that need a GPU, and report them"),
     "inference": Command("benchmarks.cli.commands.inference", "measure speed, latency, memory and size"),
     "logs": Command("benchmarks.cli.commands.logs", "summarize and plot training logs of this or other projects"),

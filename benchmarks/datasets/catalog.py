@@ -72,7 +72,7 @@ class Spec:
             raise UsageError(f"{self.name} cannot evaluate '{unknown[0]}', only {', '.join(self.measures)}.")
         module, _, reader = self.reader.partition(":")
         make = getattr(import_module(f"benchmarks.datasets.{module}"), reader)
-        return make(self.name, root, request, **self.with_split(self.files, request.split))
+        return make(self.name, root, request, **as_named_in(root, self.with_split(self.files, request.split)))
 
     def require_root(self, root: Path) -> None:
         """Raise DatasetError where `root` is no folder."""
@@ -83,6 +83,15 @@ class Spec:
         """`texts` with the split's name filled in, in keys and values."""
         chosen = split or self.split
         return {k.replace("{split}", chosen): fill(v, chosen) for k, v in texts.items()}
+
+
+def as_named_in(root: Path, files: dict[str, Any]) -> dict[str, Any]:
+    """COCO's files as a folder names them: users' own have `instances_val.json`, without the year, as for training."""
+    dated = files.get("annotations", "")
+    plain = dated.replace("2017", "")
+    if not dated.endswith("2017.json") or (root / dated).exists() or not (root / plain).is_file():
+        return files
+    return {key: value.replace("2017", "") if isinstance(value, str) else value for key, value in files.items()}
 
 
 def fill(value: Any, split: str) -> Any:

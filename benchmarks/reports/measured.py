@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.accuracy import published_metrics
-from benchmarks.reports import peer_training, peers, summary
+from benchmarks.reports import artifacts, peer_training, peers, stages, summary
 from benchmarks.reports.caveats import caveats
 from benchmarks.reports.table import Cell, Table
 from benchmarks.results import interval
@@ -39,7 +39,7 @@ SPEED_COLUMNS = (
 
 
 def tables(records: Sequence[Record], lookup: Lookup = find) -> list[Table]:
-    """All tables that have rows: speed, options, peers, accuracy, what did not work, and the machines."""
+    """All tables that have rows: speed, options, peers, accuracy, files, what did not work, and the machines."""
     made = [
         summary.table(records),
         speed(records, lookup),
@@ -47,6 +47,8 @@ def tables(records: Sequence[Record], lookup: Lookup = find) -> list[Table]:
         peers.table(records),
         peer_training.table(records),
         accuracy(records, lookup),
+        artifacts.table(records),
+        stages.table(records),
         failures(records),
         machines(records),
     ]
@@ -201,7 +203,18 @@ def failures(records: Sequence[Record]) -> Table:
 
 def machines(records: Sequence[Record]) -> Table:
     """What the measurements ran on; the other tables refer to the numbers."""
-    columns = ("machine", "device", "processor", "cores", "threads", "python", "torch", "driver", "commit")
+    columns = (
+        "machine",
+        "device",
+        "processor",
+        "instructions",
+        "cores",
+        "threads",
+        "python",
+        "torch",
+        "driver",
+        "commit",
+    )
     rows: dict[str, Mapping[str, Cell]] = {}
     for record in records:
         if record.environment:
@@ -215,6 +228,7 @@ def machine_row(environment: Mapping[str, Any]) -> dict[str, Cell]:
     return {
         "device": environment.get("device"),
         "processor": host.get("cpu"),
+        "instructions": host.get("vector_units"),
         "cores": host.get("usable_cores"),
         "threads": environment.get("threads", {}).get("intra_op"),
         "python": environment.get("python"),

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
 from typing import Any
 
-from zoo.errors import ZooError
+from zoo.errors import NO_NETWORK, NoNetwork, ZooError
 
 SCHEMA = 2
 
@@ -112,6 +112,13 @@ def failed(model: str, kind: str, reason: str | BaseException, **values: Any) ->
 def skipped(model: str, kind: str, reason: str, **values: Any) -> Record:
     """The record of a run that was not tried, on purpose."""
     return Record(model=model, kind=kind, status="skipped", reason=reason, **values)
+
+
+def unmeasured(model: str, kind: str, error: BaseException, **values: Any) -> Record:
+    """The record of a run that an error ended: skipped where only the network was missing, else failed."""
+    if isinstance(error, NoNetwork):
+        return skipped(model, kind, NO_NETWORK, **values)
+    return failed(model, kind, str(error) if isinstance(error, ZooError) else error, **values)
 
 
 def plain(value: Any) -> Any:

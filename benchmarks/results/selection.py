@@ -17,10 +17,12 @@ MEMORY = ("cuda_allocated_mib", "resident_peak_mib")
 
 
 def is_plain(record: Record, peer: str | None = None) -> bool:
-    """Whether a record is of this implementation (None: ours) in float32, image by image, without options."""
+    """Whether a record is of this implementation (None: ours) in float32, image by image, as a network."""
     p = record.parameters
     alone = record.kind not in ("inference", "accuracy") or p.get("batch", 1) == 1
-    return alone and p.get("peer") == peer and not p.get("options") and p.get("precision", "fp32") == "fp32"
+    exported = p.get("artifact") or p.get("runtime", "torch") != "torch"
+    plain = not p.get("options") and p.get("precision", "fp32") == "fp32" and record.protocol != "end-to-end"
+    return alone and p.get("peer") == peer and plain and not exported
 
 
 def newest(records: Iterable[Record], kind: str, peer: str | None = None) -> dict[str, Record]:

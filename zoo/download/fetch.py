@@ -15,10 +15,24 @@ if TYPE_CHECKING:
 
 
 def fetch(name: str, *, mirrors: Sequence[str] = (), progress: Progress | None = None) -> Path:
-    """The verified checkpoint of a model (or alias, or backbone key such as `torchvision://resnet50`), as a local file.
+    """Download the weights of a model into the cache, unless they are there, and verify them.
 
-    mirrors: URLs or folders that are asked before the published hosts. progress: called with (bytes so far, bytes in
-    all if known); a bar on the terminal by default. Raises UnknownModel, and FetchError with what each mirror said.
+    Args:
+        name: A model, an alias, or the key of a backbone such as `torchvision://resnet50`.
+        mirrors: URLs or folders that are tried before the published hosts.
+        progress: Called with (bytes so far, bytes in all if known); by default a bar on the terminal.
+
+    Returns:
+        The verified file.
+
+    Raises:
+        UnknownModel: No model has this name.
+        FetchError: No mirror served the file; the message lists what each one said.
+
+    Examples:
+        >>> import zoo
+        >>> zoo.fetch("demo_yolox").name  # comes with the package
+        'demo_yolox-4f194027.pth'
     """
     from zoo.download.locations import backbone_file, is_backbone, model_file
     from zoo.manifest.api import get

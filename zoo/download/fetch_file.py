@@ -21,7 +21,7 @@ from zoo.download.partial_download import Part
 from zoo.download.remote_file import RemoteFile, candidates, label, user_mirrors
 from zoo.download.stream import Refusal
 from zoo.download.transfer import Progress, disk_errors, transfer
-from zoo.errors import FetchError
+from zoo.errors import FetchError, NoNetwork
 
 ATTEMPTS = 4
 """How often one mirror is asked for one file."""
@@ -71,7 +71,20 @@ def obtain(
             return obtain_one(choice, mirrors, progress)
         except Unavailable as error:
             failures.append(error)
-    raise FetchError(failure(remote, failures, brief))
+    kind = NoNetwork if all(map(cut_off, failures)) else FetchError
+    raise kind(failure(remote, failures, brief))
+
+
+def cut_off(error: Unavailable) -> bool:
+    """Whether no host answered, and there were several: one alone may be switched off."""
+    hosts = [(mirror, said) for mirror, said in error.answers if not is_folder(mirror)]
+    away = [mirror for mirror, said in hosts if unreachable.get(mirror, (0.0, None))[1] == said]
+    return OFFLINE in error.answers or len(hosts) == len(away) > 1
+
+
+def is_folder(mirror: str) -> bool:
+    """Whether a mirror's label is that of a folder of this machine."""
+    return mirror.startswith("file:")
 
 
 def cached(remote: RemoteFile) -> Path | None:

@@ -16,8 +16,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from zoo.errors import BuildError, UsageError
+from zoo.errors import BuildError, UnsafeCheckpoint, UsageError
 from zoo.export import artifact as artifacts
+from zoo.export import program_guard
 from zoo.export.artifact import Artifact
 from zoo.export.extras import extra, reason
 from zoo.export.formats import runtime_of
@@ -162,12 +163,16 @@ class ProgramDetector(ExportedDetector):
         if torch.device(device).type != "cpu":
             raise UsageError(f"a program of torch.export runs where it was recorded, on the CPU, not on {device}")
         try:
-            program = torch.export.load(path)
+            program = program_guard.load(Path(path))
+        except UnsafeCheckpoint:
+            raise
         except Exception as error:  # whatever an archive that is none makes torch stumble over
             raise ExportError(f"PyTorch {torch.__version__} cannot run {path}: {reason(error)}") from error
         entry = next(n for n in program.graph.nodes if n.name == program.graph_signature.user_inputs[0])
         super().__init__(original, [n if isinstance(n, int) else None for n in entry.meta["val"].shape])
-        self.__dict__["program"] = program.module()  # not a submodule: its parameters are copies of the original's
+        self.__dict__["program"] = program.module(
+            check_guards=False
+        )  # not a submodule: its parameters are copies of the original's
 
     def outputs(self, image: Tensor, size: tuple[int, int]) -> Sequence[Tensor]:
         """What the program gives for one padded image (1, 3, H, W). size: (h, w) inside the padding."""

@@ -35,6 +35,7 @@ __all__ = [
     "architecture_names",
     "catalog",
     "dataset",
+    "first_user",
     "get",
     "list_models",
     "mirrors",
@@ -81,11 +82,29 @@ def list_models(
     origin: str | None = None,
     unpublished: bool = False,
 ) -> list[str]:
-    """Names of the models that match a glob and all of the conditions, sorted.
+    """List the models that match a glob and all of the conditions.
 
-    family, task, dataset, origin: exactly as in the entries, whatever the case. unpublished: also the reference's
-    configurations without weights. The pattern may match aliases. Other projects' models (Detectron2's) are listed when
-    the pattern, the family or the origin asks for them: `detectron2/*`.
+    Models of other projects (Detectron2, torchvision, authors) are listed only if the pattern, the family or the origin
+    asks for them, such as `detectron2/*`.
+
+    Args:
+        pattern: A glob that names or aliases match.
+        family: Only models of this method family, whatever the case.
+        task: Only models with this task, such as `instance segmentation`.
+        dataset: Only models trained for this dataset, such as `coco_2017`.
+        origin: Only models whose weights this project published, such as `mmdetection`.
+        unpublished: Include the reference's configurations without published weights.
+
+    Returns:
+        Names, sorted; empty if nothing matches.
+
+    Raises:
+        ManifestError: One of your own manifest files has a mistake.
+
+    Examples:
+        >>> import zoo
+        >>> zoo.list_models("yolox_s*")
+        ['yolox_s_8x8_300e_coco']
     """
     conditions = {"family": family, "dataset": dataset, "origin": origin}
     wanted = {key: normal(key, value) for key, value in conditions.items() if value is not None}
@@ -120,7 +139,23 @@ def normal(field: str, value: str) -> str:
 
 
 def get(name: str) -> Entry:
-    """The model with this name or alias. Raises UnknownModel, which suggests the nearest names."""
+    """Look up a model.
+
+    Args:
+        name: The exact name, or an alias.
+
+    Returns:
+        Everything that the manifests state about it.
+
+    Raises:
+        UnknownModel: No model has this name; the message suggests the nearest ones.
+
+    Examples:
+        >>> import zoo
+        >>> entry = zoo.get("faster_rcnn_r50")
+        >>> entry.name, entry.metrics["coco_2017_val"]["box_ap"]
+        ('faster_rcnn_r50_fpn_1x_coco', 37.4)
+    """
     known = catalog()
     exact = name if name in known.models else known.aliases.get(name)
     if exact is None:
@@ -174,11 +209,19 @@ def representative(name: str) -> Entry:
     known = catalog()
     if name not in known.architectures or name in known.models:
         return get(name)
-    users = (e for e in map(known.entry, known.models) if e.architecture == name)
-    entry = next(users, None)
+    entry = first_user(name)
     if entry is None:
-        raise UnknownModel(f"no model uses the architecture {name}, so nothing says how its images are prepared.")
+        raise UnknownModel(
+            f"no model uses the architecture {name}, so nothing says how its images are prepared; add a model with "
+            "`preprocessing`, `normalization` and `dataset` to its manifest."
+        )
     return entry
+
+
+def first_user(name: str) -> Entry | None:
+    """The first model that uses the architecture of this name; None where none does."""
+    known = catalog()
+    return next((e for e in map(known.entry, known.models) if e.architecture == name), None)
 
 
 def version(name: str) -> str:

@@ -56,6 +56,7 @@ class Catalog:
         self._check_names()
         for file in own:
             self._check_bases(file)
+            self._check_metrics(file)
 
     def _section(self, section: str, taken: Mapping[str, Stated] | None = None) -> dict[str, Stated]:
         """Everything that the files say in a section, added to what is `taken`; a name may be used once only."""
@@ -63,17 +64,26 @@ class Catalog:
         for file, content in self.files.items():
             for name, value in content.get(section, {}).items():
                 if name in result:
-                    raise schema.mistake(file, (section, name), f"this name is already taken in {result[name].file}")
+                    other = self._section_of(section, name, result[name].file)
+                    raise schema.mistake(file, (section, name), f"this name is already taken in {other}")
                 result[name] = Stated(value, file)
         return result
+
+    def _section_of(self, section: str, name: str, file: Path) -> str:
+        """`file:line` of a name in a file; components and architectures share their names."""
+        section = section if name in self.files[file].get(section, {}) else "architectures"
+        return f"{file}:{yaml_io.line_of(file, (section, name))}"
 
     # Names
 
     def _alias_table(self) -> dict[str, str]:
-        """Alias -> model. Raises ManifestError for an alias that is taken."""
+        """Alias -> model. Raises ManifestError for an alias that is taken, about the user's file where one is."""
         result: dict[str, str] = {}
         for name, (_, file) in self.models.items():
             for alias in self.aliases_of(name):
+                if alias in self.models and self.models[alias].file in self.own and file not in self.own:
+                    where, problem = ("models", alias), f"this name already is another one of {name}, in {file}"
+                    raise schema.mistake(self.models[alias].file, where, problem)
                 if alias in self.models or alias in result:
                     other = result.get(alias, alias)
                     raise schema.mistake(file, ("models", name, "aliases"), f"'{alias}' already means {other}")
@@ -113,6 +123,22 @@ class Catalog:
                 self._resolve(name, ())
         for name in self.files[file].get("models", ()):
             self.preprocessing(self.entry(name))
+
+    def _check_metrics(self, file: Path) -> None:
+        """The figures of a user's models are such as some dataset of the package has."""
+        for name, value in self.files[file].get("models", {}).items():
+            for dataset, figures in value.get("metrics", {}).items():
+                for metric in figures:
+                    if metric not in self._metrics:
+                        known = f"known are {', '.join(sorted(self._metrics))}"
+                        place = ("models", name, "metrics", dataset, metric)
+                        raise schema.mistake(file, place, f"no dataset has the metric '{metric}'; {known}")
+
+    @cached_property
+    def _metrics(self) -> frozenset[str]:
+        """The metrics that the package's models were published with."""
+        names = (name for name, (_, file) in self.models.items() if file not in self.own)
+        return frozenset(key for name in names for figures in self.entry(name).metrics.values() for key in figures)
 
     # Architectures
 

@@ -111,11 +111,33 @@ class Substitute:
 class Entry:
     """One model of the zoo.
 
-    normalization, preprocessing, dataset: names of things in the manifests. metrics: dataset and split -> metric ->
-    value, e.g. `{"coco_2017_val": {"box_ap": 37.4}}`, in percent as published. checkpoint: None where the reference
-    has a configuration but published no weights. log_url: as published; log_urls: on every mirror. config: the
-    reference's configuration file. alternates: other files of the same weights. substitutes: other weights of the same
-    method. parameters: of the network. source: the manifest that says all this.
+    Attributes:
+        name: Its name, unique in the zoo.
+        family: The method family.
+        architecture: The name of its network's description; None if there is none.
+        checkpoint: The weights; None where the reference has a configuration but published no weights.
+        log_url: The training log, as published.
+        log_urls: The training log on every mirror.
+        normalization: Name of a normalization in the manifests.
+        preprocessing: Name of a recipe in the manifests.
+        dataset: Name of a dataset in the manifests.
+        tasks: Such as `object detection`.
+        metrics: Dataset and split -> metric -> value in percent as published, such as
+            `{"coco_2017_val": {"box_ap": 37.4}}`.
+        training: How the weights were made.
+        speed: Published speeds.
+        paper: Where the method was published.
+        license: Of the weights.
+        notes: What users must know.
+        aliases: Other names.
+        origin: The project that published the weights.
+        config: The reference's configuration file.
+        superseded: Older files of this model.
+        alternates: Other files of the same weights.
+        substitutes: Other weights of the same method.
+        receptive_fields: Dilations that the weights need on top of the architecture.
+        parameters: Number of parameters of the network.
+        source: The manifest that states all this.
     """
 
     name: str
@@ -145,7 +167,14 @@ class Entry:
     source: Path = field(default=Path(), compare=False)
 
     def metric(self, key: str) -> float | None:
-        """The published value of e.g. `box_ap`, on the first dataset that has it."""
+        """Look up a published metric.
+
+        Args:
+            key: Such as `box_ap`.
+
+        Returns:
+            The value on the first dataset that has it, in percent; None if none has.
+        """
         return next((values[key] for values in self.metrics.values() if key in values), None)
 
 

@@ -4,6 +4,7 @@
 - `learns_semantic`: classes of all pixels (as many as its `num_classes`, or its things and stuff).
 - `learns_keypoints`: keypoints of objects, with the center of pixel 0 at its `pixel_center`.
 - `needs_proposals`: boxes that another network proposes.
+- `needs_unlabeled`: images without annotations, beside those with them.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ class Supervision:
     semantic: int | None = None
     keypoints: float | None = None
     proposals: bool = False
+    unlabeled: bool = False
 
 
 def supervision(description: Mapping[str, Any]) -> Supervision:
@@ -35,6 +37,7 @@ def supervision(description: Mapping[str, Any]) -> Supervision:
         semantic=semantic[0] if semantic else None,
         keypoints=keypoints[0] if keypoints else None,
         proposals=any(says(part, "needs_proposals") for part in parts),
+        unlabeled=any(says(part, "needs_unlabeled") for part in parts),
     )
 
 

@@ -51,6 +51,11 @@ def check(config: TrainConfig, needed: Supervision, settings: Recipe, rank: Rank
             f"{config.name} learns from proposals of another network, which `zoo train` does not have; the same "
             "detector with its own proposals is Faster R-CNN."
         )
+    if needed.unlabeled:
+        raise NotTrainable(
+            f"{config.name} learns from images with and without annotations together, which `zoo train` does not "
+            "support (inference only). Train Faster R-CNN with the annotated images instead."
+        )
     if config.semantic is not None and settings.augmentation.mosaic:
         raise UsageError("Mosaic does not support semantic maps; pass --no-mosaic.")
     if needed.semantic and config.semantic is None and rank.first:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from benchmarks.parity import reference
 from benchmarks.reports.text_table import format_table
-from benchmarks.results.record import Record, failed
+from benchmarks.results.record import Record, unmeasured
 from benchmarks.results.store import Store
 from benchmarks.speed import options
 from zoo.errors import UsageError, ZooError
@@ -68,8 +68,7 @@ def measure(name: str, device: str, chosen: options.Options, trace: bool) -> Rec
     try:
         return parity.measure(name, device, chosen, trace)
     except (ZooError, RuntimeError, ValueError, TypeError, AttributeError, KeyError, NotImplementedError) as error:
-        reason = str(error) if isinstance(error, ZooError) else error
-        return failed(name, "parity", reason, protocol="recorded-reference")
+        return unmeasured(name, "parity", error, protocol="recorded-reference")
 
 
 def show(records: Sequence[Record], args: argparse.Namespace) -> None:

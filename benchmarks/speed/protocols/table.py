@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from benchmarks.speed.protocols.base import Protocol
+from benchmarks.speed.protocols.base import STAGES, Protocol
 from zoo.errors import UsageError
 
 INTERLEAVED = Protocol(
@@ -61,7 +61,16 @@ MLPERF_OFFLINE = Protocol(
     batch=None,
 )
 
-ALL = (INTERLEAVED, MMDET_V2, DETECTRON2, MLPERF_SINGLE_STREAM, MLPERF_OFFLINE)
+END_TO_END = Protocol(
+    name="end-to-end",
+    title="From image bytes to encoded detections, stage by stage and overlapped",
+    source="benchmarks/speed/protocols/end_to_end.py",
+    timed=STAGES,
+    defaults={"streams": 2, "loaded": 64, "min_seconds": 10.0, "num_warmup": 5},
+    module="end_to_end",
+)
+
+ALL = (INTERLEAVED, MMDET_V2, DETECTRON2, MLPERF_SINGLE_STREAM, MLPERF_OFFLINE, END_TO_END)
 PROTOCOLS: dict[str, Protocol] = {protocol.name: protocol for protocol in ALL}
 DEFAULT = INTERLEAVED.name
 

@@ -21,6 +21,7 @@ from benchmarks.results.record import Record, ResultsError, failed
 from benchmarks.results.store import Store
 from benchmarks.sweep import job, skip_reasons, sweep
 from benchmarks.sweep.job import Job, Limits
+from benchmarks.sweep.outcome import ending
 from benchmarks.sweep.progress import View
 from zoo.errors import UsageError
 
@@ -50,6 +51,19 @@ def test_every_row_ends_and_a_failure_costs_one(tmp_path):
     store, rows = Store(tmp_path / "r.db"), sweep.plan("accuracy", MODELS, [])
     ended = {r.model: record.status for r, record in go(store, runner(b="out of memory"), rows)}
     assert ended == {"a": "ok", "b": "failed", "c": "ok"}
+
+
+def test_a_row_without_a_network_is_skipped(tmp_path, monkeypatch):
+    monkeypatch.setenv("ZOO_OFFLINE", "1")
+    monkeypatch.setenv("ZOO_CACHE", str(tmp_path / "cache"))
+    record = job.guarded(Job("s", "inference", "yolox_tiny_8x8_300e_coco"), Limits(seconds=120))
+    assert ending(record) == "skipped (no network)"
+
+
+def test_so_is_one_whose_process_only_says_so(monkeypatch):
+    script = "import sys; print('bench: no network: nobody answers', file=sys.stderr); sys.exit(1)"
+    monkeypatch.setattr(job, "command", lambda *_: [sys.executable, "-c", script])
+    assert ending(job.run(Job("s", "accuracy", "a"), LIMITS)) == "skipped (no network)"
 
 
 def test_the_same_command_runs_only_what_is_missing(tmp_path):

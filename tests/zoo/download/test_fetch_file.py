@@ -15,7 +15,7 @@ from zoo.download import cache as cached
 from zoo.download import lock, transfer
 from zoo.download.fetch_file import obtain
 from zoo.download.remote_file import RemoteFile, candidates, safe_path
-from zoo.errors import FetchError, UsageError
+from zoo.errors import FetchError, NoNetwork, UsageError
 
 
 def parts(cache):
@@ -218,11 +218,27 @@ def test_offline_never_opens_a_socket(remote, tmp_path, monkeypatch):
     monkeypatch.setenv("ZOO_OFFLINE", "1")
     monkeypatch.setattr("socket.socket.__init__", forbidden)
     monkeypatch.setattr("socket.getaddrinfo", forbidden)
-    with pytest.raises(FetchError, match="not in the cache"):
+    with pytest.raises(NoNetwork, match=r"no network: .*not in the cache"):
         obtain(remote)
     (tmp_path / "file.pth").write_bytes(CONTENT)
     also = RemoteFile(remote.path, remote.urls, remote.sha256, also=("file.pth",))
     assert obtain(also, mirrors=[str(tmp_path)]).read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize(("hosts", "kind"), [(1, FetchError), (2, NoNetwork)])
+def test_several_hosts_without_an_answer_are_a_missing_network_and_one_is_not(hosts, kind, tmp_path):
+    urls = tuple(f"http://host-{number}.invalid/file.pth" for number in range(hosts))
+    with pytest.raises(FetchError, match="does not resolve") as error:
+        obtain(RemoteFile("models/file.pth", urls, SHA256[:8]), mirrors=[str(tmp_path)])
+    assert type(error.value) is kind
+
+
+def test_a_host_that_answers_is_a_network(server):
+    urls = ("http://a.invalid/file.pth", "http://b.invalid/file.pth", server.url("/gone"))
+    server.behaviors["/gone"] = [status(404)]
+    with pytest.raises(FetchError) as error:
+        obtain(RemoteFile("models/file.pth", urls, SHA256[:8]))
+    assert type(error.value) is FetchError
 
 
 def test_the_first_download_locks_the_whole_hash(remote, server, cache):

@@ -62,6 +62,23 @@ def soft(name: str) -> Any:
     return model
 
 
+def rtmdet(name: str) -> Any:
+    """A narrow RTMDet, or RTMDet-Ins."""
+    torch.manual_seed(0)
+    description = two_stage.narrow({**api.architecture(name), "backbone": {}})
+    backbone = {**api.architecture(name)["backbone"], "deepen_factor": 0.167, "widen_factor": 0.125}
+    description["backbone"] = backbone
+    description["neck"].update(in_channels=[32, 64, 128], out_channels=32, num_csp_blocks=1)
+    description["bbox_head"].update(in_channels=32, feat_channels=32)
+    description["test_cfg"].update(nms_pre=60, score_thr=0.0, max_per_img=20)
+    model = spread(zoo.build(description)).train()
+    for module in model.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.momentum = 1.0
+    model.bbox_head(model.features(torch.randn(2, 3, 256, 256)))  # statistics that keep signals from vanishing
+    return model
+
+
 # Two-stage networks that are left out: what they do at random weights, or at all, is no test of a graph.
 WITHOUT = {
     "faster_rcnn_r50_fpg_crop640_50e_coco",  # its levels only fit each other at multiples of 128
@@ -92,6 +109,8 @@ NETWORKS: dict[str, Callable[[], Any]] = {
     "Conditional DETR": partial(query_detectors.tiny, "conditional-detr_r50_8xb2-50e_coco"),
     "DAB-DETR": partial(query_detectors.tiny, "dab-detr_r50_8xb2-50e_coco"),
     "DINO": partial(query_detectors.tiny, "dino-4scale_r50_8xb2-12e_coco"),
+    "RTMDet": partial(rtmdet, "rtmdet_tiny_8xb32-300e_coco"),
+    "RTMDet-Ins": partial(rtmdet, "rtmdet-ins_tiny_8xb32-300e_coco"),
     "RetinaNet with soft suppression": partial(soft, "retinanet_r50_fpn_1x_coco"),
     "QueryInst": partial(tiny_queryinst, FOCAL),
     **{kind: partial(solo.tiny, kind) for kind in solo.HEADS},

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from zoo.errors import ManifestError
+import zoo
+from zoo.errors import ManifestError, UnknownModel
 from zoo.manifest import api, yaml_io
 from zoo.preprocessing.recipe import Normalize, Pad, Resize
 
@@ -76,6 +77,19 @@ def test_a_users_architecture_states_differences_only(own):
     assert mine == base
 
 
+def test_an_architecture_without_a_model_can_be_built_and_knows_no_preprocessing(own):
+    own("schema: 1\narchitectures:\n  lone: {base: yolox_nano_8x8_300e_coco}\n")
+    network = zoo.build("lone")
+    assert network.preprocess is None and network.classes is None and network.label_count == 80
+    with pytest.raises(UnknownModel, match="add a model with `preprocessing`"):
+        zoo.preprocessor("lone")
+
+
+def test_a_taken_name_is_told_with_both_places(own, tmp_path):
+    with pytest.raises(ManifestError, match=r"own\.yaml:12: .* already taken in .*ssd\.yaml:\d+"):
+        own(OWN.replace("models:\n  yolox_nano_0.1:", "models:\n  ssd300_coco:"))
+
+
 def test_a_users_mirror_comes_first(own):
     own("schema: 1\nmirrors:\n  - {name: lab, url: https://lab.example/zoo/}\n")
     assert api.get("faster_rcnn_r50").checkpoint.urls[0].startswith("https://lab.example/zoo/v2.0/faster_rcnn/")
@@ -100,6 +114,8 @@ MISTAKES = [
     ("{file: weights/yolox_nano.pth}", "{format: mmdet-v2}", 14, "needs one of path, file"),
     ("    dataset: coco_2017\n", "", 12, "states no dataset"),
     ("models:\n  yolox_nano_0.1:", "models:\n  ssd300_coco:", 12, "already taken in"),
+    ("models:\n  yolox_nano_0.1:", "models:\n  yolox_s:", 12, "already is another one of yolox_s_8x8_300e_coco, in"),
+    ("    tasks:", "    metrics: {coco_2017_val: {box_app: 1}}\n    tasks:", 16, "no dataset has the metric 'box_app'"),
     ("architectures:\n  yolox_nano_0.1:", "components:\n  ssd300_coco:", 10, "already taken in"),
     (OWN, "- a list", 1, "the file: must be a mapping"),
     (OWN, "", 1, "the file: must be a mapping, not empty"),

@@ -31,11 +31,24 @@ if TYPE_CHECKING:
 IMAGES = "images, videos, folders of them, quoted globs such as 'street/**/*.jpg', or cameras: webcam, webcam:1"
 
 
+class ShowClasses(argparse.Action):
+    """A flag with which no images are required. (`nargs="*"` would not take images behind an option.)"""
+
+    def __init__(self, option_strings: Sequence[str], dest: str, help: str | None = None) -> None:
+        super().__init__(option_strings, dest, nargs=0, default=False, help=help)
+
+    def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, *_: Any) -> None:
+        """Set the flag."""
+        setattr(namespace, self.dest, True)
+        for action in parser._actions:
+            action.required = action.required and action.dest != "images"
+
+
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     add = parser.add_argument
     add("model", metavar="MODEL", help="a model of the zoo, or your own checkpoint file")
-    add("images", nargs="*", metavar="IMAGE", help=IMAGES)
+    add("images", nargs="+", default=[], metavar="IMAGE", help=IMAGES)
     add("--name", metavar="NAME", help="architecture of a checkpoint file that does not state it")
     add("--score-thr", type=float, default=0.3, metavar="S", help="minimum score (default %(default)s)")
     add("--device", default="cpu", help="cpu, cuda, cuda:1, ... (default %(default)s)")
@@ -44,7 +57,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--tta", action="store_true", help="test-time augmentation: three scales and mirror images, merged by NMS")
     add("--frame-step", type=positive, default=1, metavar="N", help="every N-th frame of videos and cameras")
     add("--max-frames", type=positive, metavar="N", help="at most N frames of each video and camera")
-    add("--show-classes", action="store_true", help="list the model's classes, and detect nothing")
+    add("--show-classes", action=ShowClasses, help="list the model's classes, and detect nothing; needs no IMAGE")
     configure_outputs(parser)
 
 
@@ -86,8 +99,6 @@ def run(args: argparse.Namespace) -> int:
 
 def check(args: argparse.Namespace) -> None:
     """Whether the request makes sense and its model exists. Raises UsageError, UnknownModel, ZooError."""
-    if not args.images and not args.show_classes:
-        raise UsageError("there is nothing to detect in: name images, folders, videos, or webcam.")
     if args.tta and args.batch_size > 1:
         raise UsageError("--tta runs image by image; leave out --batch-size.")
     check_model(args.model, args.name)

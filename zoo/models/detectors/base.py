@@ -49,10 +49,15 @@ class Detector(nn.Module):
         sizes: Sequence[tuple[int, int]] | None = None,
         proposals: Sequence[Tensor] | None = None,
     ) -> list[Detections]:
-        """Detections in network-input coordinates, one per image.
+        """Run the network on a padded batch.
 
-        images: (N, 3, H, W) float, normalized and padded. sizes: (h, w) of each image before padding, the whole input
-        if not given. proposals: per image (M, 4) xyxy boxes, for Fast R-CNN only.
+        Args:
+            images: (N, 3, H, W) float, normalized and padded.
+            sizes: (h, w) of each image before padding; by default the whole input.
+            proposals: Per image (M, 4) xyxy boxes, for Fast R-CNN only.
+
+        Returns:
+            Detections in network-input coordinates, one per image.
         """
         sizes = sizes or [(images.shape[2], images.shape[3])] * len(images)
         geometries = [self.input_frame(images, size) for size in sizes]
@@ -73,13 +78,22 @@ class Detector(nn.Module):
         targets: Sequence[dict[str, Tensor]],
         proposals: Sequence[Tensor] | None = None,
     ) -> dict[str, Tensor]:
-        """Training losses by name; their sum is what a trainer minimizes.
+        """Compute the training losses of a batch.
 
-        images: (N, 3, H, W) float, normalized and padded. sizes: (h, w) of each image before padding.
-        targets: per image `boxes` (M, 4) xyxy in input coordinates, `labels` (M,), where needed `masks` (M, H, W) of
-        bool and `keypoints` (M, P, 3) as x, y, visibility; optionally `ignored` (I, 4), boxes of crowds, and `semantic`
-        (h, w), classes of the padded image's pixels, without which heads that segment do not learn to. proposals: per
-        image (M, 4) xyxy boxes, for Fast R-CNN only. Raises NotTrainable where the method's losses are not there.
+        Args:
+            images: (N, 3, H, W) float, normalized and padded.
+            sizes: (h, w) of each image before padding.
+            targets: Per image `boxes` (M, 4) xyxy in input coordinates and `labels` (M,); where needed, `masks`
+                (M, H, W) of bool and `keypoints` (M, P, 3) as x, y, visibility; optionally `ignored` (I, 4), boxes of
+                crowds, and `semantic` (h, w), classes of the padded image's pixels, without which heads that segment
+                do not learn to.
+            proposals: Per image (M, 4) xyxy boxes, for Fast R-CNN only.
+
+        Returns:
+            Losses by name; their sum is what a trainer minimizes.
+
+        Raises:
+            NotTrainable: The losses of this method are not implemented.
         """
         geometries = [ImageGeometry.of_input(size) for size in sizes]
         if proposals is not None:
@@ -93,10 +107,24 @@ class Detector(nn.Module):
         raise NotTrainable(f"{type(self).__name__} has no losses yet: it detects, but does not train")
 
     def detect(self, images: Sequence[str | Path | Any], device: torch.device | str | None = None) -> list[Detections]:
-        """Detections in original image coordinates, on the CPU.
+        """Detect objects in images.
 
-        images: files, or BGR uint8 arrays (H, W, 3); each runs alone, as published accuracies do.
-        device: moves the network there first.
+        Args:
+            images: Files, or BGR uint8 arrays (H, W, 3). Each image runs alone, as for published accuracies.
+            device: Where the network is moved first; by default it stays where it is.
+
+        Returns:
+            Per image, the detections in original image coordinates, on the CPU, best first.
+
+        Raises:
+            UsageError: The network was built from a description and has no preprocessing.
+            UnreadableImage: A file is missing or does not decode.
+
+        Examples:
+            >>> import numpy as np, zoo
+            >>> model = zoo.load("demo_atss")
+            >>> [len(detections) for detections in model.detect([np.zeros((128, 160, 3), np.uint8)])]
+            [0]
         """
         if self.preprocess is None:
             raise UsageError("this network knows no preprocessing: build it by a model's name, or set .preprocess")

@@ -14,6 +14,10 @@ from zoo.models.targets import GroundTruth
 from zoo.structures import Detections, ImageGeometry
 
 ROLES = ("teacher", "student")
+UNTRAINABLE = (
+    "Soft Teacher learns from images with and without annotations together, which zoo does not support (inference "
+    "only). Train the Faster R-CNN that it is made of, with its annotated images."
+)
 
 
 class SoftTeacher(Detector):
@@ -21,6 +25,8 @@ class SoftTeacher(Detector):
 
     semi_test_cfg: `predict_on` says which one detects.
     """
+
+    needs_unlabeled = True
 
     def __init__(
         self,
@@ -43,7 +49,4 @@ class SoftTeacher(Detector):
         self, images: Tensor, geometries: Sequence[ImageGeometry], ground_truths: Sequence[GroundTruth]
     ) -> dict[str, Tensor]:
         """Raises NotTrainable: the method needs images without annotations beside those with them."""
-        raise NotTrainable(
-            "Soft Teacher learns from images with and without annotations together, which zoo does not support; "
-            "train the Faster R-CNN that it is made of instead (inference only)"
-        )
+        raise NotTrainable(UNTRAINABLE)

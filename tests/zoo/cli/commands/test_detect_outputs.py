@@ -194,6 +194,11 @@ def test_nothing_is_printed_where_nothing_is_detected(capsys):
     assert captured.out == "" and "no detection has a score of at least 0.99" in captured.err
 
 
+def test_images_may_stand_behind_options(capsys):
+    assert main.main(["detect", "yolox_tiny", "--score-thr", "0.01", str(VAL / "000001.jpg"), str(VAL)]) == 0
+    assert "000001.jpg" in capsys.readouterr().out
+
+
 def test_classes_are_listed_without_weights(monkeypatch, capsys):
     monkeypatch.setattr(zoo, "load", lambda *_: pytest.fail("the weights are not needed"))
     assert main.main(["detect", "yolox_tiny", "--show-classes", "--json"]) == 0
@@ -206,7 +211,7 @@ def test_classes_are_listed_without_weights(monkeypatch, capsys):
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ([], "there is nothing to detect in"),
+        ([], "required: IMAGE"),
         (["x.jpg", "--tta", "--batch-size", "2"], "--tta runs image by image"),
         (["x.jpg", "--batch-size", "0"], "at least 1, not 0"),
         (["x.jpg", "--json", "--csv"], "not allowed with"),

@@ -1,0 +1,1 @@
+"""Why a number is another one than expected: known mistakes, tried one by one."""

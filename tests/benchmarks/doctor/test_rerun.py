@@ -1,0 +1,64 @@
+"""`bench doctor --predictions FILE --model NAME` names the preprocessing that gives the file's detections."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import zoo
+from benchmarks.doctor import case as cases
+from benchmarks.doctor import detections, rerun
+from benchmarks.doctor.pipelines import pipelines
+from benchmarks.perf import injected_faults
+from zoo.manifest import api
+
+ROOT = Path(__file__).parents[3]
+NAME = "yolox_nano_0.1.0"
+
+
+@pytest.fixture(scope="module")
+def shared() -> Path:
+    """YOLOX-nano's weights and 38 images of COCO."""
+    folder = next((p / "shared" / "data" for p in ROOT.parents if (p / "shared" / "data").is_dir()), None)
+    if folder is None:
+        pytest.skip("needs ../shared/data: YOLOX-nano's weights and 38 images of COCO")
+    return folder
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("key", ["channels", "resize-nearest", "stretched"])
+def test_the_preprocessing_of_a_file_is_named(key: str, shared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ZOO_MANIFESTS", str(ROOT / "tests" / "data" / "yolox_nano_0.1.0.yaml"))
+    case = cases.open_case(detections.opened(shared / "coco38", "coco_2017", None), 6)
+    known = detections.Known(zoo.load_file(shared / "yolox_nano.pth", NAME), api.preprocessing(NAME))
+    numbers, paths = rerun.number_of_labels(case, known.model), rerun.paths_of(case)
+    wrong = next(one for one in pipelines(known.recipe) if one.key == key)
+    parts = [rerun.detect(known.model, wrong, path, numbers, number) for number, path in paths.items()]
+    result = injected_faults.compared(case, known, np.concatenate(parts))
+    assert result["named"][0] == key
+    assert result["points"][0] == pytest.approx(100 * (result["repaired"] - result["ap"]), abs=1e-6)
+
+
+def test_detections_agree_with_themselves_and_less_with_moved_scores() -> None:
+    table = np.array([[1, 10, 10, 50, 40, 0.9, 3], [1, 80, 10, 20, 30, 0.5, 3]])
+    assert rerun.agreement(table, table) == pytest.approx(1)
+    changed = table.copy()
+    changed[:, 5] -= 0.1
+    assert rerun.agreement(table, changed) == pytest.approx(0.5)
+    changed[:, 6] = 4
+    assert rerun.agreement(table, changed) == 0
+    assert rerun.agreement(table, table[:0]) == 0
+
+
+def test_what_a_selection_left_out_is_named() -> None:
+    random = np.random.default_rng(0)
+    own = np.column_stack([np.repeat(np.arange(10), 20), random.uniform(0, 100, (200, 4)), random.random(200)])
+    high = rerun.left_out(own[own[:, 5] > 0.4], own, 3.0)
+    assert high is not None
+    assert high.key.startswith("score-threshold-0.4")
+    first = rerun.left_out(own[np.arange(200) % 20 < 5], own, 3.0)
+    assert first is not None
+    assert first.key == "at-most-5"
+    assert rerun.left_out(own, own, 3.0) is None
