@@ -9,8 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from zoo.models.layers.cpu_choices import LONG_LIST
 from zoo.models.layers.nms import batched_nms, suppress
-from zoo.models.layers.ranking import ranked
+from zoo.models.layers.ranking import best, first_best, ranked
 from zoo.models.layers.tracing import first, recording
 from zoo.structures import Detections
 
@@ -52,11 +53,31 @@ def above_threshold(scores: Tensor, score_thr: float, nms_pre: int) -> tuple[Ten
 
     scores: (P, C). Returns scores, prior indices and labels, each (K,), best first.
     """
-    index, labels = (scores > score_thr).nonzero(as_tuple=True)
-    kept, order = ranked(scores[index, labels])
-    if nms_pre > 0:
-        kept, order = kept[:nms_pre], order[:nms_pre]
-    return kept, index[order], labels[order]
+    if recording():
+        index, labels = (scores > score_thr).nonzero(as_tuple=True)
+        kept, order = ranked(scores[index, labels])
+        if nms_pre > 0:
+            kept, order = kept[:nms_pre], order[:nms_pre]
+        return kept, index[order], labels[order]
+    rows = promising(scores, nms_pre)
+    flat = (scores if rows is None else scores[rows]).flatten()
+    pairs = (flat > score_thr).nonzero().squeeze(1)
+    values = flat[pairs]
+    order = best(values, nms_pre) if 0 < nms_pre < len(values) else ranked(values)[1]
+    pairs = pairs[order]
+    index = pairs // scores.shape[1]
+    return values[order], index if rows is None else rows[index], pairs % scores.shape[1]
+
+
+def promising(scores: Tensor, count: int) -> Tensor | None:
+    """Indices of the priors of (P, C) that the best `count` pairs can belong to, in order; None for any of them.
+
+    They are among the `count` priors with the highest maxima, which a CPU finds sooner than it looks at all pairs.
+    """
+    if scores.device.type != "cpu" or not 0 < count < len(scores) or scores.numel() < LONG_LIST:
+        return None
+    highest = scores.amax(dim=1)
+    return None if bool(highest.isnan().any()) else first_best(highest, count).sort().values
 
 
 def best_rows(scores: Tensor, count: int) -> Tensor:
