@@ -11,6 +11,7 @@ from torch import Tensor
 from torchvision.ops import box_convert
 
 from zoo.models.build import component
+from zoo.models.layers.constants import constant
 from zoo.models.targets import BACKGROUND, Assignment, GroundTruth
 
 ROLES = {"ClassificationCost": "cls", "BBoxL1Cost": "reg", "IoUCost": "iou", "DiceCost": "dice"}
@@ -77,15 +78,15 @@ class MixedHungarianAssigner(HungarianAssigner):
 
 def cheapest(cost: Tensor) -> Tensor:
     """For each of Q queries the index of its object, or BACKGROUND. cost: (Q, M)."""
-    queries, objects = (torch.from_numpy(x).to(cost.device) for x in linear_sum_assignment(cost.cpu().numpy()))
-    index = torch.full((len(cost),), BACKGROUND, device=cost.device)
+    queries, objects = map(torch.from_numpy, linear_sum_assignment(cost.cpu().numpy()))
+    index = torch.full((len(cost),), BACKGROUND)
     index[queries] = objects
-    return index
+    return index.to(cost.device, non_blocking=True)
 
 
 def extent(size: tuple[int, int], like: Tensor) -> Tensor:
     """(w, h, w, h) of an image of (h, w)."""
-    return like.new_tensor([size[1], size[0], size[1], size[0]])
+    return constant((size[1], size[0], size[1], size[0]), like)
 
 
 class MaskHungarianAssigner:

@@ -74,7 +74,7 @@ def aligned_losses(
     fit = aligned_scores(head, logits, boxes, result)
     weight = rank_weights(fit, objects_of(index), head.tau) if ranked else torch.ones_like(fit)
     count = sum(len(x) for x in ground_truths) if ranked else len(fit)
-    positives = logits.new_tensor(float(count))
+    positives = logits.new_full((), float(count))
     average = mean_over_processes(positives) if head.sync_cls_avg_factor else positives
     wanted = box_convert(result.boxes / result.scale, "xyxy", "cxcywh")
     own = (result.query, result.labels)

@@ -13,6 +13,7 @@ from torch import Tensor
 from zoo.models.build import component
 from zoo.models.criteria.protocols import AnchorHead
 from zoo.models.criteria.state import loss_of
+from zoo.models.layers.constants import constant
 from zoo.models.samplers.random import PseudoSampler
 from zoo.models.targets import Assignment, GroundTruth
 from zoo.structures import ImageGeometry
@@ -142,7 +143,7 @@ class AnchorMatching:
         """Which anchors (P, 4) do not cross the image's border by too much, (P,)."""
         if self.border < 0:
             return torch.ones_like(anchors[:, 0], dtype=torch.bool)
-        limit = anchors.new_tensor([geometry.size[1], geometry.size[0]]) + self.border
+        limit = constant((geometry.size[1], geometry.size[0]), anchors) + self.border
         return (anchors[:, :2] >= -self.border).all(dim=1) & (anchors[:, 2:] < limit).all(dim=1)
 
     def image(

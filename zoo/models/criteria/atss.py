@@ -29,7 +29,7 @@ def atss_losses(
     targets, levels = anchor_targets(head, outputs[0], geometries, ground_truths, absolute=True)
     logits, deltas, quality = (flatten(x, c).flatten(0, 1) for x, c in zip(outputs, (head.cls_out_channels, 4, 1)))
     labels, boxes = targets.labels.flatten(), targets.boxes.view(-1, 4)
-    average = mean_over_processes(logits.new_tensor(float(targets.positives))).clamp(min=1)
+    average = mean_over_processes(logits.new_full((), float(targets.positives))).clamp(min=1)
     positive = (labels < head.num_classes).nonzero().flatten()
     anchors = torch.cat(levels).repeat(len(geometries), 1)[positive]
     points = center_and_size(anchors)[0]

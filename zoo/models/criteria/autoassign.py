@@ -59,7 +59,7 @@ def autoassign_losses(
         spread.append(prior.detach().sum())
         center.append(len(ground_truth) / prior.sum().clamp(min=EPSILON) if inside.any() else prior.sum() * 0)
     objects = mean_over_processes(
-        points.new_tensor(float(sum(len(ground_truth) for ground_truth in ground_truths)))
+        points.new_full((), float(sum(len(ground_truth) for ground_truth in ground_truths)))
     ).clamp(min=1)
     total = mean_over_processes(torch.stack(spread).sum()).clamp(min=1)
     # Every parameter takes part, as distributed training needs, even where no image has an object.

@@ -12,6 +12,7 @@ from zoo.models.box_ops import area
 from zoo.models.build import component
 from zoo.models.criteria.anchor_head import flatten
 from zoo.models.criteria.protocols import BoxCoder, ClassHead
+from zoo.models.layers.constants import constant
 from zoo.models.losses.reduction import mean_over_processes
 from zoo.models.targets import GroundTruth
 from zoo.structures import ImageGeometry
@@ -53,10 +54,10 @@ def centernet_update_losses(
     distances = flatten(outputs[1], 4)
     levels, sizes = head.priors(outputs[0]), [(x.shape[2], x.shape[3]) for x in outputs[0]]
     points = torch.cat(levels)
-    ranges = torch.cat([x.new_tensor(r).expand(len(x), 2) for x, r in zip(levels, head.regress_ranges)])
+    ranges = torch.cat([constant(tuple(r), x).expand(len(x), 2) for x, r in zip(levels, head.regress_ranges)])
     heat, wanted = (torch.cat(x) for x in zip(*(image_targets(head, points, ranges, t) for t in ground_truths)))
     places, labels = (torch.cat(x) for x in zip(*more_positives(head, distances, points, sizes, ground_truths)))
-    count = mean_over_processes(scores.new_tensor(float(len(places)))).clamp(min=1)
+    count = mean_over_processes(scores.new_full((), float(len(places)))).clamp(min=1)
     positive = (wanted.amax(dim=1) >= 0).nonzero().flatten()
     weight = heat[positive].amax(dim=1) if head.soft_weight else torch.ones_like(heat[positive, 0])
     total = mean_over_processes(weight.sum()).clamp(min=1)

@@ -93,7 +93,7 @@ def match(
 
 def averaged(targets: AnchorTargets, like: Tensor) -> Tensor:
     """The mean number of positives over the processes, at least one."""
-    return mean_over_processes(like.new_tensor(float(targets.positives))).clamp(min=1)
+    return mean_over_processes(like.new_full((), float(targets.positives))).clamp(min=1)
 
 
 def level_factors(head: DdodHeadLike, labels: Tensor, counts: Sequence[int]) -> list[float]:

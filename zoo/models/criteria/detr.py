@@ -79,7 +79,7 @@ def matched_losses(
     logits, boxes = torch.cat(tuple(logits)), torch.cat(tuple(boxes))[result.query]
     labels = result.spread(len(logits), head.num_classes)
     loss_cls, background = classification(head)
-    positives = logits.new_tensor(float(len(result.query)))
+    positives = logits.new_full((), float(len(result.query)))
     average = positives + (len(labels) - positives) * background
     if head.sync_cls_avg_factor:
         average = mean_over_processes(average)

@@ -30,7 +30,7 @@ def efficientdet_losses(
     if head.reg_decoded_bbox:
         anchors = torch.cat(levels).expand(len(geometries), -1, 4).reshape(-1, 4)
         deltas = head.bbox_coder.decode(anchors, deltas.reshape(-1, 4)).view_as(deltas)
-    average = mean_over_processes(logits.new_tensor(float(result.positives))).clamp(min=1)
+    average = mean_over_processes(logits.new_full((), float(result.positives))).clamp(min=1)
     loss_cls, loss_bbox = (component(head.loss_cfg[key]) for key in ("cls", "bbox"))
     classes = (x.flatten(0, 1) for x in (logits, result.labels, result.label_weights))
     boxes = (x.flatten(0, 1) for x in (deltas, result.boxes, result.box_weights))

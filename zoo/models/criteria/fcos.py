@@ -14,6 +14,7 @@ from zoo.models.criteria.anchor_head import flatten
 from zoo.models.criteria.atss import CENTERNESS
 from zoo.models.criteria.centerness import centerness
 from zoo.models.criteria.protocols import ClassHead, DenseHead
+from zoo.models.layers.constants import constant
 from zoo.models.losses.reduction import mean_over_processes
 from zoo.models.targets import GroundTruth
 from zoo.structures import ImageGeometry
@@ -58,7 +59,7 @@ def targets(
     centers: per image (M, 2), around which its objects are sampled, if not around those of their boxes.
     """
     points = torch.cat(list(levels))
-    ranges = torch.cat([x.new_tensor(r).expand(len(x), 2) for x, r in zip(levels, head.regress_ranges)])
+    ranges = torch.cat([constant(tuple(r), x).expand(len(x), 2) for x, r in zip(levels, head.regress_ranges)])
     result = [
         image_targets(head, points, ranges, t, c) for t, c in zip(ground_truths, centers or [None] * len(ground_truths))
     ]
@@ -74,7 +75,7 @@ def losses_of_targets(
     points = torch.cat(head.priors(outputs[0]))
     labels, wanted, count = result[0].flatten(), result[1].flatten(0, 1), len(result[0])
     positive = (labels < head.num_classes).nonzero().flatten()
-    average = mean_over_processes(logits.new_tensor(float(len(positive)))).clamp(min=1)
+    average = mean_over_processes(logits.new_full((), float(len(positive)))).clamp(min=1)
     weight = centerness(wanted[positive])
     total = mean_over_processes(weight.sum()).clamp(min=1e-6)
     places = points.repeat(count, 1)[positive]

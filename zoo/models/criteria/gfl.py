@@ -44,7 +44,7 @@ def gfl_losses(
     bins = head.reg_max + 1
     logits, sides = (flatten(x, c).flatten(0, 1) for x, c in zip(outputs, (head.cls_out_channels, 4 * bins)))
     labels, boxes = targets.labels.flatten(), targets.boxes.view(-1, 4)
-    average = mean_over_processes(logits.new_tensor(float(targets.positives))).clamp(min=1)
+    average = mean_over_processes(logits.new_full((), float(targets.positives))).clamp(min=1)
     positive = (labels < head.num_classes).nonzero().flatten()
     strides = torch.cat([x.new_full((len(x), 1), s[0]) for x, s in zip(levels, head.prior_generator.strides)])
     strides = strides.repeat(len(geometries), 1)[positive]

@@ -89,7 +89,7 @@ def layer_losses(
     weight = logits.new_tensor(head.loss_cfg["cls"]["class_weight"])
     loss_cls, loss_mask, loss_dice = (component(head.loss_cfg[key]) for key in ("cls", "mask", "dice"))
     rows, wanted = to_learn(torch.cat(chosen), torch.cat(targets))
-    count = mean_over_processes(logits.new_tensor(float(len(rows)))).clamp(min=1)
+    count = mean_over_processes(logits.new_full((), float(len(rows)))).clamp(min=1)
     flat = labels.flatten()
     return {
         "loss_cls": loss_cls(logits.flatten(0, 1), flat, None, weight[flat].sum()),

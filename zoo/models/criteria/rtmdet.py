@@ -133,7 +133,7 @@ def mask_loss(
         logits.append(head.mask_logits(maps, rows[positive], matches.points[positive]))
         wanted.append(ground_truth.masks[owners[positive]])
     result, targets, step = torch.cat(logits), torch.cat(wanted), head.mask_loss_stride
-    count = mean_over_processes(result.new_tensor(float(len(result)))).clamp(min=1)
+    count = mean_over_processes(result.new_full((), float(len(result)))).clamp(min=1)
     if len(result) == 0:
         return features.sum() * 0
     result = F.interpolate(result[None], scale_factor=head.strides[0] // step, mode="bilinear")[0]

@@ -77,7 +77,7 @@ def box_losses(
     logits, boxes = result.logits.flatten(0, 1), torch.cat(result.boxes)[collected.query]
     labels, weights = collected.spread(len(logits), bbox_head.num_classes), logits.new_ones(len(logits))
     weights[collected.query] = max(cfg.get("pos_weight", -1), 0) or 1.0
-    average = mean_over_processes(logits.new_tensor(float(len(collected.query)))).clamp(min=1)
+    average = mean_over_processes(logits.new_full((), float(len(collected.query)))).clamp(min=1)
     loss_cls, loss_bbox, loss_iou = (component(bbox_head.loss_cfg[key]) for key in ("cls", "bbox", "iou"))
     return {
         "loss_cls": loss_cls(logits, labels, weights, average),
@@ -106,5 +106,5 @@ def mask_loss(
     labels = positive_labels(samples, ground_truths)
     logits = mask_head(extractor(features, positive_rois(samples)), queries)
     targets = mask_targets(samples, ground_truths, head.train_cfg[stage]["mask_size"])
-    average = mean_over_processes(logits.new_tensor(float(len(labels)))).clamp(min=1)
+    average = mean_over_processes(logits.new_full((), float(len(labels)))).clamp(min=1)
     return component(mask_head.loss_cfg["mask"])(mask_head.probabilities(logits, labels), targets, None, average)

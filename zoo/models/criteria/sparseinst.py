@@ -50,7 +50,7 @@ class SparseInstCriterion:
         for row, (queries, objects), truth in zip(labels, pairs, ground_truths):
             row[queries] = truth.labels[objects]
         count = sum(len(truth) for truth in ground_truths)
-        average = mean_over_processes(logits.new_tensor(float(count))).clamp(min=1)
+        average = mean_over_processes(logits.new_full((), float(count))).clamp(min=1)
         losses = {"loss_cls": self.loss_cls(logits.flatten(0, 1), labels.flatten()) / average}
         wanted = torch.cat([target[objects] for target, (_, objects) in zip(targets, pairs)]).flatten(1)
         result = torch.cat([mask[queries] for mask, (queries, _) in zip(masks, pairs)]).flatten(1)

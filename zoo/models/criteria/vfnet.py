@@ -13,6 +13,7 @@ from zoo.models.build import component
 from zoo.models.criteria.anchor_head import anchor_targets, flatten
 from zoo.models.criteria.fcos import PointHead, image_targets
 from zoo.models.criteria.protocols import AnchorHead, PriorGenerator
+from zoo.models.layers.constants import constant
 from zoo.models.losses.reduction import mean_over_processes
 from zoo.models.targets import GroundTruth
 from zoo.structures import ImageGeometry
@@ -43,7 +44,7 @@ def vfnet_losses(
     points = torch.cat(head.priors(outputs[0])).repeat(len(geometries), 1)
     labels, weights, boxes = targets(head, outputs[0], geometries, ground_truths)
     positive = (labels < head.num_classes).nonzero().flatten()
-    average = logits.new_tensor(float(len(positive)))
+    average = logits.new_full((), float(len(positive)))
     if head.sync_num_pos:
         average = mean_over_processes(average).clamp(min=1)
     wanted, overlaps, losses = boxes[positive], [], {}
@@ -72,7 +73,7 @@ def targets(
         return result.labels.flatten(), result.label_weights.flatten(), result.boxes.flatten(0, 1)
     levels = head.priors(maps)
     points = torch.cat(levels)
-    ranges = torch.cat([x.new_tensor(r).expand(len(x), 2) for x, r in zip(levels, head.regress_ranges)])
+    ranges = torch.cat([constant(tuple(r), x).expand(len(x), 2) for x, r in zip(levels, head.regress_ranges)])
     per_image = [image_targets(head, points, ranges, t) for t in ground_truths]
     labels, distances, _ = (torch.stack(x) for x in zip(*per_image))
     return labels.flatten(), None, head.bbox_coder.decode(points, distances).flatten(0, 1)

@@ -48,7 +48,7 @@ def yolof_losses(
         wanted.append(ground_truth.boxes[match.objects])
         weights.append(match.counts)
     targets = matching.collect(images)
-    average = mean_over_processes(anchors.new_tensor(float(targets.average))).clamp(min=1)
+    average = mean_over_processes(anchors.new_full((), float(targets.average))).clamp(min=1)
     logits = flatten(outputs[0], head.cls_out_channels).flatten(0, 1)
     loss_cls, loss_bbox = (component(head.loss_cfg[key]) for key in ("cls", "bbox"))
     return {

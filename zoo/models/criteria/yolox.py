@@ -53,7 +53,7 @@ def yolox_losses(
     labels = torch.cat([ground_truth.labels[i] for ground_truth, i in zip(ground_truths, owners)])
     positive = index >= 0
     quality = torch.stack([a.overlaps for a in result])[positive]
-    average = mean_over_processes(logits.new_tensor(float(positive.sum()))).clamp(min=1)
+    average = mean_over_processes(logits.new_full((), float(positive.sum()))).clamp(min=1)
     binary = CrossEntropyLoss(use_sigmoid=True, reduction="sum")
     classes = F.one_hot(labels, head.num_classes) * quality[:, None]
     losses = {

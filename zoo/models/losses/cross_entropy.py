@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from zoo.models.layers.constants import constant
 from zoo.models.losses.base import Loss
 
 
@@ -54,7 +55,7 @@ class CrossEntropyLoss(Loss):
 
     def weighted(self, logits: Tensor, target: Tensor, weight: Tensor | None) -> tuple[Tensor, Tensor | None, Tensor]:
         """Element-wise losses, their weights, and how many are not ignored."""
-        class_weight = None if self.class_weight is None else logits.new_tensor(self.class_weight)
+        class_weight = None if self.class_weight is None else constant(tuple(self.class_weight), logits)
         if self.kind != "sigmoid":
             loss = F.cross_entropy(
                 logits, target, weight=class_weight, reduction="none", ignore_index=self.ignore_index
@@ -78,7 +79,5 @@ class CrossEntropyLoss(Loss):
 
 def one_hot(labels: Tensor, valid: Tensor, classes: int) -> Tensor:
     """Labels (K,) as (K, classes) of zeros and ones; labels outside the classes are all zeros."""
-    hot = labels.new_zeros(len(labels), classes)
-    index = (valid & (labels < classes)).nonzero().squeeze(1)
-    hot[index, labels[index]] = 1
-    return hot
+    hot = labels[:, None] == torch.arange(classes, device=labels.device)
+    return (hot & valid[:, None]).to(labels.dtype)

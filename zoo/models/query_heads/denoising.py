@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torchvision.ops import box_convert
 
+from zoo.models.layers.constants import constant
 from zoo.models.layers.tracing import at_most
 from zoo.models.targets import BACKGROUND, GroundTruth
 from zoo.models.transformer.inverse_sigmoid import inverse_sigmoid
@@ -79,7 +80,7 @@ class DenoisingQueries(nn.Module):
         """States (D, C), box logits (D, 4) and objects (D,) of one image; zeros fill it up to the one with most."""
         objects, rows = len(ground_truth), 2 * groups
         height, width = geometry.size
-        scale = ground_truth.boxes.new_tensor([width, height, width, height])
+        scale = constant((width, height, width, height), ground_truth.boxes)
         states = self.label_embedding(self.noisy_labels(ground_truth.labels.repeat(rows, 1)))
         boxes = ground_truth.boxes.new_zeros(rows, most, 4)
         boxes[:, :objects] = self.noisy_boxes((ground_truth.boxes / scale).repeat(rows, 1, 1))

@@ -18,6 +18,7 @@ from torchvision.ops import box_convert
 from zoo.models.build import component
 from zoo.models.dense_heads.towers import prior_bias, run
 from zoo.models.layers.activation import make_activation
+from zoo.models.layers.constants import constant
 from zoo.models.layers.nms import batched_nms
 from zoo.models.query_heads.dii_head import hidden
 from zoo.models.query_heads.dynamic_conv import weighted
@@ -271,7 +272,7 @@ class DynamicDiffusionDetHead(nn.Module):
 def sides(geometry: ImageGeometry, like: Tensor) -> Tensor:
     """(w, h, w, h) of an image."""
     height, width = geometry.size
-    return like.new_tensor([width, height, width, height])
+    return constant((width, height, width, height), like)
 
 
 def drawn(source: np.random.RandomState, count: int, like: Tensor) -> Tensor:
