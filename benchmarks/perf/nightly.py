@@ -16,34 +16,15 @@ import argparse
 import heapq
 import json
 import math
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from statistics import median
-from typing import Any, NamedTuple
+from typing import Any
 
 import zoo
-from benchmarks.results.record import Record
 from benchmarks.results.store import Store
+from benchmarks.sweep.cost import COCO, IMAGES, Cost, costs_of, measured
 from zoo.manifest.entry import Entry
-
-# How many images the split that results are published for has, as the datasets' authors say; others: as COCO.
-IMAGES = {
-    "lvis_v1": 19_809,
-    "voc_0712": 4_952,
-    "cityscapes": 500,
-    "openimages_v6": 41_620,
-    "openimages_challenge_2019": 41_620,
-    "objects365_v1": 30_000,
-    "objects365_v2": 80_000,
-}
-COCO = 5_000
-
-
-class Cost(NamedTuple):
-    """Seconds per image, and where they come from: here, published, family or all."""
-
-    seconds: float
-    source: str
 
 
 def main() -> None:
@@ -62,41 +43,6 @@ def main() -> None:
     result = night(entries, costs, args.gpus, args.fixed, 60 * args.split)
     lines = [f"{key:48} {value}" for key, value in result.items()]
     print(json.dumps(result, indent=1) if args.json else "\n".join(lines))
-
-
-def measured(records: Sequence[Record], device: str | None) -> dict[str, float]:
-    """Seconds per image by model: the newest plain measurement of one image at a time."""
-    return {
-        record.model: 1 / record.metrics["fps"]
-        for record in sorted(records, key=lambda r: r.time)
-        if record.metrics.get("fps")
-        and record.parameters.get("batch") == 1
-        and not record.parameters.get("options")
-        and (device is None or device in str(record.environment.get("device")))
-    }
-
-
-def costs_of(entries: Sequence[Entry], here: Mapping[str, float]) -> dict[str, Cost]:
-    """The cost of each model by name."""
-    known = {entry.name: cost for entry in entries if (cost := own_cost(entry, here))}
-    families: dict[str, list[float]] = defaultdict(list)
-    for entry in entries:
-        if entry.name in known:
-            families[entry.family].append(known[entry.name].seconds)
-    everything = median(cost.seconds for cost in known.values())
-    for entry in entries:
-        if entry.name not in known:
-            alike = families.get(entry.family)
-            known[entry.name] = Cost(median(alike), "family") if alike else Cost(everything, "all")
-    return known
-
-
-def own_cost(entry: Entry, here: Mapping[str, float]) -> Cost | None:
-    """What was measured of this very model, here or by the reference."""
-    if entry.name in here:
-        return Cost(here[entry.name], "here")
-    plain = [s.fps for s in entry.speed if s.batch == 1 and s.precision == "fp32" and s.hardware == "V100" and s.fps]
-    return Cost(1 / plain[0], "published") if plain else None
 
 
 def night(entries: Sequence[Entry], costs: Mapping[str, Cost], gpus: int, fixed: float, split: float) -> dict[str, Any]:

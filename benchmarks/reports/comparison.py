@@ -16,7 +16,12 @@ from zoo.manifest import api
 
 FILE = "reference_comparison.yaml"
 MEASURED = ("measured", "measured with", "ratio")
-HERE = "`measured` is this machine's, `ratio` is measured over published MMDetection. Empty: not measured here."
+BESIDE = ("Detectron2 measured", "ours against it")
+HERE = (
+    "`measured` is this machine's, `ratio` is measured over published MMDetection where both are of GPUs. Empty: not "
+    "measured here."
+)
+PAIR = "Ours against it: its seconds over ours in one interleaved run, with the 95% interval; above 1 ours is faster."
 
 
 def read_facts(folder: Path | None = None) -> dict[str, Any]:
@@ -89,30 +94,47 @@ def accuracy(pairs: Sequence[Mapping[str, Any]], records: Sequence[Record]) -> T
 
 
 def training_speed(pairs: Sequence[Mapping[str, Any]], records: Sequence[Record]) -> Table:
-    """Seconds per iteration."""
+    """Seconds per iteration; a peer that was measured in the same run stands beside ours."""
     rows = []
     for pair in pairs:
-        published, result = pair["training_speed"], newest(records, "training", pair["models"])
-        value = result.metrics.get("iteration_s") if result else None
-        rows.append(both(pair, published) | measured(value, published["mmdetection"], result))
-    note = f"Seconds per iteration, lower is better; published with 16 images on 8 GPUs. {HERE}"
-    digits = {"Detectron2": 3, "MMDetection": 3, "measured": 3, "ratio": 2}
-    return Table("Training speed", ("type", "Detectron2", "MMDetection", *MEASURED), rows, note, digits, MEASURED)
+        published, names = pair["training_speed"], [*detectron2_names(pair["models"]), *pair["models"]]
+        result = newest(records, "training", pair["models"]) or newest(records, "compare training", names)
+        cells = both(pair, published) | measured(value_of(result, "iteration_s"), published["mmdetection"], result)
+        rows.append(cells | beside(newest(records, "compare training", names, "detectron2"), "iteration_s"))
+    note = f"Seconds per iteration, lower is better; published with 16 images on 8 GPUs. {HERE} {PAIR}"
+    digits = {"Detectron2": 3, "MMDetection": 3, "measured": 3, "ratio": 2, "Detectron2 measured": 3}
+    columns = ("type", "Detectron2", "MMDetection", *MEASURED, *BESIDE)
+    return Table("Training speed", columns, rows, note, digits, (*MEASURED, *BESIDE))
 
 
 def inference_speed(pairs: Sequence[Mapping[str, Any]], records: Sequence[Record]) -> Table:
     """Images per second; a peer that was measured in the same run stands beside ours."""
     rows = []
     for pair in pairs:
-        published, result = pair["inference_speed"], newest(records, "inference", pair["models"])
-        peer = newest(records, "compare", [*detectron2_names(pair["models"]), *pair["models"]], "detectron2")
+        published, names = pair["inference_speed"], [*detectron2_names(pair["models"]), *pair["models"]]
+        result = newest(records, "inference", pair["models"]) or newest(records, "compare", names)
         cells = both(pair, published) | {"Detectron2's zoo": published["detectron2_official"]}
-        cells |= measured(result.metrics.get("fps") if result else None, published["mmdetection"], result)
-        rows.append(cells | {"Detectron2 measured": peer.metrics.get("fps") if peer else None})
-    note = f"Images per second on one GPU, without data loading; Mask R-CNN without mask encoding. {HERE}"
-    columns = ("type", "Detectron2", "Detectron2's zoo", "MMDetection", *MEASURED, "Detectron2 measured")
+        cells |= measured(value_of(result, "fps"), published["mmdetection"], result)
+        rows.append(cells | beside(newest(records, "compare", names, "detectron2"), "fps"))
+    note = f"Images per second on one GPU, without data loading; Mask R-CNN without mask encoding. {HERE} {PAIR}"
+    columns = ("type", "Detectron2", "Detectron2's zoo", "MMDetection", *MEASURED, *BESIDE)
     digits = {"measured": 2, "ratio": 2, "Detectron2 measured": 2}
-    return Table("Inference speed", columns, rows, note, digits, (*MEASURED, "Detectron2 measured"))
+    return Table("Inference speed", columns, rows, note, digits, (*MEASURED, *BESIDE))
+
+
+def value_of(record: Record | None, metric: str) -> float | None:
+    """A number of a record, if there is one."""
+    return record.metrics.get(metric) if record else None
+
+
+def beside(peer: Record | None, metric: str) -> dict[str, Cell]:
+    """Detectron2's number in the run in which ours was measured, and how many times as fast ours was."""
+    if peer is None:
+        return dict.fromkeys(BESIDE)
+    m, ratio = peer.metrics, None
+    if "speedup" in m:
+        ratio = f"{1 / m['speedup']:.2f} ({1 / m['speedup_high']:.2f} to {1 / m['speedup_low']:.2f})"
+    return dict(zip(BESIDE, (m.get(metric), ratio)))
 
 
 def detectron2_names(models: Sequence[str]) -> list[str]:
@@ -162,7 +184,8 @@ def measured(value: float | None, published: float, record: Record | None) -> di
         return dict.fromkeys(MEASURED)
     parts = [record.environment.get("device"), record.protocol, record.parameters.get("weights")]
     text = ", ".join(str(part) for part in parts if part)
-    return {"measured": float(value), "measured with": text, "ratio": value / published}
+    on_cpu = record.environment.get("device_type") == "cpu"  # the published numbers are of GPUs
+    return {"measured": float(value), "measured with": text, "ratio": None if on_cpu else value / published}
 
 
 def newest(records: Sequence[Record], kind: str, models: Sequence[str], peer: str | None = None) -> Record | None:

@@ -203,7 +203,18 @@ def failures(records: Sequence[Record]) -> Table:
 
 def machines(records: Sequence[Record]) -> Table:
     """What the measurements ran on; the other tables refer to the numbers."""
-    columns = ("machine", "device", "processor", "cores", "threads", "python", "torch", "driver", "commit")
+    columns = (
+        "machine",
+        "device",
+        "processor",
+        "instructions",
+        "cores",
+        "threads",
+        "python",
+        "torch",
+        "driver",
+        "commit",
+    )
     rows: dict[str, Mapping[str, Cell]] = {}
     for record in records:
         if record.environment:
@@ -217,6 +228,7 @@ def machine_row(environment: Mapping[str, Any]) -> dict[str, Cell]:
     return {
         "device": environment.get("device"),
         "processor": host.get("cpu"),
+        "instructions": host.get("vector_units"),
         "cores": host.get("usable_cores"),
         "threads": environment.get("threads", {}).get("intra_op"),
         "python": environment.get("python"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from benchmarks.reports.caveats import caveats
-from benchmarks.reports.peers import implementation, ratio
+from benchmarks.reports.peers import implementation, instructions, ratio
 from benchmarks.reports.table import Cell, Table
 from benchmarks.results.record import Record
 
@@ -21,6 +21,8 @@ COLUMNS = (
     "95% interval",
     "loss difference",
     "device",
+    "instructions",
+    "threads",
     "commit",
     "command",
     "remark",
@@ -48,6 +50,8 @@ def row(record: Record) -> Mapping[str, Cell]:
         "implementation": implementation(record),
         "version": p.get("version"),
         "device": record.environment.get("device"),
+        "instructions": instructions(record),
+        "threads": p.get("threads"),
         "commit": (p.get("commit") or "")[:12],
         "command": p.get("command"),
         "remark": "; ".join(text for text in said if text),

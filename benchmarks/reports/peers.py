@@ -24,6 +24,8 @@ COLUMNS = (
     "found again",
     "score difference",
     "device",
+    "instructions",
+    "threads",
     "published fps",
     "published on",
     "remark",
@@ -59,6 +61,8 @@ def row(record: Record) -> Mapping[str, Cell]:
         "published fps": number.get("fps"),
         "published on": number.get("hardware"),
         "device": record.environment.get("device"),
+        "instructions": instructions(record),
+        "threads": p.get("threads"),
         "remark": record.reason or "; ".join(filter(None, (p.get("remark"), p.get("differences"), caveats(record)))),
     }
     return cells | (measured(m) if record.ok else {})
@@ -90,3 +94,9 @@ def implementation(record: Record) -> str:
     chosen = record.parameters.get("options")
     ours = f"ours + {', '.join(chosen)}" if chosen else "ours"
     return record.parameters.get("peer") or ours
+
+
+def instructions(record: Record) -> str | None:
+    """The vector instructions that PyTorch used on a CPU; on a GPU they hardly matter."""
+    environment = record.environment
+    return (environment.get("host") or {}).get("vector_units") if environment.get("device_type") == "cpu" else None

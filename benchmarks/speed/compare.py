@@ -7,6 +7,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, field
+from functools import partial
+from importlib import metadata
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -31,7 +33,7 @@ from benchmarks.speed.workload import DetectorWorkload, ImageSource, Workload
 from benchmarks.system import environment
 from benchmarks.system.conditions import Conditions
 from zoo.checkpoint.convert import to_peer
-from zoo.errors import MismatchedCheckpoint
+from zoo.errors import MismatchedCheckpoint, UsageError, ZooError
 
 OURS = "ours"
 WORKER_FACTS = ("version", "commit", "torch", "python", "threads", "tf32", "settings")
@@ -43,7 +45,7 @@ SAME_WORK = 0.99
 class CompareConfig:
     """What to compare. pythons: peer -> interpreter of the environment that has it. weights: a checkpoint file.
 
-    patience: seconds that a peer's worker may take for an answer.
+    patience: seconds that a peer's worker may take for an answer. memory: whether to measure peaks, each in a process.
     """
 
     name: str
@@ -53,6 +55,7 @@ class CompareConfig:
     weights: Path | None = None
     setting: BenchmarkConfig = field(default_factory=BenchmarkConfig)
     patience: float = ANSWER_SECONDS
+    memory: bool = True
 
 
 @dataclass
@@ -87,7 +90,7 @@ def run(request: CompareConfig) -> list[Record]:
         stack.enter_context(environment.float32_as(request.setting.tf32))
         contestants, absent = gather(request, stack)
         results = measure(request, contestants, absent)
-        memory = {name: peak_memory(contestant) for name, contestant in contestants.items()}
+        memory = {name: peak_memory(one) if request.memory else {} for name, one in contestants.items()}
         return [
             *(record(request, name, contestants, results, memory[name]) for name in contestants),
             *(absence(request, peer, reason) for peer, reason in absent.items()),
@@ -120,10 +123,10 @@ def gather(request: CompareConfig, stack: ExitStack) -> tuple[dict[str, Contesta
         contestants["ours with options"] = own(model, request, request.setting.options, weights, files, folder)
     for peer in request.against:
         try:
-            path = peers_weights(model, peer, folder)
-            if peer == "torchvision":
-                contestants[peer] = torchvision_peer(request, model, path, weights, files)
+            if peer in IN_THIS_PROCESS:
+                contestants[peer] = IN_THIS_PROCESS[peer](request, model, folder, weights, files)
             else:
+                path = peers_weights(model, peer, folder)
                 contestants[peer] = stack.enter_context(external_peer(request, peer, path, weights, files, model))
         except (PeerError, NoCounterpart) as error:
             absent[peer] = str(error)
@@ -181,8 +184,11 @@ def in_its_own_process(
     )
 
 
-def torchvision_peer(request: CompareConfig, model: Any, path: Path, weights: str, files: Sequence[Path]) -> Contestant:
+def torchvision_peer(
+    request: CompareConfig, model: Any, folder: Path, weights: str, files: Sequence[Path]
+) -> Contestant:
     """torchvision's detector on our network's inputs."""
+    path = peers_weights(model, "torchvision", folder)
     import torchvision
 
     from benchmarks.speed.peers.torchvision import TorchvisionDetector
@@ -205,6 +211,60 @@ def torchvision_peer(request: CompareConfig, model: Any, path: Path, weights: st
     }
     workload = DetectorWorkload(theirs.to(device), request.images, device, request.setting.batch)
     return Contestant(workload, facts, in_its_own_process(request, f"torchvision {request.name}", path, files))
+
+
+def transformers_peer(
+    request: CompareConfig, model: Any, folder: Path, weights: str, files: Sequence[Path]
+) -> Contestant:
+    """transformers' DETR on our network's inputs."""
+    from benchmarks.speed.peers import transformers as peer
+
+    counterparts.counterpart(request.name, "transformers")
+    try:
+        theirs = peer.TransformersDetector(
+            peer.write(model.state_dict(), folder, model.classes or ()), model.preprocess
+        )
+    except (MismatchedCheckpoint, UsageError) as error:
+        raise PeerError(f"not measured: {error}") from error
+    facts = {
+        "version": metadata.version("transformers"),
+        "command": "transformers.DetrForObjectDetection.from_pretrained()",
+        "weights": weights,
+        "precision": "fp32",
+        "threads": torch.get_num_threads(),
+    }
+    device = torch.device(request.setting.device)
+    return Contestant(DetectorWorkload(theirs.to(device), request.images, device, request.setting.batch), facts)
+
+
+def runtime_peer(
+    runtime: str, request: CompareConfig, model: Any, folder: Path, weights: str, files: Sequence[Path]
+) -> Contestant:
+    """Our own network, exported and run by another runtime."""
+    from benchmarks.speed import runtimes
+    from benchmarks.speed.targets import Target
+
+    setting, target = request.setting, Target(request.name, weights, lambda: model, {})
+    try:
+        exported = runtimes.exported(model, target, runtime, torch.get_num_threads(), setting.device)
+    except ZooError as error:
+        raise PeerError(f"not measured: {error}") from error
+    facts = {
+        "version": exported.runtime_version,
+        "command": f"{runtime} on the exported network",
+        "weights": weights,
+        "precision": "fp32",
+        "threads": torch.get_num_threads(),
+    }
+    return Contestant(DetectorWorkload(exported, request.images, torch.device(setting.device), setting.batch), facts)
+
+
+IN_THIS_PROCESS: dict[str, Callable[..., Contestant]] = {
+    "torchvision": torchvision_peer,
+    "transformers": transformers_peer,
+    **{runtime: partial(runtime_peer, runtime) for runtime in counterparts.RUNTIMES},
+}
+"""Peers that are installed beside this project."""
 
 
 @contextmanager

@@ -35,7 +35,17 @@ PROTOCOL = "training-interleaved"
 INTERVAL, TOLERANCE = 0.03, 1e-3
 FACTS = ("version", "commit", "torch", "python", "threads", "tf32")
 # Names of losses -> ours.
-LOSSES = {"loss_rpn_loc": "loss_rpn_bbox", "loss_box_reg": "loss_bbox", "loss_sem_seg": "loss_seg"}
+LOSSES = {
+    "loss_rpn_loc": "loss_rpn_bbox",  # Detectron2's
+    "loss_box_reg": "loss_bbox",
+    "loss_sem_seg": "loss_seg",
+    "loss_objectness": "loss_rpn_cls",  # torchvision's
+    "loss_rpn_box_reg": "loss_rpn_bbox",
+    "loss_classifier": "loss_cls",
+    "classification": "loss_cls",
+    "bbox_regression": "loss_bbox",
+    "bbox_ctrness": "loss_centerness",
+}
 
 
 @dataclass(frozen=True)
@@ -87,25 +97,33 @@ def gather(request: TrainingComparison, stack: ExitStack) -> tuple[dict[str, Sid
     batch = training_batch.write(folder / "batch.npz", request.name, request.batch)
     path = folder / "weights-ours.pth"
     torch.save(model.state_dict(), path)
-    root = str(Path(zoo.__file__).resolve().parents[1])
-    options: dict[str, Any] = {"script": WORKERS / "own_worker.py", "paths": [root, *sys.path[1:]]}
     config = f"ours {request.name}"
-    sides = {OURS: stack.enter_context(side(request, "ours", sys.executable, config, path, batch, options))}
+    sides = {OURS: stack.enter_context(side(request, "ours", sys.executable, config, path, batch, in_our_python()))}
     absent: dict[str, str] = {}
     for peer in request.against:
         try:
             python, config = where(request, peer)
             weights = peers_weights(model, peer, folder)
-            sides[peer] = stack.enter_context(side(request, peer, python, config, weights, batch, {}))
+            options = in_our_python() if peer == "torchvision" else {}
+            sides[peer] = stack.enter_context(side(request, peer, python, config, weights, batch, options))
         except (PeerError, NoCounterpart) as error:
             absent[peer] = str(error)
     return sides, absent
 
 
+def in_our_python() -> dict[str, Any]:
+    """The worker for what is installed beside this project: our networks, and torchvision's."""
+    root = str(Path(zoo.__file__).resolve().parents[1])
+    return {"script": WORKERS / "own_worker.py", "paths": [root, *sys.path[1:]]}
+
+
 def where(request: TrainingComparison, peer: str) -> tuple[str, str]:
     """A peer's interpreter and its name for the detector."""
     if peer == "torchvision":
-        raise PeerError("not measured: torchvision has no worker that trains.")
+        counterparts.counterpart(request.name, peer)  # NoCounterpart where it has none
+        return sys.executable, f"torchvision {request.name}"
+    if peer in ("transformers", *counterparts.RUNTIMES):
+        raise PeerError(f"not measured: {peer} has no worker that trains.")
     if peer not in request.pythons:
         raise PeerError(f"not measured: say --python {peer}=PATH of a Python that has it.")
     return request.pythons[peer], counterparts.counterpart(request.name, peer)

@@ -15,7 +15,8 @@ class BenchmarkConfig:
     """How to measure.
 
     overrides: parameters of the protocol that differ from its definition. tf32: whether a GPU may multiply float32 as
-    TF32; accuracies are measured without.
+    TF32; accuracies are measured without. roofline: whether to tell the share of the
+    machine's limit, of the network without options.
     """
 
     protocol: str = protocols.DEFAULT
@@ -27,6 +28,7 @@ class BenchmarkConfig:
     overrides: Mapping[str, Any] = field(default_factory=dict)
     effects: bool = True
     tf32: bool = False
+    roofline: bool = False
 
     @property
     def float32(self) -> str:

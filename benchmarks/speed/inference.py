@@ -22,10 +22,12 @@ from benchmarks.speed import optimizations as speedups
 from benchmarks.speed.config import BenchmarkConfig
 from benchmarks.speed.options import Options
 from benchmarks.speed.protocols import interleaved
+from benchmarks.speed.roofline import limit
 from benchmarks.speed.workload import DetectorWorkload, ImageSource
 from benchmarks.system import environment
 from benchmarks.system.conditions import Conditions
 from benchmarks.system.memory import MemoryMeter
+from zoo.errors import UsageError
 from zoo.export.runtimes import ExportedDetector
 
 # The comparison of an option with the plain network is a side show: fewer calls than the measurement itself.
@@ -47,6 +49,8 @@ def measure(
     parameters. facts: further fields of the record (`checkpoint`, `manifest`).
     """
     setting = setting or BenchmarkConfig()
+    if setting.roofline and hasattr(model, "original"):
+        raise UsageError("--roofline sees the layers of networks that PyTorch runs, not those of other runtimes.")
     protocol = protocols.get(setting.protocol)
     with thread_count(setting.threads), environment.float32_as(setting.tf32):
         fast = workload_of(model.eval(), images, setting, setting.options)
@@ -56,6 +60,8 @@ def measure(
         metrics = {**measured.metrics, **memory.read(), **size(model, images, setting)}
         if setting.effects and setting.options.chosen():
             metrics["effects"] = effects(model, images, setting)
+        if setting.roofline:
+            metrics["limit"] = limit.of(workload_of(model, images, setting)).to_dict()
         return Record(
             model=name,
             kind="inference",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.speed import targets
 from benchmarks.speed.targets import Target
+from zoo.errors import UsageError
 from zoo.export import artifact as artifacts
 from zoo.export.formats import NATIVE, RUNTIMES, existing, means_exported, runtime_of
 
@@ -17,7 +18,10 @@ if TYPE_CHECKING:
     from zoo.export.runtimes import ExportedDetector
     from zoo.models.detectors.base import Detector
 
-__all__ = ["RUNTIMES", "choose", "exported", "of_file", "on_the_way"]
+__all__ = ["AUTO", "RUNTIMES", "choose", "exported", "of_file", "on_the_way"]
+
+AUTO = "auto"
+"""Whichever runtime is the fastest, tried before the measurement."""
 
 # The image that a graph is traced with; its size does not matter for graphs of free size.
 EXAMPLE = (480, 640)
@@ -33,12 +37,16 @@ def choose(
 ) -> list[Target]:
     """What `targets.choose` chooses, as the runtime runs it. Files of `zoo export` may be among the names.
 
-    runtime: None runs networks with PyTorch, and files with what is usual for their format. Raises UsageError for a
-    file that the runtime cannot run.
+    runtime: None runs networks with PyTorch, and files with what is usual for their format; "auto" runs networks with
+    what is fastest. Raises UsageError for a file that the runtime cannot run.
     """
     files = [name for name in names if means_exported(name)]
     others = [name for name in names if name not in files]
     chosen = targets.choose(others, checkpoint, random_weights) if others or not files else []
+    if runtime == AUTO:
+        if files or device != "cpu":
+            raise UsageError("--runtime auto is for networks on a CPU; name a runtime for exported files and for GPUs.")
+        return [fastest(target, threads) for target in chosen]
     if runtime not in (None, "torch"):
         chosen = [on_the_way(target, str(runtime), threads, device) for target in chosen]
     return chosen + [of_file(Path(name), runtime, threads, device) for name in files]
@@ -66,6 +74,29 @@ def on_the_way(target: Target, runtime: str, threads: int | None = None, device:
         return exported(target.load(), target, runtime, threads, device)
 
     return replace(target, load=load, parameters={**target.parameters, "runtime": runtime})
+
+
+def fastest(target: Target, threads: int | None = None) -> Target:
+    """A network in the runtime that is fastest here; which one is known, and recorded, once it is loaded."""
+    parameters: dict[str, Any] = {**target.parameters, "runtime": AUTO}
+
+    def load() -> Any:
+        from benchmarks.speed import auto_runtime
+        from benchmarks.speed.images import generated
+        from benchmarks.speed.inference import thread_count
+
+        model = target.load()
+        with thread_count(threads):
+            name, detector, took = auto_runtime.fastest(
+                model,
+                lambda runtime: exported(model, target, runtime, threads),
+                auto_runtime.installed(RUNTIMES),
+                generated(2),
+            )
+        parameters["runtime"] = auto_runtime.described(name, took)
+        return detector
+
+    return replace(target, load=load, parameters=parameters)
 
 
 def exported(

@@ -18,10 +18,13 @@ from pathlib import Path
 
 from benchmarks.results.record import Record, failed, skipped, unmeasured
 from benchmarks.results.store import Store
+from benchmarks.sweep import disturbance
+from benchmarks.sweep.disturbance import observed
 from zoo.errors import NO_NETWORK, ZooError
 
 # Kinds whose numbers are times: never two at once on one device.
 TIMED = ("inference", "training", "compare")
+ATTEMPTS = 3  # at a timed row, before it is given up as disturbed
 MIB = 2**20
 POLL_SECONDS = 0.2
 PR_SET_PDEATHSIG = 1
@@ -56,9 +59,22 @@ def guarded(row: Job, limits: Limits, stop: threading.Event | None = None) -> Re
 def run(row: Job, limits: Limits, stop: threading.Event | None = None) -> Record:
     """The row's record; a crash, a hang or too much memory is a failed one that says so.
 
-    stop: ends the row early when it is set. A timed row waits until its device is free.
+    stop: ends the row early when it is set. A timed row waits until its device is free; where something else took the
+    machine's time meanwhile it is void and runs again, at last as a failed one that says so.
     """
-    with tempfile.TemporaryDirectory(prefix="bench-sweep-") as folder, turn(row, stop):
+    with turn(row, stop):
+        for _ in range(ATTEMPTS):
+            with observed() as load:
+                record = once(row, limits, stop)
+            why = disturbance.reason(record, load) if row.kind in TIMED and record.ok else None
+            if why is None or (stop and stop.is_set()):
+                return record
+    return mark(failed(row.model, row.kind, f"void {ATTEMPTS} times: {why}"), row)
+
+
+def once(row: Job, limits: Limits, stop: threading.Event | None = None) -> Record:
+    """One attempt at the row."""
+    with tempfile.TemporaryDirectory(prefix="bench-sweep-") as folder:
         store, log = Path(folder) / "results.db", Path(folder) / "stderr"
         status = execute(command(row, store), log, limits, stop)
         result = Store(store).select(model=None) if store.exists() else []

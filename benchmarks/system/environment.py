@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from functools import lru_cache
+from hashlib import sha256
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -49,9 +50,14 @@ def devices_here() -> list[str]:
     return [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())] + [str(host()["cpu"])]
 
 
+# Variables that hold libraries to fewer instructions than the processor has.
+INSTRUCTION_LIMITS = ("ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA", "MKL_ENABLE_INSTRUCTIONS")
+MACHINE_IDS = ("/etc/machine-id", "/var/lib/dbus/machine-id")
+
+
 @lru_cache
 def host() -> dict[str, Any]:
-    """The machine: processor, cores this process may use, memory (MiB), system."""
+    """The machine: processor, instructions, cores this process may use, memory (MiB), system, and which one it is."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // MIB
     cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return {
@@ -59,9 +65,28 @@ def host() -> dict[str, Any]:
         "cores": os.cpu_count(),
         "usable_cores": cpus,
         "vector_units": torch.backends.cpu.get_cpu_capability(),
+        "held_to": {name: os.environ[name] for name in INSTRUCTION_LIMITS if os.environ.get(name)},
         "memory_mib": memory,
         "system": platform.platform(),
+        "machine": identity(),
     }
+
+
+def identity() -> str:
+    """A digest that tells this machine from others: of the node's name that a cluster hands on, or of the system's id.
+
+    Results of many machines in one store stay apart by it, and nobody reads a name out of it.
+    """
+    own = next((text for path in MACHINE_IDS if (text := read_text(path))), platform.node())
+    return sha256((os.environ.get("NODE_NAME") or own).encode()).hexdigest()[:12]
+
+
+def read_text(path: str) -> str:
+    """A small file's text without space around it, empty where there is none."""
+    try:
+        return Path(path).read_text(errors="replace").strip()
+    except OSError:
+        return ""
 
 
 def processor() -> str:

@@ -42,6 +42,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--iterations", type=positive, default=400, metavar="N", help="at most so many timed training steps (400)")
     add("--seconds", type=positive, default=600, metavar="S", help="at most so long for the timed training steps (600)")
     add("--patience", type=positive, default=600, metavar="S", help="seconds that a peer may take for an answer (600)")
+    add("--no-memory", action="store_true", help="no peaks of memory, each of which takes a process")
     add("--results", metavar="FILE", help="result store (default: $ZOO_RESULTS, else results.db)")
     add("--json", action="store_true", help="print the records")
     options.configure(parser)
@@ -65,7 +66,8 @@ def run(args: argparse.Namespace) -> None:
         overrides=overrides(args),
         tf32=args.tf32,
     )
-    records = compare.run(compare.CompareConfig(images=photos, setting=setting, **settings))
+    config = compare.CompareConfig(images=photos, setting=setting, memory=not args.no_memory, **settings)
+    records = compare.run(config)
     report(args, store, records)
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from benchmarks.reports import stages
 from benchmarks.reports.text_table import format_table
@@ -15,6 +15,7 @@ from benchmarks.results.record import Record, unmeasured
 from benchmarks.results.store import Store
 from benchmarks.speed import image_folder, options, protocols, runtimes
 from benchmarks.speed.config import BenchmarkConfig
+from benchmarks.speed.roofline.text import described
 from benchmarks.speed.targets import Target
 from zoo.cli.argument_types import positive
 from zoo.errors import UsageError, ZooError
@@ -48,8 +49,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--random-weights", action="store_true", help="fresh weights: says nothing about post-processing time")
     add("--tf32", action="store_true", help="let a GPU multiply float32 as TF32; accuracies are measured without")
     add("--no-effects", action="store_true", help="do not compare options with the plain network")
+    add("--roofline", action="store_true", help="the share of the machine's limit, and the layers that lose most")
     add("--results", metavar="FILE", help="result store (default: $ZOO_RESULTS, else results.db)")
-    add("--runtime", choices=runtimes.RUNTIMES, help="what runs networks (torch) and files (as usual for them)")
+    kinds = (*runtimes.RUNTIMES, runtimes.AUTO)
+    add("--runtime", choices=kinds, help="what runs networks (torch) and files (as usual); auto: the fastest on a CPU")
     add("--json", action="store_true", help="print the records")
     options.configure(parser)
 
@@ -73,7 +76,9 @@ def measure(subject: Target, photos: Sequence[ImageSource], setting: BenchmarkCo
     from benchmarks.speed import inference
 
     try:
-        return inference.measure(subject.load(), subject.name, photos, setting, facts, **subject.facts)
+        model = subject.load()
+        facts |= subject.parameters  # the fastest runtime is known now
+        return inference.measure(model, subject.name, photos, setting, facts, **subject.facts)
     except UsageError:
         raise
     except (ZooError, RuntimeError, ValueError, NotImplementedError) as error:
@@ -93,6 +98,7 @@ def setting_of(args: argparse.Namespace) -> BenchmarkConfig:
         overrides=dict(key_value(text) for text in args.set),
         effects=not args.no_effects,
         tf32=args.tf32,
+        roofline=args.roofline,
     )
 
 
@@ -124,6 +130,8 @@ def show(records: Sequence[Record], as_json: bool) -> None:
             print(line)
         for name, effect in record.metrics.get("effects", {}).items():
             print(effect_line(record.model, name, effect))
+        if "limit" in record.metrics:
+            print("\n".join(described(record.metrics["limit"], peak(record.metrics))))
 
 
 def row(record: Record) -> dict[str, object]:
@@ -131,7 +139,6 @@ def row(record: Record) -> dict[str, object]:
     if not record.ok:
         return {"model": record.model, "status": f"{record.status}: {record.reason}"}
     m = record.metrics
-    memory = m.get("cuda_allocated_mib", m.get("resident_peak_mib"))
     return {
         "model": record.model,
         "weights": record.parameters["weights"],
@@ -139,11 +146,17 @@ def row(record: Record) -> dict[str, object]:
         "fps": f"{m['fps']:.2f}",
         "p50 ms": number(m.get("latency_ms_p50")),
         "p99 ms": number(m.get("latency_ms_p99")),
-        "peak MiB": number(memory),
+        "peak MiB": number(peak(m)),
         "params M": f"{m['parameters'] / 1e6:.2f}",
         "GFLOPs": f"{m['flops'] / 1e9:.1f}",
         "status": "ok",
     }
+
+
+def peak(metrics: Mapping[str, Any]) -> float | None:
+    """Peak memory, MiB."""
+    value: float | None = metrics.get("cuda_allocated_mib", metrics.get("resident_peak_mib"))
+    return value
 
 
 def number(value: float | None) -> str:

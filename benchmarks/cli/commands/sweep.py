@@ -13,7 +13,7 @@ from pathlib import Path
 from benchmarks.reports.text_table import format_table
 from benchmarks.results.record import Record
 from benchmarks.results.store import Store
-from benchmarks.sweep import executors, skip_reasons, sweep
+from benchmarks.sweep import cost, executors, skip_reasons, sweep
 from benchmarks.sweep.job import Job, Limits
 from benchmarks.sweep.outcome import ending
 from benchmarks.sweep.sweep import Executor
@@ -45,6 +45,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--gpus", type=float, default=0, help="per row, on a cluster (%(default)s)")
     add("--cpus", type=float, default=1, help="per row, on a cluster (%(default)s)")
     add("--partition", help="of Slurm")
+    add("--shard", metavar="I/N", help="only every Nth row from I (0 to N - 1) on: a part for each of N machines")
     add("--folder", metavar="DIR", default="slurm-logs", help="shared folder for Slurm's logs (%(default)s)")
     add("--results", metavar="FILE", help="result store (default: $ZOO_RESULTS, else results.db)")
     add("--json", action="store_true", help="print rows as JSON")
@@ -62,6 +63,7 @@ def run(args: argparse.Namespace) -> int:
     rows = sweep.plan(args.kind, selection(args), [*shlex.split(args.options), "--device", args.device])
     skip_reasons.options(rows[0])  # options that the benchmark does not know are noticed before the first row
     store, limits = Store(args.results), limits_of(args)
+    rows = shard(cost.longest_first(rows, store), args.shard)
     before = sweep.progress(rows, store)
     if args.dry_run:
         show(before, args, to_run(before, args))
@@ -77,6 +79,16 @@ def run(args: argparse.Namespace) -> int:
     after = sweep.progress(rows, store)
     show(after, args, {})
     return int(any(record.status == "failed" for record in after.done.values()))
+
+
+def shard(rows: list[Job], text: str | None) -> list[Job]:
+    """The part of the rows that --shard names, dealt out so that every part gets long and short ones."""
+    if text is None:
+        return rows
+    number, _, count = text.partition("/")
+    if not (number.isdigit() and count.isdigit() and int(number) < int(count)):
+        raise UsageError(f"--shard takes I/N with I from 0 to N - 1, not '{text}'.")
+    return rows[int(number) :: int(count)]
 
 
 def limits_of(args: argparse.Namespace) -> Limits:

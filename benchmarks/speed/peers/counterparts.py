@@ -9,7 +9,10 @@ from dataclasses import dataclass
 from zoo.errors import UnknownModel, UsageError, ZooError
 from zoo.manifest import api
 
-PEERS = ("torchvision", "detectron2", "mmdet")
+RUNTIMES = ("onnxruntime", "openvino")
+"""What runs our own network as an exported file."""
+
+PEERS = ("torchvision", "transformers", *RUNTIMES, "detectron2", "mmdet")
 # A model of ours -> torchvision's builder of the same network.
 TORCHVISION = {
     "faster_rcnn_r50_fpn_1x_coco": "fasterrcnn_resnet50_fpn",
@@ -57,6 +60,12 @@ def counterpart(name: str, peer: str) -> str:
         raise UsageError(f"No peer '{peer}'. There are: {', '.join(PEERS)}.")
     if peer == "mmdet":
         return configuration(name)
+    if peer in RUNTIMES:
+        return api.architecture_name(name)
+    if peer == "transformers":
+        if (api.architecture(name).get("type")) != "DETR":
+            raise NoCounterpart(f"transformers has no counterpart of {name} that is compared here.")
+        return "DetrForObjectDetection"
     if peer == "detectron2":
         return (in_detectron2(name).config or "").removeprefix("configs/").removesuffix(".yaml")
     architecture = api.architecture_name(name)

@@ -89,6 +89,19 @@ def test_only_plain_float32_runs_of_ours_count_as_ours(facts):
     assert cells(facts, [*records, peer], "Inference speed", "Detectron2 measured")["Faster R-CNN"] == "20.00"
 
 
+def test_what_detectron2_took_in_the_same_run_stands_beside_ours(facts):
+    name = "detectron2/faster_rcnn_R_50_FPN_1x"
+    ours = replace(record("compare", {"fps": 0.5}), model=name, environment={"device": "EPYC", "device_type": "cpu"})
+    ratio = {"speedup": 0.8, "speedup_low": 0.5, "speedup_high": 1.0}
+    theirs = replace(record("compare", {"fps": 0.4, **ratio}, peer="detectron2"), model=name)
+    columns = {column: cells(facts, [ours, theirs], "Inference speed", column)["Faster R-CNN"] for column in
+               ("measured", "ratio", "Detectron2 measured", "ours against it")}  # fmt: skip
+    assert list(columns.values()) == ["0.50", "", "0.40", "1.25 (1.00 to 2.00)"]  # no ratio of a CPU and a V100
+    seconds = {"iteration_s": 9.0, "iteration_s_low": 8.0, "iteration_s_high": 9.5, "images_per_second": 0.2}
+    training = replace(theirs, kind="compare training", metrics={**seconds, **ratio})
+    assert cells(facts, [training], "Training speed", "Detectron2 measured")["Faster R-CNN"] == "9.000"
+
+
 def test_memory_is_in_the_pages_unit(facts):
     records = [record("training", {"cuda_allocated_mib": 3814.7})]
     assert cells(facts, records, "Training memory", "measured")["Faster R-CNN"] == "4.0"

@@ -60,7 +60,10 @@ def test_the_written_model_is_the_published_one_but_for_its_classes(name, key):
     assert different
     assert all(own[key][1:] == published[key][1:] for key in different)  # only rows, those of the classes
     assert result.classes == CLASSES
-    assert result.model["test_cfg"] == api.architecture(name)["test_cfg"]
+    settings = dict(result.model["test_cfg"])
+    dense = "min_bbox_size" in settings
+    assert (settings.pop("min_side", None) == 0) == (dense and key == "cfg")  # what only 3.x leaves out
+    assert settings == api.architecture(name)["test_cfg"]
 
 
 @pytest.mark.parametrize("key", ["config", "cfg"])

@@ -60,7 +60,17 @@ def to_v2(model: Mapping[str, Any]) -> dict[str, Any]:
         plain["panoptic_head"] = panoptic_head(current(plain["panoptic_head"]))
     if plain.get("type") == "YOLACT" and "segm_head" not in plain:
         return yolact(plain)
-    return plain
+    return with_extent(plain)
+
+
+def with_extent(model: Mapping[str, Any]) -> dict[str, Any]:
+    """A dense detector that leaves boxes below `min_bbox_size` out, which only 3.x does."""
+    settings = model.get("test_cfg")
+    if not isinstance(settings, dict) or "bbox_head" not in model:
+        return dict(model)
+    least = settings.get("min_bbox_size")
+    counts = isinstance(least, (int, float)) and least >= 0
+    return {**model, "test_cfg": {**settings, "min_side": least}} if counts else dict(model)
 
 
 def yolact(model: Mapping[str, Any]) -> dict[str, Any]:

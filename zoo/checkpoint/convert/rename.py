@@ -104,7 +104,9 @@ def use(known: Table, state: State, shapes: Shapes) -> tuple[State, bool]:
             parts.setdefault(new, {})[name] = rule
         else:
             result[new] = (
-                tensor if rule is None or rule.values is None else rows.apply(rule.values, tensor, shapes[new])
+                tensor
+                if rule is None or rule.values is None
+                else rows.apply(rule.values, tensor, shapes[new], anchors_per_cell(new, shapes))
             )
     for new, collected in parts.items():
         result.update(joined(new, collected, state))
@@ -194,11 +196,11 @@ def reorder(known: Table, state: State, shapes: Shapes) -> State:
     for name in state.keys() & shapes.keys():
         for pattern, values in known.values:
             if pattern.fullmatch(name):
-                result[name] = rows.apply(values, state[name], shapes[name], anchors_per_cell(name, state))
+                result[name] = rows.apply(values, state[name], shapes[name], anchors_per_cell(name, shapes))
     return result
 
 
-def anchors_per_cell(name: str, state: Mapping[str, Tensor]) -> int:
+def anchors_per_cell(name: str, shapes: Shapes) -> int:
     """How many groups of classes a predictor of SSD has: a quarter of the rows of its box predictor."""
-    boxes = state.get(re.sub(r"\.cls_convs\.", ".reg_convs.", name))
-    return len(boxes) // 4 if ".cls_convs." in name and boxes is not None else 1
+    boxes = shapes.get(re.sub(r"\.cls_convs\.", ".reg_convs.", name))
+    return boxes[0] // 4 if ".cls_convs." in name and boxes else 1

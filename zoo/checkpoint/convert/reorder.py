@@ -29,9 +29,12 @@ def anchors(rows: Tensor, shape: Sequence[int]) -> Tensor:
     return rows.reshape(sizes, ANCHOR_RATIOS, -1, *rows.shape[1:]).transpose(0, 1).reshape(rows.shape)
 
 
-def coco91(rows: Tensor, shape: Sequence[int]) -> Tensor:
-    """Softmax over 91 numbers, background first -> 80 categories, background last; per anchor."""
-    return pick(rows, shape, [*COCO_ROWS, 0])
+def coco91(rows: Tensor, shape: Sequence[int], groups: int = 1) -> Tensor:
+    """Softmax over 91 numbers, background first -> 80 categories, background last; per anchor.
+
+    groups: anchors of a cell, for other numbers of classes.
+    """
+    return pick(rows, shape, [*COCO_ROWS, 0], groups=groups)
 
 
 def coco91_boxes(rows: Tensor, shape: Sequence[int]) -> Tensor:
@@ -73,17 +76,22 @@ def without_class_token(embedding: Tensor, shape: Sequence[int]) -> Tensor:
     return embedding[:, 1:] if embedding.shape[1] == shape[1] + 1 else embedding
 
 
-def pick(rows: Tensor, shape: Sequence[int], chosen: Sequence[int], width: int = 1) -> Tensor:
-    """Take `chosen` classes out of 91. For another number of classes only the background, class 0, changes place."""
-    groups = shape[0] // (len(chosen) * width) if shape[0] % (len(chosen) * width) == 0 else 0
-    if groups and len(rows) == groups * 91 * width:
-        grouped = rows.reshape(groups, 91, width, *rows.shape[1:])
+def pick(rows: Tensor, shape: Sequence[int], chosen: Sequence[int], width: int = 1, groups: int = 1) -> Tensor:
+    """Take `chosen` classes out of 91. For another number of classes only the background, class 0, changes place.
+
+    groups: anchors of a cell, each with classes of its own, where the numbers of rows do not tell.
+    """
+    of_coco = shape[0] // (len(chosen) * width) if shape[0] % (len(chosen) * width) == 0 else 0
+    if of_coco and len(rows) == of_coco * 91 * width:
+        grouped = rows.reshape(of_coco, 91, width, *rows.shape[1:])
         return grouped[:, list(chosen)].reshape(shape[0], *rows.shape[1:])
-    return background_last(rows, shape) if 0 in chosen else without_background(rows, shape, width)
+    return background_last(rows, shape, groups) if 0 in chosen else without_background(rows, shape, width)
 
 
 def background_last(rows: Tensor, shape: Sequence[int], groups: int = 1) -> Tensor:
     """Background first -> background last, in each of `groups` equal groups (anchors)."""
+    if len(rows) % groups:
+        return rows  # not of such a network, as its shape says
     return rows.reshape(groups, -1, *rows.shape[1:]).roll(-1, 1).reshape(rows.shape)
 
 
@@ -132,19 +140,19 @@ def anchors_back(rows: Tensor, shape: Sequence[int]) -> Tensor:
     return rows.reshape(ANCHOR_RATIOS, sizes, -1, *rows.shape[1:]).transpose(0, 1).reshape(rows.shape)
 
 
-def background_first(rows: Tensor, shape: Sequence[int]) -> Tensor:
-    """Background last -> background first: undoes `background_last`."""
-    return rows.roll(1, 0)
+def background_first(rows: Tensor, shape: Sequence[int], groups: int = 1) -> Tensor:
+    """Background last -> background first, in each of `groups` groups: undoes `background_last`."""
+    return rows.reshape(groups, -1, *rows.shape[1:]).roll(1, 1).reshape(rows.shape)
 
 
-def scattered(rows: Tensor, shape: Sequence[int], chosen: Sequence[int], width: int = 1) -> Tensor:
+def scattered(rows: Tensor, shape: Sequence[int], chosen: Sequence[int], width: int = 1, groups: int = 1) -> Tensor:
     """Undoes `pick`: rows of unused numbers are zero, and as biases of scores `SILENT`."""
-    groups = len(rows) // (len(chosen) * width) if len(rows) % (len(chosen) * width) == 0 else 0
-    if not (groups and shape[0] == groups * 91 * width):
-        return background_first(rows, shape) if 0 in chosen else with_background(rows, shape)
+    of_coco = len(rows) // (len(chosen) * width) if len(rows) % (len(chosen) * width) == 0 else 0
+    if not (of_coco and shape[0] == of_coco * 91 * width):
+        return background_first(rows, shape, groups) if 0 in chosen else with_background(rows, shape)
     empty = SILENT if rows.dim() == 1 and width == 1 else 0.0
-    result = rows.new_full((groups, 91, width, *rows.shape[1:]), empty)
-    result[:, list(chosen)] = rows.reshape(groups, len(chosen), width, *rows.shape[1:])
+    result = rows.new_full((of_coco, 91, width, *rows.shape[1:]), empty)
+    result[:, list(chosen)] = rows.reshape(of_coco, len(chosen), width, *rows.shape[1:])
     return result.reshape(tuple(shape))
 
 
@@ -187,21 +195,27 @@ INVERSES: dict[str, Operation] = {
     "without_class_token": lambda embedding, shape: embedding,
     "background_last": background_first,
     "without_background": with_background,
-    "coco91": lambda rows, shape: scattered(rows, shape, [*COCO_ROWS, 0]),
+    "coco91": lambda rows, shape, groups=1: scattered(rows, shape, [*COCO_ROWS, 0], groups=groups),
     "coco91_boxes": lambda rows, shape: scattered(rows, shape, COCO_ROWS, width=4),
     "coco91_foreground": lambda rows, shape: scattered(rows, shape, COCO_ROWS),
 }
 
 
-def invert(operation: str, rows: Tensor, shape: Sequence[int] = ()) -> Tensor:
+# Operations on each of the groups of classes that a predictor of SSD has, one for each anchor of a cell.
+GROUPED = ("background_last", "coco91")
+
+
+def invert(operation: str, rows: Tensor, shape: Sequence[int] = (), groups: int = 1) -> Tensor:
     """Put the rows of one predictor from our order into that of the other side. shape: what it has there."""
     with torch.no_grad():
+        if operation in GROUPED:
+            return INVERSES[operation](rows, shape or rows.shape, groups)
         return INVERSES[operation](rows, shape or rows.shape)
 
 
 def apply(operation: str, rows: Tensor, shape: Sequence[int], groups: int = 1) -> Tensor:
     """Put the rows of one predictor into our order. shape: what the network expects."""
     with torch.no_grad():
-        if operation == "background_last":
-            return background_last(rows, shape, groups)
+        if operation in GROUPED:
+            return OPERATIONS[operation](rows, shape, groups)
         return OPERATIONS[operation](rows, shape)

@@ -9,7 +9,7 @@ from torch import Tensor
 from torchvision.models import detection
 
 from zoo.checkpoint.convert import reorder
-from zoo.checkpoint.convert.rename import Shapes, adapt, destination
+from zoo.checkpoint.convert.rename import Shapes, adapt, anchors_per_cell, destination
 from zoo.checkpoint.convert.tables import table
 from zoo.errors import MismatchedCheckpoint
 
@@ -69,7 +69,9 @@ def moved(state: Mapping[str, Tensor], theirs: Mapping[str, Tensor], ours: Shape
         used.add(new)
         tensor = state[new]
         values = rule.values if rule is not None else None
-        result[name] = tensor if values is None else reorder.invert(values, tensor, tuple(shaped.shape))
+        if values is not None:
+            tensor = reorder.invert(values, tensor, tuple(shaped.shape), anchors_per_cell(new, ours))
+        result[name] = tensor
     check_left(state, set(state) - used)
     return result
 

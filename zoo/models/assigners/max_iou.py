@@ -22,6 +22,8 @@ class MaxIoUAssigner:
     also gets the priors that overlap it most (all of equal overlap with `gt_max_assign_all`), from `min_pos_iou` on.
     ignore_iof_thr: priors that lie in a crowd's box to more than this share are ignored; negative for never.
     gpu_assign_thr: with more objects than this, overlaps are computed on the CPU. iou_calculator: no other is known.
+    keeps_owner: such a prior of low quality learns the object that it overlaps most itself, which may be another one,
+    as in Detectron2 and torchvision.
     """
 
     def __init__(
@@ -35,6 +37,7 @@ class MaxIoUAssigner:
         match_low_quality: bool = True,
         gpu_assign_thr: int = -1,
         iou_calculator: Mapping[str, Any] = PLAIN,
+        keeps_owner: bool = False,
     ) -> None:
         if iou_calculator != PLAIN:
             raise BuildError(f"MaxIoUAssigner knows no overlaps but {PLAIN['type']}, not {iou_calculator}")
@@ -42,7 +45,7 @@ class MaxIoUAssigner:
         self.negative = (0.0, neg_iou_thr) if isinstance(neg_iou_thr, (int, float)) else tuple(neg_iou_thr)
         self.match_low_quality, self.all_best = match_low_quality, gt_max_assign_all
         self.ignore_from, self.ignore_by_prior = ignore_iof_thr, ignore_wrt_candidates
-        self.cpu_from = gpu_assign_thr
+        self.cpu_from, self.keeps_owner = gpu_assign_thr, keeps_owner
 
     def assign(self, boxes: Tensor, ground_truth: GroundTruth) -> Assignment:
         """Match priors (P, 4) with the objects of an image; with very many objects on the CPU, to save memory."""
@@ -72,11 +75,15 @@ class MaxIoUAssigner:
         positive = best >= self.positive_from
         index[positive] = owner[positive]
         if self.match_low_quality:
-            self.give_every_object_its_best(overlaps, index)
+            self.give_every_object_its_best(overlaps, index, owner)
         return Assignment(index, best)
 
-    def give_every_object_its_best(self, overlaps: Tensor, index: Tensor) -> None:
-        """Low-quality matches; of objects that share a best prior, the last one gets it, as in the reference."""
+    def give_every_object_its_best(self, overlaps: Tensor, index: Tensor, owner: Tensor) -> None:
+        """Low-quality matches; of objects that share a best prior, the last one gets it, as in the reference.
+
+        owner: (P,), the object that each prior overlaps most.
+        """
         best, prior = overlaps.max(dim=1)
         for i in (best >= self.min_positive).nonzero().flatten().tolist():
-            index[overlaps[i] == best[i] if self.all_best else prior[i]] = i
+            chosen = overlaps[i] == best[i] if self.all_best else prior[i]
+            index[chosen] = owner[chosen] if self.keeps_owner else i

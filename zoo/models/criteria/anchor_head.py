@@ -61,6 +61,7 @@ class AnchorMatching:
     """Assigns and samples anchors as a head's `train_cfg` says.
 
     encode: (anchors (K, 4), boxes (K, 4)) -> regression targets (K, 4). sampling: whether to take a sample at all.
+    `in_padding: true` in `train_cfg`: anchors anywhere in the batch learn, as in Detectron2 and torchvision.
     """
 
     def __init__(
@@ -74,7 +75,7 @@ class AnchorMatching:
         needless = (loss_cls or {}).get("type") in WITHOUT_SAMPLING or "sampler" not in train_cfg
         self.sampling = sampling and not needless
         self.sampler = component(train_cfg["sampler"]) if self.sampling else PseudoSampler()
-        self.border = train_cfg.get("allowed_border", -1)
+        self.border, self.in_padding = train_cfg.get("allowed_border", -1), train_cfg.get("in_padding", False)
         self.positive_weight = train_cfg.get("pos_weight", -1)
         self.num_classes = num_classes
 
@@ -124,6 +125,8 @@ class AnchorMatching:
         self, levels: Sequence[Tensor], sizes: Sequence[tuple[int, int]], strides: Any, geometry: ImageGeometry
     ) -> Tensor:
         """Which anchors (P,) start inside the padded image."""
+        if self.in_padding:
+            return torch.ones(sum(map(len, levels)), dtype=torch.bool, device=levels[0].device)
         flags = []
         for anchors, size, stride in zip(levels, sizes, strides):
             rows, columns = (

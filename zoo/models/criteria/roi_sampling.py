@@ -108,8 +108,13 @@ def named(name: str, loss: Tensor | dict[str, Tensor]) -> dict[str, Tensor]:
     return loss if isinstance(loss, dict) else {name: loss}
 
 
-def mask_targets(samples: Sequence[Samples], ground_truths: Sequence[GroundTruth], size: int | Sequence[int]) -> Tensor:
-    """Masks (K, h, w) of the positive regions, cut out of the objects' masks and binary again."""
+def mask_targets(
+    samples: Sequence[Samples], ground_truths: Sequence[GroundTruth], size: int | Sequence[int], soft: bool = False
+) -> Tensor:
+    """Masks (K, h, w) of the positive regions, cut out of the objects' masks and binary again.
+
+    soft: as torchvision's, shares of a cell's area and not shifted by half a pixel.
+    """
     shape = (size, size) if isinstance(size, int) else (size[0], size[1])
     result = []
     for s, ground_truth in zip(samples, ground_truths):
@@ -121,7 +126,8 @@ def mask_targets(samples: Sequence[Samples], ground_truths: Sequence[GroundTruth
         boxes = torch.cat([boxes[:, 0::2].clamp(0, width), boxes[:, 1::2].clamp(0, height)], dim=1)[:, [0, 2, 1, 3]]
         rois = torch.cat([torch.arange(len(boxes), device=boxes.device)[:, None].to(boxes), boxes], dim=1)
         masks = ground_truth.masks[s.matched][:, None].to(boxes)
-        result.append((roi_align(masks, rois, shape, 1.0, 0, True).squeeze(1) >= 0.5).to(boxes))
+        shares = roi_align(masks, rois, shape, 1.0, 0, aligned=not soft).squeeze(1)
+        result.append(shares if soft else (shares >= 0.5).to(boxes))
     return torch.cat(result)
 
 

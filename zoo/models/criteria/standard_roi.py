@@ -39,7 +39,8 @@ def standard_losses(
     samples, losses = sampled_box_losses(head, features, proposals, ground_truths)
     if head.mask_head is not None:
         masks = head.mask_logits(features, positive_rois(samples))
-        losses.update(region_mask_losses(head.mask_head, masks, samples, ground_truths, head.train_cfg["mask_size"]))
+        size, soft = head.train_cfg["mask_size"], head.train_cfg.get("soft_masks", False)
+        losses.update(region_mask_losses(head.mask_head, masks, samples, ground_truths, size, soft))
     if head.keypoint_head is not None:
         heatmaps = head.keypoint_heatmaps(features, positive_rois(samples))
         losses.update(keypoint_losses(head.keypoint_head, heatmaps, samples, ground_truths))
@@ -89,8 +90,8 @@ def region_mask_losses(
     samples: Sequence[Samples],
     ground_truths: Sequence[GroundTruth],
     size: Any,
+    soft: bool = False,
 ) -> dict[str, Tensor]:
-    """`loss_mask` of the mask logits (K, C, h, w) of the positive regions. size: of the target masks."""
-    return mask_losses(
-        mask_head, logits, mask_targets(samples, ground_truths, size), positive_labels(samples, ground_truths)
-    )
+    """`loss_mask` of the mask logits (K, C, h, w) of the positive regions. size, soft: of the target masks."""
+    targets = mask_targets(samples, ground_truths, size, soft)
+    return mask_losses(mask_head, logits, targets, positive_labels(samples, ground_truths))

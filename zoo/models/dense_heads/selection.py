@@ -9,8 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from zoo.models.layers.cpu_choices import LONG_LIST
 from zoo.models.layers.nms import batched_nms, suppress
-from zoo.models.layers.ranking import ranked
+from zoo.models.layers.ranking import best, first_best, ranked
 from zoo.models.layers.tracing import first, recording
 from zoo.structures import Detections
 
@@ -52,11 +53,31 @@ def above_threshold(scores: Tensor, score_thr: float, nms_pre: int) -> tuple[Ten
 
     scores: (P, C). Returns scores, prior indices and labels, each (K,), best first.
     """
-    index, labels = (scores > score_thr).nonzero(as_tuple=True)
-    kept, order = ranked(scores[index, labels])
-    if nms_pre > 0:
-        kept, order = kept[:nms_pre], order[:nms_pre]
-    return kept, index[order], labels[order]
+    if recording():
+        index, labels = (scores > score_thr).nonzero(as_tuple=True)
+        kept, order = ranked(scores[index, labels])
+        if nms_pre > 0:
+            kept, order = kept[:nms_pre], order[:nms_pre]
+        return kept, index[order], labels[order]
+    rows = promising(scores, nms_pre)
+    flat = (scores if rows is None else scores[rows]).flatten()
+    pairs = (flat > score_thr).nonzero().squeeze(1)
+    values = flat[pairs]
+    order = best(values, nms_pre) if 0 < nms_pre < len(values) else ranked(values)[1]
+    pairs = pairs[order]
+    index = pairs // scores.shape[1]
+    return values[order], index if rows is None else rows[index], pairs % scores.shape[1]
+
+
+def promising(scores: Tensor, count: int) -> Tensor | None:
+    """Indices of the priors of (P, C) that the best `count` pairs can belong to, in order; None for any of them.
+
+    They are among the `count` priors with the highest maxima, which a CPU finds sooner than it looks at all pairs.
+    """
+    if scores.device.type != "cpu" or not 0 < count < len(scores) or scores.numel() < LONG_LIST:
+        return None
+    highest = scores.amax(dim=1)
+    return None if bool(highest.isnan().any()) else first_best(highest, count).sort().values
 
 
 def best_rows(scores: Tensor, count: int) -> Tensor:
@@ -104,15 +125,22 @@ def select_and_decode(levels: Sequence[Level], decode: Decode, cfg: Mapping[str,
 
 
 def detect(levels: Sequence[Level], decode: Decode, cfg: Mapping[str, Any]) -> Detections:
-    """Detections of one image: `select_and_decode`, then NMS within classes (`nms`, `max_per_img` of `cfg`)."""
+    """Detections of one image: `select_and_decode`, then NMS within classes (`nms`, `max_per_img` of `cfg`).
+
+    Only with `min_side`, which descriptions of MMDetection 3.x get, boxes without extent, or with a side that is not
+    longer, do not take part in NMS.
+    """
     boxes, scores, labels = select_and_decode(levels, decode, cfg)
+    if "min_side" in cfg:
+        keep = extended(boxes, cfg["min_side"])
+        boxes, scores, labels = boxes[keep], scores[keep], labels[keep]
     return suppress(boxes, scores, labels, cfg.get("nms"), cfg.get("max_per_img", -1))
 
 
 def detect_sized(levels: Sequence[Level], decode: Decode, cfg: Mapping[str, Any]) -> Detections:
     """`detect` as MMDetection 3.x does it: boxes without extent, or below `min_bbox_size`, do not take part in NMS."""
     boxes, scores, labels = select_and_decode(levels, decode, cfg)
-    keep = extended(boxes, cfg)
+    keep = extended(boxes, cfg.get("min_bbox_size", -1))
     return suppress(boxes[keep], scores[keep], labels[keep], cfg.get("nms"), cfg.get("max_per_img", -1))
 
 
@@ -126,12 +154,13 @@ def detect_with_rest(
     """
     priors, regression, scores, labels = select(levels, cfg)
     boxes = decode(priors, regression[:, :4])
-    keep = extended(boxes, cfg)
+    keep = extended(boxes, cfg.get("min_bbox_size", -1))
     priors, rest, boxes, scores, labels = (x[keep] for x in (priors, regression[:, 4:], boxes, scores, labels))
     keep, scores = batched_nms(boxes, scores, labels, cfg.get("nms"), cfg.get("max_per_img", -1))
     return Detections(boxes[keep], scores, labels[keep]), rest[keep], priors[keep]
 
 
-def extended(boxes: Tensor, cfg: Mapping[str, Any]) -> Tensor:
-    """Indices of the boxes (K, 4) whose sides are both longer than `min_bbox_size`; of all where that is negative."""
-    return ((boxes[:, 2:] - boxes[:, :2]) > cfg.get("min_bbox_size", -torch.inf)).all(dim=1).nonzero().squeeze(1)
+def extended(boxes: Tensor, least: float) -> Tensor:
+    """Indices of the boxes (K, 4) whose sides are both longer than `least`; of all where that is negative."""
+    limit = least if least >= 0 else -torch.inf
+    return ((boxes[:, 2:] - boxes[:, :2]) > limit).all(dim=1).nonzero().squeeze(1)

@@ -12,10 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from zoo.models.layers.cpu_choices import FEW_IMAGES
 from zoo.models.layers.memory_format import eager_on_cpu
-
-# From so many images on, PyTorch takes the same kernels on one thread as on several.
-MANY = 16
 
 
 class SteadyConv(nn.Conv2d):
@@ -40,9 +38,10 @@ def pointwise(x: Tensor, matrix: Tensor, bias: Tensor | None) -> Tensor:
     """(N, C, H, W) to (N, C', H, W), the channels of each pixel times a matrix (C', C), plus a bias (C',)."""
     planes = x.flatten(2)
     products = [torch.mm(matrix, p) if bias is None else torch.addmm(bias[:, None], matrix, p) for p in planes]
-    return torch.stack(products).unflatten(2, x.shape[2:])
+    together = products[0][None] if len(products) == 1 else torch.stack(products)  # one image needs no copy
+    return together.unflatten(2, x.shape[2:])
 
 
 def by_planes(x: Tensor) -> bool:
     """Whether (N, C, H, W) are few images, each channel of which is a plane of its own in memory."""
-    return len(x) < MANY and x.is_contiguous()
+    return len(x) < FEW_IMAGES and x.is_contiguous()

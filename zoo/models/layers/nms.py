@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from zoo.errors import BuildError
+from zoo.models.layers.cpu_choices import GROUPED_NMS_FROM
 from zoo.models.layers.nms_export import traced_nms
 from zoo.models.layers.ranking import ranked
 from zoo.models.layers.soft_nms import soft_nms
@@ -18,8 +19,6 @@ from zoo.structures import Detections
 
 # From this many boxes on, MMCV suppresses group after group, so boxes outside the image meet no other group's.
 APART_FROM = 10_000
-# From this many boxes on, a CPU is faster group by group.
-GROUPED_FROM = 2000
 
 
 def batched_nms(
@@ -60,7 +59,7 @@ def worth_grouping(boxes: Tensor) -> bool:
     A GPU compares all pairs at once; a CPU compares every survivor with all boxes behind it. Boxes outside the image
     may reach into the group before theirs, as in the reference.
     """
-    return boxes.device.type == "cpu" and len(boxes) >= GROUPED_FROM and bool(boxes.min() >= 0)
+    return boxes.device.type == "cpu" and len(boxes) >= GROUPED_NMS_FROM and bool(boxes.min() >= 0)
 
 
 def separate(boxes: Tensor, groups: Tensor) -> Tensor:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from zoo.models.layers.cpu_choices import LONG_LIST
 from zoo.models.layers.tracing import first, recording
-
-# From this many scores on, a CPU finds the best ones sooner than it sorts all.
-LONG = 16_384
 
 
 def ranked(scores: Tensor) -> tuple[Tensor, Tensor]:
@@ -24,8 +22,13 @@ def best(scores: Tensor, count: int) -> Tensor:
 
     On a CPU a long list is sorted no further than that; of equal scores in it the first ones are taken.
     """
-    if recording() or scores.device.type != "cpu" or len(scores) < LONG:
+    if recording() or scores.device.type != "cpu" or len(scores) < LONG_LIST:
         return first(ranked(scores)[1], count)
+    return first_best(scores, count)
+
+
+def first_best(scores: Tensor, count: int) -> Tensor:
+    """Indices of the `count` highest of the scores (K,), best first, of equal ones the first; K is no smaller."""
     lowest = scores.topk(count, sorted=False).values.min()
     candidates = (~(scores < lowest)).nonzero().squeeze(1)  # NaN is in, as in a sorted list
     return candidates[scores[candidates].sort(descending=True, stable=True).indices[:count]]

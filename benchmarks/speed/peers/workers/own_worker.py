@@ -24,7 +24,7 @@ class Detector:
 
     def __init__(self, request):
         kind, name = request["config"].split(" ", 1)
-        self.name = name
+        self.kind, self.name = kind, name
         self.device = torch.device(request["device"])
         if kind == "ours":
             self.model = zoo.load_file(request["weights"], name)
@@ -53,14 +53,28 @@ class Detector:
         from zoo.manifest import api
 
         self.batch = training_batch.read(Path(path), api.preprocessing(self.name)).to(self.device)
+        undo = self.as_trained(take_all)
         self.model.train()
         parameters = [p for p in self.model.parameters() if p.requires_grad]
         self.optimizer = torch.optim.SGD(parameters, lr=0.0025, momentum=0.9, weight_decay=0.0001)
-        before = everything_sampled(self.model) if take_all else []
         losses = {name: float(total(value)) for name, value in self.model.losses(*self.batch).items()}
-        for part, settings in before:
-            part.train_cfg = settings
+        undo()
         return losses
+
+    def as_trained(self, take_all):
+        """What torchvision freezes, and samplers that take everything; returns what gives these their limits back."""
+        if self.kind == "torchvision":
+            from benchmarks.speed.peers import torchvision
+
+            torchvision.as_trained(self.model.network)
+            return torchvision.sample_all(self.model.network) if take_all else lambda: None
+        before = everything_sampled(self.model) if take_all else []
+
+        def undo():
+            for part, settings in before:
+                part.train_cfg = settings
+
+        return undo
 
     def step(self):
         """One iteration on the batch of `train`; returns the total loss."""

@@ -71,7 +71,7 @@ def float32_as(tf32):
     """Whether a GPU multiplies float32 as TF32, by the switches of this PyTorch: 2.9 has new ones."""
     import torch
 
-    if hasattr(torch.backends.cuda.matmul, "fp32_precision"):
+    if hasattr(torch.backends.cudnn, "conv"):  # the older `matmul` raises AssertionError for what it lacks
         for switch in (torch.backends.cuda.matmul, torch.backends.cudnn.conv):  # type: ignore[attr-defined]
             switch.fp32_precision = "tf32" if tf32 else "ieee"
     elif hasattr(torch.backends.cuda.matmul, "allow_tf32"):
@@ -82,7 +82,7 @@ def tf32():
     """The state of these switches."""
     import torch
 
-    if hasattr(torch.backends.cuda.matmul, "fp32_precision"):
+    if hasattr(torch.backends.cudnn, "conv"):  # the older `matmul` raises AssertionError for what it lacks
         switches = (torch.backends.cuda.matmul, torch.backends.cudnn.conv)  # type: ignore[attr-defined]
         return dict(zip(("matmul", "cudnn"), (switch.fp32_precision == "tf32" for switch in switches)))
     matmul = getattr(torch.backends.cuda.matmul, "allow_tf32", None)

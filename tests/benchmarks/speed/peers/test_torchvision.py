@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from importlib import import_module
+
 import pytest
 import torch
 from torchvision.models import detection, get_model_weights
@@ -7,8 +9,12 @@ from torchvision.models import detection, get_model_weights
 import zoo
 from benchmarks.parity import formula
 from benchmarks.results import agreement
+from benchmarks.speed.compare_training import LOSSES, verdict
+from benchmarks.speed.peers import random_weights, torchvision
+from benchmarks.speed.peers.external import WORKERS
 from benchmarks.speed.peers.torchvision import TorchvisionDetector
 from zoo.checkpoint import Checkpoint, load_into
+from zoo.checkpoint.convert.to_torchvision import to_torchvision
 from zoo.structures import ImageGeometry
 
 
@@ -70,3 +76,28 @@ def test_what_the_manifest_says_of_a_file_is_what_torchvision_says(name):
     names = {"box_map": "box_ap", "mask_map": "mask_ap", "kp_map": "keypoint_ap"}
     measured = {names[key]: value for key, value in weights.meta["_metrics"]["COCO-val2017"].items()}
     assert {metric: round(value, 1) for metric, value in entry.metrics["coco_2017_val"].items()} == measured
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["fasterrcnn_resnet50_fpn", "maskrcnn_resnet50_fpn", "retinanet_resnet50_fpn"])
+def test_without_sampling_both_learn_the_same_from_a_batch(name, monkeypatch):
+    monkeypatch.syspath_prepend(WORKERS)
+    own_worker = import_module("own_worker")
+    torch.manual_seed(0)
+    ours = zoo.build(f"torchvision/{name}")
+    random_weights.randomize(ours)
+    theirs = TorchvisionDetector(name, ours.preprocess)
+    theirs.network.load_state_dict(to_torchvision(ours.state_dict(), 80)[1])
+    images, sizes = torch.rand(2, 3, 224, 288) * 4 - 2, [(224, 288), (200, 260)]
+    boxes = torch.tensor([[10.0, 20, 150, 180], [60, 40, 120, 190], [5, 5, 30, 40]])
+    masks = torch.zeros(3, 224, 288, dtype=torch.bool)
+    for mask, (x1, y1, x2, y2) in zip(masks, boxes.int().tolist()):
+        mask[y1:y2, x1:x2] = True
+    targets = [{"boxes": boxes, "labels": torch.tensor([0, 17, 79]), "masks": masks} for _ in sizes]
+    torchvision.as_trained(theirs.network)
+    undo, before = torchvision.sample_all(theirs.network), own_worker.everything_sampled(ours)
+    want = {LOSSES.get(key, key): float(value) for key, value in theirs.train().losses(images, sizes, targets).items()}
+    have = {key: float(own_worker.total(value)) for key, value in ours.train().losses(images, sizes, targets).items()}
+    undo()
+    assert verdict(have, want) is None and before is not None
+    assert not any(p.requires_grad for p in theirs.network.backbone.body.layer1.parameters())

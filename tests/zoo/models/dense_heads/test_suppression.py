@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from torchvision.ops import box_iou
 
 from zoo.models.dense_heads.paa import vote
-from zoo.models.dense_heads.selection import best_of_classes
+from zoo.models.dense_heads.selection import Level, best_of_classes, detect
 from zoo.models.dense_heads.yolact import fast_nms
 from zoo.structures import Detections
 
@@ -63,3 +64,11 @@ def test_a_voted_box_is_the_weighted_mean_of_the_candidates_around_it():
                 total, weight = total + w * candidate, weight + w
         torch.testing.assert_close(result, total / weight, rtol=1e-4, atol=1e-3)
     assert (voted.labels == detections.labels).all()
+
+
+def test_boxes_without_extent_are_left_out_where_the_description_is_of_version_3() -> None:
+    """MMDetection 2.x lets them take part in NMS, 3.x does not."""
+    flat = Level(torch.tensor([[0.9], [0.8]]), torch.zeros(2, 4), torch.tensor([[5.0, 5, 5, 9], [0, 0, 4, 4]]))
+    cfg = {"score_thr": 0.1, "nms": {"type": "nms", "iou_threshold": 0.5}, "max_per_img": 10, "min_bbox_size": 0}
+    scores = [detect([flat], lambda priors, _: priors, cfg | more).scores.tolist() for more in ({}, {"min_side": 0})]
+    assert scores == [pytest.approx([0.9, 0.8]), pytest.approx([0.8])]

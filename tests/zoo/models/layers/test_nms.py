@@ -7,8 +7,9 @@ import torch
 from torchvision.ops import nms
 
 from zoo.models.layers import nms as module
+from zoo.models.layers.cpu_choices import LONG_LIST as LONG
 from zoo.models.layers.nms import APART_FROM, batched_nms, suppress
-from zoo.models.layers.ranking import LONG, best
+from zoo.models.layers.ranking import best
 from zoo.models.layers.survivors import FIRST
 
 CFG = {"type": "nms", "iou_threshold": 0.5}
@@ -66,11 +67,11 @@ def test_without_suppression_boxes_are_ranked_and_limited():
 @pytest.mark.parametrize("shift", [0, -20])
 @pytest.mark.parametrize("groups", [5, 80])
 def test_going_group_by_group_changes_nothing(groups, shift, monkeypatch):
-    boxes, scores, labels = scene(module.GROUPED_FROM, groups)
+    boxes, scores, labels = scene(module.GROUPED_NMS_FROM, groups)
     boxes = boxes + shift
     assert module.worth_grouping(boxes) is (shift == 0)
     have = batched_nms(boxes, scores, labels, CFG, 300)
-    monkeypatch.setattr(module, "GROUPED_FROM", 10**9)
+    monkeypatch.setattr(module, "GROUPED_NMS_FROM", 10**9)
     want = batched_nms(boxes, scores, labels, CFG, 300)
     assert all(torch.equal(a, b) for a, b in zip(have, want))
 

@@ -1,0 +1,91 @@
+"""The share of the machine's limit that detectors reach on a CPU, by instruction set and threads.
+
+    python -m benchmarks.perf.limit [-k retinanet] [--threads 1,2] [--json]
+
+Each line is one run of `bench inference --roofline` in a process of its own, with random weights that detect something
+and a generated image of 480 x 640 at the size that the model is published for. Wanted: at least 70% for detectors with
+ResNet-50 in float32.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+from benchmarks.perf.cpu_paths import INSTRUCTIONS, conditions
+from benchmarks.reports.text_table import format_table
+
+MODELS = (
+    "faster_rcnn_r50_fpn_1x_coco",
+    "mask_rcnn_r50_fpn_1x_coco",
+    "retinanet_r50_fpn_1x_coco",
+    "fcos_r50_caffe_fpn_gn-head_1x_coco",
+    "detr_r50_8x2_150e_coco",
+    "ssd300_coco",
+    "yolox_s_8x8_300e_coco",
+)
+
+
+def main() -> None:
+    """Measure, and print a table or JSON."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0] if __doc__ else None)
+    parser.add_argument("-k", default="", help="only models whose name contains this")
+    parser.add_argument("--threads", default="1,2", help="numbers of threads, separated by commas")
+    parser.add_argument("--instructions", default=",".join(conditions()), help="of native, avx2 (%(default)s)")
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.child:
+        print(json.dumps([measured(name, int(args.threads)) for name in MODELS if args.k in name]))
+        return
+    rows = list(collected(args))
+    print(json.dumps(rows, indent=1) if args.json else format_table([line(row) for row in rows], style="github"))
+
+
+def collected(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """The rows of all conditions, each measured in a process of its own."""
+    for instructions in args.instructions.split(","):
+        for threads in args.threads.split(","):
+            words = [sys.executable, "-P", "-m", "benchmarks.perf.limit", "--child", "--threads", threads, "-k", args.k]
+            environment = {**os.environ, **INSTRUCTIONS[instructions]}
+            done = subprocess.run(words, env=environment, stdout=subprocess.PIPE, text=True, check=True)
+            yield from json.loads(done.stdout)
+
+
+def measured(name: str, threads: int) -> dict[str, Any]:
+    """One model under the conditions of this process."""
+    import torch
+
+    from benchmarks.speed.compare import CompareConfig, network
+    from benchmarks.speed.images import generated
+    from benchmarks.speed.roofline import limit
+    from benchmarks.speed.workload import DetectorWorkload
+
+    torch.set_num_threads(threads)
+    source = generated(1)
+    model, _ = network(CompareConfig(name, [], source))
+    result = limit.of(DetectorWorkload(model.eval(), source)).to_dict()
+    return {"model": name, "instructions": torch.backends.cpu.get_cpu_capability(), "threads": threads, **result}
+
+
+def line(row: dict[str, Any]) -> dict[str, Any]:
+    """A row of the table."""
+    worst = "; ".join(f"{one['name']} {1000 * (one['seconds'] - one['limit']):.0f} ms" for one in row["worst"][:3])
+    return {
+        "model": row["model"],
+        "instructions": row["instructions"],
+        "threads": row["threads"],
+        "ms": round(1000 * row["seconds"], 1),
+        "limit, ms": round(1000 * row["limit"], 1),
+        "share": f"{row['share']:.0%}",
+        "lost most by": worst,
+    }
+
+
+if __name__ == "__main__":
+    main()
