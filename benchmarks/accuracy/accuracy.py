@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import zoo
-from benchmarks.accuracy import detail, published_metrics
+from benchmarks.accuracy import published_metrics
 from benchmarks.accuracy.config import DEFAULT_DATASET, TASK_MEASURES, EvalConfig
 from benchmarks.accuracy.uncertainty import uncertainty
 from benchmarks.datasets.catalog import Spec, open_dataset, spec
@@ -70,6 +70,8 @@ def opened(config: EvalConfig, chosen: Spec, request: MetricConfig) -> Dataset:
     check_panoptic_output(config.results_json, request)
     dataset = open_dataset(chosen.name, Path(config.data or chosen.root), request)
     if config.detail is not None:
+        from benchmarks.accuracy import detail  # imports torch
+
         detail.check(config.detail, dataset, request.measures)
     return dataset
 
@@ -108,6 +110,8 @@ def run(evaluation: Evaluation, device: str | None = None, progress: bool | None
     if config.results_json is not None:
         measure.write_results(dataset, result.predictions, config.results_json)
     if config.detail is not None:
+        from benchmarks.accuracy import detail
+
         coco = detail.check(config.detail, dataset, request.measures)
         detections = coco.numbered(result.predictions)
         detail.write(config.detail, coco, coco.source(detections), list(detections), config.title or subject.name)

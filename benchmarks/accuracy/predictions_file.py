@@ -6,7 +6,6 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from benchmarks.accuracy import detail
 from benchmarks.accuracy.config import DEFAULT_DATASET, EvalConfig
 from benchmarks.accuracy.uncertainty import uncertainty
 from benchmarks.datasets.catalog import Spec, open_dataset, spec
@@ -26,7 +25,11 @@ def evaluate(path: Path, config: EvalConfig) -> Record:
     chosen = spec(config.dataset or DEFAULT_DATASET)
     request = request_of(config, chosen)
     opened = open_dataset(chosen.name, Path(config.data or chosen.root), request)
-    coco = detail.check(config.detail, opened, request.measures) if config.detail else None
+    coco = None
+    if config.detail is not None:
+        from benchmarks.accuracy import detail  # imports torch
+
+        coco = detail.check(config.detail, opened, request.measures)
     scored = evaluate_file(opened, path, request, config.limit)
     if coco is not None and config.detail is not None:
         numbers = [coco.numbers[i] for i in coco.kept[: config.limit]]
