@@ -5,10 +5,18 @@ Boxes are xyxy in pixels, float32. Sizes are (height, width). Labels are 0-based
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
+
+from zoo.errors import UsageError
+
+SHOWN = 20
+"""Rows of detections in a notebook."""
 
 
 @dataclass
@@ -121,3 +129,93 @@ class Detections:
     def tensors(self) -> tuple[Tensor | None, ...]:
         """The fields, in order."""
         return tuple(getattr(self, field.name) for field in fields(self))
+
+    def _repr_html_(self) -> str:
+        """A table of the best detections, for notebooks."""
+        parts = {"masks": self.masks, "panoptic map": self.panoptic, "keypoints": self.keypoints}
+        extras = "".join(f", with {name}" for name, value in parts.items() if value is not None)
+        rest = len(self) - SHOWN
+        rows = "".join(map(_html_row, self.labels.tolist(), self.scores.tolist(), self.boxes.tolist()[:SHOWN]))
+        more = f"<tr><td colspan=3>and {rest} more</td></tr>" if rest > 0 else ""
+        head = "<tr><th>label</th><th>score</th><th>box (x1, y1, x2, y2)</th></tr>"
+        return f"<table><caption>{len(self)} detections{extras}</caption>{head}{rows}{more}</table>"
+
+    def to_supervision(self, classes: Sequence[str] | None = None) -> Any:
+        """The same as `supervision.Detections`: boxes, scores, labels and masks, with `class_name` where given.
+
+        Args:
+            classes: Names by label, such as a model's `classes`.
+
+        Raises:
+            UsageError: If supervision is not installed, or there is a panoptic map, for which it has no place.
+        """
+        self._require_boxes("supervision")
+        try:
+            import supervision
+        except ImportError:
+            raise UsageError("to_supervision needs supervision: pip install supervision") from None
+        return supervision.Detections(
+            xyxy=self.boxes.cpu().numpy(),
+            mask=None if self.masks is None else self.masks.cpu().numpy(),
+            confidence=self.scores.cpu().numpy(),
+            class_id=self.labels.cpu().numpy(),
+            data={} if classes is None else {"class_name": np.array([classes[i] for i in self.labels.tolist()], str)},
+        )
+
+    def to_fiftyone(self, classes: Sequence[str] | None = None, size: tuple[int, int] | None = None) -> Any:
+        """The same as `fiftyone.Detections`, whose boxes are relative to the image, and whose masks fill their box.
+
+        Args:
+            classes: Names by label; numbers without them.
+            size: (height, width) of the image; not needed with masks, which have it.
+
+        Raises:
+            UsageError: If FiftyOne is not installed, the size is not known, or there is a panoptic map.
+        """
+        self._require_boxes("FiftyOne")
+        if self.masks is not None:
+            size = (self.masks.shape[1], self.masks.shape[2])
+        if size is None:
+            raise UsageError("FiftyOne's boxes are relative to the image: pass its size, (height, width).")
+        try:
+            import fiftyone
+        except ImportError:
+            raise UsageError("to_fiftyone needs FiftyOne: pip install fiftyone") from None
+        return fiftyone.Detections(detections=[fiftyone.Detection(**row) for row in self._relative_rows(classes, size)])
+
+    def _relative_rows(self, classes: Sequence[str] | None, size: tuple[int, int]) -> list[dict[str, Any]]:
+        """What `fiftyone.Detection` takes, one for each detection."""
+        sides = torch.tensor([size[1], size[0], size[1], size[0]])
+        rows = []
+        for number, (x1, y1, x2, y2) in enumerate((self.boxes.cpu() / sides).clamp(0, 1).tolist()):
+            label = int(self.labels[number])
+            row: dict[str, Any] = {
+                "label": str(label) if classes is None else classes[label],
+                "bounding_box": [x1, y1, x2 - x1, y2 - y1],
+                "confidence": float(self.scores[number]),
+            }
+            if self.masks is not None:
+                row["mask"] = self._inside(number)
+            rows.append(row)
+        return rows
+
+    def _inside(self, number: int) -> Any:
+        """The part of a mask inside its box, at least one pixel."""
+        assert self.masks is not None
+        height, width = self.masks.shape[1:]
+        x1, y1, x2, y2 = self.boxes[number].round().int().tolist()
+        left, top = min(max(x1, 0), width - 1), min(max(y1, 0), height - 1)
+        return (
+            self.masks[number, top : max(min(y2, height), top + 1), left : max(min(x2, width), left + 1)].cpu().numpy()
+        )
+
+    def _require_boxes(self, project: str) -> None:
+        """Raise UsageError for a panoptic map."""
+        if self.panoptic is not None:
+            raise UsageError(f"{project} has no panoptic maps; take `panoptic` itself.")
+
+
+def _html_row(label: int, score: float, box: Sequence[float]) -> str:
+    """A row of the table for notebooks."""
+    corners = ", ".join(f"{value:.1f}" for value in box)
+    return f"<tr><td>{label}</td><td>{score:.3f}</td><td>{corners}</td></tr>"

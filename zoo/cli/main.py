@@ -10,9 +10,9 @@ from zoo.cli.framework import Command
 
 COMMANDS: dict[str, Command] = {
     "list": Command("zoo.cli.commands.list_models", "List models, networks, recipes, datasets, training logs."),
-    # Reads measurements, so it lives with the harness; imported, like all of them, only when used.
+    # These two read measurements, so they live with the harness; imported, like all of them, only when used.
     "recommend": Command("benchmarks.cli.commands.recommend", "List the Pareto-best models under constraints."),
-    "show": Command("zoo.cli.commands.show", "Show everything about one model, network or recipe."),
+    "show": Command("benchmarks.cli.commands.show", "Show everything about one model, network or recipe."),
     "build": Command("zoo.cli.commands.build", "Build a network with random weights and show its parts."),
     "export": Command("zoo.cli.commands.export", "Export a network to ONNX or torch.export, and check it."),
     "fetch": Command("zoo.cli.commands.fetch", "Download checkpoints, training logs or backbones, verified."),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from zoo.errors import UnknownModel
@@ -12,6 +12,7 @@ from zoo.manifest import api
 from zoo.manifest.entry import Entry
 from zoo.manifest.formatting import entry_lines, one_line, plain
 
+Measured = Callable[[Entry], list[dict[str, Any]]]
 SHOWN = 8
 """Class names in text; JSON has all of them."""
 
@@ -25,29 +26,37 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
-def run(args: argparse.Namespace) -> int:
-    """Print one model, one network's description, or one of the things that models refer to."""
+def run(args: argparse.Namespace, measured: Measured = lambda entry: []) -> int:
+    """Print one model, one network's description, or one of the things that models refer to.
+
+    measured: what the harness, on whose floor this may not look, has measured of a model.
+    """
     if args.architecture:
         print_description(api.architecture(args.name), args.json)
     elif (other := find_other(args.name)) is not None:
         print_description(other, args.json)
     else:
-        print_entry(api.get(args.name), args.json)
+        entry = api.get(args.name)
+        print_entry(entry, args.json, measured(entry))
     return 0
 
 
-def print_entry(entry: Entry, as_json: bool) -> None:
+def print_entry(entry: Entry, as_json: bool, measured: list[dict[str, Any]]) -> None:
     """A model with its file on this machine, its classes, and what its recipe and normalization are."""
     recipe = api.preprocessing(entry.name)
     local, classes = local_facts(entry), api.dataset(entry.dataset).classes
     if as_json:
-        print(json.dumps({**plain(entry), "recipe": plain(recipe), "local": local, "classes": classes}, indent=1))
+        extras = {"recipe": plain(recipe), "local": local, "classes": classes, "measured": measured}
+        print(json.dumps({**plain(entry), **extras}, indent=1))
         return
     print("\n".join(entry_lines(entry)))
     print(f"  cached: {local['path'] or 'no'}")
     size = local["size"]
     print("  size: unknown" if size is None else f"  size: {size / 2**20:.1f} MiB")
     print(f"  classes: {class_names(classes)}")
+    print("  measured here:" if measured else "  measured here: no")
+    for row in measured:
+        print(f"    - {one_line(row)}")
     print("  recipe:")
     for step in recipe.steps:
         print(f"    - {type(step).__name__}: {one_line(plain(step))}")
