@@ -21,7 +21,10 @@ from benchmarks.cli.main import main as bench
 from zoo.cli.main import main as zoo
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "examples/README.md")),
+    *sorted((ROOT / "docs").rglob("*.md")),
+]
 SHELL = ("sh", "bash", "shell", "console")
 NEEDS = re.compile(r"<!-- needs: (.+) -->")
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.M | re.S)

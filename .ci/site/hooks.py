@@ -20,8 +20,10 @@ NEEDS = re.compile(r"^<!-- needs: (.+?) -->$", re.M)
 
 
 def on_config(config: Any) -> Any:
-    """Add to the navigation the pages of families, and pages directly below docs/ that mkdocs.yml does not place."""
+    """Add to the navigation the pages of families, and pages of docs/ and reports/ that mkdocs.yml does not place."""
+    reports = [page for page in links.OUTSIDE if page.startswith("reports/")]
     more = {
+        "Reports": [page for page in reports if page not in str(config.nav)],
         "Methods": [{family.title: family.page} for family in families.all_families()],
         "How-to": [page for page in pages_of(config) if page not in str(config.nav)],
     }

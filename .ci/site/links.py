@@ -11,6 +11,7 @@ ROOT = Path(__file__).resolve().parents[2]
 OUTSIDE = {
     "contributing.md": "CONTRIBUTING.md",
     "changelog.md": "CHANGELOG.md",
+    "examples.md": "examples/README.md",
     "reporting-vulnerabilities.md": "SECURITY.md",
     **{f"reports/{path.name}": f"reports/{path.name}" for path in sorted((ROOT / "reports").glob("*.md"))},
 }
