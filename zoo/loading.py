@@ -229,8 +229,22 @@ def recognized(checkpoint: Checkpoint) -> Detector | None:
     if has_configuration(checkpoint):
         return None
     known = dialect(checkpoint.state_dict)
-    networks = (fitting(checkpoint, name) for name in known.architectures) if known is not None else iter(())
+    names = known.architectures if known is not None else ()
+    if checkpoint.path and dilated(checkpoint.path):
+        names = tuple(DILATED[name] for name in names if name in DILATED)
+    networks = (fitting(checkpoint, name) for name in names)
     return next((network for network in networks if network is not None), None)
+
+
+DILATED = {"detr_r50_8x2_150e_coco": "facebook/detr_r50_dc5", "facebook/detr_r101": "facebook/detr_r101_dc5"}
+"""DETR whose last stage is dilated instead of strided, which has the same tensors: architecture -> the other."""
+
+
+def dilated(path: Path) -> bool:
+    """Whether a DETR is one of the DC5 networks, by the name of its file or the configuration beside it."""
+    from zoo.checkpoint.convert.to_transformers import beside
+
+    return "dc5" in path.name.lower() or beside(path).get("dilation") is True
 
 
 def fitting(checkpoint: Checkpoint, name: str) -> Detector | None:

@@ -14,7 +14,7 @@ from benchmarks.accuracy.uncertainty import uncertainty
 from benchmarks.datasets.catalog import Spec, open_dataset, spec
 from benchmarks.datasets.request import MetricConfig
 from benchmarks.results.record import Record
-from benchmarks.speed import runtimes, targets
+from benchmarks.speed import foreign, runtimes, targets
 from benchmarks.speed.targets import Target
 from zoo.cli.checkpoint_files import means_file
 from zoo.errors import UnknownModel, UsageError, ZooError
@@ -113,7 +113,7 @@ def run(evaluation: Evaluation, device: str | None = None, progress: bool | None
         kind="accuracy",
         protocol=request.protocol if chosen.protocols else chosen.reader.partition(":")[0],
         parameters=describe(config, chosen, request, result)
-        | {"weights": subject.weights, **subject.parameters, **artifact_of(model)}
+        | {"weights": subject.weights, **subject.parameters, **artifact_of(model), **told(model)}
         | sure.parameters,
         metrics=result.metrics,
         conditions=sure.conditions,
@@ -126,12 +126,23 @@ def run(evaluation: Evaluation, device: str | None = None, progress: bool | None
 
 def choose(name: str, config: EvalConfig) -> tuple[Target, zoo.Entry | None]:
     """The network and what is known about it, as the runtime runs it; no entry for a file without a name."""
+    if foreign.means_foreign(name):
+        return other_project(name, config), None
     if means_exported(name):
         return exported_file(name, config), None
     subject, entry = network(name, config.checkpoint)
     if config.runtime in (None, "torch"):
         return subject, entry
     return runtimes.on_the_way(subject, config.runtime, device=config.device), entry
+
+
+def other_project(name: str, config: EvalConfig) -> Target:
+    """A detector of another project. Raises UsageError for options that only this project's networks have."""
+    given = {"--checkpoint": config.checkpoint, "--tta": config.tta, "--runtime": config.runtime}
+    given["--batch-size"] = config.batch_size > 1
+    if said := [option for option, value in given.items() if value]:
+        raise UsageError(f"{said[0]} is for networks of this project; {name} runs its own code, image by image.")
+    return foreign.target(name, config.pythons, device=config.device)
 
 
 def exported_file(name: str, config: EvalConfig) -> Target:
@@ -218,6 +229,12 @@ def checked_labels(model: Detector) -> Detector:
             f"({first}{', ...' if len(model.classes) > 3 else ''}): no label's class is certain."
         )
     return model
+
+
+def told(model: Any) -> dict[str, Any]:
+    """What another project's worker says it is; nothing for a network of this one."""
+    facts = getattr(model, "told", None)
+    return facts() if facts is not None else {}
 
 
 def describe(config: EvalConfig, chosen: Spec, request: MetricConfig, result: Accuracy) -> dict[str, Any]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from zoo.errors import UsageError
@@ -28,7 +29,7 @@ class EvalConfig:
     workers: as in `accuracy.measure`. results_json: where to write the detections in COCO's format. metric_backend:
     what computes COCO's numbers. present_classes: where the dataset has some of the model's classes only, evaluate
     these. tta: test-time augmentation. title: the name in the record, in place of the model's. runtime: what runs
-    the network.
+    the network. pythons: peer -> interpreter of the environment that has it.
     """
 
     data: Path | None = None
@@ -47,6 +48,7 @@ class EvalConfig:
     tta: bool = False
     title: str | None = None
     runtime: str | None = None
+    pythons: Mapping[str, str] = field(default_factory=dict)
 
 
 def parse_measures(listed: str) -> tuple[str, ...]:

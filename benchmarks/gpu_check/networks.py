@@ -8,7 +8,7 @@ from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from functools import partial
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context
 from typing import Any
 
 import torch
@@ -24,8 +24,10 @@ from benchmarks.speed import optimizations
 from benchmarks.speed.options import Options
 from benchmarks.system import environment
 from benchmarks.system.host_waits import host_waits
+from benchmarks.system.memory import release
 from zoo.errors import NotTrainable, ZooError
 from zoo.models.detectors.distilled import Distilled
+from zoo.models.fuse import fuse_conv_bn
 
 KIND, PROTOCOL = "gpu-check", "recorded-reference"
 # Name -> options, and whether a GPU may multiply float32 as TF32. TF32 has float16's 11 bits of mantissa.
@@ -65,6 +67,7 @@ def check(name: str, device: str = "cuda") -> Record:
         on_cpu = parity.prepared(recorded)
     except (ZooError, RuntimeError, ValueError) as error:
         return failed(name, KIND, error, protocol=PROTOCOL)
+    release(device)
     findings, model = Findings(), copy.deepcopy(on_cpu).to(device)
     for precision in PRECISIONS:
         findings.take(precision, partial(detections, model, recorded, device, precision))
@@ -89,7 +92,7 @@ def detections(model: nn.Module, recorded: Reference, device: str, precision: st
     None where an option does nothing, as folding batch norm into a network that has none.
     """
     options, tf32 = PRECISIONS[precision]
-    if options.fuse_conv_bn and not any(isinstance(module, nn.BatchNorm2d) for module in model.modules()):
+    if options.fuse_conv_bn and fuse_conv_bn(copy.deepcopy(model)) == 0:
         return None
     tolerance = TOLERANCES["fp16" if tf32 else options.amp]
     with environment.float32_as(tf32):
@@ -182,9 +185,17 @@ def peak(device: str) -> float | None:
 
 
 def check_all(names: Sequence[str], device: str, workers: int) -> Iterator[Record]:
-    """Records as they come, from so many processes. A process that dies takes the networks that are left with it."""
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+    """Records as they come, from so many processes. A process that dies takes the networks that are left with it.
+
+    Interrupted, it ends the processes with what they are doing.
+    """
+    pool, before = ProcessPoolExecutor(workers, mp_context=get_context("spawn")), set(active_children())
+    try:
         yield from results(pool, names, device)
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+        for process in set(active_children()) - before:
+            process.terminate()
 
 
 def results(pool: Executor, names: Sequence[str], device: str) -> Iterator[Record]:

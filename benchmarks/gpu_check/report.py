@@ -21,8 +21,8 @@ EXPECTED = {
 
 
 def render(records: Sequence[Record], stages: Sequence[Ended], environment: Mapping[str, Any]) -> str:
-    """One document in Markdown. records: of networks and of all other stages."""
-    checked = [record for record in records if record.kind == KIND]
+    """One document in Markdown. records: of networks, the last of each, and of all other stages, oldest first."""
+    checked = list({record.model: record for record in records if record.kind == KIND}.values())
     rest = [record for record in records if record.kind != KIND]
     tables = [stage_table(stages), precision_table(checked), difference_table(checked), training_table(checked)]
     tables += [*fault_tables(checked), waits_table(checked)]

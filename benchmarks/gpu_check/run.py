@@ -69,9 +69,10 @@ def run_one(stage: Stage, out: Path, device: str) -> Ended:
 def check_networks(
     names: Sequence[str], out: Path, device: str, workers: int, say: Callable[[str], None]
 ) -> list[Record]:
-    """The record of each architecture; those that an earlier call checked are read."""
+    """The record of each architecture; those that an earlier call checked without a fault are read."""
     store = Store(out / RESULTS)
-    known = {record.model: record for record in store.select(kind=networks.KIND, status="ok")}
+    before = store.select(kind=networks.KIND, status="ok")
+    known = {record.model: record for record in before if not record.metrics["faults"]}
     for record in networks.check_all([name for name in names if name not in known], device, workers):
         known[record.model] = store.append(record)
         say(verdict(record))

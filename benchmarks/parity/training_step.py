@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from benchmarks.parity.reference import Reference
 from benchmarks.system.random_numbers import SameRandomNumbers
@@ -49,7 +50,9 @@ def losses(
     moved = [[boxes.to(device) for boxes in one] for one in proposals]
     torch.manual_seed(0)
     cast = torch.autocast(torch.device(device).type, precision) if precision else nullcontext()
-    with SameRandomNumbers() if alike else nullcontext(), cast:
+    # Other kernels of attention draw what they drop themselves.
+    plain = (SameRandomNumbers(), sdpa_kernel(SDPBackend.MATH)) if alike else (nullcontext(), nullcontext())
+    with plain[0], plain[1], cast:
         result: dict[str, Tensor] = model.losses(*given.to(torch.device(device)), *moved)
     return result
 

@@ -1,12 +1,13 @@
 """Exported files against their networks, as tables for reports/artifacts.md.
 
     python -m benchmarks.perf.artifacts agreement [NAME ...]
-    python -m benchmarks.perf.artifacts files CHECKPOINT NAME --data DIR [--threads 2] [--out DIR]
+    python -m benchmarks.perf.artifacts files CHECKPOINT NAME --data DIR --calibrate DIR --out DIR
+    python -m benchmarks.perf.artifacts speed CHECKPOINT NAME --data DIR --out DIR [--threads 2]
 
 `agreement` exports one network of each family with random weights that detect something, runs the ONNX, OpenVINO and
 torch.export files on generated images at half the published size, and prints how far their detections are from the
-network's. `files` exports a checkpoint in every format and precision, and prints accuracy on a dataset, speed, memory
-and size of the very same files; each speed is of a process of its own.
+network's. `files` exports a checkpoint in every format and precision into a folder, and measures accuracy on a dataset;
+`speed` then measures speed, memory and stages of the very same files, each in a process of its own, and prints all.
 """
 
 from __future__ import annotations
@@ -23,8 +24,9 @@ from typing import Any
 import torch
 
 import zoo
-from benchmarks.reports import artifacts, markdown, stages
+from benchmarks.reports import artifacts, markdown, measured, stages
 from benchmarks.reports.table import Cell, Table
+from benchmarks.results import selection
 from benchmarks.results.store import Store
 from benchmarks.speed.images import generated
 from benchmarks.speed.peers.random_weights import randomize
@@ -60,21 +62,23 @@ def main(argv: Sequence[str] | None = None) -> None:
     commands = parser.add_subparsers(dest="command", required=True)
     agreement = commands.add_parser("agreement")
     agreement.add_argument("names", nargs="*")
-    of_files = commands.add_parser("files")
-    of_files.add_argument("checkpoint", type=Path)
-    of_files.add_argument("name")
-    of_files.add_argument("--data", type=Path, required=True)
-    of_files.add_argument("--calibrate", type=Path, required=True)
-    of_files.add_argument("--limit", default="8")
-    of_files.add_argument("--threads", default="2")
-    of_files.add_argument("--out", type=Path)
+    for name in ("files", "speed"):
+        of_files = commands.add_parser(name)
+        of_files.add_argument("checkpoint", type=Path)
+        of_files.add_argument("name")
+        of_files.add_argument("--data", type=Path, required=True)
+        of_files.add_argument("--calibrate", type=Path)
+        of_files.add_argument("--limit", default="8")
+        of_files.add_argument("--threads", default="2")
+        of_files.add_argument("--out", type=Path, required=True)
     args = parser.parse_args(argv)
     if args.command == "agreement":
         chosen = {f: n for f, n in FAMILIES.items() if not args.names or n in args.names or f in args.names}
         print_rows(row for family, name in chosen.items() for row in agreement_rows(family, name))
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        measure_files(args, args.out or Path(folder))
+    elif args.command == "files":
+        export_files(args)
+    else:
+        measure_files(args)
 
 
 def print_rows(rows: Iterator[dict[str, Cell]]) -> None:
@@ -131,19 +135,31 @@ def half_step(step: Step) -> Step:
     return step
 
 
-def measure_files(args: argparse.Namespace, folder: Path) -> None:
-    """Export, measure and print one checkpoint's files."""
-    folder.mkdir(parents=True, exist_ok=True)
-    store = folder / "results.db"
-    for path, runtime in exported(args, folder):
-        bench("accuracy", str(path), "--data", str(args.data), "--runtime", runtime, "--results", str(store))
-        common = [str(path), "--runtime", runtime, "--threads", args.threads, "--results", str(store)]
-        images = ["--images", str(images_of(args.data)), "--limit", "16"]
-        bench("inference", *common, *images, *QUICK)
-        bench("inference", *common, *images, "--protocol", "end-to-end", "--set", "min_seconds=4")
+def export_files(args: argparse.Namespace) -> None:
+    """Export, and measure accuracies; the network's own too."""
+    args.out.mkdir(parents=True, exist_ok=True)
+    store = ["--data", str(args.data), "--results", str(args.out / "results.db")]
+    bench("accuracy", args.name, "--checkpoint", str(args.checkpoint), *store)
+    for options in exports(args):
+        command = ["zoo", "export", str(args.checkpoint), "--name", args.name, *options]
+        subprocess.run([sys.executable, "-m", *command], check=True, stdout=sys.stderr)
+    for path, runtime in made(args):
+        bench("accuracy", str(path), "--runtime", runtime, *store)
+
+
+def measure_files(args: argparse.Namespace) -> None:
+    """Speed, memory and stages of the files and of the network, and all tables."""
+    store = args.out / "results.db"
+    common = ["--threads", args.threads, "--results", str(store)]
+    common += ["--images", str(images_of(args.data)), "--limit", "16"]
+    of_network = [args.name, "--checkpoint", str(args.checkpoint)]
+    for words in (of_network, *([str(path), "--runtime", runtime] for path, runtime in made(args))):
+        bench("inference", *words, *common, *QUICK)
+        bench("inference", *words, *common, "--protocol", "end-to-end", "--set", "min_seconds=4", "--no-effects")
     records = Store(store).select(samples=False)
-    tables: list[Table] = [artifacts.table([r for r in records if r.protocol != "end-to-end"]), stages.table(records)]
-    print(markdown.render(tables, "Files"))
+    plain = [record for record in records if record.protocol != "end-to-end"]
+    shown: list[Table] = [artifacts.table(plain), stages.table(records), measured.speed(plain, selection.find)]
+    print(markdown.render([*shown, measured.accuracy(plain, selection.find)], "Files"))
 
 
 def images_of(data: Path) -> Path:
@@ -151,22 +167,28 @@ def images_of(data: Path) -> Path:
     return next(path for path in sorted(data.iterdir()) if path.is_dir() and path.name != "annotations")
 
 
-def exported(args: argparse.Namespace, folder: Path) -> Iterator[tuple[Path, str]]:
-    """Every format and precision of a checkpoint, as (file, runtime)."""
-    example = str(sorted(images_of(args.data).iterdir())[0])
+def exports(args: argparse.Namespace) -> Iterator[list[str]]:
+    """Options of `zoo export` for every format and precision."""
+    example = ["--images", *map(str, sorted(images_of(args.data).iterdir())[:4])]
     int8 = ["--int8", "--calibrate", str(args.calibrate), "--limit", args.limit]
+    folder = args.out
+    yield ["--torch-export", str(folder / "fp32.pt2"), *example]
+    yield ["--onnx", str(folder / "fp32.onnx"), *example]
+    yield ["--openvino", str(folder), *example]
+    yield ["--openvino", str(folder), "--fp16", *example]
+    yield ["--onnx", str(folder / "int8.onnx"), *int8, *example]
+    yield ["--openvino", str(folder), *int8, *example]
+
+
+def made(args: argparse.Namespace) -> list[tuple[Path, str]]:
+    """The files that these options make, and what runs each."""
     stem = args.checkpoint.stem
-    for options, files_made in (
-        (["--torch-export", str(folder / "fp32.pt2")], [("fp32.pt2", "torch")]),
-        (["--onnx", str(folder / "fp32.onnx")], [("fp32.onnx", "onnxruntime"), ("fp32.onnx", "openvino")]),
-        (["--openvino", str(folder)], [(f"{stem}.xml", "openvino")]),
-        (["--openvino", str(folder), "--fp16"], [(f"{stem}-fp16.xml", "openvino")]),
-        (["--onnx", str(folder / "int8.onnx"), *int8], [("int8.onnx", "onnxruntime")]),
-        (["--openvino", str(folder), *int8], [(f"{stem}-int8.xml", "openvino")]),
-    ):
-        command = ["zoo", "export", str(args.checkpoint), "--name", args.name, *options, "--images", example]
-        subprocess.run([sys.executable, "-m", *command], check=True, stdout=sys.stderr)
-        yield from ((folder / name, runtime) for name, runtime in files_made)
+    files_of_runtimes = {
+        "torch": ["fp32.pt2"],
+        "onnxruntime": ["fp32.onnx", "int8.onnx"],
+        "openvino": [f"{stem}.xml", f"{stem}-fp16.xml", f"{stem}-int8.xml", "fp32.onnx"],
+    }
+    return [(args.out / name, runtime) for runtime, names in files_of_runtimes.items() for name in names]
 
 
 def bench(*words: str) -> None:

@@ -98,6 +98,8 @@ def trainer(
     dataset = kind(folder, small(api.preprocessing(name), side(chosen)), settings.augmentation, 0, settings.epochs)
     config = TrainConfig(name, annotations, images, out, start="scratch", log_every=1)
     before = len(api.dataset(api.representative(name).dataset).classes)
+    if before == 1:  # CrowdDet's head knows one class only
+        folder.classes, folder.labels = folder.classes[:1], dict.fromkeys(folder.labels, 0)
     own = initial_weights.with_classes(chosen, before, len(folder.classes))
     run = Trainer(config, distributed.join(), own, dataset, settings)
     if isinstance(run.network, Distilled) and run.network.teacher_name:

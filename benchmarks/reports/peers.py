@@ -55,7 +55,7 @@ def row(record: Record) -> Mapping[str, Cell]:
         "model": record.model,
         "implementation": implementation(record),
         "version": p.get("version"),
-        "commit": (p.get("commit") or "")[:12],
+        "commit": short(p.get("commit") or ""),
         "command": p.get("command"),
         "weights": p.get("weights"),
         "published fps": number.get("fps"),
@@ -66,6 +66,11 @@ def row(record: Record) -> Mapping[str, Cell]:
         "remark": record.reason or "; ".join(filter(None, (p.get("remark"), p.get("differences"), caveats(record)))),
     }
     return cells | (measured(m) if record.ok else {})
+
+
+def short(commit: str) -> str:
+    """The first letters of a commit, and the `+` of a tree with changes."""
+    return commit[:12] + ("+" if commit.endswith("+") else "")
 
 
 def measured(metrics: Mapping[str, float]) -> dict[str, Cell]:

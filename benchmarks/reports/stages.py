@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from benchmarks.reports.table import Cell, Table
 from benchmarks.results.record import Record
+from benchmarks.speed.protocols.base import PIPELINE
 
 PREFIX = "stage_ms_"
 NOTE = (
@@ -17,7 +18,7 @@ NOTE = (
 
 def milliseconds(record: Record) -> dict[str, float]:
     """Stage -> mean milliseconds; nothing for records of other protocols."""
-    return {key.removeprefix(PREFIX): value for key, value in record.metrics.items() if key.startswith(PREFIX)}
+    return {stage: record.metrics[PREFIX + stage] for stage in PIPELINE if PREFIX + stage in record.metrics}
 
 
 def limiting(stages: Mapping[str, float]) -> str:

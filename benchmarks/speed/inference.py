@@ -26,7 +26,7 @@ from benchmarks.speed.roofline import limit
 from benchmarks.speed.workload import DetectorWorkload, ImageSource
 from benchmarks.system import environment
 from benchmarks.system.conditions import Conditions
-from benchmarks.system.memory import MemoryMeter
+from benchmarks.system.memory import MemoryMeter, release
 from zoo.errors import UsageError
 from zoo.export.runtimes import ExportedDetector
 
@@ -53,6 +53,7 @@ def measure(
         raise UsageError("--roofline sees the layers of networks that PyTorch runs, not those of other runtimes.")
     protocol = protocols.get(setting.protocol)
     with thread_count(setting.threads), environment.float32_as(setting.tf32):
+        release(setting.device)
         fast = workload_of(model.eval(), images, setting, setting.options)
         memory = MemoryMeter(setting.device).start()
         with Conditions(setting.device) as conditions:

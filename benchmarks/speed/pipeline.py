@@ -15,13 +15,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from benchmarks.speed.protocols.base import PIPELINE
 from benchmarks.speed.workload import DetectorWorkload, ImageSource
 from zoo.errors import UnreadableImage, UsageError
 from zoo.export.runtimes import ExportedDetector
 from zoo.preprocessing.preprocess import DECODERS, Preprocessor, normalized, resized
 from zoo.structures import Detections, Sample
 
-STAGES = ("decode", "resize", "normalize", "copy", "network", "post_process", "encode")
+STAGES = PIPELINE
 
 
 class Pipeline:

@@ -22,7 +22,7 @@ from benchmarks.speed import images
 from benchmarks.speed.training_config import PROTOCOLS, Protocol, TrainingConfig, chosen
 from benchmarks.system import environment
 from benchmarks.system.conditions import Conditions
-from benchmarks.system.memory import MemoryMeter
+from benchmarks.system.memory import MemoryMeter, release
 from benchmarks.system.timing import summary
 from zoo.coco_format.keypoints import PERSON, mirrored_order
 from zoo.manifest import api
@@ -106,6 +106,7 @@ def measure(name: str, setting: TrainingConfig | None = None) -> Record | None:
     setting = setting or TrainingConfig()
     protocol = chosen(setting)
     with distributed.joined(setting.device) as place, environment.float32_as(setting.tf32):
+        release(place.device)
         run = make_run(name, setting, protocol, place)
         memory = MemoryMeter(place.device).start()
         with Conditions(place.device) as conditions:

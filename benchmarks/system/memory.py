@@ -33,9 +33,7 @@ class MemoryMeter:
     def start(self) -> MemoryMeter:
         """Forget earlier peaks."""
         if self.device.type == "cuda":
-            gc.collect()  # what an earlier model left in the allocator's cache is not this one's
-            torch.cuda.synchronize(self.device)
-            torch.cuda.empty_cache()
+            release(self.device)
             torch.cuda.reset_peak_memory_stats(self.device)
         else:
             self.since_start = reset_resident_peak()
@@ -49,6 +47,18 @@ class MemoryMeter:
             "resident_peak_mib": resident_peak_mib(self.since_start),
             "resident_peak_scope": "measurement" if self.since_start else "process",
         }
+
+
+def release(device: torch.device | str) -> None:
+    """Give back what earlier models left in the allocator's cache of a GPU; nothing on a CPU.
+
+    To be called before a network moves there: its weights would take a part of a cached segment, which then stays.
+    """
+    device = torch.device(device)
+    if device.type == "cuda":
+        gc.collect()
+        torch.cuda.synchronize(device)
+        torch.cuda.empty_cache()
 
 
 def cuda_peaks(device: torch.device) -> dict[str, Any]:

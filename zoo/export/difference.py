@@ -13,13 +13,16 @@ from zoo.models.box_ops import pairwise_iou
 from zoo.models.detectors.base import Detector
 from zoo.structures import Detections, Sample
 
+# Boxes of one detection in a float32 graph; and in a graph of fewer bits, as AP at 50% counts them.
+SAME, SIMILAR = 0.97, 0.5
+
 
 @dataclass(frozen=True)
 class Difference:
     """How far a graph's detections are from the network's.
 
-    detections: of the network. matched: share of them that the graph has too (same label, and IoU at least 0.98 of
-    the boxes). score, box: largest differences among the matched ones, boxes in pixels. mask: smallest IoU of two
+    detections: of the network. matched: share of them that the graph has too (same label, and boxes of an IoU above a
+    threshold). score, box: largest differences among the matched ones, boxes in pixels. mask: smallest IoU of two
     matched masks, panoptic: smallest share of equal pixels in an image, keypoints: smallest share of a detection's
     keypoints that are within half a pixel; None where there are none.
     """
@@ -33,8 +36,8 @@ class Difference:
     keypoints: float | None = None
 
 
-def difference(model: Detector, exported: ExportedDetector, samples: Sequence[Sample]) -> Difference:
-    """Compare a graph with its network on preprocessed images."""
+def difference(model: Detector, exported: ExportedDetector, samples: Sequence[Sample], iou: float = SAME) -> Difference:
+    """Compare a graph with its network on preprocessed images. iou: from which two boxes are the same detection."""
     count, score, box, mask, panoptic, keypoints = 0, [], [], [], [], []
     for sample in samples:
         with torch.inference_mode():
@@ -45,7 +48,7 @@ def difference(model: Detector, exported: ExportedDetector, samples: Sequence[Sa
             panoptic.append(float((want.panoptic == have.panoptic).float().mean()))
         if not len(want) or not len(have):
             continue
-        matched, partner = partners(want, have)
+        matched, partner = partners(want, have, iou)
         want, have = want[matched], have[partner]
         score += (want.scores - have.scores).abs().tolist()
         box += (want.boxes - have.boxes).abs().amax(dim=1).tolist()
@@ -59,14 +62,14 @@ def difference(model: Detector, exported: ExportedDetector, samples: Sequence[Sa
     return Difference(count, share, max(score, default=0.0), max(box, default=0.0), *lowest)
 
 
-def partners(want: Detections, have: Detections) -> tuple[Tensor, Tensor]:
+def partners(want: Detections, have: Detections, iou: float) -> tuple[Tensor, Tensor]:
     """Indices of the detections that others repeat, and of those others. Neither may be empty."""
     near = (want.boxes[:, None] - have.boxes).abs().amax(dim=2) < 0.05  # boxes without area have no IoU
     quality = pairwise_iou(want.boxes, have.boxes).maximum(near.float())
     quality -= 2.0 * (want.labels[:, None] != have.labels)
     quality -= (want.scores[:, None] - have.scores).abs()  # of equal boxes the one with the same score
     best, partner = quality.max(dim=1)
-    matched = (best > 0.97).nonzero().squeeze(1)
+    matched = (best > iou).nonzero().squeeze(1)
     return matched, partner[matched]
 
 

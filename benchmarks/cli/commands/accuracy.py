@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.accuracy.config import EvalConfig, parse_measures
 from benchmarks.accuracy.published_metrics import images_text
+from benchmarks.cli.commands.inference import key_value
 from benchmarks.datasets.request import METRIC_BACKENDS, PROTOCOLS
 from benchmarks.results import interval
 from benchmarks.results.record import Record
@@ -54,6 +55,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     add("--results-json", type=Path, metavar="OUT", help="also write the detections in COCO's results format")
     add("--results", type=Path, metavar="FILE", help="result store (default: $ZOO_RESULTS, else results.db)")
+    add("--python", action="append", default=[], metavar="PEER=PATH", help="a Python that has PEER, for PEER:MODEL")
     add("--json", action="store_true", help="print the record as JSON")
 
 
@@ -172,6 +174,7 @@ def config_of(args: argparse.Namespace) -> EvalConfig:
         tta=args.tta,
         title=args.title,
         runtime=args.runtime,
+        pythons=dict(key_value(text, "--python") for text in args.python),
     )
 
 

@@ -13,7 +13,7 @@ from zoo.cli.argument_types import positive
 from zoo.errors import UsageError
 from zoo.system.device import usable_device
 
-MIB_PER_WORKER = 6 * 1024
+MIB_PER_WORKER = 7 * 1024
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

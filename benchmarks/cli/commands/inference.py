@@ -13,7 +13,7 @@ from benchmarks.reports import stages
 from benchmarks.reports.text_table import format_table
 from benchmarks.results.record import Record, unmeasured
 from benchmarks.results.store import Store
-from benchmarks.speed import image_folder, options, protocols, runtimes
+from benchmarks.speed import foreign, image_folder, options, protocols, runtimes
 from benchmarks.speed.config import BenchmarkConfig
 from benchmarks.speed.roofline.text import described
 from benchmarks.speed.targets import Target
@@ -34,8 +34,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "names",
         nargs="*",
         metavar="NAME",
-        help="models, checkpoint files, or files of `zoo export`; default: all in the local cache, else two with "
-        "random weights",
+        help="models, checkpoint files, files of `zoo export`, or PEER:MODEL of another project; default: all in the "
+        "local cache, else two with random weights",
     )
     add("--protocol", default=protocols.DEFAULT, help=f"one of {', '.join(protocols.PROTOCOLS)} (%(default)s)")
     add("--set", action="append", default=[], metavar="KEY=VALUE", help="a parameter of the protocol; recorded")
@@ -53,6 +53,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--results", metavar="FILE", help="result store (default: $ZOO_RESULTS, else results.db)")
     kinds = (*runtimes.RUNTIMES, runtimes.AUTO)
     add("--runtime", choices=kinds, help="what runs networks (torch) and files (as usual); auto: the fastest on a CPU")
+    add("--python", action="append", default=[], metavar="PEER=PATH", help="a Python that has PEER, for PEER:MODEL")
     add("--json", action="store_true", help="print the records")
     options.configure(parser)
 
@@ -61,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
     """Measure, store and print. Exit status 1 if any of several networks failed."""
     setting, store = setting_of(args), Store(args.results).check()
     protocols.get(setting.protocol).parameters(setting.overrides)
-    chosen = runtimes.choose(args.names, args.checkpoint, args.random_weights, args.runtime, args.threads, args.device)
+    chosen = chosen_by(args)
     folder = image_folder.in_folder(args.images, args.limit) if args.images else []
     usable_device(args.device)
     photos, source = images_for(args, folder)
@@ -70,12 +71,26 @@ def run(args: argparse.Namespace) -> int:
     return int(any(not record.ok for record in records))
 
 
+def chosen_by(args: argparse.Namespace) -> list[Target]:
+    """The networks, files and detectors of other projects that the options name."""
+    pythons = dict(key_value(text, "--python") for text in args.python)
+    others = [name for name in args.names if foreign.means_foreign(name)]
+    result = [foreign.target(name, pythons, args.threads, args.device) for name in others]
+    names = [name for name in args.names if name not in others]
+    if others and not names:
+        return result
+    own = runtimes.choose(names, args.checkpoint, args.random_weights, args.runtime, args.threads, args.device)
+    return result + own
+
+
 def measure(subject: Target, photos: Sequence[ImageSource], setting: BenchmarkConfig, source: str) -> Record:
     """The record of one network; a failed one if it does not load or run."""
     facts = {"weights": subject.weights, "images": source, **subject.parameters}
     from benchmarks.speed import inference
 
     try:
+        if foreign.means_foreign(subject.name):
+            return foreign.measure(subject, photos, setting, {"images": source})
         model = subject.load()
         facts |= subject.parameters  # the fastest runtime is known now
         return inference.measure(model, subject.name, photos, setting, facts, **subject.facts)
@@ -147,8 +162,8 @@ def row(record: Record) -> dict[str, object]:
         "p50 ms": number(m.get("latency_ms_p50")),
         "p99 ms": number(m.get("latency_ms_p99")),
         "peak MiB": number(peak(m)),
-        "params M": f"{m['parameters'] / 1e6:.2f}",
-        "GFLOPs": f"{m['flops'] / 1e9:.1f}",
+        "params M": f"{m['parameters'] / 1e6:.2f}" if "parameters" in m else "",
+        "GFLOPs": f"{m['flops'] / 1e9:.1f}" if "flops" in m else "",
         "status": "ok",
     }
 

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from benchmarks.speed.workload import Workload
 
 # Stages of one image's way through a detector, and whether a protocol's clock runs during each.
+PIPELINE = ("decode", "resize", "normalize", "copy", "network", "post_process", "encode")
+"""The finer ones of the protocol `end-to-end`, in order."""
+
 STAGES = ("data_loading", "host_to_device", "network", "post_processing", "mask_pasting", "mask_encoding")
 
 

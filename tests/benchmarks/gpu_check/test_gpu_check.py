@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import time
+from multiprocessing import active_children
 from pathlib import Path
 
 import pytest
@@ -110,3 +112,28 @@ def test_every_stage_is_a_command_that_its_parser_takes(short: bool) -> None:
         words = [word.format(device="cuda", out="out") for word in stage.words]
         parser = framework.build_parser("bench", "", main.COMMANDS, words)
         assert parser.parse_args(words).device == "cuda"
+
+
+def test_an_interrupted_check_ends_its_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(futures: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(networks, "as_completed", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        list(networks.check_all([NAME, NAME], "cpu", 1))
+    begun = time.monotonic()
+    while active_children() and time.monotonic() - begun < 10:
+        time.sleep(0.05)
+    assert not active_children()
+
+
+def test_the_committed_report_is_made_of_the_committed_records() -> None:
+    from benchmarks.reports import markdown
+    from benchmarks.results.store import read_lines
+
+    folder = Path(__file__).parents[3] / "reports"
+    records = [record for record in read_lines(folder / "gpu.jsonl") if record.kind == networks.KIND]
+    text = (folder / "gpu.md").read_text()
+    tables = [report.precision_table(records), report.difference_table(records), report.training_table(records)]
+    for table in (*tables, report.waits_table(records)):
+        assert markdown.section(table).strip() in text

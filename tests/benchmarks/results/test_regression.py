@@ -180,6 +180,7 @@ def test_the_commands_write_check_and_exit(tmp_path, capsys):
 def test_a_check_right_after_the_baseline_says_that_there_is_no_later_record(tmp_path, capsys):
     store, file = Store(tmp_path / "r.db"), str(tmp_path / "baseline.json")
     store.append(accuracy(0.4, time="2026-01-01T00:00:00"))
+    store.append(Record("yolox_s", "log", "mmdetection", time="2026-01-01T00:00:01"))  # of which no baseline knows
     main.main(["baseline", file, "--results", str(store.path)])
     main.main(["check", file, "--results", str(store.path)])
     assert "no record is later than the baseline" in capsys.readouterr().err

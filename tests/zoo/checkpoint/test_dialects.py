@@ -331,3 +331,29 @@ def test_a_fine_tuned_file_of_transformers_is_recognized_with_its_classes(tmp_pa
     again = zoo.load_file(folder / "model.safetensors")
     assert again.classes == ("cat", "dog", "bird")
     assert_same(dict(again.state_dict()), dict(ours.state_dict()))
+
+
+def test_a_dilated_detr_detects_as_in_transformers_and_is_recognized_as_one(tmp_path):
+    transformers = pytest.importorskip("transformers", reason="transformers is not installed")
+    pytest.importorskip("timm", reason="timm is not installed")
+    from zoo.checkpoint.convert.to_transformers import write_transformers
+
+    ours = zoo.build("facebook/detr_r50_dc5")
+    folder = write_transformers(ours.state_dict(), tmp_path / "detr", ours.classes, dilation=True)
+    theirs = transformers.DetrForObjectDetection.from_pretrained(folder).eval()
+    image = torch.randn(1, 3, 96, 128)
+    with torch.no_grad():
+        expected = their_detections(theirs(image, torch.ones(1, 96, 128, dtype=torch.long)), 96, 128)
+        (result,) = ours(image, [(96, 128)])
+        (strided,) = filled("detr_r50_8x2_150e_coco", ours.state_dict())(image, [(96, 128)])
+    torch.testing.assert_close(result.scores, expected[0], atol=1e-4, rtol=0)
+    assert not torch.allclose(result.scores, strided.scores, atol=1e-3)
+    again = zoo.load_file(folder / "model.safetensors")
+    with torch.no_grad():
+        torch.testing.assert_close(again(image, [(96, 128)])[0].scores, result.scores)
+
+
+def filled(architecture, state):
+    network = zoo.build(architecture)
+    network.load_state_dict(state)
+    return network

@@ -5,13 +5,15 @@ from __future__ import annotations
 import pytest
 import torch
 from torchvision.models import detection
+from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.roi_heads import keypointrcnn_inference
 
 import zoo
 from zoo.checkpoint import Checkpoint, load_into
 from zoo.checkpoint.convert.reorder import COCO_ROWS
 from zoo.manifest import api
-from zoo.structures import Detections
+from zoo.models.roi_heads.extractor import rois_of
+from zoo.structures import Detections, ImageGeometry
 
 
 @pytest.fixture(autouse=True)
@@ -105,3 +107,26 @@ def test_ssd():
     logits, deltas = network.bbox_head(network.neck(network.backbone(image)))[:2]
     close(flat(logits, 81), expected["cls_logits"][..., [*COCO_ROWS, 0]])
     close(flat(deltas, 4), expected["bbox_regression"])
+
+
+@pytest.mark.parametrize("name", ["fasterrcnn_mobilenet_v3_large_fpn", "fasterrcnn_mobilenet_v3_large_320_fpn"])
+def test_faster_rcnn_with_mobilenet_v3(name):
+    source = theirs(name)
+    for key, tensor in source.state_dict().items():
+        if key.startswith("rpn.head.cls_logits.weight"):
+            tensor.mul_(4)  # some objectnesses below the threshold of 0.05
+    network = ours(f"torchvision/{name}", source)
+    image = torch.randn(1, 3, 320, 416)
+    features = source.backbone(image)
+    levels = network.neck(network.backbone(image))
+    for left, right in zip(levels, features.values(), strict=True):
+        close(left, right)
+    (expected,), _ = source.rpn(ImageList(image, [(320, 416)]), features)
+    (proposals,) = network.rpn_head.predict(network.rpn_head(levels), [ImageGeometry.of_input((320, 416))])
+    assert len(expected) > 0 and len(proposals) == len(expected)
+    nearest = torch.cdist(expected, proposals.boxes, p=torch.inf).min(1).values  # almost equal scores change places
+    assert nearest.max() < 0.01
+    pooled = source.roi_heads.box_roi_pool(features, [expected], [(320, 416)])
+    scores, _ = source.roi_heads.box_predictor(source.roi_heads.box_head(pooled))
+    logits, _ = network.roi_head.box_outputs(levels, rois_of([expected]))
+    close(logits, scores[:, [*COCO_ROWS, 0]])

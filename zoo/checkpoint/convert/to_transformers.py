@@ -23,12 +23,17 @@ DEPTHS = {6: "resnet50", 23: "resnet101"}
 """Blocks in the third stage -> timm's name of the backbone."""
 
 
-def write_transformers(state: Mapping[str, Tensor], folder: Path, classes: Sequence[str] = ()) -> Path:
-    """Write a state dict in the published names as such a folder. Raises MismatchedCheckpoint for other networks."""
+def write_transformers(
+    state: Mapping[str, Tensor], folder: Path, classes: Sequence[str] = (), dilation: bool = False
+) -> Path:
+    """Write a state dict in the published names as such a folder. Raises MismatchedCheckpoint for other networks.
+
+    dilation: whether the last stage of the backbone is dilated (DC5), which no tensor tells.
+    """
     from safetensors.torch import save_file
 
     theirs = tensors(state)
-    config = configuration(state, theirs, classes)
+    config = configuration(state, theirs, classes) | ({"dilation": True} if dilation else {})
     folder.mkdir(parents=True, exist_ok=True)
     atomic_write(folder / "config.json", json.dumps(config, indent=2) + "\n")
     with atomic_path(folder / "model.safetensors") as temporary:
@@ -107,7 +112,16 @@ def label_names(count: int, classes: Sequence[str]) -> dict[str, str]:
 def labels_beside(path: Path) -> tuple[str, ...]:
     """The class names in the `config.json` beside a file of transformers; none where there is no such file."""
     try:
-        labels = json.loads((path.parent / "config.json").read_bytes())["id2label"]
+        labels = beside(path)["id2label"]
         return tuple(str(labels[str(number)]) for number in range(len(labels)))
-    except (OSError, ValueError, KeyError, TypeError):
+    except (KeyError, TypeError):
         return ()
+
+
+def beside(path: Path) -> dict[str, Any]:
+    """The `config.json` beside a file of transformers; empty where there is none."""
+    try:
+        content = json.loads((path.parent / "config.json").read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}

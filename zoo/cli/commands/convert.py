@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 from zoo.errors import UsageError
 
@@ -59,5 +60,11 @@ def written(args: argparse.Namespace, target: Path) -> Path:
         raise UsageError(f"{target} would replace the file that it is made from.")
     model = zoo.load_file(args.file, args.name)
     if args.to == "transformers":
-        return write_transformers(model.state_dict(), target, model.classes or ())
+        return write_transformers(model.state_dict(), target, model.classes or (), dilated(model))
     return write(model.state_dict(), args.to, target, type(model.backbone).__name__, model.classes or ())
+
+
+def dilated(model: Any) -> bool:
+    """Whether the last stage of a ResNet is dilated."""
+    stage = getattr(model.backbone, "layer4", None)
+    return stage is not None and stage[-1].conv2.dilation != (1, 1)

@@ -56,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
     paths = [one.path for given in args.images for one in inputs.find(given)]
     calibration = [one.path for one in inputs.find(args.calibrate)][: args.limit] if args.calibrate else []
     from zoo.export import files, runtimes  # import torch, so they come after all checks
-    from zoo.export.difference import difference
+    from zoo.export.difference import SAME, SIMILAR, difference
     from zoo.export.formats import runtime_of
 
     model, origin = network(args)
@@ -66,9 +66,10 @@ def run(args: argparse.Namespace) -> int:
     path = target(args, origin.name, precision)
     artifact = files.write(model, path, samples[0], origin, precision, samples_of(model, calibration))
     exported = runtimes.opened(artifact, runtime_of(path))
+    iou = SAME if precision == "fp32" else SIMILAR
     free = None in exported.shape[2:]
     samples = [s for s in samples if free or s.image.shape == samples[0].image.shape]
-    return report(args, artifact, difference(model, exported, samples), len(samples), free)
+    return report(args, artifact, difference(model, exported, samples, iou), len(samples), free)
 
 
 def checked(args: argparse.Namespace) -> str:

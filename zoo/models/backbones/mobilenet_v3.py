@@ -1,4 +1,4 @@
-"""MobileNetV3-Large as SSDLite uses it (Howard et al., Searching for MobileNetV3, 2019, table 1 and section 6.3)."""
+"""MobileNetV3-Large as SSDLite and Faster R-CNN use it (Howard et al., Searching for MobileNetV3, 2019, table 1)."""
 
 from __future__ import annotations
 
@@ -35,11 +35,15 @@ BLOCKS = (
 class MobileNetV3(nn.Module):
     """Fifteen inverted residuals between two convolutions.
 
-    reduced_tail: the layers behind the last stride have half their channels.
+    reduced_tail: the layers behind the last stride have half their channels. whole_blocks: the finer output is that of
+    the block with the last stride, as feature pyramids have it, instead of the hidden layer in front of the stride.
     """
 
-    def __init__(self, reduced_tail: bool = False, norm_cfg: Mapping[str, Any] = BN) -> None:
+    def __init__(
+        self, reduced_tail: bool = False, norm_cfg: Mapping[str, Any] = BN, whole_blocks: bool = False
+    ) -> None:
         super().__init__()
+        self.whole_blocks = whole_blocks
         self.conv1 = ConvModule(3, STEM_CHANNELS, 3, stride=2, padding=1, norm_cfg=norm_cfg, act_cfg=HSWISH)
         tail = 80 if reduced_tail else 160
         rows = (*BLOCKS, (5, 672, tail, True, HSWISH, 2), *[(5, tail * EXPANSION, tail, True, HSWISH, 1)] * 2)
@@ -52,13 +56,17 @@ class MobileNetV3(nn.Module):
         self.conv2 = ConvModule(before, before * EXPANSION, 1, norm_cfg=norm_cfg, act_cfg=HSWISH)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """(N, 3, H, W) to the hidden layer in front of the last stride and the last layer, strides 16 and 32."""
+        """(N, 3, H, W) to the hidden layer in front of the last stride and the last layer, strides 16 and 32.
+
+        With `whole_blocks` both have stride 32.
+        """
         x = self.conv1(x)
         for block in self.blocks[: len(BLOCKS)]:
             x = block(x)
         strided: Any = self.blocks[len(BLOCKS)]
         fine = strided.expand(x)
         x = strided.project(fine)
+        fine = x if self.whole_blocks else fine
         for block in self.blocks[len(BLOCKS) + 1 :]:
             x = block(x)
         return fine, self.conv2(x)

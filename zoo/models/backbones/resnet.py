@@ -64,7 +64,8 @@ class ResNet(nn.Module):
     groups, base_width: of ResNeXt. deep_stem: three 3x3 convolutions instead of a 7x7. stage_with_dcn: in which stages
     `dcn` replaces the 3x3 convolutions. plugins: `{cfg, stages, position}`. frozen_stages: so many stages (and the
     stem, from 0 on) are not trained; norm_eval: batch norm keeps its statistics in training. stages: the layout of
-    related networks, in place of `depth`, `base_channels`, `groups` and `base_width`.
+    related networks, in place of `depth`, `base_channels`, `groups` and `base_width`. dilate_first_block: whether the
+    first block of a stage has the stage's dilation, or that of the stage before it (torchvision, DETR-DC5).
     """
 
     def __init__(
@@ -91,6 +92,7 @@ class ResNet(nn.Module):
         groups: int = 1,
         base_width: int = 4,
         stages: Sequence[StagePlan] | None = None,
+        dilate_first_block: bool = True,
     ) -> None:
         super().__init__()
         self.out_indices, self.frozen_stages, self.norm_eval = tuple(out_indices), frozen_stages, norm_eval
@@ -104,6 +106,9 @@ class ResNet(nn.Module):
             if issubclass(stage.block, Bottleneck):
                 options.update(style=style, dcn=dcn if stage_with_dcn[i] else None, plugins=stage_plugins(plugins, i))
             options.update(stage.options)
+            first = dict(stage.first or {})
+            if not dilate_first_block:
+                first["dilation"] = dilations[max(i - 1, 0)]
             layer = make_stage(
                 stage.block,
                 stage.count,
@@ -113,7 +118,7 @@ class ResNet(nn.Module):
                 avg_down,
                 conv_cfg,
                 norm_cfg,
-                stage.first,
+                first,
                 **options,
             )
             self.add_module(name, layer)

@@ -92,8 +92,13 @@ def best_of_level(level: Level, nms_pre: int) -> Level:
 
 
 def best_proposals(boxes: Tensor, scores: Tensor, groups: Tensor, cfg: Any) -> Detections:
-    """Boxes larger than `min_bbox_size`, suppressed within groups, at most `max_per_img`, all with label 0."""
+    """Boxes larger than `min_bbox_size`, suppressed within groups, at most `max_per_img`, all with label 0.
+
+    With a `score_thr` only boxes with at least this score.
+    """
     large = larger_than(boxes, cfg.get("min_bbox_size", -1))
+    if (threshold := cfg.get("score_thr", 0.0)) > 0:
+        large = large[scores[large] >= threshold]
     boxes, scores, groups = boxes[large], scores[large], groups[large]
     detections = suppress(boxes, scores, groups, cfg["nms"], cfg["max_per_img"])
     detections.labels = torch.zeros_like(detections.labels)

@@ -3,7 +3,8 @@
 One JSON object per line. Requests have an `op`; answers are objects, `{"error": sentence}` when something went wrong.
 
     open     config, weights (path or null), device, threads, tf32 -> implementation, version, commit, python, torch,
-             parameters, threads, tf32, settings (thresholds and numbers that decide how much work there is)
+             parameters, threads, tf32, settings (thresholds and numbers that decide how much work there is), classes
+             (names of the labels, or null)
     load     index, path -> shape: [H, W] of the network's input. Reads and preprocesses; the worker keeps the result.
     compute  index -> seconds: of one call on what `load` kept, device synchronized before and after
     detect   index -> boxes, scores, labels (0-based), in the image's own coordinates
@@ -164,6 +165,7 @@ def describe(detector):
         "tf32": tf32(),
         "parameters": sum(p.numel() for p in detector.model.parameters()),
         "settings": detector.settings() if hasattr(detector, "settings") else {},
+        "classes": detector.classes() if hasattr(detector, "classes") else None,
     }
 
 
