@@ -68,7 +68,12 @@ def prepare(name: str, config: EvalConfig | None = None) -> Evaluation:
 def opened(config: EvalConfig, chosen: Spec, request: MetricConfig) -> Dataset:
     """The dataset, and nothing in the way of the results."""
     check_panoptic_output(config.results_json, request)
-    return open_dataset(chosen.name, Path(config.data or chosen.root), request)
+    dataset = open_dataset(chosen.name, Path(config.data or chosen.root), request)
+    if config.detail is not None:
+        from benchmarks.accuracy import detail  # imports torch
+
+        detail.check(config.detail, dataset, request.measures)
+    return dataset
 
 
 def run(evaluation: Evaluation, device: str | None = None, progress: bool | None = None) -> Record | None:
@@ -104,6 +109,12 @@ def run(evaluation: Evaluation, device: str | None = None, progress: bool | None
         return None
     if config.results_json is not None:
         measure.write_results(dataset, result.predictions, config.results_json)
+    if config.detail is not None:
+        from benchmarks.accuracy import detail
+
+        coco = detail.check(config.detail, dataset, request.measures)
+        detections = coco.numbered(result.predictions)
+        detail.write(config.detail, coco, coco.source(detections), list(detections), config.title or subject.name)
     sure = uncertainty(result.metrics, result.resampled)
     result.notices.extend(sure.notices)
     with environment.full_precision():  # as `accuracy.measure` ran

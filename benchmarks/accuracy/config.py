@@ -28,8 +28,9 @@ class EvalConfig:
     data: the dataset's folder. measures: some of MEASURES. limit: the first images only. device, batch_size and
     workers: as in `accuracy.measure`. results_json: where to write the detections in COCO's format. metric_backend:
     what computes COCO's numbers. present_classes: where the dataset has some of the model's classes only, evaluate
-    these. tta: test-time augmentation. title: the name in the record, in place of the model's. runtime: what runs
-    the network. pythons: peer -> interpreter of the environment that has it.
+    these. detail: an empty or new folder for what is behind the numbers. tta: test-time augmentation. title: the
+    name in the record, in place of the model's. runtime: what runs the network. pythons: peer -> interpreter of the
+    environment that has it.
     """
 
     data: Path | None = None
@@ -46,6 +47,7 @@ class EvalConfig:
     results_json: Path | None = None
     present_classes: bool = False
     tta: bool = False
+    detail: Path | None = None
     title: str | None = None
     runtime: str | None = None
     pythons: Mapping[str, str] = field(default_factory=dict)

@@ -25,7 +25,15 @@ def evaluate(path: Path, config: EvalConfig) -> Record:
     chosen = spec(config.dataset or DEFAULT_DATASET)
     request = request_of(config, chosen)
     opened = open_dataset(chosen.name, Path(config.data or chosen.root), request)
+    coco = None
+    if config.detail is not None:
+        from benchmarks.accuracy import detail  # imports torch
+
+        coco = detail.check(config.detail, opened, request.measures)
     scored = evaluate_file(opened, path, request, config.limit)
+    if coco is not None and config.detail is not None:
+        numbers = [coco.numbers[i] for i in coco.kept[: config.limit]]
+        detail.write(config.detail, coco, coco.read_results(path).source, numbers, config.title or path.stem)
     sure = uncertainty(scored.metrics, scored.resampled)
     nothing = [] if scored.detections else [f"{path} has no detection in any of the images."]
     from benchmarks.system import environment  # imports torch

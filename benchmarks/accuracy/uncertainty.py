@@ -30,7 +30,7 @@ def uncertainty(metrics: Mapping[str, float], resampled: Resampled | None) -> Un
         return Uncertainty({}, {}, {}, [text])
     samples = {name: rounded(values) for name, values in resampled.replicates.items()}
     return Uncertainty(
-        {interval.INTERVALS: interval.of_metrics(metrics, samples)},
+        {interval.INTERVALS: interval.of_metrics(metrics, samples), interval.CLASSES: dict(resampled.classes)},
         {interval.SAMPLES + name: values for name, values in samples.items()},
         {interval.PARAMETER: resampled.parameters},
         [],

@@ -11,6 +11,7 @@ from zoo.cli.framework import Command
 COMMANDS: dict[str, Command] = {
     "accuracy": Command("benchmarks.cli.commands.accuracy", "measure the accuracy of a model on a dataset"),
     "baseline": Command("benchmarks.cli.commands.baseline", "write what later measurements are compared with"),
+    "browse": Command("benchmarks.cli.commands.browse", "draw the ground truth of a dataset on its images"),
     "check": Command("benchmarks.cli.commands.check", "fail when accuracy, size or speed is worse than a baseline"),
     "completion": Command("benchmarks.cli.commands.completion", "print a completion script for bash, zsh or fish"),
     "compare": Command(

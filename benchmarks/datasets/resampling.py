@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any
 
 import numpy as np
 
 from benchmarks.datasets import coco_bootstrap, coco_matches
+from benchmarks.datasets.coco_bootstrap import Reading
+from benchmarks.datasets.coco_matches import Matches
 from benchmarks.datasets.coco_metric import limits
 from benchmarks.datasets.coco_results import Source
 from benchmarks.datasets.request import ImageId, MetricConfig
@@ -22,11 +24,13 @@ REPLICATES, SEED = 1000, 0
 class Resampled:
     """replicates: metric -> its value in each drawn dataset, NaN where there was nothing to find. all_images: its value
     over the images as they are, -1 likewise. parameters: what was drawn, and a digest of what it was drawn from.
+    classes: measure -> class -> its AP over the images as they are, for classes with objects.
     """
 
     replicates: Mapping[str, Sequence[float]]
     all_images: Mapping[str, float]
     parameters: Mapping[str, Any]
+    classes: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
 
 def resample(
@@ -39,7 +43,8 @@ def resample(
     """COCO's APs for each measure of a request. Arguments as for `coco_metric.evaluate`, by measure."""
     drawn = coco_bootstrap.draw(len(image_ids), REPLICATES, SEED)
     weights = np.concatenate([np.ones((len(image_ids), 1)), drawn], 1)
-    replicates, all_images = {}, {}
+    replicates, all_images, classes = {}, {}, {}
+    names = {row["id"]: row["name"] for row in ground_truth["categories"]}
     for measure in request.measures:
         if readings := coco_bootstrap.readings(measure, request.protocol):
             most = max(limits(measure, request.protocol))
@@ -47,8 +52,17 @@ def resample(
             for name, values in coco_bootstrap.precisions(matches, readings, weights).items():
                 all_images[name] = -1.0 if np.isnan(values[0]) else float(values[0])
                 replicates[name] = values[1:].tolist()
+            classes[measure] = class_precisions(matches, readings[f"{measure}_ap"], names)
     parameters = {"images": len(image_ids), "replicates": REPLICATES, "seed": SEED}
-    return Resampled(replicates, all_images, parameters | {"drawn_from": digest(ground_truth, image_ids)})
+    return Resampled(replicates, all_images, parameters | {"drawn_from": digest(ground_truth, image_ids)}, classes)
+
+
+def class_precisions(matches: Matches, reading: Reading, names: Mapping[int, str]) -> dict[str, float]:
+    """The AP of each class with objects, over the images as they are."""
+    weights = np.ones((len(matches.images), 1))
+    table = coco_bootstrap.by_class(matches, reading.area, reading.limit, weights)[..., 0].mean(1)
+    pairs = zip(coco_bootstrap.classes_with_objects(matches), table.tolist())
+    return {names[number]: round(value, 6) for number, value in pairs if value == value}
 
 
 def digest(ground_truth: Mapping[str, Any], image_ids: Sequence[ImageId]) -> str:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from zoo.preprocessing.recipe import Preprocessing
 
 
+SYMPTOMS = ("shifted", "scaled")  # of wrong preprocessing, where that explains the detections
 AGREES = 0.9  # of detections with a model's, so that nothing but a selection can differ
 
 
@@ -71,6 +72,8 @@ def with_model(case: Case, diagnosis: Diagnosis, known: Known, result: dict[str,
 
     compared = rerun(case, diagnosis.state.table(case), known.model, known.recipe)
     priced = [one for one in diagnosis.explanations if one.points is not None]
+    if compared.explanations:
+        priced = [one for one in priced if one.key not in SYMPTOMS]
     if compared.agreement < AGREES and not compared.explanations:
         priced = diagnosis.explanations  # nothing is known about what is missing
     listed = sorted([*priced, *compared.explanations], key=lambda one: -points_of(one))

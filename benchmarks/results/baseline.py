@@ -62,7 +62,8 @@ class Entry:
     times: seconds of a call divided by those of the calibration beside it, sorted; empty for accuracies. clock: which
     seconds these are, "cpu" where one thread did all the work, else "wall".
     detections: in the first images, as `benchmarks.fingerprint` has them; None where the record has none.
-    replicates: of each AP that has some, as `results.interval` pairs them, and bootstrap: what they were drawn from.
+    classes: measure -> class -> AP, where known. replicates: of each AP that has some, as `results.interval` pairs
+    them, and bootstrap: what they were drawn from.
     machine: of the measurement, to know whether times are of the same one. runs: of how many records the times are.
     """
 
@@ -78,6 +79,7 @@ class Entry:
     runs: int = 1
     replicates: Mapping[str, Sequence[float]] = field(default_factory=dict)
     bootstrap: Mapping[str, Any] | None = None
+    classes: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
     @property
     def key(self) -> str:
@@ -120,6 +122,7 @@ def entry_of(record: Record) -> Entry:
         detections=record.samples.get(fingerprint.SAMPLES),
         replicates=replicates_of(record),
         bootstrap=record.parameters.get(interval.PARAMETER),
+        classes=record.conditions.get(interval.CLASSES) or {},
     )
 
 

@@ -18,6 +18,7 @@ from benchmarks.results.record import Record
 
 DEVIATIONS = 1.96
 INTERVALS = "interval_95"  # condition of a record: name of a metric -> [low, high]
+CLASSES = "class_ap"  # condition of a record: measure -> name of a class -> its AP
 PARAMETER = "bootstrap"  # parameter of a record: images, replicates, seed, and a digest of what was drawn from
 SAMPLES = "replicates "  # prefix of the samples of a record, followed by a metric's name
 FEWEST = 20  # replicates with something to find; an interval of fewer is not given

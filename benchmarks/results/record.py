@@ -42,7 +42,7 @@ class Record:
     samples: name -> raw values in order of measurement (seconds for times); kept so that statistics can be redone.
     environment: what stays the same for a run on this machine (hardware, driver, library versions, commit).
     conditions: what changes from one moment to the next (clocks, throttling, load), before and after; of accuracies how
-    sure they are, `interval_95`: metric -> [low, high].
+    sure they are, `interval_95`: metric -> [low, high], and `class_ap`: measure -> class -> AP.
     checkpoint: SHA-256 of the weights, None for random weights. manifest: version of the manifest, None without one.
     status: ok, failed or skipped; the latter two carry a reason and no metrics.
     """

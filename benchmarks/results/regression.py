@@ -19,6 +19,7 @@ from benchmarks.results.interval import Difference
 from benchmarks.results.rank_test import p_value
 from benchmarks.results.record import Record
 
+FALLEN = 5  # classes that a finding names
 FAILURES = ("regression", "changed", "missing", "failed")
 
 LOWER_IS_BETTER = ("miss_rate",)
@@ -100,7 +101,19 @@ def accuracy(then: Entry, now: Entry, name: str, tolerances: Tolerances) -> Find
         if (one := paired_difference(then, now, name)) is not None:
             verdict = verdict if one.sign else "uncertain"
             detail += f", difference {one.value:+.4f}, 95% interval {one.low:+.4f} to {one.high:+.4f}"
+        detail += fallen(then, now, name)
     return Finding(then.title, name, verdict, a, b, detail)
+
+
+def fallen(then: Entry, now: Entry, name: str) -> str:
+    """The classes whose AP fell most, as the end of a sentence; nothing for metrics other than a measure's AP."""
+    measure = name.removesuffix("_ap")
+    before, after = then.classes.get(measure, {}), now.classes.get(measure, {})
+    falls = sorted((after[one] - before[one], one) for one in before if one in after and after[one] < before[one])
+    if not falls or measure == name:
+        return ""
+    more = f" and {len(falls) - FALLEN} more" if len(falls) > FALLEN else ""
+    return f"; fell most: {', '.join(f'{one} {value:+.4f}' for value, one in falls[:FALLEN])}{more}"
 
 
 def paired_difference(then: Entry, now: Entry, name: str) -> Difference | None:

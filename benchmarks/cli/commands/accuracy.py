@@ -54,6 +54,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="compare with a model, a checkpoint, a .json file of detections or a record's id, on the same images",
     )
     add("--results-json", type=Path, metavar="OUT", help="also write the detections in COCO's results format")
+    add("--detail", type=Path, metavar="DIR", help="write AP by class, curves, errors by kind, the worst images")
     add("--results", type=Path, metavar="FILE", help="result store (default: $ZOO_RESULTS, else results.db)")
     add("--python", action="append", default=[], metavar="PEER=PATH", help="a Python that has PEER, for PEER:MODEL")
     add("--json", action="store_true", help="print the record as JSON")
@@ -68,7 +69,9 @@ def run(args: argparse.Namespace) -> None:
     other = recorded(args.against, store) if args.against else None  # before the work: its id may be wrong
     record = measured(args, config, store)
     if args.against and other is None:
-        other = measured(other_target(args), replace(config, checkpoint=None, title=None, results_json=None), store)
+        other = measured(
+            other_target(args), replace(config, checkpoint=None, title=None, results_json=None, detail=None), store
+        )
     if record is None or (args.against and other is None):
         return
     compared = paired.compare(other, record) if other else None
@@ -89,9 +92,21 @@ def measured(args: argparse.Namespace, config: EvalConfig, store: Store) -> Reco
     record = of_model(args.name, config) if args.predictions is None else of_predictions(args.predictions, config)
     if record is not None:
         store.append(record)
+        if config.detail is not None:
+            write_page(config.detail)
         for notice in record.parameters["notices"]:
             print(f"bench: note: {notice}", file=sys.stderr)
     return record
+
+
+def write_page(folder: Path) -> None:
+    """The page beside the data that the evaluation wrote."""
+    from benchmarks.reports import detail_page
+    from zoo.system.atomic_write import atomic_write
+
+    document = json.loads((folder / "detail.json").read_text(encoding="utf-8"))
+    atomic_write(folder / "detail.html", detail_page.page(document))
+    print(f"bench: {folder / 'detail.html'} explains the numbers", file=sys.stderr)
 
 
 def recorded(name: str, store: Store) -> Record | None:
@@ -172,6 +187,7 @@ def config_of(args: argparse.Namespace) -> EvalConfig:
         results_json=args.results_json,
         present_classes=args.classes == "present",
         tta=args.tta,
+        detail=args.detail,
         title=args.title,
         runtime=args.runtime,
         pythons=dict(key_value(text, "--python") for text in args.python),

@@ -114,3 +114,16 @@ def test_the_simulation_of_coverage_counts_intervals() -> None:
         for prefix in ("", "difference of ")
         for name in ("box_ap", "box_ap_50")
     }
+
+
+def test_a_check_names_the_classes_that_fell() -> None:
+    def with_classes(ap: float, **classes: float) -> Record:
+        resampled = Resampled({"box_ap": (ap + NOISE).tolist()}, {"box_ap": ap}, DRAWN, {"box": classes})
+        sure = uncertainty({"box_ap": ap}, resampled)
+        parameters = {"dataset": "coco_2017", "weights": "x", "images": 38, "notices": []} | sure.parameters
+        return Record("mine", "accuracy", "coco", parameters, {"box_ap": ap}, sure.samples, conditions=sure.conditions)
+
+    then = baseline.make([with_classes(0.3, cat=0.5, dog=0.2, cow=0.2)])
+    finding = regression.check(then, [with_classes(0.29, cat=0.4, dog=0.19, cow=0.3)])[0]
+    assert finding.verdict == "regression"
+    assert finding.detail.endswith("; fell most: cat -0.1000, dog -0.0100")
