@@ -34,7 +34,8 @@ def to_torchvision(state: Mapping[str, Tensor], classes: int) -> tuple[str, dict
     """(builder, state dict) of torchvision's network with the same layers, in its order of classes.
 
     classes: of the network. With COCO's 80 the result is for torchvision's 91 numbers; those that no category has never
-    win. Raises MismatchedCheckpoint where no network of torchvision fits.
+    win. Of builders whose networks have the same tensors, as those of MobileNetV3 for two sizes of images, the first is
+    named. Raises MismatchedCheckpoint where no network of torchvision fits.
     """
     ours = {name: tuple(tensor.shape) for name, tensor in state.items()}
     numbers = COCO_NUMBERS if classes == COCO_CLASSES else classes + 1
