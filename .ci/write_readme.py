@@ -12,26 +12,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import zoo
+from benchmarks.gpu_check.stages import WELL_KNOWN
 from benchmarks.reports import comparison
 from benchmarks.results.record import Record
 from benchmarks.results.store import read_lines
 
 ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"
-FEATURED = (
-    "ssd300_coco",
-    "yolov3_d53_mstrain-608_273e_coco",
-    "retinanet_r50_fpn_1x_coco",
-    "faster_rcnn_r50_fpn_1x_coco",
-    "mask_rcnn_r50_fpn_1x_coco",
-    "atss_r50_fpn_1x_coco",
-    "yolox_s_8x8_300e_coco",
-    "cascade_mask_rcnn_r50_fpn_1x_coco",
-    "deformable_detr_r50_16x2_50e_coco",
-    "mask2former_r50_lsj_8x2_50e_coco",
-    "yolox_x_8x8_300e_coco",
-    "rtmdet_l_8xb32-300e_coco",
-)
 # The demo's model and the generated image that it is shown with.
 IMAGES = {"demo_atss": "000014", "demo_mask_rcnn": "000023", "demo_yolox": "000007"}
 ENLARGED = 3
@@ -58,7 +45,7 @@ def models() -> Iterator[str]:
     """The table of well-known models, in percent on COCO 2017 val, and millions of parameters."""
     yield "| model | box AP | mask AP | parameters | latency, CPU | latency, GPU | weights |"
     yield "| --- | ---: | ---: | ---: | --- | --- | --- |"
-    for entry in sorted(map(zoo.get, FEATURED), key=lambda entry: entry.metric("box_ap") or 0.0):
+    for entry in sorted(map(zoo.get, WELL_KNOWN), key=lambda entry: entry.metric("box_ap") or 0.0):
         assert entry.checkpoint is not None and entry.parameters is not None
         figures = [f"{value:.1f}" if (value := entry.metric(key)) else "" for key in ("box_ap", "mask_ap")]
         latencies = [latency(entry.name, kind) for kind in ("cpu", "cuda")]

@@ -289,7 +289,7 @@ def external_peer(
     )
     try:
         facts = {name: workload.facts.get(name) for name in WORKER_FACTS}
-        facts |= {"command": " ".join([*workload.command, config]), "weights": weights, "precision": setting.float32}
+        facts |= {"command": f"{workload.told} {config}", "weights": weights, "precision": setting.float32}
         yield Contestant(workload, facts)
     finally:
         workload.close()

@@ -204,7 +204,7 @@ def record(request: TrainingComparison, name: str, sides: Mapping[str, Side], co
             "weights": request.weights.name if request.weights else "random, the same",
             "images": "generated, at the published size, without augmentation",
             "optimizer": "SGD, learning rate 0.0025, momentum 0.9, weight decay 0.0001",
-            "command": " ".join(one.worker.command),
+            "command": one.worker.told,
             **{fact: one.worker.facts.get(fact) for fact in FACTS},
             "commit": environment.commit() if name == OURS else one.worker.facts.get("commit"),
             "same_work": remark is None,

@@ -146,6 +146,11 @@ class ExternalWorkload:
         """The error for an answer that makes no sense."""
         return PeerError(f"{self.peer}: the worker answered with {printable(what)}.")
 
+    @property
+    def told(self) -> str:
+        """The command without the folders of this machine, for records that others read."""
+        return f"python {Path(self.command[-1]).name}"
+
     def ask(self, seconds: float | None = None, **request: Any) -> dict[str, Any]:
         """One request and its answer. seconds: how long it may take."""
         assert self.process.stdin is not None
