@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from torch import Tensor, nn
 
 from zoo.errors import ZooError
+from zoo.models.dense_heads.corner import CornerHead
 from zoo.models.dense_heads.paa import PAAHead
 from zoo.models.dense_heads.rtmdet_ins import RTMDetInsSepBNHead
 from zoo.models.detectors.base import Detector
@@ -208,9 +209,9 @@ def kind_of(model: nn.Module) -> Kind:
 
 
 def soft_kind(model: nn.Module) -> Kind:
-    """A dense head's candidates. Raises ExportError where something follows the suppression."""
+    """A dense head's candidates. Raises ExportError for corners, and where something follows."""
     head = getattr(model, "bbox_head", None)
-    later = isinstance(model, CondInst) or isinstance(head, (RTMDetInsSepBNHead, PAAHead))
+    later = isinstance(model, CondInst) or isinstance(head, (RTMDetInsSepBNHead, PAAHead, CornerHead))
     if later or not isinstance(model, SingleStageDetector):
         raise ExportError("soft suppression cannot be exported: it takes as many steps as there are boxes")
     return SOFT_KIND

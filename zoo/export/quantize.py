@@ -37,10 +37,21 @@ SELECTION = {"TopK", "NonMaxSuppression", "NonZero", "RoiAlign", "GatherND", "Sc
 
 
 class Samples:
-    """Preprocessed images, as onnxruntime's calibration asks for them."""
+    """Preprocessed images, as onnxruntime's calibration asks for them: in ranges, each read once.
+
+    Ranges of one image: activations of other sizes, or of other numbers of regions, have no common array.
+    """
 
     def __init__(self, samples: Sequence[Sample], inputs: Sequence[str]) -> None:
-        self.samples, self.inputs = iter(samples), inputs
+        self.all, self.inputs = samples, inputs
+        self.samples = iter(samples)
+
+    def __len__(self) -> int:
+        return len(self.all)
+
+    def set_range(self, start_index: int, end_index: int) -> None:
+        """What `get_next` gives from now on."""
+        self.samples = iter(self.all[start_index:end_index])
 
     def get_next(self) -> dict[str, Any] | None:
         """The inputs for the next image."""
@@ -88,7 +99,7 @@ def run_quantizer(tools: Any, plain: Path, part: Path, samples: Sequence[Sample]
         activation_type=tools.QuantType.QUInt8,
         weight_type=tools.QuantType.QInt8,
         calibrate_method=tools.CalibrationMethod.Percentile,
-        extra_options={"CalibPercentile": PERCENTILE, "QuantizeBias": False},
+        extra_options={"CalibPercentile": PERCENTILE, "QuantizeBias": False, "CalibStridedMinMax": 1},
     )
 
 

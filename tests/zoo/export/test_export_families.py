@@ -153,8 +153,8 @@ def test_efficientdet_is_exported_with_its_own_soft_suppression(tmp_path: Path) 
     description["backbone"] = {**two_stage.BACKBONE, "out_indices": [0, 1, 2], "strides": [2, 2, 2, 2]}
     description["test_cfg"].update(nms_pre=60, score_thr=0.0, max_per_img=20)
     model = spread(zoo.build(description)).eval()
-    graph = export.OnnxDetector(export.to_onnx(model, tmp_path / "m.onnx", padded(128, 256, 0)), model)
-    result = export.difference(model, graph, [padded(256, 256, 1), padded(128, 128, 2)])
+    graph = runtimes.OnnxDetector(export.to_onnx(model, tmp_path / "m.onnx", padded(128, 256, 0)), model)
+    result = difference(model, graph, [padded(256, 256, 1), padded(128, 128, 2)])
     assert result.detections > 5 and result.matched > 0.97 and result.score < 1e-3
 
 
