@@ -14,7 +14,8 @@ from torchvision.ops import roi_align
 import zoo
 from benchmarks.speed.optimizations import compiled_parts
 from zoo.models.backbones.resnet import ResNet
-from zoo.models.layers import nms
+from zoo.models.dense_heads import selection
+from zoo.models.layers import nms, ranking
 from zoo.models.layers.linear import linear
 from zoo.models.layers.memory_format import added, by_cells, eager_on_cpu, pixel_by_pixel, zero_maps
 from zoo.models.layers.norm import make_norm
@@ -65,6 +66,8 @@ def networks():
 def test_the_host_waits_for_the_device_only_where_it_must_count(networks, name, monkeypatch):
     monkeypatch.setattr(roi_layers, "eager_on_cpu", lambda features: False)  # as on a GPU
     monkeypatch.setattr(nms, "worth_grouping", lambda boxes: False)
+    for module in (ranking, selection):
+        monkeypatch.setattr(module, "LONG_LIST", 1 << 62)
     calls: list[int] = []
     plain = torch.Tensor.tolist
     monkeypatch.setattr(torch.Tensor, "tolist", lambda self: [calls.append(1), plain(self)][1])
