@@ -34,6 +34,7 @@ from benchmarks.datasets.catalog import open_dataset
 from benchmarks.datasets.dataset import Dataset
 from benchmarks.datasets.request import MetricConfig
 from benchmarks.perf import stand_in
+from benchmarks.perf.printed import numbers
 from benchmarks.system.memory import MemoryMeter, resident_mib
 from zoo.structures import Detections, Sample
 
@@ -55,9 +56,7 @@ def main() -> None:
         return
     threads = [int(number) for number in args.threads.split(",")]
     result = measure(args.model, args.images, threads, args.processes)
-    print(
-        json.dumps(result, indent=1) if args.json else "\n".join(f"{key:52} {value}" for key, value in result.items())
-    )
+    print(numbers(result, args.json, width=52))
 
 
 def measure(model: str | None, images: int, threads: list[int], processes: int) -> dict[str, Any]:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import json
 import os
 import tempfile
 import time
@@ -22,6 +21,7 @@ from statistics import median
 import torch
 from torchvision.models import resnet101
 
+from benchmarks.perf.printed import numbers
 from zoo.checkpoint import Checkpoint, read
 from zoo.checkpoint.read import read_file
 from zoo.download.fetch_file import obtain
@@ -37,9 +37,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         os.environ["ZOO_CACHE"] = str(Path(folder) / "cache")
         result = measure(Path(folder), args.rounds)
-    print(
-        json.dumps(result, indent=1) if args.json else "\n".join(f"{key:32} {value}" for key, value in result.items())
-    )
+    print(numbers(result, args.json, width=32))
 
 
 def measure(folder: Path, rounds: int) -> dict[str, object]:

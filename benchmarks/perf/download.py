@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import json
 import os
 import resource
 import shutil
@@ -23,6 +22,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from statistics import median
 
+from benchmarks.perf.printed import numbers
 from zoo.download.fetch_file import obtain
 from zoo.download.remote_file import RemoteFile
 
@@ -63,9 +63,7 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory() as folder:
         result = measure(Path(folder), args.rounds)
-    print(
-        json.dumps(result, indent=1) if args.json else "\n".join(f"{key:28} {value}" for key, value in result.items())
-    )
+    print(numbers(result, args.json, width=28))
 
 
 def measure(folder: Path, rounds: int) -> dict[str, object]:

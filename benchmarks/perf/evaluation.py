@@ -11,7 +11,6 @@ of 1,000 datasets drawn from the same images, matching included. Goal: 60 second
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from collections.abc import Callable
 from functools import partial
@@ -26,6 +25,7 @@ from benchmarks.accuracy import uncertainty
 from benchmarks.datasets import coco_metric, coco_results, resampling
 from benchmarks.datasets.predictions import Predictions
 from benchmarks.datasets.request import ImageId, MetricConfig
+from benchmarks.perf.printed import numbers
 from zoo.coco_format.results import encode_masks
 
 T = TypeVar("T")
@@ -40,9 +40,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
     result = evaluation(args.images, args.detections) | encoding() | bootstrap(args.images, args.detections)
-    print(
-        json.dumps(result, indent=1) if args.json else "\n".join(f"{key:28} {value}" for key, value in result.items())
-    )
+    print(numbers(result, args.json, width=28))
 
 
 def evaluation(images: int, detections: int) -> dict[str, object]:

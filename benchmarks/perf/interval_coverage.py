@@ -11,7 +11,6 @@ same for the difference between two detectors, the second of which is made from 
 from __future__ import annotations
 
 import argparse
-import json
 from dataclasses import replace
 from typing import Any
 
@@ -20,6 +19,7 @@ from numpy.typing import NDArray
 
 from benchmarks.datasets import coco_bootstrap
 from benchmarks.datasets.coco_matches import SIZES, THRESHOLDS, Matches
+from benchmarks.perf.printed import numbers
 from benchmarks.results import interval
 
 CLASSES = 10
@@ -40,9 +40,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
     result = coverage(args.datasets, args.images, args.replicates)
-    print(
-        json.dumps(result, indent=1) if args.json else "\n".join(f"{key:44} {value}" for key, value in result.items())
-    )
+    print(numbers(result, args.json, width=44))
 
 
 def coverage(datasets: int, images: int, replicates: int, seed: int = 0) -> dict[str, Any]:

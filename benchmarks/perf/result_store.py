@@ -11,7 +11,6 @@ once at the end, and no record may be lost. A store of the first version of the 
 from __future__ import annotations
 
 import argparse
-import json
 import multiprocessing
 import statistics
 import tempfile
@@ -21,6 +20,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from benchmarks.perf.printed import numbers
 from benchmarks.results import sqlite
 from benchmarks.results.record import Record
 from benchmarks.results.store import Store
@@ -38,9 +38,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
     result = measure(args.records, args.small, args.rounds)
-    print(
-        json.dumps(result, indent=1) if args.json else "\n".join(f"{key:44} {value}" for key, value in result.items())
-    )
+    print(numbers(result, args.json, width=44))
 
 
 def measure(records: int, small: int, rounds: int) -> dict[str, Any]:
