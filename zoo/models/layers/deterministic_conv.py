@@ -61,4 +61,4 @@ def pointwise(x: Tensor, matrix: Tensor, bias: Tensor | None) -> Tensor:
 
 def by_planes(x: Tensor) -> bool:
     """Whether (N, C, H, W) are few images, each channel of which is a plane of its own in memory."""
-    return len(x) < FEW_IMAGES and x.is_contiguous()
+    return 0 < len(x) < FEW_IMAGES and x.is_contiguous()

@@ -54,6 +54,12 @@ def test_a_pointwise_convolution_gives_the_same_bits_on_any_number_of_threads(ch
     assert torch.allclose(one.double(), exact, atol=1e-4)
 
 
+def test_no_regions_give_no_maps_on_any_number_of_threads():
+    layer = SteadyConv(8, 4, 1)
+    layer.steady = True
+    assert all(on_threads(count, layer, torch.empty(0, 8, 14, 14)).shape == (0, 4, 14, 14) for count in (1, 2))
+
+
 def test_a_deformable_network_gives_the_same_bits_on_any_number_of_threads():
     torch.manual_seed(0)
     block = {"cfg": {"type": "ContextBlock", "ratio": 1 / 16}, "stages": (False, True, True, True)}
