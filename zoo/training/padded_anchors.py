@@ -20,11 +20,16 @@ def with_padded_anchors(description: Mapping[str, Any], recipe: Preprocessing) -
     settings = description.get("train_cfg")
     if not isinstance(settings, Mapping) or not any(map(pads_further, recipe.steps)):
         return dict(description)
-    if "rpn" in settings:
-        return {**description, "train_cfg": {**settings, "rpn": {**(settings["rpn"] or {}), "in_padding": True}}}
-    return (
-        {**description, "train_cfg": {**settings, "in_padding": True}} if "assigner" in settings else dict(description)
-    )
+    if has_anchors(description.get("rpn_head")):
+        return {**description, "train_cfg": {**settings, "rpn": {**settings["rpn"], "in_padding": True}}}
+    if has_anchors(description.get("bbox_head")):
+        return {**description, "train_cfg": {**settings, "in_padding": True}}
+    return dict(description)
+
+
+def has_anchors(head: Any) -> bool:
+    """Whether a head's description says which anchors it has."""
+    return isinstance(head, Mapping) and "anchor_generator" in head
 
 
 def pads_further(step: Any) -> bool:

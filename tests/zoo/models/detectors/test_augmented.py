@@ -19,7 +19,6 @@ from zoo.manifest import api
 from zoo.models.detectors.augmented import Augmented, Versions, located, merge, mirror, mirrored, nms_of
 from zoo.structures import Detections
 
-
 NMS = {"type": "nms", "iou_threshold": 0.5}
 
 
