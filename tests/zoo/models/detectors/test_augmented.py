@@ -131,14 +131,6 @@ def test_left_and_right_keypoints_change_places_in_a_mirror_image(pixel_center: 
         mirrored(replace(detections, keypoints=points[:, :5]), 10)
 
 
-def test_keypoints_of_an_image_and_its_mirror_image(image: np.ndarray) -> None:
-    model = Augmented(build("detectron2/keypoint_rcnn_R_50_FPN_1x"), scales=(0.25,))
-    detections, other = model.detect([image, image[:, ::-1].copy()])
-    back = mirrored(other, image.shape[1], model.pixel_center)
-    assert len(detections) and detections.keypoints is not None and back.keypoints is not None
-    torch.testing.assert_close(detections.boxes, back.boxes, atol=0.01, rtol=1e-3)
-
-
 def test_a_checkpoint_of_your_own_says_how_its_images_are_prepared(
     image: np.ndarray, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
