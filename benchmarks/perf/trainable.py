@@ -147,7 +147,8 @@ def small(steps: Preprocessing, longest: int) -> Preprocessing:
 def reduced(step: Any, longest: int) -> Any:
     """A step of a smaller size."""
     if isinstance(step, Pad) and step.size is not None:
-        return replace(step, size=tuple(min(side, max(PADDED, longest)) for side in step.size))
+        most = max(PADDED, longest)
+        return replace(step, size=(min(step.size[0], most), min(step.size[1], most)))
     if not isinstance(step, Resize) or step.scale is None or not step.keep_ratio:
         return step
     factor = longest / max(step.scale)
