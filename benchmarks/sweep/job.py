@@ -21,6 +21,7 @@ from benchmarks.results.store import Store
 from benchmarks.sweep import disturbance
 from benchmarks.sweep.disturbance import observed
 from zoo.errors import NO_NETWORK, ZooError
+from zoo.manifest.api import manifest_options
 
 # Kinds whose numbers are times: never two at once on one device.
 TIMED = ("inference", "training", "compare")
@@ -94,7 +95,8 @@ def mark(record: Record, row: Job) -> Record:
 
 def command(row: Job, store: Path) -> list[str]:
     """What is executed. `-P`: a package `benchmarks` in the current folder is the user's own, and is not meant."""
-    return [sys.executable, "-P", "-m", "benchmarks", row.kind, row.model, *row.options, "--results", str(store)]
+    bench = [sys.executable, "-P", "-m", "benchmarks", *manifest_options()]
+    return [*bench, row.kind, row.model, *row.options, "--results", str(store)]
 
 
 @contextmanager

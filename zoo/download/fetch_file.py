@@ -14,7 +14,6 @@ from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
-from zoo import settings
 from zoo.download import cache, folders, lock
 from zoo.download.digest import Digest, Expected
 from zoo.download.partial_download import Part
@@ -22,6 +21,7 @@ from zoo.download.remote_file import RemoteFile, candidates, label, user_mirrors
 from zoo.download.stream import Refusal
 from zoo.download.transfer import Progress, disk_errors, transfer
 from zoo.errors import FetchError, NoNetwork
+from zoo.settings import DownloadPolicy, download_policy
 
 ATTEMPTS = 4
 """How often one mirror is asked for one file."""
@@ -55,20 +55,26 @@ class Unavailable(FetchError):
 
 
 def obtain(
-    remote: RemoteFile, mirrors: Sequence[str] = (), progress: Progress | None = None, *, brief: bool = False
+    remote: RemoteFile,
+    mirrors: Sequence[str] = (),
+    progress: Progress | None = None,
+    *,
+    brief: bool = False,
+    policy: DownloadPolicy | None = None,
 ) -> Path:
     """The verified file in the cache, downloaded if need be; or another file of the same weights.
 
     mirrors: the user's own, asked first. Raises FetchError that tells what each mirror said. brief: without the reasons
-    of hosts that are out of reach, which `silent_hosts` gives once for many files.
+    of hosts that are out of reach, which `silent_hosts` gives once for many files. policy: the environment's if None.
     """
+    policy = policy or download_policy()
     choices = [remote, *remote.alternates]
-    if (path := next((path for choice in choices if (path := cached(choice))), None)) is not None:
+    if (path := next((path for choice in choices if (path := cached(choice, policy))), None)) is not None:
         return path
     failures = []
     for choice in choices:
         try:
-            return obtain_one(choice, mirrors, progress)
+            return obtain_one(choice, mirrors, progress, policy)
         except Unavailable as error:
             failures.append(error)
     kind = NoNetwork if all(map(cut_off, failures)) else FetchError
@@ -87,18 +93,18 @@ def is_folder(mirror: str) -> bool:
     return mirror.startswith("file:")
 
 
-def cached(remote: RemoteFile) -> Path | None:
+def cached(remote: RemoteFile, policy: DownloadPolicy) -> Path | None:
     """The file in the cache if it was verified and is untouched."""
     path, expected = cache.location(remote), lock.expected(remote)
     digest = cache.known_digest(path)
     good = digest is not None and not expected.mismatch(digest) and not expected.needs_md5
-    return path if good and not refused(expected) else None
+    return path if good and not refused(expected, policy) else None
 
 
-def obtain_one(remote: RemoteFile, mirrors: Sequence[str], progress: Progress | None) -> Path:
+def obtain_one(remote: RemoteFile, mirrors: Sequence[str], progress: Progress | None, policy: DownloadPolicy) -> Path:
     """The verified file itself. Raises FetchError, of which Unavailable where another file may do."""
     path, expected = cache.location(remote), lock.expected(remote)
-    if refused(expected):
+    if refused(expected, policy):
         raise Unavailable(remote, [UNLOCKED])
     with lock.exclusive(cache.lock_path(remote)) as alone:
         digest = cache.valid(path, expected)  # another process may have been faster
@@ -107,7 +113,7 @@ def obtain_one(remote: RemoteFile, mirrors: Sequence[str], progress: Progress | 
                 remember(remote, path, digest)
             return path
         part = part_of(path, alone)
-        digest = download(remote, expected, part, mirrors, progress)
+        digest = download(remote, expected, part, mirrors, progress, policy.offline)
         with disk_errors(path):
             os.replace(part.path, path)
             part.discard()
@@ -115,9 +121,9 @@ def obtain_one(remote: RemoteFile, mirrors: Sequence[str], progress: Progress | 
     return path
 
 
-def refused(expected: Expected) -> bool:
+def refused(expected: Expected, policy: DownloadPolicy) -> bool:
     """Whether a file must not be used because too little of its hash is known."""
-    return settings.require_full_hash() and not expected.is_whole
+    return policy.require_full_hash and not expected.is_whole
 
 
 def remember(remote: RemoteFile, path: Path, digest: Digest) -> None:
@@ -132,11 +138,16 @@ def part_of(path: Path, alone: bool) -> Part:
 
 
 def download(
-    remote: RemoteFile, expected: Expected, part: Part, mirrors: Sequence[str], progress: Progress | None
+    remote: RemoteFile,
+    expected: Expected,
+    part: Part,
+    mirrors: Sequence[str],
+    progress: Progress | None,
+    offline: bool,
 ) -> Digest:
     """Ask each mirror in turn, the user's folders also for the file under other names. Raises Unavailable."""
     answers: dict[tuple[str, str], None] = {}  # (mirror, what it said), once each, in order
-    urls = reachable(remote, mirrors, answers)
+    urls = reachable(remote, mirrors, answers, offline)
     own = {label(mirror) for mirror in user_mirrors(mirrors)}  # may keep the file under several paths
     first = {url: mirror for url, mirror in urls.items() if mirror in own}
     rest = {url: mirror for url, mirror in urls.items() if mirror not in own}
@@ -179,10 +190,12 @@ def folder_urls(remote: RemoteFile, mirrors: Sequence[str]) -> Iterator[tuple[st
                 yield path.as_uri(), label(mirror)
 
 
-def reachable(remote: RemoteFile, mirrors: Sequence[str], answers: dict[tuple[str, str], None]) -> dict[str, str]:
+def reachable(
+    remote: RemoteFile, mirrors: Sequence[str], answers: dict[tuple[str, str], None], offline: bool
+) -> dict[str, str]:
     """The URLs worth trying now, each with its mirror; why others are not is added to `answers`. Raises Unavailable."""
     urls = candidates(remote, mirrors)
-    if offline():
+    if offline:
         urls = {url: mirror for url, mirror in urls.items() if url.startswith("file:")}
         if not urls:
             raise Unavailable(remote, [OFFLINE])
@@ -194,11 +207,6 @@ def reachable(remote: RemoteFile, mirrors: Sequence[str], answers: dict[tuple[st
         else:
             result[url] = mirror
     return result
-
-
-def offline() -> bool:
-    """Whether `ZOO_OFFLINE` forbids the network."""
-    return os.environ.get("ZOO_OFFLINE", "") not in ("", "0")
 
 
 def persist(url: str, part: Part, expected: Expected, progress: Progress | None) -> Digest:
@@ -223,10 +231,10 @@ def failure(remote: RemoteFile, failures: Sequence[Unavailable], brief: bool = F
     """What ends in vain, in one line: each file with what the mirrors said, and what else there is."""
     first = failures[0].answers
     if first == [OFFLINE]:
-        return f"{remote.name} is not in the cache ({cache.cache_dir()}) and ZOO_OFFLINE is set."
+        return f"{remote.name} is not in the cache ({cache.cache_dir()}) and ZOO_OFFLINE (--offline) is set."
     if first == [UNLOCKED]:
         return (
-            f"only part of the hash of {remote.name} is known, and ZOO_REQUIRE_FULL_HASH (--require-full-hash) is on. "
+            f"only part of the hash of {remote.name} is known, and ZOO_REQUIRE_FULL_HASH (--require-full-hash) is set. "
             "Lock it to a copy that you trust with `zoo lock NAME`, or `zoo lock --from-hub` where the Hub has it."
         )
     parts = [item.text(brief) for item in failures if item.answers]

@@ -8,7 +8,6 @@ The published 8 hex digits catch corruption, not an attacker. The first verified
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -17,7 +16,7 @@ from pathlib import Path
 from zoo.download.digest import Digest, Expected
 from zoo.download.remote_file import RemoteFile
 from zoo.errors import UsageError
-from zoo.settings import cache_dir
+from zoo.settings import cache_dir, lock_file
 from zoo.system.atomic_write import atomic_write
 
 NAME = "zoo.lock"
@@ -27,10 +26,8 @@ WHOLE = re.compile("[0-9a-f]{64}")
 
 def team_file() -> Path | None:
     """The lock file that the user's project keeps, if any."""
-    if chosen := os.environ.get("ZOO_LOCK"):
-        return Path(chosen).expanduser()
     here = Path(NAME)
-    return here if here.is_file() else None
+    return lock_file() or (here if here.is_file() else None)
 
 
 def read(path: Path) -> dict[str, Digest]:

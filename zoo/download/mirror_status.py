@@ -15,13 +15,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from zoo.download.fetch_file import ATTEMPTS, LONGEST_WAIT, offline
+from zoo.download.fetch_file import ATTEMPTS, LONGEST_WAIT
 from zoo.download.remote_file import RemoteFile, label
 from zoo.download.request import ask
 from zoo.download.response import check_kind, check_status, number
 from zoo.download.stream import Refusal
 from zoo.errors import FetchError, UsageError
-from zoo.settings import cache_dir
+from zoo.settings import cache_dir, download_policy
 from zoo.system.atomic_write import atomic_write
 
 SAVE_EVERY = 20
@@ -109,7 +109,7 @@ def survey(
     cannot be reached, is asked once, and one that falls silent three times; a pause that a host asks for is made.
     Raises FetchError when ZOO_OFFLINE is set.
     """
-    if offline():
+    if download_policy().offline:
         raise FetchError("mirrors cannot be checked while ZOO_OFFLINE is set.")
     if rate <= 0:
         raise UsageError(f"a rate of {rate:g} requests per second would never end.")

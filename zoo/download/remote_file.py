@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from urllib.parse import quote, urlsplit
 
+from zoo import settings
 from zoo.errors import UsageError
 from zoo.manifest.hosts import web_address
 
@@ -51,8 +51,7 @@ def safe_path(path: str) -> str:
 
 def user_mirrors(given: Sequence[str] = ()) -> list[str]:
     """The user's own mirrors: `given`, then `ZOO_MIRRORS` (separated by blanks or commas)."""
-    listed = os.environ.get("ZOO_MIRRORS", "").replace(",", " ").split()
-    return [base_url(mirror) for mirror in [*given, *listed]]
+    return [base_url(mirror) for mirror in [*given, *settings.mirrors()]]
 
 
 def base_url(mirror: str) -> str:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 from urllib.parse import urljoin, urlsplit
 
 from zoo.download import hub
-from zoo.download.stream import Refusal, read_timeout
+from zoo.download.stream import Refusal
+from zoo.settings import read_timeout
 
 if TYPE_CHECKING:
     from requests import Response, Session

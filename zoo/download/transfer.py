@@ -10,9 +10,10 @@ from pathlib import Path
 from zoo.download import digest as digests
 from zoo.download.digest import Digest, Expected
 from zoo.download.partial_download import Part, Writer
-from zoo.download.stream import Refusal, Stream, read_timeout
+from zoo.download.stream import Refusal, Stream
 from zoo.download.transport import open_stream
 from zoo.errors import FetchError
+from zoo.settings import read_timeout
 
 BLOCK = 1 << 20
 SPARE = 64 * 2**20

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from zoo.settings import process
 from zoo.system.device import usable_device
 
 SYNCHRONIZED = ("SyncBN", "MMSyncBN", "NaiveSyncBN")
@@ -38,9 +38,8 @@ def join(device: str = "cpu") -> Rank:
 
     Raises UsageError for a device that is not there.
     """
-    world = int(os.environ.get("WORLD_SIZE", "1"))
-    rank, local = int(os.environ.get("RANK", "0")), int(os.environ.get("LOCAL_RANK", "0"))
-    chosen = usable_device(f"cuda:{local}" if device == "cuda" else device)
+    rank, world, local = process()
+    chosen = usable_device(f"cuda:{local or 0}" if device == "cuda" else device)
     if chosen.type == "cuda":
         torch.cuda.set_device(chosen)
     if world > 1 and not dist.is_initialized():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +13,7 @@ import torch
 
 import zoo
 from zoo.cli.main import main
+from zoo.manifest import api
 
 
 @pytest.fixture
@@ -164,7 +164,7 @@ def answer_without_network(url):
 
 def test_a_manifest_may_be_given_behind_subcommands(own, run, monkeypatch):
     monkeypatch.delenv("ZOO_MANIFESTS")
-    monkeypatch.setattr("os.environ", dict(os.environ))  # --manifest is for this process and those it starts
+    monkeypatch.setattr(api, "_added", [])
     assert json.loads(run("cache", "path", "mine", "--json", "--manifest", str(own / "mine.yaml"))[1])["path"]
 
 
