@@ -28,7 +28,7 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What fetching a file would mean. size: in bytes, where a lock file, the cache or a survey of mirrors tells it."""
+    """What fetching a file would mean. size: in bytes, where a lock file, the cache or a check of mirrors tells it."""
 
     remote: RemoteFile
     path: Path
@@ -71,7 +71,7 @@ def obtain_all(
     an invalid mirror.
     """
     wanted = unique(remotes)
-    user_mirrors(mirrors)  # a mistake in them is no failure of a file
+    user_mirrors(mirrors)  # a mistake in them is not a failure of a file
     check_space(cache_dir(), sum(item.size or 0 for item in plan(wanted) if not item.cached))
     stop, brief = threading.Event(), len(wanted) > 1
     with ThreadPoolExecutor(max(1, jobs)) as pool:

@@ -40,13 +40,13 @@ def read(path: Path) -> dict[str, Digest]:
     except (FileNotFoundError, NotADirectoryError):
         return {}
     except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
-        raise UsageError(f"{path} is no lock file ({type(error).__name__}: {error}).") from None
+        raise UsageError(f"{path} is not a lock file ({type(error).__name__}: {error}).") from None
 
 
 def checked(sha256: object, size: object) -> Digest:
     """A whole digest. Raises ValueError for a shortened one, which would lock nothing."""
     if not isinstance(sha256, str) or not WHOLE.fullmatch(sha256) or type(size) is not int:
-        raise ValueError(f"{sha256!r} is no whole SHA-256 or {size!r} no size")
+        raise ValueError(f"{sha256!r} is not a whole SHA-256 or {size!r} no size")
     return Digest(sha256, size)
 
 

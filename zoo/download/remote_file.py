@@ -45,7 +45,7 @@ def safe_path(path: str) -> str:
     """`path` without empty parts. Raises UsageError for one that would leave the folder it is joined to."""
     parts = [part for part in path.split("/") if part not in ("", ".")]
     if not parts or any(part == ".." or "\\" in part or ":" in part or "\0" in part for part in parts):
-        raise UsageError(f"'{path}' is no path below a mirror.")
+        raise UsageError(f"'{path}' is not a path below a mirror.")
     return str(PurePosixPath(*parts))
 
 
@@ -60,7 +60,7 @@ def base_url(mirror: str) -> str:
         mirror = web_address(mirror)
         scheme = urlsplit(mirror).scheme
     except ValueError as error:
-        raise UsageError(f"the mirror '{mirror}' is no address: {error}.") from None
+        raise UsageError(f"the mirror '{mirror}' is not an address: {error}.") from None
     if scheme in ("http", "https", "file"):
         return mirror.rstrip("/")
     if "://" in mirror:

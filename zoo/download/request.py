@@ -1,4 +1,4 @@
-"""URL -> answer, over HTTP and through redirects. Whatever goes wrong on the way is a `Refusal`."""
+"""URL -> response, over HTTP and through redirects. Whatever goes wrong on the way is a `Refusal`."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def within(seconds: float, work: Callable[[], Response]) -> Response:
     try:
         collected = result.get(timeout=seconds)
     except Empty:
-        raise Refusal(f"did not finish its answer's header in {seconds:g} seconds", stalled=True) from None
+        raise Refusal(f"did not finish its response's header in {seconds:g} seconds", stalled=True) from None
     if isinstance(collected, Exception):
         raise collected
     return collected
