@@ -34,13 +34,15 @@ class Pair(NamedTuple):
     options: tuple[str, ...] = ("--fuse-conv-bn",)
 
 
+TORCHVISION = "torchvision,onnxruntime,openvino"
+
 PAIRS = (
-    Pair("torchvision/fasterrcnn_resnet50_fpn", "torchvision"),
-    Pair("torchvision/maskrcnn_resnet50_fpn", "torchvision"),
-    Pair("torchvision/retinanet_resnet50_fpn", "torchvision"),
-    Pair("torchvision/fcos_resnet50_fpn", "torchvision"),
-    Pair("torchvision/ssd300_vgg16", "torchvision", ()),
-    Pair("detr_r50_8x2_150e_coco", "transformers"),
+    Pair("torchvision/fasterrcnn_resnet50_fpn", TORCHVISION),
+    Pair("torchvision/maskrcnn_resnet50_fpn", TORCHVISION),
+    Pair("torchvision/retinanet_resnet50_fpn", TORCHVISION),
+    Pair("torchvision/fcos_resnet50_fpn", TORCHVISION),
+    Pair("torchvision/ssd300_vgg16", TORCHVISION, ()),
+    Pair("detr_r50_8x2_150e_coco", "transformers,onnxruntime,openvino"),
     Pair("yolox_s_8x8_300e_coco", "onnxruntime,openvino"),
     Pair("retinanet_r50_fpn_1x_coco", "onnxruntime,openvino"),
 )

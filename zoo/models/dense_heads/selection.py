@@ -54,11 +54,7 @@ def above_threshold(scores: Tensor, score_thr: float, nms_pre: int) -> tuple[Ten
     scores: (P, C). Returns scores, prior indices and labels, each (K,), best first.
     """
     if recording():
-        index, labels = (scores > score_thr).nonzero(as_tuple=True)
-        kept, order = ranked(scores[index, labels])
-        if nms_pre > 0:
-            kept, order = kept[:nms_pre], order[:nms_pre]
-        return kept, index[order], labels[order]
+        return recorded_above_threshold(scores, score_thr, nms_pre)
     rows = promising(scores, nms_pre)
     flat = (scores if rows is None else scores[rows]).flatten()
     pairs = (flat > score_thr).nonzero().squeeze(1)
@@ -67,6 +63,19 @@ def above_threshold(scores: Tensor, score_thr: float, nms_pre: int) -> tuple[Ten
     pairs = pairs[order]
     index = pairs // scores.shape[1]
     return values[order], index if rows is None else rows[index], pairs % scores.shape[1]
+
+
+def recorded_above_threshold(scores: Tensor, score_thr: float, nms_pre: int) -> tuple[Tensor, Tensor, Tensor]:
+    """`above_threshold` for a graph, which looks only at priors that the best pairs can belong to, too."""
+    if nms_pre > 0:
+        rows = best_rows(scores, nms_pre).sort().values
+        scores = scores[rows]
+    index, labels = (scores > score_thr).nonzero(as_tuple=True)
+    kept, order = ranked(scores[index, labels])
+    if nms_pre <= 0:
+        return kept, index[order], labels[order]
+    kept, order = kept[:nms_pre], order[:nms_pre]
+    return kept, rows[index[order]], labels[order]
 
 
 def promising(scores: Tensor, count: int) -> Tensor | None:
