@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,10 @@ BEST = "best.pth"
 
 
 def identity(trainer: Trainer) -> dict[str, Any]:
-    """What must not change between a run and its continuation."""
+    """What must not change between a run and its continuation, by the words in which a difference is told."""
     config = trainer.config
+    recipe = {name: value for name, value in asdict(trainer.recipe).items() if name != "augmentation"}
+    parts = {**recipe, **{f"augmentation {name}": value for name, value in asdict(trainer.recipe.augmentation).items()}}
     return {
         "name": config.name,
         "batch size": config.batch_size,
@@ -26,7 +29,7 @@ def identity(trainer: Trainer) -> dict[str, Any]:
         "precision": config.precision,
         "processes": trainer.rank.world,
         "seed": config.seed,
-        "recipe": repr(trainer.recipe),
+        **{name.replace("_", " "): value for name, value in parts.items()},
         "annotations": trainer.data.folder.digest,
     }
 
@@ -75,14 +78,17 @@ def load_state(trainer: Trainer) -> None:
 
 
 def same_run(path: Path, saved: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-    """Raise UsageError where a saved run is not this one."""
-    for key, value in now.items():
-        if key == "annotations" and saved.get(key) != value:
-            raise UsageError(
-                f"{path} was made with other annotations: the dataset changed since. Start in another --out."
-            )
-        if saved.get(key) != value:
-            raise UsageError(f"{path} was made with {key} {saved.get(key)}, not {value}.")
+    """Raise UsageError where a saved run is not this one; it says only what differs."""
+    if saved.keys() != now.keys():
+        raise UsageError(f"{path} was made by another version of this program. Start in another --out.")
+    changed = [key for key, value in now.items() if saved[key] != value]
+    if not changed:
+        return
+    if changed == ["annotations"]:
+        raise UsageError(f"{path} was made with other annotations: the dataset changed since. Start in another --out.")
+    listed = ", ".join(f"{key} {saved[key]}, not {now[key]}" for key in changed if key != "annotations")
+    also = " and other annotations" if "annotations" in changed else ""
+    raise UsageError(f"{path} was made with {listed}{also}. Leave that as it was, or start in another --out.")
 
 
 def meta(trainer: Trainer) -> dict[str, Any]:
