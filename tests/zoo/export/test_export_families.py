@@ -86,7 +86,7 @@ def rtmdet(name: str) -> Any:
     return model
 
 
-# Two-stage networks that are left out: what they do at random weights, or at all, is no test of a graph.
+# Two-stage networks that are left out: what they do at random weights, or at all, is not a test of a graph.
 WITHOUT = {
     "faster_rcnn_r50_fpg_crop640_50e_coco",  # its levels only fit each other at multiples of 128
     "faster_rcnn_r50_fpn_mdpool_1x_coco",  # ONNX has no `nextafter`
