@@ -47,7 +47,7 @@ def build(name_or_spec: str | Mapping[str, Any]) -> Detector:
     try:
         model: Detector = build_detector(description)
     except BuildError as error:
-        raise BuildError(f"{place(name_or_spec, description, error)}: {error}") from None
+        raise BuildError(f"{source_location(name_or_spec, description, error)}: {error}") from None
     labeled(model, description)
     if has_user(name_or_spec):
         model.preprocess = preprocessor(name_or_spec)
@@ -116,11 +116,11 @@ def unwrap(spec: Mapping[str, Any]) -> Mapping[str, Any]:
     return {**beside, **spec["model"]}
 
 
-def place(name: str, description: Mapping[str, Any], error: BuildError) -> str:
+def source_location(name: str, description: Mapping[str, Any], error: BuildError) -> str:
     """`file:line` of what an error is about, as exactly as the manifest can tell; the name itself otherwise."""
     paths = [path for path, part in parts(description) if part.get("type") == error.kind]
-    places = (api.where(name, [*path, key]) for path in paths for key in (error.field, "type") if key)
-    return next((result for result in places if result), name)
+    locations = (api.where(name, [*path, key]) for path in paths for key in (error.field, "type") if key)
+    return next((result for result in locations if result), name)
 
 
 def parts(description: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[tuple[str | int, ...], Any]]:
@@ -284,13 +284,13 @@ def sizes_of(checkpoint: Checkpoint) -> list[int]:
 def build_from_meta(meta: Mapping[str, Any], sizes: Sequence[int]) -> Detector:
     """The network that a checkpoint's own config text describes, with its test pipeline and class names.
 
-    sizes: elements of the checkpoint's tensors. What needs more parameters or layers than those is no description of
+    sizes: elements of the checkpoint's tensors. What needs more parameters or layers than those is not a description of
     the file, and is refused before it takes memory. Raises BuildError, CorruptCheckpoint.
     """
     from zoo.checkpoint.config.mmdet_config import describe
-    from zoo.models.unsupported import absent
+    from zoo.models.unsupported import unsupported
 
-    config = describe(meta, absent)
+    config = describe(meta, unsupported)
     with limited(Budget.of_tensors(sizes)):
         model = labeled(build_detector(config.model), config.model)
     model.preprocess = preprocessor(config.preprocessing)

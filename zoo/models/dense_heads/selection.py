@@ -96,12 +96,15 @@ def best_rows(scores: Tensor, count: int) -> Tensor:
     return first(ranked(scores.max(dim=1).values)[1], count)
 
 
-def best_of_classes(scores: Tensor, labels: Tensor, count: int) -> Tensor:
-    """Indices of the `count` highest scores of every class. scores, labels: (K,)."""
+def best_of_classes(scores: Tensor, labels: Tensor, count: int, classes: int) -> Tensor:
+    """Indices of the `count` highest scores of each of the `classes`. scores, labels: (K,)."""
     order = ranked(scores)[1]
-    order = order[labels[order].sort(stable=True).indices]  # class by class, each best first
-    first = torch.searchsorted(labels[order], labels[order])
-    return order[torch.arange(len(order), device=order.device) - first < count]
+    places = torch.arange(order.shape[0], device=order.device)
+    ordered = (labels[order] * order.shape[0] + places).sort().indices  # class by class, each best first
+    order = order[ordered]
+    sizes = labels.new_zeros(classes).scatter_add(0, labels, torch.ones_like(labels))
+    before = (sizes.cumsum(0) - sizes)[labels[order]]
+    return order[places - before < count]
 
 
 def select(levels: Sequence[Level], cfg: Mapping[str, Any]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -119,7 +122,7 @@ def select(levels: Sequence[Level], cfg: Mapping[str, Any]) -> tuple[Tensor, Ten
         labels.append(label)
     result = [torch.cat(parts) for parts in (priors, regressions, scores, labels)]
     if "class_pre" in cfg:
-        keep = best_of_classes(result[2], result[3], cfg["class_pre"])
+        keep = best_of_classes(result[2], result[3], cfg["class_pre"], levels[0].scores.shape[1])
         result = [part[keep] for part in result]
     return result[0], result[1], result[2], result[3]
 
