@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.datasets import coco_bootstrap, coco_matches, resampling
-from benchmarks.datasets.coco_bootstrap import Floats, Reading, known_means
+from benchmarks.datasets.coco_bootstrap import Floats, MetricDefinition, known_means
 from benchmarks.datasets.coco_matches import SIZES, THRESHOLDS, Matches
 from benchmarks.datasets.coco_results import Results, Source
 from benchmarks.datasets.request import ImageId
@@ -43,7 +43,7 @@ def resample(
         matches = coco_matches.match(ground_truth, results, measure, image_ids, list(names), MOST)
         matches = excused(matches, ground_truth)
         values |= numbers(matches, measure, ground_truth, weights)
-        classes[measure] = resampling.class_precisions(matches, Reading(0, None, MOST), names)
+        classes[measure] = resampling.class_precisions(matches, MetricDefinition(0, None, MOST), names)
     return resampling.of_values(values, len(image_ids), resampling.digest(ground_truth, image_ids), classes)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.datasets import coco_bootstrap, coco_matches
-from benchmarks.datasets.coco_bootstrap import Reading
+from benchmarks.datasets.coco_bootstrap import MetricDefinition
 from benchmarks.datasets.coco_matches import Matches
 from benchmarks.datasets.coco_metric import limits
 from benchmarks.datasets.coco_results import Results, Source
@@ -54,10 +54,10 @@ def resample(
             )
         else:
             matches = coco_matches.match(ground_truth, source(measure), measure, image_ids, category_ids, most)
-        if readings := coco_bootstrap.readings(measure, request.protocol):
-            values |= coco_bootstrap.precisions(matches, readings, weights)
-            classes[measure] = class_precisions(matches, readings[f"{measure}_ap"], names)
-        recalls = coco_bootstrap.recall_readings(measure, request.protocol)
+        if definitions := coco_bootstrap.definitions(measure, request.protocol):
+            values |= coco_bootstrap.precisions(matches, definitions, weights)
+            classes[measure] = class_precisions(matches, definitions[f"{measure}_ap"], names)
+        recalls = coco_bootstrap.recall_definitions(measure, request.protocol)
         values |= coco_bootstrap.recalls(matches, recalls, weights)
     return of_values(values, len(image_ids), digest(ground_truth, image_ids), classes)
 
@@ -137,10 +137,10 @@ def digest_of(parts: Iterable[Any]) -> str:
     return total.hexdigest()[:16]
 
 
-def class_precisions(matches: Matches, reading: Reading, names: Mapping[int, str]) -> dict[str, float]:
+def class_precisions(matches: Matches, definition: MetricDefinition, names: Mapping[int, str]) -> dict[str, float]:
     """The AP of each class with objects, over the images as they are."""
     weights = np.ones((len(matches.images), 1))
-    table = coco_bootstrap.by_class(matches, reading.area, reading.limit, weights)[..., 0].mean(1)
+    table = coco_bootstrap.by_class(matches, definition.area, definition.limit, weights)[..., 0].mean(1)
     pairs = zip(coco_bootstrap.classes_with_objects(matches), table.tolist())
     return {names[number]: round(value, 6) for number, value in pairs if value == value}
 
