@@ -19,6 +19,7 @@ BEST = "best.pth"
 def identity(trainer: Trainer) -> dict[str, Any]:
     """What must not change between a run and its continuation."""
     config = trainer.config
+    unlabeled = {} if trainer.unlabeled is None else {"unlabeled images": trainer.unlabeled.folder.digest}
     return {
         "name": config.name,
         "batch size": config.batch_size,
@@ -28,6 +29,7 @@ def identity(trainer: Trainer) -> dict[str, Any]:
         "seed": config.seed,
         "recipe": repr(trainer.recipe),
         "annotations": trainer.data.folder.digest,
+        **unlabeled,
     }
 
 
@@ -77,10 +79,8 @@ def load_state(trainer: Trainer) -> None:
 def same_run(path: Path, saved: Mapping[str, Any], now: Mapping[str, Any]) -> None:
     """Raise UsageError where a saved run is not this one."""
     for key, value in now.items():
-        if key == "annotations" and saved.get(key) != value:
-            raise UsageError(
-                f"{path} was made with other annotations: the dataset changed since. Start in another --out."
-            )
+        if key in ("annotations", "unlabeled images") and saved.get(key) != value:
+            raise UsageError(f"{path} was made with other {key}: the dataset changed since. Start in another --out.")
         if saved.get(key) != value:
             raise UsageError(f"{path} was made with {key} {saved.get(key)}, not {value}.")
 
