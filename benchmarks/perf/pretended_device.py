@@ -36,7 +36,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 CUDA, CPU = torch.device("cuda", 0), torch.device("cpu")
 aten = torch.ops.aten
-OURS = ("/zoo/", "/benchmarks/")  # frames that are named as places
+OURS = ("/zoo/", "/benchmarks/")  # frames that are named as locations
 HALF = (torch.float16, torch.bfloat16)
 
 # Operators that compute in half precision on CUDA and want all operands of one type.
@@ -170,7 +170,9 @@ class Pretend(torch.Tensor):
     def numpy(self, *, force: bool = False) -> Any:
         if force:
             return self.detach().cpu().numpy()
-        raise TypeError(f"can't convert cuda:0 device type tensor to numpy. Use Tensor.cpu() first. [{place()}]")
+        raise TypeError(
+            f"can't convert cuda:0 device type tensor to numpy. Use Tensor.cpu() first. [{source_location()}]"
+        )
 
     def tolist(self) -> Any:
         current().note("tolist")
@@ -207,18 +209,18 @@ def current() -> Any:
 
 
 class PretendCuda(TorchDispatchMode):
-    """While it is entered, there is one CUDA device. waits: (kind, place) -> how often the host waited."""
+    """While it is entered, there is one CUDA device. waits: (kind, source location) -> how often the host waited."""
 
-    def __init__(self, places: bool = True) -> None:
+    def __init__(self, locations: bool = True) -> None:
         super().__init__()
         self.waits: Counter[tuple[str, str]] = Counter()
         self.operators: Counter[str] = Counter()
-        self.places = places
+        self.locations = locations
         self.patches: list[Any] = []
 
     def note(self, kind: str) -> None:
         """The host waits now."""
-        self.waits[kind, place() if self.places else ""] += 1
+        self.waits[kind, source_location() if self.locations else ""] += 1
 
     def clear(self) -> None:
         self.waits.clear()
@@ -340,7 +342,7 @@ def fakes() -> dict[str, Any]:
     }
 
 
-def place() -> str:
+def source_location() -> str:
     """The innermost frame of the project, as file:line function."""
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
@@ -353,7 +355,7 @@ def place() -> str:
 
 
 def fault(text: str) -> DeviceFault:
-    return DeviceFault(f"{text} [{place()}]")
+    return DeviceFault(f"{text} [{source_location()}]")
 
 
 def dispatch(func: Any, args: Any, kwargs: dict[str, Any], notes: Any) -> Any:

@@ -40,7 +40,7 @@ class GroundTruth:
 
 
 def ground_truths(targets: Sequence[Mapping[str, Tensor]], device: torch.device) -> list[GroundTruth]:
-    """One `Ground truth` per image."""
+    """One `GroundTruth` per image."""
     return [GroundTruth.of(target, device) for target in targets]
 
 
@@ -57,14 +57,15 @@ class Samples:
     """The priors or regions of one image that are learned from.
 
     boxes: (P, 4), all candidates; ground truth boxes come first where they take part. positive, negative: indices into
-    them. matched: for each positive, the index of its object. is_truth: (P,) whether a candidate is a ground truth box.
+    them. matched: for each positive, the index of its object. is_ground_truth:
+    (P,) whether a candidate is a ground truth box.
     """
 
     boxes: Tensor
     positive: Tensor
     negative: Tensor
     matched: Tensor
-    is_truth: Tensor
+    is_ground_truth: Tensor
 
     @property
     def regions(self) -> Tensor:

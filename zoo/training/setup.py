@@ -16,6 +16,7 @@ from zoo.training.config import TrainConfig
 from zoo.training.dataset import TrainingSet
 from zoo.training.distributed import Rank
 from zoo.training.image_folder import ImageFolder
+from zoo.training.padded_anchors import with_padded_anchors
 from zoo.training.recipe import Recipe
 from zoo.training.semantic_maps import class_maps
 from zoo.training.trainer import Trainer
@@ -33,13 +34,14 @@ def make_trainer(config: TrainConfig, rank: Rank) -> Trainer:
     check(config, needed, settings, rank)
     maps = None if config.semantic is None else class_maps(config.semantic, needed.semantic, config.name)
     folder = CocoFolder(config.annotations, config.images, needed.masks, maps, needed.keypoints)
-    data = TrainingSet(folder, api.preprocessing(config.name), settings.augmentation, config.seed, settings.epochs)
+    steps = api.preprocessing(config.name)
+    data = TrainingSet(folder, steps, settings.augmentation, config.seed, settings.epochs)
     before = len(api.dataset(entry.dataset).classes)
     own = initial_weights.with_classes(description, before, len(folder.classes))
     unlabeled = None
     if config.unlabeled is not None:
-        unlabeled = UnlabeledSet(ImageFolder(config.unlabeled), data.recipe, settings.augmentation, config.seed)
-    trainer = Trainer(config, rank, own, data, settings, unlabeled)
+        unlabeled = UnlabeledSet(ImageFolder(config.unlabeled), steps, settings.augmentation, config.seed)
+    trainer = Trainer(config, rank, with_padded_anchors(own, steps), data, settings, unlabeled)
     resuming = config.resume and (config.out / LATEST).is_file()
     if not resuming:
         initialize(trainer, description)

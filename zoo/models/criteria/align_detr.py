@@ -52,7 +52,7 @@ def repeated_losses(
     repeats = head.all_layers_num_gt_repeat[layer]
     assign = component(head.train_cfg["assigner"]).assign
     images = zip(logits, boxes, ground_truths, geometries)
-    index = [assign(x, b, truth, geometry.size, repeats).index for x, b, truth, geometry in images]
+    index = [assign(x, b, target, geometry.size, repeats).index for x, b, target, geometry in images]
     return aligned_losses(head, logits, boxes, index, geometries, ground_truths, ranked=True)
 
 

@@ -32,9 +32,9 @@ def noisy_boxes(
     head: DiffusiondetHeadLike, time: Tensor, geometries: Sequence[ImageGeometry], ground_truths: Sequence[GroundTruth]
 ) -> Tensor:
     """Boxes (N, Q, 4) xyxy in pixels: objects and random boxes, with as much noise as `time` (N,) says."""
-    sizes = torch.stack([sides(geometry, truth.boxes) for geometry, truth in zip(geometries, ground_truths)])
+    sizes = torch.stack([sides(geometry, target.boxes) for geometry, target in zip(geometries, ground_truths)])
     images = zip(ground_truths, sizes)
-    clean = torch.stack([filled_up(truth.boxes / size, head.num_proposals) for truth, size in images])
+    clean = torch.stack([filled_up(target.boxes / size, head.num_proposals) for target, size in images])
     clean = (clean * 2 - 1) * head.snr_scale
     kept, added = (
         head.get_buffer(name)[time].to(clean)[:, None, None]
@@ -78,7 +78,7 @@ def step_losses(
     """One refinement's losses. logits: (N, Q, C). boxes: (N, Q, 4) xyxy in pixels."""
     assign = component(head.criterion.assigner).assign
     images = zip(logits, boxes, ground_truths, geometries)
-    index = [assign(x, b, truth, geometry.size).index for x, b, truth, geometry in images]
+    index = [assign(x, b, target, geometry.size).index for x, b, target, geometry in images]
     result = matched(index, geometries, ground_truths)
     criterion = head.criterion
     losses = (component(x) for x in (criterion.loss_cls, criterion.loss_bbox, criterion.loss_giou))
