@@ -47,7 +47,7 @@ class ATSSAssigner:
         chosen = self.choose(boxes, nearest(distances, counts, self.topk), overlaps, ground_truth)
         best, owner = torch.where(chosen, overlaps, overlaps.new_tensor(-torch.inf)).max(dim=1)
         positive = best > -torch.inf
-        index[positive] = owner[positive]
+        index = torch.where(positive, owner, index)
         return Assignment(index, best)
 
     def quality(

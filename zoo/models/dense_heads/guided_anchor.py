@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -110,9 +111,11 @@ class GuidedAnchorHead(AnchorHead):
 
         shapes: (2, H, W). locations: (1, H, W) logits.
         """
-        mask = (locations.sigmoid() >= (0 if self.training else self.loc_filter_thr)).flatten()
-        anchors = self.shaped(level.priors[mask], flatten_map(shapes, 2)[mask])
-        return Level(level.scores[mask], level.regression[mask], anchors)
+        if self.training:
+            return replace(level, priors=self.shaped(level.priors, flatten_map(shapes, 2)))
+        index = (locations.sigmoid() >= self.loc_filter_thr).flatten().nonzero().squeeze(1)
+        anchors = self.shaped(level.priors[index], flatten_map(shapes, 2)[index])
+        return Level(level.scores[index], level.regression[index], anchors)
 
     def shaped(self, squares: Tensor, sides: Tensor) -> Tensor:
         """Anchors (K, 4) that have predicted sides (K, 2) instead of those of their squares (K, 4)."""

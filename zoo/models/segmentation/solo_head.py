@@ -141,7 +141,7 @@ def select(
     inside = probabilities > cfg["mask_thr"]
     area = inside.sum((1, 2)).float()
     certainty = (probabilities * inside).sum((1, 2)) / area
-    large = (area > areas[used])[mask]
+    large = (area > areas[used])[mask].nonzero().squeeze(1)
     mask, labels = mask[large], labels[large]
     values, order = ranked(scores[cells[large], labels] * certainty[mask])
     limit = cfg["nms_pre"] if cfg.get("nms_pre", -1) > 0 else order.shape[0]
