@@ -29,6 +29,7 @@ import torch
 
 from benchmarks.gpu_check.networks import families
 from benchmarks.perf import pretended_commands, pretended_kinds, pretended_report, pretended_runs
+from benchmarks.perf.pretended_commands import COMMANDS
 from benchmarks.perf.pretended_runs import MODES
 from zoo.system.atomic_write import atomic_write
 
@@ -66,7 +67,7 @@ def make_parser() -> argparse.ArgumentParser:
     """The options."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     add = parser.add_argument
-    add("names", nargs="*", metavar="NAME", help="architectures (zoo list --architectures)")
+    add("names", nargs="*", metavar="NAME", help=f"architectures, or commands: {', '.join(COMMANDS)}")
     add("--families", action="store_true", help="the smallest recorded architecture of each family")
     add("--all", action="store_true", help="small images, one architecture for each part that there is, all modes")
     add("--modes", help=f"some of {','.join(MODES)}, or all (fp32)")
@@ -84,7 +85,8 @@ def main() -> int:
     args = make_parser().parse_args()
     modes = tuple(args.modes.split(",")) if args.modes else WHOLE if args.all else ("fp32",)
     modes = MODES if modes == ("all",) else modes
-    if any(mode.startswith("losses") for mode in modes) and not args.no_backward:
+    whole = args.all or any(name in COMMANDS for name in args.names)
+    if whole or (any(mode.startswith("losses") for mode in modes) and not args.no_backward):
         with_backward()
     torch.set_num_threads(1)
     rows = read(args.json)
@@ -108,9 +110,8 @@ def work(args: argparse.Namespace, modes: Sequence[str]) -> Iterator[tuple[str, 
     """What is to be run: names and modes."""
     names = list(args.names) + (list(pretended_kinds.representatives()) if args.all else [])
     names += families() if args.families else []
-    if args.all:
-        yield from ((name, "command") for name in pretended_commands.COMMANDS)
-    yield from ((name, mode) for name in names for mode in modes)
+    yield from ((name, "command") for name in COMMANDS if args.all or name in names)
+    yield from ((name, mode) for name in names if name not in COMMANDS for mode in modes)
 
 
 def one(name: str, mode: str, args: argparse.Namespace) -> dict[str, Any]:

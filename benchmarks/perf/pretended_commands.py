@@ -41,7 +41,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
         "2",
     ),
     "bench parity": ("bench", "parity", RECORDED),
-    "bench parity, fp16": ("bench", "parity", RECORDED, "--amp", "fp16"),
+    "bench parity, fused": ("bench", "parity", RECORDED, "--fuse-conv-bn", "--channels-last"),
     "bench training": (
         *("bench", "training", RECORDED, "--protocol", "detectron2"),
         *(w for v in TRAINED for w in ("--set", v)),

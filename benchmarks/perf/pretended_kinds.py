@@ -51,3 +51,32 @@ def size(name: str) -> int:
     """Parameters of an architecture; unknown ones count as large."""
     known = api.catalog().parameters
     return int(known[name].value) if name in known else 10**9
+
+
+# Kinds -> how often the host must ask the device, beside the copies of the results.
+TWO_STAGES, DENSE, NOTHING = 5, 2, 0
+ASKING: dict[str, int] = {
+    # distinct queries: suppression of the proposals and between six layers
+    "DDQDETR": 6,
+}
+MASKS = ("FCNMaskHead", "HTCMaskHead", "SCNetMaskHead", "CoarseMaskHead")
+
+
+def needed(name: str) -> int:
+    """Waits of the host for one image that nothing saves: the copies of the results, and the counts without which it
+    cannot go on.
+
+    Dense heads count candidates and survivors; two stages count proposals that are large enough and that survive,
+    regions of each level, pairs above the threshold and survivors, and again the regions of every further stage. Masks
+    have their own regions per level, places in the image, and a copy. Queries need nothing of that.
+    """
+    description, own = api.architecture(name), own_kinds(name)
+    copies = 3
+    for kind, count in ASKING.items():
+        if kind in own:
+            return copies + count
+    if any(kind.endswith("RoIHead") and kind != "SparseRoIHead" for kind in own):
+        stages = description["roi_head"].get("num_stages", 1) if "roi_head" in description else 1
+        return copies + TWO_STAGES + stages - 1 + (3 if own & set(MASKS) else 0)
+    queries = any(COMPONENTS[kind].startswith("query_heads.") for kind in own)
+    return copies + (NOTHING if queries else DENSE)

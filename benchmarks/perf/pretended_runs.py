@@ -32,6 +32,8 @@ from zoo.training.dataset import Batch
 
 MODES = ("fp32", "fp16", "bf16", "fuse", "channels_last", "detect", "losses", "losses_fp16")
 NOT_WAITING = "not waiting"
+# Networks whose input has sides of a multiple of 128, and those that normalize a single cell in training.
+SQUARE, PAIRED = ("corner", "centripetal", "centernet", "efficientdet"), ("ssdlite",)
 
 
 @dataclass
@@ -63,7 +65,7 @@ def build(name: str, small: bool = False) -> Network:
         images, size = torch.randn(1, 3, 256, 320), (250, 310)
         regions = [formula.proposals(256, 320)] if "fast_rcnn" in name and "er_rcnn" not in name else None
     if small and "noise" not in name:
-        square = any(word in name for word in ("corner", "centripetal", "centernet"))
+        square = any(word in name for word in SQUARE)
         width = 128 if square else 160
         images, size = images[:, :, :128, :width].contiguous(), (128, width if square else width - 10)
     let_through(model)
@@ -172,14 +174,14 @@ def gap(have: list[Detections], want: list[Detections]) -> str:
 
 
 def detected(network: Network, mode: str, gpu: PretendCuda, compare: bool, small: bool) -> dict[str, Any]:
-    """`model.detect` of two files."""
+    """`model.detect` of two files; they are narrow, since recipes make the longer side more than a thousand pixels."""
     if network.regions is not None:
         return {"result": "needs proposals"}
     model = network.copy()
     with tempfile.TemporaryDirectory() as folder, gpu:
         files = [str(Path(folder) / f"{i}.png") for i in range(2)]
         for i, file in enumerate(files):
-            cv2.imwrite(file, formula.image(90 + 10 * i, 120, i))
+            cv2.imwrite(file, formula.image(20 + 4 * i, 400, i))
         result = model.detect(files, "cuda")
     if any(one.boxes.device.type != "cpu" for one in result):
         return {"result": f"detections on {result[0].boxes.device}"}
@@ -196,7 +198,9 @@ def trained(network: Network, mode: str, gpu: PretendCuda, backward: bool, small
     with gpu:
         model = model.train().to(device)
         teach(model, network.model)
-        batch = Batch(network.images, [network.size], objects(network.images)).to(device)
+        count = 2 if any(word in network.name for word in PAIRED) else 1
+        images, sizes = network.images.repeat(count, 1, 1, 1), [network.size] * count
+        batch = Batch(images, sizes, objects(network.images) * count).to(device)
         rest = [] if network.regions is None else [[boxes.to(device) for boxes in network.regions]]
         if precision is None:
             with torch.no_grad():

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -51,11 +54,14 @@ def test_a_command_runs_whole_on_the_pretended_device(name: str, tmp_path: Path)
     assert row["operators"] > 100
 
 
-@pytest.mark.skipif(CUDA_BUILD, reason="autograd of a PyTorch built for CUDA asks the driver")
-@pytest.mark.parametrize("name", ["bench training", "zoo train"])
-def test_a_training_command_runs_whole_on_the_pretended_device(name: str, tmp_path: Path) -> None:
-    row = pretended_commands.run(name, tmp_path)
-    assert row["ok"], row
+@pytest.mark.skipif(not (shutil.which("gcc") and shutil.which("nm")), reason="stands in for the driver with gcc and nm")
+def test_training_commands_run_whole_on_the_pretended_device(tmp_path: Path) -> None:
+    """In a process of their own: a PyTorch built for CUDA asks the driver before it computes gradients."""
+    rows = tmp_path / "rows.jsonl"
+    command = [sys.executable, "-m", "benchmarks.perf.pretend_cuda", "bench training", "zoo train", "--json", str(rows)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=400, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert [row["name"] for row in pretend_cuda.read(rows) if row["ok"]] == ["bench training", "zoo train"]
 
 
 def test_a_command_that_fails_is_a_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -70,15 +76,6 @@ def test_every_detector_backbone_neck_and_head_is_represented() -> None:
     used = {kind for name in pretended_kinds.api.architecture_names() for kind in pretended_kinds.own_kinds(name)}
     assert present == used and len(shown) < 120
     assert all(COMPONENTS[kind].partition(".")[0] in pretended_kinds.PACKAGES for kind in present)
-
-
-def test_the_committed_table_is_whole_and_without_faults() -> None:
-    rows = pretend_cuda.read(REPORTS / "pretended_gpu.jsonl")
-    have = {(row["name"], row["mode"]) for row in rows if row["ok"]}
-    assert all(row["ok"] for row in rows)
-    assert have >= {(name, "command") for name in pretended_commands.COMMANDS}
-    assert len({name for name, mode in have if mode == "losses"}) > 50
-    assert (REPORTS / "pretended_gpu.md").read_text() == pretended_report.render(rows)
 
 
 def test_what_was_run_is_not_run_again_and_faults_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
