@@ -65,7 +65,9 @@ def latency(model: str, device: str) -> str:
     measured = sorted(filter(image_by_image, own), key=lambda record: len(departures(record)))
     if not measured:
         return "not measured here yet"
-    remarks = ", ".join([measured[0].environment["device"], *departures(measured[0])])
+    machine = measured[0].environment
+    threads = [f"{machine['threads']['intra_op']} threads"] if device == "cpu" else []
+    remarks = ", ".join([machine["device"], *threads, *departures(measured[0])])
     return f"{measured[0].metrics['latency_ms_p50']:.0f} ms ({remarks})"
 
 

@@ -27,7 +27,8 @@ from torch import Tensor
 from torchvision.ops import nms, roi_align
 
 from benchmarks.reports.text_table import format_table
-from zoo.models.layers.deterministic_conv import pointwise
+from zoo.models.backbones.resnet import ResNet
+from zoo.models.layers.deterministic_conv import hold_steady
 from zoo.models.layers.nms import separate
 from zoo.models.layers.ranking import best, ranked
 from zoo.models.layers.survivors import survivors
@@ -118,9 +119,12 @@ def channels_last() -> Ways:
 
 
 def products() -> Ways:
-    """A 1x1 convolution of a small map as a product of matrices; ordinary: PyTorch's convolution."""
-    x, weight = torch.randn(1, 256, 40, 40), torch.randn(256, 256, 1, 1) / 100
-    return lambda: pointwise(x, weight.flatten(1), None), lambda: F.conv2d(x, weight)
+    """A network with deformable convolutions, its 1x1 convolutions as products; ordinary: PyTorch's convolutions."""
+    deformable = {"dcn": {"type": "DCN"}, "stage_with_dcn": (False, True, True, True)}
+    steady, plain = (ResNet(50, **deformable).eval() for _ in range(2))  # type: ignore[arg-type]
+    hold_steady(steady)
+    x = torch.randn(1, 3, 480, 512)
+    return lambda: steady(x), lambda: plain(x)
 
 
 def grouped() -> Ways:
@@ -163,7 +167,7 @@ def scene(count: int) -> tuple[Tensor, Tensor]:
 PATHS: dict[str, Callable[[], Ways]] = {
     "box head as a product": box_head,
     "channels-last": channels_last,
-    "1x1 convolution as a product": products,
+    "1x1 convolutions as products, deformable network": products,
     "NMS by groups": grouped,
     "selection without a sort": selection,
     "RoI align as sums of rows": alignment,

@@ -201,7 +201,7 @@ def families() -> dict[str, Family]:
                 "bbox_head": {**DENSE, "regress_ranges": [[-1, 32], [32, 64], [64, 128], [128, 256], [256, 1e8]]},
             },
         ),
-        "atss": Family("demo_atss", ABOVE_CHANCE),
+        "atss": Family("demo_atss", ABOVE_CHANCE, recipe=replace(RECIPE, epochs=10)),
         "yolox": Family(
             "demo_yolox",
             0.14,

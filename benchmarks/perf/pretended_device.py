@@ -39,7 +39,7 @@ from benchmarks.perf.pretended_operators import (
     check_types,
     compute,
     fault,
-    place,
+    source_location,
     waits,
 )
 
@@ -96,7 +96,9 @@ class Pretend(torch.Tensor):
     def numpy(self, *, force: bool = False) -> Any:
         if force:
             return self.detach().cpu().numpy()
-        raise TypeError(f"can't convert cuda:0 device type tensor to numpy. Use Tensor.cpu() first. [{place()}]")
+        raise TypeError(
+            f"can't convert cuda:0 device type tensor to numpy. Use Tensor.cpu() first. [{source_location()}]"
+        )
 
     def tolist(self) -> Any:
         current().note("tolist")
@@ -133,18 +135,18 @@ def current() -> Any:
 
 
 class PretendCuda(TorchDispatchMode):
-    """While it is entered, there is one CUDA device. waits: (kind, place) -> how often the host waited."""
+    """While it is entered, there is one CUDA device. waits: (kind, source location) -> how often the host waited."""
 
-    def __init__(self, places: bool = True) -> None:
+    def __init__(self, locations: bool = True) -> None:
         super().__init__()
         self.waits: Counter[tuple[str, str]] = Counter()
         self.operators: Counter[str] = Counter()
-        self.places = places
+        self.locations = locations
         self.patches: list[Any] = []
 
     def note(self, kind: str) -> None:
         """The host waits now."""
-        self.waits[kind, place() if self.places else ""] += 1
+        self.waits[kind, source_location() if self.locations else ""] += 1
 
     def clear(self) -> None:
         self.waits.clear()

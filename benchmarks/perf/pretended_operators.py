@@ -96,7 +96,7 @@ class DeviceFault(RuntimeError):
     """What a real CUDA device would refuse."""
 
 
-def place() -> str:
+def source_location() -> str:
     """The innermost frame of the project, as file:line function."""
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
@@ -114,7 +114,7 @@ def on_cuda(x: Any) -> bool:
 
 
 def fault(text: str) -> DeviceFault:
-    return DeviceFault(f"{text} [{place()}]")
+    return DeviceFault(f"{text} [{source_location()}]")
 
 
 def compute(func: Any, name: str, args: Any, kwargs: dict[str, Any]) -> Any:

@@ -1,13 +1,13 @@
-"""Trains every architecture for a few steps: which ones can, in how much processor time and memory.
+"""Trains every architecture for a step: which ones can, in how much processor time and memory.
 
-    python -m benchmarks.perf.trainable NAME ... | --all [--steps 2] [--out reports/trainable.csv] [--json]
+    python -m benchmarks.perf.trainable NAME ... | --all [--steps 1] [--out reports/trainable.csv] [--json]
 
-Each architecture runs as published (its widths, depths and heads) in a process of its own, from random weights, on
-generated images of at most 160 or 320 pixels a side (a fixed input size is kept), through the trainer: dataset,
-augmentation, collation, losses, backward and optimizer. `cpu_s` is processor time of the last step, `memory_mb` the
-most resident memory of the process, `parameters` how many numbers learn, and `without_gradient` how many tensors of
-them the losses do not reach. Rows that the output file has already are kept, so that a stopped run goes on. Exit status
-1 if an architecture fails.
+Each architecture runs as published (its widths, depths and heads), from random weights, on two generated images of at
+most 128, or 320, pixels a side (images resized to a fixed size keep it, those padded to one are padded to 256), through
+the trainer: dataset, augmentation, collation, losses, backward and optimizer. Its process is a copy of one that has
+imported everything. `cpu_s` is processor time of the last step, `memory_mb` the most resident memory of the process,
+`parameters` how many numbers learn, and `without_gradient` how many tensors of them the losses do not reach. Rows that
+the output file has already are kept, so that a stopped run goes on. Exit status 1 if an architecture fails.
 """
 
 from __future__ import annotations
@@ -21,9 +21,12 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from math import isfinite
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any
 
 import numpy as np
@@ -34,9 +37,10 @@ import zoo
 from benchmarks.datasets import demo
 from benchmarks.reports.text_table import format_table
 from zoo.manifest import api
+from zoo.models.build import COMPONENTS
 from zoo.models.detectors.distilled import Distilled
 from zoo.models.supervision import components, supervision
-from zoo.preprocessing.recipe import Preprocessing, Resize
+from zoo.preprocessing.recipe import Pad, Preprocessing, Resize
 from zoo.system.atomic_write import atomic_write
 from zoo.training import distributed, initial_weights, recipe
 from zoo.training.augmentation.annotated_image import AnnotatedImage
@@ -48,7 +52,8 @@ from zoo.training.log import Step
 from zoo.training.recipe import Recipe
 from zoo.training.trainer import Trainer
 
-LARGEST, MANY = 160, 320  # pixels; MANY where the encoder must have at least 900 positions
+LARGEST, MANY = 128, 320  # pixels; MANY where the encoder must have at least 900 positions
+PADDED = 256  # pixels: what images are padded to where a network pads all of them to one size
 FIELDS = ("architecture", "status", "cpu_s", "memory_mb", "parameters", "without_gradient", "loss")
 Row = dict[str, Any]
 
@@ -82,9 +87,22 @@ def proposals(boxes: Tensor, noise: Tensor) -> Tensor:
     return moved[((moved[:, 2:] - moved[:, :2]) > 1).all(dim=1)]
 
 
+class Watched(Trainer):
+    """A trainer that counts, in its first step, the tensors that should learn and get no gradient."""
+
+    without_gradient: int | None = None
+
+    def update(self) -> None:
+        """Let the optimizer take its step."""
+        if self.without_gradient is None:
+            learning = (p for p in self.network.parameters() if p.requires_grad)
+            self.without_gradient = sum(p.grad is None for p in learning)
+        super().update()
+
+
 def trainer(
     name: str, data: Path, out: Path, description: Mapping[str, Any] | None = None, settings: Recipe | None = None
-) -> Trainer:
+) -> Watched:
     """A trainer of an architecture on small images, from random weights. description: in place of the published one.
 
     data: of `demo.write`.
@@ -101,7 +119,7 @@ def trainer(
     if before == 1:  # CrowdDet's head knows one class only
         folder.classes, folder.labels = folder.classes[:1], dict.fromkeys(folder.labels, 0)
     own = initial_weights.with_classes(chosen, before, len(folder.classes))
-    run = Trainer(config, distributed.join(), own, dataset, settings)
+    run = Watched(config, distributed.join(), own, dataset, settings)
     if isinstance(run.network, Distilled) and run.network.teacher_name:
         teacher = initial_weights.with_classes(api.architecture(run.network.teacher_name), before, len(folder.classes))
         run.network.teach(zoo.build(teacher))
@@ -128,6 +146,9 @@ def small(steps: Preprocessing, longest: int) -> Preprocessing:
 
 def reduced(step: Any, longest: int) -> Any:
     """A step of a smaller size."""
+    if isinstance(step, Pad) and step.size is not None:
+        most = max(PADDED, longest)
+        return replace(step, size=(min(step.size[0], most), min(step.size[1], most)))
     if not isinstance(step, Resize) or step.scale is None or not step.keep_ratio:
         return step
     factor = longest / max(step.scale)
@@ -144,7 +165,7 @@ def measure(name: str, data: Path, steps: int) -> Row:
         row |= {
             "cpu_s": round(taken[-1][0], 2),
             "parameters": sum(p.numel() for p in learning),
-            "without_gradient": unreached(run),
+            "without_gradient": run.without_gradient,
             "loss": round(taken[-1][1].losses["loss"], 4),
         }
         row["status"] = "ok" if isfinite(row["loss"]) else "failed: the loss is not finite"
@@ -163,21 +184,17 @@ def timed(run: Trainer, count: int) -> Iterator[tuple[float, Step]]:
         yield time.process_time() - begun, step
 
 
-def unreached(run: Trainer) -> int:
-    """How many tensors that should learn get no gradient from a batch."""
-    batch = next(iter(run.loader(0, 0)))
-    run.backward(batch, True)
-    missing = [p for p in run.network.parameters() if p.requires_grad and p.grad is None]
-    run.optimizer.zero_grad(set_to_none=True)
-    return len(missing)
-
-
 def rows(names: list[str], data: Path, steps: int) -> Iterator[Row]:
-    """One row after the other, each from a fresh process."""
+    """One row after the other, each from a fresh copy of this process."""
+    for target in COMPONENTS.values():
+        resolve_name(f"zoo.models.{target}")
     context = multiprocessing.get_context("fork")
     for name in names:
-        with context.Pool(1) as pool:
-            yield pool.apply(measure, (name, data, steps))
+        with ProcessPoolExecutor(1, context) as pool:
+            try:
+                yield pool.submit(measure, name, data, steps).result()
+            except BrokenProcessPool:
+                yield {"architecture": name, "status": "failed: its process was killed, as for want of memory"}
 
 
 def kept(path: Path | None) -> list[Row]:
@@ -216,7 +233,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0] if __doc__ else None)
     parser.add_argument("names", nargs="*", help="architectures")
     parser.add_argument("--all", action="store_true", help="every architecture")
-    parser.add_argument("--steps", type=int, default=2, help="optimizer steps (%(default)s)")
+    parser.add_argument("--steps", type=int, default=1, help="optimizer steps (%(default)s)")
     parser.add_argument("--out", type=Path, help="CSV file to go on with")
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()

@@ -7,6 +7,9 @@ from collections.abc import Mapping, Sequence
 from benchmarks.reports.caveats import caveats
 from benchmarks.reports.table import Cell, Table
 from benchmarks.results.record import Record
+from benchmarks.speed.peers.counterparts import RUNTIMES
+
+OWN_CHOICE = "own choice"
 
 COLUMNS = (
     "model",
@@ -36,7 +39,8 @@ NOTE = (
     "faster; empty where the two agree on less than 99% of the detections, which is not the same work. All have the "
     "same weights; peak MiB: of a process with that network alone. Remark: everything known to differ, ours first. "
     "Found again: share of our detections that it finds too (same label, IoU of at least 0.5); score "
-    "difference: the largest among them. A published number was measured elsewhere, on the hardware beside it."
+    "difference: the largest among them. Instructions: PyTorch's; a runtime beside a PyTorch that was held to some "
+    "makes its own choice. A published number was measured elsewhere, on the hardware beside it."
 )
 
 
@@ -102,6 +106,18 @@ def implementation(record: Record) -> str:
 
 
 def instructions(record: Record) -> str | None:
-    """The vector instructions that PyTorch used on a CPU; on a GPU they hardly matter."""
+    """The vector instructions that PyTorch used on a CPU; on a GPU they hardly matter.
+
+    Other runtimes ask the processor themselves, so where PyTorch was held to fewer nobody knows theirs.
+    """
     environment = record.environment
-    return (environment.get("host") or {}).get("vector_units") if environment.get("device_type") == "cpu" else None
+    if environment.get("device_type") != "cpu":
+        return None
+    host = environment.get("host") or {}
+    return OWN_CHOICE if chooses_itself(record) else host.get("vector_units")
+
+
+def chooses_itself(record: Record) -> bool:
+    """Whether it is a runtime beside a PyTorch that was held to some instructions."""
+    held = (record.environment.get("host") or {}).get("held_to")
+    return bool(held) and record.parameters.get("peer") in RUNTIMES

@@ -17,6 +17,7 @@ from torch import nn
 from zoo.errors import BuildError
 from zoo.models.argument_types import check_arguments
 from zoo.models.build_budget import current
+from zoo.models.layers.deterministic_conv import hold_steady
 
 # Type name in a description -> "module:class" below zoo.models; imported when first built.
 COMPONENTS: dict[str, str] = {
@@ -452,4 +453,4 @@ def own_parameters(cls: Any) -> list[inspect.Parameter]:
 
 def build_detector(description: Mapping[str, Any]) -> Any:
     """A whole detector, freshly initialized, in eval mode. Raises BuildError."""
-    return component(description).eval()
+    return hold_steady(component(description)).eval()

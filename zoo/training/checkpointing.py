@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from zoo.errors import UsageError
-from zoo.models.criteria.state import remembered, remind
+from zoo.models.criteria.state import load_loss_states, loss_states
 from zoo.training import distributed, publish, state
 from zoo.training.trainer import Trainer
 
@@ -17,8 +18,10 @@ BEST = "best.pth"
 
 
 def identity(trainer: Trainer) -> dict[str, Any]:
-    """What must not change between a run and its continuation."""
+    """What must not change between a run and its continuation, by the words in which a difference is told."""
     config = trainer.config
+    recipe = {name: value for name, value in asdict(trainer.recipe).items() if name != "augmentation"}
+    parts = {**recipe, **{f"augmentation {name}": value for name, value in asdict(trainer.recipe.augmentation).items()}}
     return {
         "name": config.name,
         "batch size": config.batch_size,
@@ -26,7 +29,7 @@ def identity(trainer: Trainer) -> dict[str, Any]:
         "precision": config.precision,
         "processes": trainer.rank.world,
         "seed": config.seed,
-        "recipe": repr(trainer.recipe),
+        **{name.replace("_", " "): value for name, value in parts.items()},
         "annotations": trainer.data.folder.digest,
     }
 
@@ -37,7 +40,7 @@ def save_state(trainer: Trainer, best: Mapping[str, float] | None = None) -> Non
     Raises DataError where it cannot be written.
     """
     random = distributed.gathered(state.random_state(trainer.rank.device), trainer.rank)
-    memories = distributed.gathered(remembered(trainer.network), trainer.rank)
+    memories = distributed.gathered(loss_states(trainer.network), trainer.rank)
     if not trainer.rank.first:
         return
     average = trainer.average
@@ -69,20 +72,23 @@ def load_state(trainer: Trainer) -> None:
     if trainer.average is not None:
         weights, trainer.average.steps = training["average"]
         trainer.average.module.load_state_dict(weights)
-    remind(trainer.network, training["memories"][trainer.rank.rank])
+    load_loss_states(trainer.network, training["memories"][trainer.rank.rank])
     trainer.schedule.done = training["done"]
     state.restore_random(training["random"][trainer.rank.rank], trainer.rank.device)
 
 
 def same_run(path: Path, saved: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-    """Raise UsageError where a saved run is not this one."""
-    for key, value in now.items():
-        if key == "annotations" and saved.get(key) != value:
-            raise UsageError(
-                f"{path} was made with other annotations: the dataset changed since. Start in another --out."
-            )
-        if saved.get(key) != value:
-            raise UsageError(f"{path} was made with {key} {saved.get(key)}, not {value}.")
+    """Raise UsageError where a saved run is not this one; it says only what differs."""
+    if saved.keys() != now.keys():
+        raise UsageError(f"{path} was made by another version of this program. Start in another --out.")
+    changed = [key for key, value in now.items() if saved[key] != value]
+    if not changed:
+        return
+    if changed == ["annotations"]:
+        raise UsageError(f"{path} was made with other annotations: the dataset changed since. Start in another --out.")
+    listed = ", ".join(f"{key} {saved[key]}, not {now[key]}" for key in changed if key != "annotations")
+    also = " and other annotations" if "annotations" in changed else ""
+    raise UsageError(f"{path} was made with {listed}{also}. Leave that as it was, or start in another --out.")
 
 
 def meta(trainer: Trainer) -> dict[str, Any]:

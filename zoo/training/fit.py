@@ -29,9 +29,16 @@ def train(config: TrainConfig) -> Path | None:
 
 
 def fit(trainer: Trainer) -> Path | None:
-    """All steps, with log, validation and states on the way, then the published file (its path on rank 0)."""
+    """All steps, with log, validation and states on the way, then the published file (its path on rank 0).
+
+    A finished run that is resumed publishes nothing again: the path is that of its file, as long as that exists.
+    """
     config, schedule, first = trainer.config, trainer.schedule, trainer.rank.first
+    title = config.title or config.name.replace("/", "_")
+    done_before = schedule.finished
     publish.make_folder(config.out)
+    if first:
+        publish.remove_leftovers(config.out)
     log = TrainingLog(config.out / "log.json", schedule.done, schedule.per_epoch) if first else None
     best = Best(trainer) if first else None
     bar = tqdm(total=schedule.total, initial=schedule.done, unit="it", disable=None if first else True)
@@ -44,7 +51,8 @@ def fit(trainer: Trainer) -> Path | None:
     bar.close()
     if not first:
         return None
-    title = config.title or config.name.replace("/", "_")
+    if done_before and (path := publish.published_before(trainer.result, config.out, title)) is not None:
+        return path
     return publish.publish(trainer.result, meta(trainer), config.out, title)
 
 

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import torch
 
+from zoo.errors import DataError
 from zoo.system.atomic_write import atomic_write
 
 
@@ -70,9 +71,12 @@ class TrainingLog:
         return (step.iteration - 1) % self.per_epoch + 1
 
     def append(self, row: Mapping[str, Any]) -> None:
-        """Add a line."""
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
+        """Add a line. Raises DataError where it cannot be written."""
+        try:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(row) + "\n")
+        except OSError as error:
+            raise DataError(f"{self.path} could not be written: {error.strerror}; go on with --resume.") from None
 
 
 def peak_memory(device: torch.device) -> dict[str, int]:

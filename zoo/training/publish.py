@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import pprint
 from collections.abc import Mapping, Sequence
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from zoo.errors import DataError
 from zoo.preprocessing.recipe import Normalize, Pad, Preprocessing, Resize, Step
@@ -80,6 +81,21 @@ def publish(network: nn.Module, meta: Mapping[str, Any], folder: Path, name: str
     return path
 
 
+def published_before(network: nn.Module, folder: Path, name: str) -> Path | None:
+    """The file in `folder` that `publish` wrote of these weights; None where there is none, or it changed since."""
+    state = network.state_dict()
+    for path in sorted(folder.glob(f"{glob.escape(name)}-{'[0-9a-f]' * 8}.pth")):
+        if sha256(path.read_bytes()).hexdigest()[:8] == path.stem[-8:] and same_weights(path, state):
+            return path
+    return None
+
+
+def same_weights(path: Path, state: Mapping[str, Tensor]) -> bool:
+    """Whether a published file has exactly these tensors."""
+    other = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
+    return other.keys() == state.keys() and all(torch.equal(other[key], value.cpu()) for key, value in state.items())
+
+
 def save(path: Path, content: Mapping[str, Any]) -> None:
     """`torch.save`, so that `path` is the old file or the new one, never half of one. Raises DataError."""
     try:
@@ -88,6 +104,12 @@ def save(path: Path, content: Mapping[str, Any]) -> None:
     except (OSError, RuntimeError) as error:  # torch reports a full disk as RuntimeError
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error).splitlines()[0]
         raise DataError(f"{path} could not be written: {reason}. Whatever it held before is still there.") from None
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Delete the unfinished checkpoints of processes that were killed while they wrote."""
+    for path in folder.glob(".*.part"):
+        path.unlink(missing_ok=True)
 
 
 def make_folder(path: Path) -> None:

@@ -15,6 +15,7 @@ from zoo.training.coco_folder import CocoFolder
 from zoo.training.config import TrainConfig
 from zoo.training.dataset import TrainingSet
 from zoo.training.distributed import Rank
+from zoo.training.padded_anchors import with_padded_anchors
 from zoo.training.recipe import Recipe
 from zoo.training.semantic_maps import class_maps
 from zoo.training.trainer import Trainer
@@ -31,10 +32,11 @@ def make_trainer(config: TrainConfig, rank: Rank) -> Trainer:
     check(config, needed, settings, rank)
     maps = None if config.semantic is None else class_maps(config.semantic, needed.semantic, config.name)
     folder = CocoFolder(config.annotations, config.images, needed.masks, maps, needed.keypoints)
-    data = TrainingSet(folder, api.preprocessing(config.name), settings.augmentation, config.seed, settings.epochs)
+    steps = api.preprocessing(config.name)
+    data = TrainingSet(folder, steps, settings.augmentation, config.seed, settings.epochs)
     before = len(api.dataset(entry.dataset).classes)
     own = initial_weights.with_classes(description, before, len(folder.classes))
-    trainer = Trainer(config, rank, own, data, settings)
+    trainer = Trainer(config, rank, with_padded_anchors(own, steps), data, settings)
     resuming = config.resume and (config.out / LATEST).is_file()
     if not resuming:
         initialize(trainer, description)

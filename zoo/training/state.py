@@ -48,7 +48,8 @@ def read_state(path: Path) -> dict[str, Any]:
     try:
         content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds for a broken file
-        raise CorruptCheckpoint(f"{path} cannot be read as a training state: {error}") from None
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise CorruptCheckpoint(f"{path} cannot be read as a training state: {reason:.200}") from None
     if "training" not in content:
         raise CorruptCheckpoint(f"{path} is a checkpoint, but not one that a training run can go on from.")
     return content

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
+from typing import Any
 
 from benchmarks.perf import peers
 from benchmarks.results.record import Record, skipped
 
-HOST = {"host": {"vector_units": "AVX2"}}
+HOST = {"device_type": "cpu", "host": {"vector_units": "AVX2"}}
+HELD = {"device_type": "cpu", "host": {"vector_units": "AVX2", "held_to": {"ONEDNN_MAX_CPU_ISA": "AVX2"}}}
 
 
-def compared(peer: str | None, options: dict[str, bool] | None = None, **metrics: float) -> Record:
+def compared(
+    peer: str | None, options: dict[str, bool] | None = None, environment: dict[str, Any] = HOST, **metrics: float
+) -> Record:
     """A record of `bench compare`."""
     parameters = {"peer": peer, "options": options or {}, "threads": 2}
     numbers = {"latency_ms_p50": 100.0, "samples": 10, **metrics}
-    return Record("m", "compare", parameters=parameters, metrics=numbers, environment=HOST)
+    return Record("m", "compare", parameters=parameters, metrics=numbers, environment=environment)
 
 
 def test_a_line_says_how_many_times_as_fast_ours_is_plain_and_with_options() -> None:
@@ -26,7 +30,19 @@ def test_a_line_says_how_many_times_as_fast_ours_is_plain_and_with_options() -> 
     ]
     (line,) = peers.table(records)
     assert (line["instructions"], line["threads"], line["ours is faster by"]) == ("AVX2", 2, "1.25")
-    assert (line["95% interval"], line["with options"]) == ("1.00 to 2.00", "1.88")
+    assert (line["95% interval"], line["at its best"]) == ("1.00 to 2.00", "1.88")
+
+
+def test_at_its_best_is_the_fastest_runtime_of_its_own_run_unless_it_cannot_be_held_to_the_instructions() -> None:
+    ratio = {"speedup_low": 0.5, "speedup_high": 1.0}
+    runs = [
+        compared(peer, None, environment, speedup=speedup, **ratio)
+        for environment in (HOST, HELD)
+        for peer, speedup in ((None, 1.0), ("torchvision", 0.8), ("openvino", 1.6))
+    ]
+    lines = peers.table(runs)
+    assert [line["at its best"] for line in lines if line["against"] == "torchvision"] == ["2.00", "1.25"]
+    assert [line["instructions"] for line in lines if line["against"] == "openvino"] == ["AVX2", "own choice"]
 
 
 def test_other_work_and_peers_that_did_not_run_have_no_ratio() -> None:

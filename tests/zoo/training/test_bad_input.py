@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +17,15 @@ import pytest
 import torch
 
 from zoo.cli import main
-from zoo.errors import DataError, NotTrainable, UsageError
+from zoo.errors import CorruptCheckpoint, DataError, NotTrainable, UsageError
 from zoo.training import distributed, publish
 from zoo.training.checkpointing import LATEST, save_state
 from zoo.training.coco_folder import CocoFolder
 from zoo.training.config import TrainConfig
 from zoo.training.layout import find
+from zoo.training.log import TrainingLog
 from zoo.training.setup import make_trainer
+from zoo.training.state import read_state
 from zoo.training.trainer import Diverged, mean_losses
 
 Change = Callable[[dict[str, Any]], Any]
@@ -152,6 +158,44 @@ def test_a_full_disk_leaves_the_old_state(tmp_path: Path) -> None:
     assert "could not be written" in done.stdout and done.stdout.count("\n") == 1, done.stderr
     assert (tmp_path / LATEST).read_bytes() == before
     assert [path.name for path in tmp_path.iterdir()] == [LATEST]
+
+
+@pytest.mark.parametrize("written", [0, 1, 100, 4000, -1])
+def test_a_run_killed_at_any_byte_of_a_checkpoint_keeps_the_old_one(written: int, tmp_path: Path) -> None:
+    publish.save(tmp_path / LATEST, {"training": {}, "old": 1})
+    before = (tmp_path / LATEST).read_bytes()
+    if (child := os.fork()) == 0:  # it writes a part of the new file, and is killed
+        whole = io.BytesIO()
+        torch.save({"training": {}, "new": torch.zeros(1000)}, whole)
+
+        def interrupted(content: Any, path: Path) -> None:
+            Path(path).write_bytes(whole.getvalue()[:written])
+            os.kill(os.getpid(), signal.SIGKILL)
+
+        torch.save = interrupted  # type: ignore[assignment]
+        publish.save(tmp_path / LATEST, {})
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+    assert (tmp_path / LATEST).read_bytes() == before and read_state(tmp_path / LATEST)["old"] == 1
+    assert len(list(tmp_path.iterdir())) == 2
+    publish.remove_leftovers(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [LATEST]
+
+
+@pytest.mark.parametrize("kept", [0, 1, 1000, -1])
+def test_a_state_that_is_cut_off_is_named(kept: int, shapes: Path, tmp_path: Path) -> None:
+    chosen = config(shapes, tmp_path)
+    save_state(make_trainer(chosen, distributed.join()))
+    state = tmp_path / LATEST
+    state.write_bytes(state.read_bytes()[:kept])
+    with pytest.raises(CorruptCheckpoint, match=r"latest\.pth cannot be read as a training state"):
+        make_trainer(replace(chosen, resume=True), distributed.join())
+
+
+def test_a_log_on_a_full_disk_is_named(tmp_path: Path) -> None:
+    log = TrainingLog(tmp_path / "log.json", 0, 10)
+    log.path = Path("/dev/full")
+    with pytest.raises(DataError, match=r"^/dev/full could not be written: No space left on device; go on with"):
+        log.append({"loss": 1.0})
 
 
 def test_a_folder_and_an_annotation_file_are_not_both_taken(

@@ -16,6 +16,7 @@ from zoo.checkpoint import read
 from zoo.checkpoint.config.mmdet_config import describe
 from zoo.errors import DataError
 from zoo.manifest import api
+from zoo.models.criteria.anchor_head import AnchorMatching
 from zoo.preprocessing.mmdet_pipeline import parse_pipeline
 from zoo.training import distributed, initial_weights, recipe
 from zoo.training.coco_folder import CocoFolder
@@ -23,10 +24,35 @@ from zoo.training.dataset import Augmentation, TrainingSet, collate
 from zoo.training.ema import WeightAverage
 from zoo.training.layout import find
 from zoo.training.optimizer import make_optimizer, rate_factor
+from zoo.training.padded_anchors import with_padded_anchors
 from zoo.training.publish import make_meta, publish
 from zoo.training.publish import test_pipeline as written
 from zoo.training.recipe import Recipe
 from zoo.training.sampler import Batches, Key
+
+
+@pytest.mark.parametrize(
+    ("name", "part"),
+    [
+        ("retinanet_r50_nasfpn_crop640_50e_coco", None),
+        ("mask_rcnn_r50_fpg_crop640_50e_coco", "rpn"),
+        ("retinanet_effb3_fpn_crop896_8x4_1x_coco", None),
+    ],
+)
+def test_anchors_learn_in_the_padding_where_all_images_are_padded_to_one_size(name: str, part: str | None) -> None:
+    before = api.architecture(name)
+    after = with_padded_anchors(before, api.preprocessing(name))
+    settings = after["train_cfg"][part] if part else after["train_cfg"]
+    assert AnchorMatching(settings, {"type": "FocalLoss"}, 4).in_padding
+    assert {**settings, "in_padding": False} == {
+        **(before["train_cfg"][part] if part else before["train_cfg"]),
+        "in_padding": False,
+    }
+
+
+@pytest.mark.parametrize("name", ["retinanet_r50_fpn_1x_coco", "faster_rcnn_r50_fpn_1x_coco", "yolox_s_8x8_300e_coco"])
+def test_anchors_of_other_networks_learn_in_the_image_only(name: str) -> None:
+    assert with_padded_anchors(api.architecture(name), api.preprocessing(name)) == api.architecture(name)
 
 
 def test_every_image_comes_once_an_epoch_in_batches_of_one_orientation() -> None:

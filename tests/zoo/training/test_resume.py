@@ -20,6 +20,7 @@ from zoo.manifest import api
 from zoo.training import distributed, recipe
 from zoo.training.checkpointing import BEST, Best, save_state
 from zoo.training.config import TrainConfig
+from zoo.training.dataset import Augmentation
 from zoo.training.fit import train
 from zoo.training.layout import find
 from zoo.training.recipe import Recipe
@@ -102,6 +103,25 @@ def test_a_run_goes_on_only_as_it_began(shapes: Path, tmp_path: Path) -> None:
     other = plan("demo_atss", shapes, tmp_path, of("demo_atss"), resume=True, accumulate=3)
     with pytest.raises(UsageError, match="was made with accumulate 1, not 3"):
         make_trainer(other, distributed.join())
+
+
+def test_only_what_differs_from_the_saved_run_is_said(shapes: Path, tmp_path: Path) -> None:
+    save_state(make_trainer(plan("demo_atss", shapes, tmp_path, of("demo_atss")), distributed.join()))
+    other = of("demo_atss", epochs=5, augmentation=Augmentation(mixup=True))
+    with pytest.raises(UsageError) as caught:
+        make_trainer(plan("demo_atss", shapes, tmp_path, other, resume=True), distributed.join())
+    told = "was made with epochs 3, not 5, augmentation mixup False, not True. Leave that as it was"
+    assert told in str(caught.value) and len(str(caught.value)) < len(str(tmp_path)) + 150
+
+
+def test_a_finished_run_that_is_resumed_publishes_no_second_file(shapes: Path, tmp_path: Path) -> None:
+    chosen = plan("demo_atss", shapes, tmp_path, of("demo_atss", epochs=1))
+    first = train(chosen)
+    assert first is not None
+    assert train(replace(chosen, resume=True)) == first and list(tmp_path.glob("*-*.pth")) == [first]
+    first.unlink()
+    again = train(replace(chosen, resume=True))
+    assert again is not None and again.is_file() and list(tmp_path.glob("*-*.pth")) == [again]
 
 
 def test_the_best_network_is_kept_and_remembered(shapes: Path, tmp_path: Path) -> None:

@@ -86,7 +86,7 @@ def run(args: argparse.Namespace) -> int:
         return 1
     model = load(args.model, args.name, args.device)
     if args.tta:
-        model = augmented(model, args.model)
+        model = augmented(model)
     with drawings(args, sources) as drawn:
         writers = outputs(args, model, sources)
         count = detect_all(model, sources, args, failures, writers, drawn)
@@ -154,16 +154,11 @@ def load(model: str, name: str | None, device: str) -> Detector:
     return zoo.load_file(model, name, device) if means_file(model) else zoo.load(model, device)
 
 
-def augmented(model: Detector, name: str) -> Any:
+def augmented(model: Detector) -> Any:
     """The model with test-time augmentation. Raises UsageError."""
-    from zoo.errors import UnknownModel
     from zoo.models.detectors.augmented import Augmented
 
-    try:
-        recipe = api.preprocessing(name)
-    except UnknownModel:
-        raise UsageError("--tta needs a model of the zoo, whose preprocessing is known.") from None
-    return Augmented(model, recipe)
+    return Augmented(model)
 
 
 def drawings(args: argparse.Namespace, sources: Sequence[Source]) -> Any:

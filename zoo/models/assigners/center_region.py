@@ -23,7 +23,7 @@ class Shadowed(Assignment):
 class CenterRegionAssigner:
     """A prior belongs to the smallest object whose middle it covers.
 
-    pos_scale: size of the middle in boxes. neg_scale: within this, a prior is no background for the object's class.
+    pos_scale: size of the middle in boxes. neg_scale: within this, a prior is not a background for the object's class.
     min_pos_iof: least share of the prior that must lie in the middle. ignore_gt_scale: the middle of a crowd's box,
     where priors are ignored. foreground_dominate: positives win over shadows of their own class, instead of becoming
     background.

@@ -42,7 +42,7 @@ def detr_losses(
     """
     layers = [Layer(x, b, ground_truths) for x, b in zip(outputs[0], outputs[1])]
     if len(outputs) > 2 and outputs[2] is not None:
-        anything = [replace(truth, labels=torch.zeros_like(truth.labels)) for truth in ground_truths]
+        anything = [replace(target, labels=torch.zeros_like(target.labels)) for target in ground_truths]
         *own, proposals = set_losses(head, [*layers, Layer(*outputs[2], anything)], geometries)
         return {**by_layer(own), **{f"enc_{name}": value for name, value in proposals.items()}}
     return by_layer(set_losses(head, layers, geometries))
@@ -151,7 +151,7 @@ def match(
     assigners: each layer's description. repeats: how many queries an object gets in each layer.
     """
     work = [(component(assigner).cost, layer) for assigner, layer in zip(assigners, layers)]
-    costs = [cost(x, b, truth, g.size) for cost, layer in work for x, b, truth, g in zip(*layer, geometries)]
+    costs = [cost(x, b, target, g.size) for cost, layer in work for x, b, target, g in zip(*layer, geometries)]
     return by_image(cheapest(costs, repeats and [n for n in repeats for _ in geometries]), len(geometries))
 
 
@@ -168,9 +168,9 @@ def matched(
 ) -> Matched:
     """The pairs of query and object of a batch, from those of each image. queries: how many each image has."""
     parts, start = [], 0
-    for own, count, geometry, truth in zip(pairs, queries, geometries, ground_truths):
-        scale = extent(geometry.size, truth.boxes).expand(len(own.query), 4)
-        parts.append((own.query + start, scale, truth.boxes[own.objects], truth.labels[own.objects]))
+    for own, count, geometry, target in zip(pairs, queries, geometries, ground_truths):
+        scale = extent(geometry.size, target.boxes).expand(len(own.query), 4)
+        parts.append((own.query + start, scale, target.boxes[own.objects], target.labels[own.objects]))
         start += count
     return Matched(*(torch.cat(x) for x in zip(*parts)))
 

@@ -32,9 +32,9 @@ def noisy_boxes(
     head: DiffusiondetHeadLike, time: Tensor, geometries: Sequence[ImageGeometry], ground_truths: Sequence[GroundTruth]
 ) -> Tensor:
     """Boxes (N, Q, 4) xyxy in pixels: objects and random boxes, with as much noise as `time` (N,) says."""
-    sizes = torch.stack([sides(geometry, truth.boxes) for geometry, truth in zip(geometries, ground_truths)])
+    sizes = torch.stack([sides(geometry, target.boxes) for geometry, target in zip(geometries, ground_truths)])
     images = zip(ground_truths, sizes)
-    clean = torch.stack([filled_up(truth.boxes / size, head.num_proposals) for truth, size in images])
+    clean = torch.stack([filled_up(target.boxes / size, head.num_proposals) for target, size in images])
     clean = (clean * 2 - 1) * head.snr_scale
     kept, added = (
         head.get_buffer(name)[time].to(clean)[:, None, None]
@@ -62,7 +62,7 @@ def diffusiondet_losses(
 ) -> dict[str, Tensor]:
     """`loss_cls`, `loss_bbox` and `loss_giou` of the last refinement, and behind "s.0." and so on of those before."""
     layers = [Layer(x, b, ground_truths) for x, b in zip(*outputs)]
-    images = [(x, b, truth, g.size) for layer in layers for x, b, truth, g in zip(*layer, geometries)]
+    images = [(x, b, target, g.size) for layer in layers for x, b, target, g in zip(*layer, geometries)]
     pairs = by_image(component(head.criterion.assigner).match(images), len(geometries))
     *before, last = [step_losses(head, layer, own, geometries) for layer, own in zip(layers, pairs)]
     losses = dict(last)

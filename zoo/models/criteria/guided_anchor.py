@@ -77,7 +77,7 @@ def guided_rpn_losses(
 def location_loss(head: GuidedAnchorHeadLike, maps: Sequence[Tensor], ground_truths: Sequence[GroundTruth]) -> Tensor:
     """The loss of location logits (N, 1, H, W). Its targets are made on the CPU: every object is a few slices."""
     sizes, device = [(x.shape[2], x.shape[3]) for x in maps], maps[0].device
-    images = [location_targets(head, sizes, boxes) for boxes in on_host([truth.boxes for truth in ground_truths])]
+    images = [location_targets(head, sizes, boxes) for boxes in on_host([target.boxes for target in ground_truths])]
     targets, weights = (on_device(parts, device) for parts in zip(*images))
     logits, cells = flatten(maps, 1).reshape(-1, 1), sum(x.numel() for x in maps)
     # As the reference does, also where it means the opposite: a focal loss of one class takes label 0 as the object,

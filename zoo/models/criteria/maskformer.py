@@ -29,7 +29,7 @@ def maskformer_losses(
 ) -> dict[str, Tensor]:
     """`loss_cls`, `loss_mask` and `loss_dice` of the last layer, and behind "d0." and so on those of the others.
 
-    ground truths: `masks` have the size of the padded input; stuff is objects with labels behind those of the things.
+    ground targets: `masks` have the size of the padded input; stuff is objects with labels behind those of the things.
     """
     return all_layers(head, outputs, ground_truths, at_pixels, upsampled)
 
@@ -77,7 +77,7 @@ def match(
     # 3.x describes the assigner of masks by the name of that of boxes.
     cost = component({**head.train_cfg["assigner"], "type": "MaskHungarianAssigner"}).cost
     images = [image for layer in zip(*outputs) for image in zip(*layer, ground_truths)]
-    return cheapest([cost(x, truth.labels, *to_match(m, objects(truth))) for x, m, truth in images])
+    return cheapest([cost(x, target.labels, *to_match(m, objects(target))) for x, m, target in images])
 
 
 def layer_losses(

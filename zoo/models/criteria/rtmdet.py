@@ -105,9 +105,9 @@ def box_losses(
     """`loss_cls` and `loss_bbox`, both divided by the sum of the overlaps."""
     owners = numbered_through(list(matches.owners), ground_truths)
     place = (owners >= 0).nonzero(as_tuple=True)
-    classes = torch.cat([truth.labels for truth in ground_truths])
+    classes = torch.cat([target.labels for target in ground_truths])
     labels = torch.full_like(owners, head.num_classes).index_put(place, classes[owners[place]])
-    wanted = torch.cat([truth.boxes for truth in ground_truths])[owners[place]]
+    wanted = torch.cat([target.boxes for target in ground_truths])[owners[place]]
     quality = matches.quality * matches.positive
     average = mean_over_processes(quality.sum()).clamp(min=1)
     loss_cls, loss_bbox = (component(head.loss_cfg[key]) for key in ("cls", "bbox"))

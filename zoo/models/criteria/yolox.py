@@ -49,8 +49,8 @@ def yolox_losses(
             result.append(assigner.assign(c.sigmoid() * o.sigmoid(), middle, b, ground_truth))
     owners = numbered_through([a.index for a in result], ground_truths)
     place = (owners >= 0).nonzero(as_tuple=True)
-    wanted = torch.cat([truth.boxes for truth in ground_truths])[owners[place]]
-    labels = torch.cat([truth.labels for truth in ground_truths])[owners[place]]
+    wanted = torch.cat([target.boxes for target in ground_truths])[owners[place]]
+    labels = torch.cat([target.labels for target in ground_truths])[owners[place]]
     quality = torch.stack([a.overlaps for a in result])[place]
     average = mean_over_processes(logits.new_full((), float(len(labels)))).clamp(min=1)
     binary = CrossEntropyLoss(use_sigmoid=True, reduction="sum")

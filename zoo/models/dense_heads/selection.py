@@ -57,11 +57,7 @@ def above_threshold(
     (K,), best first.
     """
     if recording():
-        index, labels = (scores > score_thr).nonzero(as_tuple=True)
-        kept, order = ranked(scores[index, labels])
-        if nms_pre > 0:
-            kept, order = kept[:nms_pre], order[:nms_pre]
-        return kept, index[order], labels[order]
+        return recorded_above_threshold(scores, score_thr, nms_pre)
     rows = promising(scores, nms_pre)
     flat = (scores if rows is None else scores[rows]).flatten()
     above = flat > score_thr
@@ -71,6 +67,19 @@ def above_threshold(
     pairs = pairs[order]
     index = pairs // scores.shape[1]
     return values[order], index if rows is None else rows[index], pairs % scores.shape[1]
+
+
+def recorded_above_threshold(scores: Tensor, score_thr: float, nms_pre: int) -> tuple[Tensor, Tensor, Tensor]:
+    """`above_threshold` for a graph, which looks only at priors that the best pairs can belong to, too."""
+    if nms_pre > 0:
+        rows = best_rows(scores, nms_pre).sort().values
+        scores = scores[rows]
+    index, labels = (scores > score_thr).nonzero(as_tuple=True)
+    kept, order = ranked(scores[index, labels])
+    if nms_pre <= 0:
+        return kept, index[order], labels[order]
+    kept, order = kept[:nms_pre], order[:nms_pre]
+    return kept, rows[index[order]], labels[order]
 
 
 def promising(scores: Tensor, count: int) -> Tensor | None:
@@ -91,12 +100,15 @@ def best_rows(scores: Tensor, count: int) -> Tensor:
     return first(ranked(scores.max(dim=1).values)[1], count)
 
 
-def best_of_classes(scores: Tensor, labels: Tensor, count: int) -> Tensor:
-    """Indices of the `count` highest scores of every class. scores, labels: (K,)."""
+def best_of_classes(scores: Tensor, labels: Tensor, count: int, classes: int) -> Tensor:
+    """Indices of the `count` highest scores of each of the `classes`. scores, labels: (K,)."""
     order = ranked(scores)[1]
-    order = order[labels[order].sort(stable=True).indices]  # class by class, each best first
-    first = torch.searchsorted(labels[order], labels[order])
-    return order[torch.arange(len(order), device=order.device) - first < count]
+    places = torch.arange(order.shape[0], device=order.device)
+    ordered = (labels[order] * order.shape[0] + places).sort().indices  # class by class, each best first
+    order = order[ordered]
+    sizes = labels.new_zeros(classes).scatter_add(0, labels, torch.ones_like(labels))
+    before = (sizes.cumsum(0) - sizes)[labels[order]]
+    return order[places - before < count]
 
 
 def select(levels: Sequence[Level], cfg: Mapping[str, Any]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -114,7 +126,7 @@ def select(levels: Sequence[Level], cfg: Mapping[str, Any]) -> tuple[Tensor, Ten
         labels.append(label)
     result = [torch.cat(parts) for parts in (priors, regressions, scores, labels)]
     if "class_pre" in cfg:
-        keep = best_of_classes(result[2], result[3], cfg["class_pre"])
+        keep = best_of_classes(result[2], result[3], cfg["class_pre"], levels[0].scores.shape[1])
         result = [part[keep] for part in result]
     return result[0], result[1], result[2], result[3]
 

@@ -15,11 +15,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from zoo.coco_format.keypoints import PERSON, mirrored_order
 from zoo.errors import UsageError
 from zoo.models.detectors.base import Detector
 from zoo.models.detectors.keypoint import KeypointDetector, flipped
 from zoo.models.layers.nms import batched_nms
-from zoo.preprocessing.preprocess import apply, read_image
+from zoo.models.segmentation.maskformer_fusion import mask_boxes
+from zoo.preprocessing.preprocess import Preprocessor, apply, read_image
 from zoo.preprocessing.recipe import Pad, Preprocessing, Resize
 from zoo.structures import Detections, Sample
 
@@ -37,14 +39,22 @@ class Versions(Sample):
 class Augmented(nn.Module):
     """A detector that looks at several versions of each image; `detect` and `detect_sample` are those of `Detector`.
 
-    recipe: the detector's preprocessing. scales: factors of its size. flip: also mirror images. Raises UsageError for
-    panoptic maps and keypoints, which do not merge.
+    recipe: the detector's preprocessing, by default what it was built or loaded with. scales: factors of its size, by
+    default SCALES, and 1 where that size is fixed. flip: also mirror images. Raises UsageError for panoptic maps, which
+    no reference merges, and where the preprocessing is not known.
     """
 
     def __init__(
-        self, detector: Detector, recipe: Preprocessing, scales: Sequence[float] = SCALES, flip: bool = True
+        self,
+        detector: Detector,
+        recipe: Preprocessing | None = None,
+        scales: Sequence[float] | None = None,
+        flip: bool = True,
     ) -> None:
         super().__init__()
+        require_mergeable(detector)
+        recipe = recipe or recipe_of(detector)
+        scales = scales or (SCALES if is_scalable(recipe) else (1.0,))
         self.detector, self.flip = detector, flip
         self.classes, self.pixel_center, self.label_count = (
             detector.classes,
@@ -80,17 +90,40 @@ class Augmented(nn.Module):
             return self.detector.detect_sample(sample, home)
         result = []
         for one in (sample, *(sample.others if isinstance(sample, Versions) else ())):
-            result.append(mergeable(self.detector.detect_sample(one, home)))
+            result.append(located(self.detector.detect_sample(one, home)))
             if self.flip:
-                result.append(mirrored(mergeable(self.detector.detect_sample(mirror(one), home)), one.original_size[1]))
+                other = located(self.detector.detect_sample(mirror(one), home))
+                result.append(mirrored(other, one.original_size[1], self.pixel_center))
         return merge(result, nms_of(self.detector))
+
+
+def require_mergeable(detector: Detector) -> None:
+    """Raise UsageError for a detector whose results are panoptic maps."""
+    fusion: Any = getattr(detector, "panoptic_fusion_head", None)
+    if fusion is not None and fusion.test_cfg.get("panoptic_on", True):
+        raise UsageError(
+            "Test-time augmentation does not support panoptic maps: neither MMDetection nor Detectron2 merges those of "
+            "several versions of an image."
+        )
+
+
+def recipe_of(detector: Detector) -> Preprocessing:
+    """The preprocessing that a detector was built or loaded with. Raises UsageError."""
+    if not isinstance(detector.preprocess, Preprocessor):
+        raise UsageError("Test-time augmentation needs a network that knows how its images are prepared.")
+    return detector.preprocess.recipe
+
+
+def is_scalable(recipe: Preprocessing) -> bool:
+    """Whether images may have other sizes."""
+    return any(isinstance(step, Resize) and step.scale and step.keep_ratio for step in recipe.steps)
 
 
 def scaled(recipe: Preprocessing, factor: float) -> Preprocessing:
     """A preprocessing whose network inputs are larger by a factor. Raises UsageError where its size is fixed."""
     if factor == 1:
         return recipe
-    if not any(isinstance(step, Resize) and step.scale and step.keep_ratio for step in recipe.steps):
+    if not is_scalable(recipe):
         raise UsageError("The network's input size is fixed, so images cannot be scaled; only flips are possible.")
     whole = any(isinstance(step, Pad) and step.divisor is None for step in recipe.steps)
     unit = STRIDE if whole else 1  # images padded to a given size must end on whole cells
@@ -120,28 +153,44 @@ def mirror(sample: Sample) -> Sample:
     return replace(flipped(replace(sample, size=(height, width))), size=sample.size)
 
 
-def mergeable(detections: Detections) -> Detections:
-    """The detections. Raises UsageError for what NMS cannot merge."""
-    if detections.panoptic is not None or detections.keypoints is not None:
-        raise UsageError("Test-time augmentation does not support panoptic maps and keypoints.")
-    return detections
+def located(detections: Detections) -> Detections:
+    """The detections, in the boxes of their masks where a network gives masks alone (SOLO, SparseInst)."""
+    if detections.masks is None or detections.boxes.any():
+        return detections
+    return replace(detections, boxes=mask_boxes(detections.masks))
 
 
-def mirrored(detections: Detections, width: int) -> Detections:
+def mirrored(detections: Detections, width: int, pixel_center: float = 0.5) -> Detections:
     """Detections of a mirror image `width` pixels wide, in coordinates of the image."""
     x1, y1, x2, y2 = detections.boxes.unbind(dim=1)
-    boxes = torch.stack([width - x2, y1, width - x1, y2], dim=1)
-    return replace(detections, boxes=boxes, masks=None if detections.masks is None else detections.masks.flip(2))
+    masks, keypoints = detections.masks, detections.keypoints
+    return replace(
+        detections,
+        boxes=torch.stack([width - x2, y1, width - x1, y2], dim=1),
+        masks=None if masks is None else masks.flip(2),
+        keypoints=None if keypoints is None else mirrored_keypoints(keypoints, width - 1 + 2 * pixel_center),
+    )
+
+
+def mirrored_keypoints(keypoints: Tensor, total: float) -> Tensor:
+    """Keypoints (K, P, 3) of a mirror image, left and right in each other's places. total: of x here and x there.
+
+    Raises UsageError where it is not known which ones change places.
+    """
+    if keypoints.shape[1] != len(PERSON):
+        raise UsageError("Test-time augmentation does not know which keypoints but a person's 17 are left and right.")
+    moved = torch.stack([total - keypoints[..., 0], keypoints[..., 1], keypoints[..., 2]], dim=-1)
+    return moved[:, mirrored_order(PERSON)]
 
 
 def merge(detections: Sequence[Detections], nms: dict[str, Any]) -> Detections:
-    """The best `KEPT` of the detections of all versions after NMS within classes; masks come with their boxes."""
+    """The best `KEPT` of the detections of all versions after NMS within classes, with masks and keypoints."""
     boxes, scores, labels = (
         torch.cat([getattr(one, key) for one in detections]) for key in ("boxes", "scores", "labels")
     )
     keep, kept_scores = batched_nms(boxes, scores, labels, nms, KEPT)
     merged = Detections(boxes[keep], kept_scores, labels[keep])
-    for key in ("masks", "mask_scores"):
+    for key in ("masks", "mask_scores", "keypoints"):
         parts = [getattr(one, key) for one in detections]
         if all(part is not None for part in parts):
             setattr(merged, key, torch.cat(parts)[keep])

@@ -2,12 +2,13 @@
 
 PyTorch computes a 1x1 convolution as a product of matrices on one thread, but by another library's kernels on several,
 which add the input channels up in an order that depends on how many there are. Where a network amplifies rounding, such
-as one with many deformable convolutions, whose samples move with it, that can show in its detections.
+as one with many deformable convolutions, whose samples move with it, that can show in its detections. Elsewhere it does
+not show, and the product is slower on several threads (docs/cpu.md), so only such networks have it.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -15,12 +16,17 @@ from torch import Tensor, nn
 from zoo.models.layers.cpu_choices import FEW_IMAGES
 from zoo.models.layers.memory_format import eager_on_cpu
 
+T = TypeVar("T", bound=nn.Module)
+
 
 class SteadyConv(nn.Conv2d):
-    """`torch.nn.Conv2d`; on a CPU in inference a 1x1 convolution is a product of matrices, as it is on one thread.
+    """`torch.nn.Conv2d`; once `steady`, a 1x1 convolution is a product of matrices, as it is on one thread.
 
-    Only where each channel is a plane of its own in memory, which large images' are not (see `pixel_by_pixel`).
+    Only on a CPU in inference, and where each channel is a plane of its own in memory, which large images' are not (see
+    `pixel_by_pixel`).
     """
+
+    steady = False
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -29,9 +35,19 @@ class SteadyConv(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, in_channels, H, W) to (N, out_channels, H', W')."""
-        if not (self.is_product and eager_on_cpu(x) and by_planes(x) and torch.get_num_threads() > 1):
+        if not (self.steady and self.is_product and eager_on_cpu(x) and by_planes(x) and torch.get_num_threads() > 1):
             return super().forward(x)
         return pointwise(x, self.weight.flatten(1), self.bias)
+
+
+def hold_steady(network: T) -> T:
+    """`network`; where its backbone amplifies rounding, by deformable convolutions, with steady 1x1 convolutions."""
+    backbone = getattr(network, "backbone", network)
+    if any(getattr(module, "amplifies_rounding", False) for module in backbone.modules()):
+        for module in network.modules():
+            if isinstance(module, SteadyConv):
+                module.steady = True
+    return network
 
 
 def pointwise(x: Tensor, matrix: Tensor, bias: Tensor | None) -> Tensor:
@@ -44,4 +60,4 @@ def pointwise(x: Tensor, matrix: Tensor, bias: Tensor | None) -> Tensor:
 
 def by_planes(x: Tensor) -> bool:
     """Whether (N, C, H, W) are few images, each channel of which is a plane of its own in memory."""
-    return len(x) < FEW_IMAGES and x.is_contiguous()
+    return 0 < len(x) < FEW_IMAGES and x.is_contiguous()

@@ -44,3 +44,12 @@ def test_scores_that_are_no_numbers_take_no_place() -> None:
     scores[:2000] = torch.nan
     for one, other in zip(selection.above_threshold(scores, 0.05, 1000), all_pairs(scores, 0.05, 1000)):
         assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize("count", [1000, 5000, -1])
+@pytest.mark.parametrize("shape", [(5000, 80), (900, 20), (40_000, 1)])
+def test_a_graph_takes_the_same_pairs(shape: tuple[int, int], count: int) -> None:
+    scores = different(*shape)
+    expected = all_pairs(scores, 0.5, scores.numel() if count < 0 else count)
+    for one, other in zip(selection.recorded_above_threshold(scores, 0.5, count), expected):
+        assert torch.equal(one, other)

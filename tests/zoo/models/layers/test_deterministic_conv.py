@@ -9,7 +9,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from zoo.models.backbones.resnet import ResNet
-from zoo.models.layers.deterministic_conv import SteadyConv
+from zoo.models.layers.deterministic_conv import SteadyConv, hold_steady
 
 
 @contextmanager
@@ -29,14 +29,35 @@ def on_threads(count: int, layer: torch.nn.Module, x: torch.Tensor):
         return layer(x)
 
 
+def steady(layer: SteadyConv) -> SteadyConv:
+    """The layer as a network that amplifies rounding has it."""
+    layer.steady = True
+    return layer
+
+
+def test_only_a_network_that_amplifies_rounding_pays_for_steady_convolutions():
+    def count(**options) -> int:
+        net = hold_steady(ResNet(50, **options))
+        return sum(module.steady for module in net.modules() if isinstance(module, SteadyConv))
+
+    assert count() == 0
+    assert count(dcn={"type": "DCN"}, stage_with_dcn=(False, False, False, True)) > 0
+
+
 @pytest.mark.parametrize("channels", [(512, 1024), (1024, 1)])
 def test_a_pointwise_convolution_gives_the_same_bits_on_any_number_of_threads(channels):
     torch.manual_seed(0)
-    layer, x = SteadyConv(*channels, 1), torch.randn(1, channels[0], 16, 20)
+    layer, x = steady(SteadyConv(*channels, 1)), torch.randn(1, channels[0], 16, 20)
     one = on_threads(1, layer, x)
     assert all(torch.equal(on_threads(count, layer, x), one) for count in (2, 3, 4))
     exact = torch.nn.functional.conv2d(x.double(), layer.weight.double(), layer.bias.double())
     assert torch.allclose(one.double(), exact, atol=1e-4)
+
+
+def test_no_regions_give_no_maps_on_any_number_of_threads():
+    layer = SteadyConv(8, 4, 1)
+    layer.steady = True
+    assert all(on_threads(count, layer, torch.empty(0, 8, 14, 14)).shape == (0, 4, 14, 14) for count in (1, 2))
 
 
 def test_a_deformable_network_gives_the_same_bits_on_any_number_of_threads():
@@ -52,6 +73,7 @@ def test_a_deformable_network_gives_the_same_bits_on_any_number_of_threads():
     for name, parameter in net.named_parameters():
         if "conv_offset" in name or "context_block" in name:
             torch.nn.init.normal_(parameter, std=0.02)
+    hold_steady(net)
     x = torch.randn(1, 3, 128, 160)
     assert all(torch.equal(a, b) for a, b in zip(on_threads(1, net, x), on_threads(2, net, x)))
 
@@ -59,14 +81,14 @@ def test_a_deformable_network_gives_the_same_bits_on_any_number_of_threads():
 @pytest.mark.parametrize("geometry", [{"stride": 2}, {"groups": 2}, {"padding": 1}, {"padding": "same"}])
 def test_other_convolutions_are_what_they_always_were(geometry):
     torch.manual_seed(0)
-    layer, x = SteadyConv(6, 4, 1, **geometry), torch.randn(2, 6, 8, 9)
+    layer, x = steady(SteadyConv(6, 4, 1, **geometry)), torch.randn(2, 6, 8, 9)
     plain = torch.nn.Conv2d(6, 4, 1, **geometry)
     plain.load_state_dict(layer.state_dict())
     assert torch.equal(on_threads(2, layer, x), on_threads(2, plain, x))
 
 
 def test_it_trains():
-    layer, x = SteadyConv(6, 4, 1), torch.randn(2, 6, 8, 9)
+    layer, x = steady(SteadyConv(6, 4, 1)), torch.randn(2, 6, 8, 9)
     with threads(2):
         layer(x).sum().backward()
     assert torch.allclose(layer.weight.grad[:, :, 0, 0], x.sum(dim=(0, 2, 3)).expand(4, 6), atol=1e-4)
@@ -75,7 +97,7 @@ def test_it_trains():
 def test_its_operations_are_counted_on_any_number_of_threads():
     def operations(count: int) -> int:
         with FlopCounterMode(display=False) as counter:
-            on_threads(count, SteadyConv(6, 4, 1), torch.randn(1, 6, 8, 9))
+            on_threads(count, steady(SteadyConv(6, 4, 1)), torch.randn(1, 6, 8, 9))
         return counter.get_total_flops()
 
     assert operations(1) == operations(2) == 2 * 6 * 4 * 8 * 9
