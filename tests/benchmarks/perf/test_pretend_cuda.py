@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks.perf import pretend_cuda, pretended_commands, pretended_kinds, pretended_report, pretended_runs
+from benchmarks.perf import pretend_cuda, pretended_commands, pretended_kinds, pretended_runs
 from benchmarks.perf.pretended_device import PretendCuda
 from benchmarks.perf.pretended_operators import DeviceFault
 from zoo.models.build import COMPONENTS
