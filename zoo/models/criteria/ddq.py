@@ -45,8 +45,8 @@ def ddq_losses(
     logits, boxes, proposals, noise, stayed, dense = outputs
     count = noise.count
     layers = zip(logits[:, :, count:], boxes[:, :, count:], [None, *indices(stayed)])
-    distinct = [Layer(*remaining(*layer), ground_truths) for layer in layers]
-    *own, encoder = set_losses(head, [*distinct, Layer(*proposals["distinct"], ground_truths)], geometries)
+    distinct = [*(remaining(*layer) for layer in layers), proposals["distinct"]]
+    *own, encoder = set_losses(head, [Layer(x, b, ground_truths) for x, b in distinct], geometries)
     losses = by_layer(own) | prefixed("enc_", encoder)
     noisy = head, logits[:, :, :count], boxes[:, :, :count], noise
     losses |= restored_losses(*noisy, matched_losses, geometries, ground_truths)

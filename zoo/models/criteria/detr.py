@@ -43,7 +43,7 @@ def detr_losses(
     layers = [Layer(x, b, ground_truths) for x, b in zip(outputs[0], outputs[1])]
     if len(outputs) > 2 and outputs[2] is not None:
         anything = [replace(target, labels=torch.zeros_like(target.labels)) for target in ground_truths]
-        *own, proposals = set_losses(head, [*layers, Layer(*outputs[2], anything)], geometries)
+        *own, proposals = set_losses(head, [*layers, Layer(outputs[2][0], outputs[2][1], anything)], geometries)
         return {**by_layer(own), **{f"enc_{name}": value for name, value in proposals.items()}}
     return by_layer(set_losses(head, layers, geometries))
 

@@ -51,7 +51,7 @@ def denoising_losses(
     logits, boxes, proposals, noise = outputs
     count = noise.count
     layers = [*zip(logits[:, :, count:], boxes[:, :, count:]), proposals]
-    *own, encoder = matching(head, [Layer(*layer, ground_truths) for layer in layers], geometries)
+    *own, encoder = matching(head, [Layer(x, b, ground_truths) for x, b in layers], geometries)
     losses = by_layer(own) | prefixed("enc_", encoder)
     return losses | restored_losses(
         head, logits[:, :, :count], boxes[:, :, :count], noise, known, geometries, ground_truths

@@ -49,7 +49,7 @@ def sparse_losses(
         stages.append(head.run_stage(stage, features, boxes, queries, geometries))
         boxes, queries = [b.detach() for b in stages[-1].boxes], stages[-1].objects
     layers = [Layer(stage.logits, shares(stage.boxes, geometries), ground_truths) for stage in stages]
-    losses = {}
+    losses: dict[str, Tensor] = {}
     for stage, pairs in enumerate(match([cfg["assigner"] for cfg in head.train_cfg], layers, geometries)):
         own = stage_losses(head, stage, features, stages[stage], pairs, geometries, ground_truths)
         losses |= {f"stage{stage}_{name}": value * head.stage_loss_weights[stage] for name, value in own.items()}
