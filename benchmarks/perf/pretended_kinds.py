@@ -53,13 +53,39 @@ def size(name: str) -> int:
     return int(known[name].value) if name in known else 10**9
 
 
-# Kinds -> how often the host must ask the device, beside the copies of the results.
-TWO_STAGES, DENSE, NOTHING = 5, 2, 0
+# Kinds -> how often the host must ask the device, beside the copies of boxes, scores and labels: what it must know how
+# many there are of to go on, and the copies of masks. The first kind that a network has decides.
 ASKING: dict[str, int] = {
-    # distinct queries: suppression of the proposals and between six layers
-    "DDQDETR": 6,
+    "GARPNHead": 15,  # of each of five levels: anchors, large ones, survivors
+    "GARetinaHead": 7,  # anchors of each level, candidates, survivors
+    "SOLOHead": 6,  # candidates, their masks, those of each level, large ones, survivors, the copy of the masks
+    "DecoupledSOLOHead": 6,
+    "DecoupledSOLOLightHead": 5,  # suppressed by peaks alone
+    "SOLOV2Head": 5,  # as SOLO, without levels
+    "DDQDETR": 6,  # survivors of the proposals, and of each decoder layer but the last
+    "CoDETR": 1,  # survivors on the CPU
+    "SparseInst": 2,  # instances, the copy of the masks
+    "CenterNet": 0,  # peaks, of which there is a fixed number
+    "CornerNet": 1,  # groups of corners
+    "Mask2Former": 6,  # kept queries, things, pixels of each segment; copies of masks and of the panoptic map
+    "MaskFormer": 4,
+    "YOLACT": 4,  # survivors, places in the image, the copy of the masks
+    "RTMDetInsSepBNHead": 4,  # candidates, those with sides, survivors, the copy of the masks
+    "CondInst": 4,
+    "BoxInst": 4,
+    "RTMDetSepBNHead": 3,  # candidates, those with sides, survivors
+    "CenterNetUpdateHead": 3,
+    "EfficientDet": 3,
+    "YOLOV3Head": 3,  # cells with an object, pairs above the threshold, survivors
+    "PAAHead": 3,  # pairs, survivors, those that vote
+    "LADHead": 3,
+    "SSDHead": 3,  # candidates, the best of each class, survivors
+    "QueryInst": 3,  # places in the image, regions of each level, the copy of the masks
+    "SparseRCNN": 6,  # regions of each level, in every stage
+    "DiffusionDet": 8,
 }
-MASKS = ("FCNMaskHead", "HTCMaskHead", "SCNetMaskHead", "CoarseMaskHead")
+TWO_STAGES, DENSE, MASKS = 5, 2, 3
+MASK_HEADS = ("FCNMaskHead", "HTCMaskHead", "SCNetMaskHead", "CoarseMaskHead", "GridHead", "KeypointRCNNHead")
 
 
 def needed(name: str) -> int:
@@ -75,8 +101,8 @@ def needed(name: str) -> int:
     for kind, count in ASKING.items():
         if kind in own:
             return copies + count
-    if any(kind.endswith("RoIHead") and kind != "SparseRoIHead" for kind in own):
-        stages = description["roi_head"].get("num_stages", 1) if "roi_head" in description else 1
-        return copies + TWO_STAGES + stages - 1 + (3 if own & set(MASKS) else 0)
+    if "roi_head" in description:
+        stages = description["roi_head"].get("num_stages", 1)
+        return copies + TWO_STAGES + stages - 1 + (MASKS if own & set(MASK_HEADS) else 0)
     queries = any(COMPONENTS[kind].startswith("query_heads.") for kind in own)
-    return copies + (NOTHING if queries else DENSE)
+    return copies + (0 if queries else DENSE)

@@ -141,7 +141,8 @@ class GARPNHead(GuidedAnchorHead):
         x = F.relu(self.rpn_conv(x))
         locations, shapes = self.conv_loc(x), self.conv_shape(x)
         x, mask = self.feature_adaption(x, shapes), self.chosen(locations)
-        return self.conv_cls(x, mask), self.conv_reg(x, mask), shapes, locations
+        positions = None if mask is None else mask.nonzero(as_tuple=True)
+        return self.conv_cls(x, mask, positions), self.conv_reg(x, mask, positions), shapes, locations
 
     def predict(
         self,
@@ -205,8 +206,10 @@ class GARetinaHead(GuidedAnchorHead):
         x_cls, x_reg = run(self.cls_convs, x), run(self.reg_convs, x)
         locations, shapes = self.conv_loc(x_cls), self.conv_shape(x_reg)
         mask = self.chosen(locations)
-        logits = self.retina_cls(self.feature_adaption_cls(x_cls, shapes), mask)
-        return logits, self.retina_reg(self.feature_adaption_reg(x_reg, shapes), mask), shapes, locations
+        positions = None if mask is None else mask.nonzero(as_tuple=True)
+        logits = self.retina_cls(self.feature_adaption_cls(x_cls, shapes), mask, positions)
+        deltas = self.retina_reg(self.feature_adaption_reg(x_reg, shapes), mask, positions)
+        return logits, deltas, shapes, locations
 
     def predict_one(self, levels: list[Level], geometry: ImageGeometry) -> Detections:
         """Detections: the best `nms_pre` anchors of each level, suppressed within classes."""
