@@ -6,6 +6,7 @@ Every import statement counts: at the top of a module, inside a function, and be
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -173,3 +174,28 @@ def is_table(node: ast.stmt) -> bool:
         return False
     plain = (ast.Constant, ast.List, ast.Tuple, ast.Dict, ast.Load)
     return all(isinstance(part, plain) for part in ast.walk(node.value))
+
+
+def test_only_the_settings_read_variables_of_this_project() -> None:
+    paths = {name: path for name, path in modules().items() if name != "zoo.settings" and "perf" not in name.split(".")}
+    sources = {name: path.read_text(encoding="utf-8") for name, path in paths.items()}
+    assert [name for name, text in sources.items() if re.search(r"environ\S*[(\[]\W*ZOO_", text)] == []
+
+
+def test_the_environment_holds_no_state() -> None:
+    """Programs of `benchmarks.perf` prepare their own process and its children."""
+    trees = {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in modules().items()}
+    written = {name for name, tree in trees.items() for node in ast.walk(tree) if writes_environment(node)}
+    assert [name for name in written if not name.startswith("benchmarks.perf.")] == []
+
+
+def writes_environment(node: ast.AST) -> bool:
+    """Whether a node is `os.environ[...]` as a target, or a call of a method that changes it."""
+    if isinstance(node, ast.Subscript) and not isinstance(node.ctx, ast.Load):
+        return ast.unparse(node.value) == "os.environ"
+    changing = (
+        "os.putenv",
+        "os.unsetenv",
+        *(f"os.environ.{name}" for name in ("update", "setdefault", "pop", "clear")),
+    )
+    return isinstance(node, ast.Call) and ast.unparse(node.func) in changing

@@ -79,7 +79,7 @@ class UnreadableImage(ZooError):
 
 
 class NotTrainable(ZooError):
-    """This component has no losses yet."""
+    """This component does not support training."""
 
 
 class DataError(ZooError):

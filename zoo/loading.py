@@ -47,7 +47,7 @@ def build(name_or_spec: str | Mapping[str, Any]) -> Detector:
     try:
         model: Detector = build_detector(description)
     except BuildError as error:
-        raise BuildError(f"{place(name_or_spec, description, error)}: {error}") from None
+        raise BuildError(f"{source_location(name_or_spec, description, error)}: {error}") from None
     labeled(model, description)
     if has_user(name_or_spec):
         model.preprocess = preprocessor(name_or_spec)
@@ -116,11 +116,11 @@ def unwrap(spec: Mapping[str, Any]) -> Mapping[str, Any]:
     return {**beside, **spec["model"]}
 
 
-def place(name: str, description: Mapping[str, Any], error: BuildError) -> str:
+def source_location(name: str, description: Mapping[str, Any], error: BuildError) -> str:
     """`file:line` of what an error is about, as exactly as the manifest can tell; the name itself otherwise."""
     paths = [path for path, part in parts(description) if part.get("type") == error.kind]
-    places = (api.where(name, [*path, key]) for path in paths for key in (error.field, "type") if key)
-    return next((result for result in places if result), name)
+    locations = (api.where(name, [*path, key]) for path in paths for key in (error.field, "type") if key)
+    return next((result for result in locations if result), name)
 
 
 def parts(description: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[tuple[str | int, ...], Any]]:
@@ -223,50 +223,22 @@ def unnamed(path: str | Path, checkpoint: Checkpoint) -> str:
 
 
 def recognized(checkpoint: Checkpoint) -> Detector | None:
-    """The network of a file without a configuration, by the names that authors give their tensors; or None."""
-    from zoo.checkpoint.convert.rename import dialect
+    """The network of a file without a configuration, by the names that authors give their tensors; or None.
 
-    if has_configuration(checkpoint):
-        return None
-    known = dialect(checkpoint.state_dict)
-    names = known.architectures if known is not None else ()
-    if checkpoint.path and dilated(checkpoint.path):
-        names = tuple(DILATED[name] for name in names if name in DILATED)
-    networks = (fitting(checkpoint, name) for name in names)
-    return next((network for network in networks if network is not None), None)
-
-
-DILATED = {"detr_r50_8x2_150e_coco": "facebook/detr_r50_dc5", "facebook/detr_r101": "facebook/detr_r101_dc5"}
-"""DETR whose last stage is dilated instead of strided, which has the same tensors: architecture -> the other."""
-
-
-def dilated(path: Path) -> bool:
-    """Whether a DETR is one of the DC5 networks, by the name of its file or the configuration beside it."""
-    from zoo.checkpoint.convert.to_transformers import beside
-
-    return "dc5" in path.name.lower() or beside(path).get("dilation") is True
-
-
-def fitting(checkpoint: Checkpoint, name: str) -> Detector | None:
-    """The network of an architecture, for as many classes as a checkpoint has; None for one of another architecture."""
-    from zoo.checkpoint.convert.diagnosis import PREDICTORS, differences
-    from zoo.checkpoint.convert.rename import adapt
+    Raises BuildError where several networks have these tensors and nothing tells which one it is.
+    """
     from zoo.checkpoint.convert.to_transformers import labels_beside
+    from zoo.models.recognized import description_of
 
-    network = build_named(name)
-    shapes = {key: tuple(tensor.shape) for key, tensor in network.state_dict().items()}
-    state, _ = adapt(checkpoint.state_dict, shapes, checkpoint.meta)
-    missing, surplus, other = differences({key: tuple(tensor.shape) for key, tensor in state.items()}, shapes)
-    if missing or surplus or not all(map(PREDICTORS.search, other)):
+    result = None if has_configuration(checkpoint) else description_of(checkpoint)
+    if result is None:
         return None
-    if not other:
-        return network
-    count = len(state[other[0]]) - shapes[other[0]][0] + len(network.classes or ())
-    network = build(
-        {**api.architecture(name), "bbox_head": {**api.architecture(name)["bbox_head"], "num_classes": count}}
-    )
+    name, description = result
+    if description == api.architecture(name):
+        return build_named(name)
+    network = build(description)
     network.preprocess = preprocessor(name)
-    network.classes = labels_beside(checkpoint.path)[:count] if checkpoint.path else ()
+    network.classes = labels_beside(checkpoint.path)[: network.label_count] if checkpoint.path else ()
     return network
 
 
@@ -312,13 +284,13 @@ def sizes_of(checkpoint: Checkpoint) -> list[int]:
 def build_from_meta(meta: Mapping[str, Any], sizes: Sequence[int]) -> Detector:
     """The network that a checkpoint's own config text describes, with its test pipeline and class names.
 
-    sizes: elements of the checkpoint's tensors. What needs more parameters or layers than those is no description of
+    sizes: elements of the checkpoint's tensors. What needs more parameters or layers than those is not a description of
     the file, and is refused before it takes memory. Raises BuildError, CorruptCheckpoint.
     """
     from zoo.checkpoint.config.mmdet_config import describe
-    from zoo.models.unsupported import absent
+    from zoo.models.unsupported import unsupported
 
-    config = describe(meta, absent)
+    config = describe(meta, unsupported)
     with limited(Budget.of_tensors(sizes)):
         model = labeled(build_detector(config.model), config.model)
     model.preprocess = preprocessor(config.preprocessing)

@@ -34,7 +34,7 @@ class Evaluation:
     """
 
     config: EvalConfig
-    subject: Target
+    target: Target
     spec: Spec
     request: MetricConfig | None
     dataset: Dataset | None
@@ -55,14 +55,14 @@ def prepare(name: str, config: EvalConfig | None = None) -> Evaluation:
     """
     config = config or EvalConfig()
     check_output(config.results_json)
-    subject, entry = choose(name, config)
-    chosen = spec(config.dataset or (entry.dataset if entry else subject.dataset) or DEFAULT_DATASET)
+    target, entry = choose(name, config)
+    chosen = spec(config.dataset or (entry.dataset if entry else target.dataset) or DEFAULT_DATASET)
     chosen.require_root(Path(config.data or chosen.root))
     if entry is None:
-        return Evaluation(config, subject, chosen, None, None)
+        return Evaluation(config, target, chosen, None, None)
     # What is published about a model says what to ask, so that a wrong folder is noticed before a download.
     request = request_of(config, chosen, *known(entry))
-    return Evaluation(config, subject, chosen, request, opened(config, chosen, request))
+    return Evaluation(config, target, chosen, request, opened(config, chosen, request))
 
 
 def opened(config: EvalConfig, chosen: Spec, request: MetricConfig) -> Dataset:
@@ -82,9 +82,9 @@ def run(evaluation: Evaluation, device: str | None = None, progress: bool | None
     from benchmarks.speed.inference import artifact_of
     from benchmarks.system import environment
 
-    config, chosen, subject = evaluation.config, evaluation.spec, evaluation.subject
+    config, chosen, target = evaluation.config, evaluation.spec, evaluation.target
     config = config if device is None else replace(config, device=device)
-    model, request, dataset = checked_labels(subject.load()), evaluation.request, evaluation.dataset
+    model, request, dataset = checked_labels(target.load()), evaluation.request, evaluation.dataset
     if request is None or dataset is None:
         request = request_of(config, chosen, *guess(model))
         if request.classes is None:
@@ -95,7 +95,7 @@ def run(evaluation: Evaluation, device: str | None = None, progress: bool | None
             raise UsageError("--tta is for networks run by PyTorch; leave --runtime out.")
         from benchmarks.accuracy.augmentation import augmented
 
-        model = augmented(model, subject.name, config)
+        model = augmented(model, target.name, config)
     result = measure.measure(
         model.to(config.device).eval(),
         dataset,
@@ -114,24 +114,24 @@ def run(evaluation: Evaluation, device: str | None = None, progress: bool | None
 
         coco = detail.check(config.detail, dataset, request.measures)
         detections = coco.numbered(result.predictions)
-        detail.write(config.detail, coco, coco.source(detections), list(detections), config.title or subject.name)
+        detail.write(config.detail, coco, coco.source(detections), list(detections), config.title or target.name)
     sure = uncertainty(result.metrics, result.resampled)
     result.notices.extend(sure.notices)
     with environment.full_precision():  # as `accuracy.measure` ran
         ran_on = environment.describe(config.device)
     return Record(
-        model=config.title or subject.name,
+        model=config.title or target.name,
         kind="accuracy",
         protocol=request.protocol if chosen.protocols else chosen.reader.partition(":")[0],
         parameters=describe(config, chosen, request, result)
-        | {"weights": subject.weights, **subject.parameters, **artifact_of(model), **told(model)}
+        | {"weights": target.weights, **target.parameters, **artifact_of(model), **told(model)}
         | sure.parameters,
         metrics=result.metrics,
         conditions=sure.conditions,
         samples=sure.samples,
         environment=ran_on,
-        checkpoint=subject.facts.get("checkpoint"),
-        manifest=subject.facts.get("manifest"),
+        checkpoint=target.facts.get("checkpoint"),
+        manifest=target.facts.get("manifest"),
     )
 
 
@@ -141,10 +141,10 @@ def choose(name: str, config: EvalConfig) -> tuple[Target, zoo.Entry | None]:
         return other_project(name, config), None
     if means_exported(name):
         return exported_file(name, config), None
-    subject, entry = network(name, config.checkpoint)
+    target, entry = network(name, config.checkpoint)
     if config.runtime in (None, "torch"):
-        return subject, entry
-    return runtimes.on_the_way(subject, config.runtime, device=config.device), entry
+        return target, entry
+    return runtimes.on_the_way(target, config.runtime, device=config.device), entry
 
 
 def other_project(name: str, config: EvalConfig) -> Target:
@@ -170,10 +170,10 @@ def network(name: str, checkpoint: Path | None) -> tuple[Target, zoo.Entry | Non
         return targets.of_file(existing(Path(name)), None), None
     if checkpoint is not None:
         return targets.of_file(existing(checkpoint), name), find(name)
-    subject = targets.by_name(name)
-    if subject.weights == "random":
-        raise UsageError(f"{subject.name} has no published weights: give yours with --checkpoint.")
-    return subject, find(name)
+    target = targets.by_name(name)
+    if target.weights == "random":
+        raise UsageError(f"{target.name} has no published weights: give yours with --checkpoint.")
+    return target, find(name)
 
 
 def find(name: str) -> zoo.Entry | None:

@@ -19,7 +19,7 @@ from zoo.errors import UnreadableImage, UsageError
 from zoo.preprocessing.preprocess import read_image
 from zoo.system.atomic_write import atomic_write
 from zoo.visualization import draw
-from zoo.visualization.label_layout import Places, around
+from zoo.visualization.label_layout import LabelLayout, around
 
 WORST = 20  # images of the gallery
 COLORS = {
@@ -110,7 +110,7 @@ def marked(image: draw.Canvas, boxes: Sequence[Marked], names: dict[int, str]) -
     corners = [tuple(round(v) for v in (x, y, x + w, y + h)) for x, y, w, h in (box.box for box in boxes)]
     for place, box in zip(corners, boxes):
         draw.draw_box(canvas, place, COLORS[box.kind])
-    places = Places(canvas.shape[:2])
+    places = LabelLayout(canvas.shape[:2])
     for (x1, y1, x2, y2), box in zip(corners, boxes):
         text = names.get(box.category, "?") + ("" if box.score is None else f" {box.score:.2f}")
         text += "" if box.kind in ("object", "true") else f" ({box.kind})"

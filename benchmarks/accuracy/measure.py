@@ -84,12 +84,12 @@ def present(dataset: Dataset) -> tuple[list[DatasetImage], list[str]]:
         raise DatasetError(
             f"none of the dataset's {len(dataset.images):,} images exists, {dataset.images[0].path} first."
         )
-    if absent_truth := [path for path in dataset.truth_files() if not path.exists()]:
-        raise DatasetError(f"{len(absent_truth):,} files of the ground truth do not exist, {absent_truth[0]} first.")
+    if missing_files := [path for path in dataset.ground_truth_files() if not path.exists()]:
+        raise DatasetError(f"{len(missing_files):,} files of the ground truth do not exist, {missing_files[0]} first.")
     notices = list(dataset.notices)
-    if absent := len(dataset.images) - len(images):
+    if missing := len(dataset.images) - len(images):
         first = next(image.path for image in dataset.images if not image.path.exists())
-        notices.append(f"{absent:,} of {len(dataset.images):,} images do not exist and are left out, {first} first.")
+        notices.append(f"{missing:,} of {len(dataset.images):,} images do not exist and are left out, {first} first.")
     return images, notices
 
 

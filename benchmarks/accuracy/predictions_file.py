@@ -21,7 +21,7 @@ def evaluate(path: Path, config: EvalConfig) -> Record:
     Images without a detection count as such.
     """
     if not path.is_file():
-        raise ZooError(f"{path} does not exist, or is no file.")
+        raise ZooError(f"{path} does not exist, or is not a file.")
     chosen = spec(config.dataset or DEFAULT_DATASET)
     request = request_of(config, chosen)
     opened = open_dataset(chosen.name, Path(config.data or chosen.root), request)

@@ -1,7 +1,7 @@
-"""How published accuracies were read, so that like is compared with like.
+"""The definitions of published accuracies, so that like is compared with like.
 
-One metric has several readings: COCO's with at most 100 or 1000 detections, recall with two ways of matching. A reading
-names the measured number that is the same one as a published number, and says in words how that was read.
+One metric has several definitions: COCO's with at most 100 or 1000 detections, recall with two ways of matching. A
+definition names the measured number that corresponds to a published number, and describes it in words.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from zoo.manifest.entry import Entry
 
 
 class MetricDefinition(NamedTuple):
-    """measured: the metric of an accuracy record to compare with. text: how the published number was read."""
+    """measured: the metric of an accuracy record to compare with. text: the definition of the published number."""
 
     measured: str
     text: str
@@ -38,8 +38,8 @@ def measured_name(metric: str) -> str:
     return RECALL[metric].measured if metric in RECALL else metric
 
 
-def reading(metric: str, entry: Entry) -> MetricDefinition:
-    """How a published metric of a model was read."""
+def definition_of(metric: str, entry: Entry) -> MetricDefinition:
+    """The definition of a published metric of a model."""
     if metric in RECALL:
         return RECALL[metric]
     reader = DATASETS[entry.dataset].reader.partition(":")[0]
@@ -56,23 +56,23 @@ def published(entry: Entry, dataset: str, split: str) -> Mapping[str, float]:
 
 
 def compare(entry: Entry, parameters: Mapping[str, Any], metrics: Mapping[str, float]) -> list[dict[str, Any]]:
-    """Rows of metric, published, measured and difference in percent points, and how the published number was read.
+    """Rows of metric, published, measured and difference in percent points, and the published number's definition.
 
-    parameters, metrics: those of an accuracy record; metrics are from 0 to 1. Numbers of a part of the images are no
-    published ones: there is no difference, and the row says how many images it were.
+    parameters, metrics: those of an accuracy record; metrics are from 0 to 1. Numbers of a part of the images are
+    not comparable: there is no difference, and the row states the number of images.
     """
     rows = []
     images, of = parameters.get("images"), parameters.get("all_images")
     for name, value in published(entry, parameters.get("dataset", ""), parameters.get("split", "")).items():
         if name.endswith(FLIPPED) != bool(parameters.get("tta")):
             continue  # measured in another way
-        predictions = reading(name.removesuffix(FLIPPED), entry)
-        if metrics.get(predictions.measured, -1) >= 0:
-            points = 100 * metrics[predictions.measured]
+        definition = definition_of(name.removesuffix(FLIPPED), entry)
+        if metrics.get(definition.measured, -1) >= 0:
+            points = 100 * metrics[definition.measured]
             numbers = {"published": value, "measured": points, "difference": points - value}
-            row = {"metric": predictions.measured, **numbers, "read as": predictions.text}
+            row = {"metric": definition.measured, **numbers, "read as": definition.text}
             if images and of and images < of:
-                row |= {"difference": None, "read as": f"{images_text(images, of)}; published: {predictions.text}"}
+                row |= {"difference": None, "read as": f"{images_text(images, of)}; published: {definition.text}"}
             rows.append(row)
     return rows
 

@@ -6,7 +6,6 @@ would have made. What was found is gathered by image id on rank 0.
 
 from __future__ import annotations
 
-import os
 import signal
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ from typing import Any, TypeVar
 import torch.distributed as dist
 
 from zoo.errors import ZooError
+from zoo.settings import process
 
 T = TypeVar("T")
 
@@ -30,7 +30,7 @@ class WorkerDied(ZooError):
 
 def world() -> tuple[int, int]:
     """(rank, number of processes), as torchrun says; (0, 1) without it."""
-    return int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+    return process()[:2]
 
 
 @contextmanager
@@ -75,7 +75,7 @@ def died(detail: str) -> WorkerDied:
 
 def own_device(device: str) -> str:
     """This process's part of `device`: "cuda" means one GPU for each process of a machine."""
-    local = os.environ.get("LOCAL_RANK")
+    local = process().local_rank
     return f"cuda:{local}" if device == "cuda" and local is not None else device
 
 

@@ -67,10 +67,10 @@ def run(folder: Path, device: str = "cpu", fast: bool = False) -> Outcome:
 def measure(name: str, data: Path, photos: Sequence[Path], device: str, fast: bool = False) -> list[Record]:
     """Accuracy on all of the dataset; speed and memory, plain and, unless `fast`, with batch norm folded in."""
     accuracy = evaluation.evaluate(name, evaluation.EvalConfig(data=data, device=device))
-    subject, source = targets.by_name(name), {"weights": "published", "images": f"{len(photos)} generated"}
+    target, source = targets.by_name(name), {"weights": "published", "images": f"{len(photos)} generated"}
     plain = BenchmarkConfig(device=device, overrides=FASTEST if fast else QUICK)
     settings = (plain,) if fast else (plain, replace(plain, options=Options(fuse_conv_bn=True)))
-    speeds = [inference.measure(subject.load(), name, photos, one, source, **subject.facts) for one in settings]
+    speeds = [inference.measure(target.load(), name, photos, one, source, **target.facts) for one in settings]
     return [*([accuracy] if accuracy else []), *speeds]
 
 

@@ -75,7 +75,7 @@ class Spec:
         return make(self.name, root, request, **as_named_in(root, self.with_split(self.files, request.split)))
 
     def require_root(self, root: Path) -> None:
-        """Raise DatasetError where `root` is no folder."""
+        """Raise DatasetError where `root` is not a folder."""
         if not root.is_dir():
             raise DatasetError(f"{root} is not a folder. `bench datasets {self.name}` shows what belongs into it.")
 
@@ -288,7 +288,7 @@ OPEN_IMAGES_CHALLENGE = open_images(
 )
 
 # Images of Objects365 v2 that are annotated but are not part of its download.
-OBJECTS365_ABSENT = (
+OBJECTS365_MISSING = (
     "patch16/objects365_v2_00908726.jpg",
     "patch6/objects365_v1_00320532.jpg",
     "patch6/objects365_v1_00320534.jpg",
@@ -319,7 +319,7 @@ SPECS = [
         "annotations/zhiyuan_objv2_{split}.json",
         "{split}",
         name_parts=2,
-        absent=OBJECTS365_ABSENT,
+        missing=OBJECTS365_MISSING,
     ),
     coco_style(
         "deepfashion_inshop",
@@ -377,8 +377,8 @@ def check(one: Spec, root: Path, split: str | None = None) -> dict[str, Any]:
     except (DatasetError, UnreadableImage) as error:
         return report | {"problems": [str(error)]}
     problems = [
-        *absent([image.path for image in opened.images], "images"),
-        *absent(opened.truth_files(), "files with their annotations"),
+        *missing_files([image.path for image in opened.images], "images"),
+        *missing_files(opened.ground_truth_files(), "files with their annotations"),
     ]
     if not opened.images:
         problems.append("The annotations list no images.")
@@ -398,7 +398,7 @@ def without_details(one: Spec, root: Path, split: str | None) -> list[str]:
     return reasons
 
 
-def absent(paths: Sequence[Path], kind: str) -> list[str]:
+def missing_files(paths: Sequence[Path], kind: str) -> list[str]:
     """Sentences about the files that do not exist."""
     missing = [path for path in paths if not path.is_file()]
     problems = [f"{path} does not exist." for path in missing[:SHOWN]]

@@ -48,7 +48,7 @@ class Cityscapes:
         paths = sorted(folder.glob(f"*/*{IMAGE}"))
         self.images = [DatasetImage(path.name.removesuffix(IMAGE), path) for path in paths]
         for one in self.images:
-            check_map(self.truth_file(one.id), one.path)
+            check_map(self.ground_truth_file(one.id), one.path)
         if not self.images:
             raise DatasetError(f"{folder} has no */*{IMAGE}. `bench datasets {name}` shows the layout.")
 
@@ -56,7 +56,7 @@ class Cityscapes:
         """box_ap, ..., mask_ap, ... as COCO computes them; with masks also instance_ap and instance_ap_50."""
         numbers: dict[str, float] = {}
         numbered = dict(enumerate((predictions[image_id] for image_id in sorted(predictions, key=str)), 1))
-        ground_truth = self.coco_truth(sorted(predictions, key=str))
+        ground_truth = self.coco_ground_truth(sorted(predictions, key=str))
         for measure in self.request.measures:
             numbers |= coco_metric.evaluate(
                 ground_truth,
@@ -71,23 +71,23 @@ class Cityscapes:
             numbers |= cityscapes_metric.evaluate(predictions, self.instances, self.category_ids)
         return numbers
 
-    def truth_files(self) -> list[Path]:
+    def ground_truth_files(self) -> list[Path]:
         """The map of instances of each image."""
-        return [self.truth_file(image.id) for image in self.images]
+        return [self.ground_truth_file(image.id) for image in self.images]
 
-    def truth_file(self, image_id: ImageId) -> Path:
+    def ground_truth_file(self, image_id: ImageId) -> Path:
         """An image's map of instances."""
         return self.ground_truth / str(image_id).split("_")[0] / f"{image_id}{GROUND_TRUTH}"
 
     def instances(self, image_id: ImageId) -> NDArray[np.int32]:
         """(H, W): label * 1000 + number for an instance, the label alone for groups and everything else."""
-        path = self.truth_file(image_id)
+        path = self.ground_truth_file(image_id)
         image = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
         if image is None:
             raise DatasetError(f"{path} is missing or does not decode. `bench datasets {self.name}` shows the layout.")
         return image.astype(np.int32)
 
-    def coco_truth(self, image_ids: list[ImageId]) -> dict[str, Any]:
+    def coco_ground_truth(self, image_ids: list[ImageId]) -> dict[str, Any]:
         """The images' instances as a COCO document, images numbered from 1; groups are crowds."""
         annotations: list[dict[str, Any]] = []
         images: list[dict[str, Any]] = []

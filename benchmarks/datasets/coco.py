@@ -28,7 +28,7 @@ class CocoDataset:
     """A COCO annotation file and its images.
 
     annotations, images: where the two lie below `root`. name_parts: how many parts of an image's file name, from the
-    end, lead to it below `images`; None for all. absent: such names that are annotated but not in the download.
+    end, lead to it below `images`; None for all. missing: such names that are annotated but not in the download.
     sort: the order of the categories is that of their ids, since it is not the same in all of the dataset's files.
     """
 
@@ -41,7 +41,7 @@ class CocoDataset:
         images: str,
         *,
         name_parts: int | None = None,
-        absent: Sequence[str] = (),
+        missing: Sequence[str] = (),
         sort: bool = False,
     ) -> None:
         self.name, self.root, self.request = name, root, request
@@ -56,22 +56,22 @@ class CocoDataset:
         paths = find_images(folder, names)
         self.sizes = checked_sizes(self.file, paths)
         self.numbers = image_numbers(names)
-        self.kept = [i for i, file_name in enumerate(names) if file_name not in absent]
+        self.kept = [i for i, file_name in enumerate(names) if file_name not in missing]
         self.images = [DatasetImage(self.file.images[i].id, paths[i]) for i in self.kept]
         self.number_of = {image.id: self.numbers[i] for i, image in enumerate(self.file.images)}
         require_objects(self.ground_truth, path)
 
     @cached_property
     def category_numbers(self) -> dict[int, int]:
-        """Place in the file -> number for the metric, for the categories that count, by label."""
-        return {place: label + 1 for label, place in enumerate(self.categories) if place is not None}
+        """Position in the file -> number for the metric, for the categories that count, by label."""
+        return {position: label + 1 for label, position in enumerate(self.categories) if position is not None}
 
     @cached_property
     def ground_truth(self) -> dict[str, Any]:
         """What the metric compares with."""
         return metric_document(self.file, self.numbers, self.category_numbers, self.sizes, self.request.measures)
 
-    def truth_files(self) -> list[Path]:
+    def ground_truth_files(self) -> list[Path]:
         """None: the ground truth is read when the dataset is opened."""
         return []
 
@@ -90,7 +90,7 @@ class CocoDataset:
 
     def numbered(self, predictions: Mapping[ImageId, Predictions]) -> dict[int, Predictions]:
         """The detections of classes that count, by numbers of images."""
-        counted = {label for label, place in enumerate(self.categories) if place is not None}
+        counted = {label for label, position in enumerate(self.categories) if position is not None}
         return {self.number_of[i]: coco_results.only(one, counted) for i, one in predictions.items()}
 
     def source(self, detections: Mapping[int, Predictions]) -> Callable[[str], Source]:
@@ -120,9 +120,12 @@ class CocoDataset:
 
     def read_results(self, path: Path) -> ResultsFile:
         """Detections in a file of COCO results. Raises DataError."""
-        places = {category.id: i for i, category in enumerate(self.file.categories)}
+        positions = {category.id: i for i, category in enumerate(self.file.categories)}
         listed = Listed(
-            {image.id: i for i, image in enumerate(self.file.images)}, places, self.sizes, self.request.present_classes
+            {image.id: i for i, image in enumerate(self.file.images)},
+            positions,
+            self.sizes,
+            self.request.present_classes,
         )
         rows = read_predictions(path, listed, self.request.measures)
         return ResultsFile(rows, self.numbers, self.category_numbers, self.sizes)

@@ -25,7 +25,7 @@ RECALLS = np.linspace(0, 1, 101)
 BLOCK = 128  # weightings at a time: their cumulative sums stay in the cache
 
 
-class Reading(NamedTuple):
+class MetricDefinition(NamedTuple):
     """One of COCO's APs. area: index into SIZES. threshold: index of the only IoU, None for all. limit: detections."""
 
     area: int
@@ -47,19 +47,23 @@ class Ranking:
     objects: NDArray[np.int64]
 
 
-def readings(measure: str, protocol: str) -> dict[str, Reading]:
+def definitions(measure: str, protocol: str) -> dict[str, MetricDefinition]:
     """COCO's APs by name, as `coco_metric.metric_names` has them; none for proposals, which have recalls only."""
     if measure == "proposal":
         return {}
     most = limits(measure, protocol)[-1]
-    sizes = {f"_{name}": Reading(i, None, most) for i, name in enumerate(SIZES) if i}
+    sizes = {f"_{name}": MetricDefinition(i, None, most) for i, name in enumerate(SIZES) if i}
     if measure == "keypoint":
         del sizes["_small"]
-    kinds = {"": Reading(0, None, min(most, 100)), "_50": Reading(0, 0, most), "_75": Reading(0, 5, most)} | sizes
-    return {f"{measure}_ap{kind}": reading for kind, reading in kinds.items()}
+    kinds = {
+        "": MetricDefinition(0, None, min(most, 100)),
+        "_50": MetricDefinition(0, 0, most),
+        "_75": MetricDefinition(0, 5, most),
+    } | sizes
+    return {f"{measure}_ap{kind}": definition for kind, definition in kinds.items()}
 
 
-def precisions(matches: Matches, wanted: dict[str, Reading], weights: Floats) -> dict[str, Floats]:
+def precisions(matches: Matches, wanted: dict[str, MetricDefinition], weights: Floats) -> dict[str, Floats]:
     """Each AP for each weighting: (R,), NaN where there is nothing to find.
 
     weights: (N, R), whole numbers, of the images.

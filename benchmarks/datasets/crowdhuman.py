@@ -47,7 +47,7 @@ class CrowdHuman:
         self.images = [DatasetImage(key, folder / f"{key}.jpg") for key in self.bodies]
         self.sizes = read_sizes(root / sizes, name) if (root / sizes).is_file() else {}
 
-    def truth_files(self) -> list[Path]:
+    def ground_truth_files(self) -> list[Path]:
         """None: the ground truth is read when the dataset is opened."""
         return []
 

@@ -20,7 +20,7 @@ class Dataset(Protocol):
     images: list[DatasetImage]
     notices: list[str]
 
-    def truth_files(self) -> list[Path]:
+    def ground_truth_files(self) -> list[Path]:
         """Files with the ground truth of single images, which are read only when an image is evaluated; often none."""
         ...
 

@@ -76,7 +76,9 @@ class LvisDataset:
         self.numbers = image_numbers(names)
         self.images = [DatasetImage(image.id, file) for image, file in zip(self.file.images, paths)]
         self.number_of = {image.id: number for image, number in zip(self.file.images, self.numbers)}
-        self.category_numbers = {place: label + 1 for label, place in enumerate(self.categories) if place is not None}
+        self.category_numbers = {
+            position: label + 1 for label, position in enumerate(self.categories) if position is not None
+        }
         self.ground_truth = self.document()
         require_objects(self.ground_truth, path)
 
@@ -89,17 +91,17 @@ class LvisDataset:
         for image in document["images"]:
             for key in LISTS:
                 image[key] = [numbers[i] for i in rows[image["id"]][key] if i in numbers]
-        for category, place in zip(document["categories"], self.category_numbers):
-            category["frequency"] = self.file.categories[place].row["frequency"]
+        for category, position in zip(document["categories"], self.category_numbers):
+            category["frequency"] = self.file.categories[position].row["frequency"]
         return document | {"annotations": [row | {"iscrowd": 0} for row in document["annotations"]]}
 
-    def truth_files(self) -> list[Path]:
+    def ground_truth_files(self) -> list[Path]:
         """None: the ground truth is read when the dataset is opened."""
         return []
 
     def evaluate(self, predictions: Mapping[ImageId, Predictions]) -> dict[str, float]:
         """box_ap, ..., mask_ap, ... as the LVIS API computes them; -1 where there is nothing to find."""
-        counted = {label for label, place in enumerate(self.categories) if place is not None}
+        counted = {label for label, position in enumerate(self.categories) if position is not None}
         detections = {self.number_of[i]: coco_results.only(one, counted) for i, one in predictions.items()}
         labels = range(1, len(self.categories) + 1)
         return self.score(lambda measure: coco_results.source(measure, detections, labels), list(detections))
@@ -113,9 +115,9 @@ class LvisDataset:
 
     def read_results(self, path: Path) -> ResultsFile:
         """Detections in a file of LVIS results. Raises DataError."""
-        places = {category.id: i for i, category in enumerate(self.file.categories)}
+        positions = {category.id: i for i, category in enumerate(self.file.categories)}
         images = {image.id: i for i, image in enumerate(self.file.images)}
-        listed = Listed(images, places, self.sizes, self.request.present_classes)
+        listed = Listed(images, positions, self.sizes, self.request.present_classes)
         rows = read_predictions(path, listed, self.request.measures)
         return ResultsFile(rows, self.numbers, self.category_numbers, self.sizes)
 
@@ -163,8 +165,8 @@ def limited(results: Results) -> Results:
     scores = results[:, 5] if array else np.array([row["score"] for row in results])  # type: ignore[call-overload]
     kept: list[int] = []
     for image in np.unique(images):
-        places = np.flatnonzero(images == image)
-        best = places if len(places) <= MOST else places[np.argsort(-scores[places], kind="stable")][:MOST]
+        positions = np.flatnonzero(images == image)
+        best = positions if len(positions) <= MOST else positions[np.argsort(-scores[positions], kind="stable")][:MOST]
         kept += best.tolist()
     if isinstance(results, np.ndarray):
         chosen = results[kept]

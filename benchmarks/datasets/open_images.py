@@ -47,7 +47,7 @@ class OpenImages:
         """Open Images has names, no numbers; these count from 1."""
         return list(range(1, len(self.classes) + 1))
 
-    def truth_files(self) -> list[Path]:
+    def ground_truth_files(self) -> list[Path]:
         """None: the ground truth is read when the dataset is opened."""
         return []
 

@@ -86,13 +86,13 @@ def read_numbered_classes(path: Path, dataset: str) -> list[tuple[str, str]]:
 
 
 def read_hierarchy(path: Path, index: Mapping[str, int], dataset: str) -> Bools:
-    """(C, C): whether class j is class i or lies above it. The hierarchy's root, everything, is no class."""
+    """(C, C): whether class j is class i or lies above it. The hierarchy's root, everything, is not a class."""
     above = np.eye(len(index), dtype=bool)
 
     def descend(node: Any, parents: list[int]) -> None:
         children = node.get("Subcategory", []) if isinstance(node, dict) else None
         if not isinstance(children, list):
-            raise DatasetError(f"{path} is no hierarchy of classes: {shown(node)} has no list of subcategories.")
+            raise DatasetError(f"{path} is not a hierarchy of classes: {shown(node)} has no list of subcategories.")
         for child in children:
             code = child.get("LabelName") if isinstance(child, dict) else child
             if not isinstance(code, str) or code not in index:
@@ -147,7 +147,7 @@ def read_challenge(path: Path, classes: int, dataset: str) -> dict[str, Objects]
         name = lines[at].strip()
         count = lines[at + 2].strip() if at + 2 < len(lines) else ""
         if not name or not count.isdecimal():
-            raise bad(path, at + 1, f"{shown(name)} is no image followed by a line and the number of its boxes")
+            raise bad(path, at + 1, f"{shown(name)} is not an image followed by a line and the number of its boxes")
         rows = lines[at + 3 : at + 3 + int(count)]
         if len(rows) < int(count):
             raise bad(path, at + 1, f"{name} has {count} boxes, the file ends after {len(rows)}")

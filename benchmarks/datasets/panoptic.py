@@ -54,7 +54,7 @@ class CocoPanoptic:
         self.segments = require_folder(root / segments, name)
         folder = root / images if request.predictions else require_folder(root / images, name)
         paths = find_images(folder, [image.file_name for image in file.images])
-        self.images = [DatasetImage(image.id, place) for image, place in zip(file.images, paths)]
+        self.images = [DatasetImage(image.id, position) for image, position in zip(file.images, paths)]
         self.sizes = dict(zip((image.id for image in file.images), checked_sizes(file, paths)))
         check_maps(self.segments, self.annotations, self.sizes, path)
         measures = tuple(m for m in request.measures if m in MEASURES)
@@ -73,12 +73,12 @@ class CocoPanoptic:
             return self.things.read_results(path)
         if self.things is not None:
             raise UsageError("panoptic results have no scores, so there is no AP: use --measure panoptic.")
-        places = {category: label for label, category in enumerate(self.category_ids)}
-        rows = read_panoptic_results(path, [image.id for image in self.images], places)
+        positions = {category: label for label, category in enumerate(self.category_ids)}
+        rows = read_panoptic_results(path, [image.id for image in self.images], positions)
         folder = require_folder(path.with_suffix(""), self.name)
         for row in rows.values():
             require_file(folder / row["file_name"], self.name)
-        check_maps(folder, rows, {i: file_size(self.truth_file(i)) for i in rows}, path)
+        check_maps(folder, rows, {i: file_size(self.ground_truth_file(i)) for i in rows}, path)
         return PanopticResults(rows, folder, sum(len(row["segments_info"]) for row in rows.values()))
 
     def evaluate_results(self, results: PanopticResults | ResultsFile, limit: int | None = None) -> dict[str, float]:
@@ -88,11 +88,11 @@ class CocoPanoptic:
             return self.things.evaluate_results(results, limit)
         return self.compare({image.id: results.rows[image.id] for image in self.images[:limit]}, results.folder)
 
-    def truth_files(self) -> list[Path]:
+    def ground_truth_files(self) -> list[Path]:
         """The PNG of each image."""
-        return [self.truth_file(image.id) for image in self.images]
+        return [self.ground_truth_file(image.id) for image in self.images]
 
-    def truth_file(self, image_id: ImageId) -> Path:
+    def ground_truth_file(self, image_id: ImageId) -> Path:
         """The PNG of an image."""
         return self.segments / self.annotations[image_id]["file_name"]
 
@@ -111,7 +111,7 @@ class CocoPanoptic:
             "categories": categories,
         }
         for i in rows:
-            require_file(self.truth_file(i), self.name)
+            require_file(self.ground_truth_file(i), self.name)
         results = {"annotations": self.numbered(list(rows.values()))}
         try:
             evaluator = PanopticEval(ground_truth, results, gt_folder=self.segments, pred_folder=folder)

@@ -11,7 +11,7 @@ from typing import Any
 
 from benchmarks.datasets.files import DatasetError
 from benchmarks.datasets.request import ImageId
-from zoo.coco_format.annotations import Annotations, CocoCategory, image_of, places, read_document
+from zoo.coco_format.annotations import Annotations, CocoCategory, image_of, positions, read_document
 from zoo.coco_format.image_files import portable
 from zoo.coco_format.problems import Problems, shown
 from zoo.coco_format.sizes import Size, file_size
@@ -26,8 +26,8 @@ def read_panoptic(path: Path) -> tuple[Annotations, dict[ImageId, Row]]:
     """Images and categories of a file of annotations, and its row of each image. Raises DataError."""
     document, problems = read_document(path), Problems(path)
     images = [image_of(index, row, problems, True) for index, row in enumerate(document["images"])]
-    places("images", document["images"], problems)
-    known = places("categories", document["categories"], problems)
+    positions("images", document["images"], problems)
+    known = positions("categories", document["categories"], problems)
     for index, row in enumerate(document["categories"]):
         if not is_name(row.get("name")):
             problems.add(f"categories[{index}].name", f"is {shown(row.get('name'))}, it should be a text")
@@ -73,21 +73,21 @@ def by_image(
 
 def check_segments(index: int, segments: Any, categories: Mapping[Any, int], problems: Problems) -> None:
     """Look at the segments of one image."""
-    place = f"annotations[{index}].segments_info"
+    field = f"annotations[{index}].segments_info"
     if not isinstance(segments, list) or not all(isinstance(segment, dict) for segment in segments):
-        problems.add(place, f"is {shown(segments)}, it should be a list of objects")
+        problems.add(field, f"is {shown(segments)}, it should be a list of objects")
         return
     ids = [segment.get("id") for segment in segments]
     for number, segment in enumerate(segments):
         value, category = segment.get("id"), segment.get("category_id")
         if type(value) is not int or not 0 < value <= LARGEST_ID or ids.count(value) > 1:
-            problems.add(f"{place}[{number}].id", f"is {shown(value)}, it should be a number of its own from 1 up")
+            problems.add(f"{field}[{number}].id", f"is {shown(value)}, it should be a number of its own from 1 up")
         if not is_id(category) or category not in categories:
-            problems.add(f"{place}[{number}].category_id", f"is {shown(category)}, which is none of the categories")
+            problems.add(f"{field}[{number}].category_id", f"is {shown(category)}, which is none of the categories")
         if not is_flag(segment.get("iscrowd", 0)):
-            problems.add(f"{place}[{number}].iscrowd", f"is {shown(segment['iscrowd'])}, it should be 0 or 1")
+            problems.add(f"{field}[{number}].iscrowd", f"is {shown(segment['iscrowd'])}, it should be 0 or 1")
         if "area" in segment and not is_area(segment["area"]):
-            problems.add(f"{place}[{number}].area", f"is {shown(segment['area'])}, it should be a number of pixels")
+            problems.add(f"{field}[{number}].area", f"is {shown(segment['area'])}, it should be a number of pixels")
 
 
 def check_maps(folder: Path, rows: Mapping[ImageId, Row], sizes: Mapping[ImageId, Size | None], path: Path) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.datasets import coco_bootstrap, coco_matches
-from benchmarks.datasets.coco_bootstrap import Reading
+from benchmarks.datasets.coco_bootstrap import MetricDefinition
 from benchmarks.datasets.coco_matches import Matches
 from benchmarks.datasets.coco_metric import limits
 from benchmarks.datasets.coco_results import Source
@@ -46,21 +46,21 @@ def resample(
     replicates, all_images, classes = {}, {}, {}
     names = {row["id"]: row["name"] for row in ground_truth["categories"]}
     for measure in request.measures:
-        if readings := coco_bootstrap.readings(measure, request.protocol):
+        if definitions := coco_bootstrap.definitions(measure, request.protocol):
             most = max(limits(measure, request.protocol))
             matches = coco_matches.match(ground_truth, source(measure), measure, image_ids, category_ids, most)
-            for name, values in coco_bootstrap.precisions(matches, readings, weights).items():
+            for name, values in coco_bootstrap.precisions(matches, definitions, weights).items():
                 all_images[name] = -1.0 if np.isnan(values[0]) else float(values[0])
                 replicates[name] = values[1:].tolist()
-            classes[measure] = class_precisions(matches, readings[f"{measure}_ap"], names)
+            classes[measure] = class_precisions(matches, definitions[f"{measure}_ap"], names)
     parameters = {"images": len(image_ids), "replicates": REPLICATES, "seed": SEED}
     return Resampled(replicates, all_images, parameters | {"drawn_from": digest(ground_truth, image_ids)}, classes)
 
 
-def class_precisions(matches: Matches, reading: Reading, names: Mapping[int, str]) -> dict[str, float]:
+def class_precisions(matches: Matches, definition: MetricDefinition, names: Mapping[int, str]) -> dict[str, float]:
     """The AP of each class with objects, over the images as they are."""
     weights = np.ones((len(matches.images), 1))
-    table = coco_bootstrap.by_class(matches, reading.area, reading.limit, weights)[..., 0].mean(1)
+    table = coco_bootstrap.by_class(matches, definition.area, definition.limit, weights)[..., 0].mean(1)
     pairs = zip(coco_bootstrap.classes_with_objects(matches), table.tolist())
     return {names[number]: round(value, 6) for number, value in pairs if value == value}
 

@@ -22,7 +22,7 @@ from zoo.errors import DataError
 class ResultsFile:
     """The detections of a file.
 
-    numbers: of the annotation file's images. categories: place in the annotation file -> number, for those that count.
+    numbers: of the annotation file's images. categories: index in the annotation file -> number, for those that count.
     """
 
     def __init__(
@@ -94,8 +94,8 @@ def evaluate_file(dataset: Any, path: Path, request: MetricConfig, limit: int | 
         resample = getattr(dataset, "resample_results", None)
         resampled = resample(results, limit) if resample else None
         return Scored(dataset.evaluate_results(results, limit), results.size_of_file, resampled)
-    if absent := [path for path in dataset.truth_files() if not path.exists()]:
-        raise DataError(f"{len(absent):,} files of the ground truth do not exist, {absent[0]} first.")
+    if missing := [path for path in dataset.ground_truth_files() if not path.exists()]:
+        raise DataError(f"{len(missing):,} files of the ground truth do not exist, {missing[0]} first.")
     sizes = [file_size(image.path) for image in dataset.images]
     categories = {category: label for label, category in enumerate(dataset.category_ids)}
     listed = Listed({image.id: i for i, image in enumerate(dataset.images)}, categories, sizes)

@@ -47,7 +47,7 @@ class VocDataset:
         self.images = [DatasetImage(i, images / f"{i}.jpg") for i in ids]
         self.objects = {
             image.id: read_objects(file, self.classes, image.path)
-            for image, file in zip(self.images, self.truth_files())
+            for image, file in zip(self.images, self.ground_truth_files())
             if file.exists()
         }
         if self.objects and not any(len(one.labels) for one in self.objects.values()):
@@ -55,7 +55,7 @@ class VocDataset:
                 f"{self.folder / 'Annotations'} has no object of the model's classes: {few(self.classes)}."
             )
 
-    def truth_files(self) -> list[Path]:
+    def ground_truth_files(self) -> list[Path]:
         """The XML file of each image."""
         return [self.folder / "Annotations" / f"{image.id}.xml" for image in self.images]
 

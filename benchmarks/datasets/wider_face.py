@@ -57,7 +57,7 @@ class WiderFace:
                     raise ValueError(f"{len(ids)} images, faces of {len(rows)}")
                 self.counted[subset] = {i: mask(r, len(self.faces[i])) for i, r in zip(ids, rows)}
 
-    def truth_files(self) -> list[Path]:
+    def ground_truth_files(self) -> list[Path]:
         """None: the ground truth is read when the dataset is opened."""
         return []
 

@@ -24,7 +24,7 @@ Floats = NDArray[np.float64]
 IMAGES = 200  # examined at most
 REPLICATES = 200
 LIMIT = 100  # detections that COCO counts for an image and class
-AP = {"box_ap": coco_bootstrap.readings("box", "coco")["box_ap"]}
+AP = {"box_ap": coco_bootstrap.definitions("box", "coco")["box_ap"]}
 
 
 class Rows(NamedTuple):

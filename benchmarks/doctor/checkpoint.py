@@ -9,7 +9,7 @@ from zoo.errors import MismatchedCheckpoint
 
 
 def diagnose(path: Path, name: str) -> dict[str, Any]:
-    """Load the file strictly into the network called `name`. Raises ZooError for what is no checkpoint at all."""
+    """Load the file strictly into the network called `name`. Raises ZooError for what is not a checkpoint at all."""
     import zoo
 
     try:

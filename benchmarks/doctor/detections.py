@@ -33,7 +33,7 @@ def diagnose(
 ) -> dict[str, Any]:
     """What explains the number of the detections in `predictions`. known: the model that gave them. Raises ZooError."""
     if not predictions.is_file():
-        raise ZooError(f"{predictions} does not exist, or is no file.")
+        raise ZooError(f"{predictions} does not exist, or is not a file.")
     case = open_case(opened(data, dataset, split), limit)
     diagnosis = examine(case, read_rows(predictions), () if known is None else inputs_of(known.recipe))
     result = as_data(case, diagnosis)

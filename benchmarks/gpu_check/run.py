@@ -14,6 +14,7 @@ from benchmarks.gpu_check import networks
 from benchmarks.gpu_check.stages import Stage
 from benchmarks.results.record import Record
 from benchmarks.results.store import Store
+from zoo.manifest.api import manifest_options
 from zoo.system.atomic_write import atomic_write
 
 STATE, RESULTS, LOGS = "stages.json", "results.db", "logs"
@@ -54,7 +55,7 @@ def run_one(stage: Stage, out: Path, device: str) -> Ended:
     words = [word.format(device=device, out=out) for word in stage.words]
     begun = time.perf_counter()
     with (out / LOGS / f"{stage.name.replace('/', '_')}.log").open("w", encoding="utf-8") as log:
-        command = [sys.executable, "-m", "benchmarks", *words]
+        command = [sys.executable, "-P", "-m", "benchmarks", *manifest_options(), *words]
         print("$", *command, file=log, flush=True)
         try:
             code = subprocess.run(

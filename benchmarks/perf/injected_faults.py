@@ -34,7 +34,7 @@ Spoil = Callable[[list[Row], "Facts"], list[Row]]
 
 
 class Facts:
-    """What a fault may need: sizes (h, w) and category ids by place, of an annotation file."""
+    """What a fault may need: sizes (h, w) and category ids by position, of an annotation file."""
 
     def __init__(self, dataset: CocoDataset) -> None:
         self.sizes = {image.id: size or (1, 1) for image, size in zip(dataset.file.images, dataset.sizes)}
@@ -52,19 +52,19 @@ def boxes(change: Callable[..., tuple[float, ...]]) -> Spoil:
 
 
 def categories(change: Callable[[int, Facts], Any]) -> Spoil:
-    """A fault in every category. change: the place of the category in the annotation file."""
+    """A fault in every category. change: the position of the category in the annotation file."""
 
     def spoil(rows: list[Row], facts: Facts) -> list[Row]:
-        place = {category: i for i, category in enumerate(facts.categories)}
-        changed = [row | {"category_id": change(place[row["category_id"]], facts)} for row in rows]
+        position = {category: i for i, category in enumerate(facts.categories)}
+        changed = [row | {"category_id": change(position[row["category_id"]], facts)} for row in rows]
         return [row for row in changed if row["category_id"] is not None]
 
     return spoil
 
 
-def at(listed: list[Any], place: int) -> Any:
-    """What stands at a place; None outside of the list."""
-    return listed[place] if 0 <= place < len(listed) else None
+def at(listed: list[Any], position: int) -> Any:
+    """What stands at a position; None outside of the list."""
+    return listed[position] if 0 <= position < len(listed) else None
 
 
 def best(rows: list[Row], count: int) -> list[Row]:
@@ -118,9 +118,9 @@ def without_suppression(rows: list[Row], facts: Facts) -> list[Row]:
 
 
 def index_of(rows: list[Row], facts: Facts, first: int) -> list[Row]:
-    """Images by their place in the annotation file."""
-    place = {image: i for i, image in enumerate(facts.images, first)}
-    return [row | {"image_id": place[row["image_id"]]} for row in rows]
+    """Images by their position in the annotation file."""
+    position = {image: i for i, image in enumerate(facts.images, first)}
+    return [row | {"image_id": position[row["image_id"]]} for row in rows]
 
 
 def uncertain(noise: float) -> Spoil:
@@ -193,17 +193,17 @@ FAULTS: dict[str, tuple[tuple[str, ...], Spoil]] = {
     "shifted by 12 pixels": (("shifted",), boxes(lambda x, y, w, h, H, W: (x + 12, y + 12, w, h))),
     "boxes too small": (("scaled",), boxes(lambda x, y, w, h, H, W: (x + w / 8, y + h / 8, 3 * w / 4, 3 * h / 4))),
     "EXIF ignored": (("exif",), rotated),
-    "labels from 0": (("labels-from-0",), categories(lambda place, facts: place)),
-    "labels from 1": (("labels-from-1",), categories(lambda place, facts: place + 1)),
-    "classes one too high": (("classes-1",), categories(lambda place, facts: at(facts.categories, place + 1))),
-    "classes one too low": (("classes+1",), categories(lambda place, facts: at(facts.categories, place - 1))),
+    "labels from 0": (("labels-from-0",), categories(lambda position, facts: position)),
+    "labels from 1": (("labels-from-1",), categories(lambda position, facts: position + 1)),
+    "classes one too high": (("classes-1",), categories(lambda position, facts: at(facts.categories, position + 1))),
+    "classes one too low": (("classes+1",), categories(lambda position, facts: at(facts.categories, position - 1))),
     "alphabetical labels": (
         ("alphabetical",),
-        categories(lambda place, facts: alphabetical(facts).index(facts.categories[place])),
+        categories(lambda position, facts: alphabetical(facts).index(facts.categories[position])),
     ),
     "classes in an unknown order": (
         ("other-order",),
-        categories(lambda place, facts: facts.categories[(place * 37 + 11) % len(facts.categories)]),
+        categories(lambda position, facts: facts.categories[(position * 37 + 11) % len(facts.categories)]),
     ),
     "images by index": (
         ("image-index-from-0", "image-name-index-from-0"),

@@ -26,8 +26,8 @@ CLASSES = 10
 OBJECTS = 6.0  # of an image, on average
 CHANCE = 4.0  # detections of nothing in an image, on average
 POPULATION = 40_000
-READINGS = coco_bootstrap.readings("box", "coco")
-SHOWN = {name: READINGS[name] for name in ("box_ap", "box_ap_50")}
+DEFINITIONS = coco_bootstrap.definitions("box", "coco")
+SHOWN = {name: DEFINITIONS[name] for name in ("box_ap", "box_ap_50")}
 Floats = NDArray[np.float64]
 
 
@@ -53,8 +53,8 @@ def coverage(datasets: int, images: int, replicates: int, seed: int = 0) -> dict
     widths: dict[str, list[float]] = {}
     for _ in range(datasets):
         chosen = random.choice(POPULATION, images, replace=False)
-        for name, pair, truth in intervals(population, other, chosen, replicates, true):
-            inside.setdefault(name, []).append(bool(pair[0] <= truth <= pair[1]))
+        for name, pair, true_value in intervals(population, other, chosen, replicates, true):
+            inside.setdefault(name, []).append(bool(pair[0] <= true_value <= pair[1]))
             widths.setdefault(name, []).append(100 * (pair[1] - pair[0]))
     about: dict[str, Any] = {"datasets": datasets, "images of each": images, "replicates": replicates}
     about |= {f"true {name}": round(float(values[0]), 4) for name, values in true[0].items()}
@@ -74,8 +74,8 @@ def intervals(
             result.append((name, pair, float(true[0][name][0])))
         values = (a[name][0], b[name][0], a[name][1:].tolist(), b[name][1:].tolist())
         if difference := interval.paired(name, *values):
-            truth = float(true[1][name][0] - true[0][name][0])
-            result.append((f"difference of {name}", (difference.low, difference.high), truth))
+            true_value = float(true[1][name][0] - true[0][name][0])
+            result.append((f"difference of {name}", (difference.low, difference.high), true_value))
     return result
 
 

@@ -70,7 +70,7 @@ def generate(count: int) -> Iterator[Record]:
     """Records in order of time; the last 562 belong to one sweep."""
     for i in range(count):
         night, model = divmod(i, MODELS)
-        sweep = {"sweep": "tonight", "row": f"model_{model}"} if i >= count - SWEEP_ROWS else {}
+        sweep = {"sweep": "tonight", "job": f"model_{model}"} if i >= count - SWEEP_ROWS else {}
         yield Record(
             model=f"model_{model}",
             kind="inference",

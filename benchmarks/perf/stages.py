@@ -292,7 +292,9 @@ def encode(scene: Scene) -> Ways:
 def evaluate(scene: Scene) -> Ways:
     """COCO's twelve numbers of 500 images."""
     ground_truth, result = generate(500, 100)
-    ours, simple = (partial(box_numbers, ground_truth, result, engine) for engine in ("hotcoco", "pycocotools"))
+    ours, simple = (
+        partial(box_numbers, ground_truth, result, metric_backend) for metric_backend in ("hotcoco", "pycocotools")
+    )
     return {"ours": ours, "simple": simple}
 
 

@@ -196,7 +196,7 @@ def failures(records: Sequence[Record]) -> Table:
     rows: list[Mapping[str, Cell]] = [
         {"model": r.model, "kind": r.kind, "status": r.status, "reason": r.reason, "time": r.time[:19]}
         for r in records
-        if not r.ok and r.kind != "compare"  # a peer that is absent has a row among the peers
+        if not r.ok and r.kind != "compare"  # a peer that is missing has a row among the peers
     ]
     return Table("Failed or skipped", ("model", "kind", "status", "reason", "time"), rows)
 

@@ -16,9 +16,9 @@ def write(logs: Sequence[Log], keys: Sequence[str], path: Path) -> Path:
         from matplotlib.figure import Figure
     except ImportError:
         raise UsageError("plots need matplotlib: pip install matplotlib.") from None
-    absent = [key for key in keys if not any(log.series(key)[1] for log in logs)]
-    if absent:
-        raise UsageError(f"no log has '{absent[0]}'; they have: {', '.join(names(logs))}.")
+    missing = [key for key in keys if not any(log.series(key)[1] for log in logs)]
+    if missing:
+        raise UsageError(f"no log has '{missing[0]}'; they have: {', '.join(names(logs))}.")
     figure = Figure(figsize=(8, 3.2 * len(keys)), layout="constrained")
     for key, axes in zip(keys, figure.subplots(len(keys), 1, squeeze=False)[:, 0]):
         for log in logs:

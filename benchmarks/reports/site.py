@@ -49,7 +49,7 @@ def write(entries: Sequence[Entry], records: Sequence[Record], images: Images, f
 
 
 def check(folder: Path) -> None:
-    """Raise UsageError for a folder that has files and is no site."""
+    """Raise UsageError for a folder that has files and is not a site."""
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{folder} is not a folder.")
     if folder.is_dir() and any(folder.iterdir()) and not ((folder / INDEX).exists() and (folder / DATA).exists()):

@@ -31,7 +31,7 @@ OTHERS = {
 
 
 class LogError(ZooError):
-    """A file is no training log that is known here."""
+    """A file is not a training log that is known here."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ def read(path: Path, name: str | None = None) -> Log:
         return detectron2(rows, name or title(path))
     if any("iter" in row or row.get("mode") == "val" or "step" in row for row in rows):
         return mmdetection(rows, name or title(path))
-    raise LogError(f"{path} has no line about an iteration: it is no log of MMDetection, Detectron2 or `zoo train`.")
+    raise LogError(f"{path} has no line about an iteration: it is not a log of MMDetection, Detectron2 or `zoo train`.")
 
 
 def title(path: Path) -> str:
@@ -127,7 +127,7 @@ def objects(path: Path) -> Iterable[dict[str, Any]]:
         except ValueError:
             if number == len(lines):
                 return
-            raise LogError(f"{path}:{number} is not JSON: it is no training log, or a damaged one.") from None
+            raise LogError(f"{path}:{number} is not JSON: it is not a training log, or a damaged one.") from None
         if isinstance(row, dict):
             yield row
 

@@ -35,7 +35,7 @@ DIGITS = 5  # of replicates: a thousandth of a point
 
 
 class BaselineError(UsageError):
-    """A baseline file is missing or is not one: a check that cannot be made, which is no regression."""
+    """A baseline file is missing or is not one: a check that cannot be made, which is not a regression."""
 
 
 @dataclass(frozen=True)

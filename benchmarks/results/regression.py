@@ -136,7 +136,7 @@ def detections(then: Entry, now: Entry, tolerances: Tolerances) -> Finding:
 
 
 def time(then: Entry, now: Entry, tolerances: Tolerances) -> Finding:
-    """Relative times: the medians differ by more than a factor, and the ranks say that it is no accident."""
+    """Relative times: the medians differ by more than a factor, and the ranks say that it is not an accident."""
     if not now.times:
         return Finding(then.title, "relative time", "missing", detail="the record has no calibrated samples")
     if then.clock != now.clock:

@@ -19,6 +19,7 @@ from typing import Any
 
 from benchmarks.results import sqlite
 from benchmarks.results.record import Record, ResultsError
+from zoo.settings import results_file
 from zoo.system.atomic_write import atomic_path
 
 __all__ = ["Record", "ResultsError", "Store", "default_path"]
@@ -26,7 +27,7 @@ __all__ = ["Record", "ResultsError", "Store", "default_path"]
 
 def default_path() -> Path:
     """Where results go when nobody says otherwise: $ZOO_RESULTS, else ./results.db."""
-    return Path(os.environ.get("ZOO_RESULTS") or "results.db")
+    return results_file()
 
 
 class Store:

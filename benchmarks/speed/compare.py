@@ -88,16 +88,16 @@ def run(request: CompareConfig) -> list[Record]:
     with ExitStack() as stack:
         stack.enter_context(inference.thread_count(request.setting.threads))
         stack.enter_context(environment.float32_as(request.setting.tf32))
-        contestants, absent = gather(request, stack)
-        results = measure(request, contestants, absent)
+        contestants, unavailable = gather(request, stack)
+        results = measure(request, contestants, unavailable)
         memory = {name: peak_memory(one) if request.memory else {} for name, one in contestants.items()}
         return [
             *(record(request, name, contestants, results, memory[name]) for name in contestants),
-            *(absence(request, peer, reason) for peer, reason in absent.items()),
+            *(unavailable_record(request, peer, reason) for peer, reason in unavailable.items()),
         ]  # fmt: skip
 
 
-def measure(request: CompareConfig, contestants: dict[str, Contestant], absent: dict[str, str]) -> Results:
+def measure(request: CompareConfig, contestants: dict[str, Contestant], unavailable: dict[str, str]) -> Results:
     """All of them in turns; a peer that fails leaves the others, which are measured again without it."""
     device = request.setting.device
     while True:
@@ -110,7 +110,7 @@ def measure(request: CompareConfig, contestants: dict[str, Contestant], absent: 
         except PeerError as error:
             failed = next(n for n, w in workloads.items() if isinstance(w, ExternalWorkload) and w.peer in str(error))
             contestants.pop(failed)
-            absent[failed] = str(error)
+            unavailable[failed] = str(error)
 
 
 def gather(request: CompareConfig, stack: ExitStack) -> tuple[dict[str, Contestant], dict[str, str]]:
@@ -118,7 +118,7 @@ def gather(request: CompareConfig, stack: ExitStack) -> tuple[dict[str, Contesta
     folder = Path(stack.enter_context(TemporaryDirectory()))
     model, weights = network(request)
     files = as_files(request.images, folder)
-    contestants, absent = {OURS: own(model, request, Options(), weights, files, folder)}, {}
+    contestants, unavailable = {OURS: own(model, request, Options(), weights, files, folder)}, {}
     if request.setting.options.chosen():
         contestants["ours with options"] = own(model, request, request.setting.options, weights, files, folder)
     for peer in request.against:
@@ -129,8 +129,8 @@ def gather(request: CompareConfig, stack: ExitStack) -> tuple[dict[str, Contesta
                 path = peers_weights(model, peer, folder)
                 contestants[peer] = stack.enter_context(external_peer(request, peer, path, weights, files, model))
         except (PeerError, NoCounterpart) as error:
-            absent[peer] = str(error)
-    return contestants, absent
+            unavailable[peer] = str(error)
+    return contestants, unavailable
 
 
 def network(request: CompareConfig) -> tuple[Any, str]:
@@ -398,7 +398,7 @@ def resolution(workload: Workload) -> dict[str, int]:
     return inference.resolution(workload)  # type: ignore[arg-type]
 
 
-def absence(request: CompareConfig, peer: str, reason: str) -> Record:
+def unavailable_record(request: CompareConfig, peer: str, reason: str) -> Record:
     """A peer that did not run, with what it published."""
     number = counterparts.published(request.name, peer)
     facts = {"peer": peer, "published": asdict(number) if number else None}

@@ -80,12 +80,12 @@ def run(request: TrainingComparison) -> list[Record]:
             counterparts.counterpart(request.name, peer)
     with ExitStack() as stack:
         stack.enter_context(inference.thread_count(request.threads))
-        sides, absent = gather(request, stack)
+        sides, unavailable = gather(request, stack)
         with Conditions(request.device) as conditions:
-            take_turns(request, sides, absent)
+            take_turns(request, sides, unavailable)
         return [
             *(record(request, name, sides, conditions.read) for name in sides),
-            *(absence(request, peer, reason) for peer, reason in absent.items()),
+            *(unavailable_record(request, peer, reason) for peer, reason in unavailable.items()),
         ]
 
 
@@ -99,7 +99,7 @@ def gather(request: TrainingComparison, stack: ExitStack) -> tuple[dict[str, Sid
     torch.save(model.state_dict(), path)
     config = f"ours {request.name}"
     sides = {OURS: stack.enter_context(side(request, "ours", sys.executable, config, path, batch, in_our_python()))}
-    absent: dict[str, str] = {}
+    unavailable: dict[str, str] = {}
     for peer in request.against:
         try:
             python, config = where(request, peer)
@@ -107,8 +107,8 @@ def gather(request: TrainingComparison, stack: ExitStack) -> tuple[dict[str, Sid
             options = in_our_python() if peer == "torchvision" else {}
             sides[peer] = stack.enter_context(side(request, peer, python, config, weights, batch, options))
         except (PeerError, NoCounterpart) as error:
-            absent[peer] = str(error)
-    return sides, absent
+            unavailable[peer] = str(error)
+    return sides, unavailable
 
 
 def in_our_python() -> dict[str, Any]:
@@ -149,7 +149,7 @@ def side(
         worker.close()
 
 
-def take_turns(request: TrainingComparison, sides: dict[str, Side], absent: dict[str, str]) -> None:
+def take_turns(request: TrainingComparison, sides: dict[str, Side], unavailable: dict[str, str]) -> None:
     """Time iterations in turns, the first of each left out; a peer that fails leaves the others."""
     start, turn = time.perf_counter(), 0
     while turn <= request.iterations:
@@ -160,7 +160,7 @@ def take_turns(request: TrainingComparison, sides: dict[str, Side], absent: dict
                 if name == OURS:
                     raise
                 del sides[name]
-                absent[name] = str(error)
+                unavailable[name] = str(error)
             else:
                 sides[name].seconds += [seconds] if turn else []
         turn += 1
@@ -243,7 +243,7 @@ def verdict(ours: Mapping[str, float], theirs: Mapping[str, float]) -> str | Non
     return None
 
 
-def absence(request: TrainingComparison, peer: str, reason: str) -> Record:
+def unavailable_record(request: TrainingComparison, peer: str, reason: str) -> Record:
     """A peer that did not train, with what it published."""
     number = counterparts.published(request.name, peer)
     facts = {"peer": peer, "published": asdict(number) if number else None}

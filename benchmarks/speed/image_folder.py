@@ -13,7 +13,7 @@ def in_folder(folder: str | Path, limit: int | None = None) -> list[Path]:
     """Image files in `folder`, by name. Raises UsageError when there is none."""
     folder = Path(folder)
     if not folder.is_dir():
-        raise UsageError(f"{folder} is no folder; --images takes a folder of images.")
+        raise UsageError(f"{folder} is not a folder; --images takes a folder of images.")
     result = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
     if not result:
         raise UsageError(f"{folder} has no images ({', '.join(sorted(SUFFIXES))}).")

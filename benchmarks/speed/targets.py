@@ -56,9 +56,9 @@ def known(name: str) -> str:
 
 
 def by_name(name: str) -> Target:
-    """A model with its published weights; an architecture that is no model, or has no weights, with random ones.
+    """A model with its published weights; an architecture that is not a model, or has no weights, with random ones.
 
-    The name of an existing file that is no model's name is a checkpoint of the user's own.
+    The name of an existing file that is not a model's name is a checkpoint of the user's own.
     """
     from zoo.manifest.api import architecture_names, version
 

@@ -105,14 +105,14 @@ def measure(name: str, setting: TrainingConfig | None = None) -> Record | None:
     """
     setting = setting or TrainingConfig()
     protocol = chosen(setting)
-    with distributed.joined(setting.device) as place, environment.float32_as(setting.tf32):
-        release(place.device)
-        run = make_run(name, setting, protocol, place)
-        memory = MemoryMeter(place.device).start()
-        with Conditions(place.device) as conditions:
+    with distributed.joined(setting.device) as rank, environment.float32_as(setting.tf32):
+        release(rank.device)
+        run = make_run(name, setting, protocol, rank)
+        memory = MemoryMeter(rank.device).start()
+        with Conditions(rank.device) as conditions:
             steps = list(tqdm(islice(endless(run), protocol.iterations), total=protocol.iterations, disable=None))
-        peaks = distributed.gathered(memory.read(), place)
-        if not place.first:
+        peaks = distributed.gathered(memory.read(), rank)
+        if not rank.first:
             return None
         return Record(
             model=name,
@@ -121,13 +121,13 @@ def measure(name: str, setting: TrainingConfig | None = None) -> Record | None:
             parameters=describe(protocol, setting, run),
             metrics={**numbers(steps[protocol.skipped :], run), **largest(peaks)},
             samples=samples(steps),
-            environment=environment.describe(place.device),
+            environment=environment.describe(rank.device),
             conditions=conditions.read,
             manifest=api.version(name),
         )
 
 
-def make_run(name: str, setting: TrainingConfig, protocol: Protocol, place: Rank) -> Trainer:
+def make_run(name: str, setting: TrainingConfig, protocol: Protocol, rank: Rank) -> Trainer:
     """A training of the network with its own recipe, ready for its first step."""
     description, entry = api.architecture(name), api.representative(name)
     known, needed = api.dataset(entry.dataset).classes, supervision(description)
@@ -152,7 +152,7 @@ def make_run(name: str, setting: TrainingConfig, protocol: Protocol, place: Rank
         workers=setting.workers,
     )
     network = initial_weights.with_classes(description, len(known), len(folder.classes))
-    run = (Prepared if protocol.prepared else Trainer)(plan, place, network, data, settings)
+    run = (Prepared if protocol.prepared else Trainer)(plan, rank, network, data, settings)
     if isinstance(run, Prepared):
         run.batches_made = protocol.prepared
     if setting.weights != "random":

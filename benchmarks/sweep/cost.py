@@ -33,21 +33,21 @@ class Cost(NamedTuple):
     source: str
 
 
-def longest_first(rows: Sequence[Job], store: Store) -> list[Job]:
-    """The rows of a sweep, those that take longest first: a long one that starts last keeps one machine busy alone.
+def longest_first(jobs: Sequence[Job], store: Store) -> list[Job]:
+    """The jobs of a sweep, those that take longest first: a long one that starts last keeps one machine busy alone.
 
     Speed counts for a fixed number of images; an accuracy run has those of its dataset. Equal ones stay in order.
     """
-    entries = {row.model: zoo.get(row.model) for row in rows}
+    entries = {job.model: zoo.get(job.model) for job in jobs}
     here = measured(store.select(kind="inference", status="ok", samples=False) if store.path.exists() else [], None)
     costs = costs_of([zoo.get(name) for name in zoo.list_models()], here)
 
-    def seconds(row: Job) -> float:
-        entry = entries[row.model]
+    def seconds(job: Job) -> float:
+        entry = entries[job.model]
         cost = costs[entry.name].seconds if entry.name in costs else 0.0
-        return cost * (IMAGES.get(entry.dataset, COCO) if row.kind == "accuracy" else 1)
+        return cost * (IMAGES.get(entry.dataset, COCO) if job.kind == "accuracy" else 1)
 
-    return sorted(rows, key=lambda row: -seconds(row))
+    return sorted(jobs, key=lambda job: -seconds(job))
 
 
 def measured(records: Sequence[Record], device: str | None) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""Where the rows of a sweep run, apart from this machine: a Ray cluster, or Slurm through submitit. Both are extras."""
+"""Where the jobs of a sweep run, apart from this machine: a Ray cluster, or Slurm through submitit. Both are extras."""
 
 from __future__ import annotations
 
@@ -21,66 +21,66 @@ SAFE_PATH = ["export PYTHONSAFEPATH=1"]
 def ray(
     address: str | None = None, gpus: float = 0, cpus: float = 1, retries: int = 1, runner: Runner = one.guarded
 ) -> Executor:
-    """Rows on a Ray cluster, each where `gpus` and `cpus` are free; records come back here.
+    """Jobs on a Ray cluster, each where `gpus` and `cpus` are free; records come back here.
 
-    address: of a running cluster ("auto" finds it), None starts one on this machine. retries: of a row whose worker
-    died; then it is failed. Raises UsageError where no node of the cluster could ever run a row.
+    address: of a running cluster ("auto" finds it), None starts one on this machine. retries: of a job whose worker
+    died; then it is failed. Raises UsageError where no node of the cluster could ever run a job.
     """
-    engine = extra("ray")
+    api = extra("ray")
 
-    def execute(rows: Sequence[Job], limits: Limits) -> Steps:
-        connect(engine, address)
-        require(engine, gpus, cpus)
-        task = engine.remote(num_gpus=gpus, num_cpus=cpus, max_retries=retries)(runner)
-        waiting = {task.remote(row, limits): row for row in rows}
+    def execute(jobs: Sequence[Job], limits: Limits) -> Steps:
+        connect(api, address)
+        require(api, gpus, cpus)
+        task = api.remote(num_gpus=gpus, num_cpus=cpus, max_retries=retries)(runner)
+        waiting = {task.remote(job, limits): job for job in jobs}
         while waiting:
-            done, _ = engine.wait(list(waiting), num_returns=1)
+            done, _ = api.wait(list(waiting), num_returns=1)
             for reference in done:
-                row = waiting.pop(reference)
-                yield row, result(engine, reference, row)
+                job = waiting.pop(reference)
+                yield job, result(api, reference, job)
 
     return execute
 
 
-def connect(engine: Any, address: str | None) -> None:
+def connect(api: Any, address: str | None) -> None:
     """Join or start a cluster. Raises ZooError where there is none at the address."""
     options = {} if address else {"include_dashboard": False}
     host, _, port = (address or "").rpartition(":")
     try:
         if host and "/" not in host and port.isdigit():  # Ray itself waits for minutes for one that is not there
             socket.create_connection((host, int(port)), timeout=10).close()
-        engine.init(address=address, ignore_reinit_error=True, log_to_driver=False, **options)
+        api.init(address=address, ignore_reinit_error=True, log_to_driver=False, **options)
     except (OSError, RuntimeError, ValueError) as error:
         said = " ".join(str(error).split())[:200]
         raise ZooError(f"no Ray cluster answers at {address or 'this machine'}: {said}") from error
 
 
-def require(engine: Any, gpus: float, cpus: float) -> None:
+def require(api: Any, gpus: float, cpus: float) -> None:
     """Raise UsageError if no node has so many GPUs and processors: Ray would wait for one for ever."""
-    nodes = [node["Resources"] for node in engine.nodes() if node["Alive"]]
+    nodes = [node["Resources"] for node in api.nodes() if node["Alive"]]
     if not any(node.get("GPU", 0) >= gpus and node.get("CPU", 0) >= cpus for node in nodes):
-        raise UsageError(f"no node of the Ray cluster has {gpus:g} GPUs and {cpus:g} processors for a row.")
+        raise UsageError(f"no node of the Ray cluster has {gpus:g} GPUs and {cpus:g} processors for a job.")
 
 
-def result(engine: Any, reference: Any, row: Job) -> Record:
-    """A row's record from the cluster; one that the cluster lost is failed."""
+def result(api: Any, reference: Any, job: Job) -> Record:
+    """A job's record from the cluster; one that the cluster lost is failed."""
     try:
-        return engine.get(reference)
-    except engine.exceptions.RayError as error:
+        return api.get(reference)
+    except api.exceptions.RayError as error:
         lost = str(error).strip().splitlines()[0]
-        return one.mark(failed(row.model, row.kind, f"the worker was lost: {lost}"), row)
+        return one.mark(failed(job.model, job.kind, f"the worker was lost: {lost}"), job)
 
 
 def slurm(
     folder: Path, partition: str | None = None, gpus: int = 0, cpus: int = 1, runner: Runner = one.guarded
 ) -> Executor:
-    """Rows as jobs of a Slurm array, through submitit; as processes of this machine where there is no Slurm.
+    """Jobs as a Slurm array, through submitit; as processes of this machine where there is no Slurm.
 
     folder: shared, for logs and results.
     """
     submitit = extra("submitit")
 
-    def execute(rows: Sequence[Job], limits: Limits) -> Steps:
+    def execute(jobs: Sequence[Job], limits: Limits) -> Steps:
         executor = submitit.AutoExecutor(folder=str(folder))
         options: dict[str, Any] = {"timeout_min": int(limits.seconds // 60) + 5, "cpus_per_task": cpus}
         options |= {"slurm_setup": SAFE_PATH, "local_setup": SAFE_PATH}
@@ -89,20 +89,20 @@ def slurm(
         if partition:
             options["slurm_partition"] = partition
         executor.update_parameters(**options)
-        jobs = executor.map_array(runner, list(rows), [limits] * len(rows))
-        rows_of = {job.job_id: row for job, row in zip(jobs, rows)}
-        for job in submitit.helpers.as_completed(jobs, poll_frequency=POLL_SECONDS):
-            yield rows_of[job.job_id], job_result(submitit, job, rows_of[job.job_id])
+        tasks = executor.map_array(runner, list(jobs), [limits] * len(jobs))
+        jobs_of = {task.job_id: job for task, job in zip(tasks, jobs)}
+        for task in submitit.helpers.as_completed(tasks, poll_frequency=POLL_SECONDS):
+            yield jobs_of[task.job_id], slurm_result(submitit, task, jobs_of[task.job_id])
 
     return execute
 
 
-def job_result(submitit: Any, job: Any, row: Job) -> Record:
+def slurm_result(submitit: Any, task: Any, job: Job) -> Record:
     """A job's record; one that Slurm lost is failed."""
     try:
-        return job.result()
+        return task.result()
     except (submitit.core.utils.UncompletedJobError, submitit.core.utils.FailedJobError) as error:
-        return one.mark(failed(row.model, row.kind, f"the job was lost: {str(error).splitlines()[0]}"), row)
+        return one.mark(failed(job.model, job.kind, f"the job was lost: {str(error).splitlines()[0]}"), job)
 
 
 def extra(name: str) -> Any:

@@ -1,4 +1,4 @@
-"""One row of a sweep: one benchmark of one model in a process of its own, that can only cost this row."""
+"""One job of a sweep: one benchmark of one model in a process of its own, that can only cost this job."""
 
 from __future__ import annotations
 
@@ -21,10 +21,11 @@ from benchmarks.results.store import Store
 from benchmarks.sweep import disturbance
 from benchmarks.sweep.disturbance import observed
 from zoo.errors import NO_NETWORK, ZooError
+from zoo.manifest.api import manifest_options
 
 # Kinds whose numbers are times: never two at once on one device.
 TIMED = ("inference", "training", "compare")
-ATTEMPTS = 3  # at a timed row, before it is given up as disturbed
+ATTEMPTS = 3  # at a timed job, before it is given up as disturbed
 MIB = 2**20
 POLL_SECONDS = 0.2
 PR_SET_PDEATHSIG = 1
@@ -48,62 +49,63 @@ class Limits:
     memory_mib: float | None = None
 
 
-def guarded(row: Job, limits: Limits, stop: threading.Event | None = None) -> Record:
-    """As `run`, whatever happens: an error outside the row's own process (a full disk, say) costs this row."""
+def guarded(job: Job, limits: Limits, stop: threading.Event | None = None) -> Record:
+    """As `run`, whatever happens: an error outside the job's own process (a full disk, say) costs this job."""
     try:
-        return run(row, limits, stop)
+        return run(job, limits, stop)
     except (OSError, ZooError) as error:
-        return mark(unmeasured(row.model, row.kind, error), row)
+        return mark(unmeasured(job.model, job.kind, error), job)
 
 
-def run(row: Job, limits: Limits, stop: threading.Event | None = None) -> Record:
-    """The row's record; a crash, a hang or too much memory is a failed one that says so.
+def run(job: Job, limits: Limits, stop: threading.Event | None = None) -> Record:
+    """The job's record; a crash, a hang or too much memory is a failed one that says so.
 
-    stop: ends the row early when it is set. A timed row waits until its device is free; where something else took the
+    stop: ends the job early when it is set. A timed job waits until its device is free; where something else took the
     machine's time meanwhile it is void and runs again, at last as a failed one that says so.
     """
-    with turn(row, stop):
+    with turn(job, stop):
         for _ in range(ATTEMPTS):
             with observed() as load:
-                record = once(row, limits, stop)
-            why = disturbance.reason(record, load) if row.kind in TIMED and record.ok else None
+                record = once(job, limits, stop)
+            why = disturbance.reason(record, load) if job.kind in TIMED and record.ok else None
             if why is None or (stop and stop.is_set()):
                 return record
-    return mark(failed(row.model, row.kind, f"void {ATTEMPTS} times: {why}"), row)
+    return mark(failed(job.model, job.kind, f"void {ATTEMPTS} times: {why}"), job)
 
 
-def once(row: Job, limits: Limits, stop: threading.Event | None = None) -> Record:
-    """One attempt at the row."""
+def once(job: Job, limits: Limits, stop: threading.Event | None = None) -> Record:
+    """One attempt at the job."""
     with tempfile.TemporaryDirectory(prefix="bench-sweep-") as folder:
         store, log = Path(folder) / "results.db", Path(folder) / "stderr"
-        status = execute(command(row, store), log, limits, stop)
+        status = execute(command(job, store), log, limits, stop)
         result = Store(store).select(model=None) if store.exists() else []
         tail = last_line(log)
     if result and (status == "" or not result[-1].ok):
-        return mark(result[-1], row)
+        return mark(result[-1], job)
     if tail.removeprefix("bench: ").startswith(NO_NETWORK):
-        return mark(skipped(row.model, row.kind, NO_NETWORK), row)
+        return mark(skipped(job.model, job.kind, NO_NETWORK), job)
     reason = status or f"ended without a record: {tail or 'no message'}"
-    return mark(failed(row.model, row.kind, reason if not tail or tail in reason else f"{reason}; {tail}"), row)
+    return mark(failed(job.model, job.kind, reason if not tail or tail in reason else f"{reason}; {tail}"), job)
 
 
-def mark(record: Record, row: Job) -> Record:
+def mark(record: Record, job: Job) -> Record:
     """The record with what the sweep needs to find it again."""
-    return replace(record, parameters={**record.parameters, "sweep": row.sweep, "row": row.model})
+    return replace(record, parameters={**record.parameters, "sweep": job.sweep, "job": job.model})
 
 
-def command(row: Job, store: Path) -> list[str]:
+def command(job: Job, store: Path) -> list[str]:
     """What is executed. `-P`: a package `benchmarks` in the current folder is the user's own, and is not meant."""
-    return [sys.executable, "-P", "-m", "benchmarks", row.kind, row.model, *row.options, "--results", str(store)]
+    bench = [sys.executable, "-P", "-m", "benchmarks", *manifest_options()]
+    return [*bench, job.kind, job.model, *job.options, "--results", str(store)]
 
 
 @contextmanager
-def turn(row: Job, stop: threading.Event | None = None) -> Iterator[None]:
-    """A timed row's time alone on its device: no other one of this user, in whichever sweep, runs there meanwhile."""
-    if row.kind not in TIMED:
+def turn(job: Job, stop: threading.Event | None = None) -> Iterator[None]:
+    """A timed job's time alone on its device: no other one of this user, in whichever sweep, runs there meanwhile."""
+    if job.kind not in TIMED:
         yield
         return
-    path = Path(tempfile.gettempdir()) / f"bench-timing-{os.getuid()}-{physical(device_of(row))}.lock"
+    path = Path(tempfile.gettempdir()) / f"bench-timing-{os.getuid()}-{physical(device_of(job))}.lock"
     with path.open("a") as file:
         while not (stop and stop.is_set()):
             with suppress(BlockingIOError):
@@ -113,14 +115,14 @@ def turn(row: Job, stop: threading.Event | None = None) -> Iterator[None]:
         yield
 
 
-def device_of(row: Job) -> str:
-    """The device that a row's options name."""
-    given = [after for before, after in zip(row.options, row.options[1:]) if before == "--device"]
+def device_of(job: Job) -> str:
+    """The device that a job's options name."""
+    given = [after for before, after in zip(job.options, job.options[1:]) if before == "--device"]
     return given[-1] if given else "cpu"
 
 
 def physical(device: str) -> str:
-    """A device's name whatever this process sees of the machine: a cluster shows each row its own GPU as the first."""
+    """A device's name whatever this process sees of the machine: a cluster shows each job its own GPU as the first."""
     kind, _, number = device.partition(":")
     if kind != "cuda":
         return kind

@@ -1,4 +1,4 @@
-"""What a sweep is doing: on a terminal a table that is drawn anew twice a second, elsewhere a line for each row."""
+"""What a sweep is doing: on a terminal a table that is drawn anew twice a second, elsewhere a line for each job."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from benchmarks.sweep.job import Job
 from benchmarks.sweep.outcome import ending
 from benchmarks.sweep.sweep import counts
 
-SHOWN = 8  # rows that have ended and are still shown
+SHOWN = 8  # jobs that have ended and are still shown
 
 
 class View:
-    """total: rows of the sweep. before: those that had ended before it began, by model."""
+    """total: jobs of the sweep. before: those that had ended before it began, by model."""
 
     def __init__(self, total: int, before: Mapping[str, Record], console: Console | None = None) -> None:
         self.console = console or Console(file=sys.stderr)
@@ -40,20 +40,20 @@ class View:
         with Live(get_renderable=self.table, console=self.console, refresh_per_second=2, transient=True):
             yield
 
-    def step(self, row: Job, record: Record | None) -> None:
-        """A row has begun (None) or ended."""
+    def step(self, job: Job, record: Record | None) -> None:
+        """A job has begun (None) or ended."""
         if record is None:
-            self.running[row.model] = time.monotonic()
+            self.running[job.model] = time.monotonic()
             return
-        began = self.running.pop(row.model, None)
-        self.done[row.model] = record
+        began = self.running.pop(job.model, None)
+        self.done[job.model] = record
         self.measured += record.status != "skipped"
-        self.ended.append((row.model, None if began is None else time.monotonic() - began, record))
+        self.ended.append((job.model, None if began is None else time.monotonic() - began, record))
         if not self.console.is_terminal:
             print(f"bench: [{len(self.done)}/{self.total}] {line(*self.ended[-1])}", file=self.console.file, flush=True)
 
     def table(self) -> Group:
-        """How far the sweep is, the rows that ended last, and those that run."""
+        """How far the sweep is, the jobs that ended last, and those that run."""
         shown = Table(box=None, pad_edge=False)
         for name in ("model", "time", "result"):
             shown.add_column(name, overflow="ellipsis", no_wrap=True)
@@ -64,7 +64,7 @@ class View:
         return Group(Text(self.summary()), shown)
 
     def summary(self) -> str:
-        """How many rows ended how, and how long the others will take."""
+        """How many jobs ended how, and how long the others will take."""
         ended = ", ".join(f"{count} {status}" for status, count in counts(self.done.values()).items())
         text = f"{len(self.done)} of {self.total}: {ended}, {len(self.running)} running"
         left = self.total - len(self.done)
@@ -77,7 +77,7 @@ STYLES = {"ok": "green", "failed": "red", "skipped": "dim"}
 
 
 def line(model: str, seconds: float | None, record: Record) -> str:
-    """A row that has ended."""
+    """A job that has ended."""
     return f"{model}: {ending(record)}" + ("" if seconds is None else f" in {clock(seconds)}")
 
 

@@ -1,4 +1,4 @@
-"""Rows of a sweep that are not tried, on purpose: what they need was never published, or is not on this machine."""
+"""Jobs of a sweep that are not tried, on purpose: what they need was never published, or is not on this machine."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ if TYPE_CHECKING:
     from benchmarks.datasets.catalog import Spec
 
 
-def options(row: Job) -> argparse.Namespace:
-    """The row's options as its benchmark understands them. Raises UsageError for one that it does not know."""
-    parser = Parser(prog=f"bench {row.kind}")
-    import_module(f"benchmarks.cli.commands.{row.kind}").configure(parser)
-    return parser.parse_args([row.model, *row.options])
+def options(job: Job) -> argparse.Namespace:
+    """The job's options as its benchmark understands them. Raises UsageError for one that it does not know."""
+    parser = Parser(prog=f"bench {job.kind}")
+    import_module(f"benchmarks.cli.commands.{job.kind}").configure(parser)
+    return parser.parse_args([job.model, *job.options])
 
 
-def reason(row: Job, here: bool = True) -> str | None:
-    """Why a row cannot give a measurement; None where it can be tried. here: whether it runs on this machine."""
-    if row.kind == "parity":
-        return without_reference(row.model)
-    if needs_weights(row) and api.get(row.model).checkpoint is None:
+def reason(job: Job, here: bool = True) -> str | None:
+    """Why a job cannot give a measurement; None where it can be tried. here: whether it runs on this machine."""
+    if job.kind == "parity":
+        return without_reference(job.model)
+    if needs_weights(job) and api.get(job.model).checkpoint is None:
         return "no weights were published"
-    return without_data(row) if here and row.kind == "accuracy" else None
+    return without_data(job) if here and job.kind == "accuracy" else None
 
 
-def needs_weights(row: Job) -> bool:
-    """Whether the row measures published weights."""
-    if row.kind == "parity":
+def needs_weights(job: Job) -> bool:
+    """Whether the job measures published weights."""
+    if job.kind == "parity":
         return False
-    given = options(row)
+    given = options(job)
     return not getattr(given, "random_weights", False) and getattr(given, "checkpoint", None) is None
 
 
@@ -51,15 +51,15 @@ def without_reference(model: str) -> str | None:
     return None
 
 
-def without_data(row: Job) -> str | None:
+def without_data(job: Job) -> str | None:
     """The first file or folder of the dataset's layout that is not there."""
     from benchmarks.datasets.catalog import spec
 
-    given = options(row)
-    one = spec(given.dataset or api.get(row.model).dataset)
+    given = options(job)
+    one = spec(given.dataset or api.get(job.model).dataset)
     root = Path(given.data or one.root)
-    absent = next((path for path in [root, *expected(one, root, given.split)] if not path.exists()), None)
-    return None if absent is None else f"{absent} does not exist"
+    missing = next((path for path in [root, *expected(one, root, given.split)] if not path.exists()), None)
+    return None if missing is None else f"{missing} does not exist"
 
 
 def expected(one: Spec, root: Path, split: str | None) -> list[Path]:

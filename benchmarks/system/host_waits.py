@@ -26,10 +26,10 @@ def host_waits(function: Callable[[], Any]) -> Counter[str]:
             function()
         finally:
             torch.cuda.set_sync_debug_mode("default")
-    return Counter(place(w.filename, w.lineno) for w in seen if "synchronizing CUDA operation" in str(w.message))
+    return Counter(location(w.filename, w.lineno) for w in seen if "synchronizing CUDA operation" in str(w.message))
 
 
-def place(file: str, line: int) -> str:
+def location(file: str, line: int) -> str:
     """`zoo/...py:line` of this project's files, the file's name and line of others."""
     own = OWN.search(file)
     return f"{own[1] if own and 'site-packages' not in file else file.rpartition('/')[2]}:{line}"

@@ -16,7 +16,7 @@ _BUFFERS = re.compile(r"(^|\.)(running_mean|running_var|num_batches_tracked)$")
 
 
 def one_line(path: Path) -> str:
-    """What can be said without loading tensors; for a file that is no checkpoint, why."""
+    """What can be said without loading tensors; for a file that is not a checkpoint, why."""
     try:
         result = inspect(path)
     except (ZooError, OSError) as error:

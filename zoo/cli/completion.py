@@ -42,8 +42,9 @@ autoload -U +X bashcompinit && bashcompinit
 
 def script(shell: str, program: str, commands: Mapping[str, Command]) -> str:
     """The script that makes `shell` complete commands, options, model names and, failing those, files."""
-    words = {name: command_words(command) for name, command in commands.items()}
-    values = {name: dict(command_values(command)) for name, command in commands.items()}
+    parsers = {name: command_parser(command) for name, command in commands.items()}
+    words = {name: command_words(parser) for name, parser in parsers.items()}
+    values = {name: dict(command_values(parser)) for name, parser in parsers.items()}
     if shell == "fish":
         return fish(program, commands, words, values)
     cases = "\n".join(f'        {name}) words="{" ".join(own)}" ;;' for name, own in words.items())
@@ -61,10 +62,15 @@ def value_cases(program: str, values: Mapping[str, Mapping[str, str]]) -> str:
     return "\n".join(lines)
 
 
-def command_values(command: Command) -> Iterator[tuple[str, str]]:
-    """Each option of a command whose values are known, with them, or with the command that prints them."""
+def command_parser(command: Command) -> Parser:
+    """The parser of a command's options."""
     parser = Parser()
     load_command(parser, command)
+    return parser
+
+
+def command_values(parser: argparse.ArgumentParser) -> Iterator[tuple[str, str]]:
+    """Each option of a command whose values are known, with them, or with the command that prints them."""
     for action in parser._actions:
         for option in action.option_strings:
             if option in LISTED:
@@ -75,10 +81,8 @@ def command_values(command: Command) -> Iterator[tuple[str, str]]:
                 yield option, " ".join(map(str, action.choices))
 
 
-def command_words(command: Command) -> list[str]:
+def command_words(parser: argparse.ArgumentParser) -> list[str]:
     """Every long option and every fixed word, such as a subcommand, that a command takes."""
-    parser = Parser()
-    load_command(parser, command)
     return sorted(set(parser_words(parser)))
 
 

@@ -1,7 +1,7 @@
 """The one reader of annotation files in COCO's format (https://cocodataset.org/#format-data).
 
 Everything is looked at once, when the file is opened: types, finite numbers, ids that are unique and that exist. What
-is read refers to images and categories by their place in the file, so the file's own ids, whatever they are, mean
+is read refers to images and categories by their position in the file, so the file's own ids, whatever they are, mean
 nothing behind this module.
 """
 
@@ -39,7 +39,7 @@ class CocoCategory(NamedTuple):
 
 
 class CocoObject(NamedTuple):
-    """An annotation. number: its place in the file. image, category: places of these in the file.
+    """An annotation. number: its position in the file. image, category: positions of these in the file.
 
     bbox: [x, y, width, height], None where the file has none. area: in pixels, None where the file does not say it.
     """
@@ -71,7 +71,7 @@ class Annotations(NamedTuple):
 def read_annotations(path: Path, boxes: bool = True, named: bool = True) -> Annotations:
     """The annotations in `path`. boxes: every one needs a box. named: every image needs a `file_name`.
 
-    Raises DataError with the first problems, each with its place in the file.
+    Raises DataError with the first problems, each with its position in the file.
     """
     return checked(read_document(path), path, boxes, named)
 
@@ -106,8 +106,8 @@ def checked(document: dict[str, list[dict[str, Any]]], path: Path, boxes: bool, 
     """The content of a document. Raises DataError."""
     problems = Problems(path)
     images = [image_of(index, row, problems, named) for index, row in enumerate(document["images"])]
-    image_index = places("images", document["images"], problems)
-    category_index = places("categories", document["categories"], problems)
+    image_index = positions("images", document["images"], problems)
+    category_index = positions("categories", document["categories"], problems)
     for index, row in enumerate(document["categories"]):
         if not is_name(row.get("name")):
             problems.add(f"categories[{index}].name", f"is {shown(row.get('name'))}, it should be a text")
@@ -122,12 +122,12 @@ def checked(document: dict[str, list[dict[str, Any]]], path: Path, boxes: bool, 
     return Annotations(path, images, categories, objects, reader.strays)
 
 
-def shadowed(place: int, categories: Sequence[CocoCategory]) -> bool:
+def shadowed(position: int, categories: Sequence[CocoCategory]) -> bool:
     """Whether a category is not used and another one has its name, as a root that exporters put in front."""
-    return not categories[place].used and any(
-        other.name == categories[place].name and (other.used or i < place)
+    return not categories[position].used and any(
+        other.name == categories[position].name and (other.used or i < position)
         for i, other in enumerate(categories)
-        if i != place
+        if i != position
     )
 
 
@@ -144,8 +144,8 @@ def image_of(index: int, row: dict[str, Any], problems: Problems, named: bool) -
     return CocoImage(row.get("id", 0), name if isinstance(name, str) else "", size, row)
 
 
-def places(part: str, rows: Sequence[dict[str, Any]], problems: Problems) -> dict[Id, int]:
-    """The place of each id in a part of the file."""
+def positions(part: str, rows: Sequence[dict[str, Any]], problems: Problems) -> dict[Id, int]:
+    """The position of each id in a part of the file."""
     index: dict[Id, int] = {}
     for number, row in enumerate(rows):
         value: Any = row.get("id")
@@ -184,7 +184,7 @@ class ObjectReader:
         return CocoObject(index, image, category, box or None, area, int(crowd), row)
 
     def image(self, index: int, row: dict[str, Any]) -> int | None:
-        """The place of the annotation's image."""
+        """The position of the annotation's image."""
         value: Any = row.get("image_id")
         if not is_id(value) or (self.images and isinstance(value, str) not in self.kinds):
             self.add(index, "image_id", value, "the id of an image, of the same type as in 'images'")
@@ -193,7 +193,7 @@ class ObjectReader:
         return self.images.get(value)
 
     def category(self, index: int, row: dict[str, Any]) -> int | None:
-        """The place of the annotation's category."""
+        """The position of the annotation's category."""
         value = row.get("category_id")
         if not is_id(value) or value not in self.categories:
             self.add(index, "category_id", value, "the id of one of 'categories'")

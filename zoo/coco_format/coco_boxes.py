@@ -20,8 +20,8 @@ def read(path: Path, images: Path | None = None) -> LabeledImages:
     Raises DataError, UnreadableImage.
     """
     annotations = read_annotations(path)
-    places = [i for i in range(len(annotations.categories)) if not shadowed(i, annotations.categories)]
-    labels = {place: label for label, place in enumerate(places)}
+    positions = [i for i in range(len(annotations.categories)) if not shadowed(i, annotations.categories)]
+    labels = {position: label for label, position in enumerate(positions)}
     boxes: list[list[LabeledBox]] = [[] for _ in annotations.images]
     for one in annotations.objects:
         if one.bbox is not None and one.category in labels:
@@ -30,7 +30,7 @@ def read(path: Path, images: Path | None = None) -> LabeledImages:
     sizes = sizes_of(annotations, images)
     rows = zip(annotations.images, sizes, boxes)
     result = LabeledImages(
-        [annotations.categories[place].name for place in places],
+        [annotations.categories[position].name for position in positions],
         [LabeledImage(image.file_name, size, own) for image, size, own in rows],
     )
     result.note(annotations.strays, "annotations are of images that the file does not list, and are left out")

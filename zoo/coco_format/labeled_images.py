@@ -19,7 +19,7 @@ Polygons = list[list[float]]
 
 
 class LabeledBox(NamedTuple):
-    """One object. label: place of its class. ignored: COCO's crowds, VOC's difficult objects: neither hit nor miss.
+    """One object. label: position of its class. ignored: COCO's crowds, VOC's difficult objects: neither hit nor miss.
 
     polygons: its outline as COCO has it, x and y in turns; None without one.
     """

@@ -44,7 +44,7 @@ def checked_masks(
 
 
 def without_masks(annotations: Annotations, empty: Sequence[int], count: int) -> str:
-    """The sentence about objects without a mask. empty: their places in the file."""
+    """The sentence about objects without a mask. empty: their positions in the file."""
     have = f"{len(empty):,} of {count:,} objects have no mask"
     reasons = "'segmentation' is missing, empty, or has fewer than three points"
     return f"{annotations.path}: {have} ({reasons}), the first is annotations[{empty[0]}]"

@@ -2,7 +2,7 @@
 
 pycocotools takes annotation id 0 for "not matched", sorts images by id, and keeps ids as floating-point numbers; so
 everything is numbered from 1: images by their file names as people sort them, which is the order of COCO's own ids,
-annotations and categories by their place.
+annotations and categories by their position.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from zoo.coco_format.sizes import Size
 def image_numbers(names: Sequence[str]) -> list[int]:
     """The number of each image, from 1."""
     numbers = [0] * len(names)
-    for number, place in enumerate(sorted(range(len(names)), key=lambda i: natural_order(names[i])), 1):
-        numbers[place] = number
+    for number, position in enumerate(sorted(range(len(names)), key=lambda i: natural_order(names[i])), 1):
+        numbers[position] = number
     return numbers
 
 
@@ -32,7 +32,7 @@ def metric_document(
     sizes: Sequence[Size | None],
     measures: Sequence[str],
 ) -> dict[str, Any]:
-    """A COCO document. numbers: of the images. categories: place in the file -> number, for those that count.
+    """A COCO document. numbers: of the images. categories: position in the file -> number, for those that count.
 
     measures: box, mask, ... Raises DataError for masks and keypoints that are wanted and missing or broken.
     """

@@ -16,7 +16,7 @@ from zoo.errors import DataError
 
 
 class CocoResult(NamedTuple):
-    """One detection. image, category: places in the annotation file. row: as the file has it."""
+    """One detection. image, category: positions in the annotation file. row: as the file has it."""
 
     image: int
     category: int
@@ -25,7 +25,7 @@ class CocoResult(NamedTuple):
 
 
 class Listed(NamedTuple):
-    """What predictions refer to: the places of the annotation file's images and categories by id, the images' sizes.
+    """What predictions refer to: the positions of the annotation file's images and categories by id, the images' sizes.
 
     skip_unknown_categories: leave out detections of categories that are not listed.
     """

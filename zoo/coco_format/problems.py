@@ -19,11 +19,11 @@ class Problems:
         self.path, self.count = path, 0
         self.listed: list[str] = []
 
-    def add(self, place: str, sentence: str) -> None:
-        """One more. place: where in the file, such as `annotations[3].bbox`; the sentence goes on from it."""
+    def add(self, field: str, sentence: str) -> None:
+        """One more. field: where in the file, such as `annotations[3].bbox`; the sentence goes on from it."""
         self.count += 1
         if len(self.listed) < SHOWN:
-            self.listed.append(f"{place} {sentence}")
+            self.listed.append(f"{field} {sentence}")
 
     def check(self) -> None:
         """Raise DataError where there is any."""

@@ -36,8 +36,8 @@ def encode(mask: NDArray[np.bool_], occupied: NDArray[np.bool_]) -> RLE:
     rows = np.flatnonzero(mask[:, left:right].any(axis=1))
     top, bottom = rows[0], rows[-1] + 1
     edges = edges_by_column(mask[top:bottom, left:right])
-    places = (edges[:, 0] + left) * height + edges[:, 1] + top
-    return compress(run_lengths(places, height * width), height, width)
+    positions = (edges[:, 0] + left) * height + edges[:, 1] + top
+    return compress(run_lengths(positions, height * width), height, width)
 
 
 def edges_by_column(mask: NDArray[np.bool_]) -> NDArray[np.int64]:
@@ -51,11 +51,11 @@ def edges_by_column(mask: NDArray[np.bool_]) -> NDArray[np.int64]:
     return np.stack(np.divmod(changes, padded.shape[1]), axis=1)
 
 
-def run_lengths(places: NDArray[np.int64], total: int) -> list[int]:
-    """Lengths of the runs between `places`, from 0 to `total`; a run that goes on in the next column is one."""
-    goes_on = np.flatnonzero(places[1:-1:2] == places[2::2])
-    places = np.delete(places, np.concatenate([2 * goes_on + 1, 2 * goes_on + 2]))
-    runs = np.diff(np.concatenate([[0], places, [total]]))
+def run_lengths(positions: NDArray[np.int64], total: int) -> list[int]:
+    """Lengths of the runs between `positions`, from 0 to `total`; a run that goes on in the next column is one."""
+    goes_on = np.flatnonzero(positions[1:-1:2] == positions[2::2])
+    positions = np.delete(positions, np.concatenate([2 * goes_on + 1, 2 * goes_on + 2]))
+    runs = np.diff(np.concatenate([[0], positions, [total]]))
     return runs.tolist() if runs[-1] else runs[:-1].tolist()
 
 

@@ -20,7 +20,7 @@ READERS = 8  # threads
 def checked_sizes(annotations: Annotations, paths: Sequence[Path]) -> list[Size | None]:
     """(height, width) of each image as its file has it, else as the annotations say; None where neither does.
 
-    paths: the images' files, which may be missing. Raises UnreadableImage for a file that is no image or not all of
+    paths: the images' files, which may be missing. Raises UnreadableImage for a file that is not an image or not all of
     one, and DataError where a file's size is not the annotated one.
     """
     problems, sizes = Problems(annotations.path), []

@@ -1,1 +1,1 @@
-"""Getting files from hosts that nobody needs to trust, and keeping them: remote -> transfer -> cache -> lock."""
+"""Downloads files from untrusted hosts, verifies and caches them: remote -> transfer -> cache -> lock."""

@@ -33,5 +33,5 @@ def audit(file: Cached) -> Audit:
         return Audit(file, problem)
     if expected.sha256 is None:
         return Audit(file, "was never verified, and nothing tells what it should be")
-    cache.note(file.path, digest)
+    cache.mark_verified(file.path, digest)
     return Audit(file, None)

@@ -14,7 +14,7 @@ from zoo.download.fetch_file import obtain
 from zoo.download.remote_file import RemoteFile, user_mirrors
 from zoo.download.transfer import Progress, check_space
 from zoo.errors import FetchError, ZooError
-from zoo.settings import cache_dir
+from zoo.settings import DownloadPolicy, cache_dir
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What fetching a file would mean. size: in bytes, where a lock file, the cache or a survey of mirrors tells it."""
+    """What fetching a file would mean. size: in bytes, where a lock file, the cache or a check of mirrors tells it."""
 
     remote: RemoteFile
     path: Path
@@ -62,23 +62,23 @@ def obtain_all(
     mirrors: Sequence[str] = (),
     progress: Callable[[RemoteFile], Progress | None] | None = None,
     done: Callable[[Outcome], None] | None = None,
+    policy: DownloadPolicy | None = None,
 ) -> list[Outcome]:
     """Fetch files, `jobs` at a time; returns an outcome for each, in order.
 
-    progress: makes the callback for one file. done: called with each outcome as it comes. Raises FetchError at once if
-    the disk cannot hold what is to come as far as its size is known; UsageError for a mirror that is none.
+    progress: makes the callback for one file. done: called with each outcome as it comes. policy: the environment's if
+    None. Raises FetchError at once if the disk cannot hold what is to come as far as its size is known; UsageError for
+    an invalid mirror.
     """
     wanted = unique(remotes)
-    user_mirrors(mirrors)  # a mistake in them is no failure of a file
+    user_mirrors(mirrors)  # a mistake in them is not a failure of a file
     check_space(cache_dir(), sum(item.size or 0 for item in plan(wanted) if not item.cached))
     stop, brief = threading.Event(), len(wanted) > 1
     with ThreadPoolExecutor(max(1, jobs)) as pool:
-        futures = {
-            pool.submit(
-                attempt, remote, mirrors, stoppable(progress(remote) if progress else None, stop), brief
-            ): remote
-            for remote in wanted
-        }
+        futures = {}
+        for remote in wanted:
+            report = stoppable(progress(remote) if progress else None, stop)
+            futures[pool.submit(attempt, remote, mirrors, report, brief, policy)] = remote
         try:
             for future in as_completed(futures):
                 if done is not None:
@@ -90,10 +90,16 @@ def obtain_all(
         return [future.result() for future in futures]
 
 
-def attempt(remote: RemoteFile, mirrors: Sequence[str], progress: Progress | None, brief: bool) -> Outcome:
+def attempt(
+    remote: RemoteFile,
+    mirrors: Sequence[str],
+    progress: Progress | None,
+    brief: bool,
+    policy: DownloadPolicy | None,
+) -> Outcome:
     """Fetch one file; a failure is an outcome."""
     try:
-        return Outcome(remote, obtain(remote, mirrors, progress, brief=brief))
+        return Outcome(remote, obtain(remote, mirrors, progress, brief=brief, policy=policy))
     except ZooError as error:
         return Outcome(remote, error=str(error))
 

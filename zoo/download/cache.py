@@ -1,4 +1,4 @@
-"""The local cache: files in the published layout below one folder, and for each a note that it was verified.
+"""The local cache: files in the published layout below one folder, and for each a record that it was verified.
 
 CACHE/mmdetection/v2.0/retinanet/.../retinanet_r50_fpn_1x_coco_20200130-c2398f9e.pth      whole and verified, always
 CACHE/mmdetection/v2.0/retinanet/.../....pth.part, ....pth.part.json                       a download to be resumed
@@ -42,8 +42,8 @@ def lock_path(remote: RemoteFile) -> Path:
     return cache_dir() / PRIVATE / "locks" / f"{remote.path}.lock"
 
 
-def note_path(path: Path) -> Path | None:
-    """Where the note about a cached file is; None for a file outside the cache."""
+def verified_path(path: Path) -> Path | None:
+    """Where the record about a cached file is; None for a file outside the cache."""
     try:
         relative = path.absolute().relative_to(cache_dir().absolute())
     except ValueError:
@@ -62,9 +62,9 @@ def stamp(path: Path) -> list[int]:
     return [status.st_size, status.st_mtime_ns, status.st_ino]
 
 
-def note(path: Path, digest: Digest) -> None:
+def mark_verified(path: Path, digest: Digest) -> None:
     """Remember that the file as it is now has this digest."""
-    if (target := note_path(path)) is not None:
+    if (target := verified_path(path)) is not None:
         atomic_write(
             target, json.dumps({"sha256": digest.sha256, "md5": digest.md5, "stamp": stamp(path)}), parents=True
         )
@@ -72,7 +72,7 @@ def note(path: Path, digest: Digest) -> None:
 
 def known_digest(path: Path) -> Digest | None:
     """The digest of a cached file that has not been touched since it was verified; None if unknown."""
-    target = note_path(path)
+    target = verified_path(path)
     try:
         facts = json.loads(target.read_text()) if target is not None else None
         if facts is None or facts["stamp"] != stamp(path):
@@ -155,7 +155,7 @@ def remove(path: Path) -> int:
         path.unlink()
     except OSError as error:
         raise FetchError(f"cannot delete {path}: {error.strerror}.") from None
-    companions = [path.with_name(f"{path.name}.json"), note_path(path)]
+    companions = [path.with_name(f"{path.name}.json"), verified_path(path)]
     for companion in companions:
         if companion is not None:
             companion.unlink(missing_ok=True)

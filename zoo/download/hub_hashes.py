@@ -7,12 +7,12 @@ from collections.abc import Iterable
 
 from zoo.download import hub, lock
 from zoo.download.digest import Digest
-from zoo.download.fetch_file import offline
 from zoo.download.remote_file import RemoteFile
 from zoo.download.request import ask
 from zoo.download.response import check_status, number
 from zoo.download.stream import Refusal
 from zoo.errors import FetchError
+from zoo.settings import download_policy
 
 
 def published_digest(url: str) -> Digest | None:
@@ -30,7 +30,7 @@ def published(remotes: Iterable[RemoteFile]) -> tuple[dict[str, Digest], dict[st
 
     Files without an address on the Hub are left out. Raises FetchError when ZOO_OFFLINE is set.
     """
-    if offline():
+    if download_policy().offline:
         raise FetchError("the Hub cannot be asked while ZOO_OFFLINE is set.")
     result, problems = {}, {}
     for remote in remotes:

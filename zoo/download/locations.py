@@ -39,7 +39,7 @@ def advice(entry: Entry) -> str:
 
 
 def substitute_text(other: Substitute) -> str:
-    """Name, metrics and license in a few words, and the address of what is no model of the zoo."""
+    """Name, metrics and license in a few words, and the address of what is not a model of the zoo."""
     facts = [*(f"{metric} {value:g}" for metric, value in other.metrics.items()), other.license or "license unknown"]
     return f"{other.name} ({', '.join(facts)}{f', {other.url}' if other.url else ''})"
 
@@ -63,7 +63,7 @@ def backbone_file(key: str) -> RemoteFile:
         raise UnknownModel(f"no backbone '{key}'. `zoo list --backbones` shows all keys.")
     backbone = known.backbone(key)
     if not backbone.url:
-        raise FetchError(f"nothing says where the weights {key} may be had.")
+        raise FetchError(f"no download location is known for the weights {key}.")
     return remote(backbone.url, known.urls(backbone.url), backbone.sha256)
 
 

@@ -8,7 +8,6 @@ The published 8 hex digits catch corruption, not an attacker. The first verified
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -17,7 +16,7 @@ from pathlib import Path
 from zoo.download.digest import Digest, Expected
 from zoo.download.remote_file import RemoteFile
 from zoo.errors import UsageError
-from zoo.settings import cache_dir
+from zoo.settings import cache_dir, lock_file
 from zoo.system.atomic_write import atomic_write
 
 NAME = "zoo.lock"
@@ -27,10 +26,8 @@ WHOLE = re.compile("[0-9a-f]{64}")
 
 def team_file() -> Path | None:
     """The lock file that the user's project keeps, if any."""
-    if chosen := os.environ.get("ZOO_LOCK"):
-        return Path(chosen).expanduser()
     here = Path(NAME)
-    return here if here.is_file() else None
+    return lock_file() or (here if here.is_file() else None)
 
 
 def read(path: Path) -> dict[str, Digest]:
@@ -43,13 +40,13 @@ def read(path: Path) -> dict[str, Digest]:
     except (FileNotFoundError, NotADirectoryError):
         return {}
     except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
-        raise UsageError(f"{path} is no lock file ({type(error).__name__}: {error}).") from None
+        raise UsageError(f"{path} is not a lock file ({type(error).__name__}: {error}).") from None
 
 
 def checked(sha256: object, size: object) -> Digest:
     """A whole digest. Raises ValueError for a shortened one, which would lock nothing."""
     if not isinstance(sha256, str) or not WHOLE.fullmatch(sha256) or type(size) is not int:
-        raise ValueError(f"{sha256!r} is no whole SHA-256 or {size!r} no size")
+        raise ValueError(f"{sha256!r} is not a whole SHA-256 or {size!r} no size")
     return Digest(sha256, size)
 
 

@@ -1,7 +1,7 @@
-"""An unfinished download: the bytes so far, and what is needed to continue them.
+"""A partial download: the bytes so far, and what is needed to continue them.
 
 FILE.part holds a prefix of what some URL served; FILE.part.json says which URL, and its validator. Whatever kills the
-process, the part stays a prefix, because bytes are only ever appended in order and the note is written before them.
+process, the file stays a prefix, because bytes are only ever appended in order and the JSON is written before them.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from zoo.download.stream import Stream
 from zoo.system.atomic_write import atomic_write
 
 
-class Part:
-    """The unfinished download at `path`."""
+class PartialDownload:
+    """The partial download at `path`."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.announced: int | None = None  # the largest size that a mirror announced, asked for this part
-        self.note = path.with_name(f"{path.name}.json")
+        self.announced: int | None = None  # the largest size that a mirror announced, asked for this file
+        self.facts_file = path.with_name(f"{path.name}.json")
 
     def resumable(self, url: str) -> tuple[int, str | None]:
         """How many bytes of `url` are here, and the validator to ask for the rest with; (0, None) if none."""
@@ -36,9 +36,9 @@ class Part:
         return (size, validator) if usable and size > 0 else (0, None)
 
     def facts(self, url: str) -> dict[str, Any]:
-        """What the note says, if it is about `url`; nothing for a damaged one."""
+        """What the JSON states, if it is about `url`; nothing if it is damaged."""
         try:
-            facts = json.loads(self.note.read_text())
+            facts = json.loads(self.facts_file.read_text())
         except (OSError, ValueError, RecursionError):
             return {}
         return facts if isinstance(facts, dict) and facts.get("url") == url else {}
@@ -64,12 +64,12 @@ class Part:
 
     def discard(self) -> None:
         """Forget everything."""
-        self.note.unlink(missing_ok=True)
+        self.facts_file.unlink(missing_ok=True)
         self.path.unlink(missing_ok=True)
 
     @contextmanager
     def writer(self, url: str, stream: Stream, with_md5: bool) -> Iterator[Writer]:
-        """Continue the part where `stream` starts, or begin it anew."""
+        """Continue the download where `stream` starts, or begin it anew."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         hasher = Hasher(with_md5)
         if stream.start:
@@ -77,7 +77,9 @@ class Part:
         else:
             self.discard()
             atomic_write(
-                self.note, json.dumps({"url": url, "validator": stream.validator, "total": stream.total}), parents=True
+                self.facts_file,
+                json.dumps({"url": url, "validator": stream.validator, "total": stream.total}),
+                parents=True,
             )
         writer = Writer(self.path, hasher)
         try:
@@ -105,5 +107,5 @@ class Writer:
         self.file.close()
 
     def digest(self) -> Digest:
-        """Digest of the whole part."""
+        """Digest of the whole file."""
         return self.hasher.digest()

@@ -93,7 +93,7 @@ def adopt(path: Path, before: list[int], digest: Digest, remote: RemoteFile, cop
         with atomic_path(place, parents=True) as temporary:
             link_or_copy(path, temporary, link=not copy)
             check_unchanged(temporary, before, digest)
-        cache.note(place, digest)
+        cache.mark_verified(place, digest)
         lock.record(remote, digest)
     return place, True
 

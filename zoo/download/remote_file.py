@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from urllib.parse import quote, urlsplit
 
+from zoo import settings
 from zoo.errors import UsageError
 from zoo.manifest.hosts import web_address
 
@@ -45,14 +45,13 @@ def safe_path(path: str) -> str:
     """`path` without empty parts. Raises UsageError for one that would leave the folder it is joined to."""
     parts = [part for part in path.split("/") if part not in ("", ".")]
     if not parts or any(part == ".." or "\\" in part or ":" in part or "\0" in part for part in parts):
-        raise UsageError(f"'{path}' is no path below a mirror.")
+        raise UsageError(f"'{path}' is not a path below a mirror.")
     return str(PurePosixPath(*parts))
 
 
 def user_mirrors(given: Sequence[str] = ()) -> list[str]:
     """The user's own mirrors: `given`, then `ZOO_MIRRORS` (separated by blanks or commas)."""
-    listed = os.environ.get("ZOO_MIRRORS", "").replace(",", " ").split()
-    return [base_url(mirror) for mirror in [*given, *listed]]
+    return [base_url(mirror) for mirror in [*given, *settings.mirrors()]]
 
 
 def base_url(mirror: str) -> str:
@@ -61,7 +60,7 @@ def base_url(mirror: str) -> str:
         mirror = web_address(mirror)
         scheme = urlsplit(mirror).scheme
     except ValueError as error:
-        raise UsageError(f"the mirror '{mirror}' is no address: {error}.") from None
+        raise UsageError(f"the mirror '{mirror}' is not an address: {error}.") from None
     if scheme in ("http", "https", "file"):
         return mirror.rstrip("/")
     if "://" in mirror:

@@ -1,4 +1,4 @@
-"""URL -> answer, over HTTP and through redirects. Whatever goes wrong on the way is a `Refusal`."""
+"""URL -> response, over HTTP and through redirects. Whatever goes wrong on the way is a `Refusal`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 from urllib.parse import urljoin, urlsplit
 
 from zoo.download import hub
-from zoo.download.stream import Refusal, read_timeout
+from zoo.download.stream import Refusal
+from zoo.settings import read_timeout
 
 if TYPE_CHECKING:
     from requests import Response, Session
@@ -57,7 +58,7 @@ def within(seconds: float, work: Callable[[], Response]) -> Response:
     try:
         collected = result.get(timeout=seconds)
     except Empty:
-        raise Refusal(f"did not finish its answer's header in {seconds:g} seconds", stalled=True) from None
+        raise Refusal(f"did not finish its response's header in {seconds:g} seconds", stalled=True) from None
     if isinstance(collected, Exception):
         raise collected
     return collected

@@ -1,4 +1,4 @@
-"""What the header of an answer says: is it the file, which part of which content, or why not?"""
+"""What the header of a response says: is it the file, which part of which content, or why not?"""
 
 from __future__ import annotations
 

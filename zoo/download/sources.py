@@ -8,7 +8,7 @@ from datetime import datetime
 
 from zoo.download import mirror_status
 from zoo.download.locations import checkpoint_file
-from zoo.download.mirror_status import Answer
+from zoo.download.mirror_status import Response
 from zoo.download.remote_file import label
 from zoo.manifest import api
 from zoo.manifest.derive import CODE_LICENSES
@@ -21,7 +21,7 @@ UNKNOWN = "unknown"
 class Source:
     """One address of a file. host: the mirror's name, or the host's. file: how it is called there.
 
-    seen: `served`, `missing`, or `unknown` where nobody asked or the host was out of reach; checked: when, as a date.
+    seen: `served`, `missing`, or `unknown` if the host was not asked or not reached; checked: when, as a date.
     """
 
     host: str
@@ -52,26 +52,26 @@ class Sources:
     substitutes: tuple[Substitute, ...]
 
 
-def sources(entry: Entry, answers: Mapping[str, Answer] | None = None) -> Sources:
+def sources(entry: Entry, responses: Mapping[str, Response] | None = None) -> Sources:
     """What the manifests know about a model's files, and what `zoo mirrors check` last saw."""
-    answers = mirror_status.load_answers() if answers is None else answers
-    published = source_file(entry, entry.checkpoint, answers) if entry.checkpoint else None
-    others = tuple(source_file(entry, file, answers) for file in entry.alternates)
+    responses = mirror_status.load_responses() if responses is None else responses
+    published = source_file(entry, entry.checkpoint, responses) if entry.checkpoint else None
+    others = tuple(source_file(entry, file, responses) for file in entry.alternates)
     return Sources(entry.name, licenses(entry), published, others, entry.substitutes)
 
 
-def source_file(entry: Entry, file: Checkpoint, answers: Mapping[str, Answer]) -> SourceFile:
+def source_file(entry: Entry, file: Checkpoint, responses: Mapping[str, Response]) -> SourceFile:
     """One file with its addresses."""
     remote = checkpoint_file(entry, file)
     digits = remote.sha256 or (f"md5:{remote.md5}" if remote.md5 else None)
-    return SourceFile(remote.path, file.format, digits, tuple(source(url, answers.get(url)) for url in remote.urls))
+    return SourceFile(remote.path, file.format, digits, tuple(source(url, responses.get(url)) for url in remote.urls))
 
 
-def source(url: str, answer: Answer | None) -> Source:
+def source(url: str, response: Response | None) -> Source:
     """One address, with what its host last said."""
     names = [mirror.name for mirror in api.mirrors() if url.startswith(mirror.url)]
-    seen = answer.status if answer is not None and answer.status in ("served", "missing") else UNKNOWN
-    date = datetime.fromtimestamp(answer.checked).date().isoformat() if answer is not None else None
+    seen = response.status if response is not None and response.status in ("served", "missing") else UNKNOWN
+    date = datetime.fromtimestamp(response.checked).date().isoformat() if response is not None else None
     return Source(names[0] if names else label(url), url, file_name(url), seen, date)
 
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from typing import Protocol
 
-from zoo.errors import UsageError
 from zoo.text import printable
 
 
@@ -56,14 +54,3 @@ class Stream:
     start: int
     total: int | None
     validator: str | None
-
-
-def read_timeout() -> float:
-    """Seconds without a byte after which a server counts as hanging: `ZOO_TIMEOUT`, else 30."""
-    text = os.environ.get("ZOO_TIMEOUT") or "30"
-    try:
-        if (seconds := float(text)) > 0:
-            return seconds
-    except ValueError:
-        pass
-    raise UsageError(f"ZOO_TIMEOUT is '{text}', which is no number of seconds.")

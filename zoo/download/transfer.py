@@ -1,4 +1,4 @@
-"""One URL -> one verified part file."""
+"""One URL -> one verified partial download."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from pathlib import Path
 
 from zoo.download import digest as digests
 from zoo.download.digest import Digest, Expected
-from zoo.download.partial_download import Part, Writer
-from zoo.download.stream import Refusal, Stream, read_timeout
+from zoo.download.partial_download import PartialDownload, Writer
+from zoo.download.stream import Refusal, Stream
 from zoo.download.transport import open_stream
 from zoo.errors import FetchError
+from zoo.settings import read_timeout
 
 BLOCK = 1 << 20
 SPARE = 64 * 2**20
@@ -22,41 +23,41 @@ SLOWEST = 1024
 """Bytes per second, over twice the timeout, below which a server counts as hanging."""
 
 LARGEST = 4 * 2**30
-"""Bytes of a file whose size nobody vouches for. The largest checkpoints of the zoo have less than 2 GiB."""
+"""Bytes of a file whose size is not published. The largest checkpoints of the zoo have less than 2 GiB."""
 
 Progress = Callable[[int, int | None], None]
 """Called with (bytes so far, bytes in all if known) after each block."""
 
 
-def transfer(url: str, part: Part, expected: Expected, progress: Progress | None = None) -> Digest:
-    """Download `url` into `part`, continuing what is there, and compare it with what it must be.
+def transfer(url: str, partial: PartialDownload, expected: Expected, progress: Progress | None = None) -> Digest:
+    """Download `url` into `partial`, continuing what is there, and compare it with what it must be.
 
     Returns its digest. Raises Refusal when the mirror is at fault, FetchError when this machine is.
     """
-    if part.is_complete(url):
-        if expected.mismatch(digest := digests.of_file(part.path, expected.needs_md5)) is None:
+    if partial.is_complete(url):
+        if expected.mismatch(digest := digests.of_file(partial.path, expected.needs_md5)) is None:
             return digest
-        part.discard()
-    offset, validator = part.resumable(url)
+        partial.discard()
+    offset, validator = partial.resumable(url)
     with open_stream(url, offset, validator, expected.is_known) as stream:
         check_size(stream, expected)
-        limit = bound(stream, expected, part, url)
-        part.learn(stream.total)
-        check_space(part.path.parent, (stream.total or 0) - stream.start)
-        with disk_errors(part.path), part.writer(url, stream, expected.needs_md5) as writer:
-            count = pump(stream, writer, limit, part.path.parent, progress)
+        limit = bound(stream, expected, partial, url)
+        partial.learn(stream.total)
+        check_space(partial.path.parent, (stream.total or 0) - stream.start)
+        with disk_errors(partial.path), partial.writer(url, stream, expected.needs_md5) as writer:
+            count = pump(stream, writer, limit, partial.path.parent, progress)
     digest = writer.digest()
     if stream.total is not None and count < stream.total:
         raise Refusal(f"sent {count:,} of {stream.total:,} bytes", again=True)
     if problem := expected.mismatch(digest):
-        part.discard()
+        partial.discard()
         raise Refusal(f"serves a file that {problem}", again=stream.start > 0, wrong=True)
     return digest
 
 
-def bound(stream: Stream, expected: Expected, part: Part, url: str) -> int:
+def bound(stream: Stream, expected: Expected, partial: PartialDownload, url: str) -> int:
     """How many bytes the file can have: as is known, as this or an earlier mirror says, else as any file has."""
-    sizes = (expected.size, stream.total, part.total(url), part.announced, LARGEST)
+    sizes = (expected.size, stream.total, partial.total(url), partial.announced, LARGEST)
     return next(size for size in sizes if size is not None)
 
 
@@ -80,12 +81,12 @@ def check_space(folder: Path, needed: int) -> None:
 
 
 def pump(stream: Stream, writer: Writer, limit: int, folder: Path, progress: Progress | None) -> int:
-    """Move all bytes, at most `limit`; returns the size of the part afterwards.
+    """Move all bytes, at most `limit`; returns the size of the partial download afterwards.
 
     Raises Refusal, and FetchError for a full disk.
     """
     count = stream.start
-    pace, checked = Pace(count), count
+    speed, checked = SpeedCheck(count), count
     while block := stream.reader.read(BLOCK):
         if count == 0:
             check_start(block)
@@ -93,7 +94,7 @@ def pump(stream: Stream, writer: Writer, limit: int, folder: Path, progress: Pro
             raise Refusal(f"sends more than the {limit:,} bytes that the file can have", discard=True)
         writer.write(block)
         count += len(block)
-        pace.check(count)
+        speed.check(count)
         if stream.total is None and count - checked > SPARE // 2:  # a body without an end must not fill the disk
             check_space(folder, SPARE // 2)
             checked = count
@@ -109,7 +110,7 @@ def check_start(block: bytes) -> None:
         raise Refusal("answered with a web page instead of the file", discard=True)
 
 
-class Pace:
+class SpeedCheck:
     """Notices a server that sends a byte now and then to look alive."""
 
     def __init__(self, count: int) -> None:

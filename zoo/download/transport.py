@@ -14,7 +14,8 @@ from urllib.request import url2pathname
 
 from zoo.download.request import ask, translated
 from zoo.download.response import check_kind, check_status, extent
-from zoo.download.stream import Refusal, Stream, read_timeout
+from zoo.download.stream import Refusal, Stream
+from zoo.settings import read_timeout
 
 if TYPE_CHECKING:
     from requests import Response

@@ -205,7 +205,7 @@ def kind_of(model: nn.Module) -> Kind:
     for detector, kind in (*kinds, (SingleStageDetector, BOX_KIND), (DetectionTransformer, BOX_KIND), (RPN, BOX_KIND)):
         if isinstance(model, detector):
             return kind
-    raise ExportError(f"{type(model).__name__} cannot be exported: it is no detector that has a graph")
+    raise ExportError(f"{type(model).__name__} cannot be exported: it is not a detector that has a graph")
 
 
 def soft_kind(model: nn.Module) -> Kind:

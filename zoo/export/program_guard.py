@@ -49,7 +49,7 @@ def load(path: Path) -> torch.export.ExportedProgram:
     except (zipfile.BadZipFile, pickle.UnpicklingError, ValueError, KeyError, TypeError, AttributeError) as error:
         said = reason(error)
         raise UnsafeCheckpoint(
-            f"{path} is not read: it is no program of torch.export as this project writes it: {said}"
+            f"{path} is not read: it is not a program of torch.export as this project writes it: {said}"
         ) from None
     return torch.export.load(BytesIO(content))
 

@@ -1,6 +1,6 @@
 """What exists: models, architectures and everything that they refer to, read from the manifest files.
 
-Names come from the files that ship with the package, then from those in `ZOO_MANIFESTS` (separated like `PATH`), then
+Names come from the files that ship with the package, then from those in `ZOO_MANIFESTS` (separated as in `PATH`), then
 from those given to `use`. Nothing here imports torch.
 """
 
@@ -20,6 +20,7 @@ from zoo.manifest.entry import Backbone, Checkpoint, Dataset, Entry, Mirror, Pap
 from zoo.manifest.schema import VERSION
 from zoo.manifest.yaml_io import builtin_files
 from zoo.preprocessing.recipe import Normalization, Preprocessing
+from zoo.settings import manifest_files
 
 __all__ = [
     "Backbone",
@@ -47,29 +48,32 @@ __all__ = [
     "where",
 ]
 
-_ENVIRONMENT = "ZOO_MANIFESTS"
 _AT_HOME = ("mmdetection", "user")
+_added: list[Path] = []  # the files given to `use`
 
 
 def use(file: str | os.PathLike[str]) -> None:
-    """Add a manifest file for this process and the processes it starts. Raises ManifestError for a mistake in it."""
-    before = os.environ.get(_ENVIRONMENT)
-    os.environ[_ENVIRONMENT] = os.pathsep.join(filter(None, (before, str(Path(file).absolute()))))
+    """Add a manifest file for this process. Raises ManifestError for a mistake in it, which leaves it out."""
+    _added.append(Path(file).absolute())
     try:
         catalog()
     except Exception:
-        os.environ[_ENVIRONMENT] = before or ""
+        _added.pop()
         raise
+
+
+def manifest_options() -> list[str]:
+    """The options with which a command of its own process sees what this one does: `--manifest FILE` for each `use`."""
+    return [word for file in _added for word in ("--manifest", str(file))]
 
 
 def catalog() -> Catalog:
     """Everything that the manifests say, read once."""
-    return _catalog(os.environ.get(_ENVIRONMENT, ""))
+    return _catalog((*manifest_files(), *_added))
 
 
 @lru_cache(maxsize=8)
-def _catalog(users: str) -> Catalog:
-    own = [Path(item).expanduser().absolute() for item in users.split(os.pathsep) if item]
+def _catalog(own: tuple[Path, ...]) -> Catalog:
     return Catalog([file for file in dict.fromkeys(own) if file not in builtin_files()])
 
 

@@ -103,8 +103,8 @@ class Catalog:
         for name, (value, file) in self.models.items():
             search = value.get("receptive_fields", {}).get("search")
             if search is not None and search not in self.searches:
-                place = ("models", name, "receptive_fields", "search")
-                raise schema.mistake(file, place, f"no file has receptive_fields '{search}'")
+                where: Field = ("models", name, "receptive_fields", "search")
+                raise schema.mistake(file, where, f"no file has receptive_fields '{search}'")
             for other in value.get("substitutes", ()):
                 if isinstance(other, str) and other not in self.models:
                     raise schema.mistake(file, ("models", name, "substitutes"), f"there is no model named '{other}'")
@@ -112,7 +112,7 @@ class Catalog:
             for field, names in known.items():
                 stated = value.get(field, defaults.get(field, name if field == "architecture" else None))
                 if stated not in names and not (field == "architecture" and field not in value):
-                    where: Field = ("models", name, field) if field in value else ("defaults", field)
+                    where = ("models", name, field) if field in value else ("defaults", field)
                     problem = f"there is no {field} named '{stated}'" if stated else f"{name} states no {field}"
                     raise schema.mistake(file, where if stated else ("models", name), problem)
 
@@ -131,8 +131,8 @@ class Catalog:
                 for metric in figures:
                     if metric not in self._metrics:
                         known = f"known are {', '.join(sorted(self._metrics))}"
-                        place = ("models", name, "metrics", dataset, metric)
-                        raise schema.mistake(file, place, f"no dataset has the metric '{metric}'; {known}")
+                        where: Field = ("models", name, "metrics", dataset, metric)
+                        raise schema.mistake(file, where, f"no dataset has the metric '{metric}'; {known}")
 
     @cached_property
     def _metrics(self) -> frozenset[str]:

@@ -62,8 +62,8 @@ def parse(path: Path) -> Any:
         return loader.construct_document(node) if node else None
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        place = f"{path}:{mark.line + 1}" if mark else str(path)
-        raise ManifestError(f"{place}: not valid YAML: {error.problem or error.context}") from None
+        location = f"{path}:{mark.line + 1}" if mark else str(path)
+        raise ManifestError(f"{location}: not valid YAML: {error.problem or error.context}") from None
     except yaml.YAMLError as error:
         raise ManifestError(f"{path}: not valid YAML: {str(error).splitlines()[0]}") from None
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -40,8 +42,14 @@ class GroundTruth:
 
 
 def ground_truths(targets: Sequence[Mapping[str, Tensor]], device: torch.device) -> list[GroundTruth]:
-    """One `Ground truth` per image."""
+    """One `GroundTruth` per image."""
     return [GroundTruth.of(target, device) for target in targets]
+
+
+def numbered_through(index: Sequence[Tensor], ground_truths: Sequence[GroundTruth]) -> Tensor:
+    """Objects (N, P) of the priors of N images, numbered through the batch; negative numbers stay. index: (P,) each."""
+    starts = accumulate(map(len, ground_truths), initial=0)
+    return torch.stack([torch.where(own >= 0, own + start, own) for own, start in zip(index, starts)])
 
 
 @dataclass
@@ -52,19 +60,27 @@ class Assignment:
     overlaps: Tensor
 
 
+class Pairs(NamedTuple):
+    """The queries of an image that have an object. query: (K,), rising. objects: (K,), which one each of them has."""
+
+    query: Tensor
+    objects: Tensor
+
+
 @dataclass
 class Samples:
     """The priors or regions of one image that are learned from.
 
     boxes: (P, 4), all candidates; ground truth boxes come first where they take part. positive, negative: indices into
-    them. matched: for each positive, the index of its object. is_truth: (P,) whether a candidate is a ground truth box.
+    them. matched: for each positive, the index of its object. is_ground_truth:
+    (P,) whether a candidate is a ground truth box.
     """
 
     boxes: Tensor
     positive: Tensor
     negative: Tensor
     matched: Tensor
-    is_truth: Tensor
+    is_ground_truth: Tensor
 
     @property
     def regions(self) -> Tensor:

@@ -18,7 +18,7 @@ LAYERS = {*ACTIVATIONS, *CONVS, *LINEARS, *NORMS, *PLUGINS, *ROI_LAYERS}
 """Types that are not components of their own, but layers that a component makes."""
 
 
-def absent(description: Any, where: str = "model") -> list[str]:
+def unsupported(description: Any, where: str = "model") -> list[str]:
     """A phrase for every type and argument that `zoo.build` would refuse, in the order of the description.
 
     Types in lower case are a component's own vocabulary, which only that component knows; what only training needs

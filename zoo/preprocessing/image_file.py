@@ -40,7 +40,7 @@ def decodes(source: str | os.PathLike[str]) -> bool:
 
 
 def require_regular(path: Path) -> None:
-    """Raise UnreadableImage for what is no file, such as a pipe, which would be waited for without end."""
+    """Raise UnreadableImage for what is not a file, such as a pipe, which would be waited for without end."""
     try:
         mode = path.stat().st_mode
     except (OSError, ValueError) as error:

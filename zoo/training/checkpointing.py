@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from zoo.errors import UsageError
-from zoo.models.criteria.state import remembered, remind
+from zoo.models.criteria.state import load_loss_states, loss_states
 from zoo.training import distributed, publish, state
 from zoo.training.trainer import Trainer
 
@@ -40,7 +40,7 @@ def save_state(trainer: Trainer, best: Mapping[str, float] | None = None) -> Non
     Raises DataError where it cannot be written.
     """
     random = distributed.gathered(state.random_state(trainer.rank.device), trainer.rank)
-    memories = distributed.gathered(remembered(trainer.network), trainer.rank)
+    memories = distributed.gathered(loss_states(trainer.network), trainer.rank)
     if not trainer.rank.first:
         return
     average = trainer.average
@@ -72,7 +72,7 @@ def load_state(trainer: Trainer) -> None:
     if trainer.average is not None:
         weights, trainer.average.steps = training["average"]
         trainer.average.module.load_state_dict(weights)
-    remind(trainer.network, training["memories"][trainer.rank.rank])
+    load_loss_states(trainer.network, training["memories"][trainer.rank.rank])
     trainer.schedule.done = training["done"]
     state.restore_random(training["random"][trainer.rank.rank], trainer.rank.device)
 

@@ -50,12 +50,12 @@ class CocoFolder:
         self.digest = sha256(annotations.read_bytes()).hexdigest()
         self.annotations, self.folder, self.maps = annotations, folder, maps
         self.pixel_center, self.num_keypoints = pixel_center, 0
-        places = [i for i in range(len(file.categories)) if not shadowed(i, file.categories)]
-        self.categories = [file.categories[i].row for i in places]
-        self.classes = tuple(file.categories[i].name for i in places)
+        positions = [i for i in range(len(file.categories)) if not shadowed(i, file.categories)]
+        self.categories = [file.categories[i].row for i in positions]
+        self.classes = tuple(file.categories[i].name for i in positions)
         if twice := [name for name in self.classes if self.classes.count(name) > 1]:
             raise DataError(f"{annotations} has annotations of several categories called '{twice[0]}'.")
-        self.labels = {place: label for label, place in enumerate(places)}
+        self.labels = {position: label for label, position in enumerate(positions)}
         if not folder.is_dir():
             raise DataError(f"{folder} is not a folder; it should hold the images of {annotations}.")
         paths = find_images(folder, [image.file_name for image in file.images])
@@ -67,7 +67,7 @@ class CocoFolder:
         self._check(file, {i: size for i, size in zip(kept, self.sizes)}, masks)
 
     def _choose(self, file: Annotations, sizes: Sequence[Size | None]) -> tuple[list[int], Any, dict[int, Size]]:
-        """The places of the images to train on, and by place the objects and the sizes."""
+        """The positions of the images to train on, and by position the objects and the sizes."""
         known = {i: size for i, size in enumerate(sizes) if size is not None}
         objects: dict[int, list[CocoObject]] = {i: [] for i in range(len(sizes))}
         for one in file.objects:
@@ -88,7 +88,7 @@ class CocoFolder:
             self.num_keypoints = self._count_keypoints()
 
     def _masks(self, file: Annotations, sizes: dict[int, Size]) -> dict[int, RLE]:
-        """The mask of each object by the object's place in the file."""
+        """The mask of each object by the object's position in the file."""
         objects = [one for listed in self.objects for one in listed if _is_object(one)]
         every = [sizes.get(i) for i in range(len(file.images))]
         masks = checked_masks(file, objects, every, "which this network learns from")

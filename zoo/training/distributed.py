@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from zoo.settings import process
 from zoo.system.device import usable_device
 
 SYNCHRONIZED = ("SyncBN", "MMSyncBN", "NaiveSyncBN")
@@ -29,7 +29,7 @@ class Rank(NamedTuple):
 
     @property
     def first(self) -> bool:
-        """Whether this process writes and speaks."""
+        """True on rank 0, which logs and saves."""
         return self.rank == 0
 
 
@@ -38,9 +38,8 @@ def join(device: str = "cpu") -> Rank:
 
     Raises UsageError for a device that is not there.
     """
-    world = int(os.environ.get("WORLD_SIZE", "1"))
-    rank, local = int(os.environ.get("RANK", "0")), int(os.environ.get("LOCAL_RANK", "0"))
-    chosen = usable_device(f"cuda:{local}" if device == "cuda" else device)
+    rank, world, local = process()
+    chosen = usable_device(f"cuda:{local or 0}" if device == "cuda" else device)
     if chosen.type == "cuda":
         torch.cuda.set_device(chosen)
     if world > 1 and not dist.is_initialized():
@@ -78,22 +77,22 @@ class Losses(nn.Module):
         return losses
 
 
-def spread(network: nn.Module, place: Rank) -> nn.Module:
+def spread(network: nn.Module, rank: Rank) -> nn.Module:
     """The network's losses, with gradients averaged over all processes where there are several."""
     losses = Losses(network)
-    if place.world == 1:
+    if rank.world == 1:
         return losses
-    ids = [place.device.index] if place.device.type == "cuda" else None
+    ids = [rank.device.index] if rank.device.type == "cuda" else None
     # A batch without objects leaves a head unused; the reference's own runs cannot have that, a user's data can.
     return nn.parallel.DistributedDataParallel(losses, device_ids=ids, find_unused_parameters=True)
 
 
-def synchronize_norms(network: nn.Module, description: Mapping[str, Any], place: Rank) -> None:
+def synchronize_norms(network: nn.Module, description: Mapping[str, Any], rank: Rank) -> None:
     """Make batch norm share its statistics in the parts whose description says SyncBN; in place."""
-    if place.world == 1:
+    if rank.world == 1:
         return
     parts = [name for name, part in description.items() if isinstance(part, Mapping) and says_synchronized(part)]
-    if parts and place.device.type != "cuda":
+    if parts and rank.device.type != "cuda":
         print("zoo: SyncBN needs GPUs; each process keeps statistics of its own.", file=sys.stderr)
         return
     for name in parts:
@@ -107,10 +106,10 @@ def says_synchronized(part: Any) -> bool:
     return isinstance(part, list) and any(says_synchronized(value) for value in part)
 
 
-def gathered(value: Any, place: Rank) -> list[Any]:
+def gathered(value: Any, rank: Rank) -> list[Any]:
     """The value of every process, on each."""
-    if place.world == 1:
+    if rank.world == 1:
         return [value]
-    values: list[Any] = [None] * place.world
+    values: list[Any] = [None] * rank.world
     dist.all_gather_object(values, value)
     return values

@@ -83,12 +83,12 @@ def from_backbone(network: Detector, path: Path) -> None:
     stated = {f"backbone.{name.removeprefix('backbone.')}": value for name, value in read(path).state_dict.items()}
     fresh = fresh_names(stated)
     result, _ = adapt(stated, shapes)
-    absent = [name for name in own if name not in result and not any(each.fullmatch(name) for each in fresh)]
-    absent = [name for name in absent if not name.endswith("num_batches_tracked")]
+    missing = [name for name in own if name not in result and not any(each.fullmatch(name) for each in fresh)]
+    missing = [name for name in missing if not name.endswith("num_batches_tracked")]
     wrong = [name for name in own if name in result and tuple(result[name].shape) != shapes[name]]
-    if absent or wrong:
+    if missing or wrong:
         raise MismatchedCheckpoint(
-            f"{path} is not a checkpoint of this backbone: {len(absent)} tensors are missing and {len(wrong)} have "
-            f"another shape, the first is {(absent + wrong)[0].removeprefix('backbone.')}."
+            f"{path} is not a checkpoint of this backbone: {len(missing)} tensors are missing and {len(wrong)} have "
+            f"another shape, the first is {(missing + wrong)[0].removeprefix('backbone.')}."
         )
     backbone.load_state_dict({name.removeprefix("backbone."): result.get(name, own[name]) for name in own})

@@ -31,7 +31,7 @@ class ClassMaps:
         if result is None:
             raise DataError(f"{path} cannot be read; it should hold the classes of the pixels of {image}.")
         if result.dtype != np.uint8 or result.shape != size:
-            raise DataError(f"{path} is no gray 8-bit image of {size[1]} x {size[0]} pixels, as {image} is.")
+            raise DataError(f"{path} is not a gray 8-bit image of {size[1]} x {size[0]} pixels, as {image} is.")
         known = result[result != UNKNOWN]
         if known.size and known.max() >= self.classes:
             raise DataError(f"{path} has class {known.max()}; the network knows 0 to {self.classes - 1}, and 255.")

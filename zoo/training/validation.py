@@ -46,21 +46,21 @@ class ValidationSet(NamedTuple):
         """What detections are compared with. Raises DataError where that is missing."""
         document = metric_document(self.file, self.numbers, self.categories, self.sizes, (MEASURES[kind],))
         with contextlib.redirect_stdout(io.StringIO()):
-            truth = COCO()
-            truth.dataset = document
-            truth.createIndex()
-        return truth
+            ground_truth = COCO()
+            ground_truth.dataset = document
+            ground_truth.createIndex()
+        return ground_truth
 
 
 def open_set(annotations: Path, images: Path, classes: Sequence[str]) -> ValidationSet:
     """The images and annotations of a network's classes, which go by name. Raises DataError, UnreadableImage."""
     file = read_annotations(annotations)
-    places = {row.name: i for i, row in enumerate(file.categories) if not shadowed(i, file.categories)}
-    if missing := [name for name in classes if name not in places]:
+    positions = {row.name: i for i, row in enumerate(file.categories) if not shadowed(i, file.categories)}
+    if missing := [name for name in classes if name not in positions]:
         raise DataError(f"{annotations} lacks {len(missing)} of the {len(classes)} classes, {missing[0]} first.")
     names = [image.file_name for image in file.images]
     paths = find_images(images, names)
-    categories = {places[name]: label + 1 for label, name in enumerate(classes)}
+    categories = {positions[name]: label + 1 for label, name in enumerate(classes)}
     return ValidationSet(file, paths, checked_sizes(file, paths), image_numbers(names), categories)
 
 

@@ -16,7 +16,7 @@ from zoo.coco_format.panoptic import INSTANCE
 from zoo.errors import ZooError
 from zoo.structures import Detections
 from zoo.system.atomic_write import atomic_write
-from zoo.visualization.label_layout import Places, around, beside
+from zoo.visualization.label_layout import LabelLayout, around, beside
 
 Canvas = NDArray[np.uint8]
 Color = tuple[int, int, int]
@@ -49,9 +49,9 @@ def draw(image: Canvas, detections: Detections, classes: Sequence[str] | None = 
     if chosen.keypoints is not None:
         for points in chosen.keypoints.flip(0):
             draw_keypoints(canvas, points.numpy()[:, :2])
-    places = Places(canvas.shape[:2])
+    positions = LabelLayout(canvas.shape[:2])
     for box, score, label, shade in zip(boxes, chosen.scores.tolist(), labels, shades):
-        write(canvas, f"{name_of(label, classes)} {score:.2f}", shade, places, partial(around, box))
+        write(canvas, f"{name_of(label, classes)} {score:.2f}", shade, positions, partial(around, box))
     return canvas
 
 
@@ -67,32 +67,32 @@ def draw_box(canvas: Canvas, box: Sequence[int], shade: Color) -> None:
 def draw_keypoints(canvas: Canvas, points: NDArray[np.float32]) -> None:
     """Dots at keypoints (P, 2), x and y, of one object; a person's are joined by a skeleton."""
     radius = max(1, round(max(canvas.shape[:2]) / 300))
-    places = [(int(x), int(y)) for x, y in points.clip(-1e6, 1e6).tolist()]
-    if len(places) == len(PERSON):
+    positions = [(int(x), int(y)) for x, y in points.clip(-1e6, 1e6).tolist()]
+    if len(positions) == len(PERSON):
         for number, (first, second) in enumerate(SKELETON):
-            cv2.line(canvas, places[first], places[second], color(number), radius, cv2.LINE_AA)
-    for number, place in enumerate(places):
-        cv2.circle(canvas, place, radius + 1, (0, 0, 0), cv2.FILLED, cv2.LINE_AA)
-        cv2.circle(canvas, place, radius, color(number), cv2.FILLED, cv2.LINE_AA)
+            cv2.line(canvas, positions[first], positions[second], color(number), radius, cv2.LINE_AA)
+    for number, position in enumerate(positions):
+        cv2.circle(canvas, position, radius + 1, (0, 0, 0), cv2.FILLED, cv2.LINE_AA)
+        cv2.circle(canvas, position, radius, color(number), cv2.FILLED, cv2.LINE_AA)
 
 
 def write(
     canvas: Canvas,
     text: str,
     shade: Color,
-    places: Places,
+    positions: LabelLayout,
     corners: Callable[[int, int], Sequence[tuple[int, int]]],
 ) -> None:
     """Text on a filled background, at the first free of the corners for its width and height; none if all are taken."""
     size = max(0.4, min(canvas.shape[:2]) / 1200)
     (width, height), below = cv2.getTextSize(text, FONT, size, 1)
     width, height = width + 2 * MARGIN, height + below
-    place = places.find(corners(width, height), width, height)
-    if place is None:
+    position = positions.find(corners(width, height), width, height)
+    if position is None:
         return
-    cv2.rectangle(canvas, place[:2], (place[2] - 1, place[3] - 1), shade, cv2.FILLED)
+    cv2.rectangle(canvas, position[:2], (position[2] - 1, position[3] - 1), shade, cv2.FILLED)
     ink = (0, 0, 0) if luminance(shade) > 110 else (255, 255, 255)
-    cv2.putText(canvas, text, (place[0] + MARGIN, place[3] - below // 2 - 1), FONT, size, ink, 1, cv2.LINE_AA)
+    cv2.putText(canvas, text, (position[0] + MARGIN, position[3] - below // 2 - 1), FONT, size, ink, 1, cv2.LINE_AA)
 
 
 def luminance(shade: Color) -> float:
@@ -121,10 +121,10 @@ def draw_panoptic(canvas: Canvas, panoptic: NDArray[np.integer], classes: Sequen
     shades = {segment: color(segment % INSTANCE, segment // INSTANCE) for segment in shown}
     for segment in shown:
         tint(canvas, panoptic == segment, shades[segment])
-    places = Places(canvas.shape[:2])
+    positions = LabelLayout(canvas.shape[:2])
     for segment in shown:
         corners = partial(beside, innermost(panoptic == segment))
-        write(canvas, name_of(segment % INSTANCE, classes), shades[segment], places, corners)
+        write(canvas, name_of(segment % INSTANCE, classes), shades[segment], positions, corners)
 
 
 def innermost(mask: NDArray[np.bool_]) -> tuple[int, int]:

@@ -10,7 +10,7 @@ HIDDEN = 0.4
 """A label that others would cover by more than this share of its area is left out: nobody could read either."""
 
 
-class Places:
+class LabelLayout:
     """Rectangles that labels of an image of (height, width) have taken."""
 
     def __init__(self, size: tuple[int, int]) -> None:
@@ -18,21 +18,21 @@ class Places:
         self.taken: list[Rectangle] = []
 
     def find(self, corners: Sequence[tuple[int, int]], width: int, height: int) -> Rectangle | None:
-        """The first free of several places for a label, else the one with the least overlap; None if none is readable.
+        """The first free position for a label, else the one with the least overlap; None if none is readable.
 
-        corners: (x, y) of the label's upper left corner, the best place first; each is moved into the image.
+        corners: (x, y) of the label's upper left corner, the best one first; each is moved into the image.
         """
-        places = [self.inside(x, y, width, height) for x, y in corners]
-        covered = [sum(common(place, other) for other in self.taken) for place in places]
+        positions = [self.inside(x, y, width, height) for x, y in corners]
+        covered = [sum(common(position, other) for other in self.taken) for position in positions]
         least = min(covered)
         if least > HIDDEN * width * height:
             return None
-        place = places[covered.index(least)]
-        self.taken.append(place)
-        return place
+        position = positions[covered.index(least)]
+        self.taken.append(position)
+        return position
 
     def inside(self, x: int, y: int, width: int, height: int) -> Rectangle:
-        """A place moved into the image, as far as it fits."""
+        """A position moved into the image, as far as it fits."""
         x, y = max(0, min(x, self.width - width)), max(0, min(y, self.height - height))
         return x, y, x + width, y + height
 

@@ -124,7 +124,7 @@ def other_target(args: argparse.Namespace) -> argparse.Namespace:
     file = Path(args.against)
     is_detections = file.suffix == ".json"
     if is_detections and not file.is_file():
-        raise ZooError(f"{file} does not exist, or is no file.")
+        raise ZooError(f"{file} does not exist, or is not a file.")
     return argparse.Namespace(name=None if is_detections else args.against, predictions=file if is_detections else None)
 
 

@@ -56,7 +56,7 @@ def check(args: argparse.Namespace) -> None:
             "or --checkpoint FILE --model NAME."
         )
     if args.checkpoint and not args.checkpoint.is_file():
-        raise ZooError(f"{args.checkpoint} does not exist, or is no file.")
+        raise ZooError(f"{args.checkpoint} does not exist, or is not a file.")
 
 
 def of_predictions(args: argparse.Namespace) -> dict[str, Any]:

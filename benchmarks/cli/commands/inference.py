@@ -66,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
     folder = image_folder.in_folder(args.images, args.limit) if args.images else []
     usable_device(args.device)
     photos, source = images_for(args, folder)
-    records = [store.append(measure(subject, photos, setting, source)) for subject in progress(chosen)]
+    records = [store.append(measure(target, photos, setting, source)) for target in progress(chosen)]
     show(records, args.json)
     return int(any(not record.ok for record in records))
 
@@ -83,22 +83,22 @@ def chosen_by(args: argparse.Namespace) -> list[Target]:
     return result + own
 
 
-def measure(subject: Target, photos: Sequence[ImageSource], setting: BenchmarkConfig, source: str) -> Record:
+def measure(target: Target, photos: Sequence[ImageSource], setting: BenchmarkConfig, source: str) -> Record:
     """The record of one network; a failed one if it does not load or run."""
-    facts = {"weights": subject.weights, "images": source, **subject.parameters}
+    facts = {"weights": target.weights, "images": source, **target.parameters}
     from benchmarks.speed import inference
 
     try:
-        if foreign.means_foreign(subject.name):
-            return foreign.measure(subject, photos, setting, {"images": source})
-        model = subject.load()
-        facts |= subject.parameters  # the fastest runtime is known now
-        return inference.measure(model, subject.name, photos, setting, facts, **subject.facts)
+        if foreign.means_foreign(target.name):
+            return foreign.measure(target, photos, setting, {"images": source})
+        model = target.load()
+        facts |= target.parameters  # the fastest runtime is known now
+        return inference.measure(model, target.name, photos, setting, facts, **target.facts)
     except UsageError:
         raise
     except (ZooError, RuntimeError, ValueError, NotImplementedError) as error:
-        print(f"bench: {subject.name}: {error}", file=sys.stderr)
-        return unmeasured(subject.name, "inference", error, protocol=setting.protocol, parameters=facts)
+        print(f"bench: {target.name}: {error}", file=sys.stderr)
+        return unmeasured(target.name, "inference", error, protocol=setting.protocol, parameters=facts)
 
 
 def setting_of(args: argparse.Namespace) -> BenchmarkConfig:

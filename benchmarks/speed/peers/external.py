@@ -165,9 +165,9 @@ class ExternalWorkload:
         try:
             answer = json.loads(line)
         except ValueError as error:
-            raise self.nonsense(f"{line[:60]!r}, which is no JSON") from error
+            raise self.nonsense(f"{line[:60]!r}, which is not JSON") from error
         if not isinstance(answer, dict):
-            raise self.nonsense(f"{answer!r:.60}, which is no object")
+            raise self.nonsense(f"{answer!r:.60}, which is not an object")
         if "error" in answer:
             raise PeerError(f"{self.peer}: {printable(' '.join(str(answer['error']).split()), limit=500)}")
         return answer

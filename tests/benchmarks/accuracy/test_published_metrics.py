@@ -72,6 +72,6 @@ def test_every_published_number_has_a_measured_one_beside_it() -> None:
         entry = zoo.get(name)
         one = spec(entry.dataset)
         for metric in published_metrics.published(entry, one.name, one.split):
-            predictions = published_metrics.reading(metric, entry)
+            predictions = published_metrics.definition_of(metric, entry)
             apart = metric.endswith(("_flip", "_tta"))
             assert apart or predictions.measured in MEASURED[one.reader.partition(":")[0]], (name, metric)

@@ -366,7 +366,7 @@ XML = "VOC2007/Annotations/000001.xml"
         (CHALLENGE, CHALLENGE_CLASSES, "Car,3", "Car,7", "are not 1 to 4"),
         (CHALLENGE, CHALLENGE_BOXES, "1 0.066667", "9 0.066667", "line 4: .*not a label from 1 to 4"),
         (CHALLENGE, CHALLENGE_BOXES, "0.4 0.475 0", "0.4", "line 4: .*not a label from 1 to 4"),
-        (CHALLENGE, CHALLENGE_BOXES, "validation/000002.jpg", "", "line 6: .* is no image"),
+        (CHALLENGE, CHALLENGE_BOXES, "validation/000002.jpg", "", "line 6: .* is not an image"),
         ("crowdhuman", ODGT, '"ID": "000002"', '"ID": "000001"', "line 2: .*'000001' is not a new name of an image"),
         ("crowdhuman", ODGT, '"gtboxes"', '"boxes"', "line 1: .*there is no 'gtboxes'"),
         ("crowdhuman", ODGT, "40, 30", "-40, 30", "line 1: .*is not x, y, width and height"),

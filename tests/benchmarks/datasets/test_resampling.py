@@ -47,7 +47,7 @@ def test_a_replicate_is_pycocotools_number_of_the_drawn_images(protocol: str) ->
     ids = [row["id"] for row in ground_truth["categories"]]
     matches = coco_matches.match(ground_truth, source_of(predictions, ids)("box"), "box", list(predictions), ids, 1000)
     weights = coco_bootstrap.draw(IMAGES, 3, seed=1)
-    values = coco_bootstrap.precisions(matches, coco_bootstrap.readings("box", protocol), weights)
+    values = coco_bootstrap.precisions(matches, coco_bootstrap.definitions("box", protocol), weights)
     for number in range(3):
         document, copies = drawn(ground_truth, predictions, weights[:, number])
         source = source_of(copies, ids)("box")

@@ -153,7 +153,7 @@ def test_a_failed_row_is_never_reported_as_zero_fps(monkeypatch, tmp_path, capsy
         (["--protocol", "guess"], "No protocol 'guess'"),
         (["--set", "speed"], "KEY=VALUE"),
         (["--set", "speed=1"], "no parameter 'speed'"),
-        (["--images", "nowhere"], "nowhere is no folder"),
+        (["--images", "nowhere"], "nowhere is not a folder"),
         (["--device", "cuda:7"], "device 'cuda:7' cannot be used here"),
         (["--protocol", "mmdet-v2", "--batch-size", "2"], "defined for batch 1"),
     ],

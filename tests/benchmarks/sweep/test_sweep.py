@@ -154,7 +154,7 @@ def test_options_that_the_benchmark_does_not_know_are_misuse(capsys):
 
 def test_timed_rows_never_run_side_by_side():
     with pytest.raises(UsageError, match="disturb"):
-        list(sweep.local(jobs=2)(sweep.plan("inference", MODELS, []), LIMITS))
+        list(sweep.local(2)(sweep.plan("inference", MODELS, []), LIMITS))
 
 
 def test_two_sweeps_take_turns_on_one_device(monkeypatch, tmp_path):
@@ -226,7 +226,7 @@ def test_too_much_memory_is_stopped(tmp_path):
 def test_a_row_without_a_record_is_failed_with_what_was_said():
     record = job.run(Job("s", "inference", "no_such_model"), LIMITS)
     assert record.status == "failed" and "no model" in record.reason
-    assert record.parameters == {"sweep": "s", "row": "no_such_model"}
+    assert record.parameters == {"sweep": "s", "job": "no_such_model"}
 
 
 KILLED = """

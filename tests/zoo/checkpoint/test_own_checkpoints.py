@@ -17,7 +17,7 @@ from zoo.checkpoint.config.mmdet_config import describe
 from zoo.errors import BuildError
 from zoo.loading import build_from_meta
 from zoo.manifest import api
-from zoo.models.unsupported import absent
+from zoo.models.unsupported import unsupported
 from zoo.preprocessing.recipe import Pad
 
 CAFFE = {"mean": [102.9801, 115.9465, 122.7717], "std": [1.0, 1.0, 1.0]}
@@ -49,7 +49,7 @@ WRITTEN = {
 @pytest.mark.parametrize("key", ["config", "cfg"])
 @pytest.mark.parametrize("name", WRITTEN)
 def test_the_written_model_is_the_published_one_but_for_its_classes(name, key):
-    result = describe({key: WRITTEN[name][key == "cfg"]}, absent)
+    result = describe({key: WRITTEN[name][key == "cfg"]}, unsupported)
     with torch.device("meta"):
         own, published = (
             {key: tuple(tensor.shape) for key, tensor in zoo.build(which).state_dict().items()}
@@ -108,7 +108,7 @@ UNSUPPORTED = {
 )
 def test_everything_that_is_not_here_is_listed_in_one_message(meta, names):
     with pytest.raises(BuildError) as caught:
-        describe(meta, absent)
+        describe(meta, unsupported)
     message = str(caught.value)
     assert all(name in message for name in names)
     assert "\n" not in message
@@ -116,25 +116,32 @@ def test_everything_that_is_not_here_is_listed_in_one_message(meta, names):
 
 
 def test_no_published_architecture_asks_for_what_is_not_here():
-    result = {name: absent(api.architecture(name)) for name in api.architecture_names()}
+    result = {name: unsupported(api.architecture(name)) for name in api.architecture_names()}
     assert {name: phrases for name, phrases in result.items() if phrases} == {}
 
 
 def test_a_description_that_lacks_a_part_is_a_sentence():
     with pytest.raises(BuildError, match="DETR is not described as expected: 'encoder' is missing"):
-        describe({"cfg": v3({"type": "DETR", "backbone": models.resnet(), "bbox_head": {"type": "DETRHead"}})}, absent)
+        describe(
+            {"cfg": v3({"type": "DETR", "backbone": models.resnet(), "bbox_head": {"type": "DETRHead"}})}, unsupported
+        )
 
 
 def test_what_a_trained_loss_left_in_the_text_is_understood():
     text = v2(models.RETINANET).replace(
         "use_sigmoid=True", "class_weight=tensor([1.0, 1.0, 1.0, 0.1]), use_sigmoid=True"
     )
-    assert describe({"config": text}, absent).model["bbox_head"]["loss_cls"]["class_weight"] == [1.0, 1.0, 1.0, 0.1]
+    assert describe({"config": text}, unsupported).model["bbox_head"]["loss_cls"]["class_weight"] == [
+        1.0,
+        1.0,
+        1.0,
+        0.1,
+    ]
 
 
 def test_printed_functions_and_classes_do_not_break_the_text():
     extra = "collate = dict(fn=<function collate at 0x7f00aa>, kind=<class 'own.Kind'>)\n"
-    assert describe({"config": extra + v2(models.RETINANET)}, absent).classes == CLASSES
+    assert describe({"config": extra + v2(models.RETINANET)}, unsupported).classes == CLASSES
 
 
 def test_types_as_python_modules_of_version_3_name_them():
@@ -148,7 +155,7 @@ def test_types_as_python_modules_of_version_3_name_them():
     text = v3(models.FASTER_RCNN)
     for old, new in replaced.items():
         text = text.replace(old, new)
-    assert describe({"cfg": text}, absent).model == describe({"cfg": v3(models.FASTER_RCNN)}, absent).model
+    assert describe({"cfg": text}, unsupported).model == describe({"cfg": v3(models.FASTER_RCNN)}, unsupported).model
 
 
 TINY = {

@@ -1,4 +1,4 @@
-"""Many files at once, mirrors of one's own, and surveys."""
+"""Many files at once, mirrors of one's own, and checks of mirrors."""
 
 from __future__ import annotations
 
@@ -113,66 +113,66 @@ def test_verify_knows_published_digits_from_the_name(cache):
     assert "as its name tells" in problems[0] and problems[1] is None
 
 
-def test_a_survey_asks_with_head_once_and_goes_on_where_it_stopped(server):
+def test_a_mirror_check_asks_with_head_once_and_goes_on_where_it_stopped(server):
     server.behaviors["/1.pth"] = [status(404)]
     server.behaviors["/2.pth"] = [status(403)]
     urls = [server.url(f"/{n}.pth") for n in range(3)]
-    answers = mirror_status.survey(urls[:2], rate=1000)
-    assert [answers[url].status for url in urls[:2]] == ["served", "missing"]
-    answers = mirror_status.survey(urls, rate=1000)
-    assert answers[urls[2]].status == "answered 403 Forbidden"
+    responses = mirror_status.check_mirrors(urls[:2], rate=1000)
+    assert [responses[url].status for url in urls[:2]] == ["served", "missing"]
+    responses = mirror_status.check_mirrors(urls, rate=1000)
+    assert responses[urls[2]].status == "answered 403 Forbidden"
     assert [(method, path) for method, path, _ in server.requests] == [("HEAD", f"/{n}.pth") for n in range(3)]
     assert mirror_status.sizes(files(server)) == {"models/0.pth": len(CONTENT)}
 
 
-def test_a_survey_asks_no_faster_than_it_may(server):
+def test_a_mirror_check_asks_no_faster_than_it_may(server):
     began = time.monotonic()
-    mirror_status.survey([server.url(f"/{n}") for n in range(5)], rate=20)
+    mirror_status.check_mirrors([server.url(f"/{n}") for n in range(5)], rate=20)
     assert time.monotonic() - began >= 4 / 20
 
 
-def test_a_survey_asks_a_dead_host_once(monkeypatch):
+def test_a_mirror_check_asks_a_dead_host_once(monkeypatch):
     asked = []
 
     def head(url):
         asked.append(url)
-        return mirror_status.Answer(url, "its name does not resolve"), mirror_status.GIVE_UP
+        return mirror_status.Response(url, "its name does not resolve"), mirror_status.GIVE_UP
 
     monkeypatch.setattr(mirror_status, "head", head)
-    answers = mirror_status.survey([f"http://host.invalid/{n}" for n in range(4)], rate=1000)
-    assert len(asked) == 1 and {answer.status for answer in answers.values()} == {"its name does not resolve"}
+    responses = mirror_status.check_mirrors([f"http://host.invalid/{n}" for n in range(4)], rate=1000)
+    assert len(asked) == 1 and {response.status for response in responses.values()} == {"its name does not resolve"}
 
 
-def test_a_survey_survives_a_server_that_hangs(server):
+def test_a_mirror_check_survives_a_server_that_hangs(server):
     server.behaviors["/0"] = [lambda handler: time.sleep(2)]
-    answers = mirror_status.survey([server.url("/0")], rate=1000)
-    assert "sent nothing" in answers[server.url("/0")].status
+    responses = mirror_status.check_mirrors([server.url("/0")], rate=1000)
+    assert "sent nothing" in responses[server.url("/0")].status
 
 
-def test_a_survey_makes_the_pause_that_a_server_asks_for(server, monkeypatch):
+def test_a_mirror_check_makes_the_pause_that_a_server_asks_for(server, monkeypatch):
     pauses = []
     monkeypatch.setattr(mirror_status.time, "sleep", pauses.append)
     server.behaviors["/0"] = [status(429, Retry_After=7), whole]
-    assert mirror_status.survey([server.url("/0")], rate=1000)[server.url("/0")].served
+    assert mirror_status.check_mirrors([server.url("/0")], rate=1000)[server.url("/0")].served
     assert 7 in pauses
 
 
-def test_a_survey_asks_again_where_there_was_no_lasting_answer(server):
+def test_a_mirror_check_asks_again_where_there_was_no_lasting_answer(server):
     server.behaviors["/0"] = [status(503), whole]
     server.behaviors["/1"] = [status(403)]
     urls = [server.url("/0"), server.url("/1")]
-    assert not mirror_status.survey(urls, rate=1000)[urls[0]].served
-    assert mirror_status.survey(urls, rate=1000)[urls[0]].served
+    assert not mirror_status.check_mirrors(urls, rate=1000)[urls[0]].served
+    assert mirror_status.check_mirrors(urls, rate=1000)[urls[0]].served
     assert [path for _, path, _ in server.requests] == ["/0", "/1", "/0"]
 
 
-def test_a_survey_gives_up_a_host_that_falls_silent_again_and_again(monkeypatch):
+def test_a_mirror_check_gives_up_a_host_that_falls_silent_again_and_again(monkeypatch):
     asked = []
 
     def head(url):
         asked.append(url)
-        return mirror_status.Answer(url, "sent nothing for 30 seconds"), int(len(asked) != 2)
+        return mirror_status.Response(url, "sent nothing for 30 seconds"), int(len(asked) != 2)
 
     monkeypatch.setattr(mirror_status, "head", head)
-    answers = mirror_status.survey([f"http://host.invalid/{n}" for n in range(9)], rate=1000)
-    assert len(asked) == 2 + mirror_status.GIVE_UP and len(answers) == 9
+    responses = mirror_status.check_mirrors([f"http://host.invalid/{n}" for n in range(9)], rate=1000)
+    assert len(asked) == 2 + mirror_status.GIVE_UP and len(responses) == 9

@@ -188,18 +188,18 @@ DAMAGED = [
 def test_a_damaged_note_is_as_good_as_none(text, server, remote, cache):
     path = cache_module.location(remote)
     path.parent.mkdir(parents=True)
-    part = fetch_file.part_of(path, alone=True)
+    part = fetch_file.partial_download(path, alone=True)
     part.path.write_bytes(CONTENT[:1000])
-    part.note.write_bytes(text)
+    part.facts_file.write_bytes(text)
     assert obtain(remote).read_bytes() == CONTENT
 
 
 def test_a_note_cannot_smuggle_a_header_into_the_request(server, remote, cache):
     path = cache_module.location(remote)
     path.parent.mkdir(parents=True)
-    part = fetch_file.part_of(path, alone=True)
+    part = fetch_file.partial_download(path, alone=True)
     part.path.write_bytes(CONTENT[:1000])
-    part.note.write_text(json.dumps({"url": server.url(), "validator": "x\r\nEvil: 1", "total": 700_000}))
+    part.facts_file.write_text(json.dumps({"url": server.url(), "validator": "x\r\nEvil: 1", "total": 700_000}))
     assert obtain(remote).read_bytes() == CONTENT
     assert all("Evil" not in headers for headers in server.gets())
 

@@ -62,10 +62,10 @@ def test_a_wicked_server_ends_in_the_next_mirror(name, server):
 
 
 @pytest.mark.parametrize("name", [name for name in WICKED if "body" not in name and "chunk" not in name])
-def test_a_survey_outlives_wicked_servers(name, server, monkeypatch):
+def test_a_mirror_check_outlives_wicked_servers(name, server, monkeypatch):
     server.behaviors["/bad"] = [WICKED[name]]
-    answer, _ = mirror_status.head(server.url("/bad"))
-    assert not answer.served
+    response, _ = mirror_status.head(server.url("/bad"))
+    assert not response.served
 
 
 def test_the_body_of_a_redirect_is_not_read(server):
@@ -86,7 +86,7 @@ def test_only_a_proper_tag_is_sent_back(server):
 
 
 @pytest.mark.parametrize(
-    ("mirror", "said"), [("http://[bad", "is no address"), ("http://127.0.0.1:x", "not a valid address")]
+    ("mirror", "said"), [("http://[bad", "is not an address"), ("http://127.0.0.1:x", "not a valid address")]
 )
 def test_an_address_of_the_users_that_is_none_is_told(mirror, said):
     with pytest.raises((FetchError, UsageError), match=said):

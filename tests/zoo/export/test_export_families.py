@@ -62,6 +62,13 @@ def soft(name: str) -> Any:
     return model
 
 
+def best_of_classes(name: str) -> Any:
+    """A narrow single-stage network whose classes have a number of candidates each, as torchvision's SSD."""
+    model = dense(name)
+    model.bbox_head.test_cfg |= {"nms_pre": -1, "class_pre": 3}
+    return model
+
+
 def rtmdet(name: str) -> Any:
     """A narrow RTMDet, or RTMDet-Ins."""
     torch.manual_seed(0)
@@ -79,7 +86,7 @@ def rtmdet(name: str) -> Any:
     return model
 
 
-# Two-stage networks that are left out: what they do at random weights, or at all, is no test of a graph.
+# Two-stage networks that are left out: what they do at random weights, or at all, is not a test of a graph.
 WITHOUT = {
     "faster_rcnn_r50_fpg_crop640_50e_coco",  # its levels only fit each other at multiples of 128
     "faster_rcnn_r50_fpn_mdpool_1x_coco",  # ONNX has no `nextafter`
@@ -112,6 +119,7 @@ NETWORKS: dict[str, Callable[[], Any]] = {
     "RTMDet": partial(rtmdet, "rtmdet_tiny_8xb32-300e_coco"),
     "RTMDet-Ins": partial(rtmdet, "rtmdet-ins_tiny_8xb32-300e_coco"),
     "RetinaNet with soft suppression": partial(soft, "retinanet_r50_fpn_1x_coco"),
+    "RetinaNet with the best of each class": partial(best_of_classes, "retinanet_r50_fpn_1x_coco"),
     "QueryInst": partial(tiny_queryinst, FOCAL),
     **{kind: partial(solo.tiny, kind) for kind in solo.HEADS},
     **{f"MaskFormer, {kind}": partial(maskformer.tiny, kind) for kind in maskformer.HEADS},

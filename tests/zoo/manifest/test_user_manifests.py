@@ -42,7 +42,7 @@ models:
 @pytest.fixture
 def own(tmp_path, monkeypatch):
     """Writes a manifest and switches it on."""
-    monkeypatch.setenv("ZOO_MANIFESTS", "")
+    monkeypatch.setattr(api, "_added", [])
 
     def write(text=OWN):
         path = tmp_path / "own.yaml"

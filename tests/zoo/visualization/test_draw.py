@@ -73,20 +73,20 @@ def test_a_drawing_is_written_whole_and_an_unknown_format_is_a_sentence(tmp_path
 
 
 def test_labels_of_crowded_boxes_do_not_cover_each_other() -> None:
-    places = label_layout.Places((400, 400))
+    positions = label_layout.LabelLayout((400, 400))
     boxes = [(100 + 7 * n, 100 + 5 * n, 160 + 7 * n, 150 + 5 * n) for n in range(12)]
-    result = [places.find(label_layout.around(box, 60, 14), 60, 14) for box in boxes]
-    placed = [place for place in result if place is not None]
+    result = [positions.find(label_layout.around(box, 60, 14), 60, 14) for box in boxes]
+    placed = [position for position in result if position is not None]
     assert result[0] == (100, 86, 160, 100) and len(placed) >= 8
-    for number, place in enumerate(placed):
-        assert 0 <= place[0] < place[2] <= 400 and 0 <= place[1] < place[3] <= 400
-        covered = sum(label_layout.common(place, other) for other in placed[:number])
+    for number, position in enumerate(placed):
+        assert 0 <= position[0] < position[2] <= 400 and 0 <= position[1] < position[3] <= 400
+        covered = sum(label_layout.common(position, other) for other in placed[:number])
         assert covered <= label_layout.HIDDEN * 60 * 14
 
 
 def test_a_label_stays_inside_of_the_image() -> None:
-    places = label_layout.Places((100, 100))
-    assert places.find([(90, -20)], 40, 10) == (60, 0, 100, 10)
+    positions = label_layout.LabelLayout((100, 100))
+    assert positions.find([(90, -20)], 40, 10) == (60, 0, 100, 10)
 
 
 def test_small_masks_are_drawn_over_large_ones() -> None:

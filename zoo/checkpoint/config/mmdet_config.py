@@ -70,10 +70,12 @@ def without_mark(value: Any) -> Any:
     return {key: item for key, item in value.items() if key != "_delete_"} if isinstance(value, dict) else value
 
 
-def describe(meta: Mapping[str, Any], absent: Callable[[dict[str, Any]], list[str]] = lambda model: []) -> Described:
+def describe(
+    meta: Mapping[str, Any], unsupported: Callable[[dict[str, Any]], list[str]] = lambda model: []
+) -> Described:
     """The network, preprocessing and classes that a checkpoint's metadata describe.
 
-    absent: phrases for what a model's description names that is not available (`zoo.models.absent`). Raises
+    unsupported: phrases for what a model's description names that is not available (`zoo.models.unsupported`). Raises
     CorruptCheckpoint for text that does not parse, BuildError with everything that is not available, or that only
     running the text would tell.
     """
@@ -91,7 +93,7 @@ def describe(meta: Mapping[str, Any], absent: Callable[[dict[str, Any]], list[st
     except BuildError as error:
         faults.append(str(error))
     else:
-        faults += ["it names what is not here: " + ", ".join(missing)] if (missing := absent(model)) else []
+        faults += ["it names what is not here: " + ", ".join(missing)] if (missing := unsupported(model)) else []
     if faults:
         text = "; ".join(faults)
         raise BuildError(f"the checkpoint's configuration cannot be used: {text}; pass the name of a model that fits")

@@ -48,7 +48,16 @@ def to_detectron2(state: Mapping[str, Tensor], backbone: str = "ResNet") -> dict
     lost = [name for name in wanted if name not in names and not any(name in places for places in copied.values())]
     if lost:
         raise MismatchedCheckpoint(f"Detectron2 has no place for {printable(', '.join(lost[:3]))}{more(lost)}.")
+    check_needs(known, result)
     return result
+
+
+def check_needs(known: Table, names: Collection[str]) -> None:
+    """Raise MismatchedCheckpoint where a tensor is missing that every file of that project has."""
+    needed = (other for rule in known.needs for name in names for other in rule.renamed(name))
+    missing = next((name for name in needed if name not in names), None)
+    if missing is not None:
+        raise MismatchedCheckpoint(f"{known.title} has {missing}, for which this network has nothing.")
 
 
 def more(names: Collection[str]) -> str:

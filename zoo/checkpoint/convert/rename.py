@@ -18,6 +18,10 @@ from zoo.checkpoint.convert.tables import Rule, Table, table
 
 TABLES = (
     "facebook_detr",
+    "transformers_conditional_detr",
+    "transformers_dab_detr",
+    "transformers_maskformer",
+    "transformers_mask2former",
     "transformers",
     "megvii_yolox",
     "solo",

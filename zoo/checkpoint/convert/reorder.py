@@ -71,6 +71,11 @@ def reshape(values: Tensor, shape: Sequence[int]) -> Tensor:
     return values.reshape(tuple(shape)) if values.numel() == math.prod(shape) else values
 
 
+def scalar(value: Tensor, shape: Sequence[int]) -> Tensor:
+    """A vector with one number as that number."""
+    return value.reshape(tuple(shape)) if value.numel() == math.prod(shape) else value
+
+
 def without_class_token(embedding: Tensor, shape: Sequence[int]) -> Tensor:
     """A position embedding (1, 1 + n, C) without the place of the class token."""
     return embedding[:, 1:] if embedding.shape[1] == shape[1] + 1 else embedding
@@ -122,6 +127,7 @@ OPERATIONS: dict[str, Operation] = {
     "coco91_objectness": coco91_objectness,
     "patch_order": patch_order,
     "reshape": reshape,
+    "scalar": scalar,
     "without_class_token": without_class_token,
     "background_last": background_last,
     "without_background": without_background,
@@ -192,6 +198,7 @@ INVERSES: dict[str, Operation] = {
     "coco91_objectness": objectness_back,
     "patch_order": patch_order_back,
     "reshape": lambda values, shape: values.flatten(1) if values.dim() == 4 and values[0, 0].numel() == 1 else values,
+    "scalar": lambda value, shape: value.reshape(1),
     "without_class_token": lambda embedding, shape: embedding,
     "background_last": background_first,
     "without_background": with_background,

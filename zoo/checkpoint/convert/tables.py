@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
@@ -47,7 +47,8 @@ class Table:
     file lacks to those that they are computed from. values: (pattern, operation) on published names. fresh: names that
     a file for starting from lacks, and that training makes up. architectures: of the files with these names.
     counters: whether the files have num_batches_tracked. zero: rules from names that networks of
-    ours lack where they are all zero to a name whose first dimension they share.
+    ours lack where they are all zero to a name whose first dimension they share. needs: rules from names to others
+    that every file with the first ones has, so that a network without them is another one.
     """
 
     title: str
@@ -62,6 +63,7 @@ class Table:
     architectures: tuple[str, ...] = ()
     counters: bool = False
     zero: tuple[Rule, ...] = ()
+    needs: tuple[Rule, ...] = ()
 
     def concerns(self, names: Iterable[str]) -> bool:
         """Whether the table is about a file with these names."""
@@ -82,14 +84,11 @@ def calculate(match: re.Match[str]) -> str:
 @lru_cache
 def table(name: str) -> Table:
     """The table in `renames/NAME.yaml`."""
-    import yaml
-
-    text = files("zoo.checkpoint.convert.renames").joinpath(f"{name}.yaml").read_text()
-    content: Mapping[str, Any] = yaml.safe_load(text)
+    content = entries(name)
     return Table(
         title=content["title"],
         when=re.compile(content["when"]) if "when" in content else None,
-        rules=tuple(map(rule, content.get("rules", ()))),
+        rules=(*included(content.get("include", ())), *map(rule, content.get("rules", ()))),
         copies=tuple(map(rule, content.get("copies", ()))),
         drop=tuple(map(re.compile, content.get("drop", ()))),
         derive=tuple(map(rule, content.get("derive", ()))),
@@ -99,7 +98,24 @@ def table(name: str) -> Table:
         architectures=tuple(content.get("architectures", ())),
         counters=content.get("counters", False),
         zero=tuple(map(rule, content.get("zero", ()))),
+        needs=tuple(map(rule, content.get("needs", ()))),
     )
+
+
+def entries(name: str) -> Mapping[str, Any]:
+    """What `renames/NAME.yaml` says."""
+    import yaml
+
+    text = files("zoo.checkpoint.convert.renames").joinpath(f"{name}.yaml").read_text()
+    content: Mapping[str, Any] = yaml.safe_load(text)
+    return content
+
+
+def included(items: Iterable[Mapping[str, str]]) -> Iterator[Rule]:
+    """The rules of other tables, whose names stand behind a prefix."""
+    for item in items:
+        for entry in entries(item["table"])["rules"]:
+            yield rule({**entry, "from": item["prefix"] + entry["from"]})
 
 
 def rule(item: Mapping[str, Any]) -> Rule:

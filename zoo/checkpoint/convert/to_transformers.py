@@ -1,26 +1,25 @@
-"""DETR and Deformable DETR as a folder that Hugging Face's transformers reads: `model.safetensors` and `config.json`.
+"""A network as a folder that Hugging Face's transformers reads: `model.safetensors` and `config.json`.
 
-DetrForObjectDetection.from_pretrained(folder)
+DETR, Deformable DETR, Conditional DETR, DAB-DETR, MaskFormer and Mask2Former: `AutoModel....from_pretrained(folder)`.
 """
 
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
-from zoo.checkpoint.convert.reorder import COCO_ROWS
 from zoo.checkpoint.convert.tables import table
 from zoo.checkpoint.convert.to_dialect import to_dialect
-from zoo.errors import MismatchedCheckpoint
+from zoo.checkpoint.convert.transformers_config import configuration, kind_of, refines
 from zoo.system.atomic_write import atomic_path, atomic_write
 
-DEPTHS = {6: "resnet50", 23: "resnet101"}
-"""Blocks in the third stage -> timm's name of the backbone."""
+NO_OBJECT_WEIGHT = 0.1
+"""Of the class "no object" in the losses of MaskFormer and Mask2Former, transformers' default."""
 
 
 def write_transformers(
@@ -32,8 +31,8 @@ def write_transformers(
     """
     from safetensors.torch import save_file
 
-    theirs = tensors(state)
-    config = configuration(state, theirs, classes) | ({"dilation": True} if dilation else {})
+    kind, theirs = kind_of(state), tensors(state)
+    config = configuration(kind, state, theirs, classes) | ({"dilation": True} if dilation else {})
     folder.mkdir(parents=True, exist_ok=True)
     atomic_write(folder / "config.json", json.dumps(config, indent=2) + "\n")
     with atomic_path(folder / "model.safetensors") as temporary:
@@ -45,68 +44,43 @@ def write_transformers(
 
 def tensors(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Every name of transformers' network, those that its decoder has a second time included."""
-    theirs = to_dialect(state, table("transformers"))
-    again = {}
+    kind = kind_of(state)
+    theirs = to_dialect(state, table(kind))
+    if kind == "transformers":
+        return {**theirs, **of_decoder(state, theirs)}
+    if kind == "transformers_dab_detr":
+        return {**theirs, **again(theirs, "bbox_predictor.", "model.decoder.bbox_embed.")}
+    if kind in ("transformers_maskformer", "transformers_mask2former"):
+        return {**theirs, **unused(theirs, kind)}
+    return theirs
+
+
+def of_decoder(state: Mapping[str, Tensor], theirs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The predictors that the decoder of Deformable DETR has too."""
+    result = {}
     if refines(state):
-        again = {f"model.decoder.{name}": tensor for name, tensor in theirs.items() if name.startswith("bbox_embed.")}
+        result = again(theirs, "bbox_embed.", "model.decoder.bbox_embed.")
     if "model.enc_output.weight" in theirs:
-        again |= {f"model.decoder.{name}": tensor for name, tensor in theirs.items() if name.startswith("class_embed.")}
-    return {**theirs, **again}
+        result |= again(theirs, "class_embed.", "model.decoder.class_embed.")
+    return result
 
 
-def refines(state: Mapping[str, Tensor]) -> bool:
-    """Whether each layer of a Deformable DETR has box predictors of its own."""
-    first, second = (state.get(f"bbox_head.reg_branches.{layer}.0.weight") for layer in (0, 1))
-    return first is not None and second is not None and not first.equal(second)
+def again(theirs: Mapping[str, Tensor], start: str, place: str) -> dict[str, Tensor]:
+    """The tensors whose names begin with `start`, under names that begin with `place`."""
+    return {place + name.removeprefix(start): tensor for name, tensor in theirs.items() if name.startswith(start)}
 
 
-def configuration(state: Mapping[str, Tensor], theirs: Mapping[str, Tensor], classes: Sequence[str]) -> dict[str, Any]:
-    """What `config.json` says: the kind of network, its sizes, and the names of the classes."""
-    deformable = "model.level_embed" in theirs
-    predictor = theirs["class_embed.0.bias" if deformable else "class_labels_classifier.bias"]
-    labels = label_names(len(predictor) - (0 if deformable else 1), classes)
-    queries = theirs.get("model.query_position_embeddings.weight")
-    config = {
-        "architectures": ["DeformableDetrForObjectDetection" if deformable else "DetrForObjectDetection"],
-        "model_type": "deformable_detr" if deformable else "detr",
-        "backbone": backbone(state),
-        "use_timm_backbone": True,
-        "use_pretrained_backbone": False,
-        "num_queries": 300 if queries is None else len(queries),
-        "d_model": theirs["model.encoder.layers.0.fc1.weight"].shape[1],
-        "encoder_ffn_dim": len(theirs["model.encoder.layers.0.fc1.weight"]),
-        "decoder_ffn_dim": len(theirs["model.decoder.layers.0.fc1.weight"]),
-        "encoder_layers": layers(theirs, "encoder"),
-        "decoder_layers": layers(theirs, "decoder"),
-        "id2label": labels,
-        "label2id": {name: int(number) for number, name in labels.items()},
-    }
-    if deformable:
-        two_stage = "model.enc_output.weight" in theirs
-        config |= {"with_box_refine": refines(state), "two_stage": two_stage, "num_feature_levels": 4}
-    return config
-
-
-def layers(theirs: Mapping[str, Tensor], part: str) -> int:
-    """How many layers the encoder or decoder has."""
-    result = (re.match(rf"model\.{part}\.layers\.(\d+)\.", name) for name in theirs)
-    return 1 + max(int(match[1]) for match in result if match)
-
-
-def backbone(state: Mapping[str, Tensor]) -> str:
-    """timm's name of the backbone. Raises MismatchedCheckpoint for another than ResNet-50 and 101."""
-    blocks = sum(bool(re.fullmatch(r"backbone\.layer3\.\d+\.conv3\.weight", name)) for name in state)
-    if blocks not in DEPTHS:
-        raise MismatchedCheckpoint("transformers is written for backbones ResNet-50 and ResNet-101 only.")
-    return DEPTHS[blocks]
-
-
-def label_names(count: int, classes: Sequence[str]) -> dict[str, str]:
-    """Number -> name; COCO's numbers for its 80 categories, and `N/A` for those that have none."""
-    numbers = COCO_ROWS if count == 91 and len(classes) == 80 else range(len(classes))
-    known = dict(zip(numbers, classes))
-    missing = "N/A" if count == 91 else "LABEL_{}"
-    return {str(number): known.get(number, missing.format(number)) for number in range(count)}
+def unused(theirs: Mapping[str, Tensor], kind: str) -> dict[str, Tensor]:
+    """What transformers keeps beside the network: the losses' weights of classes, and the norm of a classifier."""
+    like = theirs["class_predictor.bias"]
+    weights = torch.ones_like(like)
+    weights[-1] = NO_OBJECT_WEIGHT
+    result = {"criterion.empty_weight": weights}
+    last = theirs.get("model.pixel_level_module.encoder.hidden_states_norms.3.bias")
+    if kind == "transformers_maskformer" and last is not None:
+        norm = "model.pixel_level_module.encoder.model.layernorm"
+        result |= {f"{norm}.weight": torch.ones_like(last), f"{norm}.bias": torch.zeros_like(last)}
+    return result
 
 
 def labels_beside(path: Path) -> tuple[str, ...]:

@@ -55,11 +55,11 @@ def dispatch(path: Path, file: BinaryIO, size: int) -> Contents:
 
 
 def unknown_format(head: bytes) -> str:
-    """What a file that is no checkpoint looks like."""
+    """What a file that is not a checkpoint looks like."""
     if not head:
         return "is empty"
     if head.lstrip()[:1] == b"<":
         return "is a web page, not a checkpoint: the server answered with a page instead of the file"
     if head[257:262] == b"ustar":
         return "is a tar archive as torch wrote before 0.1.10; that format is not read"
-    return "is no checkpoint of a known format (torch, pickle of Detectron2, safetensors)"
+    return "is not a checkpoint of a known format (torch, pickle of Detectron2, safetensors)"

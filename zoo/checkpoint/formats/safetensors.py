@@ -42,7 +42,7 @@ def open_safetensors(path: Path, file: BinaryIO, size: int) -> Contents:
     header, start = read_header(file, size)
     metadata = header.pop("__metadata__", {})
     if not isinstance(metadata, dict) or not all(isinstance(text, str) for text in metadata.values()):
-        raise CorruptCheckpoint("has a safetensors header whose metadata is no table of texts")
+        raise CorruptCheckpoint("has a safetensors header whose metadata is not a table of texts")
     refs: dict[str, object] = {}
     spans: dict[str, Span] = {}
     for name, facts in header.items():
@@ -62,7 +62,7 @@ def read_header(file: BinaryIO, size: int) -> tuple[dict[str, object], int]:
     except (ValueError, RecursionError) as error:
         raise CorruptCheckpoint(f"has a broken safetensors header ({type(error).__name__})") from None
     if not isinstance(header, dict):
-        raise CorruptCheckpoint("has a safetensors header that is no table")
+        raise CorruptCheckpoint("has a safetensors header that is not a table")
     return header, 8 + length
 
 

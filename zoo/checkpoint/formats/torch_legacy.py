@@ -26,7 +26,7 @@ PROTOCOL = 1001
 def open_legacy(path: Path, file: BinaryIO, size: int) -> Contents:
     """Open a legacy file. Raises UnsafeCheckpoint, CorruptCheckpoint."""
     if read_pickle(file, size) != MAGIC or read_pickle(file, size) != PROTOCOL:
-        raise CorruptCheckpoint("is no torch checkpoint of a known version")
+        raise CorruptCheckpoint("is not a torch checkpoint of a known version")
     check_system(read_pickle(file, size))
     storages: dict[str, StorageRef] = {}
     root = read_pickle(file, size, lambda identity: torch_storage(identity, storages))

@@ -52,7 +52,7 @@ def run(machine: Machine) -> object:
 
 
 def refusal(code: bytes, position: int) -> ZooError:
-    """The error for a byte that is no instruction, or one that is left out on purpose."""
+    """The error for a byte that is not an instruction, or one that is left out on purpose."""
     if not code:
         return CorruptCheckpoint("ends in the middle of a pickle")
     if code in b"\x82\x83\x84":

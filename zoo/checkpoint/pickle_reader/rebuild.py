@@ -52,7 +52,7 @@ class DtypeData:
 
     def __init__(self, code: object, *_: object) -> None:
         if not isinstance(code, str):
-            raise CorruptCheckpoint("holds a numpy array whose type is no text")
+            raise CorruptCheckpoint("holds a numpy array whose type is not text")
         code = code.lstrip("<|=")
         if code.startswith(("O", "object")):
             raise UnsafeCheckpoint("holds a numpy array of objects")
@@ -103,10 +103,10 @@ def array_from_buffer(data: object, dtype: object, shape: object, order: object 
 def check_shape(shape: object) -> tuple[int, ...]:
     """A tuple of non-negative integers. Raises CorruptCheckpoint."""
     if not isinstance(shape, (tuple, list)) or len(shape) > 32:
-        raise CorruptCheckpoint("holds a tensor whose shape is no list of integers")
+        raise CorruptCheckpoint("holds a tensor whose shape is not a list of integers")
     for size in shape:
         if type(size) is not int or not 0 <= size < 2**48:
-            raise CorruptCheckpoint("holds a tensor whose shape is no list of integers")
+            raise CorruptCheckpoint("holds a tensor whose shape is not a list of integers")
     return tuple(shape)
 
 
@@ -197,5 +197,5 @@ def storage_type(value: object) -> str:
     name = value.name if isinstance(value, Global) else ""
     module, _, kind = name.rpartition(".")
     if module not in ("torch", "torch.cuda", "torch.storage") or kind not in STORAGE_TYPES:
-        raise CorruptCheckpoint(f"holds a tensor with storage '{name[:60]}', which is no known storage type")
+        raise CorruptCheckpoint(f"holds a tensor with storage '{name[:60]}', which is not a known storage type")
     return STORAGE_TYPES[kind]

@@ -67,4 +67,5 @@ def written(args: argparse.Namespace, target: Path) -> Path:
 def dilated(model: Any) -> bool:
     """Whether the last stage of a ResNet is dilated."""
     stage = getattr(model.backbone, "layer4", None)
-    return stage is not None and stage[-1].conv2.dilation != (1, 1)
+    convolution = getattr(stage[-1], "conv2", None) if stage is not None else None
+    return convolution is not None and convolution.dilation != (1, 1)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 from collections.abc import Callable, Container
 from functools import partial
@@ -14,6 +13,7 @@ from zoo.cli.argument_types import positive
 from zoo.download import locations
 from zoo.errors import UsageError, ZooError
 from zoo.manifest import api
+from zoo.settings import download_policy
 
 if TYPE_CHECKING:
     from zoo.download.batch import Outcome, Plan
@@ -59,15 +59,16 @@ def run(args: argparse.Namespace) -> int:
     from zoo.download import batch
     from zoo.download.progress import bar
 
-    if args.offline:
-        os.environ["ZOO_OFFLINE"] = "1"
-    if args.require_full_hash:
-        os.environ["ZOO_REQUIRE_FULL_HASH"] = "1"
     names, remotes = wanted(args)
     if args.dry_run:
         return show_plan(batch.plan(remotes), args.json)
     outcomes = batch.obtain_all(
-        remotes, jobs=args.jobs, mirrors=args.mirror, progress=bar, done=partial(report, quiet=args.json)
+        remotes,
+        jobs=args.jobs,
+        mirrors=args.mirror,
+        progress=bar,
+        done=partial(report, quiet=args.json),
+        policy=download_policy(args.offline, args.require_full_hash),
     )
     own = [path for name in names if (path := own_file(name, args)) is not None]
     if args.json:

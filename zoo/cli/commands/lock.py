@@ -49,7 +49,7 @@ def verified(names: list[str]) -> dict[str, Digest]:
 
     if names:
         paths = {Path(fetch(name)) for name in names if api.get(name)}
-        files = [cache.describe(path) for path in sorted(paths) if cache.note_path(path) is not None]
+        files = [cache.describe(path) for path in sorted(paths) if cache.verified_path(path) is not None]
     else:
         files = [file for file in cache.files() if file.state == "verified"]
     if not files:

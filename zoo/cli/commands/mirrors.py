@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from zoo.manifest import api
 
 if TYPE_CHECKING:
-    from zoo.download.mirror_status import Answer
+    from zoo.download.mirror_status import Response
     from zoo.download.remote_file import RemoteFile
 
 
@@ -49,19 +49,19 @@ def show(args: argparse.Namespace) -> int:
 
 
 def check(args: argparse.Namespace) -> int:
-    """`zoo mirrors check`; status 1 if some file is served by nobody."""
-    from zoo.download.mirror_status import survey
+    """`zoo mirrors check`; status 1 if no mirror serves some file."""
+    from zoo.download.mirror_status import check_mirrors
     from zoo.download.remote_file import candidates
 
     remotes = files(args.names)
     asked = {remote.path: candidates(remote, args.mirror) for remote in remotes}
-    answers = survey(
+    responses = check_mirrors(
         (url for urls in asked.values() for url in urls),
         rate=args.rate,
         max_age=args.max_age * 3600,
         progress=bar(),
     )
-    rows = [file_row(path, [(mirror, answers[url]) for url, mirror in urls.items()]) for path, urls in asked.items()]
+    rows = [file_row(path, [(mirror, responses[url]) for url, mirror in urls.items()]) for path, urls in asked.items()]
     lost = [row["file"] for row in rows if not row["served"]]
     if args.json:
         print(json.dumps({"mirrors": summary(rows), "files": rows, "lost": lost}, indent=1))
@@ -93,17 +93,17 @@ def bar() -> Any:
     return update
 
 
-def file_row(path: str, answers: list[tuple[str, Answer]]) -> dict[str, Any]:
+def file_row(path: str, responses: list[tuple[str, Response]]) -> dict[str, Any]:
     """One file: who has it, and what the others said; a mirror may have been asked for several paths."""
-    said: dict[str, Answer] = {}
-    for mirror, answer in answers:
-        if mirror not in said or answer.served:
-            said[mirror] = answer
-    served = [answer for answer in said.values() if answer.served]
+    said: dict[str, Response] = {}
+    for mirror, response in responses:
+        if mirror not in said or response.served:
+            said[mirror] = response
+    served = [response for response in said.values() if response.served]
     return {
         "file": path,
         "served": bool(served),
-        "size": next((answer.size for answer in served if answer.size), None),
+        "size": next((response.size for response in served if response.size), None),
         "mirrors": {mirror: {"status": a.status, "url": a.url, "checked": a.checked} for mirror, a in said.items()},
     }
 
@@ -112,13 +112,13 @@ def summary(rows: list[dict[str, Any]]) -> dict[str, dict[str, int]]:
     """Mirror -> status -> number of files."""
     result: dict[str, Counter[str]] = {}
     for row in rows:
-        for mirror, answer in row["mirrors"].items():
-            result.setdefault(mirror, Counter())[answer["status"]] += 1
+        for mirror, response in row["mirrors"].items():
+            result.setdefault(mirror, Counter())[response["status"]] += 1
     return {mirror: dict(counts) for mirror, counts in result.items()}
 
 
 def print_table(hosts: dict[str, dict[str, int]], lost: list[str]) -> None:
-    """One line per host: files served, missing, and the other answers."""
+    """One line per host: files served, missing, and the other responses."""
     from tabulate import tabulate
 
     rows = []

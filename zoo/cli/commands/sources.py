@@ -22,12 +22,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print what is known; asks no server (`zoo mirrors check` does)."""
     from zoo.cli.commands.fetch import expand
-    from zoo.download.mirror_status import load_answers
+    from zoo.download.mirror_status import load_responses
     from zoo.download.sources import sources
 
     names = list(dict.fromkeys(result for name in args.names or ["*"] for result in expand(name, {})))
-    answers = load_answers()
-    result = [sources(api.get(name), answers) for name in names]
+    responses = load_responses()
+    result = [sources(api.get(name), responses) for name in names]
     if args.json:
         print(json.dumps([plain(each) for each in result], indent=1))
     elif len(result) == 1 or args.names:

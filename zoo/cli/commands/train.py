@@ -11,6 +11,7 @@ from zoo.cli.argument_types import natural, positive
 from zoo.cli.parser import nearest
 from zoo.errors import DataError, UsageError
 from zoo.manifest import api
+from zoo.settings import process
 from zoo.training.layout import find, learns_keypoints
 
 if TYPE_CHECKING:
@@ -203,6 +204,4 @@ def recipe_of(args: argparse.Namespace) -> Recipe:
 
 def images_per_step(args: argparse.Namespace) -> int:
     """Over all processes; a learning rate that is given is meant for these."""
-    import os
-
-    return args.batch_size * args.accumulate * int(os.environ.get("WORLD_SIZE", "1"))
+    return args.batch_size * args.accumulate * process().world

@@ -23,7 +23,7 @@ class Shadowed(Assignment):
 class CenterRegionAssigner:
     """A prior belongs to the smallest object whose middle it covers.
 
-    pos_scale: size of the middle in boxes. neg_scale: within this, a prior is no background for the object's class.
+    pos_scale: size of the middle in boxes. neg_scale: within this, a prior is not a background for the object's class.
     min_pos_iof: least share of the prior that must lie in the middle. ignore_gt_scale: the middle of a crowd's box,
     where priors are ignored. foreground_dominate: positives win over shadows of their own class, instead of becoming
     background.
@@ -49,7 +49,7 @@ class CenterRegionAssigner:
         if len(ground_truth):
             priority = area(ground_truth.boxes).sort(descending=True).indices.argsort()
             best, owner = torch.where(core, priority, -1).max(dim=1)
-            index[best >= 0] = owner[best >= 0]
+            index = torch.where(best >= 0, owner, index)
             shadow |= core & (torch.arange(len(ground_truth), device=owner.device) != owner[:, None])
             self.settle(index, shadow, ground_truth)
         if ground_truth.ignored is not None and len(ground_truth.ignored):

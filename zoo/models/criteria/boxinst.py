@@ -42,7 +42,7 @@ def boxinst_losses(
 
     features: (N, C, H, W), of the masks. images: (N, 3, H', W'), normalized. detector: whose outputs those are.
     """
-    boxes = [box_masks(truth.boxes, (images.shape[2], images.shape[3])) for truth in ground_truths]
+    boxes = [box_masks(target.boxes, (images.shape[2], images.shape[3])) for target in ground_truths]
     losses, instances = box_losses(head, outputs, ground_truths, boxes, features, detector.mask_head)
     wanted = [cells(mask, detector.mask_head.out_stride)[result.owners] for mask, result in zip(boxes, instances)]
     similar = similar_neighbors(images, geometries, detector.mask_head, detector.data_preprocessor)

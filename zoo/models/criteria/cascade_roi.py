@@ -103,6 +103,6 @@ def refined(bbox_head: RefiningHead, run: BoxStage, geometries: Sequence[ImageGe
     counts = [len(s.positive) + len(s.negative) for s in samples]
     moved = []
     for s, c, d, own, geometry in zip(samples, *(split(x, counts) for x in (*run.outputs, run.labels)), geometries):
-        keep = torch.cat([~s.is_truth[s.positive], s.is_truth.new_ones(len(s.negative))])
+        keep = torch.cat([~s.is_ground_truth[s.positive], s.is_ground_truth.new_ones(len(s.negative))])
         moved.append(bbox_head.refine(s.regions, c, d, geometry, own)[keep])
     return moved

@@ -117,17 +117,17 @@ def more_positives(
     starts = torch.tensor([0, *(h * w for h, w in sizes)]).cumsum(0)[:-1].to(points.device)
     limits = torch.tensor([(w, h) for h, w in sizes], device=points.device)
     result = []
-    for i, (own, truth) in enumerate(zip(distances, ground_truths)):
-        if len(truth) == 0:
-            result.append((truth.labels, truth.labels))
+    for i, (own, target) in enumerate(zip(distances, ground_truths)):
+        if len(target) == 0:
+            result.append((target.labels, target.labels))
             continue
-        index, wanted, valid, fits = candidates(head, truth.boxes, starts, limits)
+        index, wanted, valid, fits = candidates(head, target.boxes, starts, limits)
         losses = candidate_losses(head, own[index], points[index], wanted.clamp(min=0)).masked_fill(~valid, torch.inf)
         losses[..., MIDDLE] = losses[..., MIDDLE].masked_fill(fits, 0)
         losses = losses.flatten(1)
         threshold = losses.kthvalue(head.more_count, dim=1, keepdim=True).values.clamp(max=head.more_threshold)
         chosen = losses < threshold
-        labels = truth.labels[:, None].expand_as(chosen)[chosen]
+        labels = target.labels[:, None].expand_as(chosen)[chosen]
         result.append((index.flatten(1)[chosen] + i * len(points), labels))
     return result
 

@@ -50,7 +50,7 @@ def condinst_losses(
 
     features: (N, C, H, W), of the masks. images: (N, 3, H', W'). detector: whose outputs those are.
     """
-    masks = [truth.masks for truth in ground_truths]
+    masks = [target.masks for target in ground_truths]
     if any(mask is None for mask in masks):
         raise UsageError("CondInst learns from masks: every target needs `masks`")
     losses, instances = box_losses(head, outputs, ground_truths, masks, features, detector.mask_head)  # type: ignore[arg-type]

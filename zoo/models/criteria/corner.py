@@ -24,15 +24,15 @@ OVERLAP = 0.3
 class CornerTargets:
     """What one corner's maps of a batch should be: heat (N, C, H, W), the others (N, 2, H, W), all x first.
 
-    guiding: from the corner to the box's center in cells; centripetal: logarithms of half the box's size. places: per
-    image the cells (M, 2) of the objects' corners, x and y.
+    guiding: from the corner to the box's center in cells; centripetal: logarithms of half the box's size.
+    positions: per image the cells (M, 2) of the objects' corners, x and y.
     """
 
     heat: Tensor
     off: Tensor
     guiding: Tensor
     centripetal: Tensor
-    places: list[Tensor] = field(default_factory=list)
+    positions: list[Tensor] = field(default_factory=list)
 
     @property
     def corners(self) -> Tensor:
@@ -116,7 +116,7 @@ def shift_loss(
 def tag_losses(first: Tensor, second: Tensor, targets: dict[str, CornerTargets]) -> tuple[Tensor, Tensor]:
     """Tags (N, E, H, W) of an object's two corners are pulled together, the means of different objects apart."""
     pulls, pushes = [first.sum() * 0], [second.sum() * 0]
-    for a, b, here, there in zip(first, second, targets["tl"].places, targets["br"].places):
+    for a, b, here, there in zip(first, second, targets["tl"].positions, targets["br"].positions):
         count = len(here)
         if count == 0:
             continue
@@ -141,13 +141,13 @@ def corner_targets(
         centers, sizes = (x * cells for x in center_and_size(ground_truth.boxes))
         for corner, goal in result.items():
             corners = (ground_truth.boxes[:, :2] if corner == "tl" else ground_truth.boxes[:, 2:]) * cells
-            places = torch.min(corners, corners.new_tensor([width - 1, height - 1])).long()
-            goal.places.append(places)
-            for j, (x, y) in enumerate(places.tolist()):
+            positions = torch.min(corners, corners.new_tensor([width - 1, height - 1])).long()
+            goal.positions.append(positions)
+            for j, (x, y) in enumerate(positions.tolist()):
                 extent = [math.ceil(side) for side in sizes[j].tolist()]
                 add_spot(goal.heat[i, ground_truth.labels[j]], x, y, reach(extent[0], extent[1], OVERLAP))
-                goal.off[i, :, y, x] = corners[j] - places[j]
-                goal.guiding[i, :, y, x] = (centers[j] - places[j]) * (1 if corner == "tl" else -1)
+                goal.off[i, :, y, x] = corners[j] - positions[j]
+                goal.guiding[i, :, y, x] = (centers[j] - positions[j]) * (1 if corner == "tl" else -1)
                 goal.centripetal[i, :, y, x] = (sizes[j] / 2).log()
     return result
 

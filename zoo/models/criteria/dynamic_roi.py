@@ -68,7 +68,7 @@ def sampled(
         result = assigner.assign(boxes, ground_truth)
         samples.append(sampler.sample(result, boxes, ground_truth, partial(hardness, outputs, head.bbox_head, i)))
         # The objects' own boxes are among the candidates.
-        every = torch.cat([result.overlaps.new_ones(int(samples[-1].is_truth.sum())), result.overlaps])
+        every = torch.cat([result.overlaps.new_ones(int(samples[-1].is_ground_truth.sum())), result.overlaps])
         overlaps.append(float(every.topk(min(topk, len(every))).values[-1]) if len(every) else 0.0)
     return samples, mean(overlaps)
 

@@ -40,10 +40,10 @@ def multi_instance_losses(
     """`loss_rcnn_emd`, and with refinement `loss_rcnn_emd_ref`."""
     assigner, sampler = component(head.train_cfg["assigner"]), component(head.train_cfg["sampler"])
     regions, boxes, labels = [], [], []
-    for own, truth in zip(proposals, ground_truths):
-        crowds = truth.boxes[:0] if truth.ignored is None else truth.ignored
-        candidates = torch.cat([own, truth.boxes, crowds])
-        result = assigner.assign(candidates, truth)
+    for own, target in zip(proposals, ground_truths):
+        crowds = target.boxes[:0] if target.ignored is None else target.ignored
+        candidates = torch.cat([own, target.boxes, crowds])
+        result = assigner.assign(candidates, target)
         index = sampler.sample(result.labels)
         regions.append(candidates[index])
         boxes.append(result.boxes[index])

@@ -116,7 +116,7 @@ def importance(
 
 
 def rank(values: Tensor) -> Tensor:
-    """Places (K,) of values in falling order, from 0."""
+    """Ranks (K,) of values in falling order, from 0."""
     return values.sort(descending=True).indices.sort().indices.to(values)
 
 

@@ -42,7 +42,7 @@ def box_targets(
     Raises NotTrainable for a head that does not learn its boxes by one loss on deltas.
     """
     if "bbox" not in head.loss_cfg:
-        raise NotTrainable(f"{type(head).__name__} has no losses yet: it detects, but does not train")
+        raise NotTrainable(f"{type(head).__name__} does not support training (inference only)")
     labels, weights, boxes = [], [], []
     for s, ground_truth in zip(samples, ground_truths):
         positives, negatives = len(s.positive), len(s.negative)

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from zoo.errors import UsageError
+from zoo.models.assigners.hungarian import cheapest
 from zoo.models.build import component
 from zoo.models.losses.reduction import mean_over_processes
 from zoo.models.targets import GroundTruth
@@ -44,12 +45,12 @@ class SparseInstCriterion:
 
         logits: (N, Q, C). objectness: (N, Q) logits. masks: (N, Q, H, W) logits.
         """
-        targets = [resized(truth, (masks.shape[2], masks.shape[3])) for truth in ground_truths]
-        pairs = [self.assigner.match(*result) for result in zip(logits, masks, targets, ground_truths)]
+        targets = [resized(target, (masks.shape[2], masks.shape[3])) for target in ground_truths]
+        pairs = cheapest([self.assigner.cost(*image) for image in zip(logits, masks, targets, ground_truths)])
         labels = torch.full(logits.shape[:2], logits.shape[2], device=logits.device)
-        for row, (queries, objects), truth in zip(labels, pairs, ground_truths):
-            row[queries] = truth.labels[objects]
-        count = sum(len(truth) for truth in ground_truths)
+        for row, (queries, objects), target in zip(labels, pairs, ground_truths):
+            row[queries] = target.labels[objects]
+        count = sum(len(target) for target in ground_truths)
         average = mean_over_processes(logits.new_full((), float(count))).clamp(min=1)
         losses = {"loss_cls": self.loss_cls(logits.flatten(0, 1), labels.flatten()) / average}
         wanted = torch.cat([target[objects] for target, (_, objects) in zip(targets, pairs)]).flatten(1)

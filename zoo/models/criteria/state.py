@@ -25,7 +25,7 @@ def loss_of(head: LossHead, key: str) -> Any:
     return component(head.loss_cfg[key], memory=memory_of(head).setdefault(key, {}))
 
 
-def remembered(model: nn.Module) -> dict[str, dict[str, Any]]:
+def loss_states(model: nn.Module) -> dict[str, dict[str, Any]]:
     """The memories of all modules by name, on the CPU, for a checkpoint that training goes on from."""
     result = {name: module.__dict__.get(ATTRIBUTE) for name, module in model.named_modules()}
     return {name: on_cpu(memory) for name, memory in result.items() if memory}
@@ -40,8 +40,8 @@ def on_cpu(value: Any) -> Any:
     return deepcopy(value)
 
 
-def remind(model: nn.Module, memories: Mapping[str, Mapping[str, Any]]) -> None:
-    """Put back what `remembered` returned."""
+def load_loss_states(model: nn.Module, memories: Mapping[str, Mapping[str, Any]]) -> None:
+    """Load what `loss_states` returned."""
     for name, memory in memories.items():
         memory_of(model.get_submodule(name)).update(deepcopy(memory))
 

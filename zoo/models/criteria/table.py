@@ -96,7 +96,7 @@ def losses_of(head: nn.Module) -> Callable[..., dict[str, Tensor]]:
     """The function that computes a head's losses. Raises NotTrainable for a head without one."""
     kind = type(head).__name__
     if kind not in LOSSES:
-        raise NotTrainable(f"{kind} has no losses yet: it detects, but does not train")
+        raise NotTrainable(f"{kind} does not support training (inference only)")
     function: Any = resolve_name("zoo.models.criteria." + LOSSES[kind])
     return function
 

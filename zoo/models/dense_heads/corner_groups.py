@@ -19,13 +19,13 @@ LARGE_AREA, SMALL_REGION, LARGE_REGION = 3500, 1 / 2.4, 1 / 2.1
 class Corners:
     """The best corners of one kind in one image.
 
-    scores: (K,). labels: (K,). places: (K, 2), x and y in pixels. tags: (K,) associative embeddings, or None.
+    scores: (K,). labels: (K,). positions: (K, 2), x and y in pixels. tags: (K,) associative embeddings, or None.
     centers: (K, 2), where each corner says its box's center is, in pixels, or None.
     """
 
     scores: Tensor
     labels: Tensor
-    places: Tensor
+    positions: Tensor
     tags: Tensor | None = None
     centers: Tensor | None = None
 
@@ -35,7 +35,7 @@ def group_corners(top_left: Corners, bottom_right: Corners, threshold: float, co
 
     threshold: largest difference of tags, or largest area spanned by the two centers in parts of the central region.
     """
-    first, second = top_left.places[:, None], bottom_right.places[None]
+    first, second = top_left.positions[:, None], bottom_right.positions[None]
     boxes = torch.cat(torch.broadcast_tensors(first, second), dim=-1)
     valid = (second > first).all(dim=-1) & (top_left.labels[:, None] == bottom_right.labels)
     if top_left.tags is not None and bottom_right.tags is not None:

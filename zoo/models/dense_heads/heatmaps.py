@@ -12,18 +12,18 @@ from torch import Tensor
 class Peaks:
     """The best peaks of one image, best first, K of them.
 
-    scores: (K,). labels: (K,). places: (K,), cells counted row by row. x, y: (K,) float, in cells.
+    scores: (K,). labels: (K,). positions: (K,), cells counted row by row. x, y: (K,) float, in cells.
     """
 
     scores: Tensor
     labels: Tensor
-    places: Tensor
+    positions: Tensor
     x: Tensor
     y: Tensor
 
     def read(self, values: Tensor) -> Tensor:
         """What a map (C, H, W) says at the peaks: (K, C)."""
-        return values.flatten(1)[:, self.places].T
+        return values.flatten(1)[:, self.positions].T
 
 
 def find_peaks(heat: Tensor, count: int, kernel: int = 3) -> Peaks:
@@ -32,5 +32,5 @@ def find_peaks(heat: Tensor, count: int, kernel: int = 3) -> Peaks:
     peaks = heat * (highest == heat)
     scores, index = peaks.flatten().topk(min(count, peaks.numel()))
     width, cells = heat.shape[2], heat.shape[1] * heat.shape[2]
-    places = index % cells
-    return Peaks(scores, index // cells, places, (places % width).float(), (places // width).float())
+    positions = index % cells
+    return Peaks(scores, index // cells, positions, (positions % width).float(), (positions // width).float())

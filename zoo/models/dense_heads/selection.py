@@ -48,16 +48,20 @@ def joint(level: Level) -> Tensor:
     return (level.scores * level.quality[:, None]).sqrt()
 
 
-def above_threshold(scores: Tensor, score_thr: float, nms_pre: int) -> tuple[Tensor, Tensor, Tensor]:
+def above_threshold(
+    scores: Tensor, score_thr: float, nms_pre: int, count: int | None = None
+) -> tuple[Tensor, Tensor, Tensor]:
     """The best `nms_pre` of all (prior, class) pairs above a threshold.
 
-    scores: (P, C). Returns scores, prior indices and labels, each (K,), best first.
+    scores: (P, C). count: how many pairs are above, if that is known. Returns scores, prior indices and labels, each
+    (K,), best first.
     """
     if recording():
         return recorded_above_threshold(scores, score_thr, nms_pre)
     rows = promising(scores, nms_pre)
     flat = (scores if rows is None else scores[rows]).flatten()
-    pairs = (flat > score_thr).nonzero().squeeze(1)
+    above = flat > score_thr
+    pairs = (above.nonzero() if count is None else above.nonzero_static(size=count)).squeeze(1)
     values = flat[pairs]
     order = best(values, nms_pre) if 0 < nms_pre < len(values) else ranked(values)[1]
     pairs = pairs[order]
@@ -96,12 +100,15 @@ def best_rows(scores: Tensor, count: int) -> Tensor:
     return first(ranked(scores.max(dim=1).values)[1], count)
 
 
-def best_of_classes(scores: Tensor, labels: Tensor, count: int) -> Tensor:
-    """Indices of the `count` highest scores of every class. scores, labels: (K,)."""
+def best_of_classes(scores: Tensor, labels: Tensor, count: int, classes: int) -> Tensor:
+    """Indices of the `count` highest scores of each of the `classes`. scores, labels: (K,)."""
     order = ranked(scores)[1]
-    order = order[labels[order].sort(stable=True).indices]  # class by class, each best first
-    first = torch.searchsorted(labels[order], labels[order])
-    return order[torch.arange(len(order), device=order.device) - first < count]
+    places = torch.arange(order.shape[0], device=order.device)
+    ordered = (labels[order] * order.shape[0] + places).sort().indices  # class by class, each best first
+    order = order[ordered]
+    sizes = labels.new_zeros(classes).scatter_add(0, labels, torch.ones_like(labels))
+    before = (sizes.cumsum(0) - sizes)[labels[order]]
+    return order[places - before < count]
 
 
 def select(levels: Sequence[Level], cfg: Mapping[str, Any]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -111,17 +118,25 @@ def select(levels: Sequence[Level], cfg: Mapping[str, Any]) -> tuple[Tensor, Ten
     Returns priors (K, 2 or 4), regression (K, D), scores (K,) times quality, labels (K,), level after level.
     """
     priors, regressions, scores, labels = [], [], [], []
-    for level in levels:
-        kept, index, label = above_threshold(level.scores, cfg["score_thr"], cfg.get("nms_pre", -1))
+    for level, count in zip(levels, counts(levels, cfg["score_thr"])):
+        kept, index, label = above_threshold(level.scores, cfg["score_thr"], cfg.get("nms_pre", -1), count)
         priors.append(level.priors[index])
         regressions.append(level.regression[index])
         scores.append(kept if level.quality is None else kept * level.quality[index])
         labels.append(label)
     result = [torch.cat(parts) for parts in (priors, regressions, scores, labels)]
     if "class_pre" in cfg:
-        keep = best_of_classes(result[2], result[3], cfg["class_pre"])
+        keep = best_of_classes(result[2], result[3], cfg["class_pre"], levels[0].scores.shape[1])
         result = [part[keep] for part in result]
     return result[0], result[1], result[2], result[3]
+
+
+def counts(levels: Sequence[Level], score_thr: float) -> list[int] | list[None]:
+    """How many pairs of each level are above a threshold, so that the host waits for a GPU once; None elsewhere."""
+    if recording() or levels[0].scores.device.type == "cpu":
+        return [None] * len(levels)
+    known: list[int] = torch.stack([(level.scores > score_thr).sum() for level in levels]).tolist()
+    return known
 
 
 def select_and_decode(levels: Sequence[Level], decode: Decode, cfg: Mapping[str, Any]) -> tuple[Tensor, Tensor, Tensor]:

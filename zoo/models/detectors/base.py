@@ -104,7 +104,7 @@ class Detector(nn.Module):
         self, images: Tensor, geometries: Sequence[ImageGeometry], ground_truths: Sequence[GroundTruth]
     ) -> dict[str, Tensor]:
         """What `losses` returns, from targets in their own type."""
-        raise NotTrainable(f"{type(self).__name__} has no losses yet: it detects, but does not train")
+        raise NotTrainable(f"{type(self).__name__} does not support training (inference only)")
 
     def detect(self, images: Sequence[str | Path | Any], device: torch.device | str | None = None) -> list[Detections]:
         """Detect objects in images.

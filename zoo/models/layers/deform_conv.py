@@ -44,6 +44,8 @@ class DeformConv(nn.Conv2d):
     Further arguments are those of `torch.nn.Conv2d`. deformable_groups: the older name of `deform_groups`.
     """
 
+    amplifies_rounding = True  # samples move with the last digits of what came before; see `hold_steady`
+
     def __init__(
         self,
         *args: Any,

@@ -14,7 +14,6 @@ import torch
 from torch import Tensor, nn
 
 from zoo.models.layers.cpu_choices import FEW_IMAGES
-from zoo.models.layers.deform_conv import DeformConv
 from zoo.models.layers.memory_format import eager_on_cpu
 
 T = TypeVar("T", bound=nn.Module)
@@ -44,7 +43,7 @@ class SteadyConv(nn.Conv2d):
 def hold_steady(network: T) -> T:
     """`network`; where its backbone amplifies rounding, by deformable convolutions, with steady 1x1 convolutions."""
     backbone = getattr(network, "backbone", network)
-    if any(isinstance(module, DeformConv) for module in backbone.modules()):
+    if any(getattr(module, "amplifies_rounding", False) for module in backbone.modules()):
         for module in network.modules():
             if isinstance(module, SteadyConv):
                 module.steady = True

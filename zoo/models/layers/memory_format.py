@@ -1,4 +1,4 @@
-"""Saving passes over memory where nobody looks: in inference, on the CPU.
+"""Fast paths of CPU inference: channels-last layout and in-place operators.
 
 On a CPU a feature map of 60 MB costs as much to allocate (the system hands out and clears every page of it) as the
 convolution that fills it, and the compiled operators are fastest where a pixel's channels lie together.

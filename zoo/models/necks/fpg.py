@@ -78,10 +78,10 @@ class FPG(nn.Module):
         """The transitions into one node of the grid; none where the pathway leaves the level as it is."""
         if stage in self.skip_inds[level]:
             return nn.ModuleDict()
-        absent = {"same_up", "across_up"} if level == 0 else set()
-        absent |= {"across_down"} if level == self.num_outs - 1 else set()
+        missing = {"same_up", "across_up"} if level == 0 else set()
+        missing |= {"across_down"} if level == self.num_outs - 1 else set()
         return nn.ModuleDict(
-            {k: make_transition(v, channels, channels) for k, v in kinds.items() if v is not None and k not in absent}
+            {k: make_transition(v, channels, channels) for k, v in kinds.items() if v is not None and k not in missing}
         )
 
     def forward(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:

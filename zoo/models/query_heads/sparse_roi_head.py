@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor
 
+from zoo.models.query_heads.dii_head import DIIHead
 from zoo.models.roi_heads.cascade import CascadeRoIHead
 from zoo.models.roi_heads.extractor import rois_of
 from zoo.models.roi_heads.standard import counts, split
@@ -42,7 +43,7 @@ class SparseRoIHead(CascadeRoIHead):
         geometries: Sequence[ImageGeometry],
     ) -> Stage:
         """One stage. features: per level (N, C, H, W). boxes: per image (Q, 4) xyxy. queries: (N, Q, C)."""
-        head = self.bbox_head[stage]
+        head = cast(DIIHead, self.bbox_head[stage])
         regions = self.bbox_roi_extractor[stage](features, rois_of(boxes))
         logits, deltas, objects, attended = head(regions, queries)
         moved = [head.bbox_coder.decode(b, d, size=geometry.size) for b, d, geometry in zip(boxes, deltas, geometries)]
@@ -63,7 +64,7 @@ class SparseRoIHead(CascadeRoIHead):
         for stage in range(self.num_stages):
             last = self.run_stage(stage, features, boxes, queries, geometries)
             boxes, queries = [b.detach() for b in last.boxes], last.objects
-        chosen = [self.best(x) for x in self.bbox_head[-1].scores(last.logits)]
+        chosen = [self.best(x) for x in cast(DIIHead, self.bbox_head[-1]).scores(last.logits)]
         detections = [Detections(b[query], scores, labels) for b, (scores, query, labels) in zip(boxes, chosen)]
         if self.mask_head is not None:
             self.add_masks(features, last, [query for _, query, _ in chosen], detections, geometries)
@@ -83,7 +84,7 @@ class SparseRoIHead(CascadeRoIHead):
         geometries: Sequence[ImageGeometry],
     ) -> None:
         """Give the detections their masks, from the last stage. queries: per image (K,), whose detection it is."""
-        head = self.mask_head[-1]
+        head = self.final_mask_head
         attended = torch.cat([x[query] for x, query in zip(last.attended, queries)])
         regions = (self.mask_roi_extractor or self.bbox_roi_extractor)[-1](
             features, rois_of([d.boxes for d in detections])

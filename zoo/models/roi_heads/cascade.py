@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from zoo.models.build import component
 from zoo.models.layers.precision import full_precision
 from zoo.models.roi_heads.extractor import rois_of
+from zoo.models.roi_heads.protocols import CascadeBoxHead, Extractor, MaskHead, present
 from zoo.models.roi_heads.standard import counts, split
 from zoo.structures import Detections, ImageGeometry
 
@@ -35,10 +36,10 @@ class CascadeRoIHead(nn.Module):
         super().__init__()
         self.num_stages, self.stage_loss_weights = num_stages, tuple(stage_loss_weights)
         self.train_cfg, self.test_cfg = train_cfg or [], test_cfg or {}
-        self.bbox_roi_extractor: Any = per_stage(bbox_roi_extractor, num_stages)
-        self.bbox_head: Any = per_stage(bbox_head, num_stages)
-        self.mask_head: Any = per_stage(mask_head, num_stages) if mask_head else None
-        self.mask_roi_extractor: Any = None
+        self.bbox_roi_extractor: Sequence[Extractor] = per_stage(bbox_roi_extractor, num_stages)
+        self.bbox_head: Sequence[CascadeBoxHead] = per_stage(bbox_head, num_stages)
+        self.mask_head: Sequence[MaskHead] | None = per_stage(mask_head, num_stages) if mask_head else None
+        self.mask_roi_extractor: Sequence[Extractor] | None = None
         if mask_head and mask_roi_extractor:
             self.mask_roi_extractor = per_stage(mask_roi_extractor, num_stages)
 
@@ -83,19 +84,19 @@ class CascadeRoIHead(nn.Module):
         """A stage's class logits and deltas of regions (M, 5)."""
         return self.bbox_head[stage](self.region_features(self.bbox_roi_extractor[stage], features, rois))
 
-    def region_features(self, extractor: nn.Module, features: Any, rois: Tensor) -> Tensor:
+    def region_features(self, extractor: Extractor, features: Any, rois: Tensor) -> Tensor:
         """What a head sees of regions (M, 5): (M, C, h, w)."""
         return extractor(features, rois)
 
     def mask_logits(self, features: Any, rois: Tensor) -> list[Tensor]:
         """Mask logits (K, num_classes, h, w) of regions (K, 5), stage by stage."""
         extractors = self.mask_roi_extractor or self.bbox_roi_extractor
-        return [head(self.region_features(e, features, rois)) for e, head in zip(extractors, self.mask_head)]
+        return [head(self.region_features(e, features, rois)) for e, head in zip(extractors, present(self.mask_head))]
 
     @property
-    def final_mask_head(self) -> Any:
+    def final_mask_head(self) -> MaskHead:
         """The mask head that pastes the results."""
-        return self.mask_head[-1]
+        return present(self.mask_head)[-1]
 
     def predict_masks(self, features: Any, detections: list[Detections], geometries: Sequence[ImageGeometry]) -> None:
         """Give the detections the mean masks of all stages."""
@@ -106,7 +107,7 @@ class CascadeRoIHead(nn.Module):
             d.masks = head.paste(part, d.boxes, geometry, self.test_cfg)
 
 
-def per_stage(description: Any, num_stages: int) -> nn.ModuleList:
-    """One module per stage, of a list of descriptions or of one for all."""
+def per_stage(description: Any, num_stages: int) -> Any:
+    """One module per stage (`nn.ModuleList`), of a list of descriptions or of one for all."""
     descriptions = description if isinstance(description, (list, tuple)) else [description] * num_stages
     return nn.ModuleList(component(d) for d in descriptions)

@@ -128,7 +128,7 @@ def by_level(levels: Tensor, count: int) -> Sequence[Tensor]:
     """
     counts = (levels[:, None] == torch.arange(count, device=levels.device)).sum(dim=0).tolist()
     order = levels.argsort(stable=True)
-    return order[len(order) - sum(counts) :].split(counts)  # regions whose area is no number come first
+    return order[len(order) - sum(counts) :].split(counts)  # regions whose area is not a number come first
 
 
 def plugin(description: Mapping[str, Any]) -> nn.Module:

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from zoo.models.build import component
 from zoo.models.roi_heads.cascade import CascadeRoIHead
+from zoo.models.roi_heads.protocols import Extractor, present
 from zoo.structures import Detections, ImageGeometry
 
 
@@ -52,21 +53,21 @@ class HybridTaskCascadeRoIHead(CascadeRoIHead):
         semantic = self.semantic_head(features)[1] if self.semantic_head is not None else None
         return super().predict(Scene(features, semantic), proposals, geometries)
 
-    def region_features(self, extractor: nn.Module, features: Scene, rois: Tensor) -> Tensor:
+    def region_features(self, extractor: Extractor, features: Scene, rois: Tensor) -> Tensor:
         """Pyramid features of regions (M, 5), with the semantic ones added: (M, C, h, w)."""
         return add_semantic(extractor(features.levels, rois), self.semantic_roi_extractor, features, rois)
 
     def mask_logits(self, features: Scene, rois: Tensor) -> list[Tensor]:
         """Mask logits (K, num_classes, h, w) of regions (K, 5), stage by stage."""
-        x, previous, all_logits = self.region_features(self.mask_roi_extractor[-1], features, rois), None, []
-        for head in self.mask_head:
+        x, previous, all_logits = self.region_features(present(self.mask_roi_extractor)[-1], features, rois), None, []
+        for head in present(self.mask_head):
             logits, hidden = head(x, previous)
             previous = hidden if self.mask_info_flow else None
             all_logits.append(logits)
         return all_logits
 
 
-def add_semantic(x: Tensor, extractor: nn.Module | None, scene: Scene, rois: Tensor) -> Tensor:
+def add_semantic(x: Tensor, extractor: Extractor | None, scene: Scene, rois: Tensor) -> Tensor:
     """Region features (M, C, h, w) plus the semantic features of the same regions, where there are any."""
     if extractor is None or scene.semantic is None:
         return x

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from zoo.models.build import component
 from zoo.models.layers.linear import fc_stack, run_fcs
 from zoo.models.roi_heads.extractor import rois_of
+from zoo.models.roi_heads.protocols import present
 from zoo.models.roi_heads.standard import StandardRoIHead, counts, split
 from zoo.structures import Detections, ImageGeometry
 
@@ -34,10 +35,11 @@ class MaskScoringRoIHead(StandardRoIHead):
         """Give the detections their masks and mask scores."""
         labels, sizes = torch.cat([d.labels for d in detections]), counts(detections)
         x = self.mask_features(features, rois_of([d.boxes for d in detections]))
-        masks = self.mask_head.probabilities(self.mask_head(x), labels)
+        head = present(self.mask_head)
+        masks = head.probabilities(head(x), labels)
         ious = self.mask_iou_head(x, masks)[torch.arange(labels.shape[0], device=labels.device), labels]
         for d, part, iou, geometry in zip(detections, split(masks, sizes), split(ious, sizes), geometries):
-            d.masks = self.mask_head.paste(part, d.boxes, geometry, self.test_cfg)
+            d.masks = head.paste(part, d.boxes, geometry, self.test_cfg)
             d.mask_scores = d.scores * iou
 
 

@@ -16,6 +16,7 @@ from zoo.models.layers.points import sample_points, sample_regions
 from zoo.models.layers.tracing import recording
 from zoo.models.roi_heads.extractor import rois_of
 from zoo.models.roi_heads.fcn_mask_head import FCNMaskHead
+from zoo.models.roi_heads.protocols import present
 from zoo.models.roi_heads.standard import StandardRoIHead, counts, split
 from zoo.structures import Detections, ImageGeometry
 
@@ -40,15 +41,15 @@ class PointRendRoIHead(StandardRoIHead):
         rois, labels = rois_of([d.boxes for d in detections]), torch.cat([d.labels for d in detections])
         masks = self.subdivide(features, rois, labels, self.mask_logits(features, rois)).sigmoid()
         for d, part, geometry in zip(detections, split(masks, counts(detections)), geometries):
-            d.masks = self.mask_head.paste(part, d.boxes, geometry, self.test_cfg)
+            d.masks = present(self.mask_head).paste(part, d.boxes, geometry, self.test_cfg)
 
     def subdivide(self, features: Sequence[Tensor], rois: Tensor, labels: Tensor, coarse: Tensor) -> Tensor:
         """Refined mask logits (K, h, w) of the given classes.
 
         rois: (K, 5). labels: (K,). coarse: (K, num_classes, h', w') logits. Only the wanted class is enlarged.
         """
-        cfg = self.test_cfg
-        mask = self.mask_head.of_class(coarse, labels)[:, None]
+        cfg, head = self.test_cfg, present(self.mask_head)
+        mask = head.of_class(coarse, labels)[:, None]
         steps, count = cfg["subdivision_steps"], cfg["subdivision_num_points"]
         for step in range(steps if recording() or len(rois) else 0):
             mask = F.interpolate(mask, scale_factor=cfg["scale_factor"], mode="bilinear", align_corners=False)
@@ -57,7 +58,7 @@ class PointRendRoIHead(StandardRoIHead):
             if count >= cfg["scale_factor"] ** 2 * height * width and step < steps - 1:
                 continue
             cells, points = uncertain_points(mask, count)
-            logits = self.mask_head.of_class(self.point_logits(features, rois, coarse, points), labels)
+            logits = head.of_class(self.point_logits(features, rois, coarse, points), labels)
             mask = mask.flatten(1).scatter(1, cells, logits).view(-1, 1, height, width)
         return mask[:, 0]
 

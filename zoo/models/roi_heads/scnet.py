@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 from torch import Tensor, nn
 
 from zoo.models.build import component
 from zoo.models.layers.conv_stack import conv_stack, run
 from zoo.models.roi_heads.cascade import CascadeRoIHead
+from zoo.models.roi_heads.convfc_bbox_head import ConvFCBBoxHead
 from zoo.models.roi_heads.htc import Scene, add_semantic
+from zoo.models.roi_heads.protocols import Extractor, MaskHead
 from zoo.structures import Detections, ImageGeometry
 
 
@@ -81,9 +83,9 @@ class SCNetRoIHead(CascadeRoIHead):
         self.glbctx_head = component(glbctx_head) if glbctx_head else None
 
     @property
-    def final_mask_head(self) -> Any:
+    def final_mask_head(self) -> MaskHead:
         """The only mask head."""
-        return self.mask_head
+        return cast(MaskHead, self.mask_head)
 
     def predict(
         self, features: Any, proposals: Sequence[Tensor], geometries: Sequence[ImageGeometry]
@@ -93,15 +95,15 @@ class SCNetRoIHead(CascadeRoIHead):
         context = self.glbctx_head(features)[1] if self.glbctx_head is not None else None
         return super().predict(Scene(features, semantic, context), proposals, geometries)
 
-    def region_features(self, extractor: nn.Module, features: Scene, rois: Tensor) -> Tensor:
+    def region_features(self, extractor: Extractor, features: Scene, rois: Tensor) -> Tensor:
         """Pyramid and semantic features of regions (M, 5) and their images' context: (M, C, h, w)."""
         x = add_semantic(extractor(features.levels, rois), self.semantic_roi_extractor, features, rois)
         return x if features.context is None else x + features.context[rois[:, 0].long()]
 
     def mask_logits(self, features: Scene, rois: Tensor) -> list[Tensor]:
         """Mask logits (K, num_classes, h, w) of regions (K, 5), of the only stage."""
-        x = self.region_features(self.mask_roi_extractor, features, rois)
+        x = self.region_features(cast(Extractor, self.mask_roi_extractor), features, rois)
         if self.feat_relay_head is not None:
             boxes = self.region_features(self.bbox_roi_extractor[-1], features, rois)
-            x = x + self.feat_relay_head(self.bbox_head[-1].run_shared(boxes))
-        return [self.mask_head(x)]
+            x = x + self.feat_relay_head(cast(ConvFCBBoxHead, self.bbox_head[-1]).run_shared(boxes))
+        return [self.final_mask_head(x)]

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from zoo.models.build import component
 from zoo.models.layers.precision import full_precision
 from zoo.models.roi_heads.extractor import rois_of
+from zoo.models.roi_heads.protocols import BoxHead, Extractor, KeypointHead, MaskHead, Shared, present
 from zoo.structures import Detections, ImageGeometry
 
 
@@ -34,13 +35,17 @@ class StandardRoIHead(nn.Module):
     ) -> None:
         super().__init__()
         self.train_cfg, self.test_cfg = train_cfg or {}, test_cfg or {}
-        self.shared_head = component(shared_head) if shared_head else None
-        self.bbox_roi_extractor = component(bbox_roi_extractor)
-        self.bbox_head = component(bbox_head)
-        self.mask_head: Any = component(mask_head) if mask_head else None
-        self.mask_roi_extractor = component(mask_roi_extractor) if mask_head and mask_roi_extractor else None
-        self.keypoint_head: Any = component(keypoint_head) if keypoint_head else None
-        self.keypoint_roi_extractor = component(keypoint_roi_extractor or bbox_roi_extractor) if keypoint_head else None
+        self.shared_head: Shared | None = component(shared_head) if shared_head else None
+        self.bbox_roi_extractor: Extractor = component(bbox_roi_extractor)
+        self.bbox_head: BoxHead = component(bbox_head)
+        self.mask_head: MaskHead | None = component(mask_head) if mask_head else None
+        self.mask_roi_extractor: Extractor | None = None
+        if mask_head and mask_roi_extractor:
+            self.mask_roi_extractor = component(mask_roi_extractor)
+        self.keypoint_head: KeypointHead | None = None
+        if keypoint_head:
+            self.keypoint_head = component(keypoint_head)
+            self.keypoint_roi_extractor: Extractor = component(keypoint_roi_extractor or bbox_roi_extractor)
 
     def predict(
         self, features: Sequence[Tensor], proposals: Sequence[Tensor], geometries: Sequence[ImageGeometry]
@@ -78,7 +83,7 @@ class StandardRoIHead(nn.Module):
 
     def mask_logits(self, features: Sequence[Tensor], rois: Tensor) -> Tensor:
         """Mask logits (K, num_classes, h, w) of regions (K, 5)."""
-        return self.mask_head(self.mask_features(features, rois))
+        return present(self.mask_head)(self.mask_features(features, rois))
 
     def mask_features(self, features: Sequence[Tensor], rois: Tensor) -> Tensor:
         """What the mask head sees of regions (K, 5)."""
@@ -89,20 +94,20 @@ class StandardRoIHead(nn.Module):
         self, features: Sequence[Tensor], detections: list[Detections], geometries: Sequence[ImageGeometry]
     ) -> None:
         """Give the detections their masks."""
-        logits = self.mask_logits(features, rois_of([d.boxes for d in detections]))
+        head, logits = present(self.mask_head), self.mask_logits(features, rois_of([d.boxes for d in detections]))
         for d, part, geometry in zip(detections, split(logits, counts(detections)), geometries):
-            masks = self.mask_head.probabilities(part, d.labels)
-            d.masks = self.mask_head.paste(masks, d.boxes, geometry, self.test_cfg)
+            masks = head.probabilities(part, d.labels)
+            d.masks = head.paste(masks, d.boxes, geometry, self.test_cfg)
 
     def keypoint_heatmaps(self, features: Sequence[Tensor], rois: Tensor) -> Tensor:
         """Heatmaps of logits (K, P, S, S) of regions (K, 5)."""
-        return self.keypoint_head(self.keypoint_roi_extractor(features, rois))  # type: ignore[misc]
+        return present(self.keypoint_head)(self.keypoint_roi_extractor(features, rois))
 
     def predict_keypoints(self, features: Sequence[Tensor], detections: list[Detections]) -> None:
         """Give the detections their keypoints, in input coordinates."""
         heatmaps = full_precision(self.keypoint_heatmaps(features, rois_of([d.boxes for d in detections])))
         for d, part in zip(detections, split(heatmaps, counts(detections))):
-            d.keypoints = self.keypoint_head.decode(part, d.boxes)
+            d.keypoints = present(self.keypoint_head).decode(part, d.boxes)
 
 
 class CoStandardRoIHead(StandardRoIHead):

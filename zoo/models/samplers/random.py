@@ -29,12 +29,12 @@ class RandomSampler:
     ) -> Samples:
         """Choose among candidates (P, 4) that were assigned."""
         index, overlaps = assignment.index, assignment.overlaps
-        is_truth = torch.zeros(len(boxes), dtype=torch.bool, device=boxes.device)
+        is_ground_truth = torch.zeros(len(boxes), dtype=torch.bool, device=boxes.device)
         if self.add_truth and len(ground_truth):
             boxes = torch.cat([ground_truth.boxes, boxes])
             index = torch.cat([torch.arange(len(ground_truth), device=index.device), index])
             overlaps = torch.cat([overlaps.new_ones(len(ground_truth)), overlaps])
-            is_truth = torch.cat([is_truth.new_ones(len(ground_truth)), is_truth])
+            is_ground_truth = torch.cat([is_ground_truth.new_ones(len(ground_truth)), is_ground_truth])
         result, candidates = Assignment(index, overlaps), (index >= 0).nonzero().flatten()
         labels, share = ground_truth.labels[index[candidates]], int(self.num * self.pos_fraction)
         positive = self.positives(candidates, share, result, boxes, labels, hardness).sort().values
@@ -43,7 +43,7 @@ class RandomSampler:
             wanted = min(wanted, int(self.neg_pos_ub * max(1, len(positive))))
         background = (index == BACKGROUND).nonzero().flatten()
         negative = self.negatives(background, wanted, result, boxes, hardness).sort().values
-        return Samples(boxes, positive, negative, index[positive], is_truth)
+        return Samples(boxes, positive, negative, index[positive], is_ground_truth)
 
     def positives(
         self, candidates: Tensor, count: int, assignment: Assignment, boxes: Tensor, labels: Tensor, hardness: Any
@@ -71,8 +71,8 @@ class PseudoSampler:
         """All of the candidates (P, 4)."""
         index = assignment.index
         positive, negative = (index >= 0).nonzero().flatten(), (index == BACKGROUND).nonzero().flatten()
-        is_truth = torch.zeros(len(boxes), dtype=torch.bool, device=boxes.device)
-        return Samples(boxes, positive, negative, index[positive], is_truth)
+        is_ground_truth = torch.zeros(len(boxes), dtype=torch.bool, device=boxes.device)
+        return Samples(boxes, positive, negative, index[positive], is_ground_truth)
 
 
 def choose(candidates: Tensor, count: int) -> Tensor:

@@ -57,12 +57,12 @@ class ScoreHLRSampler(RandomSampler):
         valid = (best > self.score_thr).nonzero().flatten()
         if len(valid) == 0:
             return super().negatives(candidates, count, assignment, boxes, hardness)
-        place = ranks(result.boxes[valid], best[valid], self.iou_thr)
-        order = place.sort().indices[:count]
+        position = ranks(result.boxes[valid], best[valid], self.iou_thr)
+        order = position.sort().indices[:count]
         others = (best <= self.score_thr).nonzero().flatten()
         extra = others[torch.randperm(len(others), device=others.device)[: count - len(order)]]
         chosen = torch.cat([valid[order], extra])
-        share = 1 - place[order].to(best) / max(count, len(valid))
+        share = 1 - position[order].to(best) / max(count, len(valid))
         share = torch.cat([share, share.min().expand(len(extra))])
         share = (self.bias + (1 - self.bias) * share) ** self.power
         losses = result.losses[chosen]
@@ -72,7 +72,7 @@ class ScoreHLRSampler(RandomSampler):
 
 
 def ranks(boxes: Tensor, scores: Tensor, iou_thr: float) -> Tensor:
-    """Places (K,) of boxes (K, 4): the best of every group first, by their scores, then all second ones, and so on."""
+    """Ranks (K,) of boxes (K, 4): the best of every group first, by their scores, then all second ones, and so on."""
     inside = scores.new_zeros(len(scores))
     left = scores.sort(descending=True).indices
     overlaps = pairwise_iou(boxes, boxes)

@@ -117,7 +117,7 @@ def test_an_absent_rival_shows_what_it_published_with_the_hardware():
     other = peers.published("detectron2/retinanet_R_50_FPN_3x", "mmdet")
     assert other is not None and other.source == "MMDetection's zoo, retinanet_r50_caffe_fpn_1x_coco"
     request = CompareConfig("faster_rcnn_r50_fpn_1x_coco", ["detectron2"], [])
-    record = compare.absence(request, "detectron2", "not measured")
+    record = compare.unavailable_record(request, "detectron2", "not measured")
     assert record.status == "skipped" and record.parameters["published"]["fps"] == number.fps
 
 
@@ -198,8 +198,8 @@ BAD = {
     "serve(Detector)": {
         "a package that is not there": ("import detectron3", "No module named 'detectron3'"),
         "another version": ("from serve import require; require('json', module_with_a_version, '2.')", "json 1.2.3 is"),
-        "nonsense": ("print('hello')", "'hello', which is no JSON"),
-        "a list": ("print([1])", "[1], which is no object"),
+        "nonsense": ("print('hello')", "'hello', which is not JSON"),
+        "a list": ("print([1])", "[1], which is not an object"),
     },
 }
 CASES = [(name, line, *bad) for line, cases in BAD.items() for name, bad in cases.items()]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +13,7 @@ import torch
 
 import zoo
 from zoo.cli.main import main
+from zoo.manifest import api
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ def test_backbones_are_fetched_by_their_keys_and_globs_pass_over_what_nobody_has
     status, out, err = run("fetch", "--backbone", "*", "--dry-run")
     assert status == 0 and out.count("\n") > 100 and "were never published, and are left out" in err
     status, out, err = run("fetch", "res2net50_v1b_26w_4s-3cf99910.pth", "torchvision://resnet50", "--dry-run")
-    assert (status, out) == (1, "") and "nothing says where" in err
+    assert (status, out) == (1, "") and "no download location is known" in err
 
 
 @pytest.mark.parametrize(
@@ -156,19 +156,19 @@ def answer_without_network(url):
     from pathlib import Path
     from urllib.parse import urlsplit
 
-    from zoo.download.mirror_status import Answer
+    from zoo.download.mirror_status import Response
 
     there = url.startswith("file:") and Path(urlsplit(url).path).is_file()
-    return Answer(url, "served" if there else "missing", 7 if there else None, 2e10), False
+    return Response(url, "served" if there else "missing", 7 if there else None, 2e10), False
 
 
 def test_a_manifest_may_be_given_behind_subcommands(own, run, monkeypatch):
     monkeypatch.delenv("ZOO_MANIFESTS")
-    monkeypatch.setattr("os.environ", dict(os.environ))  # --manifest is for this process and those it starts
+    monkeypatch.setattr(api, "_added", [])
     assert json.loads(run("cache", "path", "mine", "--json", "--manifest", str(own / "mine.yaml"))[1])["path"]
 
 
-def test_offline_surveys_are_refused(own, run):
+def test_offline_mirror_checks_are_refused(own, run):
     assert run("mirrors", "check", "mine")[0] == 1
 
 

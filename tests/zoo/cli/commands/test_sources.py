@@ -7,7 +7,7 @@ import json
 import pytest
 
 from zoo.cli.main import main
-from zoo.download.mirror_status import Answer, save_answers
+from zoo.download.mirror_status import Response, save_responses
 from zoo.manifest import api
 
 
@@ -45,8 +45,8 @@ def test_licenses_are_told_apart(run):
 
 def test_a_host_out_of_reach_is_unknown_and_not_missing(run):
     first, second, third, *_ = api.get("retinanet_r50").checkpoint.urls
-    answers = [Answer(first, "served", 9, 1e9), Answer(second, "its name does not resolve", None, 1e9)]
-    save_answers({answer.url: answer for answer in [*answers, Answer(third, "missing", None, 1e9)]})
+    responses = [Response(first, "served", 9, 1e9), Response(second, "its name does not resolve", None, 1e9)]
+    save_responses({response.url: response for response in [*responses, Response(third, "missing", None, 1e9)]})
     (result,) = json.loads(run("sources", "retinanet_r50", "--json")[1])
     assert [source["seen"] for source in result["published"]["sources"]][:4] == [
         "served",

@@ -50,10 +50,10 @@ def test_harmonized_losses_remember_how_dense_gradients_were() -> None:
     model = nn.Sequential(head)
     logits, labels, weight = torch.tensor([[0.1], [2.0]]), torch.tensor([0, 1]), torch.ones(2)
     first, second = (float(state.loss_of(head, "cls")(logits, labels, weight)) for _ in range(2))
-    kept = state.remembered(model)
+    kept = state.loss_states(model)
     third = float(state.loss_of(head, "cls")(logits, labels, weight))
     assert first > second > third
-    state.remind(model, kept)
+    state.load_loss_states(model, kept)
     assert float(state.loss_of(head, "cls")(logits, labels, weight)) == third
 
 

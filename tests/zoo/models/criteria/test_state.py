@@ -5,17 +5,17 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from zoo.models.criteria.state import memory_of, on_cpu, remembered, remind
+from zoo.models.criteria.state import load_loss_states, loss_states, memory_of, on_cpu
 
 
 def test_memories_are_copies_and_come_back() -> None:
     model = nn.Sequential(nn.Identity())
     memory_of(model[0])["counts"] = torch.ones(2)
     memory_of(model[0])["cls"] = {"positives": torch.zeros(1), "epoch": [1, 2]}
-    saved = remembered(model)
+    saved = loss_states(model)
     memory_of(model[0])["counts"] += 1
     assert saved["0"]["counts"].tolist() == [1, 1]
-    remind(model, saved)
+    load_loss_states(model, saved)
     assert memory_of(model[0])["counts"].tolist() == [1, 1] and memory_of(model[0])["cls"]["epoch"] == [1, 2]
 
 

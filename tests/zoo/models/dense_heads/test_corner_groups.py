@@ -20,7 +20,7 @@ def corners(seed: int, count: int = 40) -> dict[str, torch.Tensor]:
     return {
         "scores": rand(count),
         "labels": torch.randint(3, (count,), generator=generator),
-        "places": rand(count, 2) * 100,
+        "positions": rand(count, 2) * 100,
     }
 
 
@@ -28,7 +28,7 @@ def slow_pairs(tl: Corners, br: Corners, matches) -> list[tuple]:
     result = []
     for i in range(len(tl.scores)):
         for j in range(len(br.scores)):
-            (x1, y1), (x2, y2) = tl.places[i].tolist(), br.places[j].tolist()
+            (x1, y1), (x2, y2) = tl.positions[i].tolist(), br.positions[j].tolist()
             if tl.labels[i] != br.labels[j] or x2 <= x1 or y2 <= y1 or not matches(i, j, (x1, y1, x2, y2)):
                 continue
             score = ((tl.scores[i] + br.scores[j]) / 2).item()

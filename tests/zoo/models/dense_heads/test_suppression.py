@@ -21,9 +21,9 @@ def scene(count: int = 50, classes: int = 4):
 
 def test_every_class_keeps_its_best_candidates():
     scores, labels = torch.tensor([0.1, 0.9, 0.5, 0.7, 0.3]), torch.tensor([1, 0, 0, 1, 0])
-    assert sorted(best_of_classes(scores, labels, 2).tolist()) == [0, 1, 2, 3]
-    assert sorted(best_of_classes(scores, labels, 1).tolist()) == [1, 3]
-    assert best_of_classes(scores[:0], labels[:0], 2).tolist() == []
+    assert sorted(best_of_classes(scores, labels, 2, 3).tolist()) == [0, 1, 2, 3]
+    assert sorted(best_of_classes(scores, labels, 1, 3).tolist()) == [1, 3]
+    assert best_of_classes(scores[:0], labels[:0], 2, 3).tolist() == []
 
 
 def test_fast_nms_drops_what_any_better_box_of_the_class_overlaps():

@@ -1,0 +1,88 @@
+"""What heads on regions ask of their parts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol, TypeVar
+
+from torch import Tensor
+
+from zoo.structures import Detections, ImageGeometry
+
+T = TypeVar("T")
+
+
+class Extractor(Protocol):
+    """Pools features of regions. featmap_strides: pixels per cell and level."""
+
+    featmap_strides: Sequence[int]
+
+    def __call__(self, features: Sequence[Tensor], rois: Tensor, /, **options: Any) -> Tensor:
+        """(M, C, h, w) from features per level (N, C, H, W) and regions (M, 5): image index and xyxy."""
+        ...
+
+
+class Shared(Protocol):
+    """A stage in front of the box and mask heads."""
+
+    def __call__(self, x: Tensor, /) -> Tensor:
+        """Region features (M, C, h, w) to (M, C', h', w')."""
+        ...
+
+
+class BoxHead(Protocol):
+    """Classifies regions and regresses their boxes."""
+
+    def __call__(self, *features: Tensor) -> tuple[Any, Any]:
+        """Class logits and box predictions from region features (M, C, h, w)."""
+        ...
+
+    def predict(self, regions: Tensor, logits: Any, deltas: Any, geometry: ImageGeometry, cfg: Any, /) -> Detections:
+        """One image's detections, in input coordinates. regions: (M, 4) xyxy."""
+        ...
+
+
+class CascadeBoxHead(BoxHead, Protocol):
+    """A box head whose boxes are the regions of another one."""
+
+    def refine(self, regions: Tensor, logits: Any, deltas: Any, geometry: ImageGeometry, /) -> Tensor:
+        """The regions (M, 4) of the next stage."""
+        ...
+
+
+class MaskHead(Protocol):
+    """Predicts masks of regions."""
+
+    def __call__(self, x: Tensor, *others: Any) -> Any:
+        """Mask logits (K, num_classes or 1, h, w) from region features; HTC's also features for the next head."""
+        ...
+
+    def of_class(self, logits: Tensor, labels: Tensor, /) -> Tensor:
+        """The logits (K, ...) of the given classes (K,), out of those of all classes."""
+        ...
+
+    def probabilities(self, logits: Tensor, labels: Tensor, /) -> Tensor:
+        """The masks (K, h, w) of the given classes (K,)."""
+        ...
+
+    def paste(self, masks: Tensor, boxes: Tensor, geometry: ImageGeometry, cfg: Mapping[str, Any], /) -> Tensor:
+        """Image masks (K, H, W) bool in output coordinates. boxes: (K, 4) xyxy in input coordinates."""
+        ...
+
+
+class KeypointHead(Protocol):
+    """Predicts keypoints of regions."""
+
+    def __call__(self, x: Tensor, /) -> Tensor:
+        """Heatmaps of logits (K, P, S, S) from region features."""
+        ...
+
+    def decode(self, heatmaps: Tensor, boxes: Tensor, /) -> Tensor:
+        """Keypoints (K, P, 3): x, y, score."""
+        ...
+
+
+def present(part: T | None) -> T:
+    """A part that the caller knows to be there; the description may leave it out."""
+    assert part is not None
+    return part
