@@ -170,7 +170,7 @@ class DINO(DeformableTransformer):
         logits, boxes = best_proposals(*self.propose(memory, self.decoder.num_layers), self.num_queries)
         states = self.query_embedding.weight[: logits.shape[1]].expand(images.shape[0], -1, -1)
         states, starts = with_noise(states, boxes.detach(), noise)
-        mask = None if noise is None else noise.mask
+        mask = None if noise is None else noise.mask_for(logits.shape[1])
         regress = by_layer(self.bbox_head.reg_branches)
         decoded = self.decoder(states, starts.sigmoid(), memory, regress, mask)
         return *self.bbox_head(*decoded), (logits, boxes.sigmoid())
@@ -180,5 +180,5 @@ class DINO(DeformableTransformer):
     ) -> dict[str, Tensor]:
         """The head's losses."""
         noise = self.dn_query_generator(ground_truths, geometries)
-        outputs = (*self.outputs(images, geometries, noise), noise.index)
+        outputs = (*self.outputs(images, geometries, noise), noise)
         return dense_losses(self.bbox_head, outputs, geometries, ground_truths)
