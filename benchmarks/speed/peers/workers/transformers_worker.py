@@ -11,7 +11,6 @@ import transformers
 from PIL import Image
 from serve import require, serve
 
-
 # Kind of network -> the image processor of its authors, which also scores its queries: by softmax, or by sigmoid.
 PROCESSORS = {
     "DetrForObjectDetection": "DetrImageProcessor",
@@ -35,7 +34,9 @@ def network(config):
     """The network. ValueError for a folder of a network that gives no boxes."""
     described = transformers.AutoConfig.from_pretrained(config)
     if described.model_type in ("maskformer", "mask2former"):
-        raise ValueError(config + " is a " + described.model_type + ", whose results are masks; this worker gives boxes")
+        raise ValueError(
+            config + " is a " + described.model_type + ", whose results are masks; this worker gives boxes"
+        )
     return transformers.AutoModelForObjectDetection.from_pretrained(config)
 
 
