@@ -30,11 +30,12 @@ from zoo.models.fuse import fuse_conv_bn
 from zoo.structures import Detections, ImageGeometry
 from zoo.training.dataset import Batch
 
-MODES = ("fp32", "fp16", "bf16", "fuse", "channels_last", "detect", "losses", "losses_fp16")
+# "options": batch norm folded in, channels last and fp16 at once.
+MODES = ("fp32", "fp16", "bf16", "fuse", "channels_last", "options", "detect", "losses", "losses_fp16")
 NOT_WAITING = "not waiting"
 # Networks whose input has sides of a multiple of 128, and those that normalize a single cell in training.
 REGIONS, PROPOSALS, DETECTIONS = 32, 100, 20
-SQUARE, PAIRED = ("corner", "centripetal", "centernet", "efficientdet"), ("ssdlite",)
+SQUARE, PAIRED = ("corner", "centripetal", "centernet", "efficientdet"), ("ssdlite", "efficientdet")
 
 
 @dataclass
@@ -163,14 +164,12 @@ def where(error: Exception) -> str:
 def inferred(network: Network, mode: str, gpu: PretendCuda, compare: bool, small: bool) -> dict[str, Any]:
     """Detections of a batch in memory."""
     want = on_cpu(network.name, small) if compare else None
-    chosen = Options(
-        fuse_conv_bn=mode == "fuse",
-        channels_last=mode == "channels_last",
-        amp=mode if mode in ("fp16", "bf16") else None,
-    )
     model = network.copy()
-    if chosen.fuse_conv_bn and fuse_conv_bn(copy.deepcopy(model)) == 0:
+    folds = mode in ("fuse", "options") and fuse_conv_bn(copy.deepcopy(model)) > 0
+    if mode == "fuse" and not folds:
         return {"result": "no batch norm to fold"}
+    precision = mode if mode in ("fp16", "bf16") else "fp16" if mode == "options" else None
+    chosen = Options(fuse_conv_bn=folds, channels_last=mode in ("channels_last", "options"), amp=precision)
     with gpu:
         fast = optimizations.apply(model, chosen).to("cuda")
         predict(network, fast, "cuda", chosen.precision, chosen.channels_last)
