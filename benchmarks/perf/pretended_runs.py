@@ -35,7 +35,7 @@ MODES = ("fp32", "fp16", "bf16", "fuse", "channels_last", "options", "detect", "
 NOT_WAITING = "not waiting"
 # Networks whose input has sides of a multiple of 128, and those that normalize a single cell in training.
 REGIONS, PROPOSALS, DETECTIONS = 32, 100, 20
-SQUARE, PAIRED = ("corner", "centripetal", "centernet", "efficientdet"), ("ssdlite", "efficientdet")
+SQUARE, PAIRED = ("corner", "centripetal", "centernet", "efficientdet", "fpg", "nasfpn"), ("ssdlite", "efficientdet")
 
 
 @dataclass
@@ -64,8 +64,8 @@ def build(name: str, small: bool = False) -> Network:
         images, size = record.images, record.size
         regions = record.proposals and [boxes.clamp(max=120) for boxes in record.proposals]
     except (ZooError, OSError, KeyError):
-        images, size = torch.randn(1, 3, 256, 320), (250, 310)
-        regions = [formula.proposals(256, 320)] if "fast_rcnn" in name and "er_rcnn" not in name else None
+        images, size = torch.randn(1, 3, 320, 320), (310, 310)
+        regions = [formula.proposals(320, 320)] if "fast_rcnn" in name and "er_rcnn" not in name else None
     if small and "ssd300" not in name:
         square = any(word in name for word in SQUARE)
         width = 128 if square else 160
