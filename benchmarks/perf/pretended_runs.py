@@ -35,7 +35,10 @@ MODES = ("fp32", "fp16", "bf16", "fuse", "channels_last", "options", "detect", "
 NOT_WAITING = "not waiting"
 # Networks whose input has sides of a multiple of 128, and those that normalize a single cell in training.
 REGIONS, PROPOSALS, DETECTIONS = 32, 100, 20
-SQUARE, PAIRED = ("corner", "centripetal", "centernet", "efficientdet", "fpg", "nasfpn"), ("ssdlite", "efficientdet", "_s50_")
+SQUARE, PAIRED = (
+    ("corner", "centripetal", "centernet", "efficientdet", "fpg", "nasfpn"),
+    ("ssdlite", "efficientdet", "_s50_"),
+)
 
 
 @dataclass
