@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import zoo
 from benchmarks.accuracy import published_metrics
 from benchmarks.accuracy.config import DEFAULT_DATASET, TASK_MEASURES, EvalConfig
-from benchmarks.accuracy.uncertainty import uncertainty
 from benchmarks.datasets.catalog import Spec, open_dataset, spec
 from benchmarks.datasets.request import MetricConfig
 from benchmarks.results.record import Record
@@ -78,7 +77,7 @@ def opened(config: EvalConfig, chosen: Spec, request: MetricConfig) -> Dataset:
 
 def run(evaluation: Evaluation, device: str | None = None, progress: bool | None = None) -> Record | None:
     """The record of a prepared evaluation. device: by default the one of its configuration."""
-    from benchmarks.accuracy import measure
+    from benchmarks.accuracy import measure, uncertainty
     from benchmarks.speed.inference import artifact_of
     from benchmarks.system import environment
 
@@ -115,7 +114,7 @@ def run(evaluation: Evaluation, device: str | None = None, progress: bool | None
         coco = detail.check(config.detail, dataset, request.measures)
         detections = coco.numbered(result.predictions)
         detail.write(config.detail, coco, coco.source(detections), list(detections), config.title or target.name)
-    sure = uncertainty(result.metrics, result.resampled)
+    sure = uncertainty.uncertainty(result.metrics, result.resampled)
     result.notices.extend(sure.notices)
     with environment.full_precision():  # as `accuracy.measure` ran
         ran_on = environment.describe(config.device)
