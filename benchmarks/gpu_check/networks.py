@@ -71,11 +71,13 @@ def check(name: str, device: str = "cuda") -> Record:
     findings, model = Findings(), copy.deepcopy(on_cpu).to(device)
     for precision in PRECISIONS:
         findings.take(precision, partial(detections, model, recorded, device, precision))
+        release(device)  # other processes want it
     if recorded.proposals is None:
         findings.take("detect", partial(detect, on_cpu, device))
     teach(model, on_cpu)
     for precision in TRAINED:
         findings.take(f"training {precision}", partial(trained, model, on_cpu, recorded, device, precision))
+        release(device)
     return Record(
         model=name,
         kind=KIND,

@@ -38,8 +38,14 @@ def machine(environment: Mapping[str, Any]) -> str:
         f"{gpu.get('compute_capability')}, driver {gpu.get('driver')}, CUDA {environment.get('cuda')}, cuDNN "
         f"{environment.get('cudnn')}), {(environment.get('host') or {}).get('usable_cores')} cores; Python "
         f"{environment.get('python')}, PyTorch {libraries.get('torch')}, torchvision {libraries.get('torchvision')}; "
-        f"commit {environment.get('commit')}. `bench gpu-check` wrote this; docs/gpu.md says what each part shows."
+        f"commit {environment.get('commit')}{uncommitted(environment.get('commit'))}. `bench gpu-check` wrote this; "
+        "docs/gpu.md says what each part shows."
     )
+
+
+def uncommitted(commit: str | None) -> str:
+    """What the plus behind a commit means."""
+    return " (the plus: with changes that were not committed)" if (commit or "").endswith("+") else ""
 
 
 def stage_table(stages: Sequence[Ended]) -> Table:

@@ -280,7 +280,7 @@ COMPONENTS: dict[str, str] = {
     "DiffusionDetMatcher": "assigners.diffusiondet:DiffusionDetMatcher",
     "GridAssigner": "assigners.grid:GridAssigner",
     "HungarianAssigner": "assigners.hungarian:HungarianAssigner",
-    "MixedHungarianAssigner": "assigners.hungarian:MixedHungarianAssigner",
+    "MixedHungarianAssigner": "assigners.hungarian:HungarianAssigner",
     "MaskHungarianAssigner": "assigners.hungarian:MaskHungarianAssigner",
     "MultiInsRandomSampler": "samplers.multi_instance:MultiInsRandomSampler",
     "MultiInstanceAssigner": "assigners.multi_instance:MultiInstanceAssigner",

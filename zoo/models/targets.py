@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -44,12 +46,25 @@ def ground_truths(targets: Sequence[Mapping[str, Tensor]], device: torch.device)
     return [GroundTruth.of(target, device) for target in targets]
 
 
+def numbered_through(index: Sequence[Tensor], ground_truths: Sequence[GroundTruth]) -> Tensor:
+    """Objects (N, P) of the priors of N images, numbered through the batch; negative numbers stay. index: (P,) each."""
+    starts = accumulate(map(len, ground_truths), initial=0)
+    return torch.stack([torch.where(own >= 0, own + start, own) for own, start in zip(index, starts)])
+
+
 @dataclass
 class Assignment:
     """For each of P priors: the index of its object, BACKGROUND or IGNORED, and its overlap with that object."""
 
     index: Tensor
     overlaps: Tensor
+
+
+class Pairs(NamedTuple):
+    """The queries of an image that have an object. query: (K,), rising. objects: (K,), which one each of them has."""
+
+    query: Tensor
+    objects: Tensor
 
 
 @dataclass

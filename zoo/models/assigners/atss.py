@@ -45,9 +45,9 @@ class ATSSAssigner:
             inside = pairwise_iof(boxes, ground_truth.ignored).max(dim=1).values > self.ignore_from
             distances[inside], index[inside] = torch.inf, IGNORED
         chosen = self.choose(boxes, nearest(distances, counts, self.topk), overlaps, ground_truth)
-        best, owner = torch.where(chosen, overlaps, overlaps.new_tensor(-torch.inf)).max(dim=1)
+        best, owner = torch.where(chosen, overlaps, -torch.inf).max(dim=1)
         positive = best > -torch.inf
-        index[positive] = owner[positive]
+        index = torch.where(positive, owner, index)
         return Assignment(index, best)
 
     def quality(

@@ -49,7 +49,7 @@ class CenterRegionAssigner:
         if len(ground_truth):
             priority = area(ground_truth.boxes).sort(descending=True).indices.argsort()
             best, owner = torch.where(core, priority, -1).max(dim=1)
-            index[best >= 0] = owner[best >= 0]
+            index = torch.where(best >= 0, owner, index)
             shadow |= core & (torch.arange(len(ground_truth), device=owner.device) != owner[:, None])
             self.settle(index, shadow, ground_truth)
         if ground_truth.ignored is not None and len(ground_truth.ignored):

@@ -11,9 +11,10 @@ from torch import Tensor
 from torchvision.ops import box_convert
 
 from zoo.models.assigners.hungarian import HungarianAssigner, extent
-from zoo.models.assigners.sim_ota import choose, unassigned
+from zoo.models.assigners.sim_ota import choose
 from zoo.models.box_ops import pairwise_iou
-from zoo.models.targets import BACKGROUND, Assignment, GroundTruth
+from zoo.models.layers.transfer import on_device, on_host
+from zoo.models.targets import GroundTruth, Pairs
 
 OUTSIDE, TAKEN = 1e4, 1e5
 
@@ -32,18 +33,29 @@ class DiffusionDetMatcher(HungarianAssigner):
         self.radius, self.topk = center_radius, candidate_topk
 
     @torch.no_grad()
-    def assign(self, logits: Tensor, boxes: Tensor, ground_truth: GroundTruth, size: tuple[int, int]) -> Assignment:
-        """Match boxes with the objects of an image of (h, w). logits: (Q, C). boxes: (Q, 4) xyxy in pixels."""
-        if len(ground_truth) == 0:
-            return unassigned(boxes)
+    def match(self, images: Sequence[tuple[Tensor, Tensor, GroundTruth, tuple[int, int]]]) -> list[Pairs]:
+        """The pairs of box and object in each image; a GPU is waited for once. images: what `prices` takes."""
+        pairs = [self.choose(*prices) for prices in on_host([self.prices(*image) for image in images])]
+        return [Pairs(*pair) for pair in on_device(pairs, images[0][1].device)]
+
+    def prices(self, logits: Tensor, boxes: Tensor, ground_truth: GroundTruth, size: tuple[int, int]) -> Tensor:
+        """Costs of boxes and objects of an image of (h, w), and their overlaps (2, Q, M).
+
+        logits: (Q, C). boxes: (Q, 4) xyxy in pixels.
+        """
         shares = box_convert(boxes / extent(size, boxes), "xyxy", "cxcywh")
         in_box, in_center = self.near(boxes, ground_truth)
         cost = self.cost(logits, shares, ground_truth, size) + 100 * ~(in_box & in_center)
         cost = cost + OUTSIDE * ~(in_box | in_center).any(dim=1, keepdim=True)
-        iou = pairwise_iou(boxes, ground_truth.boxes)
+        return torch.stack([cost, pairwise_iou(boxes, ground_truth.boxes)])
+
+    def choose(self, cost: Tensor, iou: Tensor) -> Tensor:
+        """Boxes, rising, and their objects (2, K). Costs and overlaps (Q, M), on the CPU: each step needs the last."""
+        if cost.shape[1] == 0:
+            return torch.zeros(2, 0, dtype=torch.long)
         chosen = served(choose(cost, iou, self.topk), cost)
-        index = torch.where(chosen.any(dim=1), chosen.int().argmax(dim=1), BACKGROUND)
-        return Assignment(index, (chosen * iou).sum(dim=1))
+        taken = chosen.any(dim=1).nonzero().flatten()
+        return torch.stack([taken, chosen[taken].int().argmax(dim=1)])
 
     def near(self, boxes: Tensor, ground_truth: GroundTruth) -> tuple[Tensor, Tensor]:
         """Whether boxes' centers lie in the objects' boxes, and whether near their centers, both (Q, M)."""

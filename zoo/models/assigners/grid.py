@@ -40,8 +40,10 @@ class GridAssigner:
         overlaps[:, ~responsible] = -1
         best, owner = overlaps.max(dim=0)
         positive = (best > self.positive_above) & responsible
-        index[positive] = owner[positive]
+        index = torch.where(positive, owner, index)
         largest, prior = overlaps.max(dim=1)
-        for i in (largest > self.min_positive).nonzero().flatten().tolist():
-            index[(overlaps[i] == largest[i]) & responsible if self.all_best else prior[i]] = i
+        enough, numbers = largest > self.min_positive, torch.arange(len(index), device=index.device)
+        for i in range(len(overlaps)):  # without asking a GPU which objects have enough
+            chosen = (overlaps[i] == largest[i]) & responsible if self.all_best else numbers == prior[i]
+            index = torch.where(chosen & enough[i], i, index)
         return Assignment(index, best)

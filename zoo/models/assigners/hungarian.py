@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 from torchvision.ops import box_convert
 
 from zoo.models.build import component
 from zoo.models.layers.constants import constant
-from zoo.models.targets import BACKGROUND, Assignment, GroundTruth
+from zoo.models.layers.precision import at_least_float32
+from zoo.models.layers.transfer import on_device, on_host
+from zoo.models.targets import GroundTruth, Pairs
 
 ROLES = {"ClassificationCost": "cls", "BBoxL1Cost": "reg", "IoUCost": "iou", "DiceCost": "dice"}
 """What a cost of 3.x's list compares; focal and cross-entropy costs do so with classes or with masks."""
@@ -30,7 +34,7 @@ def role(cost: Mapping[str, Any]) -> str:
 
 
 class HungarianAssigner:
-    """Each object gets the one query that makes the sum of all costs lowest; the other queries are background.
+    """What it costs that a query finds an object; `cheapest` finds the pairs that make the sum of all costs lowest.
 
     match_costs: the three costs as a list, as 3.x describes them.
     """
@@ -45,14 +49,6 @@ class HungarianAssigner:
         costs = {"cls_cost": cls_cost, "reg_cost": reg_cost, "iou_cost": iou_cost, **roles(match_costs)}
         self.cls_cost, self.reg_cost, self.iou_cost = (component(cost) for cost in costs.values() if cost)
 
-    @torch.no_grad()
-    def assign(self, logits: Tensor, boxes: Tensor, ground_truth: GroundTruth, size: tuple[int, int]) -> Assignment:
-        """Match queries with the objects of an image of (h, w).
-
-        logits: (Q, C). boxes: (Q, 4) cxcywh as shares of the image.
-        """
-        return Assignment(cheapest(self.cost(logits, boxes, ground_truth, size)), boxes.new_zeros(len(boxes)))
-
     def cost(self, logits: Tensor, boxes: Tensor, ground_truth: GroundTruth, size: tuple[int, int]) -> Tensor:
         """What it costs to match each query with each object, (Q, M)."""
         scale = extent(size, boxes)
@@ -60,28 +56,23 @@ class HungarianAssigner:
         return cost + self.iou_cost(box_convert(boxes, "cxcywh", "xyxy") * scale, ground_truth.boxes)
 
 
-class MixedHungarianAssigner(HungarianAssigner):
-    """The same, where each object may get several queries (Cai et al., Align-DETR, 2023)."""
+def cheapest(costs: Sequence[Tensor], repeats: Sequence[int] | None = None) -> list[Pairs]:
+    """For each matrix (Q, M) of costs the queries and objects that are paired, at the lowest sum.
 
-    @torch.no_grad()
-    def assign(
-        self, logits: Tensor, boxes: Tensor, ground_truth: GroundTruth, size: tuple[int, int], repeats: int = 1
-    ) -> Assignment:
-        """Match `repeats` queries with each object, fewer where there are not enough."""
-        objects = len(ground_truth)
-        if objects == 0:
-            return Assignment(torch.full((len(boxes),), BACKGROUND, device=boxes.device), boxes.new_zeros(len(boxes)))
-        repeats = max(1, min(repeats, len(boxes) // objects))
-        index = cheapest(self.cost(logits, boxes, ground_truth, size).repeat(1, repeats))
-        return Assignment(torch.where(index >= 0, index % objects, index), boxes.new_zeros(len(boxes)))
+    repeats: so many queries for each object instead of one, fewer where there are not enough (Cai et al., Align-DETR,
+    2023). A GPU is waited for once, however many layers and images there are.
+    """
+    times = repeats or [1] * len(costs)
+    pairs = [torch.from_numpy(solved(cost, n)) for cost, n in zip(on_host(costs), times)]
+    return [Pairs(*pair) for pair in on_device(pairs, costs[0].device)] if pairs else []
 
 
-def cheapest(cost: Tensor) -> Tensor:
-    """For each of Q queries the index of its object, or BACKGROUND. cost: (Q, M)."""
-    queries, objects = map(torch.from_numpy, linear_sum_assignment(cost.cpu().numpy()))
-    index = torch.full((len(cost),), BACKGROUND)
-    index[queries] = objects
-    return index.to(cost.device, non_blocking=True)
+def solved(cost: Tensor, repeats: int) -> NDArray[np.int64]:
+    """Queries and their objects (2, K), queries rising, at the lowest sum of costs (Q, M)."""
+    objects = cost.shape[1]
+    times = max(1, min(repeats, len(cost) // objects)) if objects else 1
+    queries, columns = linear_sum_assignment(at_least_float32(cost).repeat(1, times).numpy())
+    return np.stack([queries, columns % max(objects, 1)])
 
 
 def extent(size: tuple[int, int], like: Tensor) -> Tensor:
@@ -103,10 +94,10 @@ class MaskHungarianAssigner:
         self.cls_cost, self.mask_cost, self.dice_cost = (component(cost) for cost in costs.values() if cost)
 
     @torch.no_grad()
-    def assign(self, logits: Tensor, labels: Tensor, masks: Tensor, targets: Tensor) -> Tensor:
-        """For each query the index of its object, or BACKGROUND, (Q,).
+    def cost(self, logits: Tensor, labels: Tensor, masks: Tensor, targets: Tensor) -> Tensor:
+        """What it costs to match each query with each object, (Q, M).
 
         logits: (Q, C). labels: (M,). masks: (Q, P) logits and targets: (M, P), at the same pixels or points.
         """
-        cost = self.cls_cost(logits, labels) + self.mask_cost(masks, targets)
-        return cheapest(cost + self.dice_cost(masks, targets))
+        cost: Tensor = self.cls_cost(logits, labels) + self.mask_cost(masks, targets)
+        return cost + self.dice_cost(masks, targets)

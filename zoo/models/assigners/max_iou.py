@@ -73,17 +73,19 @@ class MaxIoUAssigner:
         best, owner = overlaps.max(dim=0)
         index[(best >= self.negative[0]) & (best < self.negative[1])] = BACKGROUND
         positive = best >= self.positive_from
-        index[positive] = owner[positive]
+        index = torch.where(positive, owner, index)
         if self.match_low_quality:
-            self.give_every_object_its_best(overlaps, index, owner)
+            index = self.give_every_object_its_best(overlaps, index, owner)
         return Assignment(index, best)
 
-    def give_every_object_its_best(self, overlaps: Tensor, index: Tensor, owner: Tensor) -> None:
+    def give_every_object_its_best(self, overlaps: Tensor, index: Tensor, owner: Tensor) -> Tensor:
         """Low-quality matches; of objects that share a best prior, the last one gets it, as in the reference.
 
-        owner: (P,), the object that each prior overlaps most.
+        index: (P,), the object that each prior has. owner: (P,), the object that it overlaps most.
         """
         best, prior = overlaps.max(dim=1)
-        for i in (best >= self.min_positive).nonzero().flatten().tolist():
-            chosen = overlaps[i] == best[i] if self.all_best else prior[i]
-            index[chosen] = owner[chosen] if self.keeps_owner else i
+        enough, numbers = best >= self.min_positive, torch.arange(len(index), device=index.device)
+        for i in range(len(overlaps)):  # without asking a GPU which objects have enough
+            chosen = overlaps[i] == best[i] if self.all_best else numbers == prior[i]
+            index = torch.where(chosen & enough[i], owner if self.keeps_owner else i, index)
+        return index

@@ -62,19 +62,16 @@ def choose(cost: Tensor, iou: Tensor, candidates: int) -> Tensor:
     counts = iou.topk(min(candidates, len(iou)), dim=0).values.sum(dim=0).int().clamp(min=1).tolist()
     for i, count in enumerate(counts):
         chosen[cost[:, i].topk(count, largest=False).indices, i] = True
-    contested = chosen.sum(dim=1) > 1
-    chosen[contested] = F.one_hot(cost[contested].argmin(dim=1), cost.shape[1]).bool()
-    return chosen
+    contested = chosen.sum(dim=1, keepdim=True) > 1
+    return torch.where(contested, F.one_hot(cost.argmin(dim=1), cost.shape[1]).bool(), chosen)
 
 
 def assignment(chosen: Tensor, iou: Tensor, candidates: Tensor, count: int) -> Assignment:
     """The assignment of `count` predictions, of which `candidates` (K,) were compared with the objects (K, M)."""
     index = torch.full((count,), BACKGROUND, device=iou.device)
-    overlaps = iou.new_zeros(count)
-    taken = chosen.any(dim=1)
-    index[candidates[taken]] = chosen[taken].int().argmax(dim=1)
-    overlaps[candidates[taken]] = (chosen * iou).sum(dim=1)[taken]
-    return Assignment(index, overlaps)
+    taken = torch.where(chosen.any(dim=1), chosen.int().argmax(dim=1), BACKGROUND)
+    overlaps = iou.new_zeros(count).index_put((candidates,), (chosen * iou).sum(dim=1))
+    return Assignment(index.index_put((candidates,), taken), overlaps)
 
 
 def unassigned(boxes: Tensor) -> Assignment:

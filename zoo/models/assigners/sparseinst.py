@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import torch
-from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from zoo.models.targets import GroundTruth
@@ -16,13 +15,11 @@ class SparseInstMatcher:
         self.alpha, self.beta = alpha, beta
 
     @torch.no_grad()
-    def match(self, logits: Tensor, masks: Tensor, wanted: Tensor, ground_truth: GroundTruth) -> tuple[Tensor, Tensor]:
-        """Indices of the matched instances and of their objects, of one image.
+    def cost(self, logits: Tensor, masks: Tensor, wanted: Tensor, ground_truth: GroundTruth) -> Tensor:
+        """What it costs to match each instance with each object, (Q, M).
 
         logits: (Q, C). masks: (Q, H, W) logits. wanted: (M, H, W), the objects' masks at that resolution.
         """
         soft, wanted = masks.flatten(1).sigmoid(), wanted.flatten(1)
         dice = 2 * soft @ wanted.T / (soft.square().sum(dim=1)[:, None] + wanted.square().sum(dim=1) + 1e-4)
-        value = dice**self.alpha * logits.sigmoid()[:, ground_truth.labels] ** self.beta
-        queries, objects = linear_sum_assignment(value.cpu().numpy(), maximize=True)
-        return torch.from_numpy(queries).to(logits.device), torch.from_numpy(objects).to(logits.device)
+        return -(dice**self.alpha) * logits.sigmoid()[:, ground_truth.labels] ** self.beta

@@ -34,6 +34,6 @@ class TaskAlignedAssigner:
         chosen = torch.zeros_like(overlaps, dtype=torch.bool).scatter_(0, candidates, good)
         overlap, owner = torch.where(chosen, overlaps, -torch.inf).max(dim=1)
         positive = chosen.any(dim=1)
-        index[positive] = owner[positive]
+        index = torch.where(positive, owner, index)
         own = alignment.gather(1, owner[:, None])[:, 0]
         return Assignment(index, overlap), torch.where(positive, own, 0)

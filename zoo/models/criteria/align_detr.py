@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import Any, Protocol
 
 import torch
@@ -11,11 +12,11 @@ from torchvision.ops import box_convert
 
 from zoo.models.box_ops import aligned_iou
 from zoo.models.build import component
-from zoo.models.criteria.detr import Matched, box_losses, matched
+from zoo.models.criteria.detr import Layer, Matched, box_losses, match, matched
 from zoo.models.criteria.dino import denoising_losses
 from zoo.models.criteria.protocols import TrainedHead
 from zoo.models.losses.reduction import mean_over_processes
-from zoo.models.targets import GroundTruth
+from zoo.models.targets import GroundTruth, Pairs
 from zoo.structures import ImageGeometry
 
 
@@ -41,39 +42,31 @@ def align_detr_losses(
 
 
 def repeated_losses(
-    head: AlignDetrHeadLike,
-    logits: Any,
-    boxes: Any,
-    geometries: Sequence[ImageGeometry],
-    ground_truths: Sequence[GroundTruth],
-    layer: int,
-) -> dict[str, Tensor]:
-    """Losses of matched queries, as many per object as the layer asks for; the better one fits, the more it counts."""
-    repeats = head.all_layers_num_gt_repeat[layer]
-    assign = component(head.train_cfg["assigner"]).assign
-    images = zip(logits, boxes, ground_truths, geometries)
-    index = [assign(x, b, target, geometry.size, repeats).index for x, b, target, geometry in images]
-    return aligned_losses(head, logits, boxes, index, geometries, ground_truths, ranked=True)
+    head: AlignDetrHeadLike, layers: Sequence[Layer], geometries: Sequence[ImageGeometry]
+) -> list[dict[str, Tensor]]:
+    """Losses of matched queries, as many per object as a layer asks for; the better one fits, the more it counts."""
+    *repeats, last = head.all_layers_num_gt_repeat  # the encoder's is the last
+    pairs = match([head.train_cfg["assigner"]] * len(layers), layers, geometries, [*repeats[: len(layers) - 1], last])
+    return [aligned_losses(head, layer, own, geometries, ranked=True) for layer, own in zip(layers, pairs)]
 
 
 def aligned_losses(
     head: AlignDetrHeadLike,
-    logits: Any,
-    boxes: Any,
-    index: Sequence[Tensor],
+    layer: Layer,
+    pairs: Sequence[Pairs],
     geometries: Sequence[ImageGeometry],
-    ground_truths: Sequence[GroundTruth],
     ranked: bool = False,
 ) -> dict[str, Tensor]:
-    """Losses of queries whose objects are known. Per image index: (Q,), the object or a negative number.
+    """Losses of a layer whose queries' objects are known. pairs: one for each image.
 
     ranked: the queries of an object count less and less; then all losses are averages over objects.
     """
-    result = matched(index, geometries, ground_truths)
-    logits, boxes = torch.cat(tuple(logits)), torch.cat(tuple(boxes))[result.query]
+    result = matched(pairs, [len(x) for x in layer.logits], geometries, layer.ground_truths)
+    logits, boxes = torch.cat(tuple(layer.logits)), torch.cat(tuple(layer.boxes))[result.query]
     fit = aligned_scores(head, logits, boxes, result)
-    weight = rank_weights(fit, objects_of(index), head.tau) if ranked else torch.ones_like(fit)
-    count = sum(len(x) for x in ground_truths) if ranked else len(fit)
+    counts = [len(x) for x in layer.ground_truths]
+    weight = rank_weights(fit, objects_of(pairs, counts), head.tau) if ranked else torch.ones_like(fit)
+    count = sum(counts) if ranked else len(fit)
     positives = logits.new_full((), float(count))
     average = mean_over_processes(positives) if head.sync_cls_avg_factor else positives
     wanted = box_convert(result.boxes / result.scale, "xyxy", "cxcywh")
@@ -96,20 +89,14 @@ def aligned_scores(head: AlignDetrHeadLike, logits: Tensor, boxes: Tensor, resul
     return (score**head.alpha * overlaps ** (1 - head.alpha)).clamp(min=0.01).detach()
 
 
-def objects_of(index: Sequence[Tensor]) -> Tensor:
-    """The matched queries' objects (K,), numbered through the batch. index: per image (Q,)."""
-    start, parts = 0, []
-    for own in index:
-        parts.append(own[own >= 0] + start)
-        start += int(own.max()) + 1 if len(own) else 0
-    return torch.cat(parts)
+def objects_of(pairs: Sequence[Pairs], counts: Sequence[int]) -> Tensor:
+    """The matched queries' objects (K,), numbered through the batch. counts: how many each image has."""
+    return torch.cat([own.objects + start for own, start in zip(pairs, accumulate(counts, initial=0))])
 
 
 def rank_weights(fit: Tensor, objects: Tensor, tau: float) -> Tensor:
     """exp(-rank / tau) of each query (K,) among those of its object (K,), best fit first."""
-    weights = torch.zeros_like(fit)
-    for number in objects.unique():
-        own = (objects == number).nonzero().flatten()
-        order = own[fit[own].sort(descending=True)[1]]
-        weights[order] = torch.exp(-torch.arange(len(own), device=fit.device) / tau)
-    return weights
+    best_first = fit.sort(descending=True)[1]
+    own, order = objects[best_first].sort(stable=True)
+    rank = torch.arange(len(fit), device=fit.device) - torch.searchsorted(own, own)
+    return torch.zeros_like(fit).index_put((best_first[order],), torch.exp(-rank.to(fit.dtype) / tau))

@@ -151,7 +151,8 @@ class AnchorMatching:
     ) -> tuple[Tensor, Tensor, Tensor, Tensor, Match]:
         """One image's labels (P,), their weights, boxes (P, 4), their weights, and what they come from."""
         anchors, where = torch.cat(list(levels)), inside.nonzero().flatten()
-        samples = self.sampler.sample(self.assign(levels, inside, ground_truth), anchors[where], ground_truth)
+        mine = anchors[where]
+        samples = self.sampler.sample(self.assign(mine, levels, inside, ground_truth), mine, ground_truth)
         return self.fill(
             anchors, Match(where[samples.positive], where[samples.negative], samples.matched), ground_truth, encode
         )
@@ -171,12 +172,13 @@ class AnchorMatching:
         label_weights[match.negative] = 1.0
         return labels, label_weights, boxes, box_weights, match
 
-    def assign(self, levels: Sequence[Tensor], inside: Tensor, ground_truth: GroundTruth) -> Assignment:
-        """The assignment of the anchors inside."""
-        anchors = torch.cat(list(levels))[inside]
+    def assign(
+        self, anchors: Tensor, levels: Sequence[Tensor], inside: Tensor, ground_truth: GroundTruth
+    ) -> Assignment:
+        """The assignment of the anchors (K, 4) that are `inside` (P,) of those of all levels."""
         if not hasattr(self.assigner, "topk"):
             return self.assigner.assign(anchors, ground_truth)
-        counts = [int(part.sum()) for part in inside.split([len(level) for level in levels])]
+        counts = torch.stack([part.sum() for part in inside.split([len(level) for level in levels])]).tolist()
         return self.assigner.assign(anchors, counts, ground_truth)
 
 

@@ -12,6 +12,8 @@ from zoo.models.build import component
 from zoo.models.coders.delta import center_and_size
 from zoo.models.criteria.heatmaps import add_spot, reach
 from zoo.models.criteria.protocols import LossHead
+from zoo.models.layers.constants import constant
+from zoo.models.layers.transfer import on_host
 from zoo.models.targets import GroundTruth
 from zoo.structures import ImageGeometry
 
@@ -38,8 +40,10 @@ def centernet_losses(
 ) -> dict[str, Tensor]:
     """`loss_center_heatmap`, `loss_wh` and `loss_offset`. input_size: (h, w) of the padded batch."""
     heat, sizes, offsets = (maps[0] for maps in outputs)
-    cells = heat.new_tensor([heat.shape[3] / input_size[1], heat.shape[2] / input_size[0]])
-    result = [image_targets(heat[0], cells, ground_truth) for ground_truth in ground_truths]
+    cells = constant((heat.shape[3] / input_size[1], heat.shape[2] / input_size[0]), heat)
+    boxes = [torch.cat([x * cells for x in center_and_size(own.boxes)], dim=1) for own in ground_truths]
+    images = zip(on_host(boxes), on_host([own.labels for own in ground_truths]))
+    result = [image_targets(heat[0], own.tolist(), labels.tolist()) for own, labels in images]
     goals = {
         key: torch.stack([getattr(maps, key) for maps in result]) for key in ("heat", "sizes", "offsets", "weight")
     }
@@ -52,15 +56,14 @@ def centernet_losses(
     }
 
 
-def image_targets(heat: Tensor, cells: Tensor, ground_truth: GroundTruth) -> Maps:
-    """An image's targets. heat: any map (C, H, W) of their size. cells: (2,) per pixel, x and y."""
+def image_targets(heat: Tensor, boxes: Sequence[Sequence[float]], labels: Sequence[int]) -> Maps:
+    """An image's targets. heat: any map (C, H, W) of their size. boxes: cx, cy, w and h of each object, in cells."""
     pairs = heat.new_zeros(3, 2, *heat.shape[1:])
     goals = Maps(torch.zeros_like(heat), *pairs.unbind(0))
-    centers, extents = (x * cells for x in center_and_size(ground_truth.boxes))
-    for center, extent, label in zip(centers, extents, ground_truth.labels.tolist()):
-        x, y = (min(int(c), side - 1) for c, side in zip(center.tolist(), (heat.shape[2], heat.shape[1])))
-        add_spot(goals.heat[label], x, y, reach(float(extent[0]), float(extent[1]), OVERLAP))
-        goals.sizes[:, y, x] = extent
-        goals.offsets[:, y, x] = center - center.new_tensor([x, y])
+    for (cx, cy, *extent), label in zip(boxes, labels):
+        x, y = min(int(cx), heat.shape[2] - 1), min(int(cy), heat.shape[1] - 1)
+        add_spot(goals.heat[label], x, y, reach(extent[0], extent[1], OVERLAP))
+        for i, values in enumerate(zip(extent, (cx - x, cy - y))):
+            goals.sizes[i, y, x], goals.offsets[i, y, x] = values
         goals.weight[:, y, x] = 1
     return goals

@@ -12,12 +12,12 @@ from torchvision.ops import box_convert
 
 from zoo.models.assigners.hungarian import extent
 from zoo.models.criteria.anchor_head import anchor_targets
-from zoo.models.criteria.detr import DetrHeadLike, by_layer, matched_losses
+from zoo.models.criteria.detr import DetrHeadLike, Layer, by_layer, matched_losses
 from zoo.models.criteria.roi_sampling import box_targets
 from zoo.models.criteria.standard_roi import StandardRoiHeadLike, sampled_box_losses
 from zoo.models.criteria.table import dense_losses
 from zoo.models.roi_heads.extractor import rois_of
-from zoo.models.targets import BACKGROUND, GroundTruth
+from zoo.models.targets import GroundTruth, Pairs
 from zoo.structures import ImageGeometry
 
 FEWEST = 9
@@ -98,30 +98,41 @@ def auxiliary_losses(
 
     number: of the other head. memory: the encoded pyramid.
     """
-    positives = [(c.labels < head.num_classes).nonzero().flatten() for c in candidates]
-    count = max(FEWEST, min(head.max_pos_coords, max(len(x) for x in positives)))
-    picked = [choose(c, own, count, head.num_classes) for c, own in zip(candidates, positives)]
+    counts = totals(candidates, head.num_classes)
+    count = max(FEWEST, min(head.max_pos_coords, max(positives for positives, _ in counts)))
+    picked = [choose(c, own, count, head.num_classes) for c, own in zip(candidates, counts)]
     scales = [extent(geometry.size, c.boxes) for geometry, c in zip(geometries, candidates)]
     boxes = torch.stack([box_convert(c.boxes / scale, "xyxy", "cxcywh") for c, scale in zip(picked, scales)])
     features = torch.stack([c.features for c in picked])  # type: ignore[misc]
     states = head.transformer.queries_of(number, boxes.clamp(1e-5, 1 - 1e-5), features)
     logits, result = head.decode(states, boxes, memory)
-    index = [objects(c, head.num_classes) for c in picked]
-    wanted = [GroundTruth(c.targets[i >= 0], c.labels[i >= 0]) for c, i in zip(picked, index)]
-    layers = [matched_losses(head, x, b, index, geometries, wanted) for x, b in zip(logits, result)]
+    objects = [torch.arange(min(positives, count), device=logits.device) for positives, _ in counts]
+    wanted = [GroundTruth(c.targets[: len(own)], c.labels[: len(own)]) for c, own in zip(picked, objects)]
+    pairs = [Pairs(own, own) for own in objects]
+    layers = [matched_losses(head, Layer(x, b, wanted), pairs, geometries) for x, b in zip(logits, result)]
     return by_layer([{f"{name}_aux": value for name, value in layer.items()} for layer in layers])
 
 
-def choose(candidates: Candidates, positives: Tensor, count: int, background: int) -> Candidates:
-    """`count` candidates: positives, some of them where there are more, and random negatives behind them."""
+def totals(candidates: Sequence[Candidates], background: int) -> list[list[int]]:
+    """How many positives and negatives each image has; a GPU is waited for once."""
+    sums = [torch.stack([(c.labels < background).sum(), (c.labels == background).sum()]) for c in candidates]
+    counts: list[list[int]] = torch.stack(sums).tolist()
+    return counts
+
+
+def choose(candidates: Candidates, counts: Sequence[int], count: int, background: int) -> Candidates:
+    """`count` candidates: positives, some of them where there are more, and random negatives behind them.
+
+    counts: how many positives and negatives there are.
+    """
+    positives = first(candidates.labels < background, counts[0])
     if len(positives) > count:
         positives = positives[torch.randperm(len(positives), device=positives.device)[:count]]
-    negatives = (candidates.labels == background).nonzero().flatten()
+    negatives = first(candidates.labels == background, counts[1])
     order = torch.randperm(len(negatives), device=negatives.device)[: count - len(positives)]
     return candidates[torch.cat([positives, negatives[order]])]
 
 
-def objects(candidates: Candidates, background: int) -> Tensor:
-    """For each candidate the index of its object among those of the positives, or BACKGROUND."""
-    positive = candidates.labels < background
-    return torch.where(positive, positive.cumsum(0) - 1, BACKGROUND)
+def first(chosen: Tensor, count: int) -> Tensor:
+    """The indices (count,) of the chosen ones (P,) bool, which are known to be so many: no GPU is waited for."""
+    return chosen.nonzero_static(size=count).squeeze(1)

@@ -50,7 +50,7 @@ def ddod_losses(
     ]
     own = targets["reg_assigner"]
     factor = torch.cat([anchors.new_full((n,), f) for n, f in zip(counts, level_factors(head, own.labels, counts))])
-    average, positive = averaged(own, logits), own.owners >= 0
+    average, positive = averaged(own, logits), (own.owners >= 0).nonzero(as_tuple=True)
     result = head.bbox_coder.decode(anchors.expand(len(geometries), -1, 4)[positive], deltas[positive])
     wanted, factor = own.boxes[positive], factor.expand(len(geometries), -1)[positive]
     overlaps = aligned_iou(result.detach(), wanted)
@@ -82,7 +82,7 @@ def match(
     images = []
     for geometry, ground_truth, logits, boxes in zip(geometries, ground_truths, *predicted):
         inside = matching.inside(levels, sizes, head.prior_generator.strides, geometry)
-        counts = [int(part.sum()) for part in inside.split([len(level) for level in levels])]
+        counts = torch.stack([part.sum() for part in inside.split([len(level) for level in levels])]).tolist()
         where = inside.nonzero().flatten()
         result = matching.assigner.assign(anchors[where], counts, ground_truth, logits[where], boxes[where])
         samples = matching.sampler.sample(result, anchors[where], ground_truth)
@@ -102,5 +102,6 @@ def level_factors(head: DdodHeadLike, labels: Tensor, counts: Sequence[int]) -> 
     now = torch.stack([(part < head.num_classes).sum() for part in labels.split(list(counts), dim=1)])
     total = memory.get("positives", torch.zeros_like(now)).to(now) + now
     memory["positives"] = total
-    least, spread = int(total.min()), int(total.max() - total.min())
-    return [2.0 - (n - least) / (spread + 1e-10) for n in total.tolist()]
+    positives = total.tolist()
+    least, spread = min(positives), max(positives) - min(positives)
+    return [2.0 - (n - least) / (spread + 1e-10) for n in positives]

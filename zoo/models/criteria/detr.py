@@ -5,20 +5,22 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import torch
 from torch import Tensor
 from torchvision.ops import box_convert
 
 from zoo.errors import BuildError
-from zoo.models.assigners.hungarian import extent
+from zoo.models.assigners.hungarian import cheapest, extent
 from zoo.models.box_ops import aligned_iou
 from zoo.models.build import component
 from zoo.models.criteria.protocols import TrainedHead
 from zoo.models.losses.reduction import mean_over_processes
-from zoo.models.targets import GroundTruth
+from zoo.models.targets import GroundTruth, Pairs
 from zoo.structures import ImageGeometry
+
+Part = TypeVar("Part")
 
 
 class DetrHeadLike(TrainedHead, Protocol):
@@ -38,14 +40,23 @@ def detr_losses(
 
     outputs: what the head's `forward` returned. "d0." is the first layer, "enc_" the encoder's proposals.
     """
-    losses = by_layer([set_losses(head, x, b, geometries, ground_truths) for x, b in zip(outputs[0], outputs[1])])
+    layers = [Layer(x, b, ground_truths) for x, b in zip(outputs[0], outputs[1])]
     if len(outputs) > 2 and outputs[2] is not None:
-        anything = [
-            replace(ground_truth, labels=torch.zeros_like(ground_truth.labels)) for ground_truth in ground_truths
-        ]
-        proposals = set_losses(head, outputs[2][0], outputs[2][1], geometries, anything)
-        losses.update({f"enc_{name}": value for name, value in proposals.items()})
-    return losses
+        anything = [replace(target, labels=torch.zeros_like(target.labels)) for target in ground_truths]
+        *own, proposals = set_losses(head, [*layers, Layer(outputs[2][0], outputs[2][1], anything)], geometries)
+        return {**by_layer(own), **{f"enc_{name}": value for name, value in proposals.items()}}
+    return by_layer(set_losses(head, layers, geometries))
+
+
+class Layer(NamedTuple):
+    """What a layer predicts for a batch, and what it learns from.
+
+    Per image logits: (Q, C). boxes: (Q, 4) cxcywh as shares of the image.
+    """
+
+    logits: Tensor | Sequence[Tensor]
+    boxes: Tensor | Sequence[Tensor]
+    ground_truths: Sequence[GroundTruth]
 
 
 def by_layer(layers: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
@@ -55,28 +66,19 @@ def by_layer(layers: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
 
 
 def set_losses(
-    head: DetrHeadLike,
-    logits: Tensor | Sequence[Tensor],
-    boxes: Tensor | Sequence[Tensor],
-    geometries: Sequence[ImageGeometry],
-    ground_truths: Sequence[GroundTruth],
-) -> dict[str, Tensor]:
-    """One layer's losses. Per image logits: (Q, C). boxes: (Q, 4) cxcywh as shares of the image."""
-    index = match(head.train_cfg["assigner"], logits, boxes, geometries, ground_truths)
-    return matched_losses(head, logits, boxes, index, geometries, ground_truths)
+    head: DetrHeadLike, layers: Sequence[Layer], geometries: Sequence[ImageGeometry]
+) -> list[dict[str, Tensor]]:
+    """The losses of each layer, all of which are matched at once."""
+    pairs = match([head.train_cfg["assigner"]] * len(layers), layers, geometries)
+    return [matched_losses(head, layer, own, geometries) for layer, own in zip(layers, pairs)]
 
 
 def matched_losses(
-    head: DetrHeadLike,
-    logits: Tensor | Sequence[Tensor],
-    boxes: Tensor | Sequence[Tensor],
-    index: Sequence[Tensor],
-    geometries: Sequence[ImageGeometry],
-    ground_truths: Sequence[GroundTruth],
+    head: DetrHeadLike, layer: Layer, pairs: Sequence[Pairs], geometries: Sequence[ImageGeometry]
 ) -> dict[str, Tensor]:
-    """The losses of queries whose objects are known. Per image index: (Q,), the object or a negative number."""
-    result = matched(index, geometries, ground_truths)
-    logits, boxes = torch.cat(tuple(logits)), torch.cat(tuple(boxes))[result.query]
+    """The losses of a layer whose queries' objects are known. pairs: one for each image."""
+    result = matched(pairs, [len(x) for x in layer.logits], geometries, layer.ground_truths)
+    logits, boxes = torch.cat(tuple(layer.logits)), torch.cat(tuple(layer.boxes))[result.query]
     labels = result.spread(len(logits), head.num_classes)
     loss_cls, background = classification(head)
     positives = logits.new_full((), float(len(result.query)))
@@ -137,31 +139,39 @@ class Matched(NamedTuple):
         return labels
 
 
+@torch.no_grad()
 def match(
-    assigner: Mapping[str, Any],
-    logits: Tensor | Sequence[Tensor],
-    boxes: Tensor | Sequence[Tensor],
+    assigners: Sequence[Mapping[str, Any]],
+    layers: Sequence[Layer],
     geometries: Sequence[ImageGeometry],
-    ground_truths: Sequence[GroundTruth],
-) -> list[Tensor]:
-    """Per image, for each query the index of its object or a negative number (Q,).
+    repeats: Sequence[int] | None = None,
+) -> list[list[Pairs]]:
+    """Per layer and image the queries that get an object; a GPU is waited for once.
 
-    assigner: description. logits: (N, Q, C). boxes: (N, Q, 4) cxcywh as shares of the images.
+    assigners: each layer's description. repeats: how many queries an object gets in each layer.
     """
-    assign = component(assigner).assign
-    return [assign(x, b, t, f.size).index for x, b, f, t in zip(logits, boxes, geometries, ground_truths)]
+    work = [(component(assigner).cost, layer) for assigner, layer in zip(assigners, layers)]
+    costs = [cost(x, b, target, g.size) for cost, layer in work for x, b, target, g in zip(*layer, geometries)]
+    return by_image(cheapest(costs, repeats and [n for n in repeats for _ in geometries]), len(geometries))
+
+
+def by_image(parts: Sequence[Part], images: int) -> list[list[Part]]:
+    """The parts of all images of the first layer, of the second one, and so on."""
+    return [list(parts[i : i + images]) for i in range(0, len(parts), images)]
 
 
 def matched(
-    index: Sequence[Tensor], geometries: Sequence[ImageGeometry], ground_truths: Sequence[GroundTruth]
+    pairs: Sequence[Pairs],
+    queries: Sequence[int],
+    geometries: Sequence[ImageGeometry],
+    ground_truths: Sequence[GroundTruth],
 ) -> Matched:
-    """The pairs of query and object. index: what `match` returned."""
+    """The pairs of query and object of a batch, from those of each image. queries: how many each image has."""
     parts, start = [], 0
-    for own, geometry, ground_truth in zip(index, geometries, ground_truths):
-        query = (own >= 0).nonzero().flatten()
-        scale = extent(geometry.size, ground_truth.boxes).expand(len(query), 4)
-        parts.append((query + start, scale, ground_truth.boxes[own[query]], ground_truth.labels[own[query]]))
-        start += len(own)
+    for own, count, geometry, target in zip(pairs, queries, geometries, ground_truths):
+        scale = extent(geometry.size, target.boxes).expand(len(own.query), 4)
+        parts.append((own.query + start, scale, target.boxes[own.objects], target.labels[own.objects]))
+        start += count
     return Matched(*(torch.cat(x) for x in zip(*parts)))
 
 

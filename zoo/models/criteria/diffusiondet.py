@@ -10,9 +10,9 @@ from torch import Tensor
 from torchvision.ops import box_convert
 
 from zoo.models.build import component
-from zoo.models.criteria.detr import matched
+from zoo.models.criteria.detr import Layer, by_image, matched
 from zoo.models.query_heads.diffusiondet_head import sides
-from zoo.models.targets import GroundTruth
+from zoo.models.targets import GroundTruth, Pairs
 from zoo.structures import ImageGeometry
 
 
@@ -61,7 +61,10 @@ def diffusiondet_losses(
     ground_truths: Sequence[GroundTruth],
 ) -> dict[str, Tensor]:
     """`loss_cls`, `loss_bbox` and `loss_giou` of the last refinement, and behind "s.0." and so on of those before."""
-    *before, last = [step_losses(head, x, b, geometries, ground_truths) for x, b in zip(*outputs)]
+    layers = [Layer(x, b, ground_truths) for x, b in zip(*outputs)]
+    images = [(x, b, target, g.size) for layer in layers for x, b, target, g in zip(*layer, geometries)]
+    pairs = by_image(component(head.criterion.assigner).match(images), len(geometries))
+    *before, last = [step_losses(head, layer, own, geometries) for layer, own in zip(layers, pairs)]
     losses = dict(last)
     for i, step in enumerate(before if head.deep_supervision else ()):
         losses |= {f"s.{i}.{name}": value for name, value in step.items()}
@@ -69,21 +72,14 @@ def diffusiondet_losses(
 
 
 def step_losses(
-    head: DiffusiondetHeadLike,
-    logits: Tensor,
-    boxes: Tensor,
-    geometries: Sequence[ImageGeometry],
-    ground_truths: Sequence[GroundTruth],
+    head: DiffusiondetHeadLike, layer: Layer, pairs: Sequence[Pairs], geometries: Sequence[ImageGeometry]
 ) -> dict[str, Tensor]:
-    """One refinement's losses. logits: (N, Q, C). boxes: (N, Q, 4) xyxy in pixels."""
-    assign = component(head.criterion.assigner).assign
-    images = zip(logits, boxes, ground_truths, geometries)
-    index = [assign(x, b, target, geometry.size).index for x, b, target, geometry in images]
-    result = matched(index, geometries, ground_truths)
+    """One refinement's losses. layer: its boxes are xyxy in pixels. pairs: one for each image."""
+    result = matched(pairs, [len(x) for x in layer.logits], geometries, layer.ground_truths)
     criterion = head.criterion
     losses = (component(x) for x in (criterion.loss_cls, criterion.loss_bbox, criterion.loss_giou))
     loss_cls, loss_bbox, loss_giou = losses
-    logits, boxes = logits.flatten(0, 1), boxes.flatten(0, 1)[result.query]
+    logits, boxes = torch.cat(tuple(layer.logits)), torch.cat(tuple(layer.boxes))[result.query]
     count = max(len(result.query), 1)
     return {
         "loss_cls": loss_cls(logits, result.spread(len(logits), head.num_classes)) / count,

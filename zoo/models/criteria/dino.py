@@ -7,16 +7,16 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
-from zoo.models.criteria.detr import by_layer, matched_losses, set_losses
+from zoo.models.criteria.detr import Layer, by_layer, matched_losses, set_losses
 from zoo.models.criteria.protocols import TrainedHead
-from zoo.models.targets import GroundTruth
+from zoo.models.query_heads.denoising import Denoising
+from zoo.models.targets import GroundTruth, Pairs
 from zoo.structures import ImageGeometry
 
-# (head, logits, boxes, geometries, ground truths, layer) -> the losses of queries that are matched; layer -1 is the
-# encoder's.
-SetLosses = Callable[[Any, Any, Any, Sequence[ImageGeometry], Sequence[GroundTruth], int], dict[str, Tensor]]
-# (head, logits, boxes, index, geometries, ground truths) -> the losses of queries whose objects are known.
-KnownLosses = Callable[..., dict[str, Tensor]]
+# (head, layers, geometries) -> the losses of each layer's queries, which are matched; the last one is the encoder's.
+SetLosses = Callable[[Any, Sequence[Layer], Sequence[ImageGeometry]], list[dict[str, Tensor]]]
+# (head, layer, pairs, geometries) -> the losses of queries whose objects are known.
+KnownLosses = Callable[[Any, Layer, Sequence[Pairs], Sequence[ImageGeometry]], dict[str, Tensor]]
 
 
 class DinoHeadLike(TrainedHead, Protocol):
@@ -34,21 +34,9 @@ def dino_losses(
 ) -> dict[str, Tensor]:
     """`loss_cls`, `loss_bbox`, `loss_iou` per decoder layer; "enc_": of the proposals, "dn_": of denoising queries.
 
-    outputs: logits and boxes of all queries, denoising ones first, the proposals, and the denoising queries' objects.
+    outputs: logits and boxes of all queries, denoising ones first, the proposals, and the denoising queries.
     """
-    return denoising_losses(head, outputs, geometries, ground_truths, matching_losses, matched_losses)
-
-
-def matching_losses(
-    head: DinoHeadLike,
-    logits: Any,
-    boxes: Any,
-    geometries: Sequence[ImageGeometry],
-    ground_truths: Sequence[GroundTruth],
-    layer: int,
-) -> dict[str, Tensor]:
-    """`set_losses`, alike for all layers."""
-    return set_losses(head, logits, boxes, geometries, ground_truths)
+    return denoising_losses(head, outputs, geometries, ground_truths, set_losses, matched_losses)
 
 
 def denoising_losses(
@@ -60,14 +48,28 @@ def denoising_losses(
     known: KnownLosses,
 ) -> dict[str, Tensor]:
     """`dino_losses` with other functions for queries that are matched, and for those whose objects are known."""
-    logits, boxes, proposals, index = outputs
-    count = len(index[0])
-    layers = enumerate(zip(logits[:, :, count:], boxes[:, :, count:]))
-    losses = by_layer([matching(head, x, b, geometries, ground_truths, i) for i, (x, b) in layers])
-    losses |= prefixed("enc_", matching(head, proposals[0], proposals[1], geometries, ground_truths, -1))
-    noisy = zip(logits[:, :, :count], boxes[:, :, :count])
-    restored = [known(head, x, b, index, geometries, ground_truths) for x, b in noisy]
-    return losses | by_layer([prefixed("dn_", layer) for layer in restored])
+    logits, boxes, proposals, noise = outputs
+    count = noise.count
+    layers = [*zip(logits[:, :, count:], boxes[:, :, count:]), proposals]
+    *own, encoder = matching(head, [Layer(x, b, ground_truths) for x, b in layers], geometries)
+    losses = by_layer(own) | prefixed("enc_", encoder)
+    return losses | restored_losses(
+        head, logits[:, :, :count], boxes[:, :, :count], noise, known, geometries, ground_truths
+    )
+
+
+def restored_losses(
+    head: DinoHeadLike,
+    logits: Tensor,
+    boxes: Tensor,
+    noise: Denoising,
+    known: KnownLosses,
+    geometries: Sequence[ImageGeometry],
+    ground_truths: Sequence[GroundTruth],
+) -> dict[str, Tensor]:
+    """The losses of denoising queries, behind "dn_". Per layer logits: (N, D, C). boxes: (N, D, 4)."""
+    layers = [Layer(x, b, ground_truths) for x, b in zip(logits, boxes)]
+    return by_layer([prefixed("dn_", known(head, layer, noise.pairs, geometries)) for layer in layers])
 
 
 def prefixed(prefix: str, losses: dict[str, Tensor]) -> dict[str, Tensor]:

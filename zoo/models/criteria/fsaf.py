@@ -48,12 +48,12 @@ def fsaf_losses(
     weights = targets.box_weights.flatten(0, 1)
     of_box = loss_bbox(distances.flatten(0, 1), targets.boxes.flatten(0, 1), weights, None, reduction="none")
     of_box = of_box.view(*shape, -1).sum(dim=-1)
-    kept = best_level((of_class.sum(dim=-1) + of_box).detach(), targets.owners, [len(x) for x in levels])
+    kept, total = best_level((of_class.sum(dim=-1) + of_box).detach(), targets.owners, [len(x) for x in levels])
     dropped = (targets.owners >= 0) & ~kept
     image, prior = dropped.nonzero(as_tuple=True)
     counts = torch.ones_like(of_class)
     counts[image, prior, targets.labels[image, prior]] = 0
-    average = kept.sum() if kept.any() else background
+    average = total or background
     return {
         "loss_cls": (of_class * counts).sum() / average,
         "loss_bbox": torch.where(dropped, 0, of_box).sum() / average,
@@ -85,14 +85,17 @@ def match(
     return matching.collect(images), torch.stack(weights), background
 
 
-def best_level(losses: Tensor, owners: Tensor, counts: Sequence[int]) -> Tensor:
-    """Which positives (N, P) are on the level with the lowest mean loss of their object. losses: (N, P)."""
-    kept = torch.zeros_like(owners, dtype=torch.bool)
-    for image, (loss, owner) in enumerate(zip(losses, owners)):
+def best_level(losses: Tensor, owners: Tensor, counts: Sequence[int]) -> tuple[Tensor, int]:
+    """Which positives (N, P) are on the level with the lowest mean loss of their object, and how many. losses: (N, P).
+
+    Looked for on the CPU, level by level and object by object.
+    """
+    kept = torch.zeros(owners.shape, dtype=torch.bool)
+    for image, (loss, owner) in enumerate(zip(losses.cpu(), owners.cpu())):
         levels = list(zip(loss.split(list(counts)), owner.split(list(counts))))
         for i in owner[owner >= 0].unique():
             means = torch.stack([x[o == i].mean() if (o == i).any() else x.new_tensor(NEVER) for x, o in levels])
             start = sum(counts[: int(means.argmin())])
             own = slice(start, start + counts[int(means.argmin())])
             kept[image, own] |= owner[own] == i
-    return kept
+    return kept.to(losses.device, non_blocking=True), int(kept.sum())

@@ -13,6 +13,7 @@ from zoo.models.build import component
 from zoo.models.criteria.anchor_head import AnchorMatching, class_agnostic, flatten, losses_of_targets, unencoded
 from zoo.models.criteria.approx import ApproxMatching
 from zoo.models.criteria.protocols import AnchorHead, PriorGenerator
+from zoo.models.layers.transfer import on_device, on_host
 from zoo.models.targets import GroundTruth
 from zoo.structures import ImageGeometry
 
@@ -74,8 +75,10 @@ def guided_rpn_losses(
 
 
 def location_loss(head: GuidedAnchorHeadLike, maps: Sequence[Tensor], ground_truths: Sequence[GroundTruth]) -> Tensor:
-    """The loss of location logits (N, 1, H, W)."""
-    targets, weights = zip(*(location_targets(head, maps, ground_truth) for ground_truth in ground_truths))
+    """The loss of location logits (N, 1, H, W). Its targets are made on the CPU: every object is a few slices."""
+    sizes, device = [(x.shape[2], x.shape[3]) for x in maps], maps[0].device
+    images = [location_targets(head, sizes, boxes) for boxes in on_host([target.boxes for target in ground_truths])]
+    targets, weights = (on_device(parts, device) for parts in zip(*images))
     logits, cells = flatten(maps, 1).reshape(-1, 1), sum(x.numel() for x in maps)
     # As the reference does, also where it means the opposite: a focal loss of one class takes label 0 as the object,
     # label 1 as background.
@@ -86,27 +89,28 @@ def location_loss(head: GuidedAnchorHeadLike, maps: Sequence[Tensor], ground_tru
 
 
 def location_targets(
-    head: GuidedAnchorHeadLike, maps: Sequence[Tensor], ground_truth: GroundTruth
+    head: GuidedAnchorHeadLike, sizes: Sequence[tuple[int, int]], boxes: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Labels (P,) of all cells, 1 in the middle of an object of the level's size, and their weights (P,).
 
-    Around the middle cells do not count, also on the levels above and below.
+    Around the middle cells do not count, also on the levels above and below. sizes: (h, w) of each level. boxes: (M,
+    4), on the CPU.
     """
-    targets = [torch.zeros(x.shape[-2:], dtype=torch.long, device=x.device) for x in maps]
-    weights = [x.new_full(x.shape[-2:], BACKGROUND_WEIGHT) for x in maps]
+    targets = [torch.zeros(size, dtype=torch.long) for size in sizes]
+    weights = [boxes.new_full(size, BACKGROUND_WEIGHT) for size in sizes]
     claimed = [torch.zeros_like(t, dtype=torch.bool) for t in targets]
     near = [torch.zeros_like(t, dtype=torch.bool) for t in targets]
     strides, cfg = [s[0] for s in head.prior_generator.strides], head.train_cfg
     smallest = head.octave_base_scale * strides[0]
-    levels = (area(ground_truth.boxes).sqrt() / smallest).log2().add(0.5).floor().clamp(0, len(maps) - 1).int().tolist()
-    for box, level in zip(ground_truth.boxes, levels):
+    levels = (area(boxes).sqrt() / smallest).log2().add(0.5).floor().clamp(0, len(sizes) - 1).int().tolist()
+    for box, level in zip(boxes, levels):
         middle = region(box / strides[level], cfg["center_ratio"], targets[level])
         around = region(box / strides[level], cfg["ignore_ratio"], targets[level])
         targets[level][middle] = 1
         weights[level][around], weights[level][middle] = 0, 1
         claimed[level][around] = claimed[level][middle] = True
         for other in (level - 1, level + 1):
-            if 0 <= other < len(maps):
+            if 0 <= other < len(sizes):
                 near[other][region(box / strides[other], cfg["ignore_ratio"], targets[other])] = True
     for w, c, n in zip(weights, claimed, near):
         w[n & ~c] = 0

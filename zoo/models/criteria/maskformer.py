@@ -10,11 +10,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from zoo.errors import UsageError
+from zoo.models.assigners.hungarian import cheapest
 from zoo.models.build import component
+from zoo.models.criteria.detr import by_image, by_layer
 from zoo.models.criteria.protocols import TrainedHead
+from zoo.models.layers.constants import constant
 from zoo.models.layers.points import sample_points
 from zoo.models.losses.reduction import mean_over_processes
-from zoo.models.targets import GroundTruth
+from zoo.models.targets import GroundTruth, Pairs
 from zoo.structures import ImageGeometry
 
 # (mask logits (Q, h, w), masks (M, H, W)) -> both as rows of comparable pixels or points, (Q, P) and (M, P).
@@ -26,7 +29,7 @@ def maskformer_losses(
 ) -> dict[str, Tensor]:
     """`loss_cls`, `loss_mask` and `loss_dice` of the last layer, and behind "d0." and so on those of the others.
 
-    ground truths: `masks` have the size of the padded input; stuff is objects with labels behind those of the things.
+    ground targets: `masks` have the size of the padded input; stuff is objects with labels behind those of the things.
     """
     return all_layers(head, outputs, ground_truths, at_pixels, upsampled)
 
@@ -61,32 +64,38 @@ def all_layers(
     for ground_truth in ground_truths:
         if ground_truth.masks is None:
             raise UsageError("MaskFormer learns masks: each image's target needs 'masks' (M, H, W)")
-    *before, last = [layer_losses(head, x, m, ground_truths, to_match, to_learn) for x, m in zip(*outputs)]
-    losses = {f"d{i}.{name}": value for i, layer in enumerate(before) for name, value in layer.items()}
-    return {**last, **losses}
+    pairs = match(head, outputs, ground_truths, to_match)
+    layers = zip(*outputs, by_image(pairs, len(ground_truths)))
+    return by_layer([layer_losses(head, x, m, own, ground_truths, to_learn) for x, m, own in layers])
+
+
+@torch.no_grad()
+def match(
+    head: TrainedHead, outputs: Sequence[Any], ground_truths: Sequence[GroundTruth], to_match: Compare
+) -> list[Pairs]:
+    """The queries that get an object, of all images of the first layer, of the second one, and so on."""
+    # 3.x describes the assigner of masks by the name of that of boxes.
+    cost = component({**head.train_cfg["assigner"], "type": "MaskHungarianAssigner"}).cost
+    images = [image for layer in zip(*outputs) for image in zip(*layer, ground_truths)]
+    return cheapest([cost(x, target.labels, *to_match(m, objects(target))) for x, m, target in images])
 
 
 def layer_losses(
     head: TrainedHead,
     logits: Tensor,
     masks: Tensor,
+    pairs: Sequence[Pairs],
     ground_truths: Sequence[GroundTruth],
-    to_match: Compare,
     to_learn: Compare,
 ) -> dict[str, Tensor]:
-    """One layer's losses. logits: (N, Q, C). masks: (N, Q, h, w) logits."""
-    # 3.x describes the assigner of masks by the name of that of boxes.
-    assign = component({**head.train_cfg["assigner"], "type": "MaskHungarianAssigner"}).assign
+    """One layer's losses. logits: (N, Q, C). masks: (N, Q, h, w) logits. pairs: one for each image."""
     labels = torch.full(logits.shape[:2], head.num_classes, device=logits.device)
     chosen, targets = [], []
-    for i, ground_truth in enumerate(ground_truths):
-        with torch.no_grad():
-            index = assign(logits[i], ground_truth.labels, *to_match(masks[i], objects(ground_truth)))
-        query = (index >= 0).nonzero().flatten()
-        labels[i, query] = ground_truth.labels[index[query]]
-        chosen.append(masks[i, query])
-        targets.append(objects(ground_truth)[index[query]])
-    weight = logits.new_tensor(head.loss_cfg["cls"]["class_weight"])
+    for row, mask, (query, found), ground_truth in zip(labels, masks, pairs, ground_truths):
+        row[query] = ground_truth.labels[found]
+        chosen.append(mask[query])
+        targets.append(objects(ground_truth)[found])
+    weight = constant(tuple(head.loss_cfg["cls"]["class_weight"]), logits)
     loss_cls, loss_mask, loss_dice = (component(head.loss_cfg[key]) for key in ("cls", "mask", "dice"))
     rows, wanted = to_learn(torch.cat(chosen), torch.cat(targets))
     count = mean_over_processes(logits.new_full((), float(len(rows)))).clamp(min=1)

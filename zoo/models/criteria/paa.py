@@ -14,6 +14,7 @@ from zoo.models.build import component
 from zoo.models.criteria.anchor_head import AnchorTargets, anchor_targets, flatten
 from zoo.models.criteria.mixture import two_normals
 from zoo.models.criteria.protocols import AnchorHead
+from zoo.models.layers.transfer import on_device, on_host
 from zoo.models.targets import GroundTruth
 from zoo.structures import ImageGeometry
 
@@ -71,7 +72,8 @@ def kept_losses(
     """The losses where `kept` (N, P) says which anchors are positive. weighted: boxes count by their overlap."""
     logits, deltas, quality = (flatten(x, c) for x, c in zip(outputs, (head.cls_out_channels, 4, 1)))
     labels = torch.where(kept, targets.labels, head.num_classes).flatten()
-    positive, count = kept.flatten().nonzero().flatten(), max(int(kept.sum()), 1)
+    positive = kept.flatten().nonzero().flatten()
+    count = max(len(positive), 1)
     anchors = torch.cat(list(levels)).repeat(len(kept), 1)[positive]
     result = head.bbox_coder.decode(anchors, deltas.flatten(0, 1)[positive])
     wanted = targets.boxes.flatten(0, 1)[positive]
@@ -90,20 +92,31 @@ def kept_losses(
 def reassign(
     head: PaaHeadLike, logits: Tensor, deltas: Tensor, targets: AnchorTargets, levels: Sequence[Tensor]
 ) -> Tensor:
-    """Which anchors (N, P) stay positive. logits: (N, P, C). deltas: (N, P, 4)."""
-    kept = torch.zeros_like(targets.labels, dtype=torch.bool)
+    """Which anchors (N, P) stay positive. logits: (N, P, C). deltas: (N, P, 4). The choice is made on the CPU."""
     anchors, counts = torch.cat(list(levels)), [len(level) for level in levels]
     level_of = torch.cat([torch.full((n,), i, device=anchors.device) for i, n in enumerate(counts)])
+    losses, places = [], []
     for image, owners in enumerate(targets.owners):
         positive = (owners >= 0).nonzero().flatten()
-        losses = anchor_losses(head, anchors, logits, deltas, targets, image, positive)
-        for i in owners[positive].unique():
-            own = owners[positive] == i
-            best = lowest(losses[own], level_of[positive][own], head.topk)
-            if len(best) > 1:
-                likely = likely_positives(losses[own][best], head.covariance_type == "tied")
-                kept[image, positive[own][best[likely]]] = True
+        losses.append(anchor_losses(head, anchors, logits, deltas, targets, image, positive))
+        places.append(torch.stack([positive, owners[positive], level_of[positive]]))
+    parts = [chosen(head, loss, *place) for loss, place in zip(on_host(losses), on_host(places))]
+    kept = torch.zeros_like(targets.labels, dtype=torch.bool)
+    for row, part in zip(kept, on_device(parts, kept.device)):
+        row[part] = True
     return kept
+
+
+def chosen(head: PaaHeadLike, losses: Tensor, positive: Tensor, owners: Tensor, levels: Tensor) -> Tensor:
+    """Those of an image's anchors `positive` (K,) that stay so; their objects and levels (K,)."""
+    result = [positive[:0]]
+    for i in owners.unique():
+        own = owners == i
+        best = lowest(losses[own], levels[own], head.topk)
+        if len(best) > 1:
+            likely = likely_positives(losses[own][best], head.covariance_type == "tied")
+            result.append(positive[own][best[likely]])
+    return torch.cat(result)
 
 
 def anchor_losses(

@@ -14,7 +14,7 @@ from zoo.models.build import component
 from zoo.models.criteria.anchor_head import flatten
 from zoo.models.criteria.protocols import DenseHead, TrainedHead
 from zoo.models.losses.reduction import mean_over_processes
-from zoo.models.targets import GroundTruth
+from zoo.models.targets import GroundTruth, numbered_through
 from zoo.structures import ImageGeometry
 
 
@@ -91,9 +91,10 @@ def matched(
     owners, quality, inside = [], [], []
     for c, b, geometry, ground_truth in zip(logits.detach(), boxes.detach(), geometries, ground_truths):
         within = (points[:, 0] < geometry.size[1]) & (points[:, 1] < geometry.size[0])
-        result = assigner.assign(c[within], points[within], b[within], ground_truth)
-        owners.append(points.new_full((len(points),), -1, dtype=torch.long).masked_scatter(within, result.index))
-        quality.append(points.new_zeros(len(points)).masked_scatter(within, result.overlaps))
+        where = within.nonzero().squeeze(1)
+        result = assigner.assign(c[where], points[where], b[where], ground_truth)
+        owners.append(points.new_full((len(points),), -1, dtype=torch.long).index_put((where,), result.index))
+        quality.append(points.new_zeros(len(points)).index_put((where,), result.overlaps))
         inside.append(within)
     return logits, boxes, Matches(points, *(torch.stack(x) for x in (owners, quality, inside)))
 
@@ -102,17 +103,18 @@ def box_losses(
     head: RtmdetHeadLike, logits: Tensor, boxes: Tensor, matches: Matches, ground_truths: Sequence[GroundTruth]
 ) -> dict[str, Tensor]:
     """`loss_cls` and `loss_bbox`, both divided by the sum of the overlaps."""
-    positive, owners = matches.positive, [o[o >= 0] for o in matches.owners]
-    labels = torch.full_like(matches.owners, head.num_classes)
-    labels[positive] = torch.cat([ground_truth.labels[o] for ground_truth, o in zip(ground_truths, owners)])
-    wanted = torch.cat([ground_truth.boxes[o] for ground_truth, o in zip(ground_truths, owners)])
-    quality = matches.quality * positive
+    owners = numbered_through(list(matches.owners), ground_truths)
+    place = (owners >= 0).nonzero(as_tuple=True)
+    classes = torch.cat([target.labels for target in ground_truths])
+    labels = torch.full_like(owners, head.num_classes).index_put(place, classes[owners[place]])
+    wanted = torch.cat([target.boxes for target in ground_truths])[owners[place]]
+    quality = matches.quality * matches.positive
     average = mean_over_processes(quality.sum()).clamp(min=1)
     loss_cls, loss_bbox = (component(head.loss_cfg[key]) for key in ("cls", "bbox"))
     target = labels.flatten(), quality.flatten()
     return {
         "loss_cls": loss_cls(logits.flatten(0, 1), target, matches.inside.flatten().float(), average),
-        "loss_bbox": loss_bbox(boxes[positive], wanted, quality[positive], average),
+        "loss_bbox": loss_bbox(boxes[place], wanted, quality[place], average),
     }
 
 
@@ -129,7 +131,7 @@ def mask_loss(
     for maps, rows, owners, ground_truth in zip(features, flat, matches.owners, ground_truths):
         if ground_truth.masks is None:
             raise UsageError("RTMDet-Ins learns from masks: every target needs `masks`")
-        positive = owners >= 0
+        positive = (owners >= 0).nonzero().squeeze(1)
         logits.append(head.mask_logits(maps, rows[positive], matches.points[positive]))
         wanted.append(ground_truth.masks[owners[positive]])
     result, targets, step = torch.cat(logits), torch.cat(wanted), head.mask_loss_stride

@@ -11,12 +11,12 @@ from torchvision.ops import box_convert
 
 from zoo.models.assigners.hungarian import extent
 from zoo.models.build import component
-from zoo.models.criteria.detr import match, matched
+from zoo.models.criteria.detr import Layer, match, matched
 from zoo.models.criteria.protocols import ClassHead
 from zoo.models.criteria.roi_sampling import mask_targets
 from zoo.models.criteria.standard_roi import positive_labels, positive_rois
 from zoo.models.losses.reduction import mean_over_processes
-from zoo.models.targets import GroundTruth, Samples
+from zoo.models.targets import GroundTruth, Pairs, Samples
 from zoo.structures import ImageGeometry
 
 
@@ -44,18 +44,32 @@ def sparse_losses(
 
     features: per level (N, C, H, W). boxes: per image (Q, 4) xyxy. queries: (N, Q, C).
     """
-    losses = {}
-    for stage, weight in enumerate(head.stage_loss_weights):
-        result = head.run_stage(stage, features, boxes, queries, geometries)
-        boxes, queries = [b.detach() for b in result.boxes], result.objects
-        index = match(
-            head.train_cfg[stage]["assigner"], result.logits, shares(boxes, geometries), geometries, ground_truths
-        )
-        own = box_losses(head.bbox_head[stage], result, index, geometries, ground_truths, head.train_cfg[stage])
-        if head.mask_head is not None:
-            samples = [sample(x, b) for x, b in zip(index, boxes)]
-            own["loss_mask"] = mask_loss(head, stage, features, result.attended, samples, ground_truths)
-        losses.update({f"stage{stage}_{name}": value * weight for name, value in own.items()})
+    stages: list[Any] = []
+    for stage in range(len(head.stage_loss_weights)):
+        stages.append(head.run_stage(stage, features, boxes, queries, geometries))
+        boxes, queries = [b.detach() for b in stages[-1].boxes], stages[-1].objects
+    layers = [Layer(stage.logits, shares(stage.boxes, geometries), ground_truths) for stage in stages]
+    losses: dict[str, Tensor] = {}
+    for stage, pairs in enumerate(match([cfg["assigner"] for cfg in head.train_cfg], layers, geometries)):
+        own = stage_losses(head, stage, features, stages[stage], pairs, geometries, ground_truths)
+        losses |= {f"stage{stage}_{name}": value * head.stage_loss_weights[stage] for name, value in own.items()}
+    return losses
+
+
+def stage_losses(
+    head: SparseRcnnHeadLike,
+    stage: int,
+    features: Sequence[Tensor],
+    result: Any,
+    pairs: Sequence[Pairs],
+    geometries: Sequence[ImageGeometry],
+    ground_truths: Sequence[GroundTruth],
+) -> dict[str, Tensor]:
+    """One stage's losses. result: its `Stage`."""
+    losses = box_losses(head.bbox_head[stage], result, pairs, geometries, ground_truths, head.train_cfg[stage])
+    if head.mask_head is not None:
+        samples = [sample(own, boxes.detach()) for own, boxes in zip(pairs, result.boxes)]
+        losses["loss_mask"] = mask_loss(head, stage, features, result.attended, samples, ground_truths)
     return losses
 
 
@@ -67,13 +81,13 @@ def shares(boxes: Sequence[Tensor], geometries: Sequence[ImageGeometry]) -> Tens
 def box_losses(
     bbox_head: ClassHead,
     result: Any,
-    index: Sequence[Tensor],
+    pairs: Sequence[Pairs],
     geometries: Sequence[ImageGeometry],
     ground_truths: Sequence[GroundTruth],
     cfg: Mapping[str, Any],
 ) -> dict[str, Tensor]:
-    """One stage's losses without masks. result: its `Stage`. index: what `match` returned."""
-    collected = matched(index, geometries, ground_truths)
+    """One stage's losses without masks. result: its `Stage`."""
+    collected = matched(pairs, [len(x) for x in result.logits], geometries, ground_truths)
     logits, boxes = result.logits.flatten(0, 1), torch.cat(result.boxes)[collected.query]
     labels, weights = collected.spread(len(logits), bbox_head.num_classes), logits.new_ones(len(logits))
     weights[collected.query] = max(cfg.get("pos_weight", -1), 0) or 1.0
@@ -86,10 +100,10 @@ def box_losses(
     }
 
 
-def sample(index: Tensor, boxes: Tensor) -> Samples:
-    """An image's queries (Q, 4 xyxy) with and without object. index: (Q,)."""
-    positive, negative = (index >= 0).nonzero().flatten(), (index < 0).nonzero().flatten()
-    return Samples(boxes, positive, negative, index[positive], torch.zeros_like(index, dtype=torch.bool))
+def sample(pairs: Pairs, boxes: Tensor) -> Samples:
+    """An image's queries (Q, 4 xyxy) with an object; masks learn from no others."""
+    nothing = torch.zeros(len(boxes), dtype=torch.bool, device=boxes.device)
+    return Samples(boxes, pairs.query, pairs.query[:0], pairs.objects, nothing)
 
 
 def mask_loss(

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from zoo.errors import UsageError
+from zoo.models.assigners.hungarian import cheapest
 from zoo.models.build import component
 from zoo.models.losses.reduction import mean_over_processes
 from zoo.models.targets import GroundTruth
@@ -45,7 +46,7 @@ class SparseInstCriterion:
         logits: (N, Q, C). objectness: (N, Q) logits. masks: (N, Q, H, W) logits.
         """
         targets = [resized(target, (masks.shape[2], masks.shape[3])) for target in ground_truths]
-        pairs = [self.assigner.match(*result) for result in zip(logits, masks, targets, ground_truths)]
+        pairs = cheapest([self.assigner.cost(*image) for image in zip(logits, masks, targets, ground_truths)])
         labels = torch.full(logits.shape[:2], logits.shape[2], device=logits.device)
         for row, (queries, objects), target in zip(labels, pairs, ground_truths):
             row[queries] = target.labels[objects]

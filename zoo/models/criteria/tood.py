@@ -108,17 +108,18 @@ def aligned(
         match = Match(where[samples.positive], where[samples.negative], samples.matched)
         images.append(matching.fill(anchors, match, ground_truth, unencoded))
         alignments.append(anchors.new_zeros(len(anchors)))
-        alignments[-1][where] = normalized(result, alignment)
+        alignments[-1][where] = normalized(result, alignment, len(ground_truth))
     return matching.collect(images), torch.stack(alignments)
 
 
-def normalized(result: Assignment, alignment: Tensor) -> Tensor:
+def normalized(result: Assignment, alignment: Tensor, objects: int) -> Tensor:
     """Alignments (P,) scaled so that the best of each object equals the best overlap with it."""
-    scaled = torch.zeros_like(alignment)
-    for i in result.index[result.index >= 0].unique():
-        own = result.index == i
-        scaled[own] = alignment[own] / (alignment[own].max() + EPSILON) * result.overlaps[own].max()
-    return scaled
+    if objects == 0:
+        return torch.zeros_like(alignment)
+    own, positive = result.index.clamp(min=0), result.index >= 0
+    parts = (torch.where(positive, x, 0) for x in (alignment, result.overlaps))
+    best, overlap = (x.new_zeros(objects).scatter_reduce(0, own, x, "amax")[own] for x in parts)
+    return torch.where(positive, alignment / (best + EPSILON) * overlap, 0)
 
 
 def prepared(

@@ -17,7 +17,7 @@ from zoo.models.losses.cross_entropy import CrossEntropyLoss
 from zoo.models.losses.iou import IoULoss
 from zoo.models.losses.reduction import mean_over_processes
 from zoo.models.losses.regression import L1Loss
-from zoo.models.targets import GroundTruth
+from zoo.models.targets import GroundTruth, numbered_through
 from zoo.structures import ImageGeometry
 
 
@@ -47,24 +47,22 @@ def yolox_losses(
         middle = torch.cat([points[:, :2] + points[:, 2:] * 0.5, points[:, 2:]], dim=1)
         for c, o, b, ground_truth in zip(logits, objectness, boxes, ground_truths):
             result.append(assigner.assign(c.sigmoid() * o.sigmoid(), middle, b, ground_truth))
-    index = torch.stack([a.index for a in result])
-    owners = [i[i >= 0] for i in index]
-    wanted = torch.cat([ground_truth.boxes[i] for ground_truth, i in zip(ground_truths, owners)])
-    labels = torch.cat([ground_truth.labels[i] for ground_truth, i in zip(ground_truths, owners)])
-    positive = index >= 0
-    quality = torch.stack([a.overlaps for a in result])[positive]
-    average = mean_over_processes(logits.new_full((), float(positive.sum()))).clamp(min=1)
+    owners = numbered_through([a.index for a in result], ground_truths)
+    place = (owners >= 0).nonzero(as_tuple=True)
+    wanted = torch.cat([target.boxes for target in ground_truths])[owners[place]]
+    labels = torch.cat([target.labels for target in ground_truths])[owners[place]]
+    quality = torch.stack([a.overlaps for a in result])[place]
+    average = mean_over_processes(logits.new_full((), float(len(labels)))).clamp(min=1)
     binary = CrossEntropyLoss(use_sigmoid=True, reduction="sum")
     classes = F.one_hot(labels, head.num_classes) * quality[:, None]
     losses = {
-        "loss_cls": binary(logits[positive], classes) / average,
-        "loss_bbox": IoULoss(mode="square", eps=1e-16, reduction="sum", loss_weight=5.0)(boxes[positive], wanted)
+        "loss_cls": binary(logits[place], classes) / average,
+        "loss_bbox": IoULoss(mode="square", eps=1e-16, reduction="sum", loss_weight=5.0)(boxes[place], wanted)
         / average,
-        "loss_obj": binary(objectness, positive[..., None].float()) / average,
+        "loss_obj": binary(objectness, (owners >= 0)[..., None].float()) / average,
     }
     if head.use_l1:
-        places = points.expand(len(geometries), -1, -1)[positive]
-        losses["loss_l1"] = L1Loss(reduction="sum")(raw[positive], encode(places, wanted)) / average
+        losses["loss_l1"] = L1Loss(reduction="sum")(raw[place], encode(points[place[1]], wanted)) / average
     return losses
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -110,9 +111,11 @@ class GuidedAnchorHead(AnchorHead):
 
         shapes: (2, H, W). locations: (1, H, W) logits.
         """
-        mask = (locations.sigmoid() >= (0 if self.training else self.loc_filter_thr)).flatten()
-        anchors = self.shaped(level.priors[mask], flatten_map(shapes, 2)[mask])
-        return Level(level.scores[mask], level.regression[mask], anchors)
+        if self.training:
+            return replace(level, priors=self.shaped(level.priors, flatten_map(shapes, 2)))
+        index = (locations.sigmoid() >= self.loc_filter_thr).flatten().nonzero().squeeze(1)
+        anchors = self.shaped(level.priors[index], flatten_map(shapes, 2)[index])
+        return Level(level.scores[index], level.regression[index], anchors)
 
     def shaped(self, squares: Tensor, sides: Tensor) -> Tensor:
         """Anchors (K, 4) that have predicted sides (K, 2) instead of those of their squares (K, 4)."""
@@ -138,7 +141,8 @@ class GARPNHead(GuidedAnchorHead):
         x = F.relu(self.rpn_conv(x))
         locations, shapes = self.conv_loc(x), self.conv_shape(x)
         x, mask = self.feature_adaption(x, shapes), self.chosen(locations)
-        return self.conv_cls(x, mask), self.conv_reg(x, mask), shapes, locations
+        positions = None if mask is None else mask.nonzero(as_tuple=True)
+        return self.conv_cls(x, mask, positions), self.conv_reg(x, mask, positions), shapes, locations
 
     def predict(
         self,
@@ -202,8 +206,10 @@ class GARetinaHead(GuidedAnchorHead):
         x_cls, x_reg = run(self.cls_convs, x), run(self.reg_convs, x)
         locations, shapes = self.conv_loc(x_cls), self.conv_shape(x_reg)
         mask = self.chosen(locations)
-        logits = self.retina_cls(self.feature_adaption_cls(x_cls, shapes), mask)
-        return logits, self.retina_reg(self.feature_adaption_reg(x_reg, shapes), mask), shapes, locations
+        positions = None if mask is None else mask.nonzero(as_tuple=True)
+        logits = self.retina_cls(self.feature_adaption_cls(x_cls, shapes), mask, positions)
+        deltas = self.retina_reg(self.feature_adaption_reg(x_reg, shapes), mask, positions)
+        return logits, deltas, shapes, locations
 
     def predict_one(self, levels: list[Level], geometry: ImageGeometry) -> Detections:
         """Detections: the best `nms_pre` anchors of each level, suppressed within classes."""

@@ -48,16 +48,20 @@ def joint(level: Level) -> Tensor:
     return (level.scores * level.quality[:, None]).sqrt()
 
 
-def above_threshold(scores: Tensor, score_thr: float, nms_pre: int) -> tuple[Tensor, Tensor, Tensor]:
+def above_threshold(
+    scores: Tensor, score_thr: float, nms_pre: int, count: int | None = None
+) -> tuple[Tensor, Tensor, Tensor]:
     """The best `nms_pre` of all (prior, class) pairs above a threshold.
 
-    scores: (P, C). Returns scores, prior indices and labels, each (K,), best first.
+    scores: (P, C). count: how many pairs are above, if that is known. Returns scores, prior indices and labels, each
+    (K,), best first.
     """
     if recording():
         return recorded_above_threshold(scores, score_thr, nms_pre)
     rows = promising(scores, nms_pre)
     flat = (scores if rows is None else scores[rows]).flatten()
-    pairs = (flat > score_thr).nonzero().squeeze(1)
+    above = flat > score_thr
+    pairs = (above.nonzero() if count is None else above.nonzero_static(size=count)).squeeze(1)
     values = flat[pairs]
     order = best(values, nms_pre) if 0 < nms_pre < len(values) else ranked(values)[1]
     pairs = pairs[order]
@@ -114,8 +118,8 @@ def select(levels: Sequence[Level], cfg: Mapping[str, Any]) -> tuple[Tensor, Ten
     Returns priors (K, 2 or 4), regression (K, D), scores (K,) times quality, labels (K,), level after level.
     """
     priors, regressions, scores, labels = [], [], [], []
-    for level in levels:
-        kept, index, label = above_threshold(level.scores, cfg["score_thr"], cfg.get("nms_pre", -1))
+    for level, count in zip(levels, counts(levels, cfg["score_thr"])):
+        kept, index, label = above_threshold(level.scores, cfg["score_thr"], cfg.get("nms_pre", -1), count)
         priors.append(level.priors[index])
         regressions.append(level.regression[index])
         scores.append(kept if level.quality is None else kept * level.quality[index])
@@ -125,6 +129,14 @@ def select(levels: Sequence[Level], cfg: Mapping[str, Any]) -> tuple[Tensor, Ten
         keep = best_of_classes(result[2], result[3], cfg["class_pre"], levels[0].scores.shape[1])
         result = [part[keep] for part in result]
     return result[0], result[1], result[2], result[3]
+
+
+def counts(levels: Sequence[Level], score_thr: float) -> list[int] | list[None]:
+    """How many pairs of each level are above a threshold, so that the host waits for a GPU once; None elsewhere."""
+    if recording() or levels[0].scores.device.type == "cpu":
+        return [None] * len(levels)
+    known: list[int] = torch.stack([(level.scores > score_thr).sum() for level in levels]).tolist()
+    return known
 
 
 def select_and_decode(levels: Sequence[Level], decode: Decode, cfg: Mapping[str, Any]) -> tuple[Tensor, Tensor, Tensor]:

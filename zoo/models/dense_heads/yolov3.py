@@ -87,7 +87,7 @@ class YOLOV3Head(nn.Module):
         """One image's detections. predictions: (P, 5 + C). priors: (P, 4) xyxy. strides: (P, 1)."""
         cfg = self.test_cfg
         objectness = predictions[:, BOX].sigmoid()
-        keep = objectness >= cfg.get("conf_thr", -1)
+        keep = (objectness >= cfg.get("conf_thr", -1)).nonzero().squeeze(1)
         predictions, objectness = predictions[keep], objectness[keep]
         regression = torch.cat([predictions[:, :2].sigmoid(), predictions[:, 2:BOX]], dim=1)
         boxes = self.bbox_coder.decode(priors[keep], regression, strides[keep])

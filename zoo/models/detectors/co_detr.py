@@ -85,7 +85,7 @@ class CoDETR(Detector):
         noise = self.query_head.dn_generator(ground_truths, geometries)
         padding = padding_mask(images, geometries)
         logits, boxes, proposals, memory = self.query_head(self.features(images), padding, noise)
-        outputs = (logits, boxes, proposals, noise.index)
+        outputs = (logits, boxes, proposals, noise)
         losses = dense_losses(self.query_head, outputs, geometries, ground_truths)
         others, candidates = self.other_heads(self.query_head.maps(memory), geometries, ground_truths)
         losses |= others

@@ -98,7 +98,7 @@ class DDQDETR(DINO):
         result = self.bbox_head(decoded[:, :, :-count], [x[:, :-count] for x in starting])
         dense = self.bbox_head.forward_dense(decoded[:, :, -count:], [x[:, -count:] for x in starting])
         proposals = {"distinct": (logits, boxes.sigmoid()), "dense": (dense_logits, dense_boxes.sigmoid())}
-        outputs = (*result, proposals, noise.index, selection.stayed, dense)
+        outputs = (*result, proposals, noise, selection.stayed, dense)
         return dense_losses(self.bbox_head, outputs, geometries, ground_truths)
 
     def moves(self, layer: int, states: Tensor, *, dense: int) -> Tensor:
@@ -145,12 +145,10 @@ class Selection:
 
     def survivors(self, boxes: Tensor, scores: Tensor, candidates: Tensor) -> Tensor:
         """Which of an image's candidates are not suppressed, (Q,) bool. boxes: (Q, 4) xyxy. candidates: (Q,) bool."""
-        index = candidates.nonzero().flatten()
-        groups = torch.ones(len(index), device=scores.device)
-        keep = batched_nms(boxes[index], scores[index], groups, self.model.dqs_cfg)[0]
-        kept = torch.zeros_like(candidates)
-        kept[index[keep]] = True
-        return kept
+        # Boxes without area suppress nothing, so that nobody needs to know how many candidates there are.
+        boxes, scores = boxes * candidates[:, None], torch.where(candidates, scores, -1)
+        keep = batched_nms(boxes, scores, torch.ones_like(scores), self.model.dqs_cfg)[0]
+        return candidates & torch.zeros_like(candidates).index_fill(0, keep, True)
 
 
 def corners(boxes: Tensor) -> Tensor:

@@ -129,7 +129,7 @@ class DeformableDETR(DeformableTransformer):
             query_pos, query = queries_at(points, self.embed_dims, lambda x: self.pos_trans_norm(self.pos_trans_fc(x)))
             proposals = (logits, boxes.sigmoid())
         else:
-            query_pos, query = self.query_embedding.weight.expand(len(images), -1, -1).chunk(2, dim=-1)
+            query_pos, query = self.query_embedding.weight.expand(images.shape[0], -1, -1).chunk(2, dim=-1)
             points = self.reference_points_fc(query_pos).sigmoid()
         branches = self.bbox_head.reg_branches if self.with_box_refine else None
         return *self.bbox_head(*self.decoder(query, points, memory, branches, query_pos)), proposals
@@ -168,9 +168,9 @@ class DINO(DeformableTransformer):
         """
         memory = self.encode(images, geometries)
         logits, boxes = best_proposals(*self.propose(memory, self.decoder.num_layers), self.num_queries)
-        states = self.query_embedding.weight[: logits.shape[1]].expand(len(images), -1, -1)
+        states = self.query_embedding.weight[: logits.shape[1]].expand(images.shape[0], -1, -1)
         states, starts = with_noise(states, boxes.detach(), noise)
-        mask = None if noise is None else noise.mask
+        mask = None if noise is None else noise.mask_for(logits.shape[1])
         regress = by_layer(self.bbox_head.reg_branches)
         decoded = self.decoder(states, starts.sigmoid(), memory, regress, mask)
         return *self.bbox_head(*decoded), (logits, boxes.sigmoid())
@@ -180,5 +180,5 @@ class DINO(DeformableTransformer):
     ) -> dict[str, Tensor]:
         """The head's losses."""
         noise = self.dn_query_generator(ground_truths, geometries)
-        outputs = (*self.outputs(images, geometries, noise), noise.index)
+        outputs = (*self.outputs(images, geometries, noise), noise)
         return dense_losses(self.bbox_head, outputs, geometries, ground_truths)

@@ -17,11 +17,16 @@ class MaskedConv2d(nn.Conv2d):
     Without a mask it is a plain convolution.
     """
 
-    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:  # type: ignore[override]
-        """(N, in_channels, H, W) to (N, out_channels, H', W'). mask: (N, H', W') bool."""
+    def forward(  # type: ignore[override]
+        self, x: Tensor, mask: Tensor | None = None, positions: tuple[Tensor, ...] | None = None
+    ) -> Tensor:
+        """(N, in_channels, H, W) to (N, out_channels, H', W'). mask: (N, H', W') bool.
+
+        positions: what `mask.nonzero(as_tuple=True)` returns, where it is known: it makes the host wait for a GPU.
+        """
         if mask is None:
             return super().forward(x)
-        image, row, column = mask.nonzero(as_tuple=True)
+        image, row, column = positions or mask.nonzero(as_tuple=True)
         if recording() or len(image) > DENSE * mask.numel():
             return super().forward(x) * mask[:, None]
         height, width = self.kernel_size

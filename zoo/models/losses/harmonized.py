@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from zoo.models.layers.constants import constant
 from zoo.models.losses.base import Loss
 from zoo.models.losses.cross_entropy import one_hot
 
@@ -20,14 +21,14 @@ class Harmonizer:
 
     def __init__(self, bins: int, momentum: float, largest: float, memory: dict[str, Any] | None) -> None:
         self.bins, self.momentum, self.memory = bins, momentum, {} if memory is None else memory
-        self.edges = torch.arange(bins + 1).float() / bins
-        self.edges[-1] = largest
+        edges = torch.arange(bins + 1).float() / bins
+        self.edges = (*edges[:-1].tolist(), largest)
 
     def weights(self, gradient: Tensor, valid: Tensor, total: Tensor) -> Tensor:
         """Weights shaped like the sizes of the gradients, zero where not valid. total: of what they sum up to."""
-        place = torch.bucketize(gradient, self.edges.to(gradient), right=True) - 1
+        place = torch.bucketize(gradient, constant(self.edges, gradient), right=True) - 1
         valid = valid & (place < self.bins)
-        counts = torch.bincount(place[valid], minlength=self.bins).to(gradient)
+        counts = torch.stack([((place == i) & valid).sum() for i in range(self.bins)]).to(gradient)
         filled = counts > 0
         density = self.moved(counts, filled) if self.momentum > 0 else counts
         per_bin = torch.where(filled, total / density.clamp(min=1e-12), 0) / filled.sum().clamp(min=1)

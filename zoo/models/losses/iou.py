@@ -29,7 +29,7 @@ class GIoULoss(Loss):
     ) -> Tensor:
         """The loss of boxes `x` (K, 4) against boxes (K, 4). weight: (K,) or (K, 4). reduction: instead of its own."""
         reduction = reduction or self.reduction
-        if weight is not None and reduction != "none" and not (weight > 0).any():
+        if weight is not None and reduction != "none" and len(x) == 0:  # not the mean of nothing
             return (x * (weight[:, None] if weight.dim() == 1 else weight)).sum()
         return super().__call__(x, target, weight, avg_factor, reduction)
 

@@ -128,7 +128,7 @@ class CoDINOHead(QueryPredictor):
         logits, boxes = best_proposals(*cells, self.num_query)
         states = self.transformer.query_embed.weight[: logits.shape[1]].expand(len(padding), -1, -1)
         states, starts = with_noise(states, boxes.detach(), noise)
-        mask = None if noise is None else noise.mask
+        mask = None if noise is None else noise.mask_for(logits.shape[1])
         result = self.decode(states, starts.sigmoid(), memory, mask)
         return *result, (logits, boxes.sigmoid()), memory
 

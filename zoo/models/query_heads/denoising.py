@@ -12,7 +12,7 @@ from torchvision.ops import box_convert
 
 from zoo.models.layers.constants import constant
 from zoo.models.layers.tracing import at_most
-from zoo.models.targets import BACKGROUND, GroundTruth
+from zoo.models.targets import GroundTruth, Pairs
 from zoo.models.transformer.inverse_sigmoid import inverse_sigmoid
 from zoo.structures import ImageGeometry
 
@@ -22,18 +22,22 @@ class Denoising:
     """Queries of ground truth with noise, D for each of N images.
 
     states: (N, D, C). boxes: (N, D, 4) cxcywh logits. mask: (D + Q, D + Q) bool, True where one query must not look at
-    another. index: per image (D,), the object that a query must restore, or BACKGROUND.
+    another. pairs: per image the objects that queries must restore; the others must say that they are background.
     """
 
     states: Tensor
     boxes: Tensor
     mask: Tensor
-    index: list[Tensor]
+    pairs: list[Pairs]
 
     @property
     def count(self) -> int:
         """How many there are per image, D."""
         return self.states.shape[1]
+
+    def mask_for(self, queries: int) -> Tensor:
+        """The mask where a small image has fewer matching queries than there are elsewhere."""
+        return self.mask[: self.count + queries, : self.count + queries]
 
 
 class DenoisingQueries(nn.Module):
@@ -64,9 +68,9 @@ class DenoisingQueries(nn.Module):
         most = max(len(x) for x in ground_truths)
         groups = self.groups(most)
         parts = [self.of_image(*pair, most, groups) for pair in zip(ground_truths, geometries)]
-        states, boxes, index = zip(*parts)
+        states, boxes, pairs = zip(*parts)
         mask = group_mask(2 * most, groups, self.num_queries, boxes[0].device)
-        return Denoising(torch.stack(states), torch.stack(boxes), mask, list(index))
+        return Denoising(torch.stack(states), torch.stack(boxes), mask, list(pairs))
 
     def groups(self, most: int) -> int:
         """How many groups, for at most so many objects per image."""
@@ -76,18 +80,18 @@ class DenoisingQueries(nn.Module):
 
     def of_image(
         self, ground_truth: GroundTruth, geometry: ImageGeometry, most: int, groups: int
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """States (D, C), box logits (D, 4) and objects (D,) of one image; zeros fill it up to the one with most."""
+    ) -> tuple[Tensor, Tensor, Pairs]:
+        """States (D, C), box logits (D, 4) and objects of one image; zeros fill it up to the one with most."""
         objects, rows = len(ground_truth), 2 * groups
         height, width = geometry.size
         scale = constant((width, height, width, height), ground_truth.boxes)
         states = self.label_embedding(self.noisy_labels(ground_truth.labels.repeat(rows, 1)))
         boxes = ground_truth.boxes.new_zeros(rows, most, 4)
         boxes[:, :objects] = self.noisy_boxes((ground_truth.boxes / scale).repeat(rows, 1, 1))
-        index = torch.full((rows, most), BACKGROUND, device=boxes.device)
-        index[0::2, :objects] = torch.arange(objects, device=boxes.device)
+        numbers = torch.arange(objects, device=boxes.device)
+        start = torch.arange(groups, device=boxes.device)[:, None] * 2 * most  # of each group's rows with little noise
         padded = nn.functional.pad(states, (0, 0, 0, most - objects))
-        return padded.flatten(0, 1), boxes.flatten(0, 1), index.flatten()
+        return padded.flatten(0, 1), boxes.flatten(0, 1), Pairs((start + numbers).flatten(), numbers.repeat(groups))
 
     def noisy_labels(self, labels: Tensor) -> Tensor:
         """Labels of any shape, some of them replaced by random ones."""

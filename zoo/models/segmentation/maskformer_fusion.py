@@ -43,6 +43,7 @@ class MaskFormerFusionHead(nn.Module):
         """Panoptic map (H, W) int64: label + 1000 * instance, void = number of classes."""
         scores, labels = logits.softmax(-1).max(-1)
         kept = (labels != self.num_classes) & (scores > self.test_cfg.get("object_mask_thr", 0.8))
+        kept = kept.nonzero().squeeze(1)  # once: as a mask it would be counted for each of the three
         scores, labels, masks = scores[kept], labels[kept], masks[kept].sigmoid()
         if len(labels) == 0:
             return torch.full(masks.shape[1:], self.num_classes, dtype=torch.long, device=masks.device)
@@ -62,7 +63,7 @@ class MaskFormerFusionHead(nn.Module):
         scores = logits.softmax(-1)[:, :-1].flatten()
         scores, order = scores.topk(min(self.test_cfg.get("max_per_image", 100), len(scores)))
         labels, query = order % self.num_classes, order // self.num_classes
-        things = labels < self.num_things_classes
+        things = (labels < self.num_things_classes).nonzero().squeeze(1)
         scores, labels, chosen = scores[things], labels[things], masks[query[things]]
         inside = chosen > 0
         scores = scores * ((chosen.sigmoid() * inside).sum((1, 2)) / (inside.sum((1, 2)) + 1e-6))

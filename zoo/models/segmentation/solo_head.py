@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import accumulate, pairwise
 from typing import Any
 
 import torch
@@ -10,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zoo.models.dense_heads.towers import init_dense, run, tower
+from zoo.models.layers.constants import constant
 from zoo.models.layers.ranking import ranked
 from zoo.models.layers.tracing import recording
 from zoo.models.segmentation.matrix_nms import matrix_nms
@@ -82,12 +84,12 @@ class GridHead(nn.Module):
         ]
 
     def by_level(self, cells: Tensor) -> list[Tensor]:
-        """The cells' indices within their level, for each level."""
-        parts, start = [], 0
-        for grid in self.num_grids:
-            parts.append(cells[(cells >= start) & (cells < start + grid**2)] - start)
-            start += grid**2
-        return parts
+        """The cells' indices within their level, for each level. cells: (K,), rising."""
+        starts = list(accumulate((grid**2 for grid in self.num_grids), initial=0))
+        if recording():
+            return [cells[(cells >= start) & (cells < stop)] - start for start, stop in pairwise(starts)]
+        bounds = torch.searchsorted(cells, constant(tuple(starts), cells)).tolist()
+        return [cells[slice(*own)] - start for own, start in zip(pairwise(bounds), starts)]
 
 
 class SOLOHead(GridHead):
@@ -141,7 +143,7 @@ def select(
     inside = probabilities > cfg["mask_thr"]
     area = inside.sum((1, 2)).float()
     certainty = (probabilities * inside).sum((1, 2)) / area
-    large = (area > areas[used])[mask]
+    large = (area > areas[used])[mask].nonzero().squeeze(1)
     mask, labels = mask[large], labels[large]
     values, order = ranked(scores[cells[large], labels] * certainty[mask])
     limit = cfg["nms_pre"] if cfg.get("nms_pre", -1) > 0 else order.shape[0]

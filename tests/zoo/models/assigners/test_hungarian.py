@@ -9,10 +9,10 @@ import torch
 
 from zoo.errors import BuildError
 from zoo.models.assigners.costs import CrossEntropyLossCost, DiceCost, FocalLossCost
-from zoo.models.assigners.hungarian import HungarianAssigner
+from zoo.models.assigners.hungarian import HungarianAssigner, cheapest
 from zoo.models.criteria.detr import written
 from zoo.models.losses.dice import DiceLoss
-from zoo.models.targets import BACKGROUND, GroundTruth
+from zoo.models.targets import GroundTruth
 
 COSTS = {
     "cls_cost": {"type": "ClassificationCost", "weight": 1.0},
@@ -26,7 +26,7 @@ def test_the_assignment_is_the_cheapest_of_all() -> None:
     logits, boxes = torch.randn(5, 4), torch.rand(5, 4) * 0.5 + 0.25
     ground_truth = GroundTruth(torch.tensor([[5.0, 5, 60, 40], [20, 30, 90, 70]]), torch.tensor([2, 0]))
     assigner = HungarianAssigner(**COSTS)
-    index = assigner.assign(logits, boxes, ground_truth, (80, 100)).index
+    pairs = cheapest([assigner.cost(logits, boxes, ground_truth, (80, 100))])[0]
     scale = torch.tensor([100.0, 80, 100, 80])
 
     def price(queries: tuple[int, ...]) -> float:
@@ -40,14 +40,19 @@ def test_the_assignment_is_the_cheapest_of_all() -> None:
         return total
 
     best = min(permutations(range(5), 2), key=price)
-    assert [int((index == m).nonzero()) for m in range(2)] == list(best)
-    assert (index == BACKGROUND).sum() == 3
+    assert pairs.query.tolist() == sorted(best) and [best[m] for m in pairs.objects] == sorted(best)
 
 
-def test_a_image_without_objects_is_all_background() -> None:
-    ground_truth = GroundTruth(torch.zeros(0, 4), torch.zeros(0, dtype=torch.long))
-    index = HungarianAssigner(**COSTS).assign(torch.randn(3, 4), torch.rand(3, 4), ground_truth, (80, 100)).index
-    assert index.tolist() == [BACKGROUND] * 3
+def test_an_image_without_objects_has_no_pairs_and_leaves_those_of_others_alone() -> None:
+    some = torch.tensor([[3.0, 1], [1, 9], [5, 5]])
+    pairs = cheapest([torch.zeros(3, 0), some, torch.zeros(2, 0)])
+    assert [(p.query.tolist(), p.objects.tolist()) for p in pairs] == [([], []), ([0, 1], [1, 0]), ([], [])]
+
+
+def test_objects_get_several_queries_but_not_more_than_there_are() -> None:
+    pairs = cheapest([torch.tensor([[0.0, 9], [0, 9], [9, 0], [9, 0], [9, 9]])] * 3, [1, 2, 7])
+    assert [sorted(p.objects.tolist()) for p in pairs] == [[0, 1], [0, 0, 1, 1], [0, 0, 1, 1]]
+    assert pairs[1].query.tolist() == [0, 1, 2, 3]
 
 
 def test_mask_costs_are_the_losses_of_each_pair() -> None:

@@ -14,7 +14,7 @@ from zoo.checkpoint.convert.rename import adapt
 from zoo.errors import BuildError
 from zoo.manifest import api
 from zoo.models.assigners.diffusiondet import DiffusionDetMatcher
-from zoo.models.assigners.hungarian import MixedHungarianAssigner
+from zoo.models.assigners.hungarian import HungarianAssigner, cheapest
 from zoo.models.query_heads.denoising import DenoisingQueries
 from zoo.models.targets import GroundTruth
 from zoo.structures import ImageGeometry
@@ -201,8 +201,10 @@ def test_denoising_groups_see_neither_each_other_nor_are_seen() -> None:
     assert noise.count == 12  # two groups of three objects, good and bad
     assert noise.mask[12:, :12].all() and not noise.mask[12:, 12:].any()
     assert not noise.mask[:6, :6].any() and noise.mask[:6, 6:12].all() and not noise.mask[:6, 12:].any()
-    assert noise.index[0].tolist() == [0, 1, 2, -1, -1, -1] * 2
-    assert noise.index[1].tolist() == [0, -1, -1, -1, -1, -1] * 2
+    assert [(p.query.tolist(), p.objects.tolist()) for p in noise.pairs] == [
+        ([0, 1, 2, 6, 7, 8], [0, 1, 2] * 2),
+        ([0, 6], [0, 0]),
+    ]
 
 
 def test_denoising_boxes_stray_as_far_as_they_are_told() -> None:
@@ -219,14 +221,15 @@ def test_denoising_boxes_stray_as_far_as_they_are_told() -> None:
 def test_an_object_may_get_several_queries_but_no_query_several_objects() -> None:
     torch.manual_seed(0)
     logits, boxes = torch.randn(7, 4), torch.rand(7, 4) * 0.5 + 0.2
-    assigner = MixedHungarianAssigner(match_costs=COSTS)
-    counts = [assigner.assign(logits, boxes, truth(3), (60, 60), repeats).index for repeats in (1, 2, 9)]
-    assigned = [sorted(i for i in index.tolist() if i >= 0) for index in counts]
+    cost = HungarianAssigner(match_costs=COSTS).cost(logits, boxes, truth(3), (60, 60))
+    pairs = cheapest([cost] * 3, [1, 2, 9])
+    assigned = [sorted(own.objects.tolist()) for own in pairs]
     assert assigned == [[0, 1, 2], [0, 0, 1, 1, 2, 2], [0, 0, 1, 1, 2, 2]]
+    assert all(len(own.query.unique()) == len(own.query) for own in pairs)
 
 
 def test_every_object_gets_a_box_of_diffusion_however_far_all_are() -> None:
     torch.manual_seed(0)
     boxes = torch.tensor([[50.0, 50.0, 59.0, 59.0]]).repeat(6, 1) + torch.rand(6, 4)
-    index = DiffusionDetMatcher(match_costs=COSTS).assign(torch.randn(6, 4), boxes, truth(4), (60, 60)).index
-    assert set(range(4)) <= set(index.tolist())
+    (pairs,) = DiffusionDetMatcher(match_costs=COSTS).match([(torch.randn(6, 4), boxes, truth(4), (60, 60))])
+    assert set(pairs.objects.tolist()) == set(range(4))

@@ -1,0 +1,90 @@
+"""The table of pretended runs: what ran on the pretended device, and how often the host waits against what it must."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from benchmarks.perf import pretended_kinds
+from benchmarks.perf.pretended_runs import MODES
+from benchmarks.reports import markdown
+from benchmarks.reports.table import Cell, Table
+
+Rows = Sequence[Mapping[str, Any]]
+INTRO = (
+    "`python -m benchmarks.perf.pretend_cuda --all` wrote this: a tensor that says `cuda:0` refuses what CUDA refuses, "
+    "computes on the CPU, and counts where the host waits for the device. Numbers of CUDA's kernels, their speed and "
+    "memory cannot be seen this way; [the report of a GPU](gpu.md) has those."
+)
+
+
+def render(rows: Rows) -> str:
+    """One document in Markdown."""
+    networks = [row for row in rows if row["mode"] != "command"]
+    tables = [summary(rows), commands(rows), architectures(networks), faults(rows)]
+    return markdown.render([table for table in tables if table.rows], "On a pretended GPU", INTRO)
+
+
+def summary(rows: Rows) -> Table:
+    """How many ran, by mode."""
+    result: list[Mapping[str, Cell]] = []
+    for mode in (*MODES, "command"):
+        own = [row for row in rows if row["mode"] == mode]
+        if own:
+            result.append({"mode": mode, "runs": len(own), "faults": sum(not row["ok"] for row in own)})
+    return Table("Runs", ("mode", "runs", "faults"), result)
+
+
+def commands(rows: Rows) -> Table:
+    """Whole commands with `--device cuda`."""
+    own: list[Mapping[str, Cell]] = [
+        {"command": row["name"], "result": row["result"], "operators": row["operators"]}
+        for row in rows
+        if row["mode"] == "command"
+    ]
+    return Table("Commands with --device cuda", ("command", "result", "operators"), own)
+
+
+def architectures(rows: Rows) -> Table:
+    """One architecture in a row: how it ran in each mode, and the waits."""
+    of: dict[str, dict[str, Mapping[str, Any]]] = defaultdict(dict)
+    for row in rows:
+        of[row["name"]][row["mode"]] = row
+    shown = pretended_kinds.representatives()
+    result: list[Mapping[str, Cell]] = []
+    for name, modes in sorted(of.items()):
+        plain, learned = modes.get("fp32", {}), modes.get("losses", {})
+        result.append(
+            {
+                "architecture": name,
+                "stands for": ", ".join(shown.get(name, ())),
+                **{mode: brief(row) for mode, row in modes.items()},
+                "one image": plain.get("syncs"),
+                "needed": pretended_kinds.needed(name),
+                "losses waits": learned.get("syncs") if learned.get("result") == "ok" else None,
+                "step": learned.get("step"),
+            }
+        )
+    note = (
+        "Waits of the host: in one image, against those that nothing can save (the copies of the results, and one "
+        "wherever the host must know how many there are to go on); in the losses of one image; in backward, clipping "
+        "and the optimizer's step. Copies to the device do not wait where they are pinned or the host goes on."
+    )
+    columns = ("architecture", "stands for", *MODES, "one image", "needed", "losses waits", "step")
+    return Table("Architectures", columns, result, note)
+
+
+def brief(row: Mapping[str, Any]) -> str:
+    """A run in a word."""
+    if not row["ok"]:
+        return "FAULT"
+    return "ok" if row["result"][0].isdigit() or row["result"] in ("ok", "no detections") else row["result"]
+
+
+def faults(rows: Rows) -> Table:
+    """What went wrong."""
+    found: list[Mapping[str, Cell]] = [
+        {"name": row["name"], "mode": row["mode"], "fault": row["result"]} for row in rows if not row["ok"]
+    ]
+    return Table("Faults", ("name", "mode", "fault"), found)

@@ -1,0 +1,231 @@
+"""One architecture on the pretended CUDA device, in one mode: whether it runs, and how often the host waits."""
+
+from __future__ import annotations
+
+import copy
+import tempfile
+import time
+import traceback
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import cv2
+import torch
+from torch import Tensor
+
+import zoo
+from benchmarks.gpu_check.networks import teach
+from benchmarks.parity import formula, reference
+from benchmarks.parity.training_step import objects
+from benchmarks.perf.pretended_device import PretendCuda
+from benchmarks.perf.pretended_operators import OURS
+from benchmarks.speed import optimizations
+from benchmarks.speed.options import Options
+from zoo.errors import NotTrainable, ZooError
+from zoo.models.fuse import fuse_conv_bn
+from zoo.structures import Detections, ImageGeometry
+from zoo.training.dataset import Batch
+
+MODES = ("fp32", "fp16", "bf16", "fuse", "channels_last", "detect", "losses", "losses_fp16")
+NOT_WAITING = "not waiting"
+# Networks whose input has sides of a multiple of 128, and those that normalize a single cell in training.
+SQUARE, PAIRED = ("corner", "centripetal", "centernet", "efficientdet"), ("ssdlite",)
+
+
+@dataclass
+class Network:
+    """An architecture on the CPU with inputs. size: (h, w) inside the padding. regions: proposals, if it needs some."""
+
+    name: str
+    model: Any
+    images: Tensor
+    size: tuple[int, int]
+    regions: list[Tensor] | None
+
+    def copy(self) -> Any:
+        """The network once more, for a mode to change."""
+        return copy.deepcopy(self.model)
+
+
+@lru_cache(maxsize=1)
+def build(name: str, small: bool = False) -> Network:
+    """Weights and images of the architecture's record, if there is one, with thresholds that let something through."""
+    torch.manual_seed(0)
+    model = zoo.build(name).eval()
+    try:
+        record = reference.read(name)
+        formula.fill(model, record.gains)
+        images, size = record.images, record.size
+        regions = record.proposals and [boxes.clamp(max=120) for boxes in record.proposals]
+    except (ZooError, OSError, KeyError):
+        images, size = torch.randn(1, 3, 256, 320), (250, 310)
+        regions = [formula.proposals(256, 320)] if "fast_rcnn" in name and "er_rcnn" not in name else None
+    if small and "noise" not in name:
+        square = any(word in name for word in SQUARE)
+        width = 128 if square else 160
+        images, size = images[:, :, :128, :width].contiguous(), (128, width if square else width - 10)
+    let_through(model)
+    return Network(name, model, images, size, regions)
+
+
+def let_through(model: Any) -> None:
+    """Thresholds so low that there are detections, and few of them."""
+    for module in model.modules():
+        cfg = getattr(module, "test_cfg", None)
+        if isinstance(cfg, dict) and "score_thr" in cfg:
+            few = {"max_per_img": 20} if "max_per_img" in cfg else {}
+            module.test_cfg = {**cfg, "score_thr": min(cfg["score_thr"], 1e-4), **few}
+
+
+@lru_cache(maxsize=1)
+def on_cpu(name: str, small: bool) -> list[Detections]:
+    """What the CPU detects."""
+    network = build(name, small)
+    return predict(network, network.copy(), "cpu")
+
+
+def predict(
+    network: Network, model: Any, device: str, precision: torch.dtype | None = None, last: bool = False
+) -> list[Detections]:
+    """What a benchmark's call does, with results in an image of twice the size."""
+    layout = torch.channels_last if last else torch.contiguous_format
+    (height, width), geometry = network.size, network.size
+    output = ImageGeometry(geometry, (height * 2, width * 2), (0.5, 0.5))
+    rest = [] if network.regions is None else [[boxes.to(device) for boxes in network.regions]]
+    with torch.inference_mode(), torch.autocast(device, precision) if precision else nullcontext():
+        given = network.images.to(torch.device(device), memory_format=layout, non_blocking=True)
+        return [detections.to("cpu") for detections in model.predict(given, [output], *rest)]
+
+
+def waited(gpu: PretendCuda) -> int:
+    """How often the host waited."""
+    return sum(count for (kind, _), count in gpu.waits.items() if NOT_WAITING not in kind)
+
+
+def waits(gpu: PretendCuda) -> dict[str, Any]:
+    """What the host waited for, and where."""
+    places = {f"{kind} | {place}": count for (kind, place), count in gpu.waits.most_common()}
+    return {"kinds": dict(gpu.kinds), "places": places}
+
+
+def run(name: str, mode: str, backward: bool = True, compare: bool = True, small: bool = False) -> dict[str, Any]:
+    """A row: `ok`, `result` in words, `syncs` (of a second call), `first` (of the first one), `kinds` and `places`.
+
+    compare: run on the CPU as well. backward: losses with gradients and a step.
+    """
+    row: dict[str, Any] = {"name": name, "mode": mode, "ok": True}
+    begun, gpu = time.perf_counter(), PretendCuda()
+    check: Callable[..., dict[str, Any]]
+    check = trained if mode.startswith("losses") else detected if mode == "detect" else inferred
+    try:
+        row |= check(build(name, small), mode, gpu, backward if check is trained else compare, small)
+    except NotTrainable as error:
+        row["result"] = f"does not train: {error}"
+    except Exception as error:  # whatever it is, it is the finding
+        row |= {"ok": False, "result": f"FAULT {type(error).__name__}: {first_line(error)} ({where(error)})"}
+        row["traceback"] = traceback.format_exc()
+    row = {"syncs": waited(gpu), **waits(gpu), **row}
+    return {**row, "operators": sum(gpu.operators.values()), "seconds": round(time.perf_counter() - begun, 1)}
+
+
+def first_line(error: Exception) -> str:
+    """An error in at most 300 characters."""
+    return str(error).split("\n", 1)[0][:300]
+
+
+def where(error: Exception) -> str:
+    """The project's line that an error comes from."""
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if any(part in f.filename for part in OURS)]
+    return f"{frames[-1].filename.split('/zoo/')[-1]}:{frames[-1].lineno} {frames[-1].name}" if frames else ""
+
+
+def inferred(network: Network, mode: str, gpu: PretendCuda, compare: bool, small: bool) -> dict[str, Any]:
+    """Detections of a batch in memory."""
+    want = on_cpu(network.name, small) if compare else None
+    chosen = Options(
+        fuse_conv_bn=mode == "fuse",
+        channels_last=mode == "channels_last",
+        amp=mode if mode in ("fp16", "bf16") else None,
+    )
+    model = network.copy()
+    if chosen.fuse_conv_bn and fuse_conv_bn(copy.deepcopy(model)) == 0:
+        return {"result": "no batch norm to fold"}
+    with gpu:
+        fast = optimizations.apply(model, chosen).to("cuda")
+        predict(network, fast, "cuda", chosen.precision, chosen.channels_last)
+        first = waited(gpu)
+        gpu.clear()
+        have = predict(network, fast, "cuda", chosen.precision, chosen.channels_last)
+    return {"result": gap(have, want) if want else f"{len(have[0])} detections", "first": first}
+
+
+def gap(have: list[Detections], want: list[Detections]) -> str:
+    """How two lists of detections differ: numbers, and scores of equal rank."""
+    if len(have[0]) != len(want[0]):
+        return f"{len(have[0])} instead of {len(want[0])}"
+    if not len(have[0]):
+        return "no detections"
+    score = float((have[0].scores - want[0].scores).abs().max())
+    return f"{len(have[0])} detections, scores within {score:.1g}"
+
+
+def detected(network: Network, mode: str, gpu: PretendCuda, compare: bool, small: bool) -> dict[str, Any]:
+    """`model.detect` of two files; they are narrow, since recipes make the longer side more than a thousand pixels."""
+    if network.regions is not None:
+        return {"result": "needs proposals"}
+    model = network.copy()
+    with tempfile.TemporaryDirectory() as folder, gpu:
+        files = [str(Path(folder) / f"{i}.png") for i in range(2)]
+        for i, file in enumerate(files):
+            cv2.imwrite(file, formula.image(20 + 4 * i, 400, i))
+        result = model.detect(files, "cuda")
+    if any(one.boxes.device.type != "cpu" for one in result):
+        return {"result": f"detections on {result[0].boxes.device}"}
+    return {"result": f"{' and '.join(str(len(one)) for one in result)} detections"}
+
+
+def trained(network: Network, mode: str, gpu: PretendCuda, backward: bool, small: bool) -> dict[str, Any]:
+    """One step as the trainer takes it. `syncs` are those of the losses, `step` those of backward and optimizer.
+
+    In float32 they are those of a second call, as when anchors of this size have been made before.
+    """
+    torch.manual_seed(0)
+    precision, model, device = torch.float16 if "fp16" in mode else None, network.copy(), torch.device("cuda")
+    with gpu:
+        model = model.train().to(device)
+        teach(model, network.model)
+        count = 2 if any(word in network.name for word in PAIRED) else 1
+        images, sizes = network.images.repeat(count, 1, 1, 1), [network.size] * count
+        batch = Batch(images, sizes, objects(network.images) * count).to(device)
+        rest = [] if network.regions is None else [[boxes.to(device) for boxes in network.regions]]
+        if precision is None:
+            with torch.no_grad():
+                model.losses(*batch, *rest)
+        gpu.clear()
+        with torch.autocast("cuda", precision) if precision else nullcontext():
+            losses = model.losses(*batch, *rest)
+            total = torch.stack([value.sum() for name, value in losses.items() if "loss" in name]).sum()
+        row: dict[str, Any] = {"syncs": waited(gpu), **waits(gpu)}
+        if backward:
+            step(model, total, precision)
+            row["step"] = waited(gpu) - row["syncs"]
+        values = {name: float(value.detach().sum().cpu()) for name, value in losses.items()}
+    finite = all(value == value for value in values.values())
+    return row | {"result": "ok" if finite else "NaN", "ok": finite, "losses": values}
+
+
+def step(model: Any, total: Tensor, precision: torch.dtype | None) -> None:
+    """Backward, clipping, and a step that hardly moves the weights."""
+    weights = [p for p in model.parameters() if p.requires_grad]
+    scaler = torch.amp.GradScaler("cuda", enabled=precision == torch.float16)
+    optimizer = torch.optim.SGD(weights, lr=1e-6, momentum=0.9)
+    scaler.scale(total).backward()
+    scaler.unscale_(optimizer)
+    torch.nn.utils.clip_grad_norm_(weights, 35.0)
+    scaler.step(optimizer)
+    scaler.update()
+    optimizer.zero_grad(set_to_none=True)
