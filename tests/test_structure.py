@@ -56,6 +56,7 @@ FLOORS = [
         "zoo.models.build_budget",
         "zoo.models.layers",
         "zoo.models.targets",
+        "zoo.models.views",
     ),
     ("zoo.coco_format", "zoo.preprocessing", "zoo.visualization"),
     ("zoo.system",),

@@ -176,7 +176,7 @@ def queries() -> Description:
 
 ANCHORS = {"octave_base_scale": 2}
 TRANSFORMERS = replace(RECIPE, learning_rate=0.001, weight_decay=0.0001, clip=0.1, epochs=16)
-REGION_RECIPE = replace(RECIPE, epochs=16)
+FEW_IMAGES = replace(RECIPE, learning_rate=0.0015, batch=4, epochs=7)  # more steps in the same time
 BOXES = {"bbox_head": {"in_channels": WIDTH, "fc_out_channels": 96}}
 MASKS = {
     **BOXES,
@@ -201,7 +201,7 @@ def families() -> dict[str, Family]:
                 "bbox_head": {**DENSE, "regress_ranges": [[-1, 32], [32, 64], [64, 128], [128, 256], [256, 1e8]]},
             },
         ),
-        "atss": Family("demo_atss", ABOVE_CHANCE, recipe=replace(RECIPE, epochs=10)),
+        "atss": Family("demo_atss", 0.12, recipe=replace(RECIPE, epochs=10)),
         "yolox": Family(
             "demo_yolox",
             0.14,
@@ -224,10 +224,11 @@ def families() -> dict[str, Family]:
                     }
                 },
             },
+            recipe=replace(FEW_IMAGES, epochs=5),
         ),
         "ssd": Family(
             "ssdlite_mobilenetv2_scratch_600e_coco",
-            ABOVE_CHANCE,
+            0.04,
             {
                 "backbone": {"widen_factor": 0.5, "out_indices": [2, 4]},
                 "neck": {"in_channels": [16, 48], "out_channels": [16, 48, 48, 48, 48, 48]},
@@ -241,19 +242,22 @@ def families() -> dict[str, Family]:
                 },
             },
             preprocessing="demo_yolox",
-            recipe=replace(RECIPE, augmentation=Augmentation()),
+            recipe=replace(RECIPE, epochs=11, augmentation=Augmentation()),
         ),
         "faster_rcnn": Family(
-            "faster_rcnn_r50_fpn_1x_coco", ABOVE_CHANCE, regions("faster_rcnn", BOXES), recipe=REGION_RECIPE
+            "faster_rcnn_r50_fpn_1x_coco", ABOVE_CHANCE, regions("faster_rcnn", BOXES), recipe=FEW_IMAGES
         ),
         "mask_rcnn": Family(
-            "mask_rcnn_r50_fpn_1x_coco", ABOVE_CHANCE, regions("mask_rcnn", MASKS), recipe=REGION_RECIPE
+            "mask_rcnn_r50_fpn_1x_coco",
+            ABOVE_CHANCE,
+            regions("mask_rcnn", MASKS),
+            recipe=replace(FEW_IMAGES, epochs=6),
         ),
         "cascade_rcnn": Family(
             "cascade_rcnn_r50_fpn_1x_coco",
             ABOVE_CHANCE,
             regions("cascade_rcnn", cascade()),
-            recipe=replace(RECIPE, epochs=12),
+            recipe=replace(FEW_IMAGES, epochs=5),
         ),
         "deformable_detr": Family(
             "deformable_detr_twostage_refine_r50_16x2_50e_coco",
@@ -275,6 +279,7 @@ def families() -> dict[str, Family]:
                     "scale_ranges": [[1, 32], [24, 64], [48, 96], [72, 128], [112, 2048]],
                 },
             },
+            recipe=replace(FEW_IMAGES, epochs=5),
             metric="segm_mAP",
         ),
         "mask2former": Family(
@@ -300,7 +305,9 @@ def make_trainer(family: Family, data: Path, out: Path) -> Trainer:
     steps = api.preprocessing(family.preprocessing)
     dataset = TrainingSet(folder, steps, family.recipe.augmentation, 0, family.recipe.epochs)
     before = len(api.dataset(api.representative(family.base).dataset).classes)
-    config = TrainConfig(family.base, annotations, images, out, start="scratch", batch_size=8, log_every=10)
+    config = TrainConfig(
+        family.base, annotations, images, out, start="scratch", batch_size=family.recipe.batch, log_every=10
+    )
     own = initial_weights.with_classes(description, before, len(folder.classes))
     run = Trainer(config, distributed.join(), own, dataset, family.recipe)
     run.prepare()
@@ -310,7 +317,7 @@ def make_trainer(family: Family, data: Path, out: Path) -> Trainer:
 def learn(name: str, family: Family, data: Path, out: Path, minutes: float) -> dict[str, Any]:
     """Train and validate one family; its row."""
     run, begun = make_trainer(family, data, out), time.process_time()
-    log, quarter = TrainingLog(out / f"{name}.log.json", 0, run.schedule.per_epoch), max(1, family.recipe.epochs // 8)
+    log, quarter = TrainingLog(out / f"{name}.log.json", 0, run.schedule.per_epoch), -(-family.recipe.epochs // 4)
     metrics: dict[str, float] = {}
     for step in run.steps():
         log.add(step)

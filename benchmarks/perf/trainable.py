@@ -47,10 +47,12 @@ from zoo.training.augmentation.annotated_image import AnnotatedImage
 from zoo.training.coco_folder import CocoFolder
 from zoo.training.config import TrainConfig
 from zoo.training.dataset import Prepared, TrainingSet
+from zoo.training.image_folder import ImageFolder
 from zoo.training.layout import find
 from zoo.training.log import Step
 from zoo.training.recipe import Recipe
 from zoo.training.trainer import Trainer
+from zoo.training.views import UnlabeledSet
 
 LARGEST, MANY = 128, 320  # pixels; MANY where the encoder must have at least 900 positions
 PADDED = 256  # pixels: what images are padded to where a network pads all of them to one size
@@ -119,7 +121,8 @@ def trainer(
     if before == 1:  # CrowdDet's head knows one class only
         folder.classes, folder.labels = folder.classes[:1], dict.fromkeys(folder.labels, 0)
     own = initial_weights.with_classes(chosen, before, len(folder.classes))
-    run = Watched(config, distributed.join(), own, dataset, settings)
+    unlabeled = UnlabeledSet(ImageFolder(images), dataset.recipe, settings.augmentation) if needed.unlabeled else None
+    run = Watched(config, distributed.join(), own, dataset, settings, unlabeled)
     if isinstance(run.network, Distilled) and run.network.teacher_name:
         teacher = initial_weights.with_classes(api.architecture(run.network.teacher_name), before, len(folder.classes))
         run.network.teach(zoo.build(teacher))
@@ -128,8 +131,8 @@ def trainer(
 
 
 def plain(settings: Recipe) -> Recipe:
-    """The recipe for a few steps: no warm-up, and images put together from the first to the last."""
-    return replace(settings, epochs=1, warmup=0, augmentation=replace(settings.augmentation, plain_epochs=0))
+    """The recipe for a few steps: no warm-up, images put together from the first to the last, and no large ones."""
+    return replace(settings, epochs=1, warmup=0, augmentation=replace(settings.augmentation, plain_epochs=0, scales=()))
 
 
 def side(description: Mapping[str, Any]) -> int:

@@ -15,6 +15,7 @@ from zoo.training.trainer import Trainer
 
 LATEST = "latest.pth"
 BEST = "best.pth"
+DATA = ("annotations", "unlabeled images")  # told by digests that say nothing to a reader
 
 
 def identity(trainer: Trainer) -> dict[str, Any]:
@@ -31,6 +32,7 @@ def identity(trainer: Trainer) -> dict[str, Any]:
         "seed": config.seed,
         **{name.replace("_", " "): value for name, value in parts.items()},
         "annotations": trainer.data.folder.digest,
+        "unlabeled images": None if trainer.unlabeled is None else trainer.unlabeled.folder.digest,
     }
 
 
@@ -84,10 +86,11 @@ def same_run(path: Path, saved: Mapping[str, Any], now: Mapping[str, Any]) -> No
     changed = [key for key, value in now.items() if saved[key] != value]
     if not changed:
         return
-    if changed == ["annotations"]:
-        raise UsageError(f"{path} was made with other annotations: the dataset changed since. Start in another --out.")
-    listed = ", ".join(f"{key} {saved[key]}, not {now[key]}" for key in changed if key != "annotations")
-    also = " and other annotations" if "annotations" in changed else ""
+    data = " and ".join(key for key in changed if key in DATA)
+    if set(changed) <= set(DATA):
+        raise UsageError(f"{path} was made with other {data}: the dataset changed since. Start in another --out.")
+    listed = ", ".join(f"{key} {saved[key]}, not {now[key]}" for key in changed if key not in DATA)
+    also = f" and other {data}" if data else ""
     raise UsageError(f"{path} was made with {listed}{also}. Leave that as it was, or start in another --out.")
 
 

@@ -16,8 +16,8 @@ class TrainConfig:
     training started from, or another key of `zoo list --backbones`), `scratch`, or a file with weights of the whole
     network. recipe: by default the model's own. batch_size: images per process and step; accumulate: batches per
     optimizer step. save_every, validate_every: in epochs; 0 for never. validation: annotation file and folder of
-    images. semantic: folder of semantic maps (`zoo.training.semantic_maps`), for networks that learn them too. title:
-    of the published file.
+    images. unlabeled: folder of images without annotations, for networks that learn from them. semantic: folder of
+    semantic maps (`zoo.training.semantic_maps`), for networks that learn them too. title: of the published file.
     """
 
     name: str
@@ -37,5 +37,6 @@ class TrainConfig:
     save_every: int = 1
     validation: tuple[Path, Path] | None = None
     validate_every: int = 0
+    unlabeled: Path | None = None
     semantic: Path | None = None
     title: str | None = None

@@ -19,6 +19,7 @@ from zoo.preprocessing.preprocess import pad
 from zoo.preprocessing.recipe import Normalize, Pad, Preprocessing, Resize
 from zoo.training.augmentation.affine import random_affine
 from zoo.training.augmentation.annotated_image import AnnotatedImage
+from zoo.training.augmentation.colors import random_color
 from zoo.training.augmentation.flip import flip
 from zoo.training.augmentation.mixup import mixup
 from zoo.training.augmentation.mosaic import mosaic
@@ -36,14 +37,16 @@ class Augmentation:
     """What training does to images beside what testing does.
 
     scales, mode: what `augment.resize.choose_scale` takes; none for the scale of the test recipe. flip: probability.
-    photometric: SSD's distortion. mosaic: YOLOX's chain (mosaic, affine, mixup, colors), for the whole run but the
-    last `plain_epochs`. mixup: whether mixup is part of it. affine_scale: range of its factor.
+    photometric: SSD's distortion. random_color: one change of `augmentation.colors`. mosaic: YOLOX's chain (mosaic,
+    affine, mixup, colors), for the whole run but the last `plain_epochs`. mixup: whether mixup is part of it.
+    affine_scale: range of its factor.
     """
 
     scales: tuple[Scale, ...] = ()
     mode: str = "value"
     flip: float = 0.5
     photometric: bool = False
+    random_color: bool = False
     mosaic: bool = False
     mixup: bool = False
     affine_scale: tuple[float, float] = (0.1, 2.0)
@@ -130,6 +133,8 @@ def prepare(
             annotated = resize(annotated, chosen(step, augmentation, random))
             if random.random() < augmentation.flip:
                 annotated = flip(annotated)
+            if augmentation.random_color:
+                annotated = replace(annotated, image=random_color(annotated.image, random))
             image, size = annotated.image, annotated.size
         elif isinstance(step, Normalize):
             image = normalize(image, step.normalization)

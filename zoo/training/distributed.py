@@ -96,7 +96,8 @@ def synchronize_norms(network: nn.Module, description: Mapping[str, Any], rank: 
         print("zoo: SyncBN needs GPUs; each process keeps statistics of its own.", file=sys.stderr)
         return
     for name in parts:
-        setattr(network, name, nn.SyncBatchNorm.convert_sync_batchnorm(getattr(network, name)))
+        own = "student" if name == "detector" else name  # whose teacher only infers
+        setattr(network, own, nn.SyncBatchNorm.convert_sync_batchnorm(getattr(network, own)))
 
 
 def says_synchronized(part: Any) -> bool:

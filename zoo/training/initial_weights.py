@@ -14,6 +14,7 @@ from zoo.errors import MismatchedCheckpoint
 from zoo.loading import build
 from zoo.models.build import find, kind_of, parameters
 from zoo.models.detectors.base import Detector
+from zoo.models.detectors.soft_teacher import SoftTeacher
 
 CLASSES = ("num_classes", "num_things_classes")
 
@@ -44,6 +45,8 @@ def with_classes(description: Mapping[str, Any], before: int, count: int) -> dic
 
 def unfrozen(description: Mapping[str, Any]) -> dict[str, Any]:
     """The description for a backbone that starts from random numbers, of which nothing can be kept as it is."""
+    if "detector" in description:  # a student and its teacher
+        return {**description, "detector": unfrozen(description["detector"])}
     changes = {"frozen_stages": -1, "norm_eval": False}
     backbone = dict(description["backbone"])
     accepted = parameters(find(kind_of(backbone)))
@@ -77,7 +80,7 @@ def from_backbone(network: Detector, path: Path) -> None:
     What belongs to a classifier only is left out, and what authors' files lack (the norms of feature maps) stays as it
     is. Raises MismatchedCheckpoint where the backbone is not covered.
     """
-    backbone: Any = network.backbone
+    backbone: Any = (network.student if isinstance(network, SoftTeacher) else network).backbone
     own = {f"backbone.{name}": tensor for name, tensor in backbone.state_dict().items()}
     shapes = {name: tuple(tensor.shape) for name, tensor in own.items()}
     stated = {f"backbone.{name.removeprefix('backbone.')}": value for name, value in read(path).state_dict.items()}

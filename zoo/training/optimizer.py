@@ -40,7 +40,7 @@ def trained(model: nn.Module) -> Iterator[tuple[bool, bool, nn.Parameter]]:
     """(in the backbone, weight of a convolution or linear layer, parameter) for each one that is not frozen."""
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
-            yield name.startswith("backbone."), parameter.ndim > 1, parameter
+            yield name.removeprefix("student.").startswith("backbone."), parameter.ndim > 1, parameter
 
 
 def make_scheduler(optimizer: Optimizer, recipe: Recipe, per_epoch: int) -> LambdaLR:

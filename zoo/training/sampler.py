@@ -10,15 +10,19 @@ from numpy.random import Generator, default_rng
 
 
 class Key(NamedTuple):
-    """One image of a run, by its number in the dataset: what its random augmentation depends on."""
+    """One image of a run, by its number in the dataset: what its random augmentation depends on.
+
+    repeat: how often the dataset was gone through before in this epoch.
+    """
 
     epoch: int
     number: int
+    repeat: int = 0
 
 
 def generator(seed: int, key: Key) -> Generator:
     """The random numbers of one image in one epoch, whichever process or thread prepares it."""
-    return default_rng((seed, key.epoch, key.number))
+    return default_rng((seed, *(key if key.repeat else key[:2])))
 
 
 class Batches:
@@ -26,7 +30,7 @@ class Batches:
 
     Upright and wide images come in batches of their own, which saves padding (the reference's GroupSampler); a group
     is filled up to whole batches for every process with images from its beginning. skip: so many batches are
-    done already.
+    done already. repeat: how often the dataset was gone through before in this epoch.
     """
 
     def __init__(
@@ -38,21 +42,22 @@ class Batches:
         rank: int = 0,
         world: int = 1,
         skip: int = 0,
+        repeat: int = 0,
     ) -> None:
-        random = default_rng((seed, epoch))
+        random = default_rng((seed, epoch, repeat) if repeat else (seed, epoch))
         upright = np.array([height > width for height, width in sizes])
         groups = [np.flatnonzero(upright), np.flatnonzero(~upright)]
         rows = [whole_batches(random.permutation(group), batch * world) for group in groups if len(group)]
         together = random.permutation(np.concatenate(rows))
         self.rows = together[skip:, rank * batch : (rank + 1) * batch]
-        self.epoch = epoch
+        self.epoch, self.repeat = epoch, repeat
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def __iter__(self) -> Iterator[list[Key]]:
         for row in self.rows:
-            yield [Key(self.epoch, int(index)) for index in row]
+            yield [Key(self.epoch, int(index), self.repeat) for index in row]
 
 
 def whole_batches(indices: np.ndarray, size: int) -> np.ndarray:

@@ -15,10 +15,12 @@ from zoo.training.coco_folder import CocoFolder
 from zoo.training.config import TrainConfig
 from zoo.training.dataset import TrainingSet
 from zoo.training.distributed import Rank
+from zoo.training.image_folder import ImageFolder
 from zoo.training.padded_anchors import with_padded_anchors
 from zoo.training.recipe import Recipe
 from zoo.training.semantic_maps import class_maps
 from zoo.training.trainer import Trainer
+from zoo.training.views import UnlabeledSet
 
 
 def make_trainer(config: TrainConfig, rank: Rank) -> Trainer:
@@ -36,7 +38,10 @@ def make_trainer(config: TrainConfig, rank: Rank) -> Trainer:
     data = TrainingSet(folder, steps, settings.augmentation, config.seed, settings.epochs)
     before = len(api.dataset(entry.dataset).classes)
     own = initial_weights.with_classes(description, before, len(folder.classes))
-    trainer = Trainer(config, rank, with_padded_anchors(own, steps), data, settings)
+    unlabeled = None
+    if config.unlabeled is not None:
+        unlabeled = UnlabeledSet(ImageFolder(config.unlabeled), steps, settings.augmentation, config.seed)
+    trainer = Trainer(config, rank, with_padded_anchors(own, steps), data, settings, unlabeled)
     resuming = config.resume and (config.out / LATEST).is_file()
     if not resuming:
         initialize(trainer, description)
@@ -53,11 +58,13 @@ def check(config: TrainConfig, needed: Supervision, settings: Recipe, rank: Rank
             f"{config.name} learns from proposals of another network, which `zoo train` does not have; the same "
             "detector with its own proposals is Faster R-CNN."
         )
-    if needed.unlabeled:
-        raise NotTrainable(
-            f"{config.name} learns from images with and without annotations together, which `zoo train` does not "
-            "support (inference only). Train Faster R-CNN with the annotated images instead."
+    if needed.unlabeled and config.unlabeled is None:
+        raise UsageError(
+            f"{config.name} learns from images with and without annotations together; pass a folder of the latter: "
+            "--unlabeled DIR."
         )
+    if config.unlabeled is not None and not needed.unlabeled:
+        raise UsageError(f"{config.name} learns from annotated images only; leave --unlabeled out.")
     if config.semantic is not None and settings.augmentation.mosaic:
         raise UsageError("Mosaic does not support semantic maps; pass --no-mosaic.")
     if needed.semantic and config.semantic is None and rank.first:

@@ -23,16 +23,20 @@ from zoo.loading import build, load
 from zoo.models.criteria.state import set_epoch
 from zoo.models.detectors.base import Detector
 from zoo.models.detectors.distilled import Distilled
+from zoo.models.detectors.soft_teacher import SoftTeacher
 from zoo.training import distributed, initial_weights, state
 from zoo.training.config import TrainConfig
 from zoo.training.dataset import Batch, TrainingSet, collate
 from zoo.training.distributed import Rank
 from zoo.training.ema import WeightAverage
 from zoo.training.log import Step
+from zoo.training.mean_teacher import MeanTeacher
+from zoo.training.mixed import MixedBatch, MixedBatches, MixedSet, collate_mixed
 from zoo.training.optimizer import make_optimizer, make_scheduler
 from zoo.training.recipe import Recipe
 from zoo.training.sampler import Batches, multiscale_size
 from zoo.training.schedule import Schedule
+from zoo.training.views import UnlabeledSet
 
 PRECISIONS = {"fp32": None, "fp16": torch.float16, "bf16": torch.bfloat16}
 
@@ -44,14 +48,21 @@ class Diverged(ZooError):
 class Trainer:
     """A network with its data, optimizer and schedule; `steps` trains it.
 
-    description: of the network, with the dataset's number of classes. data: the training set.
+    description: of the network, with the dataset's number of classes. data: the training set. unlabeled: images without
+    annotations, for networks that learn from them too.
     """
 
     def __init__(
-        self, config: TrainConfig, rank: Rank, description: dict[str, Any], data: TrainingSet, recipe: Recipe
+        self,
+        config: TrainConfig,
+        rank: Rank,
+        description: dict[str, Any],
+        data: TrainingSet,
+        recipe: Recipe,
+        unlabeled: UnlabeledSet | None = None,
     ) -> None:
         state.seed_everything(config.seed)
-        self.config, self.rank, self.data, self.recipe = config, rank, data, recipe
+        self.config, self.rank, self.data, self.recipe, self.unlabeled = config, rank, data, recipe, unlabeled
         self.description = initial_weights.unfrozen(description) if config.start == "scratch" else description
         self.network: Detector = build(self.description).to(rank.device)
         distributed.synchronize_norms(self.network, description, rank)
@@ -69,6 +80,9 @@ class Trainer:
         config, device = self.config, self.rank.device
         if isinstance(self.network, Distilled) and self.network.teacher is None and self.network.teacher_name:
             self.network.teach(load(self.network.teacher_name, str(device)))
+        self.teacher = None
+        if isinstance(self.network, SoftTeacher):
+            self.teacher = MeanTeacher(self.network, self.recipe.teacher_momentum, self.recipe.burn_in)
         self.network.train()
         images_per_step = config.batch_size * config.accumulate * self.rank.world
         self.optimizer = make_optimizer(self.network, self.recipe, images_per_step)
@@ -99,36 +113,44 @@ class Trainer:
         if head is not None and self.data.augmentation.mosaic and hasattr(head, "use_l1"):
             head.use_l1 = not self.data.mixes(epoch)
 
-    def batches(self, epoch: int, skip: int = 0) -> Batches:
+    def batches(self, epoch: int, skip: int = 0) -> Batches | MixedBatches:
         """This process's part of an epoch."""
         sizes, config, rank = self.data.folder.sizes, self.config, self.rank
-        return Batches(sizes, config.batch_size, config.seed, epoch, rank.rank, rank.world, skip)
+        order = config.batch_size, config.seed, epoch, rank.rank, rank.world, skip
+        return (
+            Batches(sizes, *order)
+            if self.unlabeled is None
+            else MixedBatches((sizes, self.unlabeled.folder.sizes), *order)
+        )
 
     def loader(self, epoch: int, skip: int) -> DataLoader[Any]:
         """The loader of an epoch's batches; its own generator leaves the network's random numbers alone."""
         return DataLoader(
-            self.data,
+            self.data if self.unlabeled is None else MixedSet(self.data, self.unlabeled),
             batch_sampler=self.batches(epoch, skip),  # type: ignore[arg-type]
-            collate_fn=collate,
+            collate_fn=collate if self.unlabeled is None else collate_mixed,  # type: ignore[arg-type]
             num_workers=self.config.workers,
             pin_memory=self.rank.device.type == "cuda",
             generator=torch.Generator().manual_seed(self.config.seed),
             worker_init_fn=one_thread,
         )
 
-    def step(self, batches: Iterator[Batch], epoch: int) -> Step:
+    def step(self, batches: Iterator[Any], epoch: int) -> Step:
         """One optimizer step on `accumulate` batches."""
         begun, rate = time.perf_counter(), self.optimizer.param_groups[0]["lr"]
+        annotated_only = self.teacher is not None and self.teacher.burning_in(self.schedule.done)
         parts, waited = [], 0.0
         for number, (seconds, batch) in enumerate(timed(islice(batches, self.config.accumulate)), 1):
             waited += seconds
+            if annotated_only:
+                batch = batch._replace(unlabeled=None)
             parts.append(self.backward(self.resized(batch.to(self.rank.device)), number == self.config.accumulate))
         losses = mean_losses(parts, self.schedule.done + 1)
         self.update()
         self.schedule.done += 1
         return Step(epoch, self.schedule.done, losses, rate, waited, time.perf_counter() - begun)
 
-    def backward(self, batch: Batch, last: bool) -> dict[str, Tensor]:
+    def backward(self, batch: Batch | MixedBatch, last: bool) -> dict[str, Tensor]:
         """Add the gradient of one batch; processes exchange gradients with the last one only. Returns the losses."""
         local = last or self.rank.world == 1
         with nullcontext() if local else self.losses.no_sync():  # type: ignore[operator]
@@ -147,6 +169,8 @@ class Trainer:
         self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
         self.scheduler.step()
+        if self.teacher is not None:
+            self.teacher.follow()
         if self.average is not None:
             self.average.update(self.network)
 
@@ -155,10 +179,10 @@ class Trainer:
         dtype = PRECISIONS[self.config.precision]
         return nullcontext() if dtype is None else torch.autocast(self.rank.device.type, dtype)
 
-    def resized(self, batch: Batch) -> Batch:
+    def resized(self, batch: Batch | MixedBatch) -> Batch | MixedBatch:
         """A batch of YOLOX in the size of this iteration, which is the same for all processes."""
         size = multiscale_size(self.network, self.config.seed, self.schedule.done)
-        return batch if size is None else scaled(batch, size)
+        return batch if size is None or isinstance(batch, MixedBatch) else scaled(batch, size)
 
 
 def scaled(batch: Batch, size: tuple[int, int]) -> Batch:
@@ -185,7 +209,7 @@ def mean_losses(parts: list[dict[str, Tensor]], iteration: int) -> dict[str, flo
     return losses
 
 
-def timed(batches: Iterator[Batch]) -> Iterator[tuple[float, Batch]]:
+def timed(batches: Iterator[Any]) -> Iterator[tuple[float, Any]]:
     """Each batch with the seconds that waiting for it took."""
     while True:
         begun = time.perf_counter()

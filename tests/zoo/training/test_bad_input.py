@@ -117,13 +117,6 @@ def test_too_few_images_are_counted(shapes: Path, tmp_path: Path) -> None:
         make_trainer(config(shapes, tmp_path, batch_size=4, accumulate=4), distributed.join())
 
 
-@pytest.mark.parametrize("start", ["published", "scratch"])
-def test_a_network_that_needs_images_without_annotations_is_refused(start: str, shapes: Path, tmp_path: Path) -> None:
-    name = "soft-teacher_faster-rcnn_r50-caffe_fpn_180k_semi-0.1-coco"
-    with pytest.raises(NotTrainable, match="learns from images with and without annotations together"):
-        make_trainer(config(shapes, tmp_path, name=name, start=start), distributed.join())
-
-
 def test_a_network_that_needs_proposals_is_refused(shapes: Path, tmp_path: Path) -> None:
     with pytest.raises(NotTrainable, match="learns from proposals of another network"):
         make_trainer(config(shapes, tmp_path, name="fast_rcnn_r50_fpn_1x_coco"), distributed.join())

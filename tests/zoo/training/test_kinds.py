@@ -86,6 +86,7 @@ SLOW = (
     "sabl_retinanet_r50_fpn_1x_coco",
     "sparse_rcnn_r50_fpn_1x_coco",
     "scnet_r50_fpn_1x_coco",
+    "soft-teacher_faster-rcnn_r50-caffe_fpn_180k_semi-0.1-coco",
     "solo_r50_fpn_3x_coco",
     "ssdlite_mobilenetv2_scratch_600e_coco",
     "tood_r50_fpn_1x_coco",

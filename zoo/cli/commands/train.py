@@ -29,6 +29,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     data.add_argument("--data", type=Path, metavar="DIR", help="a folder in COCO's layout, with a split `train`")
     data.add_argument("--annotations", type=Path, metavar="FILE", help="annotation file, instead of --data")
     data.add_argument("--images", type=Path, metavar="DIR", help="image folder, instead of --data")
+    unlabeled = "a folder of images without annotations, from which Soft Teacher learns too"
+    data.add_argument("--unlabeled", type=Path, metavar="DIR", help=unlabeled)
     semantic = "PNG files of all pixels' classes, such as stuffthingmaps/train2017, for HTC, SCNet and Panoptic FPN"
     data.add_argument("--semantic", type=Path, metavar="DIR", help=semantic)
     help_text = "published (default), backbone, a backbone's key, scratch, or a checkpoint file"
@@ -54,6 +56,8 @@ def add_recipe_options(parser: argparse.ArgumentParser) -> None:
     how.add_argument("--warmup", type=natural, metavar="N", help="iterations of linear warm-up")
     how.add_argument("--clip", type=float, metavar="NORM", help="clip gradients to this norm")
     how.add_argument("--ema", type=float, metavar="M", help="publish an exponential moving average with this momentum")
+    burn_in = "iterations before the first that learns from images without annotations (Soft Teacher; default 0)"
+    how.add_argument("--burn-in", type=natural, metavar="N", help=burn_in)
     how.add_argument("--scales", nargs="+", type=scale, metavar="WxH", help="train at these scales")
     how.add_argument("--scale-mode", choices=("value", "range"), help="value: one of the scales; range: any in between")
     how.add_argument("--photometric", action="store_true", default=None, help="distort colors, as SSD does")
@@ -118,6 +122,8 @@ def check(args: argparse.Namespace) -> None:
         if args.data is None:
             raise UsageError("--validate-every needs --data, with a split `val`.")
         find(args.data, "val", kind)
+    if args.unlabeled is not None and not args.unlabeled.is_dir():
+        raise UsageError(f"--unlabeled {args.unlabeled} is not a folder.")
     if args.semantic is not None and not args.semantic.is_dir():
         raise UsageError(f"--semantic {args.semantic} is not a folder.")
     known = ("published", "backbone", "scratch", *api.catalog().backbones)
@@ -154,6 +160,7 @@ def config_of(args: argparse.Namespace) -> TrainConfig:
         save_every=args.save_every,
         validation=find(args.data, "val", kind) if args.validate_every else None,
         validate_every=args.validate_every,
+        unlabeled=args.unlabeled,
         semantic=args.semantic,
         title=args.title,
     )
@@ -198,6 +205,7 @@ def recipe_of(args: argparse.Namespace) -> Recipe:
         warmup=args.warmup,
         clip=args.clip,
         ema=args.ema,
+        burn_in=args.burn_in,
         augmentation=images,
     )
 
