@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import Any
 
 from zoo.manifest import api
@@ -30,6 +31,7 @@ def own_kinds(name: str) -> set[str]:
     return {kind for kind in found if COMPONENTS.get(kind, "").partition(".")[0] in PACKAGES}
 
 
+@lru_cache
 def representatives() -> dict[str, list[str]]:
     """Architecture -> the types that it stands for: the smallest networks that have every type there is."""
     smallest_first = sorted(api.architecture_names(), key=lambda name: (size(name), name))

@@ -16,7 +16,6 @@ from benchmarks.perf.pretended_device import PretendCuda
 from benchmarks.perf.pretended_operators import DeviceFault
 from zoo.models.build import COMPONENTS
 
-REPORTS = Path(__file__).parents[3] / "reports"
 CUDA_BUILD = torch.version.cuda is not None
 MODES = ("fp32", "fp16", "fuse", "channels_last", "detect")
 # Waits in the losses of an image: where the host must match or count to go on.
