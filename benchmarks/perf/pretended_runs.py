@@ -37,7 +37,7 @@ NOT_WAITING = "not waiting"
 REGIONS, PROPOSALS, DETECTIONS = 32, 100, 20
 SQUARE, PAIRED = (
     ("corner", "centripetal", "centernet", "efficientdet", "fpg", "nasfpn"),
-    ("ssdlite", "efficientdet", "_s50_", "fpg"),
+    ("ssdlite", "efficientdet", "_s50_", "fpg", "nasfpn"),
 )
 
 
