@@ -72,6 +72,8 @@ def architectures(rows: Rows) -> Table:
         "and the optimizer's step. Copies to the device do not wait where they are pinned or the host goes on. Where "
         "nothing is detected, fewer are needed. An empty cell was not run."
     )
+    if missing := sorted(set(shown) - set(of)):
+        note += f" Not run at all: {', '.join(missing)}."
     columns = ("architecture", "stands for", *MODES, "one image", "needed", "losses waits", "step")
     return Table("Architectures", columns, result, note)
 
