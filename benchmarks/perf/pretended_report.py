@@ -69,8 +69,11 @@ def architectures(rows: Rows) -> Table:
     note = (
         "Waits of the host: in one image, against those that nothing can save (the copies of the results, and one "
         "wherever the host must know how many there are to go on); in the losses of one image; in backward, clipping "
-        "and the optimizer's step. Copies to the device do not wait where they are pinned or the host goes on."
+        "and the optimizer's step. Copies to the device do not wait where they are pinned or the host goes on. Where "
+        "nothing is detected, fewer are needed. An empty cell was not run."
     )
+    if missing := sorted(set(shown) - set(of)):
+        note += f" Not run at all: {', '.join(missing)}."
     columns = ("architecture", "stands for", *MODES, "one image", "needed", "losses waits", "step")
     return Table("Architectures", columns, result, note)
 

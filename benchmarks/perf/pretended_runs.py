@@ -37,7 +37,7 @@ NOT_WAITING = "not waiting"
 REGIONS, PROPOSALS, DETECTIONS = 32, 100, 20
 SQUARE, PAIRED = (
     ("corner", "centripetal", "centernet", "efficientdet", "fpg", "nasfpn"),
-    ("ssdlite", "efficientdet", "_s50_"),
+    ("ssdlite", "efficientdet", "_s50_", "fpg", "nasfpn"),
 )
 
 
@@ -219,7 +219,7 @@ def trained(network: Network, mode: str, gpu: PretendCuda, backward: bool, small
         teach(model, network.model)
         count = 2 if any(word in network.name for word in PAIRED) else 1
         images, sizes = network.images.repeat(count, 1, 1, 1), [network.size] * count
-        batch = Batch(images, sizes, objects(network.images) * count).to(device)
+        batch = Batch(images, sizes, with_keypoints(objects(network.images)) * count).to(device)
         rest = [] if network.regions is None else [[boxes.to(device) for boxes in network.regions]]
         if precision is None:
             with torch.no_grad():
@@ -235,6 +235,13 @@ def trained(network: Network, mode: str, gpu: PretendCuda, backward: bool, small
         values = {name: float(value.detach().sum().cpu()) for name, value in losses.items()}
     finite = all(value == value for value in values.values())
     return row | {"result": "ok" if finite else "NaN", "ok": finite, "losses": values}
+
+
+def with_keypoints(targets: list[dict[str, Tensor]]) -> list[dict[str, Tensor]]:
+    """The targets with 17 visible keypoints in the middle of each box."""
+    middles = [(own["boxes"][:, :2] + own["boxes"][:, 2:]) / 2 for own in targets]
+    points = [torch.cat([x, torch.full_like(x[:, :1], 2)], dim=1)[:, None].repeat(1, 17, 1) for x in middles]
+    return [{**own, "keypoints": x} for own, x in zip(targets, points)]
 
 
 def step(model: Any, total: Tensor, precision: torch.dtype | None) -> None:
