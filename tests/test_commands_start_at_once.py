@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -120,6 +121,13 @@ def test_help_and_listings_do_not_import_torch(tmp_path: Path) -> None:
     assert [words for words, *_, torch in ended if torch] == []
     assert [words for words, status, *_ in ended if status] == []
     assert "| torch" not in times and "zoo.cli.framework" in times  # the table of imports was there, and torch was not
+
+
+def test_help_and_the_first_checks_do_not_import_numpy(tmp_path: Path) -> None:
+    helps = [words for words in HELP if words[-1] == "--help"]
+    errors = [("bench", "accuracy"), ("bench", "accuracy", "retinanet_r50", "--data", "/nope")]
+    _, times = run([*helps, *errors], tmp_path, "-X", "importtime")
+    assert not re.search(r"\| +numpy$", times, re.MULTILINE) and "benchmarks.accuracy.accuracy" in times
 
 
 def test_usage_errors_are_one_sentence_and_do_not_import_torch(tmp_path: Path) -> None:

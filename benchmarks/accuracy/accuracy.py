@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import zoo
 from benchmarks.accuracy import published_metrics
 from benchmarks.accuracy.config import DEFAULT_DATASET, TASK_MEASURES, EvalConfig
-from benchmarks.accuracy.uncertainty import uncertainty
 from benchmarks.datasets.catalog import Spec, open_dataset, spec
 from benchmarks.datasets.request import MetricConfig
 from benchmarks.results.record import Record
@@ -79,23 +78,12 @@ def opened(config: EvalConfig, chosen: Spec, request: MetricConfig) -> Dataset:
 def run(evaluation: Evaluation, device: str | None = None, progress: bool | None = None) -> Record | None:
     """The record of a prepared evaluation. device: by default the one of its configuration."""
     from benchmarks.accuracy import measure
-    from benchmarks.speed.inference import artifact_of
-    from benchmarks.system import environment
 
-    config, chosen, target = evaluation.config, evaluation.spec, evaluation.target
-    config = config if device is None else replace(config, device=device)
-    model, request, dataset = checked_labels(target.load()), evaluation.request, evaluation.dataset
-    if request is None or dataset is None:
-        request = request_of(config, chosen, *guess(model))
-        if request.classes is None:
-            request = replace(request, outputs=model.label_count)
-        dataset = opened(config, chosen, request)
-    if config.tta:
-        if config.runtime not in (None, "torch"):
-            raise UsageError("--tta is for networks run by PyTorch; leave --runtime out.")
-        from benchmarks.accuracy.augmentation import augmented
-
-        model = augmented(model, target.name, config)
+    if device is not None:
+        evaluation = replace(evaluation, config=replace(evaluation.config, device=device))
+    config, model = evaluation.config, checked_labels(evaluation.target.load())
+    request, dataset = completed(evaluation, model)
+    model = with_augmentation(model, evaluation)
     result = measure.measure(
         model.to(config.device).eval(),
         dataset,
@@ -107,15 +95,53 @@ def run(evaluation: Evaluation, device: str | None = None, progress: bool | None
     )
     if result is None:
         return None
+    write_files(config, dataset, request, result, config.title or evaluation.target.name)
+    return record(evaluation, request, result, model)
+
+
+def completed(evaluation: Evaluation, model: Detector) -> tuple[MetricConfig, Dataset]:
+    """The request and the dataset of an evaluation, which for a file without a name depend on the network."""
+    request, dataset = evaluation.request, evaluation.dataset
+    if request is None or dataset is None:
+        request = request_of(evaluation.config, evaluation.spec, *guess(model))
+        if request.classes is None:
+            request = replace(request, outputs=model.label_count)
+        dataset = opened(evaluation.config, evaluation.spec, request)
+    return request, dataset
+
+
+def with_augmentation(model: Detector, evaluation: Evaluation) -> Detector:
+    """The network, with test-time augmentation if the configuration has it. Raises UsageError."""
+    config = evaluation.config
+    if not config.tta:
+        return model
+    if config.runtime not in (None, "torch"):
+        raise UsageError("--tta is for networks run by PyTorch; leave --runtime out.")
+    from benchmarks.accuracy.augmentation import augmented
+
+    return augmented(model, evaluation.target.name, config)
+
+
+def write_files(config: EvalConfig, dataset: Dataset, request: MetricConfig, result: Accuracy, title: str) -> None:
+    """The files that the configuration asks for: detections, and the details of the evaluation."""
+    from benchmarks.accuracy import detail, measure
+
     if config.results_json is not None:
         measure.write_results(dataset, result.predictions, config.results_json)
     if config.detail is not None:
-        from benchmarks.accuracy import detail
-
         coco = detail.check(config.detail, dataset, request.measures)
         detections = coco.numbered(result.predictions)
-        detail.write(config.detail, coco, coco.source(detections), list(detections), config.title or target.name)
-    sure = uncertainty(result.metrics, result.resampled)
+        detail.write(config.detail, coco, coco.source(detections), list(detections), title)
+
+
+def record(evaluation: Evaluation, request: MetricConfig, result: Accuracy, model: Detector) -> Record:
+    """The record of an evaluation, with the intervals of its accuracies."""
+    from benchmarks.accuracy import uncertainty
+    from benchmarks.speed.inference import artifact_of
+    from benchmarks.system import environment
+
+    config, chosen, target = evaluation.config, evaluation.spec, evaluation.target
+    sure = uncertainty.uncertainty(result.metrics, result.resampled)
     result.notices.extend(sure.notices)
     with environment.full_precision():  # as `accuracy.measure` ran
         ran_on = environment.describe(config.device)

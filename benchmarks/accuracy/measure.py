@@ -12,7 +12,6 @@ from tqdm import tqdm
 
 from benchmarks.accuracy import loader, sharding
 from benchmarks.datasets import panoptic, panoptic_results
-from benchmarks.datasets.coco import CocoDataset
 from benchmarks.datasets.coco_results import coco_results
 from benchmarks.datasets.dataset import Dataset
 from benchmarks.datasets.files import DatasetError
@@ -34,7 +33,7 @@ class Accuracy:
 
     metrics: numbers by name, 0 to 1. images: how many. listed: how many the dataset lists. predictions: what the
     metric looked at. notices: sentences that a reader of the numbers has to know. resampled: the metrics of datasets
-    drawn from the images, None where the dataset's metric is not resampled.
+    drawn from the images.
     """
 
     metrics: dict[str, float]
@@ -71,7 +70,7 @@ def measure(
     if not any(len(one.scores) or one.packed_panoptic for one in predictions.values()):
         notices.append("The model detected nothing in any image.")
     metrics, counts = dataset.evaluate(predictions), (len(predictions), len(dataset.images))
-    resampled = dataset.resample(predictions) if isinstance(dataset, CocoDataset) else None
+    resampled = dataset.resample(predictions)
     return Accuracy(metrics, *counts, predictions, notices, resampled)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from benchmarks.datasets import cityscapes_metric, classes, coco_metric, coco_results
+from benchmarks.datasets import cityscapes_metric, classes, coco_metric, coco_results, resampling
 from benchmarks.datasets.files import DatasetError, require_folder
 from benchmarks.datasets.predictions import Predictions
 from benchmarks.datasets.request import DatasetImage, ImageId, MetricConfig
+from benchmarks.datasets.resampling import Resampled
 from zoo.coco_format.annotations import CocoCategory
 from zoo.coco_format.results import encode_masks
 from zoo.coco_format.sizes import file_size
@@ -70,6 +72,19 @@ class Cityscapes:
         if "mask" in self.request.measures:
             numbers |= cityscapes_metric.evaluate(predictions, self.instances, self.category_ids)
         return numbers
+
+    def resample(self, predictions: Mapping[ImageId, Predictions]) -> Resampled:
+        """The same of datasets drawn from the images in `predictions`."""
+        ids = sorted(predictions, key=str)
+        numbered = dict(enumerate((predictions[image_id] for image_id in ids), 1))
+        document = self.coco_ground_truth(ids)
+        source = partial(coco_results.source, predictions=numbered, category_ids=self.category_ids)
+        parts = [resampling.resample(document, source, list(numbered), self.category_ids, self.request)]
+        if "mask" in self.request.measures:
+            ordered = {image_id: predictions[image_id] for image_id in ids}
+            weigh = cityscapes_metric.weighing(ordered, self.instances, self.category_ids)
+            parts.append(resampling.of_metric(weigh, ids, parts[0].parameters["drawn_from"]))
+        return resampling.together(parts)
 
     def ground_truth_files(self) -> list[Path]:
         """The map of instances of each image."""

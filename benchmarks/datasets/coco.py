@@ -79,14 +79,14 @@ class CocoDataset:
         """COCO's numbers for each measure of the request, over the images in `predictions`."""
         detections = self.numbered(predictions)
         numbers = self.score(self.source(detections), list(detections))
-        if "proposal" in self.request.measures and self.request.protocol == "mmdet-v2":
+        if self.greedy:
             numbers |= proposal_recall.evaluate(self.ground_truth, detections)
         return numbers
 
     def resample(self, predictions: Mapping[ImageId, Predictions]) -> Resampled:
-        """The APs of datasets drawn from the images in `predictions`."""
+        """The numbers of datasets drawn from the images in `predictions`."""
         detections = self.numbered(predictions)
-        return self.resample_source(self.source(detections), list(detections))
+        return self.with_proposals(self.resample_source(self.source(detections), list(detections)), detections)
 
     def numbered(self, predictions: Mapping[ImageId, Predictions]) -> dict[int, Predictions]:
         """The detections of classes that count, by numbers of images."""
@@ -134,13 +134,28 @@ class CocoDataset:
         """COCO's numbers of such detections, over the first `limit` images."""
         counted = [self.numbers[i] for i in self.kept[:limit]]
         numbers = self.score(results.source, counted)
-        if "proposal" in self.request.measures and self.request.protocol == "mmdet-v2":
+        if self.greedy:
             numbers |= proposal_recall.evaluate(self.ground_truth, {n: results.of_image(n) for n in counted})
         return numbers
 
     def resample_results(self, results: ResultsFile, limit: int | None = None) -> Resampled:
-        """The APs of datasets drawn from the first `limit` images."""
-        return self.resample_source(results.source, [self.numbers[i] for i in self.kept[:limit]])
+        """The numbers of datasets drawn from the first `limit` images."""
+        counted = [self.numbers[i] for i in self.kept[:limit]]
+        drawn = self.resample_source(results.source, counted)
+        return self.with_proposals(drawn, {n: results.of_image(n) for n in counted} if self.greedy else {})
+
+    @property
+    def greedy(self) -> bool:
+        """Whether MMDetection's own recall of proposals is asked for."""
+        return "proposal" in self.request.measures and self.request.protocol == "mmdet-v2"
+
+    def with_proposals(self, drawn: Resampled, detections: Mapping[int, Predictions]) -> Resampled:
+        """With that recall, where it is asked for."""
+        if not self.greedy:
+            return drawn
+        weigh = proposal_recall.weighing(self.ground_truth, detections)
+        drawn_from = drawn.parameters["drawn_from"]
+        return resampling.together([drawn, resampling.of_metric(weigh, list(detections), drawn_from)])
 
 
 def require_objects(ground_truth: Mapping[str, Any], path: Path) -> None:

@@ -80,6 +80,58 @@ def precisions(matches: Matches, wanted: dict[str, MetricDefinition], weights: F
     return result
 
 
+def recall_definitions(measure: str, protocol: str) -> dict[str, MetricDefinition]:
+    """COCO's average recalls by name, as `coco_metric.metric_names` has them."""
+    listed = limits(measure, protocol)
+    sizes = {f"_{name}": MetricDefinition(i, None, listed[-1]) for i, name in enumerate(SIZES) if i}
+    if measure == "keypoint":
+        del sizes["_small"]
+        kinds = {
+            "": MetricDefinition(0, None, listed[-1]),
+            "_50": MetricDefinition(0, 0, listed[-1]),
+            "_75": MetricDefinition(0, 5, listed[-1]),
+        }
+    else:
+        kinds = {f"_{limit}": MetricDefinition(0, None, limit) for limit in listed}
+    prefix = "ar" if measure == "proposal" else f"{measure}_ar"
+    return {f"{prefix}{kind}": definition for kind, definition in (kinds | sizes).items()}
+
+
+def recalls(matches: Matches, wanted: dict[str, MetricDefinition], weights: Floats) -> dict[str, Floats]:
+    """Each average recall for each weighting: (R,), NaN where there is nothing to find. weights: as of `precisions`."""
+    result = {}
+    for name, (area, threshold, limit) in wanted.items():
+        table = recall_by_class(matches, area, limit, weights)
+        result[name] = known_means(table if threshold is None else table[:, threshold : threshold + 1])
+    return result
+
+
+def recall_by_class(matches: Matches, area: int, limit: int, weights: Floats) -> Floats:
+    """(K, T, R) share of the objects of each class that are found at all, as `by_class` orders them."""
+    classes = np.unique(matches.object_category)
+    own = np.flatnonzero((matches.hit[area] != 0) & (matches.place < limit))
+    places = np.searchsorted(classes, matches.category[own])
+    found = [own_bits(matches.hit[area, own], t) for t in range(len(THRESHOLDS))]
+    rows = np.concatenate([places[bits] * len(THRESHOLDS) + t for t, bits in enumerate(found)])
+    columns = np.concatenate([matches.image[own][bits] for bits in found])
+    hits = summed(rows, columns, len(classes) * len(THRESHOLDS), weights).reshape(len(classes), len(THRESHOLDS), -1)
+    counted = matches.counted[area]
+    places = np.searchsorted(classes, matches.object_category[counted])
+    positives = summed(places, matches.object_image[counted], len(classes), weights)[:, None]
+    return np.where(positives > 0, hits / np.maximum(positives, 1), np.nan)
+
+
+def own_bits(values: NDArray[np.uint16], threshold: int) -> NDArray[np.bool_]:
+    """Which values have the bit of a threshold."""
+    return values >> threshold & 1 == 1
+
+
+def summed(rows: NDArray[np.int64], images: NDArray[np.int64], count: int, weights: Floats) -> Floats:
+    """(count, R) sum of the images' weights for each row."""
+    sparse: Floats = csr_matrix((np.ones(len(rows)), (rows, images)), (count, weights.shape[0])) @ weights
+    return sparse
+
+
 def known_means(table: Floats) -> Floats:
     """(R,) means over classes and thresholds (K, T, R) of what is known; NaN without any."""
     known = ~np.isnan(table)

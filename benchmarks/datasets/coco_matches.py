@@ -205,7 +205,7 @@ def overlaps(detections: Sequence[Any], objects: Sequence[Any], crowd: Bools, me
         return object_similarity([row["keypoints"] for row in detections], objects)
     shapes: list[Any] = [detections, objects]
     if measure == "box":
-        shapes = [np.array(listed, np.float64).reshape(-1, 4) for listed in shapes]
+        shapes = [np.array(list(listed), np.float64).reshape(-1, 4) for listed in shapes]
     else:
         shapes = [list(listed) for listed in shapes]
     return np.asarray(coco_mask.iou(*shapes, crowd.astype(np.uint8).tolist()), np.float64)

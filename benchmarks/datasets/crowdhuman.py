@@ -13,12 +13,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from benchmarks.datasets import resampling
 from benchmarks.datasets.classes import few
-from benchmarks.datasets.crowdhuman_metric import CrowdImage, clipped, crowd_metrics
+from benchmarks.datasets.crowdhuman_metric import CrowdImage, clipped, crowd_metrics, weighing
 from benchmarks.datasets.files import DatasetError, read_json, read_text, require_folder
 from benchmarks.datasets.mean_ap import Bools, Floats
 from benchmarks.datasets.predictions import Predictions
 from benchmarks.datasets.request import DatasetImage, ImageId, MetricConfig
+from benchmarks.datasets.resampling import Resampled
 from zoo.coco_format.sizes import Size, file_size
 from zoo.text import printable
 
@@ -53,7 +55,17 @@ class CrowdHuman:
 
     def evaluate(self, predictions: Mapping[ImageId, Predictions]) -> dict[str, float]:
         """ap_50, miss_rate and jaccard_index."""
-        return crowd_metrics([self.prepared(i, predictions[i.id]) for i in self.images if i.id in predictions])
+        return crowd_metrics(self.all_prepared(predictions))
+
+    def resample(self, predictions: Mapping[ImageId, Predictions]) -> Resampled:
+        """The same of datasets drawn from the images in `predictions`."""
+        images = self.all_prepared(predictions)
+        drawn_from = resampling.digest_of(part for one in images for part in (one.persons, one.regions))
+        return resampling.of_metric(weighing(images), range(len(images)), drawn_from)
+
+    def all_prepared(self, predictions: Mapping[ImageId, Predictions]) -> list[CrowdImage]:
+        """The images in `predictions`."""
+        return [self.prepared(image, predictions[image.id]) for image in self.images if image.id in predictions]
 
     def prepared(self, image: DatasetImage, found: Predictions) -> CrowdImage:
         """Detections and ground truth of one image."""

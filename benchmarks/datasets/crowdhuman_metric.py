@@ -7,14 +7,14 @@ most; one that reaches none but lies in an ignored region to more than half coun
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import maximum_bipartite_matching
 
-from benchmarks.datasets.mean_ap import Bools, Floats, Ranked, join, overlaps
+from benchmarks.datasets.mean_ap import Bools, Floats, Ranked, curve, overlaps
 
 THRESHOLD = 0.5
 # False positives per image at which the miss rate is read (Dollar et al., 2012), in the digits of CrowdHuman's tools.
@@ -43,17 +43,28 @@ def clipped(boxes: Floats, size: tuple[int, int]) -> Floats:
 
 def crowd_metrics(images: Sequence[CrowdImage]) -> dict[str, float]:
     """ap_50, miss_rate (lower is better) and jaccard_index, from 0 to 1; -1 without any person."""
-    ranked = join(rank(image) for image in images)
-    if not ranked.positives:
-        return dict.fromkeys(("ap_50", "miss_rate", "jaccard_index"), -1.0)
-    order = np.argsort(-ranked.scores, kind="stable")
-    hits, misses = np.cumsum(ranked.hits[order]), np.cumsum(ranked.misses[order])
-    recall = hits / ranked.positives
-    return {
-        "ap_50": trapezoids(recall, hits / np.maximum(hits + misses, 1)),
-        "miss_rate": log_average_miss_rate(1 - recall, misses / len(images)),
-        "jaccard_index": jaccard_index(images),
-    }
+    return weighing(images)(np.ones(len(images)))
+
+
+def weighing(images: Sequence[CrowdImage]) -> Callable[[Floats], dict[str, float]]:
+    """The numbers by weights of the images. Copies of a detection are one step of its curve."""
+    persons = curve([rank(image) for image in images], range(len(images)), len(images))
+    table = shares(images)
+
+    def weigh(weights: Floats) -> dict[str, float]:
+        positives = float(persons.positives @ weights)
+        if not positives:
+            return dict.fromkeys(("ap_50", "miss_rate", "jaccard_index"), -1.0)
+        drawn = weights[persons.image] > 0
+        own = weights[persons.image][drawn]
+        hits, misses = (np.cumsum(own * kind) for kind in (persons.hits[drawn], ~persons.hits[drawn]))
+        return {
+            "ap_50": trapezoids(hits / positives, hits / np.maximum(hits + misses, 1)),
+            "miss_rate": log_average_miss_rate(1 - hits / positives, misses / weights.sum()),
+            "jaccard_index": jaccard_index(table, weights),
+        }
+
+    return weigh
 
 
 def rank(image: CrowdImage) -> Ranked:
@@ -91,15 +102,19 @@ def log_average_miss_rate(missed: Floats, per_image: Floats) -> float:
         return float(np.exp(np.log(missed[places]).mean()))
 
 
-def jaccard_index(images: Sequence[CrowdImage]) -> float:
-    """The mean over images of matched / (persons + detections - matched), at the score threshold that is best."""
-    shares = [[share(image, score) for image in images] for score in SCORES]
-    return max(float(np.sum([s for s in row if s is not None])) / counted(row) for row in shares)
+def jaccard_index(table: Floats, weights: Floats) -> float:
+    """The mean over images of matched / (persons + detections - matched), at the score threshold that is best.
+
+    table: as `shares` makes it; images without persons or detections at a threshold do not count there.
+    """
+    totals, counted = np.nan_to_num(table) @ weights, ~np.isnan(table) @ weights
+    return float((totals / np.maximum(counted, 1)).max())
 
 
-def counted(shares: Sequence[float | None]) -> int:
-    """How many images have persons or detections at a threshold."""
-    return max(1, sum(one is not None for one in shares))
+def shares(images: Sequence[CrowdImage]) -> Floats:
+    """(thresholds, N) Jaccard index of each image, NaN where nothing counts."""
+    rows = [[share(image, score) for image in images] for score in SCORES]
+    return np.array([[np.nan if one is None else one for one in row] for row in rows], np.float64)
 
 
 def share(image: CrowdImage, score: float) -> float | None:

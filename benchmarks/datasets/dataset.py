@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from benchmarks.datasets.predictions import Predictions
 from benchmarks.datasets.request import DatasetImage
+from benchmarks.datasets.resampling import Resampled
 
 
 class Dataset(Protocol):
@@ -26,4 +27,8 @@ class Dataset(Protocol):
 
     def evaluate(self, predictions: Mapping[Any, Predictions]) -> dict[str, float]:
         """The dataset's metric over the images in `predictions`: numbers by name, 0 to 1."""
+        ...
+
+    def resample(self, predictions: Mapping[Any, Predictions]) -> Resampled:
+        """The same numbers of datasets of as many images, drawn from these with replacement."""
         ...

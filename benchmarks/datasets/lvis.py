@@ -18,13 +18,14 @@ from typing import Any
 import hotcoco
 import numpy as np
 
-from benchmarks.datasets import classes, coco_results, streaming
+from benchmarks.datasets import classes, coco_results, lvis_bootstrap, streaming
 from benchmarks.datasets.coco import file_notices, require_objects
 from benchmarks.datasets.coco_metric import IOU_TYPE
 from benchmarks.datasets.coco_results import Results, Source
 from benchmarks.datasets.files import DatasetError, require_file, require_folder
 from benchmarks.datasets.predictions import Predictions
 from benchmarks.datasets.request import DatasetImage, ImageId, MetricConfig
+from benchmarks.datasets.resampling import Resampled
 from benchmarks.datasets.results_file import ResultsFile
 from zoo.coco_format.annotations import Annotations, read_annotations
 from zoo.coco_format.image_files import find_images, portable
@@ -47,7 +48,7 @@ NAMES = {
     "APl": "ap_large",
     "AR@300": "ar_300",
 }
-MOST = 300  # detections per image
+MOST = lvis_bootstrap.MOST  # detections per image
 
 
 FREQUENCIES = ("r", "c", "f")
@@ -113,6 +114,22 @@ class LvisDataset:
             numbers |= evaluate(self.ground_truth, source(measure), measure, image_numbers)
         return numbers
 
+    def resample(self, predictions: Mapping[ImageId, Predictions]) -> Resampled:
+        """The same of datasets drawn from the images in `predictions`."""
+        counted = {label for label, place in enumerate(self.categories) if place is not None}
+        detections = {self.number_of[i]: coco_results.only(one, counted) for i, one in predictions.items()}
+        labels = range(1, len(self.categories) + 1)
+        return self.drawn(lambda measure: coco_results.source(measure, detections, labels), list(detections))
+
+    def resample_results(self, results: ResultsFile, limit: int | None = None) -> Resampled:
+        """The numbers of datasets drawn from the first `limit` images."""
+        return self.drawn(results.source, self.numbers[:limit])
+
+    def drawn(self, source: Callable[[str], Source], image_numbers: Sequence[int]) -> Resampled:
+        """The same of any results."""
+        measures = self.request.measures
+        return lvis_bootstrap.resample(with_area(self.ground_truth), source, image_numbers, measures, limited)
+
     def read_results(self, path: Path) -> ResultsFile:
         """Detections in a file of LVIS results. Raises DataError."""
         positions = {category.id: i for i, category in enumerate(self.file.categories)}
@@ -149,13 +166,18 @@ def evaluate(
         warnings.simplefilter("ignore")
         params = hotcoco.Params(IOU_TYPE[measure])
         params.catIds, params.maxDets = [row["id"] for row in ground_truth["categories"]], [MOST]
-        objects = [row for row in ground_truth["annotations"] if row["area"] > 0]
-        counted = ground_truth | {"annotations": objects}
-        evaluator = streaming.match(counted, lambda ids: limited(results(ids)), params, image_ids, lvis_style=True)
+        evaluator = streaming.match(
+            with_area(ground_truth), lambda ids: limited(results(ids)), params, image_ids, lvis_style=True
+        )
         evaluator.accumulate()
         evaluator.summarize()
         numbers = evaluator.get_results()
     return {f"{measure}_{name}": float(numbers[key]) for key, name in NAMES.items()}
+
+
+def with_area(ground_truth: dict[str, Any]) -> dict[str, Any]:
+    """A document without objects of area 0."""
+    return ground_truth | {"annotations": [row for row in ground_truth["annotations"] if row["area"] > 0]}
 
 
 def limited(results: Results) -> Results:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -67,12 +67,40 @@ def join(parts: Iterable[Ranked]) -> Ranked:
     return Ranked(scores, hits, misses, sum(part.positives for part in listed))
 
 
-def average_precision(ranked: Ranked, eleven_points: bool = False) -> float:
-    """Area under the precision-recall curve made falling, or the mean of its value at recalls 0, 0.1, ..., 1."""
-    order = np.argsort(-ranked.scores, kind="stable")
-    hits, misses = np.cumsum(ranked.hits[order]), np.cumsum(ranked.misses[order])
-    recall = hits / max(ranked.positives, 1)
-    precision = hits / np.maximum(hits + misses, 1)
+class Curve(NamedTuple):
+    """A class's detections that count, best first: hits (K,) and the image of each (K,). positives: of each image."""
+
+    hits: Bools
+    image: NDArray[np.int64]
+    positives: NDArray[np.int64]
+
+
+def curve(parts: Sequence[Ranked], places: Sequence[int], images: int) -> Curve:
+    """A class's curve over some of N images. parts: one for each of `places`, which are indices of images."""
+    joined, positives = join(parts), np.zeros(images, np.int64)
+    positives[list(places)] = [part.positives for part in parts]
+    image = np.repeat(np.array(places, np.int64), [len(part.scores) for part in parts])
+    order = np.argsort(-joined.scores, kind="stable")
+    order = order[(joined.hits | joined.misses)[order]]
+    return Curve(joined.hits[order], image[order], positives)
+
+
+def weighted_precision(one: Curve, weights: Floats, eleven_points: bool = False) -> float:
+    """The AP of a dataset that has each image `weights` (N,) times; NaN without an object.
+
+    The area under the precision-recall curve made falling, or the mean of its value at recalls 0, 0.1, ..., 1.
+    """
+    positives = float(one.positives @ weights)
+    if not positives:
+        return float("nan")
+    own = weights[one.image]
+    rows = np.flatnonzero(one.hits)  # precision can only rise there
+    hits, considered = np.cumsum(own[rows]), np.cumsum(own)[rows]
+    return under_curve(hits / positives, hits / np.maximum(considered, 1), eleven_points)
+
+
+def under_curve(recall: Floats, precision: Floats, eleven_points: bool) -> float:
+    """By either rule."""
     if eleven_points:
         levels = np.arange(0, 1 + 1e-3, 0.1)
         return float(np.mean([precision[recall >= level].max(initial=0) for level in levels]))
@@ -91,3 +119,8 @@ def mean(values: Iterable[float]) -> float:
     """The mean over classes; -1 without any."""
     listed = list(values)
     return float(np.mean(listed)) if listed else -1.0
+
+
+def known_mean(values: Iterable[float]) -> float:
+    """The mean of what is not NaN; -1 without any."""
+    return mean(value for value in values if value == value)

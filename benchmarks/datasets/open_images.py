@@ -9,20 +9,30 @@ The number is MMDetection's; that of the challenge's server differs.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from benchmarks.datasets import open_images_files
+from benchmarks.datasets import open_images_files, resampling
 from benchmarks.datasets.classes import few
 from benchmarks.datasets.files import DatasetError, require_folder
-from benchmarks.datasets.mean_ap import Bools, Floats, Ranked, average_precision, join, match, mean, overlaps
+from benchmarks.datasets.mean_ap import (
+    Bools,
+    Floats,
+    Ranked,
+    curve,
+    known_mean,
+    match,
+    overlaps,
+    weighted_precision,
+)
 from benchmarks.datasets.open_images_files import Objects
 from benchmarks.datasets.predictions import Predictions
 from benchmarks.datasets.request import DatasetImage, ImageId, MetricConfig
+from benchmarks.datasets.resampling import Resampled
 from zoo.coco_format.image_files import image_size
 
 ALIKE = 0.9  # the share of equal names from which two lists of classes are the same
@@ -53,14 +63,25 @@ class OpenImages:
 
     def evaluate(self, predictions: Mapping[ImageId, Predictions]) -> dict[str, float]:
         """map_50."""
+        return self.weighing(predictions)(np.ones(len(predictions)))
+
+    def resample(self, predictions: Mapping[ImageId, Predictions]) -> Resampled:
+        """The same of datasets drawn from the images in `predictions`."""
+        objects = [(i, *self.ground_truth[i], sorted(self.verified.get(i, ()))) for i in predictions]
+        drawn_from = resampling.digest_of([self.classes, self.above, *(part for row in objects for part in row)])
+        return resampling.of_metric(self.weighing(predictions), list(predictions), drawn_from)
+
+    def weighing(self, predictions: Mapping[ImageId, Predictions]) -> Callable[[Floats], dict[str, float]]:
+        """The number by weights of the images."""
         paths = {image.id: image.path for image in self.images}
-        parts: dict[int, list[Ranked]] = defaultdict(list)
-        for image_id, detections in predictions.items():
+        parts: dict[int, tuple[list[Ranked], list[int]]] = defaultdict(lambda: ([], []))
+        for place, (image_id, detections) in enumerate(predictions.items()):
             one = self.own_labels(detections)
             for label, ranked in self.rank(image_id, one, image_size(paths[image_id])):
-                parts[label].append(ranked)
-        joined = [join(listed) for listed in parts.values()]
-        return {"map_50": mean(average_precision(one) for one in joined if one.positives)}
+                parts[label][0].append(ranked)
+                parts[label][1].append(place)
+        curves = [curve(*listed, len(predictions)) for listed in parts.values()]
+        return lambda weights: {"map_50": known_mean(weighted_precision(one, weights) for one in curves)}
 
     def rank(self, image_id: ImageId, one: Predictions, size: tuple[int, int]) -> Iterator[tuple[int, Ranked]]:
         """(label, hits and misses) for every class that counts in an image of `size` (width, height)."""

@@ -19,13 +19,14 @@ import numpy as np
 from hotcoco.panoptic import PanopticEval
 from numpy.typing import NDArray
 
-from benchmarks.datasets import panoptic_results
+from benchmarks.datasets import panoptic_matches, panoptic_results, resampling
 from benchmarks.datasets.classes import few
 from benchmarks.datasets.coco import CocoDataset
 from benchmarks.datasets.files import DatasetError, require_file, require_folder
 from benchmarks.datasets.panoptic_file import check_maps, read_panoptic, read_panoptic_results
 from benchmarks.datasets.predictions import Predictions
 from benchmarks.datasets.request import DatasetImage, ImageId, MetricConfig
+from benchmarks.datasets.resampling import Resampled
 from benchmarks.datasets.results_file import ResultsFile
 from zoo.coco_format.annotations import CocoCategory
 from zoo.coco_format.image_files import find_images
@@ -66,6 +67,36 @@ class CocoPanoptic:
         """pq, sq, rq, the same of things and stuff (pq_things, ...), and box and mask AP, as far as asked for."""
         quality = self.quality(predictions) if "panoptic" in self.request.measures else {}
         return quality | (self.things.evaluate(predictions) if self.things else {})
+
+    def resample(self, predictions: Mapping[ImageId, Predictions]) -> Resampled:
+        """The same of datasets drawn from the images in `predictions`."""
+        parts = []
+        if "panoptic" in self.request.measures:
+            with tempfile.TemporaryDirectory() as folder:
+                rows = {i: self.write(one, self.annotations[i], Path(folder)) for i, one in predictions.items()}
+                parts.append(self.resample_rows(rows, Path(folder)))
+        return resampling.together([*parts, *([self.things.resample(predictions)] if self.things else [])])
+
+    def resample_results(self, results: PanopticResults | ResultsFile, limit: int | None = None) -> Resampled:
+        """The numbers of such results, of datasets drawn from the first `limit` images."""
+        if isinstance(results, ResultsFile):
+            assert self.things is not None
+            return self.things.resample_results(results, limit)
+        return self.resample_rows({image.id: results.rows[image.id] for image in self.images[:limit]}, results.folder)
+
+    def resample_rows(self, rows: Mapping[ImageId, Mapping[str, Any]], folder: Path) -> Resampled:
+        """The same for rows of results, whose PNGs are in `folder`."""
+        places = {category: label for label, category in enumerate(self.category_ids)}
+        table = np.zeros((len(rows), len(places), 4))
+        for number, (i, row) in enumerate(rows.items()):
+            truth = (panoptic_matches.read_ids(self.ground_truth_file(i)), self.annotations[i]["segments_info"])
+            ours = (panoptic_matches.read_ids(folder / row["file_name"]), row["segments_info"])
+            table[number] = panoptic_matches.counts(truth, ours, places)
+        things = np.array([bool(row.row["isthing"]) for row in self.categories])
+        groups = {"": np.ones_like(things), "_things": things, "_stuff": ~things}
+        segments = [(i, sorted(s["id"] for s in self.annotations[i]["segments_info"])) for i in rows]
+        drawn_from = resampling.digest_of([self.classes, *segments])
+        return resampling.of_metric(panoptic_matches.weighing(table, groups), list(rows), drawn_from)
 
     def read_results(self, path: Path) -> PanopticResults | ResultsFile:
         """Panoptic results and the folder of PNGs beside them, or results of the things. Raises DataError."""

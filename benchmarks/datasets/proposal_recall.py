@@ -6,7 +6,7 @@ through the proposals by score, at each threshold anew, so the two differ by som
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -24,20 +24,34 @@ def evaluate(ground_truth: Mapping[str, Any], predictions: Mapping[Any, Predicti
 
     ground truth: a COCO annotation document.
     """
+    return weighing(ground_truth, predictions)(np.ones(len(predictions)))
+
+
+def weighing(
+    ground_truth: Mapping[str, Any], predictions: Mapping[Any, Predictions]
+) -> Callable[[Floats], dict[str, float]]:
+    """The same by weights of the images."""
     boxes: dict[ImageId, list[list[float]]] = {image_id: [] for image_id in predictions}
     for row in ground_truth["annotations"]:
         if row["image_id"] in boxes and not row["iscrowd"] and not row.get("ignore"):
             x, y, w, h = row["bbox"]
             boxes[row["image_id"]].append([x, y, x + w, y + h])
-    numbers = {}
+    counts = np.array([len(boxes[i]) for i in predictions])
+    reached = {}
     for limit in LIMITS:
-        best = [
+        pairs = [
             pair(np.array(boxes[i], np.float32).reshape(-1, 4), one.boxes[:limit]) for i, one in predictions.items()
         ]
-        together = np.concatenate([*best, np.zeros(0)])
-        recalls = [(together >= threshold).mean() for threshold in THRESHOLDS] if len(together) else [-1.0]
-        numbers[f"greedy_ar_{limit}"] = float(np.mean(recalls))
-    return numbers
+        rows = [(best[:, None] >= THRESHOLDS).sum(0) for best in pairs]
+        reached[limit] = np.array(rows, np.float64).reshape(-1, len(THRESHOLDS))
+
+    def weigh(weights: Floats) -> dict[str, float]:
+        total = float(counts @ weights)
+        return {
+            f"greedy_ar_{n}": float((weights @ rows).mean() / total) if total else -1.0 for n, rows in reached.items()
+        }
+
+    return weigh
 
 
 def pair(boxes: Floats, proposals: Floats) -> Floats:

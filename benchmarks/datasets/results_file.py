@@ -104,7 +104,7 @@ def evaluate_file(dataset: Any, path: Path, request: MetricConfig, limit: int | 
     for one in rows:
         parts[one.image].append(one)
     result = {image.id: gathered(parts[i], sizes[i]) for i, image in enumerate(dataset.images[:limit])}
-    return Scored(dataset.evaluate(result), len(rows))
+    return Scored(dataset.evaluate(result), len(rows), dataset.resample(result))
 
 
 def gathered(rows: Sequence[CocoResult], size: Size | None) -> Predictions:

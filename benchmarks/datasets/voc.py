@@ -7,17 +7,19 @@ from __future__ import annotations
 
 import math
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from benchmarks.datasets import resampling
 from benchmarks.datasets.classes import few
 from benchmarks.datasets.files import DatasetError, read_text, require_folder
-from benchmarks.datasets.mean_ap import Ranked, average_precision, join, match, mean, overlaps
+from benchmarks.datasets.mean_ap import Floats, Ranked, curve, known_mean, match, overlaps, weighted_precision
 from benchmarks.datasets.predictions import Predictions
 from benchmarks.datasets.request import DatasetImage, ImageId, MetricConfig
+from benchmarks.datasets.resampling import Resampled
 from zoo.coco_format.sizes import file_size
 from zoo.manifest import api
 from zoo.text import printable
@@ -61,19 +63,36 @@ class VocDataset:
 
     def evaluate(self, predictions: Mapping[ImageId, Predictions]) -> dict[str, float]:
         """map_50 by the year's own rule, and map_50_11_points and map_50_area by either."""
-        ranked = [rank(predictions, self.objects, label) for label in range(len(self.classes))]
-        present = [one for one in ranked if one.positives]
-        points = mean(average_precision(one, eleven_points=True) for one in present)
-        area = mean(average_precision(one) for one in present)
-        return {
-            "map_50": points if self.eleven_points else area,
-            "map_50_11_points": points,
-            "map_50_area": area,
-        }
+        return self.weighing(predictions)(np.ones(len(predictions)))
+
+    def resample(self, predictions: Mapping[ImageId, Predictions]) -> Resampled:
+        """The same of datasets drawn from the images in `predictions`."""
+        objects = [(i, *self.objects[i]) for i in predictions]
+        drawn_from = resampling.digest_of([self.classes, *(part for row in objects for part in row)])
+        return resampling.of_metric(self.weighing(predictions), list(predictions), drawn_from)
+
+    def weighing(self, predictions: Mapping[ImageId, Predictions]) -> Callable[[Floats], dict[str, float]]:
+        """The numbers by weights of the images."""
+        count = len(predictions)
+        parts = [rank(predictions, self.objects, label) for label in range(len(self.classes))]
+        curves = [curve(listed, range(count), count) for listed in parts]
+
+        def weigh(weights: Floats) -> dict[str, float]:
+            points = known_mean(weighted_precision(one, weights, eleven_points=True) for one in curves)
+            area = known_mean(weighted_precision(one, weights) for one in curves)
+            return {
+                "map_50": points if self.eleven_points else area,
+                "map_50_11_points": points,
+                "map_50_area": area,
+            }
+
+        return weigh
 
 
-def rank(predictions: Mapping[ImageId, Predictions], ground_truth: Mapping[ImageId, Objects], label: int) -> Ranked:
-    """All detections of a class as hits and misses."""
+def rank(
+    predictions: Mapping[ImageId, Predictions], ground_truth: Mapping[ImageId, Objects], label: int
+) -> list[Ranked]:
+    """All detections of a class as hits and misses, image by image."""
     parts = []
     for image_id, one in predictions.items():
         objects, mine = ground_truth[image_id], one.labels == label
@@ -82,7 +101,7 @@ def rank(predictions: Mapping[ImageId, Predictions], ground_truth: Mapping[Image
         difficult = objects.difficult[theirs]
         scores = one.scores[mine]
         parts.append(Ranked(scores, *match(shared, scores, difficult), int((~difficult).sum())))
-    return join(parts)
+    return parts
 
 
 def read_objects(path: Path, classes: Sequence[str], image: Path) -> Objects:

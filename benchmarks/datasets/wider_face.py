@@ -7,7 +7,7 @@ thresholds give the curve; faces outside the subset are ignored, and so are dete
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,11 +16,13 @@ import numpy as np
 from scipy.io import loadmat
 from scipy.io.matlab import MatReadError
 
+from benchmarks.datasets import resampling
 from benchmarks.datasets.classes import few
 from benchmarks.datasets.files import DatasetError, require_file, require_folder
 from benchmarks.datasets.mean_ap import Bools, Floats, area, overlaps
 from benchmarks.datasets.predictions import Predictions
 from benchmarks.datasets.request import DatasetImage, ImageId, MetricConfig
+from benchmarks.datasets.resampling import Resampled
 from zoo.text import printable
 
 SUBSETS = ("easy", "medium", "hard")
@@ -63,17 +65,34 @@ class WiderFace:
 
     def evaluate(self, predictions: Mapping[ImageId, Predictions]) -> dict[str, float]:
         """ap_easy, ap_medium, ap_hard."""
+        return self.weighing(predictions)(np.ones(len(predictions)))
+
+    def resample(self, predictions: Mapping[ImageId, Predictions]) -> Resampled:
+        """The same of datasets drawn from the images in `predictions`; scores are stretched over all of these."""
+        objects = [(i, self.faces[i], *(self.counted[subset][i] for subset in SUBSETS)) for i in predictions]
+        drawn_from = resampling.digest_of(part for row in objects for part in row)
+        return resampling.of_metric(self.weighing(predictions), list(predictions), drawn_from)
+
+    def weighing(self, predictions: Mapping[ImageId, Predictions]) -> Callable[[Floats], dict[str, float]]:
+        """The numbers by weights of the images."""
         scores = stretched({i: one.scores.astype(np.float64) for i, one in predictions.items()})
-        numbers = {}
+        curves, positives = {}, {}
         for subset in SUBSETS:
-            curve, positives = np.zeros((THRESHOLDS, 2)), 0
-            for image_id, one in predictions.items():
-                counted = self.counted[subset][image_id]
-                curve += image_curve(one.boxes, scores[image_id], self.faces[image_id], counted)
-                positives += int(counted.sum())
-            precision = curve[:, 1] / np.maximum(curve[:, 0], 1)
-            numbers[f"ap_{subset}"] = area(curve[:, 1] / max(positives, 1), precision)
-        return numbers
+            counted = {i: self.counted[subset][i] for i in predictions}
+            rows = [image_curve(one.boxes, scores[i], self.faces[i], counted[i]) for i, one in predictions.items()]
+            curves[subset] = np.array(rows, np.float64).reshape(len(rows), -1)
+            positives[subset] = np.array([mask.sum() for mask in counted.values()], np.float64)
+
+        def weigh(weights: Floats) -> dict[str, float]:
+            return {f"ap_{s}": weighted_area(weights @ curves[s], float(weights @ positives[s])) for s in SUBSETS}
+
+        return weigh
+
+
+def weighted_area(counts: Floats, positives: float) -> float:
+    """AP from the detections and found faces above each threshold, (1000 * 2,)."""
+    above, found = counts.reshape(THRESHOLDS, 2).T
+    return area(found / max(positives, 1), found / np.maximum(above, 1))
 
 
 def image_curve(boxes: Floats, scores: Floats, faces: Floats, counted: Bools) -> Floats:

@@ -28,6 +28,7 @@ from benchmarks.doctor import detections, rerun
 from benchmarks.doctor.case import Case
 from benchmarks.doctor.examine import examine
 from benchmarks.doctor.pipelines import pipelines
+from benchmarks.perf import fresh_faults
 
 Row = dict[str, Any]
 Spoil = Callable[[list[Row], "Facts"], list[Row]]
@@ -252,10 +253,11 @@ def main() -> None:
     parser.add_argument("--model")
     parser.add_argument("--checkpoint", type=Path)
     parser.add_argument("--limit", type=int, default=16)
+    parser.add_argument("--fresh", action="store_true", help="the second set, which no rule was made for")
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
     if args.predictions:
-        results = of_file(args.data, json.loads(args.predictions.read_text()))
+        results = of_file(args.data, json.loads(args.predictions.read_text()), args.fresh)
     else:
         results = of_model(args.data, args.model, args.checkpoint, args.limit)
     if args.json:
@@ -265,12 +267,13 @@ def main() -> None:
         print(verdict(results))
 
 
-def of_file(data: Path, rows: list[Row]) -> list[dict[str, Any]]:
-    """What is named for each fault, and for each healthy file."""
+def of_file(data: Path, rows: list[Row], fresh: bool = False) -> list[dict[str, Any]]:
+    """What is named for each fault, and for each healthy file. fresh: of the second set."""
     dataset = open_dataset("coco_2017", data, MetricConfig(measures=("box",), predictions=True))
     assert isinstance(dataset, CocoDataset)
     case, facts = cases.open_case(dataset), Facts(dataset)
-    wanted: Mapping[str, tuple[tuple[str, ...], Spoil]] = FAULTS | {name: ((), one) for name, one in HEALTHY.items()}
+    faults, healthy = (fresh_faults.FAULTS, fresh_faults.HEALTHY) if fresh else (FAULTS, HEALTHY)
+    wanted: Mapping[str, tuple[tuple[str, ...], Spoil]] = faults | {name: ((), one) for name, one in healthy.items()}
     return [
         {"fault": name, "expected": list(keys), **named(case, spoil(rows, facts))}
         for name, (keys, spoil) in wanted.items()

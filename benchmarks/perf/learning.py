@@ -210,7 +210,7 @@ def families() -> dict[str, Family]:
         ),
         "yolov3": Family(
             "yolov3_mobilenetv2_320_300e_coco",
-            ABOVE_CHANCE,
+            0.07,
             {
                 "backbone": mobile,
                 "neck": {"in_channels": [160, 48, 16]},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import Any
 
 from zoo.manifest import api
@@ -30,6 +31,7 @@ def own_kinds(name: str) -> set[str]:
     return {kind for kind in found if COMPONENTS.get(kind, "").partition(".")[0] in PACKAGES}
 
 
+@lru_cache
 def representatives() -> dict[str, list[str]]:
     """Architecture -> the types that it stands for: the smallest networks that have every type there is."""
     smallest_first = sorted(api.architecture_names(), key=lambda name: (size(name), name))
@@ -65,22 +67,24 @@ ASKING: dict[str, int] = {
     "DDQDETR": 6,  # survivors of the proposals, and of each decoder layer but the last
     "CoDETR": 1,  # survivors on the CPU
     "SparseInst": 2,  # instances, the copy of the masks
+    "CenterNetUpdateHead": 3,  # candidates, those with sides, survivors
     "CenterNet": 0,  # peaks, of which there is a fixed number
     "CornerNet": 1,  # groups of corners
     "Mask2Former": 6,  # kept queries, things, pixels of each segment; copies of masks and of the panoptic map
     "MaskFormer": 4,
-    "YOLACT": 4,  # survivors, places in the image, the copy of the masks
+    "YOLACT": 2,  # survivors, the copy of the masks
     "RTMDetInsSepBNHead": 4,  # candidates, those with sides, survivors, the copy of the masks
     "CondInst": 4,
     "BoxInst": 4,
-    "RTMDetSepBNHead": 3,  # candidates, those with sides, survivors
-    "CenterNetUpdateHead": 3,
-    "EfficientDet": 3,
+    "RTMDetSepBNHead": 3,
+    "EfficientDet": 7,  # candidates, those with sides; suppression on the CPU: three copies there, two back
     "YOLOV3Head": 3,  # cells with an object, pairs above the threshold, survivors
     "PAAHead": 3,  # pairs, survivors, those that vote
     "LADHead": 3,
     "SSDHead": 3,  # candidates, the best of each class, survivors
     "QueryInst": 3,  # places in the image, regions of each level, the copy of the masks
+    "DoubleHeadRoIHead": 6,  # two stages that pool twice
+    "FastRCNN": 4,  # the proposals to the device, regions of each level, pairs, survivors
     "SparseRCNN": 6,  # regions of each level, in every stage
     "DiffusionDet": 8,
 }

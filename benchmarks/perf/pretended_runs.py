@@ -6,7 +6,7 @@ import copy
 import tempfile
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
@@ -30,10 +30,15 @@ from zoo.models.fuse import fuse_conv_bn
 from zoo.structures import Detections, ImageGeometry
 from zoo.training.dataset import Batch
 
-MODES = ("fp32", "fp16", "bf16", "fuse", "channels_last", "detect", "losses", "losses_fp16")
-NOT_WAITING = "not waiting"
+# "options": batch norm folded in, channels last and fp16 at once.
+MODES = ("fp32", "fp16", "bf16", "fuse", "channels_last", "options", "detect", "losses", "losses_fp16")
+NOT_WAITING, NOT_RUN = "not waiting", "not run"
 # Networks whose input has sides of a multiple of 128, and those that normalize a single cell in training.
-SQUARE, PAIRED = ("corner", "centripetal", "centernet", "efficientdet"), ("ssdlite",)
+REGIONS, PROPOSALS, DETECTIONS = 32, 100, 20
+SQUARE, PAIRED = (
+    ("corner", "centripetal", "centernet", "efficientdet", "fpg", "nasfpn"),
+    ("ssdlite", "efficientdet", "_s50_", "fpg", "nasfpn"),
+)
 
 
 @dataclass
@@ -62,9 +67,9 @@ def build(name: str, small: bool = False) -> Network:
         images, size = record.images, record.size
         regions = record.proposals and [boxes.clamp(max=120) for boxes in record.proposals]
     except (ZooError, OSError, KeyError):
-        images, size = torch.randn(1, 3, 256, 320), (250, 310)
-        regions = [formula.proposals(256, 320)] if "fast_rcnn" in name and "er_rcnn" not in name else None
-    if small and "noise" not in name:
+        images, size = torch.randn(1, 3, 320, 320), (310, 310)
+        regions = [formula.proposals(320, 320)] if "fast_rcnn" in name and "er_rcnn" not in name else None
+    if small and "ssd300" not in name:
         square = any(word in name for word in SQUARE)
         width = 128 if square else 160
         images, size = images[:, :, :128, :width].contiguous(), (128, width if square else width - 10)
@@ -73,12 +78,28 @@ def build(name: str, small: bool = False) -> Network:
 
 
 def let_through(model: Any) -> None:
-    """Thresholds so low that there are detections, and few of them."""
+    """Thresholds so low that there are detections, and few of them; few regions to learn from, since a CPU computes."""
     for module in model.modules():
+        if (settings := getattr(module, "train_cfg", None)) is not None:
+            module.train_cfg = fewer(settings)
         cfg = getattr(module, "test_cfg", None)
+        if isinstance(cfg, dict) and "max_per_img" in cfg:
+            module.test_cfg = {
+                **cfg,
+                "max_per_img": min(cfg["max_per_img"], DETECTIONS if "score_thr" in cfg else PROPOSALS),
+            }
         if isinstance(cfg, dict) and "score_thr" in cfg:
-            few = {"max_per_img": 20} if "max_per_img" in cfg else {}
-            module.test_cfg = {**cfg, "score_thr": min(cfg["score_thr"], 1e-4), **few}
+            module.test_cfg = {**module.test_cfg, "score_thr": min(cfg["score_thr"], 1e-4)}
+
+
+def fewer(settings: Any) -> Any:
+    """Training settings, or those of each stage, with at most REGIONS sampled."""
+    if isinstance(settings, (list, tuple)):
+        return [fewer(part) for part in settings]
+    sampler = settings.get("sampler") if isinstance(settings, Mapping) else None
+    if not sampler or "num" not in sampler:
+        return settings
+    return {**settings, "sampler": {**sampler, "num": min(sampler["num"], REGIONS)}}
 
 
 @lru_cache(maxsize=1)
@@ -146,14 +167,12 @@ def where(error: Exception) -> str:
 def inferred(network: Network, mode: str, gpu: PretendCuda, compare: bool, small: bool) -> dict[str, Any]:
     """Detections of a batch in memory."""
     want = on_cpu(network.name, small) if compare else None
-    chosen = Options(
-        fuse_conv_bn=mode == "fuse",
-        channels_last=mode == "channels_last",
-        amp=mode if mode in ("fp16", "bf16") else None,
-    )
     model = network.copy()
-    if chosen.fuse_conv_bn and fuse_conv_bn(copy.deepcopy(model)) == 0:
+    folds = mode in ("fuse", "options") and fuse_conv_bn(copy.deepcopy(model)) > 0
+    if mode == "fuse" and not folds:
         return {"result": "no batch norm to fold"}
+    precision = mode if mode in ("fp16", "bf16") else "fp16" if mode == "options" else None
+    chosen = Options(fuse_conv_bn=folds, channels_last=mode in ("channels_last", "options"), amp=precision)
     with gpu:
         fast = optimizations.apply(model, chosen).to("cuda")
         predict(network, fast, "cuda", chosen.precision, chosen.channels_last)
@@ -200,7 +219,7 @@ def trained(network: Network, mode: str, gpu: PretendCuda, backward: bool, small
         teach(model, network.model)
         count = 2 if any(word in network.name for word in PAIRED) else 1
         images, sizes = network.images.repeat(count, 1, 1, 1), [network.size] * count
-        batch = Batch(images, sizes, objects(network.images) * count).to(device)
+        batch = Batch(images, sizes, with_keypoints(objects(network.images)) * count).to(device)
         rest = [] if network.regions is None else [[boxes.to(device) for boxes in network.regions]]
         if precision is None:
             with torch.no_grad():
@@ -216,6 +235,13 @@ def trained(network: Network, mode: str, gpu: PretendCuda, backward: bool, small
         values = {name: float(value.detach().sum().cpu()) for name, value in losses.items()}
     finite = all(value == value for value in values.values())
     return row | {"result": "ok" if finite else "NaN", "ok": finite, "losses": values}
+
+
+def with_keypoints(targets: list[dict[str, Tensor]]) -> list[dict[str, Tensor]]:
+    """The targets with 17 visible keypoints in the middle of each box."""
+    middles = [(own["boxes"][:, :2] + own["boxes"][:, 2:]) / 2 for own in targets]
+    points = [torch.cat([x, torch.full_like(x[:, :1], 2)], dim=1)[:, None].repeat(1, 17, 1) for x in middles]
+    return [{**own, "keypoints": x} for own, x in zip(targets, points)]
 
 
 def step(model: Any, total: Tensor, precision: torch.dtype | None) -> None:

@@ -4,10 +4,13 @@
 
 Each architecture runs as published (its widths, depths and heads), from random weights, on two generated images of at
 most 128, or 320, pixels a side (images resized to a fixed size keep it, those padded to one are padded to 256), through
-the trainer: dataset, augmentation, collation, losses, backward and optimizer. Its process is a copy of one that has
-imported everything. `cpu_s` is processor time of the last step, `memory_mb` the most resident memory of the process,
-`parameters` how many numbers learn, and `without_gradient` how many tensors of them the losses do not reach. Rows that
-the output file has already are kept, so that a stopped run goes on. Exit status 1 if an architecture fails.
+the trainer: dataset, augmentation, collation, losses, backward and optimizer. Samplers draw at most 64 anchors or
+regions from an image, so that a step costs little. Its process is a copy of one that has imported everything.
+
+`cpu_s` is processor time of the last step, number `step`, on images whose longer side is `side` with their padding,
+`memory_mb` the most resident memory of the process, `parameters` how many numbers learn, and `without_gradient` how
+many tensors of them the losses do not reach. Rows that the output file has already are kept, so that a stopped run goes
+on. Exit status 1 if an architecture fails.
 """
 
 from __future__ import annotations
@@ -51,12 +54,14 @@ from zoo.training.image_folder import ImageFolder
 from zoo.training.layout import find
 from zoo.training.log import Step
 from zoo.training.recipe import Recipe
+from zoo.training.sampler import Key
 from zoo.training.trainer import Trainer
 from zoo.training.views import UnlabeledSet
 
 LARGEST, MANY = 128, 320  # pixels; MANY where the encoder must have at least 900 positions
+SAMPLES = 64
 PADDED = 256  # pixels: what images are padded to where a network pads all of them to one size
-FIELDS = ("architecture", "status", "cpu_s", "memory_mb", "parameters", "without_gradient", "loss")
+FIELDS = ("architecture", "status", "cpu_s", "memory_mb", "parameters", "without_gradient", "loss", "step", "side")
 Row = dict[str, Any]
 
 
@@ -109,7 +114,7 @@ def trainer(
 
     data: of `demo.write`.
     """
-    chosen = dict(description or api.architecture(name))
+    chosen: dict[str, Any] = few_samples(dict(description or api.architecture(name)))
     needed, annotations, images = supervision(chosen), *find(data)
     folder = Folder(annotations, images, needed.masks)
     folder.stuff = needed.semantic
@@ -128,6 +133,19 @@ def trainer(
         run.network.teach(zoo.build(teacher))
     run.prepare()
     return run
+
+
+def few_samples(value: Any) -> Any:
+    """A description whose samplers draw at most SAMPLES anchors or regions from an image."""
+    if isinstance(value, list):
+        return [few_samples(part) for part in value]
+    if not isinstance(value, Mapping):
+        return value
+    whole = {key: few_samples(part) for key, part in value.items()}
+    sampler = whole.get("sampler")
+    if isinstance(sampler, dict) and "num" in sampler:
+        whole["sampler"] = {**sampler, "num": min(sampler["num"], SAMPLES)}
+    return whole
 
 
 def plain(settings: Recipe) -> Recipe:
@@ -170,6 +188,8 @@ def measure(name: str, data: Path, steps: int) -> Row:
             "parameters": sum(p.numel() for p in learning),
             "without_gradient": run.without_gradient,
             "loss": round(taken[-1][1].losses["loss"], 4),
+            "step": steps,
+            "side": max(run.data[Key(0, 0)].image.shape),
         }
         row["status"] = "ok" if isfinite(row["loss"]) else "failed: the loss is not finite"
     except Exception as error:  # a table of all architectures goes on

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -16,12 +17,16 @@ from zoo.manifest import api
 
 FILE = "reference_comparison.yaml"
 MEASURED = ("measured", "measured with", "ratio")
-BESIDE = ("Detectron2 measured", "ours against it")
+PEERS = {"detectron2": "Detectron2", "mmdet": "MMDetection", "torchvision": "torchvision"}
+BESIDE = tuple(name for label in PEERS.values() for name in (f"{label} measured", f"ours against {label}"))
 HERE = (
     "`measured` is this machine's, `ratio` is measured over published MMDetection where both are of GPUs. Empty: not "
     "measured here."
 )
-PAIR = "Ours against it: its seconds over ours in one interleaved run, with the 95% interval; above 1 ours is faster."
+PAIR = (
+    "Ours against another: its seconds over ours in one interleaved run of that detector, with the 95% interval; above "
+    "1 ours is faster. The rows of these runs, with all that differs between the networks, are below."
+)
 
 
 def read_facts(folder: Path | None = None) -> dict[str, Any]:
@@ -100,9 +105,9 @@ def training_speed(pairs: Sequence[Mapping[str, Any]], records: Sequence[Record]
         published, names = pair["training_speed"], [*detectron2_names(pair["models"]), *pair["models"]]
         result = newest(records, "training", pair["models"]) or newest(records, "compare training", names)
         cells = both(pair, published) | measured(value_of(result, "iteration_s"), published["mmdetection"], result)
-        rows.append(cells | beside(newest(records, "compare training", names, "detectron2"), "iteration_s"))
+        rows.append(cells | beside(records, "compare training", pair["models"], "iteration_s"))
     note = f"Seconds per iteration, lower is better; published with 16 images on 8 GPUs. {HERE} {PAIR}"
-    digits = {"Detectron2": 3, "MMDetection": 3, "measured": 3, "ratio": 2, "Detectron2 measured": 3}
+    digits = {"Detectron2": 3, "MMDetection": 3, "measured": 3, "ratio": 2, **dict.fromkeys(BESIDE[::2], 3)}
     columns = ("type", "Detectron2", "MMDetection", *MEASURED, *BESIDE)
     return Table("Training speed", columns, rows, note, digits, (*MEASURED, *BESIDE))
 
@@ -115,10 +120,10 @@ def inference_speed(pairs: Sequence[Mapping[str, Any]], records: Sequence[Record
         result = newest(records, "inference", pair["models"]) or newest(records, "compare", names)
         cells = both(pair, published) | {"Detectron2's zoo": published["detectron2_official"]}
         cells |= measured(value_of(result, "fps"), published["mmdetection"], result)
-        rows.append(cells | beside(newest(records, "compare", names, "detectron2"), "fps"))
+        rows.append(cells | beside(records, "compare", pair["models"], "fps"))
     note = f"Images per second on one GPU, without data loading; Mask R-CNN without mask encoding. {HERE} {PAIR}"
     columns = ("type", "Detectron2", "Detectron2's zoo", "MMDetection", *MEASURED, *BESIDE)
-    digits = {"measured": 2, "ratio": 2, "Detectron2 measured": 2}
+    digits = {"measured": 2, "ratio": 2, **dict.fromkeys(BESIDE[::2], 2)}
     return Table("Inference speed", columns, rows, note, digits, (*MEASURED, *BESIDE))
 
 
@@ -127,14 +132,30 @@ def value_of(record: Record | None, metric: str) -> float | None:
     return record.metrics.get(metric) if record else None
 
 
-def beside(peer: Record | None, metric: str) -> dict[str, Cell]:
-    """Detectron2's number in the run in which ours was measured, and how many times as fast ours was."""
-    if peer is None:
-        return dict.fromkeys(BESIDE)
-    m, ratio = peer.metrics, None
-    if "speedup" in m:
-        ratio = f"{1 / m['speedup']:.2f} ({1 / m['speedup_high']:.2f} to {1 / m['speedup_low']:.2f})"
-    return dict(zip(BESIDE, (m.get(metric), ratio)))
+def beside(records: Sequence[Record], kind: str, models: Sequence[str], metric: str) -> dict[str, Cell]:
+    """Each peer's number in the run in which it was measured with ours, and how many times as fast ours was."""
+    cells: list[Cell] = []
+    for peer in PEERS:
+        record = newest(records, kind, names_of(models, peer), peer)
+        cells += [value_of(record, metric), times_as_fast(record)]
+    return dict(zip(BESIDE, cells))
+
+
+def times_as_fast(peer: Record | None) -> str | None:
+    """How many times as fast as a peer ours was; None where both did not do the same."""
+    m = peer.metrics if peer else {}
+    if "speedup" not in m:
+        return None
+    return f"{1 / m['speedup']:.2f} ({1 / m['speedup_high']:.2f} to {1 / m['speedup_low']:.2f})"
+
+
+def names_of(models: Sequence[str], peer: str) -> list[str]:
+    """Under which names these networks, or those without what is special to caffe, are compared with a peer."""
+    plain = [re.sub(r"_caffe_fpn_.*", "_fpn_1x_coco", model) for model in models]
+    if peer == "torchvision":
+        return [f"torchvision/{counterparts.TORCHVISION[name]}" for name in plain if name in counterparts.TORCHVISION]
+    own = detectron2_names(models) if peer == "detectron2" else plain
+    return list(dict.fromkeys([*own, *models]))
 
 
 def detectron2_names(models: Sequence[str]) -> list[str]:

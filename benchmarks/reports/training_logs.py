@@ -174,10 +174,10 @@ def line_of(row: Mapping[str, Any], epoch: int | None, iteration: int) -> Line:
 
 
 def metrics_of(row: Mapping[str, Any]) -> dict[str, float]:
-    """The metrics of a row under the names that records use, in percent."""
+    """The metrics of a row under the names that records use, in percent; without those that COCO gives as -1."""
     result = {}
     for key, value in row.items():
-        if not isinstance(value, (int, float)):
+        if not isinstance(value, (int, float)) or value < 0:  # no object to measure on
             continue
         if match := FRACTION.fullmatch(key):
             result[AP_NAMES[match[1]] + PARTS[match[2]]] = float(value) * 100

@@ -56,6 +56,6 @@ def agrees(plain: DetectorWorkload, other: DetectorWorkload) -> bool:
     return result.matched >= SAME_WORK and result.added <= (1 - SAME_WORK) * max(result.detections, 1)
 
 
-def described(chosen: str, took: Mapping[str, float]) -> str:
-    """For a record: what was chosen, and what each took."""
-    return f"{chosen}, the fastest of " + ", ".join(f"{name} {took[name]:.1f} ms" for name in took)
+def rounded(took: Mapping[str, float]) -> dict[str, float]:
+    """For a record: what each of those that were tried took, in milliseconds."""
+    return {name: round(milliseconds, 1) for name, milliseconds in took.items()}

@@ -82,8 +82,8 @@ class Pipeline:
         """Network and post-processing; results on the CPU."""
         with torch.inference_mode(), self.workload.autocast():
             if isinstance(self.model, ExportedDetector):
-                outputs = self.clock.around(self.model.run, images, sample.geometry)
-                return [self.model.finish(outputs, images, sample.geometry)]
+                outputs = self.clock.around(self.model.run, images, [sample.geometry])
+                return self.model.finish(outputs, images, [sample.geometry])
             return [one.to("cpu") for one in self.model.predict(images, [sample.geometry])]
 
     def encode(self, detections: list[Detections]) -> str:
@@ -95,7 +95,7 @@ class NetworkClock:
     """Seconds that a detector spends in its layers, as opposed to choosing boxes, suppression and pasting masks.
 
     The layers are the detector's parts and those of its RoI head; time inside one another counts once. An exported file
-    chooses and suppresses inside its graph, so there the network is the graph.
+    chooses and suppresses inside its graph, so there the network is the graph, unless it is one of several images.
     """
 
     def __init__(self, model: nn.Module, synchronize: Callable[[], None]) -> None:

@@ -93,7 +93,7 @@ def fastest(target: Target, threads: int | None = None) -> Target:
                 auto_runtime.installed(RUNTIMES),
                 generated(2),
             )
-        parameters["runtime"] = auto_runtime.described(name, took)
+        parameters.update(runtime=name, candidates_ms=auto_runtime.rounded(took))
         return detector
 
     return replace(target, load=load, parameters=parameters)

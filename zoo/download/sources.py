@@ -29,6 +29,7 @@ class Source:
     file: str
     seen: str = UNKNOWN
     checked: str | None = None
+    note: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +44,17 @@ class SourceFile:
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """Everything about where a model's weights are. licenses: of code, weights, backbone and dataset."""
+    """Everything about where a model's weights are. licenses: of code, weights, backbone and dataset.
+
+    notes: what is known about the model and its files, and what could not be checked.
+    """
 
     model: str
     licenses: Mapping[str, str]
     published: SourceFile | None
     alternates: tuple[SourceFile, ...]
     substitutes: tuple[Substitute, ...]
+    notes: tuple[str, ...] = ()
 
 
 def sources(entry: Entry, responses: Mapping[str, Response] | None = None) -> Sources:
@@ -57,7 +62,7 @@ def sources(entry: Entry, responses: Mapping[str, Response] | None = None) -> So
     responses = mirror_status.load_responses() if responses is None else responses
     published = source_file(entry, entry.checkpoint, responses) if entry.checkpoint else None
     others = tuple(source_file(entry, file, responses) for file in entry.alternates)
-    return Sources(entry.name, licenses(entry), published, others, entry.substitutes)
+    return Sources(entry.name, licenses(entry), published, others, entry.substitutes, tuple(entry.notes))
 
 
 def source_file(entry: Entry, file: Checkpoint, responses: Mapping[str, Response]) -> SourceFile:
@@ -69,10 +74,12 @@ def source_file(entry: Entry, file: Checkpoint, responses: Mapping[str, Response
 
 def source(url: str, response: Response | None) -> Source:
     """One address, with what its host last said."""
-    names = [mirror.name for mirror in api.mirrors() if url.startswith(mirror.url)]
+    mirror = next((mirror for mirror in api.mirrors() if url.startswith(mirror.url)), None)
     seen = response.status if response is not None and response.status in ("served", "missing") else UNKNOWN
     date = datetime.fromtimestamp(response.checked).date().isoformat() if response is not None else None
-    return Source(names[0] if names else label(url), url, file_name(url), seen, date)
+    return Source(
+        mirror.name if mirror else label(url), url, file_name(url), seen, date, mirror.note if mirror else None
+    )
 
 
 def licenses(entry: Entry) -> dict[str, str]:
@@ -80,9 +87,10 @@ def licenses(entry: Entry) -> dict[str, str]:
     known = api.catalog()
     key = entry.training.backbone
     backbone = known.backbone(key).license if key in known.backbones else None
+    unstated = "none" if entry.origin == "mmdetection" else UNKNOWN  # others do not say what they started from
     return {
         "code": CODE_LICENSES.get(entry.origin, UNKNOWN),
         "weights": entry.license or UNKNOWN,
-        "backbone": "none" if key is None else backbone or UNKNOWN,
+        "backbone": unstated if key is None else backbone or UNKNOWN,
         "dataset": known.dataset(entry.dataset).license or UNKNOWN,
     }

@@ -32,7 +32,8 @@ class Facts:
     the checkpoint's SHA-256. dataset, tasks: what a model of the zoo was published for. description: the architecture,
     with the thresholds of its post-processing in `test_cfg`. preprocessing: the recipe as plain data. outputs: names.
     precision: "fp32", "fp16" or "int8" of the weights. quantization: how int8 was made. parameters, flops: of the
-    network, for an input of `flops_input` (h, w), a multiply-add counted as two. version: of this package.
+    network, for an input of `flops_input` (h, w), a multiply-add counted as two. version: of this package. free_batch:
+    whether the file takes any number of images at once and ends before the post-processing.
     """
 
     model: str
@@ -52,6 +53,7 @@ class Facts:
     flops_input: list[int]
     version: str
     schema: int = SCHEMA
+    free_batch: bool = False
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,7 @@ class Artifact:
         """What a result record says about the file."""
         name, precision = self.path.name, self.facts.precision
         shown = {"file": name, "sha256": self.sha256, "bytes": self.bytes, "precision": precision}
+        shown |= {"free_batch": True} if self.facts.free_batch else {}
         return shown | ({"quantization": self.facts.quantization} if self.facts.quantization else {})
 
 
@@ -138,13 +141,15 @@ def checked(path: Path, data: Mapping[str, Any]) -> Facts:
     """Facts with every field. Raises UsageError naming what is missing."""
     if (schema := data.get("schema")) != SCHEMA:
         raise UsageError(f"{path} was exported in version {schema} of this format; this program reads {SCHEMA}")
-    names = [field.name for field in fields(Facts)]
+    names = [field.name for field in fields(Facts) if field.name in data or field.name != "free_batch"]
     if missing := [name for name in names if name not in data]:
         raise UsageError(f"{path} does not say its network's {', '.join(missing)}; export it anew")
     facts = Facts(**{name: data[name] for name in names})
     sound = isinstance(facts.description, dict) and isinstance(facts.preprocessing, dict) and facts.model
     if not sound or not isinstance(facts.outputs, list) or not isinstance(facts.classes, list | None):
         raise UsageError(f"{path}: what it says about its network is not what `zoo export` writes")
+    if not isinstance(facts.free_batch, bool):
+        raise UsageError(f"{path}: its free_batch is {facts.free_batch!r}, not true or false")
     return facts
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from zoo.export.runtimes import ExportedDetector
 from zoo.models.box_ops import pairwise_iou
@@ -38,11 +39,33 @@ class Difference:
 
 def difference(model: Detector, exported: ExportedDetector, samples: Sequence[Sample], iou: float = SAME) -> Difference:
     """Compare a graph with its network on preprocessed images. iou: from which two boxes are the same detection."""
+
+    def pairs() -> Iterator[tuple[Detections, Detections]]:
+        for sample in samples:
+            with torch.inference_mode():
+                want = model.predict(sample.image[None], [sample.geometry])[0]
+            yield want, exported.predict_one(sample.image[None], sample.geometry)
+
+    return of_pairs(pairs(), iou)
+
+
+def of_batch(exported: ExportedDetector, samples: Sequence[Sample], count: int, iou: float = SAME) -> Difference:
+    """Compare what a graph detects in each image alone with what it detects in a batch of `count` of them.
+
+    Images are repeated, and padded to a common size.
+    """
+    chosen = [samples[i % len(samples)] for i in range(count)]
+    height, width = (max(sample.image.shape[side] for sample in chosen) for side in (1, 2))
+    inputs = [pad(s.image, (0, width - s.image.shape[2], 0, height - s.image.shape[1])) for s in chosen]
+    alone = [exported.predict_one(image[None], sample.geometry) for image, sample in zip(inputs, chosen)]
+    together = exported.predict(torch.stack(inputs), [sample.geometry for sample in chosen])
+    return of_pairs(zip(alone, together), iou)
+
+
+def of_pairs(pairs: Iterable[tuple[Detections, Detections]], iou: float) -> Difference:
+    """Compare detections of the same images, wanted and had."""
     count, score, box, mask, panoptic, keypoints = 0, [], [], [], [], []
-    for sample in samples:
-        with torch.inference_mode():
-            want = model.predict(sample.image[None], [sample.geometry])[0]
-        have = exported.predict_one(sample.image[None], sample.geometry)
+    for want, have in pairs:
         count += len(want)
         if want.panoptic is not None and have.panoptic is not None:
             panoptic.append(float((want.panoptic == have.panoptic).float().mean()))

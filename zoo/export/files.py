@@ -18,6 +18,7 @@ from zoo.errors import UnknownModel, UsageError
 from zoo.export import artifact as artifacts
 from zoo.export import export, openvino
 from zoo.export.artifact import Artifact, Facts
+from zoo.export.batch_graph import output_names
 from zoo.export.graph_outputs import kind_of
 from zoo.export.quantize import quantize
 from zoo.models.detectors.base import Detector
@@ -45,18 +46,20 @@ def write(
     origin: Origin,
     precision: str = "fp32",
     calibration: Sequence[Sample] = (),
+    free_batch: bool = False,
 ) -> Artifact:
     """Write a network in the format that the ending of `path` means (.onnx, .pt2 or .xml), with facts about it.
 
     sample: a preprocessed image to record with. precision: fp16 of OpenVINO files, int8 of ONNX and OpenVINO files.
-    calibration: preprocessed images whose activations decide int8's ranges. Files appear only when they are whole.
+    calibration: preprocessed images whose activations decide int8's ranges. free_batch: for any number of images,
+    without the post-processing. Files appear only when they are whole.
     Raises ExportError, and UsageError for what a format does not have.
     """
     path = Path(path)
     check(path, precision, calibration)
-    facts = replace(facts_of(model, sample, origin), precision=precision)
+    facts = replace(facts_of(model, sample, origin, free_batch), precision=precision)
     if path.suffix == ".pt2":
-        export.to_program(model, path, sample)
+        export.to_program(model, path, sample, free_batch)
         artifacts.write_beside(path, facts)
     elif path.suffix == ".onnx":
         write_onnx(model, path, sample, facts, calibration)
@@ -81,14 +84,14 @@ def check(path: Path, precision: str, calibration: Sequence[Any]) -> None:
 def write_onnx(model: Detector, path: Path, sample: Sample, facts: Facts, calibration: Sequence[Sample]) -> Facts:
     """An ONNX file of a network, quantized where the facts say int8; returns the facts that it holds."""
     if facts.precision != "int8":
-        export.to_onnx(model, path, sample, {artifacts.KEY: artifacts.to_text(facts)})
+        export.to_onnx(model, path, sample, {artifacts.KEY: artifacts.to_text(facts)}, facts.free_batch)
         return facts
     with TemporaryDirectory(prefix="zoo-export-") as folder:
-        plain = export.to_onnx(model, Path(folder) / "float.onnx", sample)
+        plain = export.to_onnx(model, Path(folder) / "float.onnx", sample, free_batch=facts.free_batch)
         return quantize(plain, path, calibration, facts)
 
 
-def facts_of(model: Detector, sample: Sample, origin: Origin) -> Facts:
+def facts_of(model: Detector, sample: Sample, origin: Origin, free_batch: bool = False) -> Facts:
     """What a file says about the network. Raises UsageError for one that was not built from a description."""
     if model.description is None or not isinstance(model.preprocess, Preprocessor):
         raise UsageError("only a network that `zoo.build`, `load` or `load_file` made can be exported as a file")
@@ -103,13 +106,14 @@ def facts_of(model: Detector, sample: Sample, origin: Origin) -> Facts:
         preprocessing=to_plain(model.preprocess.recipe),
         classes=None if model.classes is None else list(model.classes),
         label_count=model.label_count,
-        outputs=list(kind_of(model).outputs),
+        outputs=output_names(model.eval(), sample.image) if free_batch else list(kind_of(model).outputs),
         precision="fp32",
         quantization=None,
         parameters=sum(parameter.numel() for parameter in model.parameters()),
         flops=flops(model, sample),
         flops_input=list(sample.image.shape[1:]),
         version=package_version(),
+        free_batch=free_batch,
     )
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,10 @@ from zoo.errors import BuildError, UnsafeCheckpoint, UsageError
 from zoo.export import artifact as artifacts
 from zoo.export import program_guard
 from zoo.export.artifact import Artifact
+from zoo.export.batch_graph import BatchKind, batch_kind_of, with_constants
 from zoo.export.extras import extra, reason
 from zoo.export.formats import runtime_of
-from zoo.export.graph_outputs import ExportError, kind_of
+from zoo.export.graph_outputs import ExportError, Kind, kind_of
 from zoo.loading import build, preprocessor
 from zoo.models.build_budget import Budget, limited
 from zoo.models.detectors.base import Detector
@@ -31,53 +33,91 @@ from zoo.structures import Detections, ImageGeometry, Sample
 
 # The largest published network has about 7,000 tensors; what a file describes is built without memory for them.
 TENSORS = 20_000
+# Elements of the heads that are built with their anchors; the largest published ones have 30 million.
+HEAD = 100_000_000
 
 
 class ExportedDetector(nn.Module):
-    """Base of graphs with the interface of a `Detector`: `preprocess`, `predict`, `detect`. Images run one by one.
+    """Base of graphs with the interface of a `Detector`: `preprocess`, `predict`, `detect`.
 
     original: the network it was made of, or its skeleton without weights, for what follows the graph. shape: of the
-    input, None where it is free. artifact: the file, if `open_file` opened it.
+    input, None where it is free. free_batch: whether the graph takes any number of images at once (`batch_graph`);
+    others run them one by one. named: a graph's outputs of several images. artifact: the file, if `open_file`
+    opened it.
     """
 
     runtime: str
     artifact: Artifact | None = None
+    original: Detector
+    named: Sequence[str] = ()
+    free_batch = False
 
     def __init__(self, original: Detector, shape: Sequence[int | None]) -> None:
         super().__init__()
         self.shape = list(shape)
         self.__dict__["original"] = original  # not a submodule: moving this one must not move that one
         self.preprocess, self.classes, self.label_count = original.preprocess, original.classes, original.label_count
-        self.kind = kind_of(original)
         self.pixel_center = original.pixel_center
+
+    @cached_property
+    def kind(self) -> Kind:
+        """Of the graph of one image. Raises ExportError for a network that has none."""
+        return kind_of(self.original)
+
+    @cached_property
+    def batch_kind(self) -> BatchKind:
+        """Of the graph of several images. Raises ExportError for a network that has none."""
+        return batch_kind_of(self.original)
 
     @property
     def runtime_version(self) -> str:
         """Of the library that runs the graph."""
         return torch.__version__ if self.runtime == "torch" else str(extra(self.runtime).__version__)
 
-    def outputs(self, image: Tensor, size: tuple[int, int]) -> Sequence[Tensor]:
-        """What the graph gives for one padded image (1, 3, H, W). size: (h, w) inside the padding."""
+    def batched(self, names: Sequence[str]) -> ExportedDetector:
+        """The same, of a graph of any number of images. names: of its outputs."""
+        self.free_batch, self.named = True, list(names)
+        return self
+
+    def outputs(self, image: Tensor, size: Any) -> Sequence[Tensor]:
+        """What the graph gives for one padded image (1, 3, H, W). size: (h, w) inside the padding.
+
+        A graph of several images takes (N, 3, H, W) and N such sizes.
+        """
         raise NotImplementedError
 
     def predict(self, images: Tensor, geometries: Sequence[ImageGeometry]) -> list[Detections]:
-        """Detections in the geometries' output coordinates. images: (N, 3, H, W), run one by one."""
+        """Detections in the geometries' output coordinates. images: (N, 3, H, W), run at once or one by one."""
+        if self.free_batch:
+            return self.finish(self.run(images, geometries), images, geometries)
         return [self.predict_one(image[None], geometry) for image, geometry in zip(images, geometries)]
 
     def predict_one(self, image: Tensor, geometry: ImageGeometry) -> Detections:
         """One image (1, 3, H, W). Raises UsageError for another input size than the graph's."""
-        return self.finish(self.run(image, geometry), image, geometry)
+        return self.finish(self.run(image, [geometry]), image, [geometry])[0]
 
-    def run(self, image: Tensor, geometry: ImageGeometry) -> Sequence[Tensor]:
-        """The graph's outputs for one image (1, 3, H, W). Raises UsageError for another input size than the graph's."""
+    def run(self, images: Tensor, geometries: Sequence[ImageGeometry]) -> Sequence[Tensor]:
+        """The graph's outputs for one image (1, 3, H, W), or for as many as a graph of several images is given.
+
+        Raises UsageError for another input size than the graph's.
+        """
         fixed = self.shape[2:]
-        if None not in fixed and list(image.shape[2:]) != fixed:
-            raise UsageError(f"this graph is for inputs of {fixed[0]} x {fixed[1]}, not {tuple(image.shape[2:])}")
-        return self.outputs(image.cpu(), geometry.size)
+        if None not in fixed and list(images.shape[2:]) != fixed:
+            raise UsageError(f"this graph is for inputs of {fixed[0]} x {fixed[1]}, not {tuple(images.shape[2:])}")
+        sizes = [geometry.size for geometry in geometries]
+        return self.outputs(images.cpu(), sizes if self.free_batch else sizes[0])
 
-    def finish(self, outputs: Sequence[Tensor], image: Tensor, geometry: ImageGeometry) -> Detections:
-        """What follows the graph: coordinates of the image, pasted masks, panoptic maps."""
-        return self.kind.finish(self.original, outputs, geometry, (image.shape[2], image.shape[3]))
+    def finish(
+        self, outputs: Sequence[Tensor], images: Tensor, geometries: Sequence[ImageGeometry]
+    ) -> list[Detections]:
+        """What follows the graph: coordinates of the image, pasted masks, panoptic maps.
+
+        Behind a graph of several images also choosing candidates and suppression.
+        """
+        size = (images.shape[2], images.shape[3])
+        if self.free_batch:
+            return self.batch_kind.finish(self.original, dict(zip(self.named, outputs)), geometries, size)
+        return [self.kind.finish(self.original, outputs, geometries[0], size)]
 
     def detect(self, images: Sequence[Any], device: Any = None) -> list[Detections]:
         """Detections in original image coordinates. images: files, or BGR uint8 arrays (H, W, 3)."""
@@ -109,7 +149,7 @@ class OnnxDetector(ExportedDetector):
         super().__init__(original, [n if isinstance(n, int) else None for n in session.get_inputs()[0].shape])
         self.session = session
 
-    def outputs(self, image: Tensor, size: tuple[int, int]) -> Sequence[Tensor]:
+    def outputs(self, image: Tensor, size: Any) -> Sequence[Tensor]:
         """What the graph gives for one padded image (1, 3, H, W). size: (h, w) inside the padding."""
         given = {"images": image.numpy(), "size": torch.tensor(size).numpy()}
         wanted = {entry.name: given[entry.name] for entry in self.session.get_inputs()}
@@ -141,7 +181,7 @@ class OpenVinoDetector(ExportedDetector):
         self.compiled, self.own = compiled, threading.local()
         self.names = {name for entry in compiled.inputs for name in entry.names}
 
-    def outputs(self, image: Tensor, size: tuple[int, int]) -> Sequence[Tensor]:
+    def outputs(self, image: Tensor, size: Any) -> Sequence[Tensor]:
         """What the graph gives for one padded image (1, 3, H, W). size: (h, w) inside the padding."""
         if not hasattr(self.own, "request"):  # a request serves one thread at a time
             self.own.request = self.compiled.create_infer_request()
@@ -174,10 +214,11 @@ class ProgramDetector(ExportedDetector):
             check_guards=False
         )  # not a submodule: its parameters are copies of the original's
 
-    def outputs(self, image: Tensor, size: tuple[int, int]) -> Sequence[Tensor]:
+    def outputs(self, image: Tensor, size: Any) -> Sequence[Tensor]:
         """What the program gives for one padded image (1, 3, H, W). size: (h, w) inside the padding."""
         with torch.inference_mode():
-            result: Sequence[Tensor] = self.program(image, tuple(size))
+            inside = torch.tensor(size) if self.free_batch else tuple(size)
+            result: Sequence[Tensor] = self.program(image, inside)
             return result
 
 
@@ -212,6 +253,8 @@ def opened(artifact: Artifact, runtime: str, threads: int | None = None, device:
     """The same for a file that has been read."""
     original, detector = skeleton(artifact), run_by(runtime, artifact.path, threads, device)
     result: ExportedDetector = detector(original)
+    if artifact.facts.free_batch:
+        result.batched(artifact.facts.outputs)
     result.artifact = artifact
     return result.eval()
 
@@ -230,6 +273,9 @@ def skeleton(artifact: Artifact) -> Detector:
     try:
         with torch.device("meta"), limited(Budget.of_tensors([10**9] + [0] * TENSORS)):
             model = build(facts.description)
+        if facts.free_batch:
+            with limited(Budget.of_tensors([HEAD] + [0] * TENSORS)):
+                model = with_constants(model)
         model.preprocess = preprocessor(from_plain(facts.preprocessing))
     except (BuildError, ValueError, NotImplementedError) as error:
         raise UsageError(f"{artifact.path}: what it says about its network makes none: {error}") from error

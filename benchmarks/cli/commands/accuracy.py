@@ -62,8 +62,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Measure, store and print; under torchrun only rank 0 does the latter two."""
-    from benchmarks.accuracy import accuracy, paired
-
     check_target(args)
     store, config = Store(args.results).check(), config_of(args)
     other = recorded(args.against, store) if args.against else None  # before the work: its id may be wrong
@@ -74,6 +72,8 @@ def run(args: argparse.Namespace) -> None:
         )
     if record is None or (args.against and other is None):
         return
+    from benchmarks.accuracy import accuracy, paired
+
     compared = paired.compare(other, record) if other else None
     if args.json:
         sure = record.conditions.get(interval.INTERVALS) or {}

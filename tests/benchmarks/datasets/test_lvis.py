@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks.datasets import lvis
+from benchmarks.datasets import lvis, lvis_bootstrap
 from benchmarks.datasets.catalog import open_dataset
 from benchmarks.datasets.files import DatasetError
 from benchmarks.datasets.request import MetricConfig
@@ -152,8 +152,15 @@ def detected(box: list[float], empty: bool, measure: str) -> dict[str, Any]:
 def test_area_0_and_more_than_300_detections_count_as_in_the_lvis_api(seed: int, measure: str) -> None:
     ground_truth, rows = random_case(seed, measure)
     images = [row["id"] for row in ground_truth["images"]]
-    result = lvis.evaluate(ground_truth, lambda ids: [r for r in rows if r["image_id"] in ids], measure, images)
+
+    def results(ids: Sequence[Any]) -> list[dict[str, Any]]:
+        return [row for row in rows if row["image_id"] in ids]
+
+    result = lvis.evaluate(ground_truth, results, measure, images)
     assert list(result.values()) == pytest.approx(RECORDED[seed, measure], abs=1e-12)
+    counted = lvis.with_area(ground_truth)
+    drawn = lvis_bootstrap.resample(counted, lambda _: results, images, [measure], lvis.limited)
+    assert drawn.all_images == pytest.approx(result, abs=1e-12)
 
 
 def changed(root: Path, change: Any, **request: Any) -> Any:

@@ -15,6 +15,7 @@ from PIL import Image
 
 from benchmarks.accuracy.measure import write_results
 from benchmarks.cli import main
+from benchmarks.datasets import resampling
 from benchmarks.datasets.catalog import DATASETS, check, open_dataset, spec
 from benchmarks.datasets.dataset import Dataset
 from benchmarks.datasets.files import DatasetError
@@ -236,6 +237,21 @@ def test_panoptic_quality_is_that_of_panopticapi(seed: int) -> None:
     dataset = tiny("coco_2017_panoptic", measures=("panoptic",))
     expected = json.loads((DATA / "reference_metrics.json").read_text())["panoptic"][seed]
     assert dataset.evaluate(moved(dataset, seed)) == pytest.approx(expected, abs=1e-12)
+    assert dataset.resample(moved(dataset, seed)).all_images == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize("name", FOLDERS)
+def test_every_number_of_every_dataset_has_replicates(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resampling, "REPLICATES", 30)
+    measures = tuple(measure for measure in spec(name).measures if measure not in ("keypoint", "proposal"))
+    classes = {"wider_face": ("face",), "crowdhuman": ("person",)}.get(name)
+    dataset = tiny(name, measures=measures, **({"classes": classes} if classes else {}))
+    found = {i: only(one, 0) for i, one in perfect(dataset).items()} if classes else perfect(dataset, skip=[0])
+    numbers, drawn = dataset.evaluate(found), dataset.resample(found)
+    assert drawn.all_images == pytest.approx(numbers, abs=1e-9)
+    known = {metric for metric, value in numbers.items() if value >= 0}
+    assert known <= set(drawn.replicates) and all(len(values) == 30 for values in drawn.replicates.values())
+    assert dataset.resample(found).parameters == drawn.parameters
 
 
 def test_panoptic_results_are_files_that_appear_whole(tmp_path: Path) -> None:

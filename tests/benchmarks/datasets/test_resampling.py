@@ -48,6 +48,8 @@ def test_a_replicate_is_pycocotools_number_of_the_drawn_images(protocol: str) ->
     matches = coco_matches.match(ground_truth, source_of(predictions, ids)("box"), "box", list(predictions), ids, 1000)
     weights = coco_bootstrap.draw(IMAGES, 3, seed=1)
     values = coco_bootstrap.precisions(matches, coco_bootstrap.definitions("box", protocol), weights)
+    values |= coco_bootstrap.recalls(matches, coco_bootstrap.recall_definitions("box", protocol), weights)
+    assert list(values) == coco_metric.metric_names("box", protocol)
     for number in range(3):
         document, copies = drawn(ground_truth, predictions, weights[:, number])
         source = source_of(copies, ids)("box")
@@ -109,10 +111,15 @@ def test_the_same_images_give_the_same_replicates_and_others_do_not_pair() -> No
     assert reason == "the runs are over different images or annotations"
 
 
-def test_proposals_have_recalls_only_and_so_no_interval() -> None:
-    ground_truth, predictions = generate(5, 20)
-    request = MetricConfig(measures=("proposal",), protocol="mmdet-v2")
-    assert resampling.resample(ground_truth, source_of(predictions, [1]), [1, 2], [1], request).replicates == {}
+def test_recalls_of_proposals_know_no_classes() -> None:
+    ground_truth, predictions = generate(20, 40)
+    ids = [row["id"] for row in ground_truth["categories"]]
+    source, request = source_of(predictions, ids), MetricConfig(measures=("proposal",), protocol="mmdet-v2")
+    result = resampling.resample(ground_truth, source, list(predictions), ids, request)
+    theirs = coco_metric.evaluate(
+        ground_truth, source("proposal"), "proposal", list(predictions), ids, "mmdet-v2", "pycocotools"
+    )
+    assert result.all_images == pytest.approx(theirs, abs=1e-12) and set(result.replicates) == set(theirs)
 
 
 def test_a_similarity_without_visible_keypoints_is_to_the_box() -> None:

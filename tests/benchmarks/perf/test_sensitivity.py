@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import math
+from pathlib import Path
 
 import pytest
 import torch
 
 import zoo
+from benchmarks.parity import reference
 from benchmarks.perf import sensitivity
 from benchmarks.perf.used_tolerance import Watch, part_of_arrays
 
+ROOT = Path(__file__).parents[3]
 PASSES_BARELY = """
 import numpy as np
 import pytest
@@ -82,3 +85,10 @@ def test_a_record_is_tried_in_processes_of_their_own(monkeypatch, capsys) -> Non
     (row,) = json.loads(capsys.readouterr().out)
     assert row["record"] == "yolox_nano_8x8_300e_coco" and row["verdict"] == "steady"
     assert max(row["default"], row["AVX2, noise"]) < 1
+
+
+def test_nothing_in_the_committed_trial_amplifies():
+    result = {name: sensitivity.kept(ROOT / "reports" / "sensitivity.jsonl", name) for name in sensitivity.CONDITIONS}
+    assert set(result["default"]) <= set(reference.names()) and result["2 threads"] and result["AVX2, noise"]
+    rows = [sensitivity.row(record, result) for record in result["default"]]
+    assert [row["record"] for row in rows if row["verdict"] != "steady"] == []

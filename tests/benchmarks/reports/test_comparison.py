@@ -95,11 +95,19 @@ def test_what_detectron2_took_in_the_same_run_stands_beside_ours(facts):
     ratio = {"speedup": 0.8, "speedup_low": 0.5, "speedup_high": 1.0}
     theirs = replace(record("compare", {"fps": 0.4, **ratio}, peer="detectron2"), model=name)
     columns = {column: cells(facts, [ours, theirs], "Inference speed", column)["Faster R-CNN"] for column in
-               ("measured", "ratio", "Detectron2 measured", "ours against it")}  # fmt: skip
+               ("measured", "ratio", "Detectron2 measured", "ours against Detectron2")}  # fmt: skip
     assert list(columns.values()) == ["0.50", "", "0.40", "1.25 (1.00 to 2.00)"]  # no ratio of a CPU and a V100
     seconds = {"iteration_s": 9.0, "iteration_s_low": 8.0, "iteration_s_high": 9.5, "images_per_second": 0.2}
     training = replace(theirs, kind="compare training", metrics={**seconds, **ratio})
     assert cells(facts, [training], "Training speed", "Detectron2 measured")["Faster R-CNN"] == "9.000"
+
+
+def test_mmdetection_and_torchvision_have_columns_too(facts):
+    ratio = {"fps": 0.4, "speedup": 0.5, "speedup_low": 0.4, "speedup_high": 0.8}
+    peers = {"mmdet": "retinanet_r50_fpn_1x_coco", "torchvision": "torchvision/retinanet_resnet50_fpn"}
+    records = [replace(record("compare", ratio, peer=peer), model=name) for peer, name in peers.items()]
+    for label in ("MMDetection", "torchvision"):
+        assert cells(facts, records, "Inference speed", f"ours against {label}")["Retinanet"] == "2.00 (1.25 to 2.50)"
 
 
 def test_memory_is_in_the_pages_unit(facts):

@@ -51,6 +51,11 @@ def test_a_log_of_mmdetection_tells_times_memory_and_ap(reference: Path) -> None
     assert log.series("loss")[0] == pytest.approx([1 / 3, 2 / 3, 1, 4 / 3, 5 / 3, 2])
 
 
+def test_an_ap_of_no_objects_is_not_a_number() -> None:
+    row = {"mode": "val", "epoch": 1, "iter": 5, "bbox_mAP": 0.2, "bbox_mAP_l": -1.0}
+    assert training_logs.metrics_of(row) == {"box_ap": 20.0}
+
+
 def test_of_a_resumed_run_the_later_lines_count(tmp_path: Path) -> None:
     rows = [{"mode": "train", "epoch": 1, "iter": i, "loss": loss, "time": 1} for i, loss in ((1, 5), (2, 6), (2, 4))]
     assert training_logs.read(write(tmp_path / "a.json", rows)).series("loss")[1] == [5, 4]

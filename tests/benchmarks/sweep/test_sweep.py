@@ -24,6 +24,7 @@ from benchmarks.sweep.job import Job, Limits
 from benchmarks.sweep.outcome import ending
 from benchmarks.sweep.progress import View
 from zoo.errors import UsageError
+from zoo.manifest import api
 
 LIMITS = Limits(seconds=30)
 MODELS = ["a", "b", "c"]
@@ -47,13 +48,13 @@ def go(store: Store, run, rows, **options):
     return [(r, record) for r, record in steps if record is not None]
 
 
-def test_every_row_ends_and_a_failure_costs_one(tmp_path):
+def test_every_job_ends_and_a_failure_costs_one(tmp_path):
     store, rows = Store(tmp_path / "r.db"), sweep.plan("accuracy", MODELS, [])
     ended = {r.model: record.status for r, record in go(store, runner(b="out of memory"), rows)}
     assert ended == {"a": "ok", "b": "failed", "c": "ok"}
 
 
-def test_a_row_without_a_network_is_skipped(tmp_path, monkeypatch):
+def test_a_job_without_a_network_is_skipped(tmp_path, monkeypatch):
     monkeypatch.setenv("ZOO_OFFLINE", "1")
     monkeypatch.setenv("ZOO_CACHE", str(tmp_path / "cache"))
     record = job.guarded(Job("s", "inference", "yolox_tiny_8x8_300e_coco"), Limits(seconds=120))
@@ -80,13 +81,25 @@ def test_the_same_command_runs_only_what_is_missing(tmp_path):
     assert third.seen == ["c"]
 
 
+def test_a_sweep_knows_the_records_of_earlier_versions(tmp_path):
+    store, jobs = Store(tmp_path / "results.db"), sweep.plan("accuracy", ["a", "b"], [])
+    store.append(Record("a", "accuracy", metrics={"box_ap": 0.5}, parameters={"sweep": jobs[0].sweep, "row": "a"}))
+    assert [one.model for one in sweep.progress(jobs, store).pending(False)] == ["b"]
+
+
+def test_a_job_gets_the_manifests_of_the_sweep(tmp_path, monkeypatch):
+    monkeypatch.setattr(api, "_added", [tmp_path / "own.yaml"])
+    words = job.command(Job("s", "inference", "mine"), tmp_path / "results.db")
+    assert words[4:8] == ["--manifest", str(tmp_path / "own.yaml"), "inference", "mine"]
+
+
 def test_another_command_is_another_sweep(tmp_path):
     store = Store(tmp_path / "r.db")
     go(store, runner(), sweep.plan("accuracy", MODELS, ["--limit", "5"]))
     assert len(sweep.progress(sweep.plan("accuracy", MODELS, []), store).pending(False)) == 3
 
 
-def test_a_full_disk_costs_the_row_that_finds_it(tmp_path, monkeypatch):
+def test_a_full_disk_costs_the_job_that_finds_it(tmp_path, monkeypatch):
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
@@ -110,7 +123,7 @@ def test_records_wait_while_the_stores_disk_is_full(tmp_path, monkeypatch):
     assert [r.model for r in store.select()] == MODELS
 
 
-def test_a_store_that_stays_full_is_said_and_its_rows_run_again(tmp_path, monkeypatch):
+def test_a_store_that_stays_full_is_said_and_its_jobs_run_again(tmp_path, monkeypatch):
     store, rows = Store(tmp_path / "r.db"), sweep.plan("accuracy", MODELS, [])
     store.extend([])
     with sqlite3.connect(store.path) as connection:
@@ -122,7 +135,7 @@ def test_a_store_that_stays_full_is_said_and_its_rows_run_again(tmp_path, monkey
     assert len(sweep.progress(rows, store).pending(retry_failed=False)) == 3
 
 
-def test_a_skipped_row_has_a_reason_and_is_looked_at_again(tmp_path):
+def test_a_skipped_job_has_a_reason_and_is_looked_at_again(tmp_path):
     store, rows = Store(tmp_path / "r.db"), sweep.plan("accuracy", MODELS, [])
     reasons = {"b": "no weights were published"}
     ended = {r.model: record for r, record in go(store, runner(), rows, skip=lambda r: reasons.get(r.model))}
@@ -152,7 +165,7 @@ def test_options_that_the_benchmark_does_not_know_are_misuse(capsys):
     assert "unknown option --dta. Nearest: --data" in capsys.readouterr().err
 
 
-def test_timed_rows_never_run_side_by_side():
+def test_timed_jobs_never_run_side_by_side():
     with pytest.raises(UsageError, match="disturb"):
         list(sweep.local(2)(sweep.plan("inference", MODELS, []), LIMITS))
 
@@ -179,12 +192,12 @@ def test_two_sweeps_take_turns_on_one_device(monkeypatch, tmp_path):
     assert order == ["cuda:1", "cuda:0"]
 
 
-def test_a_clusters_first_gpu_is_another_one_for_each_row(monkeypatch):
+def test_a_clusters_first_gpu_is_another_one_for_each_job(monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5")
     assert job.physical("cuda") == job.physical("cuda:0") == "cuda-5"
 
 
-def test_a_sweep_that_is_interrupted_stops_its_rows(tmp_path, monkeypatch):
+def test_a_sweep_that_is_interrupted_stops_its_jobs(tmp_path, monkeypatch):
     before = threading.active_count()
     monkeypatch.setattr(job, "command", lambda r, store: python("import time; time.sleep(60)"))
     steps = sweep.local(fetch=False)(sweep.plan("accuracy", ["a"], []), LIMITS)
@@ -223,7 +236,7 @@ def test_too_much_memory_is_stopped(tmp_path):
     assert "the limit is 150" in job.execute(python(text), tmp_path / "log", Limits(60, memory_mib=150))
 
 
-def test_a_row_without_a_record_is_failed_with_what_was_said():
+def test_a_job_without_a_record_is_failed_with_what_was_said():
     record = job.run(Job("s", "inference", "no_such_model"), LIMITS)
     assert record.status == "failed" and "no model" in record.reason
     assert record.parameters == {"sweep": "s", "job": "no_such_model"}
@@ -267,7 +280,7 @@ def test_dry_run_says_what_would_run_and_runs_nothing(tmp_path, capsys):
     assert [r["result"] for r in rows] == ["to run"] and not store.exists()
 
 
-def test_dry_run_says_which_failed_rows_would_run_again(tmp_path, capsys):
+def test_dry_run_says_which_failed_jobs_would_run_again(tmp_path, capsys):
     store = Store(tmp_path / "r.db")
     rows = sweep.plan("inference", ["yolox_s_8x8_300e_coco"], ["--device", "cpu"])
     go(store, runner(yolox_s_8x8_300e_coco="crash"), rows)
@@ -279,7 +292,7 @@ def test_dry_run_says_which_failed_rows_would_run_again(tmp_path, capsys):
     assert told == ["failed (crash)", "to run again; failed (crash)"]
 
 
-def test_the_progress_table_has_running_and_ended_rows_and_counts():
+def test_the_progress_table_has_running_and_ended_jobs_and_counts():
     console = Console(file=io.StringIO(), force_terminal=True, width=100)
     view, rows = View(4, {"old": Record("old", "accuracy")}, console), sweep.plan("accuracy", MODELS, [])
     for r in rows[:2]:
@@ -291,7 +304,7 @@ def test_the_progress_table_has_running_and_ended_rows_and_counts():
     assert "failed (out of [memory])" in text and "running" in text
 
 
-def test_without_a_terminal_each_row_is_a_line():
+def test_without_a_terminal_each_job_is_a_line():
     console = Console(file=io.StringIO(), force_terminal=False)
     view, rows = View(3, {}, console), sweep.plan("accuracy", MODELS, [])
     with view.shown():

@@ -116,7 +116,9 @@ FILES = [
     (fcos, 50, FCOS),
     (point_rend, 50, "point_rend_r50_caffe_fpn_mstrain_1x_coco"),
     (first_point_rend, 50, "point_rend_r50_caffe_fpn_mstrain_1x_coco"),
+    (point_rend, 101, "detectron2/pointrend_rcnn_R_101_FPN"),
     (trident, 50, "tridentnet_r50_caffe_1x_coco"),
+    (trident, 101, "detectron2/tridentnet_fast_R_101_C4"),
 ]
 
 
@@ -144,7 +146,9 @@ def test_a_file_with_the_projects_names_loads_strictly(make, depth, architecture
         assert back.keys() == theirs.keys()
 
 
-@pytest.mark.parametrize("architecture", [*sorted({name for _, _, name in FILES}), DCN])
+@pytest.mark.parametrize(
+    "architecture", [*sorted({name for _, _, name in FILES}), DCN, "detectron2/pointrend_rcnn_X_101_32x8d_FPN"]
+)
 def test_names_come_back_bit_for_bit(architecture):
     state = random_state(architecture)
     back, used = adapt(to_detectron2(state), {name: tuple(tensor.shape) for name, tensor in state.items()})

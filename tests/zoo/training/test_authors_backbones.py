@@ -37,15 +37,25 @@ def test_there_are_28_of_them_in_mmdetection_2():
     assert len(OF_2X) == 28
 
 
+SIZES = ("type", "arch", "depth", "embed_dims", "depths", "num_heads", "window_size", "num_layers", "mlp_ratios")
+LARGE = re.compile(r"swin_(small|base|large)|pvt_(small|medium)|pvt_v2_b[12345]")
+
+
 def backbones():
-    """The different backbones, each with the models that start from it in the same way."""
+    """The backbones of different sizes, each with the first of the models that start from such a file."""
     result = {}
     for name in MODELS:
         description = api.architecture(name)["backbone"]
-        result.setdefault((origin(name), repr(description)), (description, []))[1].append(name)
+        sizes = repr([description.get(key) for key in SIZES])
+        result.setdefault((origin(name), sizes), (description, name))
     return [
-        pytest.param(make, description, id=f"{make.__name__}-{names[0]}")
-        for (make, _), (description, names) in result.items()
+        pytest.param(
+            make,
+            description,
+            id=name,
+            marks=[pytest.mark.slow] if LARGE.search(api.get(name).training.backbone) else [],
+        )
+        for (make, _), (description, name) in result.items()
     ]
 
 
@@ -62,7 +72,9 @@ def file_of(make, description):
 
 def started(description, state, monkeypatch):
     """The backbone of a description after starting from a file with these tensors."""
-    backbone = component(description)
+    with torch.device("meta"):
+        backbone = component(description)
+    backbone.to_empty(device="cpu")  # nothing of it but the norms of feature maps is kept
     monkeypatch.setattr(initial_weights, "read", lambda path: Checkpoint(dict(state)))
     initial_weights.from_backbone(SimpleNamespace(backbone=backbone), "file.pth")
     return backbone
@@ -87,7 +99,12 @@ def kept(name):
 
 def checksum(tensors):
     """The sum of the squares of all numbers, which no renaming and no reordering changes."""
-    return sum(float(tensor.double().square().sum()) for tensor in tensors)
+    return sum(float(tensor.square().sum(dtype=torch.float64)) for tensor in tensors)
+
+
+def centered(state):
+    """Numbers around zero, so that what goes into norms varies."""
+    return {name: tensor - 0.5 if tensor.is_floating_point() else tensor for name, tensor in state.items()}
 
 
 def features(network, image):
@@ -99,21 +116,24 @@ def test_swin_started_from_its_authors_names_computes_what_timm_computes(monkeyp
     timm = pytest.importorskip("timm", reason="timm is not installed")
     from timm.models.swin_transformer import checkpoint_filter_fn
 
-    theirs = timm.create_model("swin_tiny_patch4_window7_224", features_only=True, img_size=224, strict_img_size=False)
+    theirs = timm.create_model("swin_tiny_patch4_window7_224", num_classes=0)
     description = api.architecture("mask_rcnn_swin-t-p4-w7_fpn_ms-crop-3x_coco")["backbone"]
-    state = {name: tensor * 0.1 for name, tensor in file_of(authors.swin, description).items()}
+    state = centered(file_of(authors.swin, description))
     backbone = started(description, state, monkeypatch)
     for i in range(4):
         setattr(backbone, f"norm{i}", torch.nn.Identity())  # timm's maps have no norms
-    converted = checkpoint_filter_fn({k: v for k, v in state.items() if "attn_mask" not in k}, theirs)
-    converted = {re.sub(r"^layers\.(\d)", r"layers_\1", name): tensor for name, tensor in converted.items()}
-    missing, _ = theirs.load_state_dict(converted, strict=False)
-    assert [name for name in missing if "index" not in name] == []
+    unnamed = ("attn_mask", "relative_position_index", "head.")
+    converted = checkpoint_filter_fn({k: v for k, v in state.items() if not any(map(k.__contains__, unnamed))}, theirs)
+    missing, surplus = theirs.load_state_dict(converted, strict=False)
+    assert [name for name in missing if "relative_position_index" not in name] == surplus == []
     index = {n: t for n, t in component(description).state_dict().items() if n.endswith("relative_position_index")}
     backbone.load_state_dict(index, strict=False)  # which the made-up file has as zeros
     image = torch.randn(1, 3, 224, 224)
-    for have, want in zip(features(backbone, image), features(theirs, image)):
-        torch.testing.assert_close(have, want.permute(0, 3, 1, 2), atol=1e-4, rtol=1e-4)
+    with torch.no_grad():
+        expected = theirs.eval().forward_intermediates(image, intermediates_only=True)
+    # The last map is as large as a window: classifiers do not shift that, detectors do.
+    for have, want in zip(features(backbone, image)[:3], expected, strict=False):
+        torch.testing.assert_close(have, want, atol=1e-3, rtol=1e-3)
 
 
 def test_pvt_v2_started_from_its_authors_names_computes_what_timm_computes(monkeypatch):
@@ -122,11 +142,11 @@ def test_pvt_v2_started_from_its_authors_names_computes_what_timm_computes(monke
 
     theirs = timm.create_model("pvt_v2_b0", features_only=True)
     description = api.architecture("retinanet_pvtv2-b0_fpn_1x_coco")["backbone"]
-    state = {name: tensor * 0.1 for name, tensor in file_of(authors.pvt_v2, description).items()}
+    state = centered(file_of(authors.pvt_v2, description))
     backbone = started(description, state, monkeypatch)
     converted = {re.sub(r"^stages\.(\d)", r"stages_\1", k): v for k, v in checkpoint_filter_fn(state, theirs).items()}
     missing, _ = theirs.load_state_dict(converted, strict=False)
     assert missing == []
     image = torch.randn(1, 3, 128, 160)
     for have, want in zip(features(backbone, image), features(theirs, image)):
-        torch.testing.assert_close(have, want, atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(have, want, atol=1e-3, rtol=1e-3)

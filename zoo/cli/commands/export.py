@@ -30,6 +30,8 @@ ENOUGH = 0.97
 # Images of --calibrate that are compared with the network where no --images are given.
 COMPARED = 4
 EXAMPLE = (480, 640)
+# Images at once, whose detections are compared with those of each alone.
+BATCH = 8
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -44,6 +46,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--int8", action="store_true", help="convolutions in 8 bits (ONNX, OpenVINO); needs --calibrate")
     add("--calibrate", metavar="DIR", help="folder of images whose activations decide the ranges of --int8")
     add("--limit", type=positive, metavar="N", help="calibrate with at most N images")
+    add("--dynamic-batch", action="store_true", help="for any number of images at once, without post-processing")
     add("--name", metavar="NAME", help="architecture of a checkpoint file that does not state it")
     add("--images", nargs="+", metavar="IMAGE", default=[], help="images to trace and to compare with the network on")
     add("--random-weights", action="store_true", help="use random weights; download nothing")
@@ -56,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
     paths = [one.path for given in args.images for one in inputs.find(given)]
     calibration = [one.path for one in inputs.find(args.calibrate)][: args.limit] if args.calibrate else []
     from zoo.export import files, runtimes  # import torch, so they come after all checks
-    from zoo.export.difference import SAME, SIMILAR, difference
+    from zoo.export.difference import SAME, SIMILAR, difference, of_batch
     from zoo.export.formats import runtime_of
 
     model, origin = network(args)
@@ -64,12 +67,14 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError("nothing to export with: the model's preprocessing is not known.")
     samples = samples_of(model, paths or calibration[:COMPARED])
     path = target(args, origin.name, precision)
-    artifact = files.write(model, path, samples[0], origin, precision, samples_of(model, calibration))
+    calibrated = samples_of(model, calibration)
+    artifact = files.write(model, path, samples[0], origin, precision, calibrated, args.dynamic_batch)
     exported = runtimes.opened(artifact, runtime_of(path))
     iou = SAME if precision == "fp32" else SIMILAR
     free = None in exported.shape[2:]
     samples = [s for s in samples if free or s.image.shape == samples[0].image.shape]
-    return report(args, artifact, difference(model, exported, samples, iou), len(samples), free)
+    batch = of_batch(exported, samples, BATCH, iou) if args.dynamic_batch and (paths or calibration) else None
+    return report(args, artifact, difference(model, exported, samples, iou), len(samples), free, batch)
 
 
 def checked(args: argparse.Namespace) -> str:
@@ -141,16 +146,32 @@ def target(args: argparse.Namespace, name: str, precision: str) -> Path:
     return Path(args.openvino) / f"{name.replace('/', '_')}{suffix}.xml"
 
 
-def report(args: argparse.Namespace, artifact: Artifact, result: Difference, images: int, free: bool) -> int:
-    """Print what was written and how it agrees; the exit status."""
+def report(
+    args: argparse.Namespace,
+    artifact: Artifact,
+    result: Difference,
+    images: int,
+    free: bool,
+    batch: Difference | None,
+) -> int:
+    """Print what was written and how it agrees; the exit status. batch: of several images at once."""
     compared = bool(args.images or args.calibrate)
     if args.json:
         facts = artifact.to_record() | {"path": str(artifact.path), "compared_images": images if compared else 0}
-        print(json.dumps(asdict(result) | {"free_size": free} | facts))
+        several = {} if batch is None else {"batch": {"images": BATCH} | asdict(batch)}
+        print(json.dumps(asdict(result) | {"free_size": free} | facts | several))
     else:
         print(text(result, images, free) if compared else "not compared: give --images to see what it detects")
+        if batch is not None:
+            print(f"{BATCH} images at once: {agreement(batch)}, against each alone")
         print(f"{artifact.path}: {artifact.facts.precision}, {artifact.bytes:,} bytes, SHA-256 {artifact.sha256}")
-    same = min(result.matched, 1.0 if result.panoptic is None else result.panoptic)
+    same = min(
+        share
+        for one in (result, batch)
+        if one is not None
+        for share in (one.matched, one.panoptic)
+        if share is not None
+    )
     if same < ENOUGH:
         print(f"zoo: {artifact.path} finds {same:.1%} of what the network finds", file=sys.stderr)
     return int(same < ENOUGH and artifact.facts.precision == "fp32")
@@ -159,9 +180,14 @@ def report(args: argparse.Namespace, artifact: Artifact, result: Difference, ima
 def text(result: Difference, images: int, free: bool) -> str:
     """The comparison in a sentence."""
     sizes = "any input size" if free else "one input size"
+    return f"{sizes}: {agreement(result, f' on {images} images')}"
+
+
+def agreement(result: Difference, where: str = "") -> str:
+    """How many detections are the same, and how far these are apart."""
     line = (
-        f"{sizes}: {result.matched:.1%} of {result.detections} detections on {images} images are the same; largest "
-        f"differences: score {result.score:.1e}, box {result.box:.1e} pixels"
+        f"{result.matched:.1%} of {result.detections} detections{where} are the same; largest differences: score "
+        f"{result.score:.1e}, box {result.box:.1e} pixels"
     )
     if result.mask is not None:
         line += f", mask IoU {result.mask:.3f}"

@@ -64,7 +64,9 @@ def details(result: Sources) -> list[str]:
     if not files(result):
         lines.append("  no weights were ever published")
     lines += [f"  instead: {substitute_text(other)}" for other in result.substitutes]
-    return lines
+    places = [source for file in files(result) for source in file.sources]
+    about = dict.fromkeys(f"  {source.host}: {source.note}" for source in places if source.note)
+    return [*lines, *about, *(f"  note: {text}" for text in result.notes)]
 
 
 def seen(state: str, checked: str | None) -> str:

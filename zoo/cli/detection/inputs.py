@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import glob
+import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar
-
-import cv2
-import numpy as np
+from typing import TYPE_CHECKING, TypeVar
 
 from zoo.errors import UnreadableImage
-from zoo.preprocessing.image_file import require_regular
+
+if TYPE_CHECKING:
+    import cv2
+    import numpy as np
 
 IMAGES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}
 VIDEOS = {".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv"}
@@ -113,11 +114,13 @@ def frames(source: Source, step: int = 1, most: int | None = None) -> Iterator[F
 
 def moving(source: Source, step: int) -> Iterator[Frame]:
     """Every `step`-th frame of a video or a camera. Raises UnreadableImage."""
+    import cv2
+
     capture = open_capture(source)
     number = 0
     try:
         fps = capture.get(cv2.CAP_PROP_FPS)
-        whole = Frame(source, fps=fps / step if np.isfinite(fps) and fps > 0 else FPS)
+        whole = Frame(source, fps=fps / step if math.isfinite(fps) and fps > 0 else FPS)
         while capture.grab():
             if number % step == 0:
                 ok, pixels = capture.retrieve()
@@ -133,6 +136,10 @@ def moving(source: Source, step: int) -> Iterator[Frame]:
 
 def open_capture(source: Source) -> cv2.VideoCapture:
     """A video or a camera, opened. Raises UnreadableImage."""
+    import cv2
+
+    from zoo.preprocessing.image_file import require_regular
+
     if source.camera is None:
         require_regular(source.path)
     capture = cv2.VideoCapture(source.camera if source.camera is not None else str(source.path))

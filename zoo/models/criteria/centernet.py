@@ -63,7 +63,8 @@ def image_targets(heat: Tensor, boxes: Sequence[Sequence[float]], labels: Sequen
     for (cx, cy, *extent), label in zip(boxes, labels):
         x, y = min(int(cx), heat.shape[2] - 1), min(int(cy), heat.shape[1] - 1)
         add_spot(goals.heat[label], x, y, reach(extent[0], extent[1], OVERLAP))
+        cell = slice(x, x + 1)  # one number alone would be copied to a GPU, which the host would wait for
         for i, values in enumerate(zip(extent, (cx - x, cy - y))):
-            goals.sizes[i, y, x], goals.offsets[i, y, x] = values
+            goals.sizes[i, y, cell], goals.offsets[i, y, cell] = values
         goals.weight[:, y, x] = 1
     return goals

@@ -16,11 +16,12 @@ from zoo.models.criteria.protocols import AnchorHead, BoxHead, RoIHead
 from zoo.models.criteria.roi_sampling import box_losses, box_targets
 from zoo.models.criteria.ssd import hard_losses
 from zoo.models.criteria.standard_roi import hardness, positive_rois, region_mask_losses
+from zoo.models.layers.transfer import on_host
 from zoo.models.losses.cross_entropy import CrossEntropyLoss
 from zoo.models.losses.regression import SmoothL1Loss
 from zoo.models.roi_heads.extractor import rois_of
 from zoo.models.samplers.score_hlr import Scored, ScoreHLRSampler
-from zoo.models.targets import GroundTruth, Samples
+from zoo.models.targets import GroundTruth, Samples, numbered_through
 from zoo.structures import ImageGeometry
 
 
@@ -68,7 +69,10 @@ def weigh(
     logits, deltas = (flatten(x, c)[image, prior] for x, c in zip(outputs, (head.cls_out_channels, 4)))
     labels, anchors = targets.labels[image, prior], torch.cat(list(levels))[prior]
     decoded = (head.bbox_coder.decode(anchors, x) for x in (deltas, targets.boxes[image, prior]))
-    owners, weights = numbered(targets.owners, ground_truths)[image, prior], targets.label_weights[image, prior]
+    owners, weights = (
+        numbered_through(list(targets.owners), ground_truths)[image, prior],
+        targets.label_weights[image, prior],
+    )
     losses = loss_cls(logits, labels, None, None, reduction="none")
     targets.label_weights[image, prior] = importance(
         aligned_iou(*decoded), labels, owners, losses, weights, **head.train_cfg["isr"]
@@ -88,13 +92,6 @@ def dense_carl(
     return {"loss_carl": carl(losses, confidence, targets.positives, **head.train_cfg["carl"])}
 
 
-def numbered(owners: Tensor, ground_truths: Sequence[GroundTruth]) -> Tensor:
-    """Objects (N, P) of the images counted on over the batch; -1 stays."""
-    start = torch.tensor([len(ground_truth) for ground_truth in ground_truths], device=owners.device).cumsum(0).roll(1)
-    start[0] = 0
-    return torch.where(owners < 0, owners, owners + start[:, None])
-
-
 def importance(
     overlaps: Tensor, labels: Tensor, owners: Tensor, losses: Tensor, weights: Tensor, k: float = 2, bias: float = 0
 ) -> Tensor:
@@ -103,16 +100,25 @@ def importance(
     overlaps: (K,) of the predicted boxes with their objects. labels, owners: classes and objects (K,). losses: (K,) or
     (K, C), whose sum stays. weights: (K,) so far. k: power. bias: weight of the last.
     """
-    largest, ranks, share = labels.bincount().max(), overlaps.clone(), weights.clone()
+    share = prominence(*on_host([overlaps, weights]), *on_host([labels, owners])).to(losses.device, non_blocking=True)
+    share = (bias + share * (1 - bias)) ** k
+    losses = losses.sum(dim=1) if losses.dim() > 1 else losses
+    return share * (losses * weights).sum() / (losses * share).sum()
+
+
+def prominence(ranks: Tensor, share: Tensor, labels: Tensor, owners: Tensor) -> Tensor:
+    """Weights (K,) of positives scaled by their rank in their class, group by group on the CPU.
+
+    ranks: overlaps (K,). share: weights (K,) so far. labels, owners: (K,). The first two are overwritten.
+    """
+    largest = labels.bincount().max()
     for label in labels.unique():
         of_class = (labels == label).nonzero().flatten()
         for owner in owners[of_class].unique():
             own = of_class[owners[of_class] == owner]
             ranks[own] += largest - rank(ranks[own])
         share[of_class] *= (largest - rank(ranks[of_class])) / largest
-    share = (bias + share * (1 - bias)) ** k
-    losses = losses.sum(dim=1) if losses.dim() > 1 else losses
-    return share * (losses * weights).sum() / (losses * share).sum()
+    return share
 
 
 def rank(values: Tensor) -> Tensor:

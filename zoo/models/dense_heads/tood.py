@@ -47,8 +47,8 @@ class TaskDecomposition(nn.Module):
 
     def forward(self, x: Tensor, pooled: Tensor) -> Tensor:
         """The layers (N, L * C, H, W) and their means (N, L * C, 1, 1) to (N, C, H, W)."""
-        attention = self.layer_attention(pooled).view(len(x), 1, -1, 1)
-        weight = (attention * self.reduction_conv.conv.weight.view(1, *self.shape)).view(len(x), self.shape[0], -1)
+        attention = self.layer_attention(pooled).view(x.shape[0], 1, -1, 1)
+        weight = (attention * self.reduction_conv.conv.weight.view(1, *self.shape)).view(x.shape[0], self.shape[0], -1)
         out = (weight @ x.flatten(2)).reshape(x.shape[0], -1, x.shape[2], x.shape[3])
         if self.reduction_conv.norm_name is not None:
             out = getattr(self.reduction_conv, self.reduction_conv.norm_name)(out)

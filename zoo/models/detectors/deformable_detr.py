@@ -129,7 +129,7 @@ class DeformableDETR(DeformableTransformer):
             query_pos, query = queries_at(points, self.embed_dims, lambda x: self.pos_trans_norm(self.pos_trans_fc(x)))
             proposals = (logits, boxes.sigmoid())
         else:
-            query_pos, query = self.query_embedding.weight.expand(len(images), -1, -1).chunk(2, dim=-1)
+            query_pos, query = self.query_embedding.weight.expand(images.shape[0], -1, -1).chunk(2, dim=-1)
             points = self.reference_points_fc(query_pos).sigmoid()
         branches = self.bbox_head.reg_branches if self.with_box_refine else None
         return *self.bbox_head(*self.decoder(query, points, memory, branches, query_pos)), proposals
@@ -168,7 +168,7 @@ class DINO(DeformableTransformer):
         """
         memory = self.encode(images, geometries)
         logits, boxes = best_proposals(*self.propose(memory, self.decoder.num_layers), self.num_queries)
-        states = self.query_embedding.weight[: logits.shape[1]].expand(len(images), -1, -1)
+        states = self.query_embedding.weight[: logits.shape[1]].expand(images.shape[0], -1, -1)
         states, starts = with_noise(states, boxes.detach(), noise)
         mask = None if noise is None else noise.mask_for(logits.shape[1])
         regress = by_layer(self.bbox_head.reg_branches)

@@ -95,7 +95,7 @@ class DETR(DetectionTransformer):
         positions, padding = tokens(self.positional_encoding(padding)), padding.flatten(1)
         memory = self.encoder(tokens(features), query_pos=positions, query_padding=padding)
         looked_at = {"memory": memory, "memory_pos": positions, "memory_padding": padding}
-        return self.decode(self.query_embedding.weight.expand(len(images), -1, -1), looked_at)
+        return self.decode(self.query_embedding.weight.expand(images.shape[0], -1, -1), looked_at)
 
     def decode(self, queries: Tensor, looked_at: Mapping[str, Tensor]) -> tuple[Any, ...]:
         """What `outputs` returns. queries: (N, Q, C), learned positions. looked_at: `memory` and so on."""

@@ -59,7 +59,7 @@ class GeneralizedAttention(nn.Module):
         attention = self.energy(x, keys).softmax(dim=3)
         out = attention @ self.heads(self.value_conv(keys))
         height, width = x.shape[2:] if out.shape[2] > 1 else (1, 1)
-        out = out.transpose(2, 3).reshape(len(x), self.num_heads * self.head_channels, height, width)
+        out = out.transpose(2, 3).reshape(x.shape[0], self.num_heads * self.head_channels, height, width)
         return self.gamma * self.proj_conv(out) + x
 
     def energy(self, x: Tensor, keys: Tensor) -> Tensor:

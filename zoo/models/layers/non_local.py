@@ -43,4 +43,4 @@ class NonLocal2d(nn.Module):
         """(N, in_channels, H, W) to the same."""
         query, key, value = (layer(x).flatten(2).transpose(1, 2) for layer in (self.theta, self.phi, self.g))
         out = F.scaled_dot_product_attention(query, key, value, scale=self.scale)
-        return x + self.conv_out(out.transpose(1, 2).reshape(len(x), -1, *x.shape[2:]))
+        return x + self.conv_out(out.transpose(1, 2).reshape(x.shape[0], -1, *x.shape[2:]))

@@ -42,7 +42,7 @@ def reread(x: Tensor, size: tuple[int, int]) -> Tensor:
     if tuple(x.shape[2:]) == size:
         return x
     values = x.flatten(1)[:, : x.shape[1] * size[0] * size[1]]
-    return values.reshape(len(x), x.shape[1], *size)
+    return values.reshape(x.shape[0], x.shape[1], *size)
 
 
 class DyReLU(nn.Module):

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from zoo.models.box_ops import pairwise_iou
+from zoo.models.layers.transfer import on_host
 from zoo.models.samplers.random import RandomSampler
 from zoo.models.targets import Assignment
 
@@ -72,7 +73,12 @@ class ScoreHLRSampler(RandomSampler):
 
 
 def ranks(boxes: Tensor, scores: Tensor, iou_thr: float) -> Tensor:
-    """Ranks (K,) of boxes (K, 4): the best of every group first, by their scores, then all second ones, and so on."""
+    """Ranks (K,) of boxes (K, 4): the best of every group first, by their scores, then all second ones, and so on.
+
+    Found on the CPU, since each group depends on those before.
+    """
+    device = scores.device
+    boxes, scores = on_host([boxes, scores])
     inside = scores.new_zeros(len(scores))
     left = scores.sort(descending=True).indices
     overlaps = pairwise_iou(boxes, boxes)
@@ -81,4 +87,4 @@ def ranks(boxes: Tensor, scores: Tensor, iou_thr: float) -> Tensor:
         inside[group] = torch.arange(len(group), device=group.device).to(inside)
         left = left[~torch.isin(left, group)]
     importance = len(scores) - inside + scores
-    return importance.sort(descending=True).indices.argsort()
+    return importance.sort(descending=True).indices.argsort().to(device, non_blocking=True)

@@ -47,8 +47,8 @@ class Mask2FormerHead(MaskQueryHead):
         """
         pixels, maps = self.pixel_decoder(features)
         keys, positions = self.keys(maps)
-        query = self.query_feat.weight.expand(len(pixels), -1, -1)
-        query_pos = self.query_embed.weight.expand(len(pixels), -1, -1)
+        query = self.query_feat.weight.expand(pixels.shape[0], -1, -1)
+        query_pos = self.query_embed.weight.expand(pixels.shape[0], -1, -1)
         outputs = [self.classify(self.transformer_decoder.post_norm(query), pixels)]
         for i, layer in enumerate(self.transformer_decoder.layers):
             level = i % len(maps)

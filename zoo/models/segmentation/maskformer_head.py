@@ -92,7 +92,7 @@ class MaskFormerHead(MaskQueryHead):
         """
         pixels, memory = self.pixel_decoder(features, padding)
         mask = padding_at(padding, memory)
-        query_pos = self.query_embed.weight.expand(len(memory), -1, -1)
+        query_pos = self.query_embed.weight.expand(memory.shape[0], -1, -1)
         states = self.transformer_decoder(
             torch.zeros_like(query_pos),
             memory=tokens(self.decoder_input_proj(memory)),

@@ -178,7 +178,7 @@ class DeformableDetrTransformer(nn.Module):
             proposals = propose(memory, lambda x: self.enc_output_norm(self.enc_output(x)), *branches)
             query_pos, query, points = self.best(*proposals)
         else:
-            query_pos, query = queries.expand(len(features[0]), -1, -1).chunk(2, dim=-1)  # type: ignore[union-attr]
+            query_pos, query = queries.expand(features[0].shape[0], -1, -1).chunk(2, dim=-1)  # type: ignore[union-attr]
             points = self.reference_points(query_pos).sigmoid()
         states, starts = self.decoder(
             query, points, memory.ratios, reg_branches, query_pos=query_pos, **memory.attended

@@ -30,7 +30,7 @@ class Transformer(nn.Module):
         """
         padding, positions = padding.flatten(1), tokens(positions)
         memory = self.encoder(tokens(features), query_pos=positions, query_padding=padding)
-        query_pos = queries.expand(len(features), -1, -1)
+        query_pos = queries.expand(features.shape[0], -1, -1)
         return self.decoder(
             torch.zeros_like(query_pos),
             memory=memory,

@@ -5,19 +5,22 @@ DETR and its descendants attend to every cell, so a batch with images of differe
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from zoo.structures import ImageGeometry
 
+def padding_mask(images: Tensor, geometries: Any) -> Tensor:
+    """(N, H, W) bool, True on the padding. images: (N, 3, H, W).
 
-def padding_mask(images: Tensor, geometries: Sequence[ImageGeometry]) -> Tensor:
-    """(N, H, W) bool, True on the padding. images: (N, 3, H, W)."""
+    geometries: of each image, or an object whose `sizes` (N, 2) has their heights and widths, where N is free.
+    """
     height, width = images.shape[-2:]
     rows, columns = torch.arange(height, device=images.device), torch.arange(width, device=images.device)
+    if isinstance(sizes := getattr(geometries, "sizes", None), Tensor):
+        return (rows >= sizes[:, :1])[:, :, None] | (columns >= sizes[:, 1:])[:, None]
     sizes = [geometry.size for geometry in geometries]
     return torch.stack([(rows >= h)[:, None] | (columns >= w) for h, w in sizes])
 

@@ -4,9 +4,14 @@ config: a class of the package, with a weights file behind a colon where the pub
 `RFDETRNano:my.pth`. Its `predict` resizes and normalizes inside the call that is timed.
 """
 
-import rfdetr
+import sys
+from contextlib import redirect_stdout
+
 from PIL import Image
 from serve import require, serve
+
+with redirect_stdout(sys.stderr):
+    import rfdetr
 
 SETTINGS = {"threshold": 0.0, "timed": "with resizing and normalization"}
 

@@ -105,9 +105,19 @@ def memory(device):
 
 def require(package, module, supported):
     """End with a sentence if the package has another version than this worker is written for."""
-    version = str(getattr(module, "__version__", "unknown"))
+    version = version_of(module)
     if not version.startswith(supported):
         sys.exit(f"{package} {version} is installed; this worker is for {supported}*")
+
+
+def version_of(module):
+    """What the module says, or its installed package; "unknown" where neither does."""
+    from importlib import metadata  # Python 3.8
+
+    try:
+        return str(getattr(module, "__version__", None) or metadata.version(module.__name__))
+    except metadata.PackageNotFoundError:
+        return "unknown"
 
 
 def timed(function, argument, device):
@@ -157,7 +167,7 @@ def describe(detector):
 
     return {
         "implementation": detector.implementation,
-        "version": detector.module.__version__,
+        "version": version_of(detector.module),
         "commit": commit(os.path.dirname(os.path.dirname(os.path.abspath(detector.module.__file__)))),
         "python": platform.python_version(),
         "torch": torch.__version__,

@@ -1,7 +1,8 @@
 """Detectors of Hugging Face's transformers, for `bench accuracy transformers:FOLDER`; the contract is in `serve.py`.
 
 config: a folder or a name that `AutoModelForObjectDetection.from_pretrained` takes, such as `zoo convert --to
-transformers` writes; images are resized and normalized by its image processor, or as DETR's are where it has none.
+transformers` writes; images are resized and normalized by its image processor, or by that of its kind where it has
+none. MaskFormer and Mask2Former, whose results are masks, are refused: the contract has boxes.
 """
 
 import os
@@ -9,6 +10,34 @@ import os
 import transformers
 from PIL import Image
 from serve import require, serve
+
+# Kind of network -> the image processor of its authors, which also scores its queries: by softmax, or by sigmoid.
+PROCESSORS = {
+    "DetrForObjectDetection": "DetrImageProcessor",
+    "DeformableDetrForObjectDetection": "DeformableDetrImageProcessor",
+    "ConditionalDetrForObjectDetection": "ConditionalDetrImageProcessor",
+    "DabDetrForObjectDetection": "ConditionalDetrImageProcessor",
+}
+
+
+def processor_of(model, config):
+    """Its own image processor, or that of its kind. ValueError where neither is known."""
+    if not os.path.isdir(config) or os.path.exists(os.path.join(config, "preprocessor_config.json")):
+        return transformers.AutoImageProcessor.from_pretrained(config)
+    kind = type(model).__name__
+    if kind not in PROCESSORS:
+        raise ValueError(config + " has no preprocessor_config.json, and what " + kind + " needs is not known")
+    return getattr(transformers, PROCESSORS[kind])()
+
+
+def network(config):
+    """The network. ValueError for a folder of a network that gives no boxes."""
+    described = transformers.AutoConfig.from_pretrained(config)
+    if described.model_type in ("maskformer", "mask2former"):
+        raise ValueError(
+            config + " is a " + described.model_type + ", whose results are masks; this worker gives boxes"
+        )
+    return transformers.AutoModelForObjectDetection.from_pretrained(config)
 
 
 class Detector:
@@ -18,14 +47,11 @@ class Detector:
 
     def __init__(self, request):
         config = request["config"]
-        self.model = transformers.AutoModelForObjectDetection.from_pretrained(config).to(request["device"]).eval()
+        self.model = network(config).to(request["device"]).eval()
         self.device = request["device"]
-        named = not os.path.isdir(config) or os.path.exists(os.path.join(config, "preprocessor_config.json"))
-        deformable = "Deformable" in type(self.model).__name__
-        usual = transformers.DeformableDetrImageProcessor if deformable else transformers.DetrImageProcessor
         names = self.model.config.id2label
         self.places = {key: place for place, key in enumerate(key for key in sorted(names) if names[key] != "N/A")}
-        self.processor = transformers.AutoImageProcessor.from_pretrained(config) if named else usual()
+        self.processor = processor_of(self.model, config)
 
     def load(self, path):
         """The network's input, and the image's size."""

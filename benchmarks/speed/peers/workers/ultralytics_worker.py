@@ -4,9 +4,14 @@ config: what `ultralytics.YOLO` takes: a weights file such as yolo11n.pt, or a d
 Settings are those of their validation: score threshold 0.001, NMS at IoU 0.7, at most 300 detections.
 """
 
+import sys
+from contextlib import redirect_stdout
+
 import cv2
-import ultralytics
 from serve import require, serve
+
+with redirect_stdout(sys.stderr):  # its first import in an environment announces a settings file
+    import ultralytics
 
 SETTINGS = {"conf": 0.001, "iou": 0.7, "max_det": 300}
 

@@ -76,3 +76,13 @@ def test_lists_are_chosen_by_license_and_source(run):
     assert (status, out) == (2, "") and "no model has the source 'nowhere'; there are" in err and "openxlab" in err
     status, out, err = run("list", "--license", "GPL")
     assert (status, out) == (2, "") and "Apache-2.0" in err
+
+
+def test_what_could_not_be_checked_is_said(capsys):
+    from zoo.cli.main import main
+
+    assert main(["sources", "detectron2/mask_rcnn_R_50_FPN_3x", "megvii/yolox_nano"]) == 0
+    out = capsys.readouterr().out
+    assert "hub-detectron2: Two of Detectron2's files" in out and "Where in the repository they lie is assumed" in out
+    assert "note: The address is that of the release 0.1.1rc0 of its authors; it was not tried" in out
+    assert "license of the backbone: unknown" in out
