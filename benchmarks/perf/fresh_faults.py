@@ -185,7 +185,7 @@ FAULTS: dict[str, tuple[tuple[str, ...], Any]] = {
     "labels from 0, thinned": (("labels-from-0",), after(thinned(0.6), labeled(lambda position, facts: position))),
     "labels from 1, the best 20": (("labels-from-1",), after(at_most(20), labeled(lambda p, facts: p + 1))),
     "another order": (("other-order",), permuted),
-    "classes reversed": (("other-order",), labeled(lambda p, facts: facts.categories[-1 - p])),
+    "classes reversed": (("reversed",), labeled(lambda p, facts: facts.categories[-1 - p])),
     "images by index from 1": (("image-index-from-1", "image-name-index-from-1"), by_index(1)),
     "images one back": (("image-shift",), previous),
     "the first quarter of the images": (

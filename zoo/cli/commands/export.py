@@ -180,13 +180,13 @@ def report(
 def text(result: Difference, images: int, free: bool) -> str:
     """The comparison in a sentence."""
     sizes = "any input size" if free else "one input size"
-    return f"{sizes}: on {images} images {agreement(result)}"
+    return f"{sizes}: {agreement(result, f' on {images} images')}"
 
 
-def agreement(result: Difference) -> str:
+def agreement(result: Difference, where: str = "") -> str:
     """How many detections are the same, and how far these are apart."""
     line = (
-        f"{result.matched:.1%} of {result.detections} detections are the same; largest differences: score "
+        f"{result.matched:.1%} of {result.detections} detections{where} are the same; largest differences: score "
         f"{result.score:.1e}, box {result.box:.1e} pixels"
     )
     if result.mask is not None:
