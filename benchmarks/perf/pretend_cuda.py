@@ -30,7 +30,7 @@ import torch
 from benchmarks.gpu_check.networks import families
 from benchmarks.perf import pretended_commands, pretended_kinds, pretended_report, pretended_runs
 from benchmarks.perf.pretended_commands import COMMANDS
-from benchmarks.perf.pretended_runs import MODES
+from benchmarks.perf.pretended_runs import MODES, NOT_RUN
 from zoo.system.atomic_write import atomic_write
 
 SHIM = """
@@ -90,7 +90,10 @@ def main() -> int:
         with_backward()
     torch.set_num_threads(1)
     rows = read(args.json)
-    done, begun = {(row["name"], row["mode"]) for row in rows if row["ok"]}, time.perf_counter()
+    done, begun = (
+        {(row["name"], row["mode"]) for row in rows if row["ok"] and row["result"] != NOT_RUN},
+        time.perf_counter(),
+    )
     print(f"{'architecture':60} {'mode':12} {'result':30} {'syncs':>5} {'first':>5}  kinds")
     for name, mode in work(args, modes):
         if (name, mode) in done:
@@ -119,7 +122,15 @@ def one(name: str, mode: str, args: argparse.Namespace) -> dict[str, Any]:
     if mode == "command":
         with tempfile.TemporaryDirectory() as out:
             return pretended_commands.run(name, Path(out))
-    return pretended_runs.run(name, mode, not args.no_backward, not args.no_compare, args.small or args.all)
+    row = pretended_runs.run(name, mode, not args.no_backward, not args.no_compare, args.small or args.all)
+    return described(row) if mode == "fp32" else row
+
+
+def described(row: dict[str, Any]) -> dict[str, Any]:
+    """A row with the kinds that its architecture stands for, and the waits that it needs."""
+    name = row["name"]
+    kinds = pretended_kinds.representatives().get(name, [])
+    return {**row, "stands_for": kinds, "needed": pretended_kinds.needed(name)}
 
 
 def show(row: dict[str, Any], places: bool) -> None:

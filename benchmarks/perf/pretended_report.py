@@ -6,8 +6,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from benchmarks.perf import pretended_kinds
-from benchmarks.perf.pretended_runs import MODES
+from benchmarks.perf.pretended_runs import MODES, NOT_RUN
 from benchmarks.reports import markdown
 from benchmarks.reports.table import Cell, Table
 
@@ -30,7 +29,7 @@ def summary(rows: Rows) -> Table:
     """How many ran, by mode."""
     result: list[Mapping[str, Cell]] = []
     for mode in (*MODES, "command"):
-        own = [row for row in rows if row["mode"] == mode]
+        own = [row for row in rows if row["mode"] == mode and row["result"] != NOT_RUN]
         if own:
             result.append({"mode": mode, "runs": len(own), "faults": sum(not row["ok"] for row in own)})
     return Table("Runs", ("mode", "runs", "faults"), result)
@@ -51,17 +50,16 @@ def architectures(rows: Rows) -> Table:
     of: dict[str, dict[str, Mapping[str, Any]]] = defaultdict(dict)
     for row in rows:
         of[row["name"]][row["mode"]] = row
-    shown = pretended_kinds.representatives()
     result: list[Mapping[str, Cell]] = []
     for name, modes in sorted(of.items()):
         plain, learned = modes.get("fp32", {}), modes.get("losses", {})
         result.append(
             {
                 "architecture": name,
-                "stands for": ", ".join(shown.get(name, ())),
+                "stands for": ", ".join(plain.get("stands_for", ())),
                 **{mode: brief(row) for mode, row in modes.items()},
                 "one image": plain.get("syncs"),
-                "needed": pretended_kinds.needed(name),
+                "needed": plain.get("needed"),
                 "losses waits": learned.get("syncs") if learned.get("result") == "ok" else None,
                 "step": learned.get("step"),
             }
@@ -70,10 +68,8 @@ def architectures(rows: Rows) -> Table:
         "Waits of the host: in one image, against those that nothing can save (the copies of the results, and one "
         "wherever the host must know how many there are to go on); in the losses of one image; in backward, clipping "
         "and the optimizer's step. Copies to the device do not wait where they are pinned or the host goes on. Where "
-        "nothing is detected, fewer are needed. An empty cell was not run."
+        "nothing is detected, fewer are needed."
     )
-    if missing := sorted(set(shown) - set(of)):
-        note += f" Not run at all: {', '.join(missing)}."
     columns = ("architecture", "stands for", *MODES, "one image", "needed", "losses waits", "step")
     return Table("Architectures", columns, result, note)
 

@@ -32,7 +32,7 @@ from zoo.training.dataset import Batch
 
 # "options": batch norm folded in, channels last and fp16 at once.
 MODES = ("fp32", "fp16", "bf16", "fuse", "channels_last", "options", "detect", "losses", "losses_fp16")
-NOT_WAITING = "not waiting"
+NOT_WAITING, NOT_RUN = "not waiting", "not run"
 # Networks whose input has sides of a multiple of 128, and those that normalize a single cell in training.
 REGIONS, PROPOSALS, DETECTIONS = 32, 100, 20
 SQUARE, PAIRED = (

@@ -79,7 +79,7 @@ def test_every_detector_backbone_neck_and_head_is_represented() -> None:
 
 def test_the_committed_table_has_no_faults_and_is_made_of_the_committed_rows() -> None:
     rows = pretend_cuda.read(REPORTS / "pretended_gpu.jsonl")
-    have = {(row["name"], row["mode"]) for row in rows}
+    have = {(row["name"], row["mode"]) for row in rows if row["result"] != pretended_runs.NOT_RUN}
     assert all(row["ok"] for row in rows)
     assert have >= {(name, "command") for name in pretended_commands.COMMANDS}
     assert all(len({name for name, own in have if own == mode}) > 60 for mode in ("fp32", "losses"))

@@ -37,7 +37,7 @@ def saved(state, path, dialect="facebook_detr"):
     return path
 
 
-@pytest.mark.parametrize("dialect", TABLES)
+@pytest.mark.parametrize("dialect", [TABLES[0], pytest.param(TABLES[1], marks=pytest.mark.slow)])
 def test_a_renamed_detr_that_may_be_strided_or_dilated_is_said_to_be_both(detr, tmp_path, dialect):
     path = saved(detr, tmp_path / "best.pth", dialect)
     with pytest.raises(BuildError) as caught:
@@ -70,7 +70,7 @@ def test_the_content_of_a_published_file_says_which_it_is_whatever_it_is_called(
     assert is_dilated(zoo.load_file(path)) == (name == "facebook/detr_r50_dc5")
 
 
-@pytest.mark.parametrize("dialect", TABLES)
+@pytest.mark.parametrize("dialect", [TABLES[0], pytest.param(TABLES[1], marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
     ("name", "shared"), [("sensetime/deformable_detr_r50", True), ("sensetime/deformable_detr_r50_refine", False)]
 )

@@ -39,7 +39,7 @@ SWIN_T = {"embed_dims": 96, "depths": [2, 2, 6, 2], "num_heads": [3, 6, 12, 24],
 
 
 def marked(kind, name):
-    large = "swin-l" in name or "swin-b" in name
+    large = any(size in name for size in ("swin-l", "swin-b", "swin-s", "r101")) or name in OF_3X.get(kind, ())
     return pytest.param(kind, name, marks=[pytest.mark.slow] if large else [])
 
 
@@ -110,7 +110,11 @@ def test_transformers_detects_the_same_with_our_weights_and_the_folder_is_recogn
     ("kind", "make"),
     [
         ("MaskFormerForInstanceSegmentation", swin_t_maskformer),
-        ("Mask2FormerForUniversalSegmentation", lambda: zoo.build("mask2former_r50_lsj_8x2_50e_coco")),
+        pytest.param(
+            "Mask2FormerForUniversalSegmentation",
+            lambda: zoo.build("mask2former_r50_lsj_8x2_50e_coco"),
+            marks=pytest.mark.slow,
+        ),
         (
             "Mask2FormerForUniversalSegmentation",
             lambda: zoo.build("mask2former_swin-t-p4-w7-224_lsj_8x2_50e_coco-panoptic"),

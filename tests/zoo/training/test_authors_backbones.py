@@ -38,7 +38,7 @@ def test_there_are_28_of_them_in_mmdetection_2():
 
 
 SIZES = ("type", "arch", "depth", "embed_dims", "depths", "num_heads", "window_size", "num_layers", "mlp_ratios")
-LARGE = re.compile(r"swin_(base|large)|pvt_v2_b[345]")
+LARGE = re.compile(r"swin_(small|base|large)|pvt_(small|medium)|pvt_v2_b[12345]")
 
 
 def backbones():

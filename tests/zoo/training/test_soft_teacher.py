@@ -17,11 +17,12 @@ from zoo.errors import DataError, NotTrainable, UsageError
 from zoo.manifest import api
 from zoo.models.criteria.pseudo_boxes import project
 from zoo.models.criteria.soft_teacher import DEFAULTS, annotate
+from zoo.models.views import Unlabeled
 from zoo.training import distributed, recipe
 from zoo.training.checkpointing import load_state, meta, save_state
 from zoo.training.coco_folder import CocoFolder
 from zoo.training.config import TrainConfig
-from zoo.training.dataset import TrainingSet
+from zoo.training.dataset import Batch, TrainingSet, collate
 from zoo.training.image_folder import ImageFolder
 from zoo.training.layout import find
 from zoo.training.mixed import MixedBatches, shares
@@ -61,6 +62,47 @@ def run(shapes: Path, out: Path, without: str = "mask", **changes: Any) -> Train
     trainer.network.student.load_state_dict(weights, strict=False)
     trainer.prepare()
     return trainer
+
+
+def recorded_case(shapes: Path) -> tuple[Any, Batch, Unlabeled]:
+    """A network, whose samplers take every candidate, with a batch of annotated images and views of others."""
+    own = description()
+    limits = {"num": 10**6, "pos_fraction": 1.0}
+    stages = {key: dict(own["detector"]["train_cfg"][key]) for key in ("rpn", "rcnn")}
+    stages = {key: {**stage, "sampler": {**stage["sampler"], **limits}} for key, stage in stages.items()}
+    own["detector"] = {**own["detector"], "train_cfg": {**own["detector"]["train_cfg"], **stages}}
+    network: Any = zoo.build(own)
+    weights = {k: v for k, v in zoo.load(SMALL).state_dict().items() if "mask" not in k}
+    network.teacher.load_state_dict(weights)
+    network.student.load_state_dict({k: v * 1.05 if v.is_floating_point() else v for k, v in weights.items()})
+    learned, images = api.preprocessing(SMALL), settings().augmentation
+    data = TrainingSet(CocoFolder(*find(shapes)), learned, images, 0, 1)
+    unlabeled = UnlabeledSet(ImageFolder(shapes / "val"), learned, images)
+    views = collate_views([unlabeled[Key(0, place)] for place in range(4)])
+    return network.train(), collate([data[Key(0, place)] for place in range(2)]), views
+
+
+# MMDetection 3.3.0's, of the same weights, images and random numbers, its teacher in inference mode.
+RECORDED = {
+    "sup_loss_rpn_cls": 0.008436,
+    "sup_loss_rpn_bbox": 0.000374,
+    "sup_loss_cls": 0.522316,
+    "sup_loss_bbox": 0.414881,
+    "unsup_loss_rpn_cls": 0.099498,
+    "unsup_loss_rpn_bbox": 0.000707,
+    "unsup_loss_cls": 1.986885,
+    "unsup_loss_bbox": 1.525800,
+}
+
+
+def test_losses_are_the_references(shapes: Path) -> None:
+    network, labeled, views = recorded_case(shapes)
+    torch.manual_seed(9)  # of the jitter
+    losses = network.losses(*labeled, None, views)
+    assert losses.keys() == RECORDED.keys()
+    assert {name: float(value.detach()) for name, value in losses.items()} == pytest.approx(
+        RECORDED, rel=2e-3, abs=1e-5
+    )
 
 
 def test_the_teachers_boxes_lie_on_the_objects_in_the_students_view(shapes: Path, tmp_path: Path) -> None:

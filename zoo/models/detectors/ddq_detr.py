@@ -148,7 +148,9 @@ class Selection:
         # Boxes without area suppress nothing, so that nobody needs to know how many candidates there are.
         boxes, scores = boxes * candidates[:, None], torch.where(candidates, scores, -1)
         keep = batched_nms(boxes, scores, torch.ones_like(scores), self.model.dqs_cfg)[0]
-        return candidates & torch.zeros_like(candidates).index_fill(0, keep, True)
+        kept = torch.zeros_like(candidates)
+        kept[keep] = True
+        return kept & candidates
 
 
 def corners(boxes: Tensor) -> Tensor:
