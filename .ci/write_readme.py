@@ -22,6 +22,8 @@ README = ROOT / "README.md"
 # The demo's model and the generated image that it is shown with.
 IMAGES = {"demo_atss": "000014", "demo_mask_rcnn": "000023", "demo_yolox": "000007"}
 ENLARGED = 3
+# Where the records of the benchmarks stand; other files of reports/ have lines of other kinds.
+RECORDS = ("comparison", "demo", "gpu", "latency", "peers")
 
 
 def main() -> None:
@@ -86,8 +88,8 @@ def departures(record: Record) -> list[str]:
 
 def records() -> Iterator[Record]:
     """Every record that is committed."""
-    for file in sorted((ROOT / "reports").glob("*.jsonl")):
-        yield from read_lines(file)
+    for name in RECORDS:
+        yield from read_lines(ROOT / "reports" / f"{name}.jsonl")
 
 
 def detectron2() -> Iterator[str]:

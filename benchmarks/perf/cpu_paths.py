@@ -122,6 +122,7 @@ def products() -> Ways:
     """A network with deformable convolutions, its 1x1 convolutions as products; ordinary: PyTorch's convolutions."""
     deformable = {"dcn": {"type": "DCN"}, "stage_with_dcn": (False, True, True, True)}
     steady, plain = (ResNet(50, **deformable).eval() for _ in range(2))  # type: ignore[arg-type]
+    plain.load_state_dict(steady.state_dict())
     hold_steady(steady)
     x = torch.randn(1, 3, 480, 512)
     return lambda: steady(x), lambda: plain(x)
