@@ -67,9 +67,11 @@ def select(browser, name: str, value: str) -> None:
 
 
 def wait(browser, condition) -> None:
+    from selenium.common.exceptions import WebDriverException
     from selenium.webdriver.support.ui import WebDriverWait
 
-    WebDriverWait(browser, 30).until(lambda _: condition())
+    # While a page changes, an element may be gone between being found and being asked.
+    WebDriverWait(browser, 30, ignored_exceptions=[WebDriverException]).until(lambda _: condition())
 
 
 def resize(browser, width: int, height: int = 844) -> None:

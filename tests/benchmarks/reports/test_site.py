@@ -114,7 +114,7 @@ def test_the_index_works_in_a_browser_and_a_model_has_a_page_of_its_own(browser,
     wait(browser, lambda: browser.find_elements("css selector", "#plot .scatterlayer .point"))
     screenshot(browser, "site_1400")
     browser.find_element("link text", NAMES[0]).click()
-    wait(browser, lambda: browser.execute_script("return document.querySelector('#detail img')?.naturalWidth") > 0)
+    wait(browser, lambda: browser.execute_script("return document.querySelector('#detail img')?.naturalWidth ?? 0") > 0)
     browser.find_element("link text", "Page of its own").click()
     wait(browser, lambda: "style" not in browser.title and find(browser, "h1").text == NAMES[0])
     assert violations(browser) == []
