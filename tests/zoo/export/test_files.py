@@ -225,7 +225,7 @@ def with_pickle(text: bytes) -> bytes:
         ("models/model.json", with_target, "operator 'torch.os.system'"),
         ("models/model.json", with_expression, "expression"),
         ("model_weights_config.json", with_pickle, "is a pickle"),
-        ("data/sample_inputs/model.pt", lambda _: pickle.dumps(Path("x"), 2), "no program"),
+        ("data/sample_inputs/model.pt", lambda _: pickle.dumps(Path("x"), 2), "sample inputs hold more than tensors"),
         ("data/aotinductor/model/model.so", lambda _: b"", "member 'data/aotinductor/model/model.so'"),
         ("data/constants/custom_obj_0", lambda _: b"", "member 'data/constants/custom_obj_0'"),
     ],
