@@ -37,7 +37,7 @@ NOT_WAITING, NOT_RUN = "not waiting", "not run"
 REGIONS, PROPOSALS, DETECTIONS = 32, 100, 20
 SQUARE, PAIRED = (
     ("corner", "centripetal", "centernet", "efficientdet", "fpg", "nasfpn"),
-    ("ssdlite", "efficientdet", "_s50_", "fpg", "nasfpn"),
+    ("ssdlite", "efficientdet", "_s50_", "fpg", "nasfpn", "hourglass"),
 )
 
 
