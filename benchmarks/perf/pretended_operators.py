@@ -119,6 +119,8 @@ def fault(text: str) -> DeviceFault:
 
 def compute(func: Any, name: str, args: Any, kwargs: dict[str, Any]) -> Any:
     """The operator on the CPU; products of half precision in float32, rounded at the end."""
+    if name in ("_softmax_backward_data", "_log_softmax_backward_data"):
+        return func(args[0].float(), args[1].float(), args[2], torch.float32).to(args[3])
     flat = [x for x in pytree.tree_leaves((args, kwargs)) if isinstance(x, Tensor)]
     half = next((x.dtype for x in flat if x.dtype in HALF), None)
     schema = getattr(func, "_schema", None)
@@ -130,8 +132,6 @@ def compute(func: Any, name: str, args: Any, kwargs: dict[str, Any]) -> Any:
         return func(*args, **kwargs)
     if name in ("_softmax", "_log_softmax") and args[2]:  # CUDA's also widens
         return func(args[0].float(), args[1], False)
-    if name in ("_softmax_backward_data", "_log_softmax_backward_data"):
-        return func(args[0].float(), args[1].float(), args[2], torch.float32).to(args[3])
     if name not in PRODUCTS:
         try:
             return func(*args, **kwargs)

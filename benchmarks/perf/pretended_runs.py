@@ -32,12 +32,13 @@ from zoo.training.dataset import Batch
 
 # "options": batch norm folded in, channels last and fp16 at once.
 MODES = ("fp32", "fp16", "bf16", "fuse", "channels_last", "options", "detect", "losses", "losses_fp16")
+BEYOND = "values beyond fp16"  # of these weights; with the range of bf16 the losses are finite
 NOT_WAITING, NOT_RUN = "not waiting", "not run"
 # Networks whose input has sides of a multiple of 128, and those that normalize a single cell in training.
 REGIONS, PROPOSALS, DETECTIONS = 32, 100, 20
 SQUARE, PAIRED = (
     ("corner", "centripetal", "centernet", "efficientdet", "fpg", "nasfpn"),
-    ("ssdlite", "efficientdet", "_s50_", "fpg", "nasfpn"),
+    ("ssdlite", "efficientdet", "_s50_", "fpg", "nasfpn", "hourglass"),
 )
 
 
@@ -213,7 +214,7 @@ def trained(network: Network, mode: str, gpu: PretendCuda, backward: bool, small
     In float32 they are those of a second call, as when anchors of this size have been made before.
     """
     torch.manual_seed(0)
-    precision, model, device = torch.float16 if "fp16" in mode else None, network.copy(), torch.device("cuda")
+    precision, model, device = reduced(mode), network.copy(), torch.device("cuda")
     with gpu:
         model = model.train().to(device)
         teach(model, network.model)
@@ -233,8 +234,16 @@ def trained(network: Network, mode: str, gpu: PretendCuda, backward: bool, small
             step(model, total, precision)
             row["step"] = waited(gpu) - row["syncs"]
         values = {name: float(value.detach().sum().cpu()) for name, value in losses.items()}
-    finite = all(value == value for value in values.values())
-    return row | {"result": "ok" if finite else "NaN", "ok": finite, "losses": values}
+    row |= {"ok": all(value == value for value in values.values()), "losses": values}
+    if precision is torch.float16 and not row["ok"]:  # bfloat16 has the range of float32
+        again = trained(network, mode.replace("fp16", "bf16"), gpu, False, small)
+        return row | {"result": BEYOND if again["ok"] else "NaN", "ok": again["ok"]}
+    return row | {"result": "ok" if row["ok"] else "NaN"}
+
+
+def reduced(mode: str) -> torch.dtype | None:
+    """The type that autocast reduces to in a mode of training; None for float32."""
+    return torch.float16 if "fp16" in mode else torch.bfloat16 if "bf16" in mode else None
 
 
 def with_keypoints(targets: list[dict[str, Tensor]]) -> list[dict[str, Tensor]]:
