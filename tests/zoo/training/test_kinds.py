@@ -96,6 +96,8 @@ SLOW = (
     "yolof_r50_c5_8x8_1x_coco",
     "yolov3_mobilenetv2_320_300e_coco",
 )
+# Tensors that the published file has and nothing reads: the last convolution of MobileNetV2 and its norm.
+UNUSED = {"yolov3_mobilenetv2_320_300e_coco": 3}
 
 
 @pytest.fixture(scope="module")
@@ -132,7 +134,7 @@ def test_a_network_goes_the_whole_way(name: str, four: Path, tmp_path: Path) -> 
     run = trainable.trainer(name, four, tmp_path, network(name), settings)
     steps = run.steps()
     first = next(steps)
-    assert first.losses["loss"] > 0 and run.without_gradient == 0
+    assert first.losses["loss"] > 0 and run.without_gradient == UNUSED.get(name, 0)
     save_state(run)
     rest = [step.losses for step in steps]
     again = trainable.trainer(name, four, tmp_path, network(name), settings)
