@@ -20,7 +20,7 @@ from torch import Tensor
 import zoo
 from benchmarks.gpu_check.networks import teach
 from benchmarks.parity import formula, reference
-from benchmarks.parity.training_step import objects
+from benchmarks.parity.training_step import objects, step
 from benchmarks.perf.pretended_device import PretendCuda
 from benchmarks.perf.pretended_operators import OURS
 from benchmarks.speed import optimizations
@@ -228,10 +228,9 @@ def trained(network: Network, mode: str, gpu: PretendCuda, backward: bool, small
         gpu.clear()
         with torch.autocast("cuda", precision) if precision else nullcontext():
             losses = model.losses(*batch, *rest)
-            total = torch.stack([value.sum() for name, value in losses.items() if "loss" in name]).sum()
         row: dict[str, Any] = {"syncs": waited(gpu), **waits(gpu)}
         if backward:
-            step(model, total, precision)
+            step(model, losses, "cuda", precision)
             row["step"] = waited(gpu) - row["syncs"]
         values = {name: float(value.detach().sum().cpu()) for name, value in losses.items()}
     row |= {"ok": all(value == value for value in values.values()), "losses": values}
@@ -251,16 +250,3 @@ def with_keypoints(targets: list[dict[str, Tensor]]) -> list[dict[str, Tensor]]:
     middles = [(own["boxes"][:, :2] + own["boxes"][:, 2:]) / 2 for own in targets]
     points = [torch.cat([x, torch.full_like(x[:, :1], 2)], dim=1)[:, None].repeat(1, 17, 1) for x in middles]
     return [{**own, "keypoints": x} for own, x in zip(targets, points)]
-
-
-def step(model: Any, total: Tensor, precision: torch.dtype | None) -> None:
-    """Backward, clipping, and a step that hardly moves the weights."""
-    weights = [p for p in model.parameters() if p.requires_grad]
-    scaler = torch.amp.GradScaler("cuda", enabled=precision == torch.float16)
-    optimizer = torch.optim.SGD(weights, lr=1e-6, momentum=0.9)
-    scaler.scale(total).backward()
-    scaler.unscale_(optimizer)
-    torch.nn.utils.clip_grad_norm_(weights, 35.0)
-    scaler.step(optimizer)
-    scaler.update()
-    optimizer.zero_grad(set_to_none=True)
