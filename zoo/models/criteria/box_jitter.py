@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from zoo.models.layers.precision import full_precision
+from zoo.models.roi_heads.bbox_head import delta_index
 from zoo.models.roi_heads.extractor import rois_of
 from zoo.structures import Detections, ImageGeometry
 
@@ -45,8 +46,7 @@ def jittered(boxes: Tensor, times: int, scale: float) -> Tensor:
 def regressed(bbox_head: Any, boxes: Tensor, deltas: Tensor, labels: Tensor, geometry: ImageGeometry) -> Tensor:
     """Where a box head moves copies (T, M, 4) of boxes with labels (M,). deltas: (T * M, 4 or 4 * num_classes)."""
     deltas = deltas.view(*boxes.shape[:2], deltas.shape[1] // 4, 4)
-    own = torch.zeros_like(labels) if bbox_head.reg_class_agnostic else labels
-    chosen = deltas[:, torch.arange(len(labels), device=labels.device), own]
+    chosen = deltas[:, torch.arange(len(labels), device=labels.device), delta_index(bbox_head, labels)]
     moved: Tensor = bbox_head.boxes(boxes.flatten(0, 1), chosen.flatten(0, 1), geometry)
     return moved.view_as(boxes)
 

@@ -19,6 +19,7 @@ from zoo.models.criteria.standard_roi import hardness, positive_rois, region_mas
 from zoo.models.layers.transfer import on_host
 from zoo.models.losses.cross_entropy import CrossEntropyLoss
 from zoo.models.losses.regression import SmoothL1Loss
+from zoo.models.roi_heads.bbox_head import delta_index
 from zoo.models.roi_heads.extractor import rois_of
 from zoo.models.samplers.score_hlr import Scored, ScoreHLRSampler
 from zoo.models.targets import GroundTruth, Samples, numbered_through
@@ -149,9 +150,7 @@ def pisa_region_losses(
     labels, weights, boxes = box_targets(bbox_head, samples, ground_truths, cfg)
     weights[labels == bbox_head.num_classes] = torch.cat(of_negatives)
     positive = (labels < bbox_head.num_classes).nonzero().flatten()
-    own = deltas.view(len(deltas), -1, 4)[
-        positive, torch.zeros_like(labels[positive]) if bbox_head.reg_class_agnostic else labels[positive]
-    ]
+    own = deltas.view(len(deltas), -1, 4)[positive, delta_index(bbox_head, labels[positive])]
     loss_cls, loss_bbox = (component(bbox_head.loss_cfg[key]) for key in ("cls", "bbox"))
     if "isr" in cfg and len(positive):
         start = [0, *torch.tensor([len(ground_truth) for ground_truth in ground_truths]).cumsum(0).tolist()]
@@ -193,7 +192,7 @@ def scored(outputs: Any, bbox_head: BoxHead, image: int, boxes: Tensor) -> Score
     """What the box head says of an image's regions (K, 4). outputs: regions (K, 5) -> class logits and deltas."""
     logits, deltas = outputs(torch.cat([boxes.new_full((len(boxes), 1), image), boxes], dim=1))
     scores = logits.softmax(dim=1)[:, :-1]
-    best = torch.zeros_like(scores[:, 0], dtype=torch.long) if bbox_head.reg_class_agnostic else scores.argmax(dim=1)
+    best = delta_index(bbox_head, scores.argmax(dim=1))
     own = deltas.view(len(deltas), -1, 4)[torch.arange(len(best), device=best.device), best]
     background = torch.full_like(best, bbox_head.num_classes)
     losses = component(bbox_head.loss_cfg["cls"])(logits, background, None, None, reduction="none")

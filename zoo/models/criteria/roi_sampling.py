@@ -14,6 +14,7 @@ from zoo.models.build import component
 from zoo.models.criteria import sabl
 from zoo.models.criteria.protocols import BoxHead, MaskHead
 from zoo.models.criteria.state import loss_of
+from zoo.models.roi_heads.bbox_head import delta_index
 from zoo.models.targets import GroundTruth, Samples
 
 
@@ -95,8 +96,7 @@ def box_losses(
         if head.reg_decoded_bbox:
             deltas = head.bbox_coder.decode(rois, deltas)
         deltas = deltas.view(len(deltas), -1, 4)
-        own = torch.zeros_like(labels[positive]) if head.reg_class_agnostic else labels[positive]
-        chosen = deltas[positive, own]
+        chosen = deltas[positive, delta_index(head, labels[positive])]
         loss = component(loss_bbox or head.loss_cfg["bbox"])
         weight = torch.ones_like(chosen)
         losses["loss_bbox"] = loss(chosen, boxes[positive], weight, len(labels)) if len(positive) else chosen.sum()

@@ -17,6 +17,11 @@ from zoo.structures import Detections, ImageGeometry
 CODER = {"type": "DeltaXYWHBBoxCoder", "target_stds": [0.1, 0.1, 0.2, 0.2]}
 
 
+def delta_index(head: Any, labels: Tensor) -> Tensor:
+    """Which of a head's boxes belongs to each label (M,): that of its class, or the only one for all classes."""
+    return torch.zeros_like(labels) if head.reg_class_agnostic else labels
+
+
 class RegionHead(nn.Module):
     """Base of the box heads: two predictors, and detections from what they predict.
 
@@ -90,8 +95,7 @@ class RegionHead(nn.Module):
         scores = self.scores(logits)[:, :-1]
         index, labels = (scores > cfg["score_thr"]).nonzero(as_tuple=True)
         if deltas is not None:
-            which = torch.zeros_like(labels) if self.reg_class_agnostic else labels
-            deltas = deltas.view(-1, deltas.shape[1] // 4, 4)[index, which]
+            deltas = deltas.view(-1, deltas.shape[1] // 4, 4)[index, delta_index(self, labels)]
         boxes = self.boxes(regions[index], deltas, geometry)
         return suppress(boxes, scores[index, labels], labels, cfg["nms"], cfg["max_per_img"])
 
