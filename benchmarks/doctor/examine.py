@@ -140,14 +140,14 @@ def image_ids(case: Case, state: State, _: tuple[int, ...]) -> Iterator[Proposal
 
 
 def box_meaning(case: Case, state: State, inputs: tuple[int, ...]) -> Iterator[Proposal]:
-    """Other meanings of the four numbers of a box."""
+    """Other meanings of the four numbers of a box, or boxes that are all shifted or of the wrong size."""
     sizes = case.sizes[np.maximum(state.image, 0).astype(int)]
     proposals = [
         (one.key, one.sentence, replace(state, boxes=one.undo(state.rows.boxes, sizes)))
-        for one in boxes.mistakes(state.rows.boxes, inputs)
+        for one in boxes.mistakes(state.rows.boxes, inputs, float(case.sizes.max()))
         if one.key
     ]
-    yield from best_fit(case, state, proposals)
+    yield from best_fit(case, state, [*proposals, *drifted(case, state, inputs)])
 
 
 def best_fit(case: Case, state: State, proposals: list[Proposal], most: int = 3) -> Iterator[Proposal]:
