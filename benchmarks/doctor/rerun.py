@@ -15,8 +15,8 @@ import torch
 from pycocotools import mask as coco_mask
 
 from benchmarks.doctor.case import Case, Floats, score
-from benchmarks.doctor.examine import Explanation
-from benchmarks.doctor.pipelines import Pipeline, pipelines
+from benchmarks.doctor.examine import EXIF, Explanation
+from benchmarks.doctor.pipelines import Pipeline, is_turned, pipelines
 from zoo.errors import UsageError
 from zoo.models.detectors.base import Detector
 from zoo.preprocessing.recipe import Preprocessing
@@ -44,15 +44,19 @@ class Rerun:
     notices: list[str]
 
 
-def rerun(case: Case, table: Floats, model: Detector, recipe: Preprocessing) -> Rerun:
-    """Compare a file's detections with the model's. table: as `State.table` gives it, mistakes taken back."""
+def rerun(case: Case, table: Floats, model: Detector, recipe: Preprocessing, unturned: Floats | None = None) -> Rerun:
+    """Compare a file's detections with the model's. table: as `State.table` gives it, mistakes taken back.
+
+    unturned: the same with turned images as they are in the file, which is what a model gives that ignores EXIF.
+    """
     paths = paths_of(case)
     numbers = number_of_labels(case, model)
     tried = list(pipelines(recipe))
-    scores, images = compared(case, table, model, tried, numbers, paths)
+    files = [unturned if one.key == EXIF and unturned is not None else table for one in tried]
+    scores, images = compared(files, model, tried, numbers, paths)
     own, best = scores[0], int(np.argmax(scores))
     if own < EQUAL and best and scores[best] > own + LEAD and 1 - scores[best] < 0.6 * (1 - own):
-        ap, points = price(case, table, model, tried[0], numbers, paths)
+        ap, points = price(case, files[best], model, tried[0], numbers, paths)
         return Rerun([Explanation(tried[best].key, tried[best].sentence, points)], own, images, ap, [])
     if own < EQUAL:
         text = (
@@ -82,15 +86,19 @@ def number_of_labels(case: Case, model: Detector) -> Floats:
 
 
 def compared(
-    case: Case, table: Floats, model: Detector, tried: Sequence[Pipeline], numbers: Floats, paths: dict[int, Path]
+    files: Sequence[Floats], model: Detector, tried: Sequence[Pipeline], numbers: Floats, paths: dict[int, Path]
 ) -> tuple[list[float], int]:
-    """(agreement of each pipeline, number of images), on as few images as that takes."""
-    useful = sorted(paths, key=lambda number: -(table[:, 0] == number).sum())
+    """(agreement of each pipeline, number of images), on as few images as that takes.
+
+    files: the detections that each pipeline should give. Images with EXIF orientations come first: without one of
+    them, nothing tells whether these were ignored.
+    """
+    useful = sorted(paths, key=lambda number: (not is_turned(paths[number]), -(files[0][:, 0] == number).sum()))
     sums, done = np.zeros(len(tried)), 0
     for count in ROUNDS:
         for number in useful[done:count]:
-            own = table[table[:, 0] == number]
             for i, pipeline in enumerate(tried):
+                own = files[i][files[i][:, 0] == number]
                 sums[i] += agreement(own, detect(model, pipeline, paths[number], numbers, number))
         done = min(count, len(useful))
         means = np.sort(sums / done)

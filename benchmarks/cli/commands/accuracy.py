@@ -14,7 +14,7 @@ from benchmarks.accuracy.config import EvalConfig, parse_measures
 from benchmarks.accuracy.published_metrics import images_text
 from benchmarks.cli.commands.inference import key_value
 from benchmarks.datasets.request import METRIC_BACKENDS, PROTOCOLS
-from benchmarks.results import interval
+from benchmarks.results import interval, same_file
 from benchmarks.results.record import Record
 from benchmarks.results.store import Store
 from zoo.cli.argument_types import natural, positive
@@ -91,10 +91,11 @@ def measured(args: argparse.Namespace, config: EvalConfig, store: Store) -> Reco
         return record
     record = of_model(args.name, config) if args.predictions is None else of_predictions(args.predictions, config)
     if record is not None:
+        notices = [*record.parameters["notices"], *filter(None, [same_file.changed(record, store)])]
         store.append(record)
         if config.detail is not None:
             write_page(config.detail)
-        for notice in record.parameters["notices"]:
+        for notice in notices:
             print(f"bench: note: {notice}", file=sys.stderr)
     return record
 

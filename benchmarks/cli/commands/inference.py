@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.reports import stages
 from benchmarks.reports.text_table import format_table
+from benchmarks.results import same_file
 from benchmarks.results.record import Record, unmeasured
 from benchmarks.results.store import Store
 from benchmarks.speed import foreign, image_folder, options, protocols, runtimes
@@ -66,9 +67,16 @@ def run(args: argparse.Namespace) -> int:
     folder = image_folder.in_folder(args.images, args.limit) if args.images else []
     usable_device(args.device)
     photos, source = images_for(args, folder)
-    records = [store.append(measure(target, photos, setting, source)) for target in progress(chosen)]
+    records = [stored(measure(target, photos, setting, source), store) for target in progress(chosen)]
     show(records, args.json)
     return int(any(not record.ok for record in records))
+
+
+def stored(record: Record, store: Store) -> Record:
+    """The record, after a note where its file is not the one that was measured before."""
+    if note := same_file.changed(record, store):
+        print(f"bench: note: {note}", file=sys.stderr)
+    return store.append(record)
 
 
 def chosen_by(args: argparse.Namespace) -> list[Target]:
