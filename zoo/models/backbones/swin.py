@@ -8,12 +8,12 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torchvision.ops import StochasticDepth
 
 from zoo.errors import BuildError
 from zoo.models.layers.freezing import freeze
 from zoo.models.layers.norm import make_norm
 from zoo.models.layers.patches import LN, PatchEmbed, PatchMerging, blocks, pad_to_multiple
+from zoo.models.layers.stochastic_depth import StochasticDepth
 from zoo.models.transformer.feedforward import FFN
 
 GELU = {"type": "GELU"}
@@ -132,7 +132,7 @@ class SwinBlock(nn.Module):
         self.norm2 = make_norm(norm_cfg, embed_dims)[1]
         self.ffn = FFN(embed_dims, feedforward_channels, act_cfg=act_cfg, ffn_drop=drop_rate, add_identity=False)
         self.drop = nn.Dropout(drop_rate)
-        self.drop_path = StochasticDepth(drop_path_rate, "row")
+        self.drop_path = StochasticDepth(drop_path_rate)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, H, W, embed_dims) to the same."""

@@ -8,9 +8,9 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor
-from torchvision.ops import box_convert
 
 from zoo.models.assigners.hungarian import extent
+from zoo.models.box_ops import box_convert
 from zoo.models.criteria.anchor_head import anchor_targets
 from zoo.models.criteria.detr import DetrHeadLike, Layer, by_layer, matched_losses
 from zoo.models.criteria.roi_sampling import box_targets

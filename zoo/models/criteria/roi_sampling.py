@@ -7,13 +7,13 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torchvision.ops import roi_align
 
 from zoo.errors import NotTrainable
 from zoo.models.build import component
 from zoo.models.criteria import sabl
 from zoo.models.criteria.protocols import BoxHead, MaskHead
 from zoo.models.criteria.state import loss_of
+from zoo.models.layers.vision_operators import roi_align
 from zoo.models.roi_heads.bbox_head import delta_index
 from zoo.models.targets import GroundTruth, Samples
 

@@ -7,9 +7,9 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor
-from torchvision.ops import box_convert
 
 from zoo.models.assigners.hungarian import extent
+from zoo.models.box_ops import box_convert
 from zoo.models.build import component
 from zoo.models.criteria.detr import Layer, match, matched
 from zoo.models.criteria.protocols import ClassHead

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torchvision.ops import nms
+
+from zoo.models.layers.vision_operators import nms
 
 # So many of the best boxes are compared first; mostly enough survive, and the others need not be looked at.
 FIRST = 4096
