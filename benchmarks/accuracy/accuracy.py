@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import zoo
 from benchmarks.accuracy import published_metrics
 from benchmarks.accuracy.config import DEFAULT_DATASET, TASK_MEASURES, EvalConfig
-from benchmarks.datasets.catalog import Spec, open_dataset, spec
+from benchmarks.datasets.catalog import open_dataset, spec
 from benchmarks.datasets.request import MetricConfig
+from benchmarks.datasets.spec import Spec
 from benchmarks.results.record import Record
 from benchmarks.speed import foreign, runtimes, targets
 from benchmarks.speed.targets import Target

@@ -8,9 +8,10 @@ from typing import Any
 
 from benchmarks.accuracy.config import DEFAULT_DATASET, EvalConfig
 from benchmarks.accuracy.uncertainty import uncertainty
-from benchmarks.datasets.catalog import Spec, open_dataset, spec
+from benchmarks.datasets.catalog import open_dataset, spec
 from benchmarks.datasets.request import MetricConfig
 from benchmarks.datasets.results_file import evaluate_file
+from benchmarks.datasets.spec import Spec
 from benchmarks.results.record import Record
 from zoo.errors import UsageError, ZooError
 

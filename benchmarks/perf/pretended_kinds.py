@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import Any
 
 from zoo.manifest import api
-from zoo.models.build import COMPONENTS, kind_of
+from zoo.models.component_table import COMPONENTS, kind_of
 
 # Packages of zoo.models whose types are wanted: whatever has weights of its own.
 PACKAGES = ("backbones", "dense_heads", "detectors", "necks", "query_heads", "roi_heads", "segmentation", "transformer")

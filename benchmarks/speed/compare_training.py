@@ -22,8 +22,9 @@ import torch
 import zoo
 from benchmarks.results.record import Record, failed, skipped
 from benchmarks.speed import inference
-from benchmarks.speed.compare import OURS, CompareConfig, network, peers_weights
+from benchmarks.speed.compare_config import CompareConfig
 from benchmarks.speed.config import BenchmarkConfig
+from benchmarks.speed.contestants import OURS, network, peers_weights
 from benchmarks.speed.peers import counterparts, training_batch
 from benchmarks.speed.peers.counterparts import NoCounterpart
 from benchmarks.speed.peers.external import ANSWER_SECONDS, WORKERS, ExternalWorkload, PeerError

@@ -57,6 +57,7 @@ def run(args: argparse.Namespace) -> None:
     folder = image_folder.in_folder(args.images, args.limit) if args.images else []
     usable_device(args.device)
     from benchmarks.speed import compare
+    from benchmarks.speed.compare_config import CompareConfig
 
     photos, _ = inference.images_for(args, folder)
     setting = BenchmarkConfig(
@@ -66,7 +67,7 @@ def run(args: argparse.Namespace) -> None:
         overrides=overrides(args),
         tf32=args.tf32,
     )
-    config = compare.CompareConfig(images=photos, setting=setting, memory=not args.no_memory, **settings)
+    config = CompareConfig(images=photos, setting=setting, memory=not args.no_memory, **settings)
     records = compare.run(config)
     report(args, store, records)
 

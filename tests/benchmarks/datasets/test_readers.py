@@ -16,7 +16,8 @@ from PIL import Image
 from benchmarks.accuracy.measure import write_results
 from benchmarks.cli import main
 from benchmarks.datasets import resampling
-from benchmarks.datasets.catalog import DATASETS, check, open_dataset, spec
+from benchmarks.datasets.catalog import DATASETS, open_dataset, spec
+from benchmarks.datasets.check import check
 from benchmarks.datasets.dataset import Dataset
 from benchmarks.datasets.files import DatasetError
 from benchmarks.datasets.predictions import Predictions, compact
