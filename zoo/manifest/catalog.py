@@ -208,7 +208,7 @@ class Catalog:
             normalization=value["normalization"],
             preprocessing=value["preprocessing"],
             dataset=value["dataset"],
-            tasks=tuple(value.get("tasks", ())),
+            tasks=tuple(value.get("tasks", derive.tasks(value.get("metrics", {})))),
             metrics=value.get("metrics", {}),
             training=_training(name, value, checkpoint, publisher),
             speed=tuple(_speed({**defaults.get("speed", {}), **item}) for item in value.get("speed", ())),
