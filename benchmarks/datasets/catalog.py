@@ -1,103 +1,17 @@
-"""What datasets there are: layout, metric, and which reader opens them."""
+"""The datasets there are, and how one is found by its name."""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.datasets.files import DatasetError, UnknownDataset
+from benchmarks.datasets.files import UnknownDataset
 from benchmarks.datasets.request import MetricConfig
-from zoo.errors import UnreadableImage, UsageError
+from benchmarks.datasets.spec import Spec
 
 if TYPE_CHECKING:
     from benchmarks.datasets.dataset import Dataset
-
-# Images of the part that results are published for. Numbers of fewer images are no published numbers.
-IMAGES = {
-    **dict.fromkeys(("coco_2017", "coco_2017_person", "coco_2017_person_bicycle_car"), 5000),
-    **dict.fromkeys(("coco_2017_keypoints", "coco_2017_panoptic", "lvis_v0.5"), 5000),
-    "lvis_v1": 19809,
-    "voc_0712": 4952,
-    "voc_2012": 5823,
-    "cityscapes": 500,
-    "wider_face": 3226,
-    "crowdhuman": 4370,
-    "openimages_v6": 41620,
-    "demo": 100,
-}
-
-SHOWN = 5  # problems of one kind that a check lists
-DETAILS = ("mask", "keypoint")  # measures that annotations of boxes may lack
-
-
-@dataclass(frozen=True)
-class Spec:
-    """One dataset.
-
-    root: the folder it is expected in, unless one is given. split: the part that results are published for, and
-    published: the manifests' name for it.
-    layout: path below the root -> what is there; `{split}` stands for the split. measures: what it can evaluate.
-    reader: `module:class` below benchmarks.datasets; files: its further arguments, with `{split}` likewise.
-    """
-
-    name: str
-    title: str
-    metric: str
-    root: str
-    split: str
-    published: str
-    layout: dict[str, str]
-    measures: tuple[str, ...]
-    reader: str
-    files: dict[str, Any] = field(default_factory=dict)
-
-    def all_images(self, split: str | None, listed: int) -> int:
-        """How many images a part has: those that are published, where that is known, else those that are listed."""
-        return IMAGES.get(self.name, listed) if split in (None, self.split) else listed
-
-    @property
-    def protocols(self) -> bool:
-        """Whether COCO's numbers are among its metrics, which can be read in two ways."""
-        return self.reader.partition(":")[0] in ("coco", "panoptic", "cityscapes")
-
-    def open(self, root: Path, request: MetricConfig) -> Dataset:
-        """The dataset in `root`. Raises DatasetError."""
-        self.require_root(root)
-        unknown = [measure for measure in request.measures if measure not in self.measures]
-        if unknown:
-            raise UsageError(f"{self.name} cannot evaluate '{unknown[0]}', only {', '.join(self.measures)}.")
-        module, _, reader = self.reader.partition(":")
-        make = getattr(import_module(f"benchmarks.datasets.{module}"), reader)
-        return make(self.name, root, request, **as_named_in(root, self.with_split(self.files, request.split)))
-
-    def require_root(self, root: Path) -> None:
-        """Raise DatasetError where `root` is not a folder."""
-        if not root.is_dir():
-            raise DatasetError(f"{root} is not a folder. `bench datasets {self.name}` shows what belongs into it.")
-
-    def with_split(self, texts: dict[str, Any], split: str | None = None) -> dict[str, Any]:
-        """`texts` with the split's name filled in, in keys and values."""
-        chosen = split or self.split
-        return {k.replace("{split}", chosen): fill(v, chosen) for k, v in texts.items()}
-
-
-def as_named_in(root: Path, files: dict[str, Any]) -> dict[str, Any]:
-    """COCO's files as a folder names them: users' own have `instances_val.json`, without the year, as for training."""
-    dated = files.get("annotations", "")
-    plain = dated.replace("2017", "")
-    if not dated.endswith("2017.json") or (root / dated).exists() or not (root / plain).is_file():
-        return files
-    return {key: value.replace("2017", "") if isinstance(value, str) else value for key, value in files.items()}
-
-
-def fill(value: Any, split: str) -> Any:
-    """A text with the split's name filled in; anything else as it is."""
-    return value.replace("{split}", split) if isinstance(value, str) else value
-
 
 COCO_MEASURES = ("box", "mask", "proposal")
 COCO_ANNOTATIONS = "images, annotations and categories in COCO's format"
@@ -191,7 +105,6 @@ COCO_PANOPTIC = Spec(
         "instances": "annotations/instances_{split}2017.json",
     },
 )
-
 COCO_KEYPOINTS = Spec(
     "coco_2017_keypoints",
     "COCO 2017 persons with keypoints",
@@ -204,7 +117,6 @@ COCO_KEYPOINTS = Spec(
     "coco:CocoDataset",
     {"annotations": "annotations/person_keypoints_{split}2017.json", "images": "{split}2017"},
 )
-
 CITYSCAPES = Spec(
     "cityscapes",
     "Cityscapes",
@@ -220,7 +132,6 @@ CITYSCAPES = Spec(
     "cityscapes:Cityscapes",
     {"images": "leftImg8bit/{split}", "ground_truth": "gtFine/{split}"},
 )
-
 WIDER_FACE = Spec(
     "wider_face",
     "WIDER FACE",
@@ -237,7 +148,6 @@ WIDER_FACE = Spec(
     "wider_face:WiderFace",
     {"ground_truth": "eval_tools/ground_truth", "images": "WIDER_{split}/images"},
 )
-
 CROWDHUMAN = Spec(
     "crowdhuman",
     "CrowdHuman",
@@ -250,7 +160,6 @@ CROWDHUMAN = Spec(
     "crowdhuman:CrowdHuman",
     {"annotations": "annotation_{split}.odgt", "images": "Images", "sizes": "id_hw_{split}.json"},
 )
-
 OPEN_IMAGES_V6 = open_images(
     "openimages_v6",
     "Open Images v6",
@@ -268,7 +177,6 @@ OPEN_IMAGES_V6 = open_images(
     labels="annotations/{split}-annotations-human-imagelabels-boxable.csv",
     images="OpenImages/{split}",
 )
-
 OPEN_IMAGES_CHALLENGE = open_images(
     "openimages_challenge_2019",
     "Open Images Challenge 2019",
@@ -286,14 +194,12 @@ OPEN_IMAGES_CHALLENGE = open_images(
     labels="challenge2019/challenge-2019-{split}-detection-human-imagelabels.csv",
     images="OpenImages",
 )
-
 # Images of Objects365 v2 that are annotated but are not part of its download.
 OBJECTS365_MISSING = (
     "patch16/objects365_v2_00908726.jpg",
     "patch6/objects365_v1_00320532.jpg",
     "patch6/objects365_v1_00320534.jpg",
 )
-
 SPECS = [
     coco_2017("coco_2017", "COCO 2017, or a dataset of yours in its layout"),
     coco_2017("coco_2017_person", "COCO 2017, for models of persons"),
@@ -345,7 +251,6 @@ SPECS = [
     WIDER_FACE,
     CROWDHUMAN,
 ]
-
 DATASETS = {spec.name: spec for spec in SPECS}
 
 
@@ -363,45 +268,3 @@ def open_dataset(name: str, root: Path | str, request: MetricConfig | None = Non
     Raises UnknownDataset, or DatasetError where a file is missing or is not what the layout says.
     """
     return spec(name).open(Path(root), request or MetricConfig())
-
-
-def check(one: Spec, root: Path, split: str | None = None) -> dict[str, Any]:
-    """Whether `root` holds the dataset: name, root, numbers of images and classes, problems and notices (sentences).
-
-    A dataset without masks is complete; a notice says that it has no mask AP.
-    """
-    report: dict[str, Any] = {"name": one.name, "root": str(root), "images": 0, "classes": 0, "notices": []}
-    measures = tuple(measure for measure in one.measures if measure not in DETAILS)
-    try:
-        opened = one.open(root, MetricConfig(measures=measures, split=split))
-    except (DatasetError, UnreadableImage) as error:
-        return report | {"problems": [str(error)]}
-    problems = [
-        *missing_files([image.path for image in opened.images], "images"),
-        *missing_files(opened.ground_truth_files(), "files with their annotations"),
-    ]
-    if not opened.images:
-        problems.append("The annotations list no images.")
-    notices = [*opened.notices, *without_details(one, root, split)]
-    counts = {"images": len(opened.images), "classes": len(opened.classes)}
-    return report | counts | {"problems": problems, "notices": notices}
-
-
-def without_details(one: Spec, root: Path, split: str | None) -> list[str]:
-    """Why a folder has no AP of masks or keypoints, for each of these that its dataset can have."""
-    reasons = []
-    for measure in (measure for measure in one.measures if measure in DETAILS):
-        try:
-            one.open(root, MetricConfig(measures=(measure,), split=split))
-        except (DatasetError, UnreadableImage) as error:
-            reasons.append(str(error))
-    return reasons
-
-
-def missing_files(paths: Sequence[Path], kind: str) -> list[str]:
-    """Sentences about the files that do not exist."""
-    missing = [path for path in paths if not path.is_file()]
-    problems = [f"{path} does not exist." for path in missing[:SHOWN]]
-    if len(missing) > SHOWN:
-        problems.append(f"{len(missing)} of {len(paths)} {kind} do not exist, these are the first.")
-    return problems

@@ -91,9 +91,11 @@ def compared(
     """(agreement of each pipeline, number of images), on as few images as that takes.
 
     files: the detections that each pipeline should give. Images with EXIF orientations come first: without one of
-    them, nothing tells whether these were ignored.
+    them, nothing tells whether these were ignored. Images without a detection do not count: a threshold empties them.
     """
-    useful = sorted(paths, key=lambda number: (not is_turned(paths[number]), -(files[0][:, 0] == number).sum()))
+    counts = {number: int((files[0][:, 0] == number).sum()) for number in paths}
+    known = [number for number, count in counts.items() if count] or list(paths)
+    useful = sorted(known, key=lambda number: (not is_turned(paths[number]), -counts[number]))
     sums, done = np.zeros(len(tried)), 0
     for count in ROUNDS:
         for number in useful[done:count]:

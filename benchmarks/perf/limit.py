@@ -61,7 +61,8 @@ def measured(name: str, threads: int) -> dict[str, Any]:
     """One model under the conditions of this process."""
     import torch
 
-    from benchmarks.speed.compare import CompareConfig, network
+    from benchmarks.speed.compare_config import CompareConfig
+    from benchmarks.speed.contestants import network
     from benchmarks.speed.images import generated
     from benchmarks.speed.roofline import limit
     from benchmarks.speed.workload import DetectorWorkload

@@ -38,8 +38,9 @@ from torchvision.ops import nms
 
 from benchmarks.perf.checkpoints import interleaved
 from benchmarks.perf.evaluation import box_numbers, discs, generate, whole_mask
-from benchmarks.speed import compare, optimizations
+from benchmarks.speed import contestants, optimizations
 from benchmarks.speed import images as images
+from benchmarks.speed.compare_config import CompareConfig
 from benchmarks.speed.images import generated
 from benchmarks.speed.options import Options
 from benchmarks.speed.peers.counterparts import counterpart
@@ -72,7 +73,7 @@ class Scene:
     def of(cls, size: tuple[int, int]) -> Scene:
         """A generated image whose input has this (h, w)."""
         source = generated(1, size)[0]
-        ours, _ = compare.network(compare.CompareConfig(MODEL, ["torchvision"], [source]))
+        ours, _ = contestants.network(CompareConfig(MODEL, ["torchvision"], [source]))
         theirs = TorchvisionDetector(counterpart(MODEL, "torchvision"), ours.preprocess)
         theirs.network.load_state_dict(to_torchvision(ours.state_dict(), len(ours.classes or ()))[1])
         images = torch.from_numpy(source.transpose(2, 0, 1).copy())[None].float() / 64 - 2

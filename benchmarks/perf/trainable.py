@@ -40,7 +40,7 @@ import zoo
 from benchmarks.datasets import demo
 from benchmarks.reports.text_table import format_table
 from zoo.manifest import api
-from zoo.models.build import COMPONENTS
+from zoo.models.component_table import COMPONENTS
 from zoo.models.detectors.distilled import Distilled
 from zoo.models.supervision import components, supervision
 from zoo.preprocessing.recipe import Pad, Preprocessing, Resize

@@ -2,78 +2,23 @@
 
 from __future__ import annotations
 
-import sys
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import asdict, dataclass, field
-from functools import partial
-from importlib import metadata
-from pathlib import Path
-from tempfile import TemporaryDirectory
+from contextlib import ExitStack, suppress
 from typing import Any
 
-import cv2
-import numpy as np
 import torch
 
-import zoo
-from benchmarks.results import agreement
-from benchmarks.results.record import Record, failed, skipped
+from benchmarks.results.record import Record
 from benchmarks.speed import inference
-from benchmarks.speed.config import BenchmarkConfig
-from benchmarks.speed.options import Options
-from benchmarks.speed.peers import counterparts, settings
+from benchmarks.speed.compare_config import CompareConfig
+from benchmarks.speed.compare_records import Results, record, unavailable_record
+from benchmarks.speed.contestants import Contestant, gather
+from benchmarks.speed.peers import counterparts
 from benchmarks.speed.peers.counterparts import NoCounterpart
-from benchmarks.speed.peers.external import ANSWER_SECONDS, WORKERS, ExternalWorkload, PeerError
-from benchmarks.speed.peers.random_weights import randomize
-from benchmarks.speed.protocols import Measurement, interleaved
-from benchmarks.speed.protocols.table import INTERLEAVED
-from benchmarks.speed.workload import DetectorWorkload, ImageSource, Workload
+from benchmarks.speed.peers.external import ExternalWorkload, PeerError
+from benchmarks.speed.protocols import interleaved
+from benchmarks.speed.workload import Workload
 from benchmarks.system import environment
 from benchmarks.system.conditions import Conditions
-from zoo.checkpoint.convert import to_peer
-from zoo.errors import MismatchedCheckpoint, UsageError, ZooError
-
-OURS = "ours"
-WORKER_FACTS = ("version", "commit", "torch", "python", "threads", "tf32", "settings")
-SAME_WORK = 0.99
-"""Share of the detections of either side that the other must have too; below it a ratio of speeds means nothing."""
-
-
-@dataclass(frozen=True)
-class CompareConfig:
-    """What to compare. pythons: peer -> interpreter of the environment that has it. weights: a checkpoint file.
-
-    patience: seconds that a peer's worker may take for an answer. memory: whether to measure peaks, each in a process.
-    """
-
-    name: str
-    against: Sequence[str]
-    images: Sequence[ImageSource]
-    pythons: Mapping[str, str] = field(default_factory=dict)
-    weights: Path | None = None
-    setting: BenchmarkConfig = field(default_factory=BenchmarkConfig)
-    patience: float = ANSWER_SECONDS
-    memory: bool = True
-
-
-@dataclass
-class Contestant:
-    """facts: version, commit, command, settings; for the record's parameters. process: what tells its peak memory."""
-
-    workload: Workload
-    facts: dict[str, Any]
-    process: Callable[[], ExternalWorkload] | None = None
-
-
-@dataclass
-class Results:
-    """What was measured of each contestant, and what each found in the first images."""
-
-    measured: dict[str, Measurement]
-    detections: dict[str, list[Any]]
-    conditions: dict[str, Any]
 
 
 def run(request: CompareConfig) -> list[Record]:
@@ -113,6 +58,7 @@ def measure(request: CompareConfig, contestants: dict[str, Contestant], unavaila
             unavailable[failed] = str(error)
 
 
+<<<<<<< HEAD
 def gather(request: CompareConfig, stack: ExitStack) -> tuple[dict[str, Contestant], dict[str, str]]:
     """Those that can run, ours first; and peer -> why not."""
     folder = Path(stack.enter_context(TemporaryDirectory()))
@@ -305,6 +251,8 @@ def as_files(images: Sequence[ImageSource], folder: Path) -> list[Path]:
     return files
 
 
+=======
+>>>>>>> main
 def detections(workload: Workload, batches: int = 4) -> list[Any]:
     """What is found in the first images."""
     return [result for i in range(min(batches, len(workload))) for result in workload.compute(workload.load(i))]
@@ -325,80 +273,3 @@ def peak_memory(contestant: Contestant) -> dict[str, float]:
             workload.close()
     except PeerError:
         return {}
-
-
-def record(
-    request: CompareConfig,
-    name: str,
-    contestants: Mapping[str, Contestant],
-    results: Results,
-    memory: Mapping[str, float],
-) -> Record:
-    """One implementation's record: its numbers, and how its detections agree with ours.
-
-    Its speed relative to ours is there only if both do the same work, which equal detections show.
-    """
-    setting, protocol, contestant = request.setting, INTERLEAVED, contestants[name]
-    agreed = agreement.compare(results.detections[OURS], results.detections[name])
-    metrics = {**results.measured[name].metrics, **asdict(agreed), **memory}
-    remark = verdict(agreed, sum(map(len, results.detections[name])))
-    if remark is not None:
-        metrics = {key: value for key, value in metrics.items() if not key.startswith("speedup")}
-    return Record(
-        model=request.name,
-        kind="compare",
-        protocol=protocol.name,
-        parameters={
-            **protocol.describe(protocol.parameters(setting.overrides)),
-            "peer": None if name.startswith(OURS) else name,
-            "batch": setting.batch,
-            "images": len(request.images),
-            "resolution": resolution(contestant.workload),
-            **contestant.facts,
-            "differences": unlike(contestants[OURS], contestant),
-            "same_work": remark is None,
-            "remark": remark,
-        },
-        metrics=metrics,
-        samples=results.measured[name].samples,
-        environment=environment.describe(setting.device),
-        conditions=results.conditions,
-    )
-
-
-def verdict(agreed: agreement.Agreement, count: int) -> str | None:
-    """Why a comparison is none; None where both sides find the same. count: detections of the other side."""
-    if not agreed.detections and not count:
-        return "not the same work: neither finds anything, so nothing shows that both do the same"
-    hits = round(agreed.matched * agreed.detections)
-    share = hits / max(agreed.detections, count)
-    return None if share >= SAME_WORK else f"not the same work: the sides agree on {share:.1%} of the detections"
-
-
-def unlike(ours: Contestant, theirs: Contestant) -> str:
-    """Everything that is known to differ from ours, besides the code."""
-    result = settings.differences(ours.facts.get("settings") or {}, theirs.facts.get("settings") or {})
-    for what in ("threads", "precision", "weights"):
-        if theirs.facts.get(what) not in (None, ours.facts.get(what)):
-            result.append(f"{what} {ours.facts.get(what)} / {theirs.facts[what]}")
-    if isinstance(theirs.workload, ExternalWorkload):
-        result.append(f"in a process of its own, with PyTorch {theirs.facts.get('torch')}")
-        shapes = [resolution(contestant.workload) for contestant in (ours, theirs)]
-        if shapes[0] != shapes[1]:
-            result.append(f"input sizes {', '.join(shapes[0])} / {', '.join(shapes[1])}")
-    return "; ".join(result)
-
-
-def resolution(workload: Workload) -> dict[str, int]:
-    """Input shapes 'height x width' and how many of the first batches have each."""
-    if isinstance(workload, ExternalWorkload):
-        return dict(Counter(f"{height}x{width}" for height, width in workload.shapes.values()))
-    return inference.resolution(workload)  # type: ignore[arg-type]
-
-
-def unavailable_record(request: CompareConfig, peer: str, reason: str) -> Record:
-    """A peer that did not run, with what it published."""
-    number = counterparts.published(request.name, peer)
-    facts = {"peer": peer, "published": asdict(number) if number else None}
-    status = skipped if "not measured" in reason or "no counterpart" in reason else failed
-    return status(request.name, "compare", reason, protocol=INTERLEAVED.name, parameters=facts)

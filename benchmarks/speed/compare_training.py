@@ -22,11 +22,13 @@ import torch
 import zoo
 from benchmarks.results.record import Record, failed, skipped
 from benchmarks.speed import inference
-from benchmarks.speed.compare import OURS, CompareConfig, network, peers_weights
+from benchmarks.speed.compare_config import CompareConfig
 from benchmarks.speed.config import BenchmarkConfig
+from benchmarks.speed.contestants import OURS, network, peers_weights
 from benchmarks.speed.peers import counterparts, training_batch
 from benchmarks.speed.peers.counterparts import NoCounterpart
 from benchmarks.speed.peers.external import ANSWER_SECONDS, WORKERS, ExternalWorkload, PeerError
+from benchmarks.speed.peers.names import RUNTIMES
 from benchmarks.system import environment
 from benchmarks.system.conditions import Conditions
 from benchmarks.system.timing import median_interval
@@ -122,7 +124,7 @@ def where(request: TrainingComparison, peer: str) -> tuple[str, str]:
     if peer == "torchvision":
         counterparts.counterpart(request.name, peer)  # NoCounterpart where it has none
         return sys.executable, f"torchvision {request.name}"
-    if peer in ("transformers", *counterparts.RUNTIMES):
+    if peer in ("transformers", *RUNTIMES):
         raise PeerError(f"not measured: {peer} has no worker that trains.")
     if peer not in request.pythons:
         raise PeerError(f"not measured: say --python {peer}=PATH of a Python that has it.")
@@ -179,17 +181,7 @@ def record(request: TrainingComparison, name: str, sides: Mapping[str, Side], co
     """One implementation's record. Its speed relative to ours is there only if the first losses agree."""
     ours, one = sides[OURS], sides[name]
     remark = verdict(ours.losses, one.losses)
-    median = float(np.median(one.seconds))
-    low, high = median_interval(one.seconds)
-    metrics: dict[str, Any] = {
-        "iteration_s": median,
-        "iteration_s_low": low,
-        "iteration_s_high": high,
-        "images_per_second": request.batch / median,
-        "iterations": len(one.seconds),
-        "losses": one.losses,
-        "loss_difference": difference(ours.losses, one.losses),
-    }
+    metrics = measured(one, request.batch) | {"loss_difference": difference(ours.losses, one.losses)}
     with suppress(PeerError):
         metrics |= one.worker.memory()
     if remark is None:
@@ -198,23 +190,40 @@ def record(request: TrainingComparison, name: str, sides: Mapping[str, Side], co
         model=request.name,
         kind="compare training",
         protocol=PROTOCOL,
-        parameters={
-            "peer": None if name == OURS else name,
-            "batch": request.batch,
-            "weights": request.weights.name if request.weights else "random, the same",
-            "images": "generated, at the published size, without augmentation",
-            "optimizer": "SGD, learning rate 0.0025, momentum 0.9, weight decay 0.0001",
-            "command": one.worker.told,
-            **{fact: one.worker.facts.get(fact) for fact in FACTS},
-            "commit": environment.commit() if name == OURS else one.worker.facts.get("commit"),
-            "same_work": remark is None,
-            "remark": remark,
-        },
+        parameters={**described(request, name, one), "same_work": remark is None, "remark": remark},
         metrics=metrics,
         samples={"iteration_s": one.seconds},
         environment=environment.describe(request.device),
         conditions=conditions,
     )
+
+
+def measured(side: Side, batch: int) -> dict[str, Any]:
+    """How fast an implementation trains, and its first losses."""
+    median = float(np.median(side.seconds))
+    low, high = median_interval(side.seconds)
+    return {
+        "iteration_s": median,
+        "iteration_s_low": low,
+        "iteration_s_high": high,
+        "images_per_second": batch / median,
+        "iterations": len(side.seconds),
+        "losses": side.losses,
+    }
+
+
+def described(request: TrainingComparison, name: str, side: Side) -> dict[str, Any]:
+    """What an implementation trained, and on what."""
+    return {
+        "peer": None if name == OURS else name,
+        "batch": request.batch,
+        "weights": request.weights.name if request.weights else "random, the same",
+        "images": "generated, at the published size, without augmentation",
+        "optimizer": "SGD, learning rate 0.0025, momentum 0.9, weight decay 0.0001",
+        "command": side.worker.told,
+        **{fact: side.worker.facts.get(fact) for fact in FACTS},
+        "commit": environment.commit() if name == OURS else side.worker.facts.get("commit"),
+    }
 
 
 def ratio(ours: Sequence[float], theirs: Sequence[float]) -> dict[str, float]:

@@ -55,8 +55,8 @@ def measure(
     """Speed of a detector of another project, each call timed by its worker. Raises UsageError for other protocols."""
     if setting.protocol != INTERLEAVED.name or setting.batch != 1 or setting.options.chosen():
         raise UsageError(f"{target.name} keeps its own time: give --protocol {INTERLEAVED.name}, batch 1, no options.")
-    from benchmarks.speed.compare import as_files
     from benchmarks.speed.foreign_detector import measured
+    from benchmarks.speed.images import as_files
 
     with TemporaryDirectory() as folder:
         return measured(target, as_files(images, Path(folder)), setting, source)

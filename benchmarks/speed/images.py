@@ -1,9 +1,16 @@
-"""Generated images, for measurements where nobody gave any."""
+"""Images for measurements: generated ones where none are given, and any images as files for other processes."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 import cv2
 import numpy as np
+
+if TYPE_CHECKING:
+    from benchmarks.speed.workload import ImageSource
 
 SIZE = (480, 640)  # the most frequent size in COCO
 
@@ -31,3 +38,15 @@ def draw(random: np.random.RandomState, height: int, width: int) -> np.ndarray:
             cv2.rectangle(image, center, corner, color, -1)
     noise = random.randint(-8, 9, image.shape)
     return np.clip(image + noise, 0, 255).astype(np.uint8)
+
+
+def as_files(images: Sequence[ImageSource], folder: Path) -> list[Path]:
+    """The images as files; arrays are written without loss."""
+    files = []
+    for i, image in enumerate(images):
+        if isinstance(image, np.ndarray):
+            files.append(folder / f"{i}.png")
+            cv2.imwrite(str(files[-1]), image)
+        else:
+            files.append(Path(image))
+    return files

@@ -13,7 +13,7 @@ from zoo.errors import ZooError
 from zoo.manifest import api
 
 if TYPE_CHECKING:
-    from benchmarks.datasets.catalog import Spec
+    from benchmarks.datasets.spec import Spec
 
 
 def options(job: Job) -> argparse.Namespace:

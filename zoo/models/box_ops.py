@@ -1,4 +1,4 @@
-"""Overlaps of boxes, all (..., 4) xyxy."""
+"""Overlaps of boxes, all (..., 4) xyxy, and the other ways to write a box."""
 
 from __future__ import annotations
 
@@ -42,3 +42,13 @@ def pairwise_iou(a: Tensor, b: Tensor, eps: float = EPSILON) -> Tensor:
 def pairwise_iof(a: Tensor, b: Tensor) -> Tensor:
     """Intersection over the area of the first (K, M) of boxes (K, 4) and (M, 4)."""
     return intersection(a[:, None], b[None]) / area(a)[:, None].clamp(min=EPSILON)
+
+
+def box_convert(boxes: Tensor, given: str, wanted: str) -> Tensor:
+    """Boxes (..., 4) from one format to the other: "xyxy" (corners) or "cxcywh" (center and size)."""
+    if given == wanted:
+        return boxes.clone()
+    first, second = boxes[..., :2], boxes[..., 2:]
+    if wanted == "xyxy":
+        return torch.cat([first - 0.5 * second, first + 0.5 * second], dim=-1)
+    return torch.cat([(first + second) / 2, second - first], dim=-1)

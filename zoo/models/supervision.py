@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from zoo.models import build
+from zoo.models.component_table import COMPONENTS, find, kind_of
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ def supervision(description: Mapping[str, Any]) -> Supervision:
 def components(description: Any) -> Iterator[Mapping[str, Any]]:
     """Every part of a description that is a component, the whole included."""
     if isinstance(description, Mapping):
-        if "type" in description and build.kind_of(description) in build.COMPONENTS:
+        if "type" in description and kind_of(description) in COMPONENTS:
             yield description
         description = list(description.values())
     if isinstance(description, (list, tuple)):
@@ -54,12 +55,12 @@ def components(description: Any) -> Iterator[Mapping[str, Any]]:
 
 def says(part: Mapping[str, Any], attribute: str) -> bool:
     """Whether a component's class has the attribute set."""
-    return bool(getattr(build.find(build.kind_of(part)), attribute, False))
+    return bool(getattr(find(kind_of(part)), attribute, False))
 
 
 def settings(part: Mapping[str, Any]) -> dict[str, Any]:
     """A component's arguments with its constructor's defaults."""
-    own = build.signature(build.find(build.kind_of(part)))
+    own = build.signature(find(kind_of(part)))
     return {p.name: p.default for p in own if p.default is not p.empty} | dict(part)
 
 

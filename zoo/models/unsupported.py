@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from zoo.models import build
+from zoo.models.component_table import COMPONENTS, find, kind_of
 from zoo.models.layers.activation import ACTIVATIONS
 from zoo.models.layers.conv import CONVS
 from zoo.models.layers.linear import LINEARS
@@ -44,8 +45,8 @@ def phrases(description: Any, where: str) -> Iterator[str]:
 
 def own(kind: str, description: Mapping[str, Any], where: str) -> Iterator[str]:
     """What is wrong with one mapping itself."""
-    if kind in build.COMPONENTS:
-        unknown = set(description) - build.parameters(build.find(build.kind_of(description))) - {"type", *LAYOUT}
+    if kind in COMPONENTS:
+        unknown = set(description) - build.parameters(find(kind_of(description))) - {"type", *LAYOUT}
         for key in sorted(key for key in map(str, unknown) if not key.startswith(build.TRAINING_ONLY)):
             yield f"{kind}'s argument {key} ({where})"
     elif kind not in LAYERS and kind[:1].isupper():

@@ -12,7 +12,8 @@ from zoo.checkpoint import load_into, read
 from zoo.checkpoint.convert.rename import adapt, fresh_names
 from zoo.errors import MismatchedCheckpoint
 from zoo.loading import build
-from zoo.models.build import find, kind_of, parameters
+from zoo.models.build import parameters
+from zoo.models.component_table import find, kind_of
 from zoo.models.detectors.base import Detector
 from zoo.models.detectors.soft_teacher import SoftTeacher
 

@@ -7,7 +7,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from benchmarks.datasets.catalog import DATASETS, Spec, check, spec
+from benchmarks.datasets.catalog import DATASETS, spec
+from benchmarks.datasets.check import check
+from benchmarks.datasets.spec import Spec
 from benchmarks.reports.text_table import format_table
 from zoo.errors import UsageError
 

@@ -100,3 +100,17 @@ def test_what_a_selection_left_out_is_named() -> None:
     assert first is not None
     assert first.key == "at-most-5"
     assert rerun.left_out(own, own, 3.0) is None
+
+
+def test_images_that_a_threshold_emptied_do_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An image where the file has nothing agrees with any pipeline that detects nothing there."""
+    table = np.array([[1, 10, 10, 50, 40, 0.9, 3], [2, 80, 10, 20, 30, 0.2, 3]])
+    published, wrong = pipelines(api.preprocessing("yolox_tiny_8x8_300e_coco")), table[:1] + [0, 0, 0, 0, 0, -0.05, 0]
+    tried = [next(published), next(published)]
+    results = {tried[0].key: table, tried[1].key: wrong}
+    monkeypatch.setattr(
+        rerun, "detect", lambda _, one, path, numbers, number: results[one.key][results[one.key][:, 0] == number]
+    )
+    paths = {1: Path("1.jpg"), 2: Path("2.jpg")}
+    scores, images = rerun.compared([table[:1], table[:1]], object(), tried, np.zeros(1), paths)  # type: ignore[arg-type]
+    assert images == 1 and scores == pytest.approx([1.0, 0.75])

@@ -14,7 +14,7 @@ import torch
 from benchmarks.perf import pretend_cuda, pretended_commands, pretended_kinds, pretended_report, pretended_runs
 from benchmarks.perf.pretended_device import PretendCuda
 from benchmarks.perf.pretended_operators import DeviceFault
-from zoo.models.build import COMPONENTS
+from zoo.models.component_table import COMPONENTS
 
 REPORTS = Path(__file__).parents[3] / "reports"
 CUDA_BUILD = torch.version.cuda is not None

@@ -5,9 +5,8 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torchvision.ops import box_convert
 
-from zoo.models.box_ops import aligned_giou, aligned_iou
+from zoo.models.box_ops import aligned_giou, aligned_iou, box_convert
 
 
 class ClassificationCost:

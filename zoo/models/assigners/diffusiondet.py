@@ -8,11 +8,10 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torchvision.ops import box_convert
 
 from zoo.models.assigners.hungarian import HungarianAssigner, extent
 from zoo.models.assigners.sim_ota import choose
-from zoo.models.box_ops import pairwise_iou
+from zoo.models.box_ops import box_convert, pairwise_iou
 from zoo.models.layers.transfer import on_device, on_host
 from zoo.models.targets import GroundTruth, Pairs
 

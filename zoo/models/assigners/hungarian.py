@@ -10,8 +10,8 @@ import torch
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
-from torchvision.ops import box_convert
 
+from zoo.models.box_ops import box_convert
 from zoo.models.build import component
 from zoo.models.layers.constants import constant
 from zoo.models.layers.precision import at_least_float32

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torchvision.ops import box_convert
 
-from zoo.models.box_ops import pairwise_iou
+from zoo.models.box_ops import box_convert, pairwise_iou
 from zoo.models.targets import BACKGROUND, IGNORED, Assignment, GroundTruth
 
 

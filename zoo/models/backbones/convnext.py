@@ -8,12 +8,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torchvision.ops import StochasticDepth
 
 from zoo.errors import BuildError
 from zoo.models.layers.activation import make_activation
 from zoo.models.layers.freezing import freeze
 from zoo.models.layers.norm import LayerNorm2d, make_norm
+from zoo.models.layers.stochastic_depth import StochasticDepth
 
 LN = {"type": "LN2d", "eps": 1e-6}
 GELU = {"type": "GELU"}
@@ -66,7 +66,7 @@ class ConvNeXtBlock(nn.Module):
         self.gamma = None
         if layer_scale_init_value > 0:
             self.gamma = nn.Parameter(torch.full((channels,), layer_scale_init_value))
-        self.drop_path = StochasticDepth(drop_path_rate, "row")
+        self.drop_path = StochasticDepth(drop_path_rate)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, channels, H, W) to the same."""

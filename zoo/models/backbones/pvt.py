@@ -9,11 +9,11 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torchvision.ops import StochasticDepth
 
 from zoo.models.layers.activation import make_activation
 from zoo.models.layers.norm import make_norm
 from zoo.models.layers.patches import PatchEmbed
+from zoo.models.layers.stochastic_depth import StochasticDepth
 from zoo.models.layers.tracing import recording
 
 GELU = {"type": "GELU"}
@@ -93,7 +93,7 @@ class PVTEncoderLayer(nn.Module):
         )
         self.norm2 = make_norm(norm_cfg, embed_dims)[1]
         self.ffn = MixFFN(embed_dims, feedforward_channels, act_cfg, drop_rate, use_conv_ffn)
-        self.drop_path = StochasticDepth(drop_path_rate, "row")
+        self.drop_path = StochasticDepth(drop_path_rate)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, H, W, embed_dims) to the same."""

@@ -8,10 +8,10 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torchvision.ops import StochasticDepth
 
 from zoo.models.layers.activation import make_activation
 from zoo.models.layers.norm import make_norm
+from zoo.models.layers.stochastic_depth import StochasticDepth
 
 LN = {"type": "LN"}
 GELU = {"type": "GELU"}
@@ -108,7 +108,7 @@ class ViTBlock(nn.Module):
         size = (window_size, window_size) if window_size else input_size
         self.attn = RelativeAttention(dim, num_heads, qkv_bias, use_rel_pos, size)
         self.mlp = ViTMlp(dim, int(dim * mlp_ratio), act_cfg)
-        self.drop_path = StochasticDepth(drop_path, "row")
+        self.drop_path = StochasticDepth(drop_path)
         self.window_size = window_size
 
     def forward(self, x: Tensor) -> Tensor:

@@ -8,9 +8,8 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor
-from torchvision.ops import box_convert
 
-from zoo.models.box_ops import aligned_iou
+from zoo.models.box_ops import aligned_iou, box_convert
 from zoo.models.build import component
 from zoo.models.criteria.detr import Layer, Matched, box_losses, match, matched
 from zoo.models.criteria.dino import denoising_losses

@@ -7,11 +7,10 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor
-from torchvision.ops import box_convert
 
 from zoo.models.assigners.costs import BBoxL1Cost, FocalLossCost, IoUCost
 from zoo.models.assigners.hungarian import cheapest, extent
-from zoo.models.box_ops import aligned_iou
+from zoo.models.box_ops import aligned_iou, box_convert
 from zoo.models.criteria.detr import Layer, by_image, by_layer, matched_losses, set_losses
 from zoo.models.criteria.dino import prefixed, restored_losses
 from zoo.models.criteria.protocols import TrainedHead

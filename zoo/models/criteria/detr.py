@@ -9,11 +9,10 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 
 import torch
 from torch import Tensor
-from torchvision.ops import box_convert
 
 from zoo.errors import BuildError
 from zoo.models.assigners.hungarian import cheapest, extent
-from zoo.models.box_ops import aligned_iou
+from zoo.models.box_ops import aligned_iou, box_convert
 from zoo.models.build import component
 from zoo.models.criteria.protocols import TrainedHead
 from zoo.models.losses.reduction import mean_over_processes
@@ -116,7 +115,7 @@ def by_quality(head: DetrHeadLike) -> bool:
 
 def quality(result: Matched, boxes: Tensor, wanted: Tensor, queries: int) -> Tensor:
     """How well the boxes of all queries fit, (Q,), 0 for those without an object. boxes, wanted: (K, 4) cxcywh."""
-    overlaps = aligned_iou(*(box_convert(x.detach(), "cxcywh", "xyxy") for x in (boxes, wanted)))
+    overlaps = aligned_iou(box_convert(boxes.detach(), "cxcywh", "xyxy"), box_convert(wanted, "cxcywh", "xyxy"))
     return overlaps.new_zeros(queries).index_put((result.query,), overlaps)
 
 

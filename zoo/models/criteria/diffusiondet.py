@@ -7,8 +7,8 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor
-from torchvision.ops import box_convert
 
+from zoo.models.box_ops import box_convert
 from zoo.models.build import component
 from zoo.models.criteria.detr import Layer, by_image, matched
 from zoo.models.query_heads.diffusiondet_head import sides

@@ -1,4 +1,4 @@
-"""Anchors whose places and shapes are predicted (Wang et al., Region Proposal by Guided Anchoring, 2019)."""
+"""Anchors whose positions and shapes are predicted (Wang et al., Region Proposal by Guided Anchoring, 2019)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torchvision.ops import nms
 
 from zoo.models.build import component
 from zoo.models.dense_heads.anchor_head import AnchorHead
@@ -20,6 +19,7 @@ from zoo.models.dense_heads.towers import init_dense, over_levels, run, tower
 from zoo.models.layers.deform_conv import DeformConv
 from zoo.models.layers.masked_conv import MaskedConv2d
 from zoo.models.layers.nms import multiclass_nms
+from zoo.models.layers.vision_operators import nms
 from zoo.structures import Detections, ImageGeometry
 
 # A predicted side may be a million times its square's: shapes are not limited as regressed boxes are.

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torchvision.ops import box_convert
 
+from zoo.models.box_ops import box_convert
 from zoo.models.criteria.table import dense_losses
 from zoo.models.detectors.deformable_detr import DINO
 from zoo.models.layers.nms import batched_nms

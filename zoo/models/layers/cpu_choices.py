@@ -17,5 +17,8 @@ LONG_LIST = 16_384
 GROUPED_NMS_FROM = 2000
 """Boxes from which on NMS is faster group by group: a CPU compares every survivor with all boxes behind it."""
 
+FEWEST = 512
+"""Boxes that NMS compares first at least: comparing 512 takes 0.3 ms, comparing 4,096 takes 17."""
+
 FEW_IMAGES = 16
 """Images of a batch from which on PyTorch computes a 1x1 convolution with the same kernels on one thread as on more."""

@@ -10,7 +10,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torchvision import ops
+
+from zoo.models.layers import vision_operators
 
 Geometry = Any  # a number for both axes, or one for each
 
@@ -34,7 +35,7 @@ def deform_conv2d(
     formats = {t.dtype for t in given if t is not None}
     if len(formats) > 1 or torch.bfloat16 in formats:
         x, offset, weight, bias, mask = (None if t is None else t.float() for t in given)  # type: ignore[assignment]
-    out = ops.deform_conv2d(x, offset, weight, bias, stride, padding, dilation, mask)  # type: ignore[arg-type]
+    out = vision_operators.deform_conv2d(x, offset, weight, bias, stride, padding, dilation, mask)
     return out.to(given[0].dtype)  # type: ignore[union-attr]
 
 
@@ -128,7 +129,7 @@ def zero(conv: nn.Conv2d) -> None:
 def kernel_elements(kernel_size: int, like: Tensor) -> Tensor:
     """Where the elements of a square kernel are: (1, 2 * k * k, 1, 1), dy and dx from its center, row by row.
 
-    An offset that is to reach a given point is that point less the element's own place.
+    An offset that is to reach a given point is that point less the element's own position.
     """
     reach = (kernel_size - 1) // 2
     line = torch.arange(-reach, reach + 1, device=like.device, dtype=like.dtype)

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor, nn
-from torchvision.ops import StochasticDepth
 
 from zoo.models.layers.conv_module import RELU, ConvModule
 from zoo.models.layers.squeeze_excitation import SELayer
+from zoo.models.layers.stochastic_depth import StochasticDepth
 
 
 class InvertedResidual(nn.Module):
@@ -50,7 +50,7 @@ class InvertedResidual(nn.Module):
         )
         self.se = se
         self.linear_conv = ConvModule(mid_channels, out_channels, 1, act_cfg=None, **common)
-        self.drop_path = StochasticDepth(drop_path_rate, "row")
+        self.drop_path = StochasticDepth(drop_path_rate)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, in_channels, H, W) to (N, out_channels, H / stride, W / stride)."""

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from zoo.errors import BuildError
+from zoo.models.box_ops import aligned_iou
 from zoo.models.layers.cpu_choices import GROUPED_NMS_FROM
 from zoo.models.layers.nms_export import traced_nms
 from zoo.models.layers.ranking import ranked
@@ -19,6 +20,8 @@ from zoo.structures import Detections
 
 # From this many boxes on, MMCV suppresses group after group, so boxes outside the image meet no other group's.
 APART_FROM = 10_000
+
+MANY_PAIRS = 1_000_000  # more are not compared beforehand
 
 
 def batched_nms(
@@ -48,18 +51,32 @@ def batched_nms(
         raise BuildError(f"there is no suppression of type '{kind}'; known: nms, soft_nms")
     moved = boxes if agnostic else separate(boxes, groups)
     kept, order = ranked(scores)
-    apart = groups[order] if not agnostic and worth_grouping(boxes) else None
-    keep = order[first_survivors(moved[order], kept.to(moved.dtype), options["iou_threshold"], most, apart)]
+    threshold = options["iou_threshold"]
+    apart = groups[order] if not agnostic and never_meet(boxes, moved, groups, threshold) else None
+    keep = order[first_survivors(moved[order], kept.to(moved.dtype), threshold, most, apart)]
     return keep, scores[keep]
 
 
-def worth_grouping(boxes: Tensor) -> bool:
-    """Whether to suppress group by group: many boxes, on a CPU, none outside the image on the left or at the top.
+def never_meet(boxes: Tensor, moved: Tensor, groups: Tensor, iou_threshold: float) -> bool:
+    """Whether no two boxes of different groups suppress each other in `moved`, where `separate` has put them.
 
-    A GPU compares all pairs at once; a CPU compares every survivor with all boxes behind it. Boxes outside the image
-    may reach into the group before theirs, as in the reference.
+    Groups lie the largest coordinate plus 1 apart, so two boxes overlap only where the better part of one lies beyond
+    -1, on the left and at the top at once, and that of the other at the far end. There are few such pairs, if any, and
+    they are compared. `slack`: what rounding moves edges by. Only asked on a CPU: a GPU compares all pairs at once.
     """
-    return boxes.device.type == "cpu" and len(boxes) >= GROUPED_NMS_FROM and bool(boxes.min() >= 0)
+    if boxes.device.type != "cpu" or len(boxes) < GROUPED_NMS_FROM:
+        return False
+    step = float(boxes.max()) + 1
+    if len(boxes) >= APART_FROM or not step > 1:
+        return step > 1
+    needed = iou_threshold * (boxes[:, 2:] - boxes[:, :2]).clamp(min=0)
+    slack = 4 * torch.finfo(boxes.dtype).eps * step * (int(groups.max()) + 2)
+    early = (boxes[:, :2] + needed < slack - 1).all(dim=1).nonzero()
+    late = (boxes[:, 2:] - needed > step + float(boxes.min()) - slack).all(dim=1).nonzero().T
+    if early.numel() * late.numel() > MANY_PAIRS:
+        return False
+    overlaps = aligned_iou(moved[early], moved[late]) * (groups[early] > groups[late])
+    return not bool((overlaps > 0.99 * iou_threshold).any())
 
 
 def separate(boxes: Tensor, groups: Tensor) -> Tensor:

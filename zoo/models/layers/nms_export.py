@@ -7,10 +7,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torchvision.ops import nms
 
 from zoo.models.layers.ranking import ranked
 from zoo.models.layers.survivors import first_survivors
+from zoo.models.layers.vision_operators import nms
 
 
 def traced_nms(

@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torchvision.ops import box_convert
 
+from zoo.models.box_ops import box_convert
 from zoo.models.layers.constants import constant
 from zoo.models.layers.tracing import at_most
 from zoo.models.targets import GroundTruth, Pairs

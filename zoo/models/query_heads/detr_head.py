@@ -8,8 +8,8 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torchvision.ops import box_convert
 
+from zoo.models.box_ops import box_convert
 from zoo.models.build import component
 from zoo.models.coders.delta import clip
 from zoo.models.dense_heads.anchor_head import uses_sigmoid

@@ -13,8 +13,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torchvision.ops import box_convert
 
+from zoo.models.box_ops import box_convert
 from zoo.models.build import component
 from zoo.models.dense_heads.towers import prior_bias, run
 from zoo.models.layers.activation import make_activation

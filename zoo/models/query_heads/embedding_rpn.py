@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torchvision.ops import box_convert
 
+from zoo.models.box_ops import box_convert
 from zoo.models.layers.constants import extents
 from zoo.structures import ImageGeometry
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torchvision.ops import roi_align
 
 from zoo.models.layers.constants import constant
 from zoo.models.layers.precision import at_least_float32
+from zoo.models.layers.vision_operators import roi_align
 from zoo.models.priors.grid import pair
 
 

@@ -7,12 +7,12 @@ from pkgutil import resolve_name
 from typing import Any
 
 from torch import Tensor, nn
-from torchvision.ops import roi_align
 
 from zoo.errors import BuildError
 from zoo.models.layers.memory_format import eager_on_cpu
 from zoo.models.layers.points import cell_centers, sample_regions
 from zoo.models.layers.precision import at_least_float32
+from zoo.models.layers.vision_operators import roi_align
 from zoo.models.priors.grid import pair
 from zoo.models.roi_heads.roi_align_cpu import align_rows
 

@@ -9,8 +9,8 @@ import torch
 import zoo
 from benchmarks.reports.peers import table
 from benchmarks.results.agreement import Agreement
-from benchmarks.speed import compare, images
-from benchmarks.speed.compare import CompareConfig
+from benchmarks.speed import compare, compare_records, contestants, images
+from benchmarks.speed.compare_config import CompareConfig
 from benchmarks.speed.config import BenchmarkConfig
 from benchmarks.speed.peers import counterparts as peers
 from benchmarks.speed.peers import external
@@ -60,7 +60,7 @@ def start(script: Path, files: list[Path], config: str = "config") -> ExternalWo
 
 
 def test_a_rival_in_another_process_times_itself_and_tells_what_it_found(script, tmp_path):
-    (file,) = compare.as_files(images.generated(1, (64, 64)), tmp_path)
+    (file,) = images.as_files(images.generated(1, (64, 64)), tmp_path)
     peer = start(script, [file])
     try:
         assert peer.facts["version"] == "1.2.3" and peer.facts["parameters"] == 4
@@ -117,7 +117,7 @@ def test_an_absent_rival_shows_what_it_published_with_the_hardware():
     other = peers.published("detectron2/retinanet_R_50_FPN_3x", "mmdet")
     assert other is not None and other.source == "MMDetection's zoo, retinanet_r50_caffe_fpn_1x_coco"
     request = CompareConfig("faster_rcnn_r50_fpn_1x_coco", ["detectron2"], [])
-    record = compare.unavailable_record(request, "detectron2", "not measured")
+    record = compare_records.unavailable_record(request, "detectron2", "not measured")
     assert record.status == "skipped" and record.parameters["published"]["fps"] == number.fps
 
 
@@ -129,9 +129,9 @@ def compared(monkeypatch, tmp_path):
     """Runs a comparison of a tiny network with a worker script in the place of Detectron2's."""
     monkeypatch.setattr(external, "WORKERS", tmp_path)
     monkeypatch.setattr(external, "OPENING_SECONDS", 60.0)
-    monkeypatch.setattr(compare, "network", lambda request: (stub(), "random, the same"))
-    monkeypatch.setattr(compare, "peers_weights", lambda model, peer, folder: folder / "none")
-    monkeypatch.setattr(compare, "in_its_own_process", lambda *arguments: None)
+    monkeypatch.setattr(contestants, "network", lambda request: (stub(), "random, the same"))
+    monkeypatch.setattr(contestants, "peers_weights", lambda model, peer, folder: folder / "none")
+    monkeypatch.setattr(contestants, "in_its_own_process", lambda *arguments: None)
 
     def run(script: str, patience: float = 60.0):
         (tmp_path / "detectron2_worker.py").write_text(script)
@@ -183,7 +183,7 @@ def test_sides_that_find_other_things_have_no_ratio(compared, script):
     ],
 )
 def test_the_same_work_is_99_percent_of_both_sides_detections(matched, ours, theirs, same):
-    assert (compare.verdict(Agreement(ours, matched, 0, 0, 0), theirs) is None) == same
+    assert (compare_records.verdict(Agreement(ours, matched, 0, 0, 0), theirs) is None) == same
 
 
 BAD = {
@@ -234,8 +234,8 @@ def test_a_checkpoint_that_leaves_a_rival_random_is_an_error(monkeypatch):
 def test_a_peer_without_these_layers_is_not_measured(tmp_path):
     with torch.device("meta"):
         network = zoo.build("atss_r50_fpn_1x_coco")
-    with pytest.raises(PeerError, match="cannot have the same weights, since Detectron2 has no place for"):
-        compare.peers_weights(network, "detectron2", tmp_path)
+    with pytest.raises(PeerError, match="cannot have the same weights, since Detectron2 has no parameter for"):
+        contestants.peers_weights(network, "detectron2", tmp_path)
 
 
 def test_random_weights_are_the_same_everywhere_and_find_something():

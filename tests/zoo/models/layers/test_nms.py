@@ -64,16 +64,34 @@ def test_without_suppression_boxes_are_ranked_and_limited():
     torch.testing.assert_close(detections.scores, scores.sort(descending=True).values[:10])
 
 
-@pytest.mark.parametrize("shift", [0, -20])
+@pytest.mark.parametrize(("shift", "apart"), [(0, True), (-3, True), (-20, True), (-100, False)])
 @pytest.mark.parametrize("groups", [5, 80])
-def test_going_group_by_group_changes_nothing(groups, shift, monkeypatch):
+@pytest.mark.parametrize("limit", [-1, 300])
+def test_going_group_by_group_changes_nothing(groups, shift, apart, limit, monkeypatch):
     boxes, scores, labels = scene(module.GROUPED_NMS_FROM, groups)
     boxes = boxes + shift
-    assert module.worth_grouping(boxes) is (shift == 0)
-    have = batched_nms(boxes, scores, labels, CFG, 300)
-    monkeypatch.setattr(module, "GROUPED_NMS_FROM", 10**9)
-    want = batched_nms(boxes, scores, labels, CFG, 300)
-    assert all(torch.equal(a, b) for a, b in zip(have, want))
+    assert module.never_meet(boxes, module.separate(boxes, labels), labels, 0.5) is apart
+    have = batched_nms(boxes, scores, labels, CFG, limit)
+    order = scores.argsort(descending=True)
+    want = order[nms(module.separate(boxes, labels)[order], scores[order], 0.5)][: limit if limit > 0 else None]
+    assert have[0].tolist() == want.tolist() and torch.equal(have[1], scores[want])
+
+
+@pytest.mark.parametrize("threshold", [0.05, 0.3, 0.65])
+def test_boxes_that_may_reach_into_another_group_are_compared_with_it(threshold, monkeypatch):
+    """Wherever the groups are said not to meet, moving them ten times as far apart changes nothing."""
+    monkeypatch.setattr(module, "GROUPED_NMS_FROM", 1)
+    said = []
+    for seed in range(400):
+        generator = torch.Generator().manual_seed(seed)
+        corners = torch.rand(40, 2, generator=generator) * 20 - 14 * torch.rand(1, generator=generator)
+        boxes = torch.cat([corners, corners + 1 + torch.rand(40, 2, generator=generator) * 12], dim=1)
+        groups, scores = torch.randint(3, (40,), generator=generator), torch.linspace(1, 0.1, 40)
+        far = boxes + groups[:, None] * 10 * (boxes.max() + 100)
+        same = nms(module.separate(boxes, groups), scores, threshold).tolist() == nms(far, scores, threshold).tolist()
+        said.append(module.never_meet(boxes, module.separate(boxes, groups), groups, threshold))
+        assert same or not said[-1]
+    assert True in said and False in said
 
 
 @pytest.mark.parametrize("values", [2, 1000, 10**9])
