@@ -12,14 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.accuracy.config import EvalConfig, parse_measures
 from benchmarks.datasets.request import METRIC_BACKENDS, PROTOCOLS
-<<<<<<< HEAD
-from benchmarks.results import interval, same_file
-from benchmarks.results.record import Record
-from benchmarks.results.store import Store
-from zoo.cli.argument_types import natural, positive
-=======
 from zoo.cli.argument_types import key_value, natural, positive
->>>>>>> main
 from zoo.errors import UsageError, ZooError
 from zoo.export.formats import RUNTIMES
 from zoo.system.device import usable_device
@@ -98,6 +91,8 @@ def measured(args: argparse.Namespace, config: EvalConfig, store: Store) -> Reco
         return record
     record = of_model(args.name, config) if args.predictions is None else of_predictions(args.predictions, config)
     if record is not None:
+        from benchmarks.results import same_file
+
         notices = [*record.parameters["notices"], *filter(None, [same_file.changed(record, store)])]
         store.append(record)
         if config.detail is not None:

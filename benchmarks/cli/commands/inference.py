@@ -9,28 +9,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-<<<<<<< HEAD
-from benchmarks.reports import stages
-from benchmarks.reports.text_table import format_table
-from benchmarks.results import same_file
-from benchmarks.results.record import Record, unmeasured
-from benchmarks.results.store import Store
-from benchmarks.speed import foreign, image_folder, options, protocols, runtimes
-from benchmarks.speed.config import BenchmarkConfig
-from benchmarks.speed.roofline.text import described
-from benchmarks.speed.targets import Target
-from zoo.cli.argument_types import positive
-=======
 from benchmarks.speed import image_folder, options, protocols
 from benchmarks.speed.config import AUTO, BenchmarkConfig
 from zoo.cli.argument_types import key_value, positive
->>>>>>> main
 from zoo.errors import UsageError, ZooError
 from zoo.export.formats import RUNTIMES
 from zoo.system.device import usable_device
 
 if TYPE_CHECKING:
     from benchmarks.results.record import Record
+    from benchmarks.results.store import Store
     from benchmarks.speed.targets import Target
     from benchmarks.speed.workload import ImageSource
 
@@ -85,6 +73,8 @@ def run(args: argparse.Namespace) -> int:
 
 def stored(record: Record, store: Store) -> Record:
     """The record, after a note where its file is not the one that was measured before."""
+    from benchmarks.results import same_file
+
     if note := same_file.changed(record, store):
         print(f"bench: note: {note}", file=sys.stderr)
     return store.append(record)

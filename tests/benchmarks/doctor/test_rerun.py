@@ -105,7 +105,8 @@ def test_what_a_selection_left_out_is_named() -> None:
 def test_images_that_a_threshold_emptied_do_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
     """An image where the file has nothing agrees with any pipeline that detects nothing there."""
     table = np.array([[1, 10, 10, 50, 40, 0.9, 3], [2, 80, 10, 20, 30, 0.2, 3]])
-    published, wrong = pipelines(api.preprocessing("yolox_tiny_8x8_300e_coco")), table[:1] + [0, 0, 0, 0, 0, -0.05, 0]
+    published, wrong = pipelines(api.preprocessing("yolox_tiny_8x8_300e_coco")), table[:1].copy()
+    wrong[0, 5] -= 0.05
     tried = [next(published), next(published)]
     results = {tried[0].key: table, tried[1].key: wrong}
     monkeypatch.setattr(
