@@ -241,9 +241,7 @@ def families() -> dict[str, Family]:
             preprocessing="demo_yolox",
             recipe=replace(RECIPE, epochs=11, augmentation=Augmentation()),
         ),
-        "faster_rcnn": Family(
-            "faster_rcnn_r50_fpn_1x_coco", 0.11, regions("faster_rcnn", BOXES), recipe=FEW_IMAGES
-        ),
+        "faster_rcnn": Family("faster_rcnn_r50_fpn_1x_coco", 0.11, regions("faster_rcnn", BOXES), recipe=FEW_IMAGES),
         "mask_rcnn": Family(
             "mask_rcnn_r50_fpn_1x_coco",
             0.1,
