@@ -26,7 +26,7 @@ from benchmarks.perf.cpu_paths import INSTRUCTIONS, conditions
 from benchmarks.reports.peers import chooses_itself, instructions
 from benchmarks.reports.text_table import format_table
 from benchmarks.results.record import Record
-from benchmarks.speed.peers.counterparts import RUNTIMES
+from benchmarks.speed.peers.names import RUNTIMES
 
 
 class Pair(NamedTuple):

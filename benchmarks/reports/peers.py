@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from benchmarks.reports.caveats import caveats
 from benchmarks.reports.table import Cell, Table
 from benchmarks.results.record import Record
-from benchmarks.speed.peers.counterparts import RUNTIMES
+from benchmarks.speed.peers.names import RUNTIMES
 
 OWN_CHOICE = "own choice"
 

@@ -16,13 +16,13 @@ from typing import Any
 from benchmarks.results import fingerprint, interval
 from benchmarks.results.record import Record, rename
 from benchmarks.results.sample_names import CPU_SAMPLES, SAMPLES
+from benchmarks.results.tolerances import KINDS, Tolerances
 from zoo.errors import UsageError
 from zoo.system.atomic_write import atomic_write
 
 SCHEMA = 2
 # Parameters that say what was measured; the others say how long or where.
 DECIDING = ("batch", "precision", "options", "resolution", "images", "weights", "dataset", "data", "protocol")
-KINDS = ("accuracy", "inference", "training")
 # Clock -> samples of calls and of the calibration.
 CLOCKS = {"cpu": ("cpu_s", CPU_SAMPLES), "wall": ("latency_s", SAMPLES)}
 # Metrics that must not change at all.
@@ -39,29 +39,12 @@ class BaselineError(UsageError):
 
 
 @dataclass(frozen=True)
-class Tolerances:
-    """How much may change.
-
-    accuracy: absolute, in the metric's own unit. score, box: of single detections, absolute and in pixels.
-    time: factor of the median relative time on the machine of the baseline; other_machine: factor on another one.
-    significance: largest p value of the rank test that counts.
-    """
-
-    accuracy: float = 0.0
-    score: float = 0.001
-    box: float = 0.5
-    time: float = 1.07
-    other_machine: float = 1.5
-    significance: float = 0.001
-
-
-@dataclass(frozen=True)
 class Entry:
     """One measurement to compare with.
 
     times: seconds of a call divided by those of the calibration beside it, sorted; empty for accuracies. clock: which
     seconds these are, "cpu" where one thread did all the work, else "wall".
-    detections: in the first images, as `benchmarks.fingerprint` has them; None where the record has none.
+    detections: in the first images, as `results.fingerprint` has them; None where the record has none.
     classes: measure -> class -> AP, where known. replicates: of each AP that has some, as `results.interval` pairs
     them, and bootstrap: what they were drawn from.
     machine: of the measurement, to know whether times are of the same one. runs: of how many records the times are.

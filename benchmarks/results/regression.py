@@ -14,10 +14,11 @@ from dataclasses import dataclass
 from statistics import median
 
 from benchmarks.results import fingerprint, interval
-from benchmarks.results.baseline import EXACT, Baseline, Entry, Tolerances, by_measurement, together
+from benchmarks.results.baseline import EXACT, Baseline, Entry, by_measurement, together
 from benchmarks.results.interval import Difference
 from benchmarks.results.rank_test import p_value
 from benchmarks.results.record import Record
+from benchmarks.results.tolerances import Tolerances
 
 FALLEN = 5  # classes that a finding names
 FAILURES = ("regression", "changed", "missing", "failed")

@@ -28,6 +28,7 @@ from benchmarks.speed.contestants import OURS, network, peers_weights
 from benchmarks.speed.peers import counterparts, training_batch
 from benchmarks.speed.peers.counterparts import NoCounterpart
 from benchmarks.speed.peers.external import ANSWER_SECONDS, WORKERS, ExternalWorkload, PeerError
+from benchmarks.speed.peers.names import RUNTIMES
 from benchmarks.system import environment
 from benchmarks.system.conditions import Conditions
 from benchmarks.system.timing import median_interval
@@ -123,7 +124,7 @@ def where(request: TrainingComparison, peer: str) -> tuple[str, str]:
     if peer == "torchvision":
         counterparts.counterpart(request.name, peer)  # NoCounterpart where it has none
         return sys.executable, f"torchvision {request.name}"
-    if peer in ("transformers", *counterparts.RUNTIMES):
+    if peer in ("transformers", *RUNTIMES):
         raise PeerError(f"not measured: {peer} has no worker that trains.")
     if peer not in request.pythons:
         raise PeerError(f"not measured: say --python {peer}=PATH of a Python that has it.")

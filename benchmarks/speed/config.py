@@ -9,6 +9,9 @@ from typing import Any
 from benchmarks.speed import protocols
 from benchmarks.speed.options import Options
 
+AUTO = "auto"
+"""Whichever runtime is the fastest, tried before the measurement."""
+
 
 @dataclass(frozen=True)
 class BenchmarkConfig:

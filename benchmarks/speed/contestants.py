@@ -22,6 +22,7 @@ from benchmarks.speed.options import Options
 from benchmarks.speed.peers import counterparts, settings
 from benchmarks.speed.peers.counterparts import NoCounterpart
 from benchmarks.speed.peers.external import WORKERS, ExternalWorkload, PeerError
+from benchmarks.speed.peers.names import RUNTIMES
 from benchmarks.speed.peers.random_weights import randomize
 from benchmarks.speed.workload import DetectorWorkload, Workload
 from benchmarks.system import environment
@@ -190,7 +191,7 @@ def runtime_peer(
 IN_THIS_PROCESS: dict[str, Callable[..., Contestant]] = {
     "torchvision": torchvision_peer,
     "transformers": transformers_peer,
-    **{runtime: partial(runtime_peer, runtime) for runtime in counterparts.RUNTIMES},
+    **{runtime: partial(runtime_peer, runtime) for runtime in RUNTIMES},
 }
 """Peers that are installed beside this project."""
 

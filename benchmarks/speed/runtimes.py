@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.speed import targets
+from benchmarks.speed.config import AUTO
 from benchmarks.speed.targets import Target
 from zoo.errors import UsageError
 from zoo.export import artifact as artifacts
@@ -18,10 +19,7 @@ if TYPE_CHECKING:
     from zoo.export.runtimes import ExportedDetector
     from zoo.models.detectors.base import Detector
 
-__all__ = ["AUTO", "RUNTIMES", "choose", "exported", "of_file", "on_the_way"]
-
-AUTO = "auto"
-"""Whichever runtime is the fastest, tried before the measurement."""
+__all__ = ["choose", "exported", "of_file", "on_the_way"]
 
 # The image that a graph is traced with; its size does not matter for graphs of free size.
 EXAMPLE = (480, 640)

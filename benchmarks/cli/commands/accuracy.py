@@ -11,19 +11,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.accuracy.config import EvalConfig, parse_measures
-from benchmarks.accuracy.published_metrics import images_text
-from benchmarks.cli.commands.inference import key_value
 from benchmarks.datasets.request import METRIC_BACKENDS, PROTOCOLS
-from benchmarks.results import interval
-from benchmarks.results.record import Record
-from benchmarks.results.store import Store
-from zoo.cli.argument_types import natural, positive
+from zoo.cli.argument_types import key_value, natural, positive
 from zoo.errors import UsageError, ZooError
 from zoo.export.formats import RUNTIMES
 from zoo.system.device import usable_device
 
 if TYPE_CHECKING:
     from benchmarks.accuracy.paired import Paired
+    from benchmarks.results.record import Record
+    from benchmarks.results.store import Store
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -63,6 +60,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Measure, store and print; under torchrun only rank 0 does the latter two."""
     check_target(args)
+    from benchmarks.results.store import Store
+
     store, config = Store(args.results).check(), config_of(args)
     other = recorded(args.against, store) if args.against else None  # before the work: its id may be wrong
     record = measured(args, config, store)
@@ -73,6 +72,7 @@ def run(args: argparse.Namespace) -> None:
     if record is None or (args.against and other is None):
         return
     from benchmarks.accuracy import accuracy, paired
+    from benchmarks.results import interval
 
     compared = paired.compare(other, record) if other else None
     if args.json:
@@ -199,6 +199,7 @@ def text(record: Record) -> str:
     from tabulate import tabulate
 
     from benchmarks.accuracy import accuracy
+    from benchmarks.accuracy.published_metrics import images_text
 
     p = record.parameters
     weights = f"{p['weights']} weights" if p["weights"] == "published" else p["weights"]
@@ -239,6 +240,8 @@ def points(value: float) -> str:
 
 def interval_text(record: Record, metric: str) -> str:
     """A metric's interval in percent; nothing where it has none."""
+    from benchmarks.results import interval
+
     pair = interval.of_record(record, metric)
     return f"95% interval {100 * pair[0]:.1f} to {100 * pair[1]:.1f}" if pair else ""
 

@@ -6,9 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from benchmarks.results import baseline
-from benchmarks.results.baseline import Tolerances
-from benchmarks.results.store import Store
+from benchmarks.results.tolerances import KINDS, Tolerances
 from zoo.errors import UsageError
 
 
@@ -18,7 +16,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("file", metavar="FILE", help="the JSON file to write")
     add("--model", default="*", metavar="GLOB", help="only these models")
-    add("--kind", choices=baseline.KINDS, help="only this kind of record")
+    add("--kind", choices=KINDS, help="only this kind of record")
     add("--results", metavar="FILE", help="result store (default: $ZOO_RESULTS, else results.db)")
     add("--accuracy", type=float, default=default.accuracy, help="absolute tolerance of accuracies (%(default)s)")
     add("--score", type=float, default=default.score, help="absolute tolerance of a detection's score (%(default)s)")
@@ -30,6 +28,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Write the newest record of each measurement."""
+    from benchmarks.results import baseline
+    from benchmarks.results.store import Store
+
     store = Store(args.results)
     conditions = {"kind": args.kind} if args.kind else {}
     names = ("accuracy", "score", "box", "time", "other_machine")

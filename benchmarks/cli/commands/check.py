@@ -7,12 +7,11 @@ import json
 import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from benchmarks.reports import findings as output
-from benchmarks.reports import markdown
-from benchmarks.results import baseline, regression
-from benchmarks.results.record import Record
-from benchmarks.results.store import Store
+if TYPE_CHECKING:
+    from benchmarks.results import baseline
+    from benchmarks.results.record import Record
 
 NOT_LATER = (
     "bench: no record is later than the baseline: it was compared with its own records. Measure again, then check."
@@ -32,6 +31,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Compare, print, and exit with 1 if anything failed."""
+    from benchmarks.reports import findings as output
+    from benchmarks.reports import markdown
+    from benchmarks.results import baseline, regression
+    from benchmarks.results.store import Store
+
     expected = baseline.read(Path(args.baseline))
     conditions = {"since": args.since} if args.since else {}
     records = list(Store(args.results).stream(**conditions))

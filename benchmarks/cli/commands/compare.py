@@ -7,21 +7,19 @@ import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from benchmarks.cli.commands import inference
-from benchmarks.reports.peers import implementation
-from benchmarks.reports.text_table import format_table
-from benchmarks.results.record import Record
-from benchmarks.results.store import Store
 from benchmarks.speed import image_folder, options
 from benchmarks.speed.config import BenchmarkConfig
-from benchmarks.speed.peers.counterparts import PEERS, NoCounterpart, counterpart
+from benchmarks.speed.peers.names import PEERS
 from benchmarks.speed.protocols.table import INTERLEAVED
-from benchmarks.speed.targets import known
-from zoo.cli.argument_types import positive
+from zoo.cli.argument_types import key_value, positive
 from zoo.errors import UsageError
 from zoo.system.device import usable_device
+
+if TYPE_CHECKING:
+    from benchmarks.results.record import Record
+    from benchmarks.results.store import Store
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -50,16 +48,19 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Measure in turns, store and print."""
+    from benchmarks.results.store import Store
+
     settings, store = checked(args), Store(args.results).check()
     if args.training:
         report(args, store, trained(args, settings))
         return
     folder = image_folder.in_folder(args.images, args.limit) if args.images else []
     usable_device(args.device)
+    from benchmarks.cli.commands.inference import images_for
     from benchmarks.speed import compare
     from benchmarks.speed.compare_config import CompareConfig
 
-    photos, _ = inference.images_for(args, folder)
+    photos, _ = images_for(args, folder)
     setting = BenchmarkConfig(
         device=args.device,
         threads=args.threads,
@@ -95,19 +96,22 @@ def trained(args: argparse.Namespace, settings: dict[str, Any]) -> list[Record]:
 
 def checked(args: argparse.Namespace) -> dict[str, Any]:
     """The fields of a CompareConfig that need no images. Raises UsageError, UnknownModel."""
+    from benchmarks.speed.peers.counterparts import NoCounterpart, counterpart
+    from benchmarks.speed.targets import known
+
     against = [peer.strip() for peer in args.against.split(",")]
     for peer in against:
         with suppress(NoCounterpart):
             counterpart(known(args.name), peer)
     INTERLEAVED.parameters(overrides(args))
-    pythons = dict(inference.key_value(text, "--python") for text in args.python)
+    pythons = dict(key_value(text, "--python") for text in args.python)
     common = {"name": args.name, "against": against, "pythons": pythons, "patience": float(args.patience)}
     return {**common, "weights": existing(args.weights)}
 
 
 def overrides(args: argparse.Namespace) -> dict[str, str]:
     """The parameters of the protocol that were set."""
-    return dict(inference.key_value(text) for text in args.set)
+    return dict(key_value(text) for text in args.set)
 
 
 def existing(file: str | None) -> Path | None:
@@ -119,7 +123,10 @@ def existing(file: str | None) -> Path | None:
 
 def show(records: Sequence[Record]) -> None:
     """A table, and below it what each implementation is."""
-    print(format_table([row(record) for record in records]))
+    from benchmarks.reports.peers import implementation
+    from benchmarks.reports.text_table import format_table
+
+    print(format_table([{"implementation": implementation(record), **row(record)} for record in records]))
     for record in records:
         facts = record.parameters
         said = [f"{name} {facts[name]}" for name in ("commit", "command", "remark", "differences") if facts.get(name)]
@@ -128,16 +135,15 @@ def show(records: Sequence[Record]) -> None:
 
 
 def row(record: Record) -> dict[str, object]:
-    """One implementation; a peer that did not run shows what it published, marked as such."""
+    """One implementation's numbers; a peer that did not run shows what it published, marked as such."""
     if not record.ok:
         number = record.parameters["published"]
         said = f"published {number['fps']:.1f} on {number['hardware']} ({number['source']})" if number else "nothing"
-        return {"implementation": implementation(record), "fps": said, "remark": record.reason}
+        return {"fps": said, "remark": record.reason}
     m = record.metrics
     if record.kind == "compare training":
         return training_row(record)
     return {
-        "implementation": implementation(record),
         "version": record.parameters.get("version"),
         "weights": record.parameters.get("weights"),
         "fps": f"{m['fps']:.2f}",
@@ -168,7 +174,6 @@ def training_row(record: Record) -> dict[str, object]:
     m = record.metrics
     gap = m["loss_difference"]
     return {
-        "implementation": implementation(record),
         "version": record.parameters.get("version"),
         "s/iteration": f"{m['iteration_s']:.3f} ({m['iteration_s_low']:.3f} to {m['iteration_s_high']:.3f})",
         "images/s": f"{m['images_per_second']:.2f}",

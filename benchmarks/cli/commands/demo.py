@@ -6,10 +6,12 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from benchmarks.cli.commands import inference
-from benchmarks.results.record import Record
 from zoo.system.device import usable_device
+
+if TYPE_CHECKING:
+    from benchmarks.results.record import Record
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -25,6 +27,7 @@ def run(args: argparse.Namespace) -> int:
     """Measure, report, and say where the report is. Exit status 1 if an accuracy is not the stated one."""
     usable_device(args.device)
     from benchmarks.cli import demo
+    from benchmarks.cli.commands import inference
 
     folder = Path(args.out)
     outcome = demo.run(folder, args.device, args.fast)

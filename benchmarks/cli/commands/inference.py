@@ -9,19 +9,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.reports import stages
-from benchmarks.reports.text_table import format_table
-from benchmarks.results.record import Record, unmeasured
-from benchmarks.results.store import Store
-from benchmarks.speed import foreign, image_folder, options, protocols, runtimes
-from benchmarks.speed.config import BenchmarkConfig
-from benchmarks.speed.roofline.text import described
-from benchmarks.speed.targets import Target
-from zoo.cli.argument_types import positive
+from benchmarks.speed import image_folder, options, protocols
+from benchmarks.speed.config import AUTO, BenchmarkConfig
+from zoo.cli.argument_types import key_value, positive
 from zoo.errors import UsageError, ZooError
+from zoo.export.formats import RUNTIMES
 from zoo.system.device import usable_device
 
 if TYPE_CHECKING:
+    from benchmarks.results.record import Record
+    from benchmarks.speed.targets import Target
     from benchmarks.speed.workload import ImageSource
 
 GENERATED = 16
@@ -51,7 +48,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--no-effects", action="store_true", help="do not compare options with the plain network")
     add("--roofline", action="store_true", help="the share of the machine's limit, and the layers that lose most")
     add("--results", metavar="FILE", help="result store (default: $ZOO_RESULTS, else results.db)")
-    kinds = (*runtimes.RUNTIMES, runtimes.AUTO)
+    kinds = (*RUNTIMES, AUTO)
     add("--runtime", choices=kinds, help="what runs networks (torch) and files (as usual); auto: the fastest on a CPU")
     add("--python", action="append", default=[], metavar="PEER=PATH", help="a Python that has PEER, for PEER:MODEL")
     add("--json", action="store_true", help="print the records")
@@ -60,6 +57,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Measure, store and print. Exit status 1 if any of several networks failed."""
+    from benchmarks.results.store import Store
+
     setting, store = setting_of(args), Store(args.results).check()
     protocols.get(setting.protocol).parameters(setting.overrides)
     chosen = chosen_by(args)
@@ -73,6 +72,8 @@ def run(args: argparse.Namespace) -> int:
 
 def chosen_by(args: argparse.Namespace) -> list[Target]:
     """The networks, files and detectors of other projects that the options name."""
+    from benchmarks.speed import foreign, runtimes
+
     pythons = dict(key_value(text, "--python") for text in args.python)
     others = [name for name in args.names if foreign.means_foreign(name)]
     result = [foreign.target(name, pythons, args.threads, args.device) for name in others]
@@ -86,7 +87,8 @@ def chosen_by(args: argparse.Namespace) -> list[Target]:
 def measure(target: Target, photos: Sequence[ImageSource], setting: BenchmarkConfig, source: str) -> Record:
     """The record of one network; a failed one if it does not load or run."""
     facts = {"weights": target.weights, "images": source, **target.parameters}
-    from benchmarks.speed import inference
+    from benchmarks.results.record import unmeasured
+    from benchmarks.speed import foreign, inference
 
     try:
         if foreign.means_foreign(target.name):
@@ -139,6 +141,10 @@ def show(records: Sequence[Record], as_json: bool) -> None:
     if as_json:
         print(json.dumps([record.to_dict() for record in records], indent=1))
         return
+    from benchmarks.reports import stages
+    from benchmarks.reports.text_table import format_table
+    from benchmarks.speed.roofline.text import described
+
     print(format_table([row(record) for record in records]))
     for record in records:
         if line := stages.sentence(record):
@@ -186,11 +192,3 @@ def effect_line(model: str, name: str, effect: dict[str, float]) -> str:
         f"{model}, {name}: {effect['speedup']:.2f} times as fast ({interval}); {effect['matched']:.1%} of "
         f"{effect['detections']} detections found again, largest score difference {effect['score_difference']:.2g}"
     )
-
-
-def key_value(text: str, option: str = "--set") -> tuple[str, str]:
-    """('a', '1') from 'a=1'."""
-    key, equals, value = text.partition("=")
-    if not equals:
-        raise UsageError(f"{option} takes KEY=VALUE, not '{text}'.")
-    return key, value

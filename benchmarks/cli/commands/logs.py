@@ -7,10 +7,10 @@ import json
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from benchmarks.reports import curves_csv, training_logs
-from benchmarks.results.record import plain
-from zoo.system.atomic_write import atomic_write
+if TYPE_CHECKING:
+    from benchmarks.reports import training_logs
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -26,6 +26,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Read, print, draw, keep."""
+    from benchmarks.reports import curves_csv, training_logs
+    from benchmarks.results.record import plain
+    from zoo.system.atomic_write import atomic_write
+
     result = distinct([open_log(name) for name in args.logs])
     if args.plot is not None:
         from benchmarks.reports import plots
@@ -56,6 +60,8 @@ def distinct(result: list[training_logs.Log]) -> list[training_logs.Log]:
 
 def open_log(name: str) -> training_logs.Log:
     """A file, or the published log of a model. Raises LogError, UnknownModel, FetchError."""
+    from benchmarks.reports import training_logs
+
     path = Path(name)
     if path.is_file():
         return training_logs.read(path)

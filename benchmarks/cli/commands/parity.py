@@ -6,14 +6,14 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from benchmarks.parity import reference
-from benchmarks.reports.text_table import format_table
-from benchmarks.results.record import Record, unmeasured
-from benchmarks.results.store import Store
 from benchmarks.speed import options
 from zoo.errors import UsageError, ZooError
 from zoo.system.device import usable_device
+
+if TYPE_CHECKING:
+    from benchmarks.results.record import Record
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -38,6 +38,8 @@ def run(args: argparse.Namespace) -> int:
         return 0
     from tqdm import tqdm
 
+    from benchmarks.results.store import Store
+
     usable_device(args.device)
     chosen, records = options.from_args(args), []
     for name in tqdm(names, unit="network", disable=None):
@@ -52,6 +54,8 @@ def run(args: argparse.Namespace) -> int:
 
 def choose(args: argparse.Namespace) -> list[str]:
     """The architectures that the command line asks for."""
+    from benchmarks.parity import reference
+
     if args.all or (args.list and not args.names and not args.family):
         return reference.names()
     if args.family:
@@ -64,6 +68,7 @@ def choose(args: argparse.Namespace) -> list[str]:
 def measure(name: str, device: str, chosen: options.Options, trace: bool) -> Record:
     """The record of one architecture; a failed one if it does not build or run."""
     from benchmarks.parity import run as parity
+    from benchmarks.results.record import unmeasured
 
     try:
         return parity.measure(name, device, chosen, trace)
@@ -76,6 +81,8 @@ def show(records: Sequence[Record], args: argparse.Namespace) -> None:
     if args.json:
         print(json.dumps([record.to_dict() for record in records], indent=1))
         return
+    from benchmarks.reports.text_table import format_table
+
     print(format_table([row(record) for record in records]))
     if args.trace:
         for record in records:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from benchmarks.reports import comparison, flat, html, markdown, measured, published, site
-from benchmarks.reports.table import Table
-from benchmarks.results import selection
-from benchmarks.results.record import Record
-from benchmarks.results.store import Store
 from zoo.errors import UsageError
-from zoo.manifest.entry import Entry
+
+if TYPE_CHECKING:
+    from benchmarks.reports.table import Table
+    from benchmarks.results.record import Record
+    from benchmarks.results.store import Store
+    from zoo.manifest.entry import Entry
 
 HELP = {
     "markdown": "in GitHub's Markdown (the default)",
@@ -46,6 +47,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Select the records, make the tables, write them."""
+    from benchmarks.reports import markdown
+    from benchmarks.results.store import Store
+
     store = Store(args.results)
     records = store.select(model=args.model, latest=not args.all, samples=False)
     if args.site is not None:
@@ -60,9 +64,13 @@ def run(args: argparse.Namespace) -> None:
 
 def render(args: argparse.Namespace, records: list[Record], store: Store) -> str:
     """The report as text, in the format asked for."""
+    from benchmarks.reports import flat, markdown
+
     if args.images is not None and args.format != "html":
         raise UsageError("--images go into --html and --site; other formats have no place for them.")
     if args.format == "html":
+        from benchmarks.reports import html
+
         return html.render(entries(args, records), with_curves(records, store), images(args.images))
     if not (args.zoo or args.comparison) and not records:
         raise UsageError(f"{store.path} has no records to report. `bench inference` makes some.")
@@ -78,6 +86,8 @@ def write_site(args: argparse.Namespace, records: list[Record], store: Store) ->
     """Write the leaderboard, and say where it begins."""
     if args.out or args.zoo or args.comparison:
         raise UsageError("--site DIR has the whole zoo and says where to write; leave out --out, --zoo, --comparison.")
+    from benchmarks.reports import site
+
     files = site.write(entries(args, records), with_curves(records, store), images(args.images), args.site)
     print(f"bench: wrote {len(files)} files; the site begins at {files[-1]}", file=sys.stderr)
 
@@ -85,19 +95,29 @@ def write_site(args: argparse.Namespace, records: list[Record], store: Store) ->
 def content(args: argparse.Namespace, records: list[Record]) -> tuple[str, str, list[Table]]:
     """Title, a word on the numbers, and tables."""
     if args.zoo:
+        from benchmarks.reports import published
+
         return "The zoo", published.NOTE, published.tables(entries(args, records), records)
     if args.comparison:
+        from benchmarks.reports import comparison
+
         return "Comparison with Detectron2 and others", "", comparison.tables(comparison.read_facts(), records)
+    from benchmarks.reports import measured
+
     return "Measured on this machine", "", measured.tables(records)
 
 
 def entries(args: argparse.Namespace, records: list[Record]) -> list[Entry]:
     """The models that are asked for."""
+    from benchmarks.results import selection
+
     return selection.entries_with(records, args.model or "*", args.family)
 
 
 def with_curves(records: list[Record], store: Store) -> list[Record]:
     """The records, those that have training curves with their samples."""
+    from benchmarks.reports import html
+
     wanted = {record.id for record in records}
     curves = {r.id: r for kind in html.CURVES for r in store.stream(kind=kind) if r.id in wanted}
     return [curves.get(record.id, record) for record in records]

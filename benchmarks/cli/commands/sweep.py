@@ -9,17 +9,15 @@ import sys
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from benchmarks.reports.text_table import format_table
-from benchmarks.results.record import Record
-from benchmarks.results.store import Store
-from benchmarks.sweep import cost, executors, skip_reasons, sweep
-from benchmarks.sweep.job import Job, Limits
-from benchmarks.sweep.outcome import ending
-from benchmarks.sweep.sweep import Executor
 from zoo.cli.argument_types import positive
 from zoo.errors import UsageError
-from zoo.manifest import api
+
+if TYPE_CHECKING:
+    from benchmarks.results.record import Record
+    from benchmarks.sweep.job import Job, Limits
+    from benchmarks.sweep.sweep import Executor, Progress
 
 KINDS = ("inference", "accuracy", "parity")
 
@@ -65,7 +63,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run what is missing. Exit status 1 if any job of the sweep has failed."""
-    jobs = sweep.plan(args.kind, selection(args), [*shlex.split(args.options), "--device", args.device])
+    chosen = selection(args)
+    from benchmarks.results.store import Store
+    from benchmarks.sweep import cost, skip_reasons, sweep
+    from benchmarks.sweep.progress import View
+
+    jobs = sweep.plan(args.kind, chosen, [*shlex.split(args.options), "--device", args.device])
     skip_reasons.options(jobs[0])  # options that the benchmark does not know are noticed before the first job
     store, limits = Store(args.results), limits_of(args)
     jobs = shard(cost.longest_first(jobs, store), args.shard)
@@ -74,8 +77,6 @@ def run(args: argparse.Namespace) -> int:
         show(before, args, to_run(before, args))
         return 0
     kept = {m: r for m, r in before.done.items() if not (args.retry_failed and r.status == "failed")}
-    from benchmarks.sweep.progress import View
-
     view = View(len(jobs), kept)
     with view.shown():
         steps = sweep.run(jobs, store, executor_of(args), limits, args.retry_failed, partial(skip, args))
@@ -100,16 +101,22 @@ def limits_of(args: argparse.Namespace) -> Limits:
     """What a job may take."""
     if args.memory is not None and not Path("/proc/self/stat").exists():
         raise UsageError("--memory reads resident sizes from /proc, which this system does not have.")
+    from benchmarks.sweep.job import Limits
+
     return Limits(args.timeout, args.memory)
 
 
 def skip(args: argparse.Namespace, job: Job) -> str | None:
     """Why a job is not tried; whether its data is there is known for this machine only."""
+    from benchmarks.sweep import skip_reasons
+
     return skip_reasons.reason(job, here=args.executor == "local")
 
 
-def to_run(result: sweep.Progress, args: argparse.Namespace) -> dict[str, str]:
+def to_run(result: Progress, args: argparse.Namespace) -> dict[str, str]:
     """What would be done with each job that is pending: run it, run it again, or skip it."""
+    from benchmarks.sweep.outcome import ending
+
     told = {}
     for job in result.pending(args.retry_failed):
         why, before = skip(args, job), result.done.get(job.model)
@@ -121,6 +128,8 @@ def selection(args: argparse.Namespace) -> list[str]:
     """The models, in alphabetical order."""
     if not (args.pattern or args.all or args.family or args.task or args.dataset):
         raise UsageError("which models? Name some, or a --family, --task or --dataset, or say --all.")
+    from zoo.manifest import api
+
     conditions = {"family": args.family, "task": args.task, "dataset": args.dataset}
     result = {
         pattern: api.list_models(pattern, unpublished=pattern != "*", **conditions) for pattern in args.pattern or ["*"]
@@ -133,6 +142,8 @@ def selection(args: argparse.Namespace) -> list[str]:
 
 def executor_of(args: argparse.Namespace) -> Executor:
     """Where the jobs run."""
+    from benchmarks.sweep import executors, sweep
+
     if args.executor == "ray":
         return executors.ray(args.address, args.gpus, args.cpus)
     if args.executor == "slurm":
@@ -140,8 +151,11 @@ def executor_of(args: argparse.Namespace) -> Executor:
     return sweep.local(args.jobs, fetch=not args.no_fetch_ahead)
 
 
-def show(result: sweep.Progress, args: argparse.Namespace, pending: Mapping[str, str]) -> None:
+def show(result: Progress, args: argparse.Namespace, pending: Mapping[str, str]) -> None:
     """Every job and how it ended, or what would be done with it, on stdout; a count on stderr."""
+    from benchmarks.reports.text_table import format_table
+    from benchmarks.sweep import sweep
+
     rows = [line(job, result.done.get(job.model), pending.get(job.model)) for job in result.jobs]
     print(json.dumps(rows, indent=1) if args.json else format_table(rows))
     ended = [record for model, record in result.done.items() if model not in pending]
@@ -151,5 +165,7 @@ def show(result: sweep.Progress, args: argparse.Namespace, pending: Mapping[str,
 
 def line(job: Job, record: Record | None, pending: str | None) -> dict[str, object]:
     """A job's row of the table."""
+    from benchmarks.sweep.outcome import ending
+
     result = pending or (ending(record) if record else "to run")
     return {"model": job.model, "result": result, "id": record.id[:8] if record else ""}

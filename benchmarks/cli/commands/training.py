@@ -5,16 +5,15 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from benchmarks.cli.commands.inference import key_value
-from benchmarks.results.record import Record, failed
-from benchmarks.results.store import Store
-from benchmarks.speed.targets import known
 from benchmarks.speed.training_config import PROTOCOLS, TrainingConfig, chosen
-from zoo.cli.argument_types import natural, positive
+from zoo.cli.argument_types import key_value, natural, positive
 from zoo.errors import UsageError, ZooError
 from zoo.system.device import usable_device
-from zoo.training.layout import find
+
+if TYPE_CHECKING:
+    from benchmarks.results.record import Record
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -39,6 +38,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Measure, store, print; under torchrun only the first process does the latter two."""
     from tabulate import tabulate
+
+    from benchmarks.results.store import Store
+    from benchmarks.speed.targets import known
+    from zoo.training.layout import find
 
     setting, store = setting_of(args), Store(args.results).check()
     for name in args.names:
@@ -86,6 +89,7 @@ def measured(name: str, setting: TrainingConfig) -> Record | None:
     Raises ZooError where several processes train together: the others wait for this one, so it must end.
     """
     from benchmarks.accuracy.sharding import world
+    from benchmarks.results.record import failed
     from benchmarks.speed import training
     from zoo.training.trainer import Diverged
 

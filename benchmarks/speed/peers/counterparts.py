@@ -6,13 +6,10 @@ import re
 from contextlib import suppress
 from dataclasses import dataclass
 
+from benchmarks.speed.peers.names import PEERS, RUNTIMES
 from zoo.errors import UnknownModel, UsageError, ZooError
 from zoo.manifest import api
 
-RUNTIMES = ("onnxruntime", "openvino")
-"""What runs our own network as an exported file."""
-
-PEERS = ("torchvision", "transformers", *RUNTIMES, "detectron2", "mmdet")
 # A model of ours -> torchvision's builder of the same network.
 TORCHVISION = {
     "faster_rcnn_r50_fpn_1x_coco": "fasterrcnn_resnet50_fpn",

@@ -13,10 +13,10 @@ from benchmarks.cli import main
 from benchmarks.reports import findings as output
 from benchmarks.reports import markdown
 from benchmarks.results import baseline, fingerprint, regression
-from benchmarks.results.baseline import Tolerances
 from benchmarks.results.record import Record, failed
 from benchmarks.results.sample_names import CPU_SAMPLES, SAMPLES
 from benchmarks.results.store import Store
+from benchmarks.results.tolerances import Tolerances
 
 HOST = {"device": "CPU A", "host": {"vector_units": "AVX2"}}
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
@@ -10,31 +10,35 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from zoo.models.criteria.protocols import BoxHead, MaskHead
 from zoo.models.criteria.roi_sampling import region_losses, sample_regions
 from zoo.models.criteria.standard_roi import hardness, positive_rois, region_mask_losses
 from zoo.models.roi_heads.extractor import rois_of
+from zoo.models.roi_heads.protocols import BoxOutputs, CascadeBoxHead, Extractor
+from zoo.models.roi_heads.scene import Features
 from zoo.models.roi_heads.standard import split
 from zoo.models.targets import GroundTruth, Samples
 from zoo.structures import ImageGeometry
 
 
-class RefiningHead(Protocol):
-    """A stage's box head. refine: boxes, its outputs -> the boxes of the next stage."""
-
-    refine: Callable[..., Any]
+class RefiningHead(BoxHead, CascadeBoxHead, Protocol):
+    """A stage's box head."""
 
 
 class CascadeRoiHeadLike(Protocol):
     """What these losses ask of a head."""
 
-    bbox_head: Any
-    bbox_roi_extractor: Any
-    box_outputs: Callable[..., Any]
-    mask_head: Any
-    mask_roi_extractor: Any
+    bbox_head: Sequence[RefiningHead]
+    bbox_roi_extractor: Sequence[Extractor]
+    mask_head: Sequence[MaskHead] | None
+    mask_roi_extractor: Sequence[Extractor] | None
     num_stages: int
     stage_loss_weights: Sequence[float]
-    train_cfg: Any
+    train_cfg: Sequence[Mapping[str, Any]]
+
+    def box_outputs(self, stage: int, features: Features, rois: Tensor, /) -> BoxOutputs:
+        """A stage's class logits and deltas of regions (M, 5)."""
+        ...
 
 
 def cascade_losses(
@@ -80,12 +84,16 @@ class BoxStage:
 
     losses: dict[str, Tensor]
     samples: list[Samples]
-    outputs: tuple[Any, Any]
+    outputs: BoxOutputs
     labels: Tensor
 
 
 def box_stage(
-    head: CascadeRoiHeadLike, stage: int, features: Any, regions: Sequence[Tensor], ground_truths: Sequence[GroundTruth]
+    head: CascadeRoiHeadLike,
+    stage: int,
+    features: Features,
+    regions: Sequence[Tensor],
+    ground_truths: Sequence[GroundTruth],
 ) -> BoxStage:
     """One stage's box head on a sample of the regions. features: what the head's `box_outputs` sees."""
     bbox_head, cfg = head.bbox_head[stage], head.train_cfg[stage]

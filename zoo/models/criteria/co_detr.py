@@ -13,8 +13,9 @@ from zoo.models.assigners.hungarian import extent
 from zoo.models.box_ops import box_convert
 from zoo.models.criteria.anchor_head import anchor_targets
 from zoo.models.criteria.detr import DetrHeadLike, Layer, by_layer, matched_losses
+from zoo.models.criteria.protocols import StandardHead
 from zoo.models.criteria.roi_sampling import box_targets
-from zoo.models.criteria.standard_roi import StandardRoiHeadLike, sampled_box_losses
+from zoo.models.criteria.standard_roi import sampled_box_losses
 from zoo.models.criteria.table import dense_losses
 from zoo.models.roi_heads.extractor import rois_of
 from zoo.models.targets import GroundTruth, Pairs
@@ -43,12 +44,6 @@ class Candidates:
         return Candidates(self.boxes[index], self.labels[index], self.targets[index], features)
 
 
-class PooledRoIHead(StandardRoiHeadLike, Protocol):
-    """A head on regions whose features are pooled here once more."""
-
-    bbox_roi_extractor: Any
-
-
 class CoHeadLike(DetrHeadLike, Protocol):
     """The query head: what decodes queries made of another head's candidates."""
 
@@ -58,7 +53,7 @@ class CoHeadLike(DetrHeadLike, Protocol):
 
 
 def region_losses(
-    head: PooledRoIHead, maps: Sequence[Tensor], proposals: Sequence[Tensor], ground_truths: Sequence[GroundTruth]
+    head: StandardHead, maps: Sequence[Tensor], proposals: Sequence[Tensor], ground_truths: Sequence[GroundTruth]
 ) -> tuple[dict[str, Tensor], list[Candidates]]:
     """A region head's losses, and the regions that it learned from."""
     samples, losses = sampled_box_losses(head, maps, proposals, ground_truths)

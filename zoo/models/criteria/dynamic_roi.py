@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from statistics import mean, median
 from typing import Any
@@ -16,6 +16,7 @@ from zoo.models.criteria.roi_sampling import box_losses, box_targets
 from zoo.models.criteria.standard_roi import hardness, positive_rois, region_mask_losses
 from zoo.models.criteria.state import memory_of
 from zoo.models.roi_heads.extractor import rois_of
+from zoo.models.roi_heads.protocols import BoxOutputs
 from zoo.models.targets import GroundTruth, Samples
 from zoo.structures import ImageGeometry
 
@@ -52,7 +53,7 @@ def dynamic_losses(
 
 def sampled(
     head: RoIHead,
-    outputs: Any,
+    outputs: Callable[[Tensor], BoxOutputs],
     proposals: Sequence[Tensor],
     ground_truths: Sequence[GroundTruth],
     threshold: float | None,
@@ -81,7 +82,7 @@ def shift(boxes: Tensor, topk: int) -> float:
     return float(shifts.kthvalue(min(topk, len(shifts))).values)
 
 
-def renew(memory: dict[str, Any], cfg: Any) -> None:
+def renew(memory: dict[str, Any], cfg: Mapping[str, Any]) -> None:
     """New settings from the means since the last time."""
     memory["threshold"] = max(cfg["initial_iou"], mean(memory["overlaps"]))
     middle = median(memory["shifts"])

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from collections.abc import Sequence
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from zoo.models.build import component
 from zoo.models.coders.delta import center_and_size
-from zoo.models.criteria.protocols import RoIHead
+from zoo.models.criteria.protocols import LossHead, StandardHead
 from zoo.models.criteria.standard_roi import sampled_box_losses
 from zoo.models.roi_heads.extractor import rois_of
+from zoo.models.roi_heads.protocols import Extractor
 from zoo.models.targets import GroundTruth
 from zoo.structures import ImageGeometry
 
@@ -21,23 +22,30 @@ JITTER = 0.15
 MOST_REGIONS = 192
 
 
-class GridRoiHeadLike(RoIHead, Protocol):
-    """What these losses ask of a head."""
-
-    bbox_roi_extractor: Any
-    grid_head: Any
-    grid_roi_extractor: Any
-    keypoint_head: Any
-    keypoint_heatmaps: Callable[..., Any]
-    share: Callable[..., Any]
-
-
-class GridHead(Protocol):
-    """A head of grid points. sub_regions: the corners of each point's part of the whole map."""
+class GridHead(LossHead, Protocol):
+    """A head of grid points."""
 
     grid_size: int
     whole_map_size: int
-    sub_regions: Callable[..., Any]
+
+    def both(self, x: Tensor, /) -> tuple[Tensor, Tensor]:
+        """Heatmap logits (K, grid_points, h, w) with and without the neighbors' features."""
+        ...
+
+    def sub_regions(self) -> list[tuple[int, int]]:
+        """The corner (x, y) of each point's part of the whole map."""
+        ...
+
+
+class GridRoiHeadLike(StandardHead, Protocol):
+    """What these losses ask of a head."""
+
+    grid_head: GridHead
+    grid_roi_extractor: Extractor | None
+
+    def share(self, x: Tensor, /) -> Tensor:
+        """Region features behind the shared stage, where there is one."""
+        ...
 
 
 def grid_losses(

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from zoo.models.criteria.cascade_roi import CascadeRoiHeadLike, box_stage, refined
+from zoo.models.criteria.protocols import MaskHead
 from zoo.models.criteria.roi_sampling import sample_regions
-from zoo.models.criteria.segmentation import segmentation_loss
+from zoo.models.criteria.segmentation import SegmentationHeadLike, segmentation_loss
 from zoo.models.criteria.standard_roi import hardness, positive_rois, region_mask_losses
-from zoo.models.roi_heads.htc import Scene
+from zoo.models.roi_heads.protocols import Extractor
+from zoo.models.roi_heads.scene import Features, Scene
 from zoo.models.targets import GroundTruth, Samples
 from zoo.structures import ImageGeometry
 
@@ -24,12 +26,27 @@ class ContextHead(Protocol):
 
     loss_weight: float
 
+    def __call__(self, features: Sequence[Tensor], /) -> tuple[Tensor, Tensor]:
+        """Class logits (N, num_classes) and context (N, C, 1, 1) of pyramid levels (N, C, H, W)."""
+        ...
+
+
+class SemanticHead(SegmentationHeadLike, Protocol):
+    """A head of the classes of pixels."""
+
+    def __call__(self, features: Sequence[Tensor], /) -> tuple[Tensor, Tensor]:
+        """Class logits (N, num_classes, H, W) and features (N, C, H, W) of pyramid levels."""
+        ...
+
 
 class SemanticRoIHead(CascadeRoiHeadLike, Protocol):
     """A cascade with a semantic branch, which is None where there is none."""
 
-    mask_logits: Callable[..., Any]
-    semantic_head: Any
+    semantic_head: SemanticHead | None
+
+    def mask_logits(self, features: Features, rois: Tensor, /) -> list[Tensor]:
+        """Mask logits (K, num_classes, h, w) of regions (K, 5), stage by stage."""
+        ...
 
 
 class HtcHeadLike(SemanticRoIHead, Protocol):
@@ -37,13 +54,23 @@ class HtcHeadLike(SemanticRoIHead, Protocol):
 
     interleaved: bool
     mask_info_flow: bool
-    region_features: Callable[..., Any]
+    mask_head: Sequence[MaskHead]
+    mask_roi_extractor: Sequence[Extractor]
+
+    def region_features(self, extractor: Extractor, features: Features, rois: Tensor, /) -> Tensor:
+        """What a head sees of regions (M, 5): (M, C, h, w)."""
+        ...
 
 
 class ScnetHeadLike(SemanticRoIHead, Protocol):
     """What the losses of SCNet ask of a head."""
 
-    glbctx_head: Any
+    glbctx_head: ContextHead | None
+
+    @property
+    def final_mask_head(self) -> MaskHead:
+        """The only mask head."""
+        ...
 
 
 def htc_losses(
@@ -104,7 +131,7 @@ def scnet_losses(
         if stage + 1 < head.num_stages:
             regions = refined(head.bbox_head[stage], run, geometries)
     masks, size = head.mask_logits(scene, positive_rois(run.samples))[0], head.train_cfg[-1]["mask_size"]
-    own = region_mask_losses(head.mask_head, masks, run.samples, ground_truths, size)
+    own = region_mask_losses(head.final_mask_head, masks, run.samples, ground_truths, size)
     return {**losses, "loss_mask": own["loss_mask"] * sum(head.stage_loss_weights)}
 
 

@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from zoo.errors import UsageError
+from zoo.models.criteria.protocols import KeypointHead
 from zoo.models.targets import GroundTruth, Samples
 
 
-class KeypointsHeadLike(Protocol):
-    """What these losses ask of a head."""
-
-    loss_weight: float
-
-
 def keypoint_losses(
-    head: KeypointsHeadLike, heatmaps: Tensor, samples: Sequence[Samples], ground_truths: Sequence[GroundTruth]
+    head: KeypointHead, heatmaps: Tensor, samples: Sequence[Samples], ground_truths: Sequence[GroundTruth]
 ) -> dict[str, Tensor]:
     """`loss_keypoint`: cross-entropy over all cells of a heatmap, mean over the visible keypoints inside the regions.
 

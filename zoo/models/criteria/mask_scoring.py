@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from collections.abc import Sequence
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from zoo.models.build import component
-from zoo.models.criteria.protocols import RoIHead
+from zoo.models.criteria.protocols import LossHead, MaskHead, StandardHead
 from zoo.models.criteria.roi_sampling import mask_losses, mask_targets
 from zoo.models.criteria.standard_roi import positive_labels, positive_rois, sampled_box_losses
 from zoo.models.targets import GroundTruth, Samples
@@ -18,13 +18,23 @@ from zoo.structures import ImageGeometry
 EPSILON = 1e-7
 
 
-class MaskScoringHeadLike(RoIHead, Protocol):
+class MaskIoUHead(LossHead, Protocol):
+    """A head that predicts how good masks are."""
+
+    def __call__(self, x: Tensor, masks: Tensor, /) -> Tensor:
+        """IoUs (K, num_classes) from region features and mask probabilities (K, h, w)."""
+        ...
+
+
+class MaskScoringHeadLike(StandardHead, Protocol):
     """What these losses ask of a head."""
 
-    keypoint_head: Any
-    keypoint_heatmaps: Callable[..., Any]
-    mask_features: Callable[..., Any]
-    mask_iou_head: Any
+    mask_head: MaskHead
+    mask_iou_head: MaskIoUHead
+
+    def mask_features(self, features: Sequence[Tensor], rois: Tensor, /) -> Tensor:
+        """What the mask head sees of regions (K, 5)."""
+        ...
 
 
 def mask_scoring_losses(

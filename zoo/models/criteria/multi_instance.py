@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import torch
@@ -16,18 +16,21 @@ from zoo.models.targets import GroundTruth
 from zoo.structures import ImageGeometry
 
 
-class MultiInstanceHeadLike(Protocol):
-    """What these losses ask of a head."""
-
-    bbox_head: Any
-    box_outputs: Callable[..., Any]
-    train_cfg: Any
-
-
 class SetBoxHead(LossHead, Protocol):
     """A box head with two predictions for each region."""
 
     bbox_coder: BoxCoder
+
+
+class MultiInstanceHeadLike(Protocol):
+    """What these losses ask of a head."""
+
+    bbox_head: SetBoxHead
+    train_cfg: Mapping[str, Any]
+
+    def box_outputs(self, features: Sequence[Tensor], rois: Tensor, /) -> tuple[Tensor, ...]:
+        """Class logits (M, 2, 2) and deltas (M, 2, 4) of regions (M, 5); with refinement, both once more."""
+        ...
 
 
 def multi_instance_losses(
@@ -48,7 +51,7 @@ def multi_instance_losses(
         regions.append(candidates[index])
         boxes.append(result.boxes[index])
         labels.append(result.labels[index])
-    outputs: Any = full_precision(head.box_outputs(features, rois_of(regions)))
+    outputs = full_precision(head.box_outputs(features, rois_of(regions)))
     wanted = torch.cat(regions)[:, None].expand(-1, 2, 4), torch.cat(boxes), torch.cat(labels)
     names = ("loss_rcnn_emd", "loss_rcnn_emd_ref")
     return {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -21,6 +21,7 @@ from zoo.models.losses.cross_entropy import CrossEntropyLoss
 from zoo.models.losses.regression import SmoothL1Loss
 from zoo.models.roi_heads.bbox_head import delta_index
 from zoo.models.roi_heads.extractor import rois_of
+from zoo.models.roi_heads.protocols import BoxOutputs
 from zoo.models.samplers.score_hlr import Scored, ScoreHLRSampler
 from zoo.models.targets import GroundTruth, Samples, numbered_through
 from zoo.structures import ImageGeometry
@@ -147,6 +148,7 @@ def pisa_region_losses(
     samples, of_negatives = sampled(head, outputs, proposals, ground_truths)
     regions = torch.cat([s.regions for s in samples])
     logits, deltas = outputs(rois_of([s.regions for s in samples]))
+    assert isinstance(deltas, Tensor)
     labels, weights, boxes = box_targets(bbox_head, samples, ground_truths, cfg)
     weights[labels == bbox_head.num_classes] = torch.cat(of_negatives)
     positive = (labels < bbox_head.num_classes).nonzero().flatten()
@@ -155,10 +157,10 @@ def pisa_region_losses(
     if "isr" in cfg and len(positive):
         start = [0, *torch.tensor([len(ground_truth) for ground_truth in ground_truths]).cumsum(0).tolist()]
         owners = torch.cat([s.matched + first for s, first in zip(samples, start)])
-        decoded = (bbox_head.bbox_coder.decode(regions[positive], x) for x in (own.detach(), boxes[positive]))
+        decoded, goal = (bbox_head.bbox_coder.decode(regions[positive], x) for x in (own.detach(), boxes[positive]))
         losses = loss_cls(logits[positive].detach(), labels[positive], None, None, reduction="none")
         weights[positive] = importance(
-            aligned_iou(*decoded), labels[positive], owners, losses, weights[positive], **cfg["isr"]
+            aligned_iou(decoded, goal), labels[positive], owners, losses, weights[positive], **cfg["isr"]
         )
     result = box_losses(bbox_head, logits, deltas, regions, labels, weights, boxes)
     if "carl" in cfg:
@@ -172,7 +174,10 @@ def pisa_region_losses(
 
 
 def sampled(
-    head: RoIHead, outputs: Any, proposals: Sequence[Tensor], ground_truths: Sequence[GroundTruth]
+    head: RoIHead,
+    outputs: Callable[[Tensor], BoxOutputs],
+    proposals: Sequence[Tensor],
+    ground_truths: Sequence[GroundTruth],
 ) -> tuple[list[Samples], list[Tensor]]:
     """The regions to learn from, and the weights (K,) of each image's negatives."""
     assigner, sampler = component(head.train_cfg["assigner"]), component(head.train_cfg["sampler"])
@@ -188,9 +193,10 @@ def sampled(
 
 
 @torch.no_grad()
-def scored(outputs: Any, bbox_head: BoxHead, image: int, boxes: Tensor) -> Scored:
+def scored(outputs: Callable[[Tensor], BoxOutputs], bbox_head: BoxHead, image: int, boxes: Tensor) -> Scored:
     """What the box head says of an image's regions (K, 4). outputs: regions (K, 5) -> class logits and deltas."""
     logits, deltas = outputs(torch.cat([boxes.new_full((len(boxes), 1), image), boxes], dim=1))
+    assert isinstance(deltas, Tensor)
     scores = logits.softmax(dim=1)[:, :-1]
     best = delta_index(bbox_head, scores.argmax(dim=1))
     own = deltas.view(len(deltas), -1, 4)[torch.arange(len(best), device=best.device), best]

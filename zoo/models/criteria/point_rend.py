@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from collections.abc import Sequence
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from zoo.models.build import component
 from zoo.models.criteria.maskformer import uncertain_points
-from zoo.models.criteria.protocols import RoIHead
+from zoo.models.criteria.protocols import MaskHead, StandardHead
 from zoo.models.criteria.roi_sampling import mask_losses, mask_targets
 from zoo.models.criteria.standard_roi import positive_labels, positive_rois, sampled_box_losses
 from zoo.models.layers.points import sample_regions
@@ -18,13 +18,15 @@ from zoo.models.targets import GroundTruth, Samples
 from zoo.structures import ImageGeometry
 
 
-class PointRendHeadLike(RoIHead, Protocol):
+class PointRendHeadLike(StandardHead, Protocol):
     """What these losses ask of a head."""
 
-    keypoint_head: Any
-    keypoint_heatmaps: Callable[..., Any]
-    point_head: Any
-    point_logits: Callable[..., Any]
+    mask_head: MaskHead
+    point_head: MaskHead
+
+    def point_logits(self, features: Sequence[Tensor], rois: Tensor, coarse: Tensor, points: Tensor, /) -> Tensor:
+        """Class logits (K, num_classes, P) at points (K, P, 2) of regions (K, 5). coarse: (K, num_classes, h, w)."""
+        ...
 
 
 def point_rend_losses(

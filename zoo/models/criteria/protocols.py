@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
+
+from zoo.models.roi_heads.protocols import BoxOutputs, Extractor
+from zoo.models.roi_heads.protocols import KeypointHead as KeypointPredictor
+from zoo.models.roi_heads.protocols import MaskHead as MaskPredictor
 
 
 class BoxCoder(Protocol):
@@ -64,25 +68,48 @@ class AnchorHead(DenseHead, TrainedHead, Protocol):
     reg_decoded_bbox: bool
 
 
-class RoIHead(Protocol):
-    """A head on regions. box_outputs: (features, rois (R, 5)) -> what the box head predicts; mask_logits: likewise."""
-
-    train_cfg: Any
-    bbox_head: Any
-    mask_head: Any
-    box_outputs: Callable[..., Any]
-    mask_logits: Callable[..., Any]
-
-
 class BoxHead(ClassHead, Protocol):
     """A box head of regions. reg_class_agnostic: one box for all classes."""
 
-    bbox_coder: Any
+    bbox_coder: BoxCoder
     reg_class_agnostic: bool
     reg_decoded_bbox: bool
 
 
-class MaskHead(LossHead, Protocol):
+class MaskHead(LossHead, MaskPredictor, Protocol):
     """A mask head of regions. class_agnostic: one mask for all classes."""
 
     class_agnostic: bool
+
+
+class KeypointHead(KeypointPredictor, Protocol):
+    """A head of regions' keypoints."""
+
+    loss_weight: float
+
+
+class RoIHead(Protocol):
+    """A head on regions. train_cfg: as in `TrainedHead`."""
+
+    train_cfg: Mapping[str, Any]
+    bbox_head: BoxHead
+    mask_head: MaskHead | None
+
+    def box_outputs(self, features: Sequence[Tensor], rois: Tensor, /) -> BoxOutputs:
+        """Class logits and deltas of regions (M, 5)."""
+        ...
+
+    def mask_logits(self, features: Sequence[Tensor], rois: Tensor, /) -> Tensor:
+        """Mask logits (K, num_classes, h, w) of regions (K, 5)."""
+        ...
+
+
+class StandardHead(RoIHead, Protocol):
+    """A head on regions with keypoints, and what pools its features."""
+
+    bbox_roi_extractor: Extractor
+    keypoint_head: KeypointHead | None
+
+    def keypoint_heatmaps(self, features: Sequence[Tensor], rois: Tensor, /) -> Tensor:
+        """Heatmaps of logits (K, P, S, S) of regions (K, 5)."""
+        ...

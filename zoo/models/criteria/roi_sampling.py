@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -15,6 +15,7 @@ from zoo.models.criteria.protocols import BoxHead, MaskHead
 from zoo.models.criteria.state import loss_of
 from zoo.models.layers.vision_operators import roi_align
 from zoo.models.roi_heads.bbox_head import delta_index
+from zoo.models.roi_heads.protocols import BoxDeltas, BoxOutputs
 from zoo.models.targets import GroundTruth, Samples
 
 
@@ -22,7 +23,7 @@ def sample_regions(
     proposals: Sequence[Tensor],
     ground_truths: Sequence[GroundTruth],
     cfg: Mapping[str, Any],
-    hardness: Callable[..., Any],
+    hardness: Callable[..., Tensor],
 ) -> list[Samples]:
     """Assign proposals (R, 4) per image to objects and choose which to learn from, as `cfg` says.
 
@@ -61,24 +62,25 @@ def box_targets(
 
 
 def region_losses(
-    head: Any,
-    outputs: tuple[Any, Any],
+    head: BoxHead,
+    outputs: BoxOutputs,
     samples: Sequence[Samples],
     ground_truths: Sequence[GroundTruth],
     cfg: Mapping[str, Any],
 ) -> tuple[dict[str, Tensor], Tensor]:
     """A box head's losses of the sampled regions, and their labels (K,). outputs: class logits and deltas of them."""
-    if "bbox_cls" in head.loss_cfg:
-        return sabl.region_losses(head, *outputs, samples, ground_truths)
+    logits, deltas = outputs
+    if isinstance(deltas, tuple):
+        return sabl.region_losses(cast(sabl.SidesHead, head), logits, deltas, samples, ground_truths)
     targets = box_targets(head, samples, ground_truths, cfg)
     rois = torch.cat([s.regions for s in samples])
-    return box_losses(head, *outputs, rois, *targets), targets[0]
+    return box_losses(head, logits, deltas, rois, *targets), targets[0]
 
 
 def box_losses(
     head: BoxHead,
     logits: Tensor,
-    deltas: Tensor | None,
+    deltas: BoxDeltas,
     rois: Tensor,
     labels: Tensor,
     weights: Tensor,
@@ -91,7 +93,7 @@ def box_losses(
     """
     average = (weights > 0).sum().clamp(min=1)
     losses = named("loss_cls", loss_of(head, "cls")(logits, labels, weights, average))
-    if deltas is not None:
+    if isinstance(deltas, Tensor):
         positive = (labels < head.num_classes).nonzero().flatten()
         if head.reg_decoded_bbox:
             deltas = head.bbox_coder.decode(rois, deltas)

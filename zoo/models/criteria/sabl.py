@@ -11,16 +11,34 @@ from torch import Tensor
 from zoo.models.build import component
 from zoo.models.criteria.anchor_head import WITHOUT_SAMPLING, flatten
 from zoo.models.criteria.approx import ApproxMatching
-from zoo.models.criteria.protocols import DenseHead, PriorGenerator, TrainedHead
+from zoo.models.criteria.protocols import ClassHead, DenseHead, PriorGenerator, TrainedHead
 from zoo.models.targets import GroundTruth, Samples
 from zoo.structures import ImageGeometry
 
 PSEUDO = {"type": "PseudoSampler"}
 
 
-class SablHeadLike(DenseHead, TrainedHead, Protocol):
+class SideCoder(Protocol):
+    """Encodes the sides of boxes. side_num: buckets of half a side. offset_topk: buckets of a side with an offset."""
+
+    side_num: int
+    offset_topk: int
+
+    def encode(self, priors: Tensor, boxes: Tensor, /) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Offsets, their weights, bucket labels and their weights, each (K, 4 * S)."""
+        ...
+
+
+class SidesHead(ClassHead, Protocol):
+    """A head that learns the sides of boxes."""
+
+    bbox_coder: SideCoder
+
+
+class SablHeadLike(SidesHead, DenseHead, TrainedHead, Protocol):
     """What these losses ask of a head."""
 
+    bbox_coder: SideCoder
     approx_generator: PriorGenerator
     prior_generator: PriorGenerator
 
@@ -59,11 +77,11 @@ def sabl_retina_losses(
 
 
 def side_losses(
-    head: SablHeadLike, result: Sequence[Tensor], targets: Sequence[Tensor], averages: tuple[float, float]
+    head: SidesHead, result: Sequence[Tensor], targets: Sequence[Tensor], averages: tuple[float, float]
 ) -> dict[str, Tensor]:
     """`loss_bbox_cls` and `loss_bbox_reg`.
 
-    found: bucket logits and offsets (K, 4 * S). targets: what the coder's `encode` returned. averages: divisors.
+    result: bucket logits and offsets (K, 4 * S). targets: what the coder's `encode` returned. averages: divisors.
     """
     offsets, offset_weights, labels, label_weights = targets
     loss_cls, loss_reg = (component(head.loss_cfg[key]) for key in ("bbox_cls", "bbox_reg"))
@@ -75,7 +93,7 @@ def side_losses(
 
 
 def region_losses(
-    head: SablHeadLike,
+    head: SidesHead,
     logits: Tensor,
     result: Sequence[Tensor],
     samples: Sequence[Samples],

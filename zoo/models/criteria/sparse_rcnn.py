@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import torch
@@ -12,10 +12,12 @@ from zoo.models.assigners.hungarian import extent
 from zoo.models.box_ops import box_convert
 from zoo.models.build import component
 from zoo.models.criteria.detr import Layer, match, matched
-from zoo.models.criteria.protocols import ClassHead
+from zoo.models.criteria.protocols import ClassHead, MaskHead
 from zoo.models.criteria.roi_sampling import mask_targets
 from zoo.models.criteria.standard_roi import positive_labels, positive_rois
 from zoo.models.losses.reduction import mean_over_processes
+from zoo.models.query_heads.sparse_roi_head import Stage
+from zoo.models.roi_heads.protocols import Extractor, present
 from zoo.models.targets import GroundTruth, Pairs, Samples
 from zoo.structures import ImageGeometry
 
@@ -23,13 +25,24 @@ from zoo.structures import ImageGeometry
 class SparseRcnnHeadLike(Protocol):
     """What these losses ask of a head."""
 
-    bbox_head: Any
-    bbox_roi_extractor: Any
-    mask_head: Any
-    mask_roi_extractor: Any
-    run_stage: Callable[..., Any]
+    bbox_head: Sequence[ClassHead]
+    bbox_roi_extractor: Sequence[Extractor]
+    mask_head: Sequence[MaskHead] | None
+    mask_roi_extractor: Sequence[Extractor] | None
     stage_loss_weights: Sequence[float]
-    train_cfg: Any
+    train_cfg: Sequence[Mapping[str, Any]]
+
+    def run_stage(
+        self,
+        stage: int,
+        features: Sequence[Tensor],
+        boxes: Sequence[Tensor],
+        queries: Tensor,
+        geometries: Sequence[ImageGeometry],
+        /,
+    ) -> Stage:
+        """One stage. boxes: per image (Q, 4) xyxy. queries: (N, Q, C)."""
+        ...
 
 
 def sparse_losses(
@@ -44,7 +57,7 @@ def sparse_losses(
 
     features: per level (N, C, H, W). boxes: per image (Q, 4) xyxy. queries: (N, Q, C).
     """
-    stages: list[Any] = []
+    stages: list[Stage] = []
     for stage in range(len(head.stage_loss_weights)):
         stages.append(head.run_stage(stage, features, boxes, queries, geometries))
         boxes, queries = [b.detach() for b in stages[-1].boxes], stages[-1].objects
@@ -60,12 +73,12 @@ def stage_losses(
     head: SparseRcnnHeadLike,
     stage: int,
     features: Sequence[Tensor],
-    result: Any,
+    result: Stage,
     pairs: Sequence[Pairs],
     geometries: Sequence[ImageGeometry],
     ground_truths: Sequence[GroundTruth],
 ) -> dict[str, Tensor]:
-    """One stage's losses. result: its `Stage`."""
+    """One stage's losses."""
     losses = box_losses(head.bbox_head[stage], result, pairs, geometries, ground_truths, head.train_cfg[stage])
     if head.mask_head is not None:
         samples = [sample(own, boxes.detach()) for own, boxes in zip(pairs, result.boxes)]
@@ -80,13 +93,13 @@ def shares(boxes: Sequence[Tensor], geometries: Sequence[ImageGeometry]) -> Tens
 
 def box_losses(
     bbox_head: ClassHead,
-    result: Any,
+    result: Stage,
     pairs: Sequence[Pairs],
     geometries: Sequence[ImageGeometry],
     ground_truths: Sequence[GroundTruth],
     cfg: Mapping[str, Any],
 ) -> dict[str, Tensor]:
-    """One stage's losses without masks. result: its `Stage`."""
+    """One stage's losses without masks."""
     collected = matched(pairs, [len(x) for x in result.logits], geometries, ground_truths)
     logits, boxes = result.logits.flatten(0, 1), torch.cat(result.boxes)[collected.query]
     labels, weights = collected.spread(len(logits), bbox_head.num_classes), logits.new_ones(len(logits))
@@ -115,7 +128,7 @@ def mask_loss(
     ground_truths: Sequence[GroundTruth],
 ) -> Tensor:
     """The loss of the masks of the queries with an object. attended: (N, Q, C)."""
-    mask_head, extractor = head.mask_head[stage], (head.mask_roi_extractor or head.bbox_roi_extractor)[stage]
+    mask_head, extractor = present(head.mask_head)[stage], (head.mask_roi_extractor or head.bbox_roi_extractor)[stage]
     queries = torch.cat([x[s.positive] for x, s in zip(attended, samples)])
     labels = positive_labels(samples, ground_truths)
     logits = mask_head(extractor(features, positive_rois(samples)), queries)

@@ -4,29 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from zoo.models.build import component
 from zoo.models.criteria.keypoints import keypoint_losses
-from zoo.models.criteria.protocols import BoxHead, MaskHead, RoIHead
+from zoo.models.criteria.protocols import BoxHead, MaskHead, StandardHead
 from zoo.models.criteria.roi_sampling import mask_losses, mask_targets, region_losses, sample_regions
 from zoo.models.roi_heads.extractor import rois_of
+from zoo.models.roi_heads.protocols import BoxOutputs
 from zoo.models.targets import GroundTruth, Samples
 from zoo.structures import ImageGeometry
 
 
-class StandardRoiHeadLike(RoIHead, Protocol):
-    """What these losses ask of a head."""
-
-    keypoint_head: Any
-    keypoint_heatmaps: Callable[..., Any]
-
-
 def standard_losses(
-    head: StandardRoiHeadLike,
+    head: StandardHead,
     features: Sequence[Tensor],
     proposals: Sequence[Tensor],
     geometries: Sequence[ImageGeometry],
@@ -48,7 +41,7 @@ def standard_losses(
 
 
 def sampled_box_losses(
-    head: StandardRoiHeadLike,
+    head: StandardHead,
     features: Sequence[Tensor],
     proposals: Sequence[Tensor],
     ground_truths: Sequence[GroundTruth],
@@ -62,7 +55,7 @@ def sampled_box_losses(
 
 @torch.no_grad()
 def hardness(
-    outputs: Callable[[Tensor], Any], bbox_head: BoxHead, image: int, boxes: Tensor, labels: Tensor | None
+    outputs: Callable[[Tensor], BoxOutputs], bbox_head: BoxHead, image: int, boxes: Tensor, labels: Tensor | None
 ) -> Tensor:
     """Classification losses (K,) of an image's regions (K, 4) under labels (K,), None for background.
 
@@ -89,7 +82,7 @@ def region_mask_losses(
     logits: Tensor,
     samples: Sequence[Samples],
     ground_truths: Sequence[GroundTruth],
-    size: Any,
+    size: int | Sequence[int],
     soft: bool = False,
 ) -> dict[str, Tensor]:
     """`loss_mask` of the mask logits (K, C, h, w) of the positive regions. size, soft: of the target masks."""

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor
 
+T = TypeVar("T")
 
-def full_precision(outputs: Any) -> Any:
+
+def full_precision(outputs: T) -> T:
     """A head's outputs, nested in lists, tuples and dictionaries, with all floating-point tensors in float32.
 
     Half precision is good enough for convolutions, but it rounds many scores to the same value, and boxes to pixels.
     """
-    if torch.is_tensor(outputs):
-        return outputs.float() if outputs.is_floating_point() else outputs
-    if isinstance(outputs, dict):
-        return {key: full_precision(value) for key, value in outputs.items()}
-    if type(outputs) in (list, tuple):
-        return type(outputs)(full_precision(value) for value in outputs)
-    return outputs
+    value: Any = outputs
+    if torch.is_tensor(value):
+        value = value.float() if value.is_floating_point() else value
+    elif isinstance(value, dict):
+        value = {key: full_precision(part) for key, part in value.items()}
+    elif type(value) in (list, tuple):
+        value = type(value)(full_precision(part) for part in value)
+    return cast(T, value)
 
 
 def at_least_float32(x: Tensor) -> Tensor:

@@ -11,9 +11,12 @@ from torch import Tensor, nn
 from zoo.models.build import component
 from zoo.models.layers.precision import full_precision
 from zoo.models.roi_heads.extractor import rois_of
-from zoo.models.roi_heads.protocols import CascadeBoxHead, Extractor, MaskHead, present
+from zoo.models.roi_heads.protocols import BoxOutputs, CascadeBoxHead, Extractor, MaskHead, present
+from zoo.models.roi_heads.scene import Features, Scene
 from zoo.models.roi_heads.standard import counts, split
 from zoo.structures import Detections, ImageGeometry
+
+PerStage = Mapping[str, Any] | Sequence[Mapping[str, Any]]
 
 
 class CascadeRoIHead(nn.Module):
@@ -25,12 +28,12 @@ class CascadeRoIHead(nn.Module):
     def __init__(
         self,
         num_stages: int,
-        bbox_roi_extractor: Any,
-        bbox_head: Any,
+        bbox_roi_extractor: PerStage,
+        bbox_head: PerStage,
         stage_loss_weights: Sequence[float] = (),
-        mask_roi_extractor: Any = None,
-        mask_head: Any = None,
-        train_cfg: Any = None,
+        mask_roi_extractor: PerStage | None = None,
+        mask_head: PerStage | None = None,
+        train_cfg: Sequence[Mapping[str, Any]] | None = None,
         test_cfg: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
@@ -44,7 +47,7 @@ class CascadeRoIHead(nn.Module):
             self.mask_roi_extractor = per_stage(mask_roi_extractor, num_stages)
 
     def predict(
-        self, features: Any, proposals: Sequence[Tensor], geometries: Sequence[ImageGeometry]
+        self, features: Features, proposals: Sequence[Tensor], geometries: Sequence[ImageGeometry]
     ) -> list[Detections]:
         """Detections per image, boxes in input and masks in output coordinates.
 
@@ -56,14 +59,14 @@ class CascadeRoIHead(nn.Module):
         return detections
 
     def predict_boxes(
-        self, features: Any, proposals: Sequence[Tensor], geometries: Sequence[ImageGeometry]
+        self, features: Features, proposals: Sequence[Tensor], geometries: Sequence[ImageGeometry]
     ) -> list[Detections]:
         """Detections without masks, in input coordinates: the last stage's boxes, and the mean of all logits."""
         regions, all_logits = list(proposals), []
         for stage, head in enumerate(self.bbox_head):
             sizes = [r.shape[0] for r in regions]
             outputs = full_precision(self.box_outputs(stage, features, rois_of(regions)))
-            logits, deltas = (split(x, sizes) for x in outputs)
+            logits, deltas = split(outputs[0], sizes), split(outputs[1], sizes)
             all_logits.append(logits)
             if stage + 1 < self.num_stages:
                 regions = [head.refine(r, c, d, f) for r, c, d, f in zip(regions, logits, deltas, geometries)]
@@ -80,15 +83,15 @@ class CascadeRoIHead(nn.Module):
             return logits.softmax(-1).mean(dim=0).log()
         return logits.mean(dim=0)
 
-    def box_outputs(self, stage: int, features: Any, rois: Tensor) -> tuple[Any, Any]:
+    def box_outputs(self, stage: int, features: Features, rois: Tensor) -> BoxOutputs:
         """A stage's class logits and deltas of regions (M, 5)."""
         return self.bbox_head[stage](self.region_features(self.bbox_roi_extractor[stage], features, rois))
 
-    def region_features(self, extractor: Extractor, features: Any, rois: Tensor) -> Tensor:
+    def region_features(self, extractor: Extractor, features: Features, rois: Tensor) -> Tensor:
         """What a head sees of regions (M, 5): (M, C, h, w)."""
-        return extractor(features, rois)
+        return extractor(Scene.of(features).levels, rois)
 
-    def mask_logits(self, features: Any, rois: Tensor) -> list[Tensor]:
+    def mask_logits(self, features: Features, rois: Tensor) -> list[Tensor]:
         """Mask logits (K, num_classes, h, w) of regions (K, 5), stage by stage."""
         extractors = self.mask_roi_extractor or self.bbox_roi_extractor
         return [head(self.region_features(e, features, rois)) for e, head in zip(extractors, present(self.mask_head))]
@@ -98,7 +101,9 @@ class CascadeRoIHead(nn.Module):
         """The mask head that pastes the results."""
         return present(self.mask_head)[-1]
 
-    def predict_masks(self, features: Any, detections: list[Detections], geometries: Sequence[ImageGeometry]) -> None:
+    def predict_masks(
+        self, features: Features, detections: list[Detections], geometries: Sequence[ImageGeometry]
+    ) -> None:
         """Give the detections the mean masks of all stages."""
         head, labels = self.final_mask_head, torch.cat([d.labels for d in detections])
         logits = self.mask_logits(features, rois_of([d.boxes for d in detections]))
@@ -107,7 +112,7 @@ class CascadeRoIHead(nn.Module):
             d.masks = head.paste(part, d.boxes, geometry, self.test_cfg)
 
 
-def per_stage(description: Any, num_stages: int) -> Any:
+def per_stage(description: PerStage, num_stages: int) -> Any:
     """One module per stage (`nn.ModuleList`), of a list of descriptions or of one for all."""
-    descriptions = description if isinstance(description, (list, tuple)) else [description] * num_stages
+    descriptions = [description] * num_stages if isinstance(description, Mapping) else description
     return nn.ModuleList(component(d) for d in descriptions)

@@ -13,6 +13,7 @@ from zoo.models.layers.conv_module import ConvModule
 from zoo.models.layers.conv_stack import run
 from zoo.models.layers.linear import fc_stack, run_fcs
 from zoo.models.roi_heads.bbox_head import RegionHead
+from zoo.models.roi_heads.protocols import BoxOutputs
 from zoo.models.roi_heads.standard import StandardRoIHead
 
 
@@ -23,7 +24,7 @@ class DoubleHeadRoIHead(StandardRoIHead):
         super().__init__(**kwargs)
         self.reg_roi_scale_factor = reg_roi_scale_factor
 
-    def box_outputs(self, features: Sequence[Tensor], rois: Tensor) -> tuple[Any, Any]:
+    def box_outputs(self, features: Sequence[Tensor], rois: Tensor) -> BoxOutputs:
         """Class logits and deltas of regions (M, 5)."""
         x_cls = self.share(self.bbox_roi_extractor(features, rois))
         x_reg = self.share(self.bbox_roi_extractor(features, rois, roi_scale_factor=self.reg_roi_scale_factor))

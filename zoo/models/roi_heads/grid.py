@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -108,10 +108,12 @@ class GridHead(nn.Module):
         first = self.exchange(points, points, self.forder_trans)
         return torch.cat(self.exchange(points, first, self.sorder_trans), dim=1)
 
-    def exchange(self, points: list[Tensor], sources: list[Tensor], layers: Any) -> list[Tensor]:
+    def exchange(self, points: list[Tensor], sources: list[Tensor], layers: nn.ModuleList) -> list[Tensor]:
         """Each point's features (M, c, h, w) plus what its neighbors' `sources` are turned into."""
         return [
-            torch.stack([point, *(layer(sources[j]) for layer, j in zip(layers[i], self.neighbors[i]))]).sum(dim=0)
+            torch.stack(
+                [point, *(layer(sources[j]) for layer, j in zip(cast(nn.ModuleList, layers[i]), self.neighbors[i]))]
+            ).sum(dim=0)
             for i, point in enumerate(points)
         ]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch.nn.functional as F
@@ -12,19 +11,8 @@ from torch import Tensor
 from zoo.models.build import component
 from zoo.models.roi_heads.cascade import CascadeRoIHead
 from zoo.models.roi_heads.protocols import Extractor, present
+from zoo.models.roi_heads.scene import Features, Scene
 from zoo.structures import Detections, ImageGeometry
-
-
-@dataclass
-class Scene:
-    """What the regions of a batch see.
-
-    levels: of the pyramid, each (N, C, H, W). semantic: (N, C, H, W) or None. context: (N, C, 1, 1) or None.
-    """
-
-    levels: Sequence[Tensor]
-    semantic: Tensor | None = None
-    context: Tensor | None = None
 
 
 class HybridTaskCascadeRoIHead(CascadeRoIHead):
@@ -47,17 +35,19 @@ class HybridTaskCascadeRoIHead(CascadeRoIHead):
         self.semantic_roi_extractor = component(semantic_roi_extractor) if semantic_roi_extractor else None
 
     def predict(
-        self, features: Any, proposals: Sequence[Tensor], geometries: Sequence[ImageGeometry]
+        self, features: Features, proposals: Sequence[Tensor], geometries: Sequence[ImageGeometry]
     ) -> list[Detections]:
         """Detections per image, boxes in input and masks in output coordinates."""
-        semantic = self.semantic_head(features)[1] if self.semantic_head is not None else None
-        return super().predict(Scene(features, semantic), proposals, geometries)
+        levels = Scene.of(features).levels
+        semantic = self.semantic_head(levels)[1] if self.semantic_head is not None else None
+        return super().predict(Scene(levels, semantic), proposals, geometries)
 
-    def region_features(self, extractor: Extractor, features: Scene, rois: Tensor) -> Tensor:
+    def region_features(self, extractor: Extractor, features: Features, rois: Tensor) -> Tensor:
         """Pyramid features of regions (M, 5), with the semantic ones added: (M, C, h, w)."""
-        return add_semantic(extractor(features.levels, rois), self.semantic_roi_extractor, features, rois)
+        scene = Scene.of(features)
+        return add_semantic(extractor(scene.levels, rois), self.semantic_roi_extractor, scene, rois)
 
-    def mask_logits(self, features: Scene, rois: Tensor) -> list[Tensor]:
+    def mask_logits(self, features: Features, rois: Tensor) -> list[Tensor]:
         """Mask logits (K, num_classes, h, w) of regions (K, 5), stage by stage."""
         x, previous, all_logits = self.region_features(present(self.mask_roi_extractor)[-1], features, rois), None, []
         for head in present(self.mask_head):

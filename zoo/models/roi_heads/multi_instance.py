@@ -110,11 +110,11 @@ class MultiInstanceRoIHead(StandardRoIHead):
         self, features: Sequence[Tensor], proposals: Sequence[Tensor], geometries: Sequence[ImageGeometry]
     ) -> list[Detections]:
         """Detections in input coordinates, from the last predictions that there are."""
-        outputs: Any = full_precision(self.box_outputs(features, rois_of(proposals)))[-2:]
-        logits, deltas = (split(x, [p.shape[0] for p in proposals]) for x in outputs)
+        logits, deltas = full_precision(self.box_outputs(features, rois_of(proposals)))[-2:]
+        sizes = [p.shape[0] for p in proposals]
         return [
             self.bbox_head.predict(p, c, d, geometry, self.test_cfg)
-            for p, c, d, geometry in zip(proposals, logits, deltas, geometries)
+            for p, c, d, geometry in zip(proposals, split(logits, sizes), split(deltas, sizes), geometries)
         ]
 
 

@@ -10,6 +10,11 @@ from torch import Tensor
 from zoo.structures import Detections, ImageGeometry
 
 T = TypeVar("T")
+BoxDeltas = Tensor | tuple[Tensor, Tensor] | None
+"""What a box head regresses of M regions: deltas (M, 4 or 4 * num_classes), SABL's bucket logits and offsets, or None
+where it only classifies."""
+BoxOutputs = tuple[Tensor, BoxDeltas]
+"""Class logits (M, num_classes + 1) and what is regressed."""
 
 
 class Extractor(Protocol):
@@ -33,11 +38,19 @@ class Shared(Protocol):
 class BoxHead(Protocol):
     """Classifies regions and regresses their boxes."""
 
-    def __call__(self, *features: Tensor) -> tuple[Any, Any]:
+    def __call__(self, *features: Tensor) -> BoxOutputs:
         """Class logits and box predictions from region features (M, C, h, w)."""
         ...
 
-    def predict(self, regions: Tensor, logits: Any, deltas: Any, geometry: ImageGeometry, cfg: Any, /) -> Detections:
+    def predict(
+        self,
+        regions: Tensor,
+        logits: Tensor,
+        deltas: BoxDeltas,
+        geometry: ImageGeometry,
+        cfg: Mapping[str, Any],
+        /,
+    ) -> Detections:
         """One image's detections, in input coordinates. regions: (M, 4) xyxy."""
         ...
 
@@ -45,8 +58,16 @@ class BoxHead(Protocol):
 class CascadeBoxHead(BoxHead, Protocol):
     """A box head whose boxes are the regions of another one."""
 
-    def refine(self, regions: Tensor, logits: Any, deltas: Any, geometry: ImageGeometry, /) -> Tensor:
-        """The regions (M, 4) of the next stage."""
+    def refine(
+        self,
+        regions: Tensor,
+        logits: Tensor,
+        deltas: BoxDeltas,
+        geometry: ImageGeometry,
+        labels: Tensor | None = None,
+        /,
+    ) -> Tensor:
+        """The regions (M, 4) of the next stage. labels: (M,), those known in training."""
         ...
 
 

@@ -11,8 +11,9 @@ from zoo.models.build import component
 from zoo.models.layers.conv_stack import conv_stack, run
 from zoo.models.roi_heads.cascade import CascadeRoIHead
 from zoo.models.roi_heads.convfc_bbox_head import ConvFCBBoxHead
-from zoo.models.roi_heads.htc import Scene, add_semantic
+from zoo.models.roi_heads.htc import add_semantic
 from zoo.models.roi_heads.protocols import Extractor, MaskHead
+from zoo.models.roi_heads.scene import Features, Scene
 from zoo.structures import Detections, ImageGeometry
 
 
@@ -88,19 +89,21 @@ class SCNetRoIHead(CascadeRoIHead):
         return cast(MaskHead, self.mask_head)
 
     def predict(
-        self, features: Any, proposals: Sequence[Tensor], geometries: Sequence[ImageGeometry]
+        self, features: Features, proposals: Sequence[Tensor], geometries: Sequence[ImageGeometry]
     ) -> list[Detections]:
         """Detections per image, boxes in input and masks in output coordinates."""
-        semantic = self.semantic_head(features)[1] if self.semantic_head is not None else None
-        context = self.glbctx_head(features)[1] if self.glbctx_head is not None else None
-        return super().predict(Scene(features, semantic, context), proposals, geometries)
+        levels = Scene.of(features).levels
+        semantic = self.semantic_head(levels)[1] if self.semantic_head is not None else None
+        context = self.glbctx_head(levels)[1] if self.glbctx_head is not None else None
+        return super().predict(Scene(levels, semantic, context), proposals, geometries)
 
-    def region_features(self, extractor: Extractor, features: Scene, rois: Tensor) -> Tensor:
+    def region_features(self, extractor: Extractor, features: Features, rois: Tensor) -> Tensor:
         """Pyramid and semantic features of regions (M, 5) and their images' context: (M, C, h, w)."""
-        x = add_semantic(extractor(features.levels, rois), self.semantic_roi_extractor, features, rois)
-        return x if features.context is None else x + features.context[rois[:, 0].long()]
+        scene = Scene.of(features)
+        x = add_semantic(extractor(scene.levels, rois), self.semantic_roi_extractor, scene, rois)
+        return x if scene.context is None else x + scene.context[rois[:, 0].long()]
 
-    def mask_logits(self, features: Scene, rois: Tensor) -> list[Tensor]:
+    def mask_logits(self, features: Features, rois: Tensor) -> list[Tensor]:
         """Mask logits (K, num_classes, h, w) of regions (K, 5), of the only stage."""
         x = self.region_features(cast(Extractor, self.mask_roi_extractor), features, rois)
         if self.feat_relay_head is not None:

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, overload
 
 from torch import Tensor, nn
 
 from zoo.models.build import component
 from zoo.models.layers.precision import full_precision
 from zoo.models.roi_heads.extractor import rois_of
-from zoo.models.roi_heads.protocols import BoxHead, Extractor, KeypointHead, MaskHead, Shared, present
+from zoo.models.roi_heads.protocols import (
+    BoxDeltas,
+    BoxHead,
+    BoxOutputs,
+    Extractor,
+    KeypointHead,
+    MaskHead,
+    Shared,
+    present,
+)
 from zoo.structures import Detections, ImageGeometry
 
 
@@ -66,14 +75,13 @@ class StandardRoIHead(nn.Module):
     ) -> list[Detections]:
         """Detections without masks, in input coordinates."""
         sizes = [p.shape[0] for p in proposals]
-        outputs = full_precision(self.box_outputs(features, rois_of(proposals)))
-        logits, deltas = (split(x, sizes) for x in outputs)
+        logits, deltas = full_precision(self.box_outputs(features, rois_of(proposals)))
         return [
             self.bbox_head.predict(p, c, d, geometry, self.test_cfg)
-            for p, c, d, geometry in zip(proposals, logits, deltas, geometries)
+            for p, c, d, geometry in zip(proposals, split(logits, sizes), split(deltas, sizes), geometries)
         ]
 
-    def box_outputs(self, features: Sequence[Tensor], rois: Tensor) -> tuple[Any, Any]:
+    def box_outputs(self, features: Sequence[Tensor], rois: Tensor) -> BoxOutputs:
         """Class logits and deltas of regions (M, 5)."""
         return self.bbox_head(self.share(self.bbox_roi_extractor(features, rois)))
 
@@ -127,12 +135,20 @@ def counts(detections: Sequence[Detections]) -> list[int]:
     return [d.scores.shape[0] for d in detections]
 
 
-def split(x: Any, counts: Sequence[int]) -> Sequence[Any]:
+@overload
+def split(x: Tensor, counts: Sequence[int]) -> Sequence[Tensor]: ...
+
+
+@overload
+def split(x: BoxDeltas, counts: Sequence[int]) -> Sequence[BoxDeltas]: ...
+
+
+def split(x: BoxDeltas, counts: Sequence[int]) -> Sequence[BoxDeltas]:
     """Regions' outputs image by image; None stays None, a tuple of tensors is split as a whole."""
     if x is None:
         return [None] * len(counts)
     if len(counts) == 1:
         return [x]
-    if isinstance(x, (tuple, list)):
+    if isinstance(x, tuple):
         return list(zip(*(split(part, counts) for part in x)))
     return x.split(list(counts))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -16,7 +16,12 @@ class TridentRoIHead(StandardRoIHead):
     """A box head for all branches. The arguments are `TridentResNet`'s for branches and `StandardRoIHead`'s."""
 
     def __init__(
-        self, bbox_roi_extractor: Any, bbox_head: Any, num_branch: int, test_branch_idx: int, **kwargs: Any
+        self,
+        bbox_roi_extractor: Mapping[str, Any],
+        bbox_head: Mapping[str, Any],
+        num_branch: int,
+        test_branch_idx: int,
+        **kwargs: Any,
     ) -> None:
         super().__init__(bbox_roi_extractor, bbox_head, **kwargs)
         self.num_branch, self.test_branch_idx = num_branch, test_branch_idx
