@@ -49,11 +49,6 @@ def manifest_files() -> list[Path]:
     return [Path(item).expanduser().absolute() for item in listed if item]
 
 
-def instructions_held_to() -> str | None:
-    """`ONEDNN_MAX_CPU_ISA`, or `DNNL_MAX_CPU_ISA` as before: instructions beyond which oneDNN does not go."""
-    return os.environ.get("ONEDNN_MAX_CPU_ISA") or os.environ.get("DNNL_MAX_CPU_ISA")
-
-
 def lock_file() -> Path | None:
     """`ZOO_LOCK`: the lock file of the user's project."""
     chosen = os.environ.get("ZOO_LOCK")

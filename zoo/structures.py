@@ -147,7 +147,7 @@ class Detections:
             classes: Names by label, such as a model's `classes`.
 
         Raises:
-            UsageError: If supervision is not installed, or there is a panoptic map, for which it has no place.
+            UsageError: If supervision is not installed, or there is a panoptic map, which it cannot hold.
         """
         self._require_boxes("supervision")
         try:

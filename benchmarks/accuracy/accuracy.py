@@ -250,7 +250,7 @@ def request_of(
         raise UsageError(f"{chosen.name} has no metric for {' and '.join(measures)}, only for {chosen.measures[0]}.")
     if config.protocol is not None and not chosen.protocols:
         raise UsageError(f"--protocol says how to read COCO's numbers; {chosen.name} has a metric of its own.")
-    # Recall at 1000 proposals, which is what is published, exists in MMDetection's reading only.
+    # Recall at 1000 proposals, which is what is published, exists in MMDetection's definition only.
     protocol = config.protocol or ("mmdet-v2" if "proposal" in asked else "coco")
     names = None if not classes or asked == ("proposal",) else tuple(classes)
     return MetricConfig(

@@ -26,7 +26,7 @@ COLORS = {
     "object": (80, 200, 80),
     "true": (80, 200, 80),
     "class": (60, 60, 230),
-    "place": (0, 165, 255),
+    "localization": (0, 165, 255),
     "both": (200, 60, 200),
     "duplicate": (230, 200, 60),
     "background": (40, 40, 140),
@@ -108,12 +108,12 @@ def marked(image: draw.Canvas, boxes: Sequence[Marked], names: dict[int, str]) -
     """A copy with boxes in the colors of their kinds."""
     canvas = image.copy()
     corners = [tuple(round(v) for v in (x, y, x + w, y + h)) for x, y, w, h in (box.box for box in boxes)]
-    for place, box in zip(corners, boxes):
-        draw.draw_box(canvas, place, COLORS[box.kind])
-    places = LabelLayout(canvas.shape[:2])
+    for corner, box in zip(corners, boxes):
+        draw.draw_box(canvas, corner, COLORS[box.kind])
+    layout = LabelLayout(canvas.shape[:2])
     for (x1, y1, x2, y2), box in zip(corners, boxes):
         text = names.get(box.category, "?") + ("" if box.score is None else f" {box.score:.2f}")
         text += "" if box.kind in ("object", "true") else f" ({box.kind})"
         rectangle = (x1, y1, x2, y2)
-        draw.write(canvas, text, COLORS[box.kind], places, lambda w, h, r=rectangle: around(r, w, h))  # type: ignore[misc]
+        draw.write(canvas, text, COLORS[box.kind], layout, lambda w, h, r=rectangle: around(r, w, h))  # type: ignore[misc]
     return canvas

@@ -9,8 +9,9 @@ from typing import Any
 from benchmarks.accuracy.config import DEFAULT_DATASET, EvalConfig
 from benchmarks.accuracy.uncertainty import uncertainty
 from benchmarks.datasets.catalog import open_dataset, spec
+from benchmarks.datasets.dataset import Dataset
 from benchmarks.datasets.request import MetricConfig
-from benchmarks.datasets.results_file import evaluate_file
+from benchmarks.datasets.results_file import Scored, evaluate_file
 from benchmarks.datasets.spec import Spec
 from benchmarks.results.record import Record
 from zoo.errors import UsageError, ZooError
@@ -26,15 +27,7 @@ def evaluate(path: Path, config: EvalConfig) -> Record:
     chosen = spec(config.dataset or DEFAULT_DATASET)
     request = request_of(config, chosen)
     opened = open_dataset(chosen.name, Path(config.data or chosen.root), request)
-    coco = None
-    if config.detail is not None:
-        from benchmarks.accuracy import detail  # imports torch
-
-        coco = detail.check(config.detail, opened, request.measures)
-    scored = evaluate_file(opened, path, request, config.limit)
-    if coco is not None and config.detail is not None:
-        numbers = [coco.numbers[i] for i in coco.kept[: config.limit]]
-        detail.write(config.detail, coco, coco.read_results(path).source, numbers, config.title or path.stem)
+    scored = evaluated(path, config, opened, request)
     sure = uncertainty(scored.metrics, scored.resampled)
     nothing = [] if scored.detections else [f"{path} has no detection in any of the images."]
     from benchmarks.system import environment  # imports torch
@@ -54,6 +47,19 @@ def evaluate(path: Path, config: EvalConfig) -> Record:
         samples=sure.samples,
         environment=environment.describe("cpu"),
     )
+
+
+def evaluated(path: Path, config: EvalConfig, opened: Dataset, request: MetricConfig) -> Scored:
+    """The numbers of the file, and the folder that explains them where one is asked for."""
+    if config.detail is None:
+        return evaluate_file(opened, path, request, config.limit)
+    from benchmarks.accuracy import detail  # imports torch
+
+    coco = detail.check(config.detail, opened, request.measures)
+    scored = evaluate_file(opened, path, request, config.limit)
+    numbers = [coco.numbers[i] for i in coco.kept[: config.limit]]
+    detail.write(config.detail, coco, coco.read_results(path).source, numbers, config.title or path.stem)
+    return scored
 
 
 def request_of(config: EvalConfig, chosen: Spec) -> MetricConfig:

@@ -70,9 +70,9 @@ def compare(entry: Entry, parameters: Mapping[str, Any], metrics: Mapping[str, f
         if metrics.get(definition.measured, -1) >= 0:
             points = 100 * metrics[definition.measured]
             numbers = {"published": value, "measured": points, "difference": points - value}
-            row = {"metric": definition.measured, **numbers, "read as": definition.text}
+            row = {"metric": definition.measured, **numbers, "definition": definition.text}
             if images and of and images < of:
-                row |= {"difference": None, "read as": f"{images_text(images, of)}; published: {definition.text}"}
+                row |= {"difference": None, "definition": f"{images_text(images, of)}; published: {definition.text}"}
             rows.append(row)
     return rows
 

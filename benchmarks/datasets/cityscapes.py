@@ -44,8 +44,8 @@ class Cityscapes:
         self.notices: list[str] = []
         folder, self.ground_truth = require_folder(root / images, name), require_folder(root / ground_truth, name)
         categories = [CocoCategory(number, title, True, {}) for number, title in CATEGORIES.items()]
-        places = classes.match(categories, request, folder).categories
-        self.category_ids: list[int] = [list(CATEGORIES)[place] for place in places if place is not None]
+        indices = classes.match(categories, request, folder).categories
+        self.category_ids: list[int] = [list(CATEGORIES)[index] for index in indices if index is not None]
         self.classes = tuple(CATEGORIES[number] for number in self.category_ids)
         paths = sorted(folder.glob(f"*/*{IMAGE}"))
         self.images = [DatasetImage(path.name.removesuffix(IMAGE), path) for path in paths]

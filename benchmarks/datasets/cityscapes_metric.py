@@ -77,14 +77,14 @@ def weighing(
 ) -> Callable[[NDArray[np.float64]], dict[str, float]]:
     """The same by weights of the images."""
     curves = {(category, t): Curve() for category in category_ids for t in range(len(THRESHOLDS))}
-    for place, (image_id, one) in enumerate(predictions.items()):
+    for index, (image_id, one) in enumerate(predictions.items()):
         ids = instances(image_id)
         regions = dict(zip(*(values.tolist() for values in np.unique(ids, return_counts=True))))
         for label, category in enumerate(category_ids):
             mine = {i: n for i, n in regions.items() if category in (i, i // 1000)}
             segments = segments_of(one, label, ids, mine)
             for t, threshold in enumerate(THRESHOLDS):
-                add_image(curves[category, t], segments, mine, threshold, place)
+                add_image(curves[category, t], segments, mine, threshold, index)
     matched = [[curves[c, t].arrays() for t in range(len(THRESHOLDS))] for c in category_ids]
 
     def weigh(weights: NDArray[np.float64]) -> dict[str, float]:
@@ -116,7 +116,7 @@ def segments_of(one: Predictions, label: int, ids: Ids, regions: Mapping[int, in
 
 
 def add_image(
-    curve: Curve, segments: Sequence[Segment], regions: Mapping[int, int], threshold: float, place: int
+    curve: Curve, segments: Sequence[Segment], regions: Mapping[int, int], threshold: float, index: int
 ) -> None:
     """Match one image's masks with its instances. regions: pixels of each region of the class, by id."""
     wanted = [i for i, pixels in regions.items() if i >= 1000 and pixels >= SMALLEST]
@@ -136,7 +136,7 @@ def add_image(
         if excused / segment.pixels <= threshold:
             curve.scores.append(segment.score)
             curve.hits.append(False)
-    curve.images += [place] * (len(curve.scores) - len(curve.images))
+    curve.images += [index] * (len(curve.scores) - len(curve.images))
 
 
 def overlap(segment: Segment, region: int, regions: Mapping[int, int]) -> float:

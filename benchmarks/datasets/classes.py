@@ -14,7 +14,7 @@ SHOWN = 5
 
 
 class Matched(NamedTuple):
-    """categories: for each label the place of its category, None for a class that the file lacks.
+    """categories: for each label the index of its category, None for a class that the file lacks.
 
     notices: sentences that a reader of the numbers has to know.
     """
@@ -31,15 +31,15 @@ def match(categories: Sequence[CocoCategory], request: MetricConfig, path: Path,
     """
     if request.classes is not None:
         return by_name(categories, request.classes, path, request.present_classes)
-    places = sorted(range(len(categories)), key=lambda i: categories[i].id if sort else i)  # type: ignore[return-value,arg-type]
-    places = [i for i in places if not shadowed(i, categories)]
-    if request.outputs is not None and request.outputs != len(places):
+    indices = sorted(range(len(categories)), key=lambda i: categories[i].id if sort else i)  # type: ignore[return-value,arg-type]
+    indices = [i for i in indices if not shadowed(i, categories)]
+    if request.outputs is not None and request.outputs != len(indices):
         raise DatasetError(
-            f"{path} has {len(places)} classes, the network tells {request.outputs} apart, and its checkpoint does not "
-            "name them."
+            f"{path} has {len(indices)} classes, the network tells {request.outputs} apart, and its checkpoint does "
+            "not name them."
         )
     unnamed = f"The checkpoint does not name its classes: labels stand for the categories in the order of {path}."
-    return Matched(list(places), [] if request.predictions else [unnamed])
+    return Matched(list(indices), [] if request.predictions else [unnamed])
 
 
 def by_name(categories: Sequence[CocoCategory], classes: Sequence[str], path: Path, present: bool) -> Matched:
@@ -47,11 +47,11 @@ def by_name(categories: Sequence[CocoCategory], classes: Sequence[str], path: Pa
     if len(set(classes)) != len(classes):
         twice = next(name for name in classes if list(classes).count(name) > 1)
         raise DatasetError(f"the model has several classes called '{twice}', which {path} cannot tell apart.")
-    places = [named(name, categories, path) for name in classes]
-    missing = [name for name, place in zip(classes, places) if place is None]
+    indices = [named(name, categories, path) for name in classes]
+    missing = [name for name, index in zip(classes, indices) if index is None]
     if missing and not (present and len(missing) < len(classes)):
         raise DatasetError(lacking(path, missing, classes))
-    result = [place for place in places if place is not None]
+    result = [index for index in indices if index is not None]
     notices = []
     if result != sorted(result):
         notices.append(f"{path} lists its categories in another order than the model its classes: they go by name.")
@@ -63,13 +63,13 @@ def by_name(categories: Sequence[CocoCategory], classes: Sequence[str], path: Pa
         notices.append(
             f"{len(others)} classes of {path} do not count, since the model does not know them: {few(others)}."
         )
-    return Matched(places, notices)
+    return Matched(indices, notices)
 
 
 def named(name: str, categories: Sequence[CocoCategory], path: Path) -> int | None:
-    """The place of the category called `name`. One that nothing uses does not count beside another."""
-    places = [i for i, category in enumerate(categories) if category.name.strip() == name.strip()]
-    used = [i for i in places if categories[i].used] or places[:1]
+    """The index of the category called `name`. One that nothing uses does not count beside another."""
+    indices = [i for i, category in enumerate(categories) if category.name.strip() == name.strip()]
+    used = [i for i in indices if categories[i].used] or indices[:1]
     if len(used) > 1:
         ids = " and ".join(str(categories[i].id) for i in used[:2])
         raise DatasetError(f"{path} has annotations of several categories called '{name}' (ids {ids}).")

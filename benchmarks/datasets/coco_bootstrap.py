@@ -69,7 +69,7 @@ def precisions(matches: Matches, wanted: dict[str, MetricDefinition], weights: F
     weights: (N, R), whole numbers, of the images.
     """
     tables: dict[tuple[int, int], Floats] = {}
-    deepest = int(matches.place.max(initial=-1)) + 1
+    deepest = int(matches.rank.max(initial=-1)) + 1
     result = {}
     for name, (area, threshold, limit) in wanted.items():
         key = (area, min(limit, deepest))
@@ -109,15 +109,15 @@ def recalls(matches: Matches, wanted: dict[str, MetricDefinition], weights: Floa
 def recall_by_class(matches: Matches, area: int, limit: int, weights: Floats) -> Floats:
     """(K, T, R) share of the objects of each class that are found at all, as `by_class` orders them."""
     classes = np.unique(matches.object_category)
-    own = np.flatnonzero((matches.hit[area] != 0) & (matches.place < limit))
-    places = np.searchsorted(classes, matches.category[own])
+    own = np.flatnonzero((matches.hit[area] != 0) & (matches.rank < limit))
+    indices = np.searchsorted(classes, matches.category[own])
     found = [own_bits(matches.hit[area, own], t) for t in range(len(THRESHOLDS))]
-    rows = np.concatenate([places[bits] * len(THRESHOLDS) + t for t, bits in enumerate(found)])
+    rows = np.concatenate([indices[bits] * len(THRESHOLDS) + t for t, bits in enumerate(found)])
     columns = np.concatenate([matches.image[own][bits] for bits in found])
     hits = summed(rows, columns, len(classes) * len(THRESHOLDS), weights).reshape(len(classes), len(THRESHOLDS), -1)
     counted = matches.counted[area]
-    places = np.searchsorted(classes, matches.object_category[counted])
-    positives = summed(places, matches.object_image[counted], len(classes), weights)[:, None]
+    indices = np.searchsorted(classes, matches.object_category[counted])
+    positives = summed(indices, matches.object_image[counted], len(classes), weights)[:, None]
     return np.where(positives > 0, hits / np.maximum(positives, 1), np.nan)
 
 
@@ -155,7 +155,7 @@ def by_class(matches: Matches, area: int, limit: int, weights: Floats) -> Floats
 def ranking(matches: Matches, area: int, limit: int, category: int) -> Ranking:
     """The part of the matches that one class, range of areas and limit are about."""
     first, last = np.searchsorted(matches.category, [category, category + 1])
-    own = first + np.flatnonzero(matches.place[first:last] < limit)
+    own = first + np.flatnonzero(matches.rank[first:last] < limit)
     objects = (matches.object_category == category) & matches.counted[area]
     return Ranking(
         matches.image[own],

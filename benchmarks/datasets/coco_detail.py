@@ -1,7 +1,7 @@
 """What is behind an AP: classes, curves, kinds of errors (TIDE), confusions, calibration. Computed by hotcoco.
 
 TIDE (Bolya et al., 2020) asks how much AP50 would rise if all errors of one kind were mended: wrong class (Cls), wrong
-place (Loc), both, duplicates (Dupe), background (Bkg), missed objects (Miss).
+localization (Loc), both, duplicates (Dupe), background (Bkg), missed objects (Miss).
 """
 
 from __future__ import annotations
@@ -82,8 +82,8 @@ def classes(document: Mapping[str, Any], precision: Any, names: Sequence[str]) -
     """A row per class; None where it has no object of that kind. precision: (T, 101, K, A, M)."""
     counts = np.bincount([row["category_id"] for row in document["annotations"]], minlength=1 + max_id(document))
     rows = []
-    for place, (name, category) in enumerate(zip(names, document["categories"])):
-        own = precision[:, :, place, :, -1]
+    for label, (name, category) in enumerate(zip(names, document["categories"])):
+        own = precision[:, :, label, :, -1]
         sizes = {f"ap{size}": known_mean(own[..., i]) for i, size in enumerate(SIZES)}
         levels = {"ap_50": known_mean(own[0, :, 0]), "ap_75": known_mean(own[5, :, 0])}
         rows.append({"class": name, "objects": int(counts[category["id"]]), **sizes, **levels})
@@ -104,13 +104,13 @@ def known_mean(values: Any) -> float | None:
 def curves(precision: Any, names: Sequence[str]) -> dict[str, dict[str, list[float]]]:
     """Precision at 101 recalls."""
     overall = precision[:, :, :, 0, -1]
-    known = [place for place in range(len(names)) if (overall[0, :, place] > -1).all()]
+    known = [label for label in range(len(names)) if (overall[0, :, label] > -1).all()]
     if not known:
         return {"iou": {}, "class": {}}
     mean = overall[:, :, known].mean(2)
     return {
         "iou": {text: np.round(row, 4).tolist() for text, row in zip(THRESHOLDS, mean)},
-        "class": {names[place]: np.round(overall[0, :, place], 4).tolist() for place in known},
+        "class": {names[label]: np.round(overall[0, :, label], 4).tolist() for label in known},
     }
 
 

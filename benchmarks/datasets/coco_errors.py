@@ -12,7 +12,7 @@ from pycocotools import mask as coco_mask
 
 SCORE = 0.3  # detections with lower scores are no errors that anybody sees
 NEAR, FAR = 0.5, 0.1  # IoU from which a detection is of an object, and from which it is near one
-KINDS = ("true", "class", "place", "both", "duplicate", "background", "missed")
+KINDS = ("true", "class", "localization", "both", "duplicate", "background", "missed")
 
 
 @dataclass(frozen=True)
@@ -92,5 +92,5 @@ def kind_of(shared: NDArray[np.float64], same: NDArray[np.bool_]) -> str:
     if others >= NEAR:
         return "class"
     if own >= FAR:
-        return "place"
+        return "localization"
     return "both" if others >= FAR else "background"

@@ -34,8 +34,8 @@ CELLS = 2_000_000  # of the arrays of one round of matching
 class Matches:
     """D detections and M objects of N images, matched for each of A = 4 ranges of areas and T = 10 thresholds.
 
-    images: (N,) ids. image, category, score, place: (D,) of each detection, ordered by category and then by falling
-    score; image is an index into `images`, place the rank among those of its image and category. inside: (A, D)
+    images: (N,) ids. image, category, score, rank: (D,) of each detection, ordered by category and then by falling
+    score; image is an index into `images`, rank the position among those of its image and category. inside: (A, D)
     whether its area is in the range. hit, ignored: (A, D), bit t is set where it matches an object that counts, or one
     that does not, at threshold t. object_image, object_category: (M,); counted: (A, M).
     """
@@ -44,7 +44,7 @@ class Matches:
     image: NDArray[np.int64]
     category: NDArray[np.int64]
     score: Floats
-    place: NDArray[np.int64]
+    rank: NDArray[np.int64]
     inside: Bools
     hit: NDArray[np.uint16]
     ignored: NDArray[np.uint16]
@@ -69,7 +69,7 @@ class Detected(NamedTuple):
     image: NDArray[np.int64]
     category: NDArray[np.int64]
     score: Floats
-    place: NDArray[np.int64]
+    rank: NDArray[np.int64]
     area: Floats
     shapes: Any
 
@@ -142,9 +142,9 @@ def detected_in(results: Results, measure: str, images: Sequence[ImageId], limit
         shapes = np.empty(len(listed), object)
         shapes[:] = listed
     order = np.lexsort((-score, category, image))
-    place = places(image[order], category[order])
-    order, place = order[place < limit], place[place < limit]
-    return Detected(image[order], category[order], score[order], place, area[order], shapes[order])
+    rank = ranks(image[order], category[order])
+    order, rank = order[rank < limit], rank[rank < limit]
+    return Detected(image[order], category[order], score[order], rank, area[order], shapes[order])
 
 
 def area_of(shape: Any, measure: str) -> float:
@@ -157,7 +157,7 @@ def area_of(shape: Any, measure: str) -> float:
     return float((max(x) - min(x)) * (max(y) - min(y)))
 
 
-def places(image: NDArray[np.int64], category: NDArray[np.int64]) -> NDArray[np.int64]:
+def ranks(image: NDArray[np.int64], category: NDArray[np.int64]) -> NDArray[np.int64]:
     """Rank of each detection within its image and category, for sorted ones."""
     starts = starts_of(image, category)
     lengths = np.diff(np.append(starts, len(image)))
@@ -264,9 +264,9 @@ def joined(
     objects: Objects,
 ) -> Matches:
     """All images together, detections by category and falling score; equal scores stay in the order of the images."""
-    image, category, score, place, area = (
+    image, category, score, rank, area = (
         np.concatenate([getattr(part[0], name) for part in parts])
-        for name in ("image", "category", "score", "place", "area")
+        for name in ("image", "category", "score", "rank", "area")
     )
     order = np.lexsort((-score, category))
     hit, ignored = (np.concatenate([part[i] for part in parts], 1)[:, order] for i in (1, 2))
@@ -276,7 +276,7 @@ def joined(
         image=image[order],
         category=category[order],
         score=score[order],
-        place=place[order],
+        rank=rank[order],
         inside=(area >= AREAS[:, :1]) & (area <= AREAS[:, 1:]),
         hit=hit,
         ignored=ignored,

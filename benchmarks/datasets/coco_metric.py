@@ -4,7 +4,7 @@
 pycocotools is the reference. hotcoco computes the same precision and recall arrays some hundred times faster; a test
 compares all twelve numbers at full double precision over crowds, ties, empty images and empty classes.
 
-Protocols: `coco` counts at most 1, 10 and 100 detections per image. `mmdet-v2` is MMDetection 2.x's reading,
+Protocols: `coco` counts at most 1, 10 and 100 detections per image. `mmdet-v2` is MMDetection 2.x's definition,
 `maxDets=(100, 300, 1000)`: its AP is COCO's, but AP50, AP75, the APs by size and all recalls look at 1000 detections.
 """
 

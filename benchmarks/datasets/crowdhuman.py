@@ -67,13 +67,13 @@ class CrowdHuman:
         """The images in `predictions`."""
         return [self.prepared(image, predictions[image.id]) for image in self.images if image.id in predictions]
 
-    def prepared(self, image: DatasetImage, found: Predictions) -> CrowdImage:
+    def prepared(self, image: DatasetImage, predictions: Predictions) -> CrowdImage:
         """Detections and ground truth of one image."""
         size, bodies = self.size(image), self.bodies[str(image.id)]
         boxes = clipped(bodies.boxes, size)
         return CrowdImage(
-            clipped(found.boxes.astype(np.float64), size),
-            found.scores.astype(np.float64),
+            clipped(predictions.boxes.astype(np.float64), size),
+            predictions.scores.astype(np.float64),
             boxes[bodies.persons],
             boxes[~bodies.persons],
         )

@@ -97,9 +97,9 @@ def log_average_miss_rate(missed: Floats, per_image: Floats) -> float:
     """
     if not len(missed):
         return 1.0
-    places = np.minimum(np.searchsorted(per_image, REFERENCES), len(missed) - 1)
+    indices = np.minimum(np.searchsorted(per_image, REFERENCES), len(missed) - 1)
     with np.errstate(divide="ignore"):  # of 0: nobody is missed
-        return float(np.exp(np.log(missed[places]).mean()))
+        return float(np.exp(np.log(missed[indices]).mean()))
 
 
 def jaccard_index(table: Floats, weights: Floats) -> float:

@@ -116,7 +116,7 @@ class LvisDataset:
 
     def resample(self, predictions: Mapping[ImageId, Predictions]) -> Resampled:
         """The same of datasets drawn from the images in `predictions`."""
-        counted = {label for label, place in enumerate(self.categories) if place is not None}
+        counted = {label for label, index in enumerate(self.categories) if index is not None}
         detections = {self.number_of[i]: coco_results.only(one, counted) for i, one in predictions.items()}
         labels = range(1, len(self.categories) + 1)
         return self.drawn(lambda measure: coco_results.source(measure, detections, labels), list(detections))

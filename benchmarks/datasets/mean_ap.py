@@ -75,11 +75,11 @@ class Curve(NamedTuple):
     positives: NDArray[np.int64]
 
 
-def curve(parts: Sequence[Ranked], places: Sequence[int], images: int) -> Curve:
-    """A class's curve over some of N images. parts: one for each of `places`, which are indices of images."""
+def curve(parts: Sequence[Ranked], images_at: Sequence[int], images: int) -> Curve:
+    """A class's curve over some of N images. parts: one for each of `images_at`, which are indices of images."""
     joined, positives = join(parts), np.zeros(images, np.int64)
-    positives[list(places)] = [part.positives for part in parts]
-    image = np.repeat(np.array(places, np.int64), [len(part.scores) for part in parts])
+    positives[list(images_at)] = [part.positives for part in parts]
+    image = np.repeat(np.array(images_at, np.int64), [len(part.scores) for part in parts])
     order = np.argsort(-joined.scores, kind="stable")
     order = order[(joined.hits | joined.misses)[order]]
     return Curve(joined.hits[order], image[order], positives)

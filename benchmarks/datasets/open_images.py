@@ -75,11 +75,11 @@ class OpenImages:
         """The number by weights of the images."""
         paths = {image.id: image.path for image in self.images}
         parts: dict[int, tuple[list[Ranked], list[int]]] = defaultdict(lambda: ([], []))
-        for place, (image_id, detections) in enumerate(predictions.items()):
+        for index, (image_id, detections) in enumerate(predictions.items()):
             one = self.own_labels(detections)
             for label, ranked in self.rank(image_id, one, image_size(paths[image_id])):
                 parts[label][0].append(ranked)
-                parts[label][1].append(place)
+                parts[label][1].append(index)
         curves = [curve(*listed, len(predictions)) for listed in parts.values()]
         return lambda weights: {"map_50": known_mean(weighted_precision(one, weights) for one in curves)}
 

@@ -86,12 +86,12 @@ class CocoPanoptic:
 
     def resample_rows(self, rows: Mapping[ImageId, Mapping[str, Any]], folder: Path) -> Resampled:
         """The same for rows of results, whose PNGs are in `folder`."""
-        places = {category: label for label, category in enumerate(self.category_ids)}
-        table = np.zeros((len(rows), len(places), 4))
+        labels = {category: label for label, category in enumerate(self.category_ids)}
+        table = np.zeros((len(rows), len(labels), 4))
         for number, (i, row) in enumerate(rows.items()):
-            truth = (panoptic_matches.read_ids(self.ground_truth_file(i)), self.annotations[i]["segments_info"])
+            wanted = (panoptic_matches.read_ids(self.ground_truth_file(i)), self.annotations[i]["segments_info"])
             ours = (panoptic_matches.read_ids(folder / row["file_name"]), row["segments_info"])
-            table[number] = panoptic_matches.counts(truth, ours, places)
+            table[number] = panoptic_matches.counts(wanted, ours, labels)
         things = np.array([bool(row.row["isthing"]) for row in self.categories])
         groups = {"": np.ones_like(things), "_things": things, "_stuff": ~things}
         segments = [(i, sorted(s["id"] for s in self.annotations[i]["segments_info"])) for i in rows]

@@ -32,39 +32,39 @@ def read_ids(path: Path) -> NDArray[np.int64]:
 
 
 def counts(
-    wanted: tuple[NDArray[np.int64], Rows], found: tuple[NDArray[np.int64], Rows], places: Mapping[Any, int]
+    wanted: tuple[NDArray[np.int64], Rows], predicted: tuple[NDArray[np.int64], Rows], labels: Mapping[Any, int]
 ) -> Floats:
     """(C, 4) of an image: sum of IoU over matches, matches, wrong segments, missed segments of each category.
 
-    wanted, found: maps of ids (H, W) with `segments_info`. places: index of a category's number.
+    wanted, predicted: maps of ids (H, W) with `segments_info`. labels: index of a category's number.
     """
-    result = np.zeros((len(places), 4))
-    truth, ours = ({int(row["id"]): row for row in rows} for rows in (wanted[1], found[1]))
-    shared = overlaps(wanted[0], found[0])
+    result = np.zeros((len(labels), 4))
+    objects, ours = ({int(row["id"]): row for row in rows} for rows in (wanted[1], predicted[1]))
+    shared = overlaps(wanted[0], predicted[0])
     sizes = {i: sum(n for (_, own), n in shared.items() if own == i) for i in ours}
     matched: set[tuple[str, int]] = set()
     for (target, own), pixels in shared.items():
-        if target not in truth or own not in ours or truth[target].get("iscrowd"):
+        if target not in objects or own not in ours or objects[target].get("iscrowd"):
             continue
-        category = truth[target]["category_id"]
-        union = sizes[own] + truth[target]["area"] - pixels - shared.get((0, own), 0)
+        category = objects[target]["category_id"]
+        union = sizes[own] + objects[target]["area"] - pixels - shared.get((0, own), 0)
         if category == ours[own]["category_id"] and pixels / union > 0.5:
-            result[places[category], [IOU, HITS]] += (pixels / union, 1)
+            result[labels[category], [IOU, HITS]] += (pixels / union, 1)
             matched |= {("wanted", target), ("found", own)}
-    for i, row in truth.items():
-        result[places[row["category_id"]], MISSED] += ("wanted", i) not in matched and not row.get("iscrowd")
+    for i, row in objects.items():
+        result[labels[row["category_id"]], MISSED] += ("wanted", i) not in matched and not row.get("iscrowd")
     for i, row in ours.items():
-        crowds = [j for j, one in truth.items() if one.get("iscrowd") and one["category_id"] == row["category_id"]]
+        crowds = [j for j, one in objects.items() if one.get("iscrowd") and one["category_id"] == row["category_id"]]
         excused = sum(shared.get((j, i), 0) for j in (0, *crowds))
-        result[places[row["category_id"]], WRONG] += ("found", i) not in matched and excused <= 0.5 * sizes[i]
+        result[labels[row["category_id"]], WRONG] += ("found", i) not in matched and excused <= 0.5 * sizes[i]
     return result
 
 
 def overlaps(first: NDArray[np.int64], second: NDArray[np.int64]) -> dict[tuple[int, int], int]:
     """Pixels that each pair of ids shares, of those that share some."""
     one, other = np.unique(first), np.unique(second)
-    places = np.searchsorted(one, first.ravel()) * len(other) + np.searchsorted(other, second.ravel())
-    pixels = np.bincount(places, minlength=len(one) * len(other)).reshape(len(one), len(other))
+    pairs = np.searchsorted(one, first.ravel()) * len(other) + np.searchsorted(other, second.ravel())
+    pixels = np.bincount(pairs, minlength=len(one) * len(other)).reshape(len(one), len(other))
     rows, columns = pixels.nonzero()
     return {(int(one[r]), int(other[c])): int(pixels[r, c]) for r, c in zip(rows, columns)}
 

@@ -76,8 +76,13 @@ def of_values(
 ) -> Resampled:
     """From each number's values (1 + R,) for `weightings`."""
     all_images = {name: -1.0 if np.isnan(one[0]) else float(one[0]) for name, one in values.items()}
-    parameters = {"images": images, "replicates": REPLICATES, "seed": SEED, "drawn_from": drawn_from}
-    return Resampled({name: one[1:].tolist() for name, one in values.items()}, all_images, parameters, classes)
+    replicates = {name: one[1:].tolist() for name, one in values.items()}
+    return Resampled(replicates, all_images, parameters(images, drawn_from), classes)
+
+
+def parameters(images: int, drawn_from: str) -> dict[str, Any]:
+    """What was drawn, for the record."""
+    return {"images": images, "replicates": REPLICATES, "seed": SEED, "drawn_from": drawn_from}
 
 
 def of_one_class(document: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -111,8 +116,7 @@ def of_metric(weigh: Weigh, image_ids: Sequence[ImageId], drawn_from: str) -> Re
     rows = [weigh(drawn[:, i]) for i in range(REPLICATES)]
     replicates = {name: [row[name] if row[name] >= 0 else float("nan") for row in rows] for name in all_images}
     known = {name: values for name, values in replicates.items() if all_images[name] >= 0}
-    parameters = {"images": len(image_ids), "replicates": REPLICATES, "seed": SEED, "drawn_from": drawn_from}
-    return Resampled(known, all_images, parameters)
+    return Resampled(known, all_images, parameters(len(image_ids), drawn_from))
 
 
 def together(parts: Sequence[Resampled]) -> Resampled:

@@ -91,8 +91,8 @@ class WiderFace:
 
 def weighted_area(counts: Floats, positives: float) -> float:
     """AP from the detections and found faces above each threshold, (1000 * 2,)."""
-    above, found = counts.reshape(THRESHOLDS, 2).T
-    return area(found / max(positives, 1), found / np.maximum(above, 1))
+    above, hits = counts.reshape(THRESHOLDS, 2).T
+    return area(hits / max(positives, 1), hits / np.maximum(above, 1))
 
 
 def image_curve(boxes: Floats, scores: Floats, faces: Floats, counted: Bools) -> Floats:

@@ -109,8 +109,8 @@ def detections(model: nn.Module, recorded: Reference, device: str, precision: st
             metrics["trace"] = sum(value < tolerance.relative for value in known) / max(len(known), 1)
         metrics["equal"] = parity.equal(metrics, recorded, tolerance.share, False)
         if precision == "fp32" and torch.device(device).type == "cuda":
-            places = host_waits(lambda: parity.run(fast, recorded, device, options))
-            metrics |= {"waits": sum(places.values()), "places": dict(places.most_common())}
+            locations = host_waits(lambda: parity.run(fast, recorded, device, options))
+            metrics |= {"waits": sum(locations.values()), "places": dict(locations.most_common())}
     return metrics
 
 
@@ -171,8 +171,8 @@ def waits_in_training(model: nn.Module, recorded: Reference, device: str) -> dic
     """How often the host waits for the losses alone, copies of targets to the device among them."""
     if torch.device(device).type != "cuda":
         return {}
-    places = host_waits(lambda: training_step.losses(model, recorded, device, alike=False))
-    return {"waits": sum(places.values()), "places": dict(places.most_common())}
+    locations = host_waits(lambda: training_step.losses(model, recorded, device, alike=False))
+    return {"waits": sum(locations.values()), "places": dict(locations.most_common())}
 
 
 def reset_peak(device: str) -> None:

@@ -66,11 +66,11 @@ def precision_table(records: Sequence[Record]) -> Table:
     )
     rows: list[Mapping[str, Cell]] = []
     for name in PRECISIONS:
-        found = [record.metrics[name] for record in records if record.ok and record.metrics.get(name)]
+        measured = [record.metrics[name] for record in records if record.ok and record.metrics.get(name)]
         faults = sum(name in record.metrics["faults"] for record in records if record.ok)
-        row: dict[str, Cell] = {"precision": name, "networks": len(found) + faults, "faults": faults}
-        row["equal"] = sum(bool(one["equal"]) for one in found)
-        shares = [share(one) for one in found]
+        row: dict[str, Cell] = {"precision": name, "networks": len(measured) + faults, "faults": faults}
+        row["equal"] = sum(bool(one["equal"]) for one in measured)
+        shares = [share(one) for one in measured]
         row |= (
             {"lowest share": f"{min(shares):.1%}", "mean share": f"{sum(shares) / len(shares):.1%}"} if shares else {}
         )
@@ -111,10 +111,10 @@ def training_table(records: Sequence[Record]) -> Table:
     rows: list[Mapping[str, Cell]] = []
     for precision in TRAINED:
         name = f"training {precision}"
-        found = [one for record in records if record.ok and isinstance(one := record.metrics.get(name), Mapping)]
-        near = [one["difference"] <= LOSS_TOLERANCE for one in found if one.get("difference") is not None]
-        row: dict[str, Cell] = {"precision": precision, "networks": len(found)}
-        row |= {"finite": sum(one["finite"] for one in found), "close": sum(near) if near else None}
+        measured = [one for record in records if record.ok and isinstance(one := record.metrics.get(name), Mapping)]
+        near = [one["difference"] <= LOSS_TOLERANCE for one in measured if one.get("difference") is not None]
+        row: dict[str, Cell] = {"precision": precision, "networks": len(measured)}
+        row |= {"finite": sum(one["finite"] for one in measured), "close": sum(near) if near else None}
         row["faults"] = sum(name in record.metrics["faults"] for record in records if record.ok)
         rows.append(row)
     columns = ("precision", "networks", "finite", "close", "faults")
@@ -153,7 +153,7 @@ def waits_table(records: Sequence[Record]) -> Table:
     for record in (record for record in records if record.ok):
         one, step = record.metrics.get("fp32") or {}, record.metrics.get("training fp32")
         step = step if isinstance(step, Mapping) else {}
-        places = [place for place in one.get("places", {}) if place.startswith("zoo/models")]
+        locations = [location for location in one.get("places", {}) if location.startswith("zoo/models")]
         rows.append(
             {
                 "network": record.model,
@@ -161,7 +161,7 @@ def waits_table(records: Sequence[Record]) -> Table:
                 "losses": step.get("waits"),
                 "peak MiB": one.get("peak_mib"),
                 "peak MiB, step": step.get("peak_mib"),
-                "most often at": places[0] if places else None,
+                "most often at": locations[0] if locations else None,
             }
         )
     note = (
@@ -177,5 +177,5 @@ def as_expected(record: Record) -> bool:
     """Whether a network has no faults, and equals its record in float32 unless it is known not to."""
     if not record.ok or record.metrics["faults"]:
         return False
-    found = record.metrics.get("fp32") or {}
-    return bool(found.get("equal")) or record.model in EXPECTED
+    plain = record.metrics.get("fp32") or {}
+    return bool(plain.get("equal")) or record.model in EXPECTED

@@ -86,5 +86,5 @@ def verdict(record: Record) -> str:
         return f"{record.model}: {record.status}: {record.reason}"
     differ = [name for name in networks.PRECISIONS if (record.metrics.get(name) or {}).get("equal") is False]
     faults = [f"{name}: {fault}" for name, fault in record.metrics["faults"].items()]
-    found = [*faults, *([f"differs in {'; '.join(differ)}"] if differ else [])]
-    return f"{record.model}: {'; '.join(found) or 'equal in all precisions, trains'}"
+    findings = [*faults, *([f"differs in {'; '.join(differ)}"] if differ else [])]
+    return f"{record.model}: {'; '.join(findings) or 'equal in all precisions, trains'}"

@@ -4,9 +4,9 @@
     python -m benchmarks.perf.pretend_cuda --all --json reports/pretended_gpu.jsonl --report reports/pretended_gpu.md
 
 `--all`: one architecture for each detector, backbone, neck and head, in every mode, and the commands. Prints for each
-one whether it ran, or the first fault with its place, and how often the host waits for the device (`syncs`: in a second
-call, `first`: with moving the network and filling caches), with the places if `--where`. With `--json` the same command
-goes on where it was stopped; faults are tried again.
+one whether it ran, or the first fault with its location, and how often the host waits for the device (`syncs`: in a
+second call, `first`: with moving the network and filling caches), with the locations if `--where`. With `--json` the
+same command goes on where it was stopped; faults are tried again.
 
 Needs no GPU. Losses with gradients on a PyTorch built for CUDA need gcc and nm (Linux). `pretended_device` says what
 is simulated and what cannot be seen.
@@ -133,12 +133,12 @@ def described(row: dict[str, Any]) -> dict[str, Any]:
     return {**row, "stands_for": kinds, "needed": pretended_kinds.needed(name)}
 
 
-def show(row: dict[str, Any], places: bool) -> None:
+def show(row: dict[str, Any], locations: bool) -> None:
     """One row as a line, and where the host waits."""
     kinds = ", ".join(f"{kind} {count}" for kind, count in sorted(row["kinds"].items()))
     numbers = f"{row['syncs'] if row['syncs'] is not None else '':>5} {row.get('first', ''):>5}"
     print(f"{row['name'][:60]:60} {row['mode']:12} {row['result']:30} {numbers}  {kinds}", flush=True)
-    if places:
+    if locations:
         print("".join(f"      {count:4} {where}\n" for where, count in row.get("places", {}).items()), end="")
 
 

@@ -20,11 +20,10 @@ kernels, their speed and memory, streams and races, limits of grids and shared m
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from typing import Any
+from typing import Any, TypeGuard
 from unittest import mock
 
 import torch
@@ -32,9 +31,10 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from benchmarks.perf import pretended_torch_cuda
 from benchmarks.perf.pretended_operators import (
-    ABSENT,
     ON_CPU,
+    UNSUPPORTED,
     check_devices,
     check_types,
     compute,
@@ -166,7 +166,7 @@ class PretendCuda(TorchDispatchMode):
         self.lift = torch._C._only_lift_cpu_tensors()
         torch._C._set_only_lift_cpu_tensors(True)
         self.patches = [
-            mock.patch.multiple(torch.cuda, **fakes()),
+            mock.patch.multiple(torch.cuda, **pretended_torch_cuda.functions(lambda kind: current().note(kind))),
             mock.patch.object(torch.Tensor, "pin_memory", lambda self, *a: self),
         ]
         self.patches.append(mock.patch.object(torch.nn.functional, "scaled_dot_product_attention", attention))
@@ -219,117 +219,93 @@ def attention(
     return torch._scaled_dot_product_attention_math(query, key, value, attn_mask, dropout_p, is_causal, **kwargs)[0]
 
 
-def fakes() -> dict[str, Any]:
-    """What torch.cuda says of a device that is there. Memory: nothing is measured; `peak` is what tests may set."""
-
-    class Properties:
-        name, major, minor, total_memory, uuid = "Pretend GPU", 9, 0, 80 * 2**30, "12345678-0000-0000-0000-000000000000"
-        multi_processor_count = 132
-
-    class Event:
-        def __init__(self, enable_timing: bool = False, **_: Any) -> None:
-            self.at: float | None = None
-
-        def record(self, stream: Any = None) -> None:
-            self.at = time.perf_counter()
-
-        def synchronize(self) -> None:
-            current().note("synchronize")
-
-        def elapsed_time(self, other: Any) -> float:
-            return (other.at - self.at) * 1000
-
-    def synchronize(device: Any = None) -> None:
-        current().note("synchronize")
-
-    state = {"rng": torch.zeros(16, dtype=torch.uint8)}
-    return {
-        "is_available": lambda: True,
-        "device_count": lambda: 1,
-        "current_device": lambda: 0,
-        "_lazy_init": lambda: None,
-        "is_initialized": lambda: False,
-        "set_device": lambda device: None,
-        "get_device_name": lambda device=None: Properties.name,
-        "get_device_properties": lambda device=None: Properties(),
-        "get_device_capability": lambda device=None: (9, 0),
-        "is_bf16_supported": lambda including_emulation=True: True,
-        "synchronize": synchronize,
-        "Event": Event,
-        "current_stream": lambda device=None: None,
-        "max_memory_allocated": lambda device=None: 100 * 2**20,
-        "max_memory_reserved": lambda device=None: 120 * 2**20,
-        "memory_allocated": lambda device=None: 50 * 2**20,
-        "memory_reserved": lambda device=None: 120 * 2**20,
-        "reset_peak_memory_stats": lambda device=None: None,
-        "empty_cache": lambda: None,
-        "get_rng_state": lambda device="cuda": state["rng"],
-        "set_rng_state": lambda new, device="cuda": None,
-    }
-
-
 def dispatch(func: Any, args: Any, kwargs: dict[str, Any], notes: Any) -> Any:
     """One operator: check, note, run on the CPU, wrap."""
-    name = func.overloadpacket.__name__
-    flat, spec = pytree.tree_flatten((args, kwargs))
-    wrapped = [x for x in flat if isinstance(x, Pretend)]
-    device = kwargs.get("device")
-    device = torch.device(device) if device is not None else None
-    if func is aten.to.device:
-        device = torch.device(args[1])
-    to_cuda = device is not None and device.type == "cuda"
-    if not wrapped and not to_cuda:
+    wrapped = [x for x in pytree.tree_leaves((args, kwargs)) if isinstance(x, Pretend)]
+    device = wanted_device(func, args, kwargs)
+    if not wrapped and not is_cuda(device):
         return func(*args, **kwargs)
-    if device is not None and to_cuda and device.index not in (None, 0):
+    if is_cuda(device) and device.index not in (None, 0):
         raise fault(f"CUDA error: invalid device ordinal {device}")
-    if name in ABSENT:
+    name = func.overloadpacket.__name__
+    if name in UNSUPPORTED:
         raise fault(f"{name} has no CUDA kernel")
     if isinstance(notes, PretendCuda):
         notes.operators[name] += 1
     if func is aten._has_compatible_shallow_copy_type.default:
         return False
+    result = converted(func, name, args, kwargs, notes)
+    if result is NotImplemented:
+        result = decomposed(func, name, args, kwargs, notes)
+    if result is not NotImplemented:
+        return result
+    if name in ("_to_copy", "to", "copy_", "copy"):
+        return copied(func, name, args, kwargs, is_cuda(device), device, notes)
+    check(func, name, args, kwargs, notes)
+    return wrapped_again(func, on_cpu(func, name, args, kwargs), wrapped, device)
+
+
+def wanted_device(func: Any, args: Any, kwargs: dict[str, Any]) -> torch.device | None:
+    """The device that a call names."""
+    named = args[1] if func is aten.to.device else kwargs.get("device")
+    return torch.device(named) if named is not None else None
+
+
+def is_cuda(device: torch.device | None) -> TypeGuard[torch.device]:
+    """Whether it is the pretended one."""
+    return device is not None and device.type == "cuda"
+
+
+def converted(func: Any, name: str, args: Any, kwargs: dict[str, Any], notes: Any) -> Any:
+    """What `x.to(device)` and `x.to(other)` give; NotImplemented for other calls."""
     if func is aten.to.device:
         target = torch.device(args[1])
         wanted = {"device": target, "dtype": args[2]}
-        return copied(aten._to_copy.default, name, args[:1], wanted, target.type == "cuda", target, notes)
+        return copied(aten._to_copy.default, name, args[:1], wanted, is_cuda(target), target, notes)
     if func is aten.to.other:
-        other, rest = args[1], {**kwargs, "dtype": args[1].dtype}
-        if (other.device.type == "cuda" and not isinstance(args[0], Pretend)) or isinstance(
-            args[0], Pretend
-        ) != isinstance(other, Pretend):
-            return copied(
-                aten._to_copy.default,
-                name,
-                args[:1],
-                {**rest, "device": CUDA if isinstance(other, Pretend) else CPU},
-                isinstance(other, Pretend),
-                other.device,
-                notes,
-            )
-    if name not in ("copy_", "_to_copy") and func.namespace == "aten" and func._can_decompose():  # in inference mode
-        with notes.again() if isinstance(notes, PretendCuda) else nullcontext():
-            result = func.decompose(*args, **kwargs)
-        if result is not NotImplemented:
-            return result
-    if name in ("_to_copy", "to", "copy_", "copy"):
-        return copied(func, name, args, kwargs, to_cuda, device, notes)
+        other, held = args[1], isinstance(args[0], Pretend)
+        like = isinstance(other, Pretend)
+        if held != like or (is_cuda(other.device) and not held):
+            wanted = {**kwargs, "dtype": other.dtype, "device": CUDA if like else CPU}
+            return copied(aten._to_copy.default, name, args[:1], wanted, like, other.device, notes)
+    return NotImplemented
+
+
+def decomposed(func: Any, name: str, args: Any, kwargs: dict[str, Any], notes: Any) -> Any:
+    """An operator that is made of others, as in inference mode; NotImplemented for one that is not."""
+    if name in ("copy_", "_to_copy") or func.namespace != "aten" or not func._can_decompose():
+        return NotImplemented
+    with notes.again() if isinstance(notes, PretendCuda) else nullcontext():
+        return func.decompose(*args, **kwargs)
+
+
+def check(func: Any, name: str, args: Any, kwargs: dict[str, Any], notes: Any) -> None:
+    """Refuse what CUDA refuses, and note where the host waits."""
+    flat = pytree.tree_leaves((args, kwargs))
     plain = [x for x in flat if isinstance(x, Tensor) and not isinstance(x, Pretend)]
-    if plain and wrapped:
+    if plain and any(isinstance(x, Pretend) for x in flat):
         check_devices(func, name, args, plain)
     waits(func, name, args, kwargs, notes)
     check_types(name, flat)
     if kwargs.get("generator") is not None and kwargs["generator"].device.type != "cuda":
         raise fault(f"{name}: expected a 'cuda' device type for generator but found 'cpu'")
+
+
+def on_cpu(func: Any, name: str, args: Any, kwargs: dict[str, Any]) -> Any:
+    """The operator's result on the tensors of the CPU."""
     if name in ON_CPU:
         func, name = ON_CPU[name], name.removeprefix("cudnn_")
-    inner_args, inner_kwargs = pytree.tree_unflatten([x.inner if isinstance(x, Pretend) else x for x in flat], spec)
-    if device is not None:
+    inner_args, inner_kwargs = pytree.tree_map_only(Pretend, lambda x: x.inner, (args, kwargs))
+    if inner_kwargs.get("device") is not None:
         inner_kwargs["device"] = CPU
-    if "pin_memory" in inner_kwargs:
-        inner_kwargs.pop("pin_memory")
+    inner_kwargs.pop("pin_memory", None)
     with torch.no_grad():
-        result = compute(func, name, inner_args, inner_kwargs)
-    if device is not None and not to_cuda:
+        return compute(func, name, inner_args, inner_kwargs)
+
+
+def wrapped_again(func: Any, result: Any, wrapped: list[Pretend], device: torch.device | None) -> Any:
+    """A result's tensors on the pretended device; an operand that an operator hands back is itself."""
+    if device is not None and not is_cuda(device):
         return result
     owner = {id(x.inner): x for x in wrapped}
     if getattr(func, "is_view", False) and torch.is_inference_mode_enabled() and not wrapped[0].is_inference():

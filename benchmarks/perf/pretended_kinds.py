@@ -27,8 +27,8 @@ def kinds(description: Any) -> Iterator[str]:
 
 def own_kinds(name: str) -> set[str]:
     """The types in an architecture that have weights."""
-    found = set(kinds(api.architecture(name)))
-    return {kind for kind in found if COMPONENTS.get(kind, "").partition(".")[0] in PACKAGES}
+    own = set(kinds(api.architecture(name)))
+    return {kind for kind in own if COMPONENTS.get(kind, "").partition(".")[0] in PACKAGES}
 
 
 @lru_cache
@@ -82,7 +82,7 @@ ASKING: dict[str, int] = {
     "PAAHead": 3,  # pairs, survivors, those that vote
     "LADHead": 3,
     "SSDHead": 3,  # candidates, the best of each class, survivors
-    "QueryInst": 3,  # places in the image, regions of each level, the copy of the masks
+    "QueryInst": 3,  # positions in the image, regions of each level, the copy of the masks
     "DoubleHeadRoIHead": 6,  # two stages that pool twice
     "FastRCNN": 4,  # the proposals to the device, regions of each level, pairs, survivors
     "SparseRCNN": 6,  # regions of each level, in every stage
@@ -98,7 +98,7 @@ def needed(name: str) -> int:
 
     Dense heads count candidates and survivors; two stages count proposals that are large enough and that survive,
     regions of each level, pairs above the threshold and survivors, and again the regions of every further stage. Masks
-    have their own regions per level, places in the image, and a copy. Queries need nothing of that.
+    have their own regions per level, positions in the image, and a copy. Queries need nothing of that.
     """
     description, own = api.architecture(name), own_kinds(name)
     copies = 3

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 aten = torch.ops.aten
-OURS = ("/zoo/", "/benchmarks/")  # frames that are named as places
+OURS = ("/zoo/", "/benchmarks/")  # frames that are named as locations
 HALF = (torch.float16, torch.bfloat16)
 
 # Operators that compute in half precision on CUDA and want all operands of one type.
@@ -64,7 +64,7 @@ WAITING = {
     "linalg_lstsq": "linalg",
 }
 # Operators that have no CUDA kernel, or none for these types.
-ABSENT = {"mkldnn_convolution", "mkldnn_linear", "quantile_cpu"}
+UNSUPPORTED = {"mkldnn_convolution", "mkldnn_linear", "quantile_cpu"}
 
 
 def _cudnn_batch_norm(

@@ -83,7 +83,7 @@ def brief(row: Mapping[str, Any]) -> str:
 
 def faults(rows: Rows) -> Table:
     """What went wrong."""
-    found: list[Mapping[str, Cell]] = [
+    result: list[Mapping[str, Cell]] = [
         {"name": row["name"], "mode": row["mode"], "fault": row["result"]} for row in rows if not row["ok"]
     ]
-    return Table("Faults", ("name", "mode", "fault"), found)
+    return Table("Faults", ("name", "mode", "fault"), result)

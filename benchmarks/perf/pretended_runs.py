@@ -130,8 +130,8 @@ def waited(gpu: PretendCuda) -> int:
 
 def waits(gpu: PretendCuda) -> dict[str, Any]:
     """What the host waited for, and where."""
-    places = {f"{kind} | {place}": count for (kind, place), count in gpu.waits.most_common()}
-    return {"kinds": dict(gpu.kinds), "places": places}
+    locations = {f"{kind} | {location}": count for (kind, location), count in gpu.waits.most_common()}
+    return {"kinds": dict(gpu.kinds), "places": locations}
 
 
 def run(name: str, mode: str, backward: bool = True, compare: bool = True, small: bool = False) -> dict[str, Any]:

@@ -72,8 +72,8 @@ def tide_rows(tide: Mapping[str, Any]) -> list[dict[str, Any]]:
     """A row per kind."""
     names = {
         "Cls": "class",
-        "Loc": "place",
-        "Both": "class and place",
+        "Loc": "localization",
+        "Both": "class and localization",
         "Dupe": "duplicate",
         "Bkg": "background",
         "Miss": "missed object",
@@ -131,8 +131,8 @@ def matrix_row(name: str, values: Sequence[int], own: int) -> str:
     """One class of objects."""
     total = max(sum(values), 1)
     cells = "".join(
-        f'<td style="--share:{value / total:.3f}" class="{"right" if place == own else "wrong"}">{value or ""}</td>'
-        for place, value in enumerate(values)
+        f'<td style="--share:{value / total:.3f}" class="{"right" if label == own else "wrong"}">{value or ""}</td>'
+        for label, value in enumerate(values)
     )
     return f'<tr><th scope="row">{text(name)}</th>{cells}</tr>'
 
@@ -142,8 +142,9 @@ def worst(images: Sequence[Mapping[str, Any]]) -> list[str]:
     if not images:
         return []
     note = (
-        "<p>Left: ground truth. Right: detections with scores of at least 0.3, and what they lack. Green: true; red: "
-        "wrong class; orange: place; violet: both; light blue: duplicate; dark red: background; white: missed.</p>"
+        "<p>Left: ground truth. Right: detections with scores of at least 0.3, and what they lack. Green: true; "
+        "red: wrong class; orange: localization; violet: both; light blue: duplicate; dark red: background; "
+        "white: missed.</p>"
     )
     figures = []
     for one in images:

@@ -26,7 +26,7 @@ __all__ = ["CURVES", "render"]
 
 ASSETS = resources.files("benchmarks.reports") / "assets"
 SCRIPTS = ("page.js", "table.js", "plot.js", "model.js", "start.js")
-PLACES = re.compile(r"/\*(STYLE|SCRIPT|PLOTLY|SOURCE|DATA|STATIC)\*/")
+PLACEHOLDERS = re.compile(r"/\*(STYLE|SCRIPT|PLOTLY|SOURCE|DATA|STATIC)\*/")
 
 
 def render(entries: Sequence[Entry], records: Sequence[Record], images: Images | None = None) -> str:
@@ -48,8 +48,8 @@ def page(data: Mapping[str, Any], static: str, plotly: str = "", source: str = "
         "DATA": packed(as_json(data)),
         "STATIC": static,
     }
-    # One pass over the template, so that nothing in a part is taken for a place of another.
-    return PLACES.sub(lambda result: parts[result[1]], asset("report.html"))
+    # One pass over the template, so that nothing in a part is taken for a placeholder of another.
+    return PLACEHOLDERS.sub(lambda result: parts[result[1]], asset("report.html"))
 
 
 def as_json(data: Any) -> str:

@@ -143,10 +143,10 @@ def curves(record: Record) -> list[dict[str, Any]]:
     for name, values in sorted(record.samples.items(), key=lambda item: item[0] != "loss"):
         if name.endswith("_at"):
             continue
-        places = record.samples.get(f"{name}_at") or list(range(1, len(values) + 1))
+        positions = record.samples.get(f"{name}_at") or list(range(1, len(values) + 1))
         step = -(-len(values) // CURVE_POINTS) or 1
         across = "epoch" if record.kind == "log" and "epochs" in record.metrics else "iteration"
-        result.append({"name": name, "across": across, "x": list(places)[::step], "y": list(values)[::step]})
+        result.append({"name": name, "across": across, "x": list(positions)[::step], "y": list(values)[::step]})
     return result
 
 

@@ -150,7 +150,7 @@ def options(records: Sequence[Record]) -> Table:
 def accuracy(records: Sequence[Record], lookup: Lookup) -> Table:
     """Every metric that was measured, in percent points, against the published one."""
     measured_here = ("model", "weights", "dataset", "images", "protocol", "metric", "measured", "95% interval")
-    columns = (*measured_here, "published", "difference", "read as", "machine")
+    columns = (*measured_here, "published", "difference", "definition", "machine")
     rows = [
         row
         for record in records
@@ -159,8 +159,8 @@ def accuracy(records: Sequence[Record], lookup: Lookup) -> Table:
     ]
     note = (
         "In percent points. A published number is for the whole of its dataset; `images` says how many were used. "
-        "Protocol: how ours was read; read as: how the published number was, which is the same where both are given. "
-        "95% interval: of the measured number, by a bootstrap over the images."
+        "Protocol: how ours was evaluated; definition: how the published number was, which is the same where both are "
+        "given. 95% interval: of the measured number, by a bootstrap over the images."
     )
     return Table("Accuracy", columns, number_machines(rows, records), note, {"difference": 2})
 

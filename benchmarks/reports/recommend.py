@@ -54,19 +54,19 @@ class Constraints:
     memory_mib: float | None = None
 
 
-def recommend(candidates: Sequence[Candidate], wish: Constraints) -> list[Candidate]:
-    """The Pareto-best candidates that meet the wish, most accurate first, each with the reason."""
-    possible = [c for c in candidates if meets(c, wish)]
+def recommend(candidates: Sequence[Candidate], constraints: Constraints) -> list[Candidate]:
+    """The Pareto-best candidates that meet the constraints, most accurate first, each with the reason."""
+    possible = [c for c in candidates if meets(c, constraints)]
     best = [c for c in possible if not any(beats(other, c) for other in possible)]
     ordered = sorted(best, key=lambda c: (-c.ap, c.latency_ms or 0.0, c.model))
-    return [explain(c, place, ordered) for place, c in enumerate(ordered)]
+    return [explain(c, rank, ordered) for rank, c in enumerate(ordered)]
 
 
-def meets(c: Candidate, wish: Constraints) -> bool:
+def meets(c: Candidate, constraints: Constraints) -> bool:
     """Whether a candidate is within all limits; an unknown number is not within one."""
-    limits = ((c.latency_ms, wish.latency_ms), (c.memory_mib, wish.memory_mib))
+    limits = ((c.latency_ms, constraints.latency_ms), (c.memory_mib, constraints.memory_mib))
     within = all(limit is None or (value is not None and value <= limit) for value, limit in limits)
-    return within and (wish.min_ap is None or c.ap >= wish.min_ap)
+    return within and (constraints.min_ap is None or c.ap >= constraints.min_ap)
 
 
 def beats(a: Candidate, b: Candidate) -> bool:
@@ -77,12 +77,12 @@ def beats(a: Candidate, b: Candidate) -> bool:
     return known and all(x >= y for x, y in pairs) and any(x > y for x, y in pairs)
 
 
-def explain(c: Candidate, place: int, ordered: Sequence[Candidate]) -> Candidate:
+def explain(c: Candidate, rank: int, ordered: Sequence[Candidate]) -> Candidate:
     """The candidate with the sentence that says why it is there."""
-    if place == 0:
+    if rank == 0:
         text = "the most accurate within the limits"
     else:
-        above = ordered[place - 1]
+        above = ordered[rank - 1]
         text = f"{above.ap - c.ap:.1f} points below {above.model}"
         if c.latency_ms and above.latency_ms and c.latency_ms < above.latency_ms:
             text += f", {above.latency_ms / c.latency_ms:.2f} times as fast"
@@ -91,15 +91,15 @@ def explain(c: Candidate, place: int, ordered: Sequence[Candidate]) -> Candidate
     return replace(c, reason=text)
 
 
-def obstacles(candidates: Sequence[Candidate], wish: Constraints) -> str:
+def obstacles(candidates: Sequence[Candidate], own: Constraints) -> str:
     """How many candidates are within each limit alone: why there may be none within all of them."""
     limits = {
-        f"{wish.min_ap:g} in {wish.metric}" if wish.min_ap is not None else "": Constraints(min_ap=wish.min_ap),
-        f"{wish.latency_ms:g} ms" if wish.latency_ms is not None else "": Constraints(latency_ms=wish.latency_ms),
-        f"{wish.memory_mib:g} MiB" if wish.memory_mib is not None else "": Constraints(memory_mib=wish.memory_mib),
+        f"{own.min_ap:g} in {own.metric}" if own.min_ap is not None else "": Constraints(min_ap=own.min_ap),
+        f"{own.latency_ms:g} ms" if own.latency_ms is not None else "": Constraints(latency_ms=own.latency_ms),
+        f"{own.memory_mib:g} MiB" if own.memory_mib is not None else "": Constraints(memory_mib=own.memory_mib),
     }
     parts = [f"{sum(meets(c, alone) for c in candidates)} reach {text}" for text, alone in limits.items() if text]
-    unknown = sum(c.memory_mib is None for c in candidates) if wish.memory_mib is not None else 0
+    unknown = sum(c.memory_mib is None for c in candidates) if own.memory_mib is not None else 0
     parts += [f"of {unknown} the memory is not known (only measured models have it)"] if unknown else []
     return f"of {len(candidates)} candidates " + ", ".join(parts or ["none has the numbers"])
 

@@ -187,17 +187,7 @@ def record(request: TrainingComparison, name: str, sides: Mapping[str, Side], co
     """One implementation's record. Its speed relative to ours is there only if the first losses agree."""
     ours, one = sides[OURS], sides[name]
     remark = verdict(ours.losses, one.losses)
-    median = float(np.median(one.seconds))
-    low, high = median_interval(one.seconds)
-    metrics: dict[str, Any] = {
-        "iteration_s": median,
-        "iteration_s_low": low,
-        "iteration_s_high": high,
-        "images_per_second": request.batch / median,
-        "iterations": len(one.seconds),
-        "losses": one.losses,
-        "loss_difference": difference(ours.losses, one.losses),
-    }
+    metrics = measured(one, request.batch) | {"loss_difference": difference(ours.losses, one.losses)}
     with suppress(PeerError):
         metrics |= one.worker.memory()
     if remark is None:
@@ -209,24 +199,41 @@ def record(request: TrainingComparison, name: str, sides: Mapping[str, Side], co
         model=request.name,
         kind="compare training",
         protocol=PROTOCOL,
-        parameters={
-            "peer": None if name == OURS else name,
-            "batch": request.batch,
-            "weights": request.weights.name if request.weights else "random, the same",
-            "images": f"generated, {size(request)}, without augmentation",
-            "shorter_side": request.shorter,
-            "optimizer": "SGD, learning rate 0.0025, momentum 0.9, weight decay 0.0001",
-            "command": one.worker.told,
-            **{fact: one.worker.facts.get(fact) for fact in FACTS},
-            "commit": environment.commit() if name == OURS else one.worker.facts.get("commit"),
-            "same_work": remark is None,
-            "remark": remark,
-        },
+        parameters={**described(request, name, one), "same_work": remark is None, "remark": remark},
         metrics=metrics,
         samples={"iteration_s": one.seconds, "cpu_s": one.computing},
         environment=environment.describe(request.device),
         conditions=conditions,
     )
+
+
+def measured(side: Side, batch: int) -> dict[str, Any]:
+    """How fast an implementation trains, and its first losses."""
+    median = float(np.median(side.seconds))
+    low, high = median_interval(side.seconds)
+    return {
+        "iteration_s": median,
+        "iteration_s_low": low,
+        "iteration_s_high": high,
+        "images_per_second": batch / median,
+        "iterations": len(side.seconds),
+        "losses": side.losses,
+    }
+
+
+def described(request: TrainingComparison, name: str, side: Side) -> dict[str, Any]:
+    """What an implementation trained, and on what."""
+    return {
+        "peer": None if name == OURS else name,
+        "batch": request.batch,
+        "weights": request.weights.name if request.weights else "random, the same",
+        "images": f"generated, {size(request)}, without augmentation",
+        "shorter_side": request.shorter,
+        "optimizer": "SGD, learning rate 0.0025, momentum 0.9, weight decay 0.0001",
+        "command": side.worker.told,
+        **{fact: side.worker.facts.get(fact) for fact in FACTS},
+        "commit": environment.commit() if name == OURS else side.worker.facts.get("commit"),
+    }
 
 
 def size(request: TrainingComparison) -> str:

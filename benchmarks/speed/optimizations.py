@@ -42,7 +42,7 @@ def compiled_parts(model: nn.Module) -> list[nn.Module]:
 
 
 def keep_heads_in_float32(model: nn.Module) -> None:
-    """Let heads hand on float32: coordinates of some hundred pixels have no place in 8 bits of mantissa."""
+    """Let heads hand on float32: coordinates of some hundred pixels do not fit into 8 bits of mantissa."""
     for name, module in model.named_modules():
         if "_head" in name.split(".")[-1] or (module is not model and hasattr(module, "predict")):
             module.register_forward_hook(lambda module, inputs, output: to_float32(output))

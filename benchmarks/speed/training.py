@@ -70,11 +70,11 @@ class Generated:
 
 
 def spread(random: np.random.RandomState, boxes: np.ndarray) -> np.ndarray:
-    """Visible keypoints (M, 17, 3) at random places in boxes (M, 4)."""
-    places = (
+    """Visible keypoints (M, 17, 3) at random positions in boxes (M, 4)."""
+    positions = (
         boxes[:, None, :2] + random.uniform(0, 1, (len(boxes), len(PERSON), 2)) * (boxes[:, 2:] - boxes[:, :2])[:, None]
     )
-    return np.concatenate([places, np.full((*places.shape[:2], 1), 2.0)], axis=-1).astype(np.float32)
+    return np.concatenate([positions, np.full((*positions.shape[:2], 1), 2.0)], axis=-1).astype(np.float32)
 
 
 def filled(box: np.ndarray, height: int, width: int) -> np.ndarray:
@@ -140,7 +140,7 @@ def make_run(name: str, setting: TrainingConfig, protocol: Protocol, rank: Rank)
         folder = CocoFolder(*files, masks=needed.masks, pixel_center=needed.keypoints)
     settings = recipe.default(description, entry.training)
     data = TrainingSet(folder, api.preprocessing(name), settings.augmentation, 0, settings.epochs)
-    plan = TrainConfig(
+    config = TrainConfig(
         name=name,
         annotations=Path(),
         images=Path(),
@@ -152,7 +152,7 @@ def make_run(name: str, setting: TrainingConfig, protocol: Protocol, rank: Rank)
         workers=setting.workers,
     )
     network = initial_weights.with_classes(description, len(known), len(folder.classes))
-    run = (Prepared if protocol.prepared else Trainer)(plan, rank, network, data, settings)
+    run = (Prepared if protocol.prepared else Trainer)(config, rank, network, data, settings)
     if isinstance(run, Prepared):
         run.batches_made = protocol.prepared
     if setting.weights != "random":

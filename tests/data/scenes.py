@@ -1,4 +1,4 @@
-"""Pictures made of coloured rectangles, and what is in them: the source of all tiny data sets in this folder.
+"""Images made of colored rectangles, and what is in them: the source of all tiny datasets in this folder.
 
 `python tests/data/make.py` writes them in each native layout. A rectangle's colour tells its class, so that a detector
 without a network can find it (tests/benchmarks/stubs.py).
@@ -22,7 +22,7 @@ class Thing(NamedTuple):
 
 
 class Scene(NamedTuple):
-    """One picture of `size` (width, height)."""
+    """One image of `size` (width, height)."""
 
     name: str
     size: tuple[int, int]
@@ -38,7 +38,7 @@ SCENES = (
 
 
 def paint(scene: Scene) -> np.ndarray:
-    """The picture, RGB uint8 (H, W, 3)."""
+    """The image, RGB uint8 (H, W, 3)."""
     width, height = scene.size
     image = np.full((height, width, 3), 235, np.uint8)
     for thing in scene.things:

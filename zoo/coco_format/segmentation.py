@@ -86,12 +86,12 @@ def decompressed(text: bytes) -> NDArray[np.int64] | None:
         return None
     ends = np.flatnonzero(groups & 32 == 0)
     starts = np.concatenate([[0], ends[:-1] + 1])
-    places = np.arange(len(groups)) - np.repeat(starts, ends - starts + 1)
-    if places.max() > 6:  # 35 bits: more pixels than any image has
+    digits = np.arange(len(groups)) - np.repeat(starts, ends - starts + 1)
+    if digits.max() > 6:  # 35 bits: more pixels than any image has
         return None
-    values = np.add.reduceat((groups & 31) << (5 * places), starts)
+    values = np.add.reduceat((groups & 31) << (5 * digits), starts)
     negative = groups[ends] & 16 != 0
-    values[negative] -= np.int64(1) << (5 * (places[ends][negative] + 1))
+    values[negative] -= np.int64(1) << (5 * (digits[ends][negative] + 1))
     for first in (1, 2):
         values[first::2] = np.cumsum(values[first::2])
     return values if (values >= 0).all() else None

@@ -61,10 +61,10 @@ def check_files(labels: Path, used: set[Path], images: Path) -> None:
 
 def names_file(folder: Path) -> Path:
     """The file with the names of classes. Raises DataError."""
-    found = [path for base in (folder, folder.parent) for name in NAMES if (path := base / name).is_file()]
-    if not found:
+    files = [path for base in (folder, folder.parent) for name in NAMES if (path := base / name).is_file()]
+    if not files:
         raise DataError(f"{folder} has none of {', '.join(NAMES)}: name the file of class names (--classes).")
-    return found[0]
+    return files[0]
 
 
 def read_names(path: Path) -> list[str]:

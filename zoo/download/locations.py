@@ -1,4 +1,4 @@
-"""What the manifests say about files -> `RemoteFile`s: where each was published, and its place in the cache.
+"""What the manifests say about files -> `RemoteFile`s: where each was published, and its path in the cache.
 
 The cache and the mirrors that users make keep the layout of the original host (`mmdetection/v2.0/retinanet/...`,
 `pretrain/third_party/...`); files of other hosts lie below the host's name.
@@ -82,7 +82,7 @@ def remote(location: str, urls: Sequence[str], sha256: str | None = None, md5: s
 
 
 def also(path: str) -> tuple[str, ...]:
-    """Other places where a user's own mirror may keep a file: below the original's folder, or all in one folder."""
+    """Other paths where a user's own mirror may keep a file: below the original's folder, or all in one folder."""
     host = hosts.original(api.mirrors())
     prefix = urlsplit(host.url).path.strip("/") + "/" if host else ""
     return tuple(dict.fromkeys([path.removeprefix(prefix), path.rsplit("/", 1)[-1]]))

@@ -77,25 +77,25 @@ def add(path: Path, known: Published, *, copy: bool = False) -> Found:
         files = tuple(known.find(digest))
         if not files:
             return Found(path, "unknown")
-        places = [adopt(path, before, digest, file, copy) for file in files]
+        cached = [adopt(path, before, digest, file, copy) for file in files]
     except (OSError, FetchError) as error:
         return Found(path, "failed", problem=getattr(error, "strerror", None) or str(error))
-    state = "added" if any(new for _, new in places) else "present"
-    return Found(path, state, files, tuple(place for place, _ in places))
+    state = "added" if any(new for _, new in cached) else "present"
+    return Found(path, state, files, tuple(path for path, _ in cached))
 
 
 def adopt(path: Path, before: list[int], digest: Digest, remote: RemoteFile, copy: bool) -> tuple[Path, bool]:
-    """Put a recognized file in its place in the cache; returns the place, and whether it was not there before."""
-    place = cache.location(remote)
-    with lock.exclusive(cache.lock_path(remote)), disk_errors(place):
-        if cache.valid(place, lock.expected(remote)) is not None:
-            return place, False
-        with atomic_path(place, parents=True) as temporary:
+    """Put a recognized file into the cache; returns its path there, and whether it was not there before."""
+    target = cache.location(remote)
+    with lock.exclusive(cache.lock_path(remote)), disk_errors(target):
+        if cache.valid(target, lock.expected(remote)) is not None:
+            return target, False
+        with atomic_path(target, parents=True) as temporary:
             link_or_copy(path, temporary, link=not copy)
             check_unchanged(temporary, before, digest)
-        cache.mark_verified(place, digest)
+        cache.mark_verified(target, digest)
         lock.record(remote, digest)
-    return place, True
+    return target, True
 
 
 def check_unchanged(path: Path, before: list[int], digest: Digest) -> None:

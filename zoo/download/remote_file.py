@@ -16,7 +16,7 @@ from zoo.manifest.hosts import web_address
 class RemoteFile:
     """A published file.
 
-    path: its place below a mirror's root, and below the cache: relative, with `/`. urls: where it may be had, in the
+    path: its path below a mirror's root, and below the cache: relative, with `/`. urls: where it may be had, in the
     order to try. sha256, md5: the published digest or its first hex digits; None where nothing was published. also:
     other paths under which a user's own mirror may have it. alternates: other files of the same weights, which will do
     where this one cannot be had. advice: a sentence for when none can.

@@ -27,7 +27,7 @@ Size = tuple[int, int]
 MAP = "map"
 
 
-class Frames(NamedTuple):
+class BatchGeometry(NamedTuple):
     """Where images lie inside their input, as a tensor: sizes (N, 2), height and width of each."""
 
     sizes: Tensor
@@ -36,8 +36,8 @@ class Frames(NamedTuple):
 class BatchKind(NamedTuple):
     """One kind of graph of several images.
 
-    compute: from the network, inputs (N, 3, H, W) and their frames to named outputs (N, ...).
-    finish: from the network, these outputs, the images' frames and the input's (h, w) to one `Detections` per image.
+    compute: from the network, inputs (N, 3, H, W) and the geometry of their images to named outputs (N, ...).
+    finish: from the network, these outputs, the images' geometries and the input's (h, w) to `Detections` per image.
     """
 
     compute: Callable[[Any, Tensor, Any], dict[str, Tensor]]
@@ -54,17 +54,17 @@ class BatchGraph(nn.Module):
 
     def forward(self, images: Tensor, size: Tensor) -> tuple[Tensor, ...]:
         """images: (N, 3, H, W), normalized and padded. size: (N, 2), heights and widths inside the padding."""
-        return tuple(self.kind.compute(self.model, images, Frames(size)).values())
+        return tuple(self.kind.compute(self.model, images, BatchGeometry(size)).values())
 
 
 def output_names(model: Detector, image: Tensor) -> list[str]:
     """What the outputs of a network's graph are called. image: (3, H, W), an example."""
     sizes = torch.tensor([image.shape[1:]])
     with torch.no_grad():
-        return list(batch_kind_of(model).compute(model, image[None], Frames(sizes)))
+        return list(batch_kind_of(model).compute(model, image[None], BatchGeometry(sizes)))
 
 
-def head_maps(model: Any, images: Tensor, frames: Frames) -> dict[str, Tensor]:
+def head_maps(model: Any, images: Tensor, geometries: BatchGeometry) -> dict[str, Tensor]:
     """The maps of a dense head: output i of level j is `map_i_j`."""
     return flat(model.bbox_head(model.features(images)))
 
@@ -78,9 +78,9 @@ def nested(maps: Mapping[str, Tensor]) -> tuple[list[Tensor], ...]:
     """The inverse of `flat`."""
     outputs: list[list[Tensor]] = []
     for name, value in maps.items():
-        place = int(name.split("_")[1])
-        outputs += [[] for _ in range(place + 1 - len(outputs))]
-        outputs[place].append(value)
+        index = int(name.split("_")[1])
+        outputs += [[] for _ in range(index + 1 - len(outputs))]
+        outputs[index].append(value)
     return tuple(outputs)
 
 
@@ -92,9 +92,9 @@ def from_maps(
     return [one.to_output(geometry) for one, geometry in zip(detections, geometries)]
 
 
-def queries(model: Any, images: Tensor, frames: Any) -> dict[str, Tensor]:
+def queries(model: Any, images: Tensor, geometries: BatchGeometry) -> dict[str, Tensor]:
     """Class logits (N, Q, C) and boxes (N, Q, 4) of the last layer."""
-    outputs = model.outputs(images, frames)
+    outputs = model.outputs(images, geometries)
     return {"logits": outputs[0][-1], "query_boxes": outputs[1][-1]}
 
 
@@ -106,9 +106,9 @@ def from_queries(
     return [one.to_output(geometry) for one, geometry in zip(detections, geometries)]
 
 
-def mask_queries(model: Any, images: Tensor, frames: Any) -> dict[str, Tensor]:
+def mask_queries(model: Any, images: Tensor, geometries: BatchGeometry) -> dict[str, Tensor]:
     """Class logits (N, Q, C + 1) and mask logits (N, Q, h, w) of the last layer."""
-    logits, masks = model.outputs(images, frames)
+    logits, masks = model.outputs(images, geometries)
     return {"logits": logits[-1], "masks": masks[-1]}
 
 

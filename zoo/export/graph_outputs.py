@@ -46,8 +46,8 @@ class ExportError(ZooError):
 class Kind(NamedTuple):
     """One kind of graph.
 
-    outputs: names. compute: from the network, the input (1, 3, H, W) and the image's frame in it to these outputs.
-    finish: from the network, the outputs, the image's frame and the input's (h, w) to detections in the frame's
+    outputs: names. compute: from the network, the input (1, 3, H, W) and the image's geometry in it to these outputs.
+    finish: from the network, the outputs, the image's geometry and the input's (h, w) to detections in its
     output coordinates.
     """
 

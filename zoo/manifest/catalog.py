@@ -195,9 +195,6 @@ class Catalog:
         family = value.get("family", content.get("family", file.stem))
         publisher = derive.Publisher(self.origin(name), family, value.get("folder"))
         checkpoint = self._checkpoint(value["checkpoint"], file, publisher) if "checkpoint" in value else None
-        training = {key: item for key, item in value.get("training", {}).items() if key != "started"}
-        if checkpoint and publisher.origin == "mmdetection" and training.keys().isdisjoint(_SCHEDULED):
-            training |= derive.schedule(name)
         log = _log_path(value, checkpoint, publisher)
         paper = value.get("paper", content.get("paper"))
         return Entry(
@@ -211,21 +208,19 @@ class Catalog:
             normalization=value["normalization"],
             preprocessing=value["preprocessing"],
             dataset=value["dataset"],
-            tasks=tuple(value.get("tasks", ())),
+            tasks=tuple(value.get("tasks", derive.tasks(value.get("metrics", {})))),
             metrics=value.get("metrics", {}),
-            training=Training(**training),
+            training=_training(name, value, checkpoint, publisher),
             speed=tuple(_speed({**defaults.get("speed", {}), **item}) for item in value.get("speed", ())),
             paper=Paper(**paper) if paper else None,
             license=value.get("license"),
             notes=tuple(value.get("notes", ())),
             origin=publisher.origin,
             config=value.get("config", derive.config(name, checkpoint.path if checkpoint else None, publisher)),
-            receptive_fields=self._receptive_fields(**value["receptive_fields"])
-            if "receptive_fields" in value
-            else None,
-            alternates=tuple(self._checkpoint(item, file, publisher) for item in value.get("alternates", ())),
+            receptive_fields=self._receptive_fields(**value.get("receptive_fields", {})),
+            alternates=self._checkpoints(value, "alternates", file, publisher),
             substitutes=tuple(self._substitute(item) for item in value.get("substitutes", ())),
-            superseded=tuple(self._checkpoint(item, file, publisher) for item in value.get("superseded", ())),
+            superseded=self._checkpoints(value, "superseded", file, publisher),
             parameters=self.parameters[architecture].value if architecture in self.parameters else None,
             source=file,
         )
@@ -256,6 +251,9 @@ class Catalog:
         local = (file.parent / Path(value["file"]).expanduser()).resolve() if "file" in value else None
         fields = {key: item for key, item in value.items() if key != "file"}
         return Checkpoint(urls=self.urls(value["path"]) if "path" in value else (), file=local, **fields)
+
+    def _checkpoints(self, value: Any, key: str, file: Path, publisher: derive.Publisher) -> tuple[Checkpoint, ...]:
+        return tuple(self._checkpoint(item, file, publisher) for item in value.get(key, ()))
 
     def _substitute(self, stated: Any) -> Substitute:
         """One that is named is a model of the zoo, which knows the rest."""
@@ -317,6 +315,16 @@ class Catalog:
 def _mirror(value: Mapping[str, Any]) -> Mirror:
     url = hosts.web_address(value["url"]).removesuffix("/") + "/"
     return Mirror(**{**value, "url": url, **{key: tuple(value.get(key, ())) for key in ("lacks", "files")}})
+
+
+def _training(
+    name: str, value: Mapping[str, Any], checkpoint: Checkpoint | None, publisher: derive.Publisher
+) -> Training:
+    """What is stated about training; of MMDetection's models the name tells the schedule."""
+    stated = {key: item for key, item in value.get("training", {}).items() if key != "started"}
+    if checkpoint and publisher.origin == "mmdetection" and stated.keys().isdisjoint(_SCHEDULED):
+        stated |= derive.schedule(name)
+    return Training(**stated)
 
 
 def _log_path(value: Mapping[str, Any], checkpoint: Checkpoint | None, publisher: derive.Publisher) -> str | None:

@@ -42,6 +42,9 @@ CODE_LICENSES = {"mmdetection": "Apache-2.0", "detectron2": "Apache-2.0", "torch
 """Of the code that published a model: origin -> license."""
 
 
+_TASKS = {"box_ap": "object detection", "mask_ap": "instance segmentation", "pq": "panoptic segmentation"}
+
+
 class Publisher(NamedTuple):
     """Whose file it is. folder: below each mirror's root, where files without a path lie in folders of their own."""
 
@@ -81,6 +84,12 @@ def schedule(name: str) -> dict[str, Any]:
         return {}
     count, unit = int(match[1]), match[2]
     return {"schedule": f"{count}{unit}", "epochs": count * 12 if unit == "x" else count}
+
+
+def tasks(metrics: Mapping[str, Mapping[str, Any]]) -> tuple[str, ...]:
+    """What a model does, as the metrics tell that it was published with. metrics: by dataset."""
+    known = {name for values in metrics.values() for name in values}
+    return tuple(task for metric, task in _TASKS.items() if metric in known)
 
 
 def checkpoint(stated: str | Mapping[str, Any], publisher: Publisher) -> dict[str, Any]:

@@ -28,7 +28,7 @@ def resolve(value: Any, lookup: Callable[[str], Any], inherited: Any = None, pat
     """`value` with every base filled in; nothing of the result is shared with the manifests.
 
     lookup: name of a base -> its resolved mapping; KeyError where there is none.
-    inherited: the resolved value that the surrounding base has in this place.
+    inherited: the resolved value that the surrounding base has at this path.
     """
     if isinstance(value, list):
         return [resolve(item, lookup, None, (*path, i)) for i, item in enumerate(value)]

@@ -14,7 +14,7 @@ class View(NamedTuple):
     """Images as they enter a network.
 
     images: (N, 3, H, W), normalized and padded. sizes: (h, w) of each before padding. matrices: (N, 3, 3), which take a
-    point (x, y, 1) of the original image to its place in the input.
+    point (x, y, 1) of the original image to its position in the input.
     """
 
     images: Tensor

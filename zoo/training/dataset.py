@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from numpy.random import Generator
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -16,7 +17,7 @@ from zoo.models.criteria.segmentation import UNKNOWN
 from zoo.preprocessing.batch import pad_to_batch
 from zoo.preprocessing.normalize import normalize
 from zoo.preprocessing.preprocess import pad
-from zoo.preprocessing.recipe import Normalize, Pad, Preprocessing, Resize
+from zoo.preprocessing.recipe import Normalize, Pad, Preprocessing, Resize, Step
 from zoo.training.augmentation.affine import random_affine
 from zoo.training.augmentation.annotated_image import AnnotatedImage
 from zoo.training.augmentation.colors import random_color
@@ -136,12 +137,22 @@ def prepare(
             if augmentation.random_color:
                 annotated = replace(annotated, image=random_color(annotated.image, random))
             image, size = annotated.image, annotated.size
-        elif isinstance(step, Normalize):
-            image = normalize(image, step.normalization)
-        elif isinstance(step, Pad):
-            image = pad(step, image)
-    tensor = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1), dtype=np.float32))
+        else:
+            image = normalized_or_padded(step, image)
+    tensor = as_tensor(image)
     return Prepared(tensor, size, target_of(annotated, (tensor.shape[1], tensor.shape[2])))
+
+
+def normalized_or_padded(step: Step, image: NDArray[Any]) -> NDArray[Any]:
+    """An image (H, W, 3) after a step that keeps its scale."""
+    if isinstance(step, Normalize):
+        return normalize(image, step.normalization)
+    return pad(step, image) if isinstance(step, Pad) else image
+
+
+def as_tensor(image: NDArray[Any]) -> Tensor:
+    """(3, H, W) float32 from an image (H, W, 3)."""
+    return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1), dtype=np.float32))
 
 
 def chosen(step: Resize, augmentation: Augmentation, random: Generator) -> Resize:

@@ -27,8 +27,8 @@ class ImageFolder:
     def __init__(self, folder: Path) -> None:
         if not folder.is_dir():
             raise DataError(f"{folder} is not a folder.")
-        found = [path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file()]
-        self.paths = sorted(found, key=lambda path: natural_order(path.relative_to(folder).as_posix()))
+        paths = [path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file()]
+        self.paths = sorted(paths, key=lambda path: natural_order(path.relative_to(folder).as_posix()))
         if not self.paths:
             raise DataError(f"{folder} has no images ({', '.join(sorted(SUFFIXES))}).")
         with ThreadPoolExecutor(READERS) as pool:  # files may lie far away

@@ -19,8 +19,8 @@ def find(folder: Path, split: str = "train", kind: str = "instances") -> tuple[P
     file = next((file for file in files if file.is_file()), None)
     if file is None:
         raise DataError(f"neither {files[0]} nor {files[1]} exists; `zoo train` also takes --annotations and --images.")
-    places = [folder / name for name in names] + [folder / "images" / name for name in names]
-    return file, next((place for place in places if place.is_dir()), folder)
+    folders = [folder / name for name in names] + [folder / "images" / name for name in names]
+    return file, next((each for each in folders if each.is_dir()), folder)
 
 
 def learns_keypoints(description: Mapping[str, Any]) -> bool:

@@ -16,13 +16,12 @@ from torch.utils.data import Dataset
 
 from zoo.models.views import Unlabeled, View
 from zoo.preprocessing.batch import pad_to_batch
-from zoo.preprocessing.normalize import normalize
-from zoo.preprocessing.preprocess import pad, resized_size
-from zoo.preprocessing.recipe import Normalize, Pad, Preprocessing, Resize
+from zoo.preprocessing.preprocess import resized_size
+from zoo.preprocessing.recipe import Preprocessing, Resize
 from zoo.training.augmentation.colors import random_color
 from zoo.training.augmentation.erasing import erase
 from zoo.training.augmentation.homography import Moved, random_move
-from zoo.training.dataset import Augmentation, chosen
+from zoo.training.dataset import Augmentation, as_tensor, chosen, normalized_or_padded
 from zoo.training.image_folder import ImageFolder
 from zoo.training.sampler import Key, generator
 
@@ -79,16 +78,13 @@ def view(
             if strong:
                 moved = distorted(moved, random)
                 image = erase(moved.image, random)
-        elif isinstance(step, Normalize):
-            image = normalize(image, step.normalization)
-        elif isinstance(step, Pad):
-            image = pad(step, image)
-    tensor = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1), dtype=np.float32))
-    return PreparedView(tensor, moved.size, torch.from_numpy(moved.matrix.astype(np.float32)))
+        else:
+            image = normalized_or_padded(step, image)
+    return PreparedView(as_tensor(image), moved.size, torch.from_numpy(moved.matrix.astype(np.float32)))
 
 
 def distorted(moved: Moved, random: Generator) -> Moved:
-    """Another color and another place, in either order."""
+    """Another color and another position, in either order."""
     if random.random() < 0.5:
         moved = random_move(moved, random)
         return Moved(random_color(moved.image, random), moved.matrix)

@@ -46,19 +46,19 @@ def run(args: argparse.Namespace) -> None:
     dataset = api.dataset(args.dataset).name
     records = Store(args.results).select(samples=False)
     entries = [e for e in entries_with(records) if task in e.tasks and e.dataset == dataset]
-    wish = wish_of(args, recommend.metric_of(task, entries))
-    groups = recommend.groups(entries, records, wish.metric, devices(args.on), args.hardware)
-    rows = [c for group in groups for c in recommend.recommend(group, wish)]
+    constraints = constraints_of(args, recommend.metric_of(task, entries))
+    groups = recommend.groups(entries, records, constraints.metric, devices(args.on), args.hardware)
+    rows = [c for group in groups for c in recommend.recommend(group, constraints)]
     if args.json:
         print(json.dumps([asdict(c) for c in rows], indent=1))
     elif rows:
-        print(format_table([text_row(c, wish.metric) for c in rows]))
+        print(format_table([text_row(c, constraints.metric) for c in rows]))
     if not rows:
         everything = [c for group in groups for c in group]
-        print(f"zoo: no model is known to meet that: {recommend.obstacles(everything, wish)}.", file=sys.stderr)
+        print(f"zoo: no model is known to meet that: {recommend.obstacles(everything, constraints)}.", file=sys.stderr)
 
 
-def wish_of(args: argparse.Namespace, metric: str) -> Constraints:
+def constraints_of(args: argparse.Namespace, metric: str) -> Constraints:
     """The constraints."""
     return Constraints(
         metric=metric,

@@ -67,7 +67,7 @@ def render(args: argparse.Namespace, records: list[Record], store: Store) -> str
     from benchmarks.reports import flat, markdown
 
     if args.images is not None and args.format != "html":
-        raise UsageError("--images go into --html and --site; other formats have no place for them.")
+        raise UsageError("--images go into --html and --site; other formats cannot hold them.")
     if args.format == "html":
         from benchmarks.reports import html
 

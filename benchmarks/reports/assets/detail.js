@@ -1,13 +1,13 @@
 // A click on a heading sorts its table, a second one the other way around.
-function value(row, place) {
-  const text = row.cells[place].textContent.replaceAll(",", "");
+function value(row, column) {
+  const text = row.cells[column].textContent.replaceAll(",", "");
   return text === "" ? -Infinity : isNaN(text) ? text : Number(text);
 }
 
-function sortBy(table, place, falling) {
+function sortBy(table, column, falling) {
   const rows = [...table.tBodies[0].rows];
   rows.sort((a, b) => {
-    const [first, second] = [value(a, place), value(b, place)];
+    const [first, second] = [value(a, column), value(b, column)];
     const order = first < second ? -1 : first > second ? 1 : 0;
     return falling ? -order : order;
   });

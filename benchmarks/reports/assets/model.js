@@ -132,8 +132,8 @@ function drawCurves(m) {
 
 function neighbors(m) {
   const list = ordered(chosen());
-  const place = list.indexOf(m);
-  const near = place < 0 ? [] : [[list[place - 1], "Previous: "], [list[place + 1], "Next: "]];
+  const index = list.indexOf(m);
+  const near = index < 0 ? [] : [[list[index - 1], "Previous: "], [list[index + 1], "Next: "]];
   return near.filter(([other]) => other).map(([other, word]) => modelLink(other.name, word, ...breakable(other.name)));
 }
 

@@ -87,11 +87,11 @@ def test_classes_and_curves_are_those_of_pycocotools(seed: int) -> None:
     evaluator = coco_metric.by_pycocotools(document, lambda ids: rows, scope)
     evaluator.accumulate()
     precision = evaluator.eval["precision"]
-    for place, one in enumerate(ours["classes"]):
-        assert one["class"] == NAMES[place + 1]
-        assert one["ap"] == pytest.approx(precision[:, :, place, 0, 2].mean(), abs=1e-9)
-        assert one["ap_50"] == pytest.approx(precision[0, :, place, 0, 2].mean(), abs=1e-9)
-        assert ours["curves"]["class"][one["class"]] == pytest.approx(precision[0, :, place, 0, 2], abs=1e-4)
+    for label, one in enumerate(ours["classes"]):
+        assert one["class"] == NAMES[label + 1]
+        assert one["ap"] == pytest.approx(precision[:, :, label, 0, 2].mean(), abs=1e-9)
+        assert one["ap_50"] == pytest.approx(precision[0, :, label, 0, 2].mean(), abs=1e-9)
+        assert ours["curves"]["class"][one["class"]] == pytest.approx(precision[0, :, label, 0, 2], abs=1e-4)
     assert sum(one["objects"] for one in ours["classes"]) == len(document["annotations"])
     assert ours["curves"]["iou"]["0.75"] == pytest.approx(precision[5, :, :, 0, 2].mean(1), abs=1e-4)
     assert sum(map(sum, ours["confusion"]["matrix"])) >= len(document["annotations"])
@@ -113,7 +113,14 @@ def test_the_kinds_of_single_detections() -> None:
         [1, 0, 0, 100, 100, 0.2, 2],
     ]
     result = errors(1, objects, np.array(table, np.float64))
-    assert [one.kind for one in result.detections] == ["true", "duplicate", "class", "place", "background", "missed"]
+    assert [one.kind for one in result.detections] == [
+        "true",
+        "duplicate",
+        "class",
+        "localization",
+        "background",
+        "missed",
+    ]
     assert result.count == 5
 
 

@@ -17,14 +17,14 @@ def test_published_and_measured_are_compared_in_points() -> None:
     )
     assert row["metric"] == "box_ap" and row["published"] == 37.4
     assert row["difference"] == pytest.approx(0.07)
-    assert "maxDets=(100, 300, 1000)" in row["read as"]
+    assert "maxDets=(100, 300, 1000)" in row["definition"]
 
 
 def test_a_part_of_the_images_has_no_difference_and_says_how_many_it_were() -> None:
     part = COCO | {"images": 38, "all_images": 5000}
     (row,) = published_metrics.compare(zoo.get("faster_rcnn_r50_fpn_1x_coco"), part, {"box_ap": 0.3747})
     assert row["difference"] is None
-    assert row["read as"].startswith("38 of 5,000 images")
+    assert row["definition"].startswith("38 of 5,000 images")
     (row,) = published_metrics.compare(
         zoo.get("faster_rcnn_r50_fpn_1x_coco"), part | {"images": 5000}, {"box_ap": 0.374}
     )
@@ -33,7 +33,7 @@ def test_a_part_of_the_images_has_no_difference_and_says_how_many_it_were() -> N
 
 def test_detectron2_published_the_standard_reading() -> None:
     (row,) = published_metrics.compare(zoo.get("detectron2/retinanet_R_50_FPN_1x"), COCO, {"box_ap": 0.37})
-    assert "maxDets=(1, 10, 100)" in row["read as"]
+    assert "maxDets=(1, 10, 100)" in row["definition"]
 
 
 def test_proposals_were_published_with_greedy_matching() -> None:

@@ -102,7 +102,7 @@ def test_masks_are_ranked_by_their_own_scores_where_they_have_some() -> None:
     assert numbers["mask_ap"] == pytest.approx(1 / 4)
 
 
-def test_results_carry_the_category_ids_of_the_data_set(tmp_path: Path) -> None:
+def test_results_carry_the_category_ids_of_the_dataset(tmp_path: Path) -> None:
     dataset = open_dataset("coco_2017", TINY)
     rows = coco_results({17: predictions([(2, 0.5, [1, 2, 4, 6])])}, dataset.category_ids)
     assert list(rows) == [{"image_id": 17, "category_id": 7, "bbox": [1, 2, 3, 4], "score": 0.5}]
@@ -232,7 +232,7 @@ def test_a_model_of_other_classes_is_refused() -> None:
         open_dataset("coco_2017", TINY, MetricConfig(classes=("person", "zebra")))
 
 
-def test_an_unknown_data_set_suggests_names() -> None:
+def test_an_unknown_dataset_suggests_names() -> None:
     with pytest.raises(UnknownDataset, match="Nearest: coco_2017"):
         open_dataset("coco_2071", TINY)
 

@@ -72,7 +72,7 @@ def test_accuracy_is_in_percent_points_against_the_published_number():
     assert row_of(table, "metric") == ["box_ap"]
     assert row_of(table, "measured") == ["37.0"] and row_of(table, "published") == ["36.5"]
     assert table.rows[0]["difference"] == pytest.approx(0.5)
-    assert "maxDets=(100, 300, 1000)" in row_of(table, "read as")[0]
+    assert "maxDets=(100, 300, 1000)" in row_of(table, "definition")[0]
     assert row_of(measured.accuracy([record], lambda _: None), "metric") == ["box_ap", "box_ap50"]
 
 

@@ -130,7 +130,7 @@ def test_limits_reach_the_answer(tmp_path, capsys):
     assert {row["source"] for row in rows} == {"published"}
 
 
-def test_a_data_set_with_another_metric_is_asked_for_that(tmp_path, capsys):
+def test_a_dataset_with_another_metric_is_asked_for_that(tmp_path, capsys):
     store = tmp_path / "results.db"
     Store(store).append(Record("ssd300_voc0712", "inference", metrics={"latency_ms_p50": 30.0}))
     assert main.main(["recommend", "--dataset", "voc_0712", "--results", str(store)]) == 0

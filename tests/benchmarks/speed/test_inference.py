@@ -120,8 +120,8 @@ def test_agreement_matches_each_detection_once():
 
 
 def run(monkeypatch, tmp_path, capsys, *arguments, load=StubDetector):
-    subject = Target("stub", "random", load, {})
-    monkeypatch.setattr(targets, "choose", lambda *_: [subject])
+    target = Target("stub", "random", load, {})
+    monkeypatch.setattr(targets, "choose", lambda *_: [target])
     path = str(tmp_path / "results.db")
     quick = [] if "--protocol" in arguments else ["--set", "min_iterations=2", "--set", "min_seconds=0"]
     status = main.main(["inference", "--results", path, "--limit", "2", *quick, *arguments])

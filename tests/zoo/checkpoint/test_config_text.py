@@ -116,7 +116,7 @@ def test_a_configuration_of_version_2_describes_its_network():
     assert built(RETINANET_V2 + PIPELINE_V2)["bbox_head.retina_cls.weight"] == [18, 256, 3, 3]
 
 
-def test_classes_come_from_the_data_sets_where_the_metadata_lack_them():
+def test_classes_come_from_the_datasets_where_the_metadata_lack_them():
     assert describe({"config": RETINANET_V2 + PIPELINE_V2}).classes == ("a", "b")
 
 

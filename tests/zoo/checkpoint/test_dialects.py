@@ -111,7 +111,7 @@ def test_the_names_are_those_of_the_authors(dialect, architecture, names):
 
 
 def test_what_a_project_has_no_place_for_is_named():
-    with pytest.raises(MismatchedCheckpoint, match=r"transformers has no place for neck\.\S+, .* and \d+ more"):
+    with pytest.raises(MismatchedCheckpoint, match=r"transformers has no parameter for neck\.\S+, .* and \d+ more"):
         to_dialect(random_state("retinanet_r50_fpn_rsb-pretrain_1x_coco"), table("transformers"))
 
 

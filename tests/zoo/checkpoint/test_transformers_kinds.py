@@ -52,7 +52,7 @@ def test_names_come_back_bit_for_bit(kind, name):
 
 
 def test_a_pixel_decoder_that_transformers_does_not_have_is_named():
-    with pytest.raises(MismatchedCheckpoint, match=r"transformers \(MaskFormer\) has no place for .*encoder"):
+    with pytest.raises(MismatchedCheckpoint, match=r"transformers \(MaskFormer\) has no parameter for .*encoder"):
         tensors(random_state("maskformer_r50_mstrain_16x1_75e_coco"))
 
 
@@ -94,10 +94,10 @@ def test_transformers_detects_the_same_with_our_weights_and_the_folder_is_recogn
     image = torch.randn(2, 3, 128, 160)
     mask = torch.ones(2, 128, 160, dtype=torch.long)
     mask[1, :, 128:] = 0  # the second image is padded
-    frames = [ours.input_frame(image, size) for size in ((128, 160), (128, 128))]
+    geometries = [ours.input_geometry(image, size) for size in ((128, 160), (128, 128))]
     with torch.no_grad():
         expected = theirs.eval()(image, mask)
-        logits, boxes = ours.outputs(image, frames)[:2]
+        logits, boxes = ours.outputs(image, geometries)[:2]
     scores = expected.logits.sigmoid()[..., COCO_ROWS]  # query by query, since those of random weights score alike
     torch.testing.assert_close(logits[-1].sigmoid(), scores, atol=1e-4, rtol=0)
     torch.testing.assert_close(boxes[-1], expected.pred_boxes, atol=1e-4, rtol=0)
@@ -132,7 +132,7 @@ def test_transformers_segments_the_same_with_our_weights(kind, make, tmp_path):
     image = torch.randn(1, 3, 256, 320)
     with torch.no_grad():
         expected = theirs.eval()(image)
-        logits, masks = ours.outputs(image, [ours.input_frame(image, (256, 320))])
+        logits, masks = ours.outputs(image, [ours.input_geometry(image, (256, 320))])
     have, want = logits[-1].softmax(-1), expected.class_queries_logits.softmax(-1)
     torch.testing.assert_close(have, want, atol=1e-4, rtol=0)
     torch.testing.assert_close(masks[-1].sigmoid(), expected.masks_queries_logits.sigmoid(), atol=1e-4, rtol=0)

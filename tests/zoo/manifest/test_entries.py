@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 from tests.zoo.manifest import entries
 
@@ -17,3 +18,8 @@ def test_a_digest_covers_what_was_published():
     before = entries.digests()
     assert len([name for name in before if name.startswith("model ")]) >= 562 + 61 + 9
     assert len(set(before.values())) > 1300  # hardly any two say the same
+
+
+def test_the_manifests_that_people_write_stay_short_enough_to_be_read():
+    files = (Path(__file__).parents[3] / "manifests").glob("*.yaml")  # generated ones stand in a folder of their own
+    assert sum(len(file.read_text().splitlines()) for file in files) <= 12_000

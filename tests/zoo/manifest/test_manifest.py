@@ -61,7 +61,7 @@ def class_counts(description):
 
 
 @pytest.mark.parametrize("name", api.list_models(unpublished=True))
-def test_a_network_tells_apart_as_many_classes_as_its_data_set_has(name):
+def test_a_network_tells_apart_as_many_classes_as_its_dataset_has(name):
     entry = api.get(name)
     if entry.architecture is None or entry.tasks == ("region proposal",):
         return

@@ -14,7 +14,6 @@ import zoo
 from benchmarks.perf.pretended_device import PretendCuda
 from benchmarks.speed.optimizations import compiled_parts
 from zoo.models.backbones.resnet import ResNet
-from zoo.models.layers import cpu_choices
 from zoo.models.layers.linear import linear
 from zoo.models.layers.memory_format import added, by_cells, eager_on_cpu, pixel_by_pixel, zero_maps
 from zoo.models.layers.norm import make_norm
@@ -156,22 +155,6 @@ def test_a_linear_layer_on_maps_is_one_on_their_values(layout):
     layer, maps = nn.Linear(4 * 3 * 3, 5), torch.randn(6, 4, 3, 3)
     assert torch.allclose(linear(layer, maps.contiguous(memory_format=layout)), layer(maps.flatten(1)), atol=1e-5)
     assert linear(layer, torch.randn(0, 4, 3, 3)).shape == (0, 5)
-
-
-@pytest.mark.parametrize("regions", [3, cpu_choices.MANY_REGIONS])
-def test_a_convolution_over_whole_maps_computes_the_linear_layer(regions, monkeypatch):
-    monkeypatch.setattr(cpu_choices, "onednn_has_avx512", lambda: True)
-    layer, maps = nn.Linear(4 * 3 * 3, 5), torch.randn(regions, 3, 3, 4).permute(0, 3, 1, 2)
-    with torch.inference_mode():
-        assert cpu_choices.whole_maps_are_convolved(regions) is (regions > 3 and torch.get_num_threads() == 1)
-        assert torch.allclose(linear(layer, maps), layer(maps.flatten(1)), atol=1e-5)
-
-
-def test_the_box_head_is_a_product_where_a_variable_holds_onednn_to_avx2(monkeypatch):
-    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
-    cpu_choices.onednn_has_avx512.cache_clear()
-    assert not cpu_choices.whole_maps_are_convolved(1000)
-    cpu_choices.onednn_has_avx512.cache_clear()
 
 
 @pytest.mark.parametrize("name", ["retinanet_r50_fpn_1x_coco", "yolox_s_8x8_300e_coco"])

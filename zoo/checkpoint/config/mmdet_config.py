@@ -83,7 +83,7 @@ def describe(
     model, pipeline = model_of(config), test_pipeline(config)
     check_extent([model, pipeline])
     normalizing = model.pop("data_preprocessor", None) or config.get("data_preprocessor")
-    faults = [f"it computes `{place}`: {value!r}" for place, value in computed(model, "model")]
+    faults = [f"it computes `{path}`: {value!r}" for path, value in computed(model, "model")]
     try:
         preprocessing = parse_pipeline(pipeline, normalizing if is_v3(config) else None)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -139,7 +139,7 @@ def model_of(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def computed(value: Any, where: str) -> Iterator[tuple[str, Unknown]]:
-    """The places, other than those of training, that only running the text would fill."""
+    """The paths, other than those of training, that only running the text would fill."""
     if isinstance(value, Unknown):
         yield where, value
     elif isinstance(value, dict):

@@ -92,7 +92,7 @@ def wrapped(result: Shapes, expected: Shapes, missing: Sequence[str], surplus: S
     return None
 
 
-def averaged(found: Shapes, expected: Shapes, missing: Sequence[str], surplus: Sequence[str]) -> str | None:
+def averaged(stored: Shapes, expected: Shapes, missing: Sequence[str], surplus: Sequence[str]) -> str | None:
     """Averaged weights beside, or instead of, the plain ones."""
     if any(name.startswith(("ema_", "ema_model.")) for name in surplus):
         return "It holds averaged (EMA) weights under names of their own, and not all of the plain ones."
@@ -109,7 +109,7 @@ def other_project(result: Shapes, expected: Shapes, missing: Sequence[str], surp
     return None
 
 
-def other_version(found: Shapes, expected: Shapes, missing: Sequence[str], surplus: Sequence[str]) -> str | None:
+def other_version(stored: Shapes, expected: Shapes, missing: Sequence[str], surplus: Sequence[str]) -> str | None:
     """Names of MMDetection 3.x, Detectron2 or torchvision that the tables do not lead from."""
     signs = {
         "MMDetection 3.x": r"(en|de)coder\.layers\.|query_embedding|.*\.(self|cross)_attn\.attn\.|data_prep",

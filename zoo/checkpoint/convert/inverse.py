@@ -31,7 +31,7 @@ def to_detectron2(state: Mapping[str, Tensor], backbone: str = "ResNet") -> dict
     """A state dict under Detectron2's names, in its order of anchors and classes.
 
     backbone: type of the network's backbone, `RegNet` or any other. Raises MismatchedCheckpoint for what Detectron2 has
-    no place for.
+    no parameter for.
     """
     known = table("detectron2")
     kind = "RegNet" if backbone == "RegNet" else "ResNet"
@@ -44,10 +44,10 @@ def to_detectron2(state: Mapping[str, Tensor], backbone: str = "ResNet") -> dict
             theirs, rule = names[name]
             result[theirs] = state[name] if rule.values is None else reorder.invert(rule.values, state[name])
     copied = shared(known, wanted, state)
-    result |= {theirs: state[places[0]] for theirs, places in copied.items()}
-    lost = [name for name in wanted if name not in names and not any(name in places for places in copied.values())]
+    result |= {theirs: state[ours[0]] for theirs, ours in copied.items()}
+    lost = [name for name in wanted if name not in names and not any(name in ours for ours in copied.values())]
     if lost:
-        raise MismatchedCheckpoint(f"Detectron2 has no place for {printable(', '.join(lost[:3]))}{more(lost)}.")
+        raise MismatchedCheckpoint(f"Detectron2 has no parameter for {printable(', '.join(lost[:3]))}{more(lost)}.")
     check_needs(known, result)
     return result
 
@@ -137,9 +137,9 @@ def spelled(pattern: str, values: Mapping[int, str], neck: bool) -> str:
 
 
 def shared(known: Table, names: Collection[str], state: Mapping[str, Tensor]) -> dict[str, list[str]]:
-    """For each tensor that a file has once and the network several times: its name, and those places.
+    """For each tensor that a file has once and the network several times: its name there, and the names here.
 
-    Raises MismatchedCheckpoint where the places differ.
+    Raises MismatchedCheckpoint where the tensors here differ.
     """
     result: dict[str, list[str]] = {}
     for rule in known.copies:
@@ -147,7 +147,7 @@ def shared(known: Table, names: Collection[str], state: Mapping[str, Tensor]) ->
             theirs = next(origins(rule, name, False), None)
             if theirs is not None:
                 result.setdefault(theirs, []).append(name)
-    for theirs, places in result.items():
-        if not all(state[place].equal(state[places[0]]) for place in places[1:]):
-            raise MismatchedCheckpoint(f"{places[0]} and {places[1]} differ, but Detectron2 has one {theirs} for both.")
+    for theirs, ours in result.items():
+        if not all(state[name].equal(state[ours[0]]) for name in ours[1:]):
+            raise MismatchedCheckpoint(f"{ours[0]} and {ours[1]} differ, but Detectron2 has one {theirs} for both.")
     return result

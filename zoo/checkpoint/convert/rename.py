@@ -147,12 +147,12 @@ def destination(
 
 
 def copy(known: Table, state: State, shapes: Shapes) -> None:
-    """Give one tensor of the file to several places of the network."""
+    """Give one tensor of the file to several parameters of the network."""
     for name in [name for name in state if name not in shapes]:
         for rule in known.copies:
-            places = [new for new in rule.renamed(name) if new in shapes]
-            state.update({place: state[name] for place in places if place not in state})
-            if places:
+            targets = [new for new in rule.renamed(name) if new in shapes]
+            state.update({target: state[name] for target in targets if target not in state})
+            if targets:
                 del state[name]
                 break
 

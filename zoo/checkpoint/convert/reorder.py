@@ -77,12 +77,12 @@ def scalar(value: Tensor, shape: Sequence[int]) -> Tensor:
 
 
 def without_class_token(embedding: Tensor, shape: Sequence[int]) -> Tensor:
-    """A position embedding (1, 1 + n, C) without the place of the class token."""
+    """A position embedding (1, 1 + n, C) without that of the class token."""
     return embedding[:, 1:] if embedding.shape[1] == shape[1] + 1 else embedding
 
 
 def pick(rows: Tensor, shape: Sequence[int], chosen: Sequence[int], width: int = 1, groups: int = 1) -> Tensor:
-    """Take `chosen` classes out of 91. For another number of classes only the background, class 0, changes place.
+    """Take `chosen` classes out of 91. For another number of classes only the background, class 0, moves.
 
     groups: anchors of a cell, each with classes of its own, where the numbers of rows do not tell.
     """

@@ -25,14 +25,14 @@ Origins = dict[str, list[tuple[str, Rule]]]
 def to_dialect(state: Mapping[str, Tensor], known: Table) -> dict[str, Tensor]:
     """A state dict under the names of a table, in its order of classes.
 
-    Raises MismatchedCheckpoint for what the other project has no place for.
+    Raises MismatchedCheckpoint for what the other project has no parameter for.
     """
     wanted = [name for name in state if known.counters or not name.endswith(UNUSED)]
-    places = inverted(known.rules, wanted)
-    lost = [name for name in wanted if name not in places]
+    inverse = inverted(known.rules, wanted)
+    lost = [name for name in wanted if name not in inverse]
     if lost:
-        raise MismatchedCheckpoint(f"{known.title} has no place for {printable(', '.join(lost[:3]))}{more(lost)}.")
-    result = {theirs: moved(state[name], rule) for name in wanted for theirs, rule in places[name]}
+        raise MismatchedCheckpoint(f"{known.title} has no parameter for {printable(', '.join(lost[:3]))}{more(lost)}.")
+    result = {theirs: moved(state[name], rule) for name in wanted for theirs, rule in inverse[name]}
     return result | zeros(result, known)
 
 
@@ -89,7 +89,7 @@ def origins(rule: Rule, name: str) -> Iterator[str]:
 
 
 def spelled(pattern: str, values: Mapping[int, str]) -> str:
-    """A pattern with the values of its groups in their places; of alternatives outside them the first."""
+    """A pattern with the values of its groups filled in; of alternatives outside them the first."""
     text, group, index = "", 0, 0
     while index < len(pattern):
         if pattern[index] == "(":

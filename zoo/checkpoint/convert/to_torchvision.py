@@ -60,7 +60,7 @@ def fits(theirs: Mapping[str, Tensor], ours: Shapes) -> bool:
 
 
 def moved(state: Mapping[str, Tensor], theirs: Mapping[str, Tensor], ours: Shapes) -> dict[str, Tensor]:
-    """Every tensor of torchvision's network, from ours. Raises MismatchedCheckpoint for what it has no place for."""
+    """Every tensor of torchvision's network, from ours. Raises MismatchedCheckpoint for what it does not have."""
     rules = [rule for name in TABLES for rule in table(name).rules if table(name).concerns(theirs)]
     rules = [rule for rule in rules if rule.applies(theirs)]
     result, used = {}, set()
@@ -79,10 +79,10 @@ def moved(state: Mapping[str, Tensor], theirs: Mapping[str, Tensor], ours: Shape
 
 
 def check_left(state: Mapping[str, Tensor], left: set[str]) -> None:
-    """Raise MismatchedCheckpoint for tensors without a place, unless they are what torchvision takes for granted."""
+    """Raise MismatchedCheckpoint for tensors without a counterpart, unless torchvision takes them for granted."""
     for name in sorted(left):
         if name.endswith("num_batches_tracked"):
             continue
         values = [value for known in TABLES for pattern, value in table(known).fill if pattern.fullmatch(name)]
         if not values or not (state[name] == values[0]).all():
-            raise MismatchedCheckpoint(f"torchvision has no place for {name}.")
+            raise MismatchedCheckpoint(f"torchvision has no parameter for {name}.")

@@ -65,9 +65,9 @@ def of_decoder(state: Mapping[str, Tensor], theirs: Mapping[str, Tensor]) -> dic
     return result
 
 
-def again(theirs: Mapping[str, Tensor], start: str, place: str) -> dict[str, Tensor]:
-    """The tensors whose names begin with `start`, under names that begin with `place`."""
-    return {place + name.removeprefix(start): tensor for name, tensor in theirs.items() if name.startswith(start)}
+def again(theirs: Mapping[str, Tensor], start: str, other: str) -> dict[str, Tensor]:
+    """The tensors whose names begin with `start`, under names that begin with `other`."""
+    return {other + name.removeprefix(start): tensor for name, tensor in theirs.items() if name.startswith(start)}
 
 
 def unused(theirs: Mapping[str, Tensor], kind: str) -> dict[str, Tensor]:

@@ -133,12 +133,12 @@ def add(args: argparse.Namespace) -> int:
 
 
 def tell(result: Found) -> None:
-    """One line: a recognized file on stdout with its place in the cache; others on stderr."""
+    """One line: a recognized file on stdout with its path in the cache; others on stderr."""
     from zoo.checkpoint.describe_file import one_line
 
     if result.state in ("added", "present"):
-        for place in result.cached:
-            print(f"{result.state:8}  {result.path}  {place}", flush=True)
+        for cached in result.cached:
+            print(f"{result.state:8}  {result.path}  {cached}", flush=True)
     elif result.state == "failed":
         print(f"zoo: {result.path}: {result.problem}", file=sys.stderr)
     else:
@@ -149,7 +149,7 @@ def found_row(result: Found) -> dict[str, object]:
     """One file of the JSON list."""
     from zoo.checkpoint.describe_file import one_line
 
-    cached: object = [str(place) for place in result.cached]
+    cached: object = [str(cached) for cached in result.cached]
     row = {"path": str(result.path), "state": result.state, "cached": cached}
     if result.state == "unknown":
         return {**row, "description": one_line(result.path)}

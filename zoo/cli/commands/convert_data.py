@@ -32,7 +32,7 @@ def run(args: argparse.Namespace) -> int:
     """Read, write, and say what got lost."""
     kind = args.format or recognized(args.source)
     if args.out.resolve() == args.source.resolve():
-        raise UsageError("--out is SOURCE itself; name another place.")
+        raise UsageError("--out is SOURCE itself; name another folder.")
     if kind == "coco" and args.classes is not None:
         raise UsageError("--classes is for YOLO and VOC; a file in COCO's format names its classes.")
     if args.to == "coco" and args.out.is_dir():

@@ -38,10 +38,10 @@ def run(args: argparse.Namespace) -> int:
 
 
 def row(result: Sources) -> list[str]:
-    """One model in one line: license of the weights, hosts, and in how many places it was last seen."""
-    places = [source for file in files(result) for source in file.sources]
-    served = sum(source.seen == "served" for source in places)
-    hosts = ", ".join(dict.fromkeys(source.host for source in places)) or "no host known"
+    """One model in one line: license of the weights, hosts, and at how many locations it was last seen."""
+    offered = [source for file in files(result) for source in file.sources]
+    served = sum(source.seen == "served" for source in offered)
+    hosts = ", ".join(dict.fromkeys(source.host for source in offered)) or "no host known"
     return [result.model, result.licenses["weights"], f"served by {served}" if served else "", hosts]
 
 
@@ -64,8 +64,8 @@ def details(result: Sources) -> list[str]:
     if not files(result):
         lines.append("  no weights were ever published")
     lines += [f"  instead: {substitute_text(other)}" for other in result.substitutes]
-    places = [source for file in files(result) for source in file.sources]
-    about = dict.fromkeys(f"  {source.host}: {source.note}" for source in places if source.note)
+    offered = [source for file in files(result) for source in file.sources]
+    about = dict.fromkeys(f"  {source.host}: {source.note}" for source in offered if source.note)
     return [*lines, *about, *(f"  note: {text}" for text in result.notes)]
 
 

@@ -31,7 +31,7 @@ class PointAssigner:
         for i in range(len(ground_truth)):
             own = (level == wanted[i]).nonzero().flatten()
             distance = ((points[own, :2] - centers[i]) / sizes[i]).norm(dim=1)
-            close, place = distance.topk(min(self.pos_num, len(own)), largest=False)
-            better = close < nearest[own[place]]
-            index[own[place[better]]], nearest[own[place[better]]] = i, close[better]
+            close, closest = distance.topk(min(self.pos_num, len(own)), largest=False)
+            better = close < nearest[own[closest]]
+            index[own[closest[better]]], nearest[own[closest[better]]] = i, close[better]
         return Assignment(index, torch.zeros_like(nearest))

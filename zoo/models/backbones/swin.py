@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -192,33 +193,23 @@ class SwinTransformer(nn.Module):
         self.out_indices, self.frozen_stages = tuple(out_indices), frozen_stages
         merge_norm = norm_cfg if patch_norm else None
         self.patch_embed = PatchEmbed(in_channels, embed_dims, patch_size, patch_size, norm_cfg=merge_norm)
-        self.absolute_pos_embed = None
-        if use_abs_pos_embed:
-            sides = [pretrain_img_size] * 2 if isinstance(pretrain_img_size, int) else pretrain_img_size
-            grid = [side // patch_size for side in sides]
-            self.absolute_pos_embed = nn.Parameter(torch.zeros(1, embed_dims, *grid))
+        self.absolute_pos_embed = positions(pretrain_img_size, patch_size, embed_dims) if use_abs_pos_embed else None
         self.drop_after_pos = nn.Dropout(drop_rate)
+        make_block = partial(
+            SwinBlock,
+            drop_rate=drop_rate,
+            act_cfg=act_cfg,
+            norm_cfg=norm_cfg,
+            qkv_bias=qkv_bias,
+            qk_scale=qk_scale,
+            attn_drop_rate=attn_drop_rate,
+        )
         rates = iter(torch.linspace(0, drop_path_rate, sum(depths), device="cpu").tolist())
         self.stages = nn.ModuleList()
-        for i, depth in enumerate(depths):
+        for i, (depth, heads) in enumerate(zip(depths, num_heads)):
             width = embed_dims * 2**i
-            blocks = [
-                SwinBlock(
-                    width,
-                    num_heads[i],
-                    int(mlp_ratio * width),
-                    window_size,
-                    shift=k % 2 == 1,
-                    drop_rate=drop_rate,
-                    drop_path_rate=next(rates),
-                    act_cfg=act_cfg,
-                    norm_cfg=norm_cfg,
-                    qkv_bias=qkv_bias,
-                    qk_scale=qk_scale,
-                    attn_drop_rate=attn_drop_rate,
-                )
-                for k in range(depth)
-            ]
+            sizes = width, heads, int(mlp_ratio * width), window_size
+            blocks = [make_block(*sizes, shift=k % 2 == 1, drop_path_rate=next(rates)) for k in range(depth)]
             last = i == len(depths) - 1
             self.stages.append(SwinStage(blocks, None if last else PatchMerging(width, 2 * width, merge_norm)))
         for i in self.out_indices:
@@ -255,3 +246,9 @@ class SwinTransformer(nn.Module):
             if self.absolute_pos_embed is not None:
                 self.absolute_pos_embed.requires_grad_(False)
         return self
+
+
+def positions(image_size: int | Sequence[int], patch_size: int, channels: int) -> nn.Parameter:
+    """Learned positions (1, channels, H, W), one for each patch of an image of the pretraining's size."""
+    sides = [image_size] * 2 if isinstance(image_size, int) else image_size
+    return nn.Parameter(torch.zeros(1, channels, *(side // patch_size for side in sides)))

@@ -17,8 +17,8 @@ class YOLOCoder:
     def encode(self, priors: Tensor, boxes: Tensor, stride: Tensor | float) -> Tensor:
         """Targets (..., 4) for anchors and boxes (..., 4) xyxy. stride: pixels per cell, broadcast over the center."""
         (center, size), (target, target_size) = center_and_size(priors), center_and_size(boxes)
-        place = ((target - center) / stride + 0.5).clamp(self.eps, 1 - self.eps)
-        return torch.cat([place, (target_size / size).clamp(min=self.eps).log()], dim=-1)
+        offset = ((target - center) / stride + 0.5).clamp(self.eps, 1 - self.eps)
+        return torch.cat([offset, (target_size / size).clamp(min=self.eps).log()], dim=-1)
 
     def decode(self, priors: Tensor, regression: Tensor, stride: Tensor | float) -> Tensor:
         """Boxes (..., 4) xyxy. regression: (..., 4), the center after its sigmoid. stride: as for `encode`."""

@@ -72,7 +72,7 @@ def autoassign_losses(
 
 
 def center_prior(module: Any, points: Tensor, ground_truth: GroundTruth) -> tuple[Tensor, Tensor]:
-    """How likely cells belong to objects by their place alone, and which are in the boxes, both (P, M).
+    """How likely cells belong to objects by their position alone, and which are in the boxes, both (P, M).
 
     module: a `CenterPrior`. points: (P, 4: x, y, strides).
     """

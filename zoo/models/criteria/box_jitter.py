@@ -1,5 +1,5 @@
-"""How certain a detector is of a box: it regresses jittered copies of it, which should all end at the same place (Xu et
-al., Soft Teacher, 2021, section 3.4)."""
+"""How certain a detector is of a box: it regresses jittered copies of it, which should all end at the same position
+(Xu et al., Soft Teacher, 2021, section 3.4)."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ def spreads(
 
     times: jittered copies of a box. scale: standard deviation of the jitter, relative to the box.
     """
-    copies = [jittered(found.boxes, times, scale) for found in detections]
+    copies = [jittered(d.boxes, times, scale) for d in detections]
     outputs = full_precision(roi_head.box_outputs(features, rois_of([boxes.flatten(0, 1) for boxes in copies])))
     deltas = outputs[1].split([boxes[..., 0].numel() for boxes in copies])
     return [
-        spread(regressed(roi_head.bbox_head, boxes, own, found.labels, geometry))
-        for boxes, own, found, geometry in zip(copies, deltas, detections, geometries)
+        spread(regressed(roi_head.bbox_head, boxes, own, d.labels, geometry))
+        for boxes, own, d, geometry in zip(copies, deltas, detections, geometries)
     ]
 
 

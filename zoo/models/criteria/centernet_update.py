@@ -56,8 +56,8 @@ def centernet_update_losses(
     points = torch.cat(levels)
     ranges = torch.cat([constant(tuple(r), x).expand(len(x), 2) for x, r in zip(levels, head.regress_ranges)])
     heat, wanted = (torch.cat(x) for x in zip(*(image_targets(head, points, ranges, t) for t in ground_truths)))
-    places, labels = (torch.cat(x) for x in zip(*more_positives(head, distances, points, sizes, ground_truths)))
-    count = mean_over_processes(scores.new_full((), float(len(places)))).clamp(min=1)
+    cells, labels = (torch.cat(x) for x in zip(*more_positives(head, distances, points, sizes, ground_truths)))
+    count = mean_over_processes(scores.new_full((), float(len(cells)))).clamp(min=1)
     positive = (wanted.amax(dim=1) >= 0).nonzero().flatten()
     weight = heat[positive].amax(dim=1) if head.soft_weight else torch.ones_like(heat[positive, 0])
     total = mean_over_processes(weight.sum()).clamp(min=1)
@@ -65,7 +65,7 @@ def centernet_update_losses(
     boxes = (head.bbox_coder.decode(origin, x[positive]) for x in (distances.flatten(0, 1), wanted))
     loss_cls, loss_bbox = (component(head.loss_cfg[key]) for key in ("cls", "bbox"))
     return {
-        "loss_cls": loss_cls.with_positives(scores, heat, places, labels, count),
+        "loss_cls": loss_cls.with_positives(scores, heat, cells, labels, count),
         "loss_bbox": loss_bbox(*boxes, weight, total),
     }
 

@@ -78,8 +78,8 @@ def losses_of_targets(
     average = mean_over_processes(logits.new_full((), float(len(positive)))).clamp(min=1)
     weight = centerness(wanted[positive])
     total = mean_over_processes(weight.sum()).clamp(min=1e-6)
-    places = points.repeat(count, 1)[positive]
-    boxes = (head.bbox_coder.decode(places, x[positive]) for x in (distances, wanted))
+    centers = points.repeat(count, 1)[positive]
+    boxes = (head.bbox_coder.decode(centers, x[positive]) for x in (distances, wanted))
     loss_cls, loss_bbox = (component(head.loss_cfg[key]) for key in ("cls", "bbox"))
     loss_centerness = component(head.loss_cfg.get("centerness") or CENTERNESS)
     return {

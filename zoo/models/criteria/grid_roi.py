@@ -70,7 +70,7 @@ def grid_losses(
 
 
 def jittered(boxes: Tensor, geometry: ImageGeometry) -> Tensor:
-    """Boxes (K, 4) at random places near their own, within the image."""
+    """Boxes (K, 4) at random positions near their own, within the image."""
     random = (torch.rand_like(boxes) * 2 - 1) * JITTER
     center, size = center_and_size(boxes)
     center, size = center + size * random[:, :2], size * (1 + random[:, 2:])

@@ -1,4 +1,4 @@
-"""Losses of guided anchors: their places, shapes and what is in them (Wang et al., 2019, section 3.5)."""
+"""Losses of guided anchors: their positions, shapes and what is in them (Wang et al., 2019, section 3.5)."""
 
 from __future__ import annotations
 

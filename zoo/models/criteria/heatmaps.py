@@ -30,5 +30,5 @@ def add_spot(heat: Tensor, x: int, y: int, radius: int) -> None:
     spot[spot < torch.finfo(heat.dtype).eps * spot.max()] = 0
     left, top = min(x, radius), min(y, radius)
     right, bottom = min(heat.shape[1] - x, radius + 1), min(heat.shape[0] - y, radius + 1)
-    place = heat[y - top : y + bottom, x - left : x + right]
-    torch.max(place, spot[radius - top : radius + bottom, radius - left : radius + right], out=place)
+    window = heat[y - top : y + bottom, x - left : x + right]
+    torch.max(window, spot[radius - top : radius + bottom, radius - left : radius + right], out=window)

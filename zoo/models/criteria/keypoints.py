@@ -56,7 +56,7 @@ def cells_of(points: Tensor, boxes: Tensor, side: int) -> tuple[Tensor, Tensor]:
     points: (K, P, 3) as x, y, visibility. boxes: (K, 4). A point on the right or lower edge is in the last cell.
     """
     corners, scale = boxes[:, None, :2], side / (boxes[:, 2:] - boxes[:, :2])[:, None]
-    places = ((points[..., :2] - corners) * scale).floor().long()
-    places = torch.where(points[..., :2] == boxes[:, None, 2:], side - 1, places)
-    inside = ((places >= 0) & (places < side)).all(dim=-1) & (points[..., 2] > 0)
-    return (places[..., 1] * side + places[..., 0]) * inside, inside
+    cells_xy = ((points[..., :2] - corners) * scale).floor().long()
+    cells_xy = torch.where(points[..., :2] == boxes[:, None, 2:], side - 1, cells_xy)
+    inside = ((cells_xy >= 0) & (cells_xy < side)).all(dim=-1) & (points[..., 2] > 0)
+    return (cells_xy[..., 1] * side + cells_xy[..., 0]) * inside, inside

@@ -91,10 +91,10 @@ def layer_losses(
     """One layer's losses. logits: (N, Q, C). masks: (N, Q, h, w) logits. pairs: one for each image."""
     labels = torch.full(logits.shape[:2], head.num_classes, device=logits.device)
     chosen, targets = [], []
-    for row, mask, (query, found), ground_truth in zip(labels, masks, pairs, ground_truths):
-        row[query] = ground_truth.labels[found]
+    for row, mask, (query, matched), ground_truth in zip(labels, masks, pairs, ground_truths):
+        row[query] = ground_truth.labels[matched]
         chosen.append(mask[query])
-        targets.append(objects(ground_truth)[found])
+        targets.append(objects(ground_truth)[matched])
     weight = constant(tuple(head.loss_cfg["cls"]["class_weight"]), logits)
     loss_cls, loss_mask, loss_dice = (component(head.loss_cfg[key]) for key in ("cls", "mask", "dice"))
     rows, wanted = to_learn(torch.cat(chosen), torch.cat(targets))

@@ -74,7 +74,7 @@ def set_loss(
 
 
 def pair_loss(head: SetBoxHead, logits: Tensor, deltas: Tensor, goals: Tensor, labels: Tensor) -> Tensor:
-    """Losses (M,) of predictions against the objects in the same places. Crowds count as background."""
+    """Losses (M,) of predictions against the objects in the same order. Crowds count as background."""
     loss_cls, loss_bbox = (component(head.loss_cfg[key]) for key in ("cls", "bbox"))
     positive, target = (labels > 0).flatten(), labels.clamp(min=0).flatten()
     losses = loss_cls(logits.flatten(0, 1), target, reduction="none")

@@ -95,12 +95,12 @@ def reassign(
     """Which anchors (N, P) stay positive. logits: (N, P, C). deltas: (N, P, 4). The choice is made on the CPU."""
     anchors, counts = torch.cat(list(levels)), [len(level) for level in levels]
     level_of = torch.cat([torch.full((n,), i, device=anchors.device) for i, n in enumerate(counts)])
-    losses, places = [], []
+    losses, positives = [], []
     for image, owners in enumerate(targets.owners):
         positive = (owners >= 0).nonzero().flatten()
         losses.append(anchor_losses(head, anchors, logits, deltas, targets, image, positive))
-        places.append(torch.stack([positive, owners[positive], level_of[positive]]))
-    parts = [chosen(head, loss, *place) for loss, place in zip(on_host(losses), on_host(places))]
+        positives.append(torch.stack([positive, owners[positive], level_of[positive]]))
+    parts = [chosen(head, loss, *parts) for loss, parts in zip(on_host(losses), on_host(positives))]
     kept = torch.zeros_like(targets.labels, dtype=torch.bool)
     for row, part in zip(kept, on_device(parts, kept.device)):
         row[part] = True

@@ -46,7 +46,7 @@ def project(boxes: Tensor, matrix: Tensor, size: tuple[int, int]) -> Tensor:
     """Boxes (M, 4) around the four mapped corners of each, cut at the borders of an image of (h, w). matrix: (3, 3)."""
     corners = boxes[:, [0, 1, 2, 1, 0, 3, 2, 3]].reshape(-1, 4, 2)
     mapped = torch.cat([corners, torch.ones_like(corners[..., :1])], dim=2) @ matrix.to(boxes).T
-    places = mapped[..., :2] / mapped[..., 2:]
-    extremes = torch.cat([places.amin(dim=1), places.amax(dim=1)], dim=1)
+    points = mapped[..., :2] / mapped[..., 2:]
+    extremes = torch.cat([points.amin(dim=1), points.amax(dim=1)], dim=1)
     x, y = extremes[:, 0::2].clamp(0, size[1]), extremes[:, 1::2].clamp(0, size[0])
     return torch.stack([x[:, 0], y[:, 0], x[:, 1], y[:, 1]], dim=1)

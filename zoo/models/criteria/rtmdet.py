@@ -104,17 +104,17 @@ def box_losses(
 ) -> dict[str, Tensor]:
     """`loss_cls` and `loss_bbox`, both divided by the sum of the overlaps."""
     owners = numbered_through(list(matches.owners), ground_truths)
-    place = (owners >= 0).nonzero(as_tuple=True)
+    positive = (owners >= 0).nonzero(as_tuple=True)
     classes = torch.cat([target.labels for target in ground_truths])
-    labels = torch.full_like(owners, head.num_classes).index_put(place, classes[owners[place]])
-    wanted = torch.cat([target.boxes for target in ground_truths])[owners[place]]
+    labels = torch.full_like(owners, head.num_classes).index_put(positive, classes[owners[positive]])
+    wanted = torch.cat([target.boxes for target in ground_truths])[owners[positive]]
     quality = matches.quality * matches.positive
     average = mean_over_processes(quality.sum()).clamp(min=1)
     loss_cls, loss_bbox = (component(head.loss_cfg[key]) for key in ("cls", "bbox"))
     target = labels.flatten(), quality.flatten()
     return {
         "loss_cls": loss_cls(logits.flatten(0, 1), target, matches.inside.flatten().float(), average),
-        "loss_bbox": loss_bbox(boxes[place], wanted, quality[place], average),
+        "loss_bbox": loss_bbox(boxes[positive], wanted, quality[positive], average),
     }
 
 

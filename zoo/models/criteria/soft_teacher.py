@@ -62,9 +62,9 @@ def annotate(
     weak, strong = unlabeled.weak, unlabeled.strong
     proposals = teacher.propose(features, weak.geometries)
     every = teacher.roi_head.predict_boxes(features, proposals, weak.geometries)
-    likely = [found[found.scores > cfg["pseudo_label_initial_score_thr"]] for found in every]
+    likely = [one[one.scores > cfg["pseudo_label_initial_score_thr"]] for one in every]
     spread = spreads(teacher.roi_head, features, likely, weak.geometries, cfg["jitter_times"], cfg["jitter_scale"])
-    pseudo = [PseudoBoxes(found.boxes, found.labels, found.scores, own) for found, own in zip(likely, spread)]
+    pseudo = [PseudoBoxes(d.boxes, d.labels, d.scores, own) for d, own in zip(likely, spread)]
     original = [p.projected(m.inverse(), size) for p, m, size in zip(pseudo, weak.matrices, unlabeled.originals)]
     moved = [p.projected(m, size) for p, m, size in zip(original, strong.matrices, strong.sizes)]
     return [p.larger_than(cfg["min_pseudo_bbox_wh"]) for p in moved]

@@ -147,8 +147,8 @@ def wanted_cells(
     for axis, length in enumerate((height, width)):
         center = center_of_mass(masks, axis)
         cells = [
-            torch.div(place / extent[axis], 1 / grid, rounding_mode="trunc")
-            for place in (center, center - 0.5 * length * pos_scale, center + 0.5 * length * pos_scale)
+            torch.div(position / extent[axis], 1 / grid, rounding_mode="trunc")
+            for position in (center, center - 0.5 * length * pos_scale, center + 0.5 * length * pos_scale)
         ]
         low, high = (
             torch.max(cells[1].clamp(min=0), cells[0] - 1),
@@ -162,8 +162,8 @@ def wanted_cells(
 def center_of_mass(masks: Tensor, axis: int) -> Tensor:
     """Mean coordinate (M,) of the pixels of masks (M, H, W); axis 0 is y, 1 is x."""
     weight = masks.float().sum(dim=2 - axis)
-    place = torch.arange(weight.shape[1], dtype=torch.float32, device=masks.device)
-    return (weight * place).sum(1) / weight.sum(1).clamp(min=1e-6)
+    position = torch.arange(weight.shape[1], dtype=torch.float32, device=masks.device)
+    return (weight * position).sum(1) / weight.sum(1).clamp(min=1e-6)
 
 
 def last_owner(wanted: Tensor) -> Tensor:

@@ -50,10 +50,10 @@ def tood_losses(
     )
     labels, result = targets.labels.flatten(), boxes.flatten(0, 1)
     positive = (labels < head.num_classes).nonzero().flatten()
-    places = torch.cat(anchors).repeat(len(geometries), 1)[positive]
+    centers = torch.cat(anchors).repeat(len(geometries), 1)[positive]
     weights, wanted = alignment.flatten()[positive], targets.boxes.flatten(0, 1)[positive]
     if initial:
-        weights = centerness(head_distances(places, wanted))
+        weights = centerness(head_distances(centers, wanted))
     goals: Any = labels if initial else (labels, alignment.flatten())
     loss_cls, loss_bbox = (component(head.loss_cfg[key]) for key in ("initial_cls" if initial else "cls", "bbox"))
     units = units.repeat(len(geometries), 1)[positive]

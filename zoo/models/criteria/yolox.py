@@ -48,21 +48,21 @@ def yolox_losses(
         for c, o, b, ground_truth in zip(logits, objectness, boxes, ground_truths):
             result.append(assigner.assign(c.sigmoid() * o.sigmoid(), middle, b, ground_truth))
     owners = numbered_through([a.index for a in result], ground_truths)
-    place = (owners >= 0).nonzero(as_tuple=True)
-    wanted = torch.cat([target.boxes for target in ground_truths])[owners[place]]
-    labels = torch.cat([target.labels for target in ground_truths])[owners[place]]
-    quality = torch.stack([a.overlaps for a in result])[place]
+    positive = (owners >= 0).nonzero(as_tuple=True)
+    wanted = torch.cat([target.boxes for target in ground_truths])[owners[positive]]
+    labels = torch.cat([target.labels for target in ground_truths])[owners[positive]]
+    quality = torch.stack([a.overlaps for a in result])[positive]
     average = mean_over_processes(logits.new_full((), float(len(labels)))).clamp(min=1)
     binary = CrossEntropyLoss(use_sigmoid=True, reduction="sum")
     classes = F.one_hot(labels, head.num_classes) * quality[:, None]
     losses = {
-        "loss_cls": binary(logits[place], classes) / average,
-        "loss_bbox": IoULoss(mode="square", eps=1e-16, reduction="sum", loss_weight=5.0)(boxes[place], wanted)
+        "loss_cls": binary(logits[positive], classes) / average,
+        "loss_bbox": IoULoss(mode="square", eps=1e-16, reduction="sum", loss_weight=5.0)(boxes[positive], wanted)
         / average,
         "loss_obj": binary(objectness, (owners >= 0)[..., None].float()) / average,
     }
     if head.use_l1:
-        losses["loss_l1"] = L1Loss(reduction="sum")(raw[place], encode(points[place[1]], wanted)) / average
+        losses["loss_l1"] = L1Loss(reduction="sum")(raw[positive], encode(points[positive[1]], wanted)) / average
     return losses
 
 

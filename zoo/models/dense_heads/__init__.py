@@ -1,1 +1,1 @@
-"""Heads that predict at every place of a feature pyramid."""
+"""Heads that predict at every cell of a feature pyramid."""

@@ -1,4 +1,4 @@
-"""Anchors whose places and shapes are predicted (Wang et al., Region Proposal by Guided Anchoring, 2019)."""
+"""Anchors whose positions and shapes are predicted (Wang et al., Region Proposal by Guided Anchoring, 2019)."""
 
 from __future__ import annotations
 

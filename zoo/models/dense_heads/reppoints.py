@@ -101,8 +101,8 @@ class RepPointsHead(AnchorHead):
             return self.grid(regression, start)
         if self.center_init:
             return regression, start
-        places = kernel_elements(self.kernel, regression)
-        return regression + places / places.max() * reach, start
+        elements = kernel_elements(self.kernel, regression)
+        return regression + elements / elements.max() * reach, start
 
     def grid(self, regression: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
         """A regular grid of points (N, 2 * num_points, H, W) in boxes that `regression` makes of `boxes`, and those.

@@ -103,12 +103,12 @@ def best_rows(scores: Tensor, count: int) -> Tensor:
 def best_of_classes(scores: Tensor, labels: Tensor, count: int, classes: int) -> Tensor:
     """Indices of the `count` highest scores of each of the `classes`. scores, labels: (K,)."""
     order = ranked(scores)[1]
-    places = torch.arange(order.shape[0], device=order.device)
-    ordered = (labels[order] * order.shape[0] + places).sort().indices  # class by class, each best first
+    ranks = torch.arange(order.shape[0], device=order.device)
+    ordered = (labels[order] * order.shape[0] + ranks).sort().indices  # class by class, each best first
     order = order[ordered]
     sizes = labels.new_zeros(classes).scatter_add(0, labels, torch.ones_like(labels))
     before = (sizes.cumsum(0) - sizes)[labels[order]]
-    return order[places - before < count]
+    return order[ranks - before < count]
 
 
 def select(levels: Sequence[Level], cfg: Mapping[str, Any]) -> tuple[Tensor, Tensor, Tensor, Tensor]:

@@ -98,9 +98,9 @@ def fast_nms(
     ordered, order = first(ordered.T, top_k).T, first(order.T, top_k).T
     candidates = boxes[order]
     overlap = pairwise_iou(candidates, candidates).triu(diagonal=1).amax(dim=1)
-    labels, place = ((overlap <= iou_thr) & (ordered > score_thr)).nonzero(as_tuple=True)
-    kept, best = ranked(ordered[labels, place])
+    labels, rank = ((overlap <= iou_thr) & (ordered > score_thr)).nonzero(as_tuple=True)
+    kept, best = ranked(ordered[labels, rank])
     if max_num > 0:
         kept, best = kept[:max_num], best[:max_num]
-    index = order[labels, place][best]
+    index = order[labels, rank][best]
     return Detections(boxes[index], kept, labels[best]), index

@@ -173,9 +173,9 @@ def mirrored(detections: Detections, width: int, pixel_center: float = 0.5) -> D
 
 
 def mirrored_keypoints(keypoints: Tensor, total: float) -> Tensor:
-    """Keypoints (K, P, 3) of a mirror image, left and right in each other's places. total: of x here and x there.
+    """Keypoints (K, P, 3) of a mirror image, left and right exchanged. total: of x here and x there.
 
-    Raises UsageError where it is not known which ones change places.
+    Raises UsageError where it is not known which ones are exchanged.
     """
     if keypoints.shape[1] != len(PERSON):
         raise UsageError("Test-time augmentation does not know which keypoints but a person's 17 are left and right.")

@@ -60,10 +60,10 @@ class Detector(nn.Module):
             Detections in network-input coordinates, one per image.
         """
         sizes = sizes or [(images.shape[2], images.shape[3])] * len(images)
-        geometries = [self.input_frame(images, size) for size in sizes]
+        geometries = [self.input_geometry(images, size) for size in sizes]
         return self.predict(images, geometries) if proposals is None else self.predict(images, geometries, proposals)
 
-    def input_frame(self, images: Tensor, size: tuple[int, int]) -> ImageGeometry:
+    def input_geometry(self, images: Tensor, size: tuple[int, int]) -> ImageGeometry:
         """The geometry of an image of (h, w) whose results are wanted in network-input coordinates."""
         return ImageGeometry.of_input(size)
 

@@ -35,10 +35,10 @@ class PanopticFPN(TwoStageDetector):
         self.panoptic_fusion_head = component(panoptic_fusion_head, test_cfg=test_cfg["panoptic"])
         self.covers_padding = test_cfg["panoptic"].get("covers", "input") == "input"
 
-    def input_frame(self, images: Tensor, size: tuple[int, int]) -> ImageGeometry:
+    def input_geometry(self, images: Tensor, size: tuple[int, int]) -> ImageGeometry:
         """In network-input coordinates, MMDetection's masks and panoptic maps cover the padding too."""
         if not self.covers_padding:
-            return super().input_frame(images, size)
+            return super().input_geometry(images, size)
         return ImageGeometry(size=size, output_size=(images.shape[2], images.shape[3]))
 
     def predict(self, images: Tensor, geometries: Sequence[ImageGeometry], *args: Any) -> list[Detections]:

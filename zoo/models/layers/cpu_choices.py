@@ -2,16 +2,10 @@
 
 docs/cpu.md has the measurements, on AVX2 and on AVX-512, with one thread and with two; `python -m
 benchmarks.perf.cpu_paths` makes them again on any machine. A way is here because it loses nothing that matters on any
-of these; only that of the box head depends on what the processor is.
+of these, so none of the choices asks what the processor is.
 """
 
 from __future__ import annotations
-
-from functools import cache
-
-import torch
-
-from zoo import settings
 
 SMALL_PIXELS = 512 * 512
 """Pixels of a batch up to which a pixel's channels are not put together: below, that made detectors at most 1.08 times
@@ -33,21 +27,3 @@ FEWEST = 512
 
 FEW_IMAGES = 16
 """Images of a batch from which on PyTorch computes a 1x1 convolution with the same kernels on one thread as on more."""
-
-MANY_REGIONS = 256
-"""Regions from which on `whole_maps_are_convolved` is asked; it was measured with a thousand."""
-
-
-def whole_maps_are_convolved(regions: int) -> bool:
-    """Whether a linear layer on maps of regions is a convolution over the whole map instead of a product.
-
-    It needs no copy of maps whose channels lie together, and took 0.93 of the time on one thread with AVX-512. With two
-    it is the same, and without AVX-512 it takes 8 times as long.
-    """
-    return regions >= MANY_REGIONS and torch.get_num_threads() == 1 and onednn_has_avx512()
-
-
-@cache
-def onednn_has_avx512() -> bool:
-    """Whether the processor has AVX-512, and no variable keeps PyTorch or oneDNN from it. They read theirs once."""
-    return torch.backends.cpu.get_cpu_capability() == "AVX512" and settings.instructions_held_to() is None

@@ -129,7 +129,7 @@ def zero(conv: nn.Conv2d) -> None:
 def kernel_elements(kernel_size: int, like: Tensor) -> Tensor:
     """Where the elements of a square kernel are: (1, 2 * k * k, 1, 1), dy and dx from its center, row by row.
 
-    An offset that is to reach a given point is that point less the element's own place.
+    An offset that is to reach a given point is that point less the element's own position.
     """
     reach = (kernel_size - 1) // 2
     line = torch.arange(-reach, reach + 1, device=like.device, dtype=like.dtype)

@@ -9,8 +9,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zoo.errors import BuildError
-from zoo.models.layers.cpu_choices import whole_maps_are_convolved
-from zoo.models.layers.memory_format import by_cells, eager_on_cpu
 from zoo.models.layers.normed import NormedLinear
 
 LINEARS: dict[str, Callable[..., nn.Module]] = {"Linear": nn.Linear, "NormedLinear": NormedLinear}
@@ -43,11 +41,8 @@ def run_fcs(layers: nn.ModuleList, x: Tensor) -> Tensor:
 def linear(layer: nn.Module, x: Tensor) -> Tensor:
     """A linear layer on (..., D), or on maps (M, C, h, w) as (M, C * h * w).
 
-    A product of matrices, which copies maps whose channels lie together, or where that is faster a convolution over the
-    whole map (`python -m benchmarks.perf.cpu_paths`).
+    Always a matrix product. A convolution over the whole map would save copying maps whose channels lie together, but
+    takes ten times as long on a processor without AVX-512 (`python -m benchmarks.perf.cpu_paths`), and to choose by the
+    number of threads would make results depend on it.
     """
-    if x.dim() != 4:
-        return layer(x)
-    if type(layer) is nn.Linear and eager_on_cpu(x) and by_cells(x) and whole_maps_are_convolved(len(x)):
-        return F.conv2d(x, layer.weight.view(-1, *x.shape[1:]), layer.bias).flatten(1)
-    return layer(x.flatten(1))
+    return layer(x) if x.dim() != 4 else layer(x.flatten(1))

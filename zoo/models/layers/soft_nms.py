@@ -42,12 +42,12 @@ def on_host(boxes: Tensor, scores: Tensor, groups: Tensor, decay: Decay, min_sco
     picked = torch.full_like(remaining, -1.0)
     for _ in range(index.shape[1]):
         remaining = torch.where(remaining < min_score, -1.0, remaining)
-        best, place = remaining.max(dim=1)
+        best, column = remaining.max(dim=1)
         if not (best > 0).any():
             break
-        picked[line, place] = torch.maximum(picked[line, place], best)
-        remaining[line, place] = -1.0
-        overlap = pairwise_iou(candidates[line, place][:, None], candidates)[:, 0]
+        picked[line, column] = torch.maximum(picked[line, column], best)
+        remaining[line, column] = -1.0
+        overlap = pairwise_iou(candidates[line, column][:, None], candidates)[:, 0]
         remaining = remaining * decay(overlap)
     kept = picked > 0
     order = picked[kept].sort(descending=True, stable=True).indices
@@ -58,10 +58,10 @@ def rows_by_group(groups: Tensor) -> tuple[Tensor, Tensor]:
     """Indices (G, M) of the members of each group, in order and padded, and which of them are real (G, M) bool."""
     _, row, counts = groups.unique(return_inverse=True, return_counts=True)
     order = row.sort(stable=True).indices
-    place = torch.arange(len(groups), device=groups.device) - (counts.cumsum(0) - counts)[row[order]]
+    column = torch.arange(len(groups), device=groups.device) - (counts.cumsum(0) - counts)[row[order]]
     index = order.new_zeros(len(counts), int(counts.max()))
     present = torch.zeros_like(index, dtype=torch.bool)
-    index[row[order], place], present[row[order], place] = order, True
+    index[row[order], column], present[row[order], column] = order, True
     return index, present
 
 

@@ -22,8 +22,8 @@ def sliding(x: Tensor, dim: int, size: int) -> Tensor:
     """`x.unfold(dim, size, 1)`, which ONNX cannot say of a tensor of unknown size."""
     if not torch.jit.is_tracing():
         return x.unfold(dim, size, 1)
-    places = x.shape[dim] - size + 1
-    return torch.stack([x[(slice(None),) * dim + (slice(i, i + places),)] for i in range(size)], dim=-1)
+    windows = x.shape[dim] - size + 1
+    return torch.stack([x[(slice(None),) * dim + (slice(i, i + windows),)] for i in range(size)], dim=-1)
 
 
 def first(x: Tensor, count: int) -> Tensor:

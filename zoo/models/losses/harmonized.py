@@ -26,13 +26,13 @@ class Harmonizer:
 
     def weights(self, gradient: Tensor, valid: Tensor, total: Tensor) -> Tensor:
         """Weights shaped like the sizes of the gradients, zero where not valid. total: of what they sum up to."""
-        place = torch.bucketize(gradient, constant(self.edges, gradient), right=True) - 1
-        valid = valid & (place < self.bins)
-        counts = torch.stack([((place == i) & valid).sum() for i in range(self.bins)]).to(gradient)
+        bin_index = torch.bucketize(gradient, constant(self.edges, gradient), right=True) - 1
+        valid = valid & (bin_index < self.bins)
+        counts = torch.stack([((bin_index == i) & valid).sum() for i in range(self.bins)]).to(gradient)
         filled = counts > 0
         density = self.moved(counts, filled) if self.momentum > 0 else counts
         per_bin = torch.where(filled, total / density.clamp(min=1e-12), 0) / filled.sum().clamp(min=1)
-        return torch.where(valid, per_bin[place.clamp(max=self.bins - 1)], 0)
+        return torch.where(valid, per_bin[bin_index.clamp(max=self.bins - 1)], 0)
 
     def moved(self, counts: Tensor, filled: Tensor) -> Tensor:
         """Moving averages of the counts; those of empty bins stay."""

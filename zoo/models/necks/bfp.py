@@ -68,5 +68,5 @@ def highest(x: Tensor, dim: int, cells: int, longest: int) -> Tensor:
     size, cell = x.shape[dim], torch.arange(cells, device=x.device)[:, None]
     start, end = cell * size // cells, ((cell + 1) * size + cells - 1) // cells
     index = torch.minimum(start + torch.arange(longest, device=x.device), end - 1)
-    best = [x.index_select(dim, place) for place in index.unbind(1)]
+    best = [x.index_select(dim, part) for part in index.unbind(1)]
     return torch.stack(best).amax(dim=0)

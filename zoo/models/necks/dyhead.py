@@ -1,4 +1,4 @@
-"""Dynamic head: attention over levels, places and tasks (Dai et al., 2021)."""
+"""Dynamic head: attention over levels, positions and tasks (Dai et al., 2021)."""
 
 from __future__ import annotations
 

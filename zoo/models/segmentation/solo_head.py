@@ -154,7 +154,7 @@ def select(
 
 
 def shared_masks(cells: Tensor) -> tuple[Tensor, Tensor]:
-    """The cells of rising indices (K,), each once since its classes share a mask, and the place of each index."""
+    """The cells of rising indices (K,), each once since its classes share a mask, and the position of each index."""
     if recording():  # ONNX knows no such step
         return cells, torch.arange(cells.shape[0], device=cells.device)
     return cells.unique_consecutive(return_inverse=True)

@@ -13,7 +13,7 @@ from zoo.models.layers.constants import extents
 
 
 class MultiScaleDeformableAttention(nn.Module):
-    """Each query looks at `num_points` sampled places per head and level, around its reference points."""
+    """Each query looks at `num_points` sampled points per head and level, around its reference points."""
 
     def __init__(
         self,
@@ -77,7 +77,7 @@ class MultiScaleDeformableAttention(nn.Module):
     def sampling(
         self, query: Tensor, reference_points: Tensor, shapes: Sequence[tuple[int, int]]
     ) -> tuple[Tensor, Tensor]:
-        """Places (N, Q, heads, levels, points, 2) as x, y in [0, 1], and their weights without the last axis."""
+        """Points (N, Q, heads, levels, points, 2) as x, y in [0, 1], and their weights without the last axis."""
         layout = (self.num_heads, self.num_levels, self.num_points)
         offsets = self.sampling_offsets(query).unflatten(-1, (*layout, 2))
         weights = self.attention_weights(query).unflatten(-1, (self.num_heads, -1)).softmax(-1)

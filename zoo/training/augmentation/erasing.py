@@ -1,4 +1,4 @@
-"""Gray patches at random places (DeVries and Taylor, Cutout, 2017)."""
+"""Gray patches at random positions (DeVries and Taylor, Cutout, 2017)."""
 
 from __future__ import annotations
 

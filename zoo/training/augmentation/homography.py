@@ -1,4 +1,4 @@
-"""Images that move, with the matrix (3, 3) that takes a point (x, y, 1) of the original image to its new place."""
+"""Images that move, with the matrix (3, 3) that takes a point (x, y, 1) of the original image to its new position."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Moved:
         return self.image.shape[0], self.image.shape[1]
 
     def warped(self, matrix: Matrix) -> Moved:
-        """Under an affine map, in a picture of the same size; what nothing covers is gray."""
+        """Under an affine map, in an image of the same size; what nothing covers is gray."""
         height, width = self.size
         image: Any = cv2.warpAffine(self.image, matrix[:2], (width, height), borderValue=GRAY)
         return Moved(image, matrix @ self.matrix)

@@ -32,8 +32,8 @@ class Keypoints:
 
     def warped(self, matrix: NDArray[np.float64]) -> Keypoints:
         """Under an affine map (3, 3)."""
-        places = self.points[..., :2] @ matrix[:2, :2].T + matrix[:2, 2]
-        return replace(self, points=np.concatenate([places, self.points[..., 2:]], axis=-1).astype(np.float32))
+        positions = self.points[..., :2] @ matrix[:2, :2].T + matrix[:2, 2]
+        return replace(self, points=np.concatenate([positions, self.points[..., 2:]], axis=-1).astype(np.float32))
 
     def mirrored(self, width: int) -> Keypoints:
         """In the mirror image of an image of this width: left and right change names, too."""
@@ -43,8 +43,8 @@ class Keypoints:
 
     def clipped(self, height: int, width: int) -> Keypoints:
         """Those outside the image become unknown."""
-        places = self.points[..., :2]
-        inside = ((places >= 0) & (places <= np.array([width, height]))).all(axis=-1)
+        positions = self.points[..., :2]
+        inside = ((positions >= 0) & (positions <= np.array([width, height]))).all(axis=-1)
         known = inside & (self.points[..., 2] > 0)
         return replace(self, points=np.where(known[..., None], self.points, 0).astype(np.float32))
 

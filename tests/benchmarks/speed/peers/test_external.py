@@ -236,7 +236,7 @@ def test_a_checkpoint_that_leaves_a_rival_random_is_an_error(monkeypatch):
 def test_a_peer_without_these_layers_is_not_measured(tmp_path):
     with torch.device("meta"):
         network = zoo.build("atss_r50_fpn_1x_coco")
-    with pytest.raises(PeerError, match="cannot have the same weights, since Detectron2 has no place for"):
+    with pytest.raises(PeerError, match="cannot have the same weights, since Detectron2 has no parameter for"):
         contestants.peers_weights(network, "detectron2", tmp_path)
 
 

@@ -12,7 +12,7 @@ from PIL import Image, ImageEnhance, ImageOps
 from zoo.training.augmentation import colors
 
 
-def picture() -> Any:
+def photo() -> Any:
     random = np.random.default_rng(0)
     ramp = np.linspace(20, 200, 60)[None, :, None] * np.array([0.6, 0.9, 1.0])
     return np.clip(ramp + random.normal(0, 15, (40, 60, 3)), 0, 255).astype(np.uint8)
@@ -32,7 +32,7 @@ PAIRS: dict[str, tuple[Callable[[Any], Any], Callable[[Any], Any], int]] = {
 @pytest.mark.parametrize("name", PAIRS)
 def test_a_change_is_pillows(name: str) -> None:
     ours, theirs, tolerance = PAIRS[name]
-    bgr = picture()
+    bgr = photo()
     other = np.asarray(theirs(Image.fromarray(bgr[..., ::-1].copy())))[..., ::-1]
     assert np.abs(ours(bgr).astype(int) - other.astype(int)).max() <= tolerance
 
@@ -44,7 +44,7 @@ def test_an_image_of_one_color_stays_as_it_is() -> None:
 
 
 def test_every_change_comes_up() -> None:
-    random, bgr = np.random.default_rng(0), picture()
+    random, bgr = np.random.default_rng(0), photo()
     changed = [colors.random_color(bgr, random) for _ in range(60)]
     assert all(image.shape == bgr.shape and image.dtype == np.uint8 for image in changed)
     assert 1 <= sum((image == bgr).all() for image in changed) <= 20
