@@ -27,7 +27,9 @@ from torch import Tensor
 from torchvision.ops import nms, roi_align
 
 from benchmarks.reports.text_table import format_table
+from zoo.models.backbones.csp_darknet import CSPDarknet
 from zoo.models.backbones.resnet import ResNet
+from zoo.models.backbones.ssd_vgg import SSDVGG
 from zoo.models.layers.deterministic_conv import hold_steady
 from zoo.models.layers.nms import separate
 from zoo.models.layers.ranking import best, ranked
@@ -118,6 +120,24 @@ def channels_last() -> Ways:
     return lambda: F.conv2d(together, weight, padding=1), lambda: F.conv2d(x, weight, padding=1)
 
 
+def small_vgg() -> Ways:
+    """VGG at 300 x 300, the channels of a pixel together; ordinary: channel by channel."""
+    return both_layouts(SSDVGG(16, out_feature_indices=(22, 34)), 300)
+
+
+def small_darknet() -> Ways:
+    """YOLOX-tiny's backbone at 416 x 416, the channels of a pixel together; ordinary: channel by channel."""
+    return both_layouts(CSPDarknet(widen_factor=0.375, deepen_factor=0.33), 416)
+
+
+def both_layouts(network: torch.nn.Module, side: int) -> Ways:
+    """A network on an image of `side` x `side`, the channels of a pixel together and channel by channel."""
+    network.eval()
+    x = torch.randn(1, 3, side, side)
+    together = x.contiguous(memory_format=torch.channels_last)
+    return lambda: network(together), lambda: network(x)
+
+
 def products() -> Ways:
     """A network with deformable convolutions, its 1x1 convolutions as products; ordinary: PyTorch's convolutions."""
     deformable = {"dcn": {"type": "DCN"}, "stage_with_dcn": (False, True, True, True)}
@@ -150,10 +170,10 @@ def alignment() -> Ways:
     """RoI align of 500 regions as sums of rows; ordinary: torchvision's operator."""
     features = torch.randn(1, 256, 100, 152).contiguous(memory_format=torch.channels_last)
     rois = torch.cat([torch.zeros(500, 1), scene(500)[0] * 4], dim=1)
-    planes = features.contiguous()
+    nchw = features.contiguous()
     return (
         lambda: align_rows(features, rois, (7, 7), 1 / 8, True),
-        lambda: roi_align(planes, rois, (7, 7), 1 / 8, 0, True),
+        lambda: roi_align(nchw, rois, (7, 7), 1 / 8, 0, True),
     )
 
 
@@ -168,6 +188,8 @@ def scene(count: int) -> tuple[Tensor, Tensor]:
 PATHS: dict[str, Callable[[], Ways]] = {
     "box head as a product": box_head,
     "channels-last": channels_last,
+    "channels-last, VGG at 300 x 300": small_vgg,
+    "channels-last, CSPDarknet at 416 x 416": small_darknet,
     "1x1 convolutions as products, deformable network": products,
     "NMS by groups": grouped,
     "selection without a sort": selection,

@@ -20,13 +20,18 @@ def table(records: Sequence[Record]) -> Table:
     """One row per detector and kind of work that was measured against Detectron2."""
     rows = []
     for kind in KINDS:
-        plain = [r for r in records if r.kind == kind and not r.parameters.get("options")]
+        plain = [r for r in records if r.kind == kind and is_plain(r)]
         newest = {(r.model, r.parameters.get("peer")): r for r in sorted(plain, key=lambda r: r.time)}
         for (model, peer), record in newest.items():
             ours = newest.get((model, None))
             if peer == "detectron2" and ours is not None:
                 rows.append(row(ours, record))
     return Table("Summary", COLUMNS, rows, NOTE, {"ours": 2, "Detectron2": 2, "ours / Detectron2": 2})
+
+
+def is_plain(record: Record) -> bool:
+    """Whether it stands for the detector: without options, and trained on images of the published size."""
+    return not record.parameters.get("options") and not record.parameters.get("shorter_side")
 
 
 def row(ours: Record, theirs: Record) -> Mapping[str, Cell]:

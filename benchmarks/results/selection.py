@@ -22,7 +22,8 @@ def is_plain(record: Record, peer: str | None = None) -> bool:
     alone = record.kind not in ("inference", "accuracy") or p.get("batch", 1) == 1
     exported = p.get("artifact") or p.get("runtime", "torch") != "torch"
     plain = not p.get("options") and p.get("precision", "fp32") == "fp32" and record.protocol != "end-to-end"
-    return alone and p.get("peer") == peer and plain and not exported
+    resized = p.get("shorter_side")  # training on images of another size than the published one
+    return alone and p.get("peer") == peer and plain and not exported and not resized
 
 
 def newest(records: Iterable[Record], kind: str, peer: str | None = None) -> dict[str, Record]:

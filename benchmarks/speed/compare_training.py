@@ -52,7 +52,10 @@ LOSSES = {
 
 @dataclass(frozen=True)
 class TrainingComparison:
-    """What to compare. batch: images in a step. iterations, seconds: at most so many are timed of each side."""
+    """What to compare. batch: images in a step. iterations, seconds: at most so many are timed of each side.
+
+    shorter: pixels of the images' shorter side; None for the published size.
+    """
 
     name: str
     against: Sequence[str]
@@ -61,6 +64,7 @@ class TrainingComparison:
     device: str = "cpu"
     threads: int | None = None
     batch: int = 2
+    shorter: int | None = None
     iterations: int = 400
     seconds: float = 600.0
     patience: float = ANSWER_SECONDS
@@ -73,6 +77,7 @@ class Side:
     worker: ExternalWorkload
     losses: dict[str, float]
     seconds: list[float] = field(default_factory=list)
+    computing: list[float] = field(default_factory=list)  # processor time of all threads
 
 
 def run(request: TrainingComparison) -> list[Record]:
@@ -96,7 +101,7 @@ def gather(request: TrainingComparison, stack: ExitStack) -> tuple[dict[str, Sid
     folder = Path(stack.enter_context(TemporaryDirectory()))
     setting = BenchmarkConfig(device=request.device, threads=request.threads)
     model, _ = network(CompareConfig(request.name, request.against, [], request.pythons, request.weights, setting))
-    batch = training_batch.write(folder / "batch.npz", request.name, request.batch)
+    batch = training_batch.write(folder / "batch.npz", request.name, request.batch, request.shorter)
     path = folder / "weights-ours.pth"
     torch.save(model.state_dict(), path)
     config = f"ours {request.name}"
@@ -157,7 +162,7 @@ def take_turns(request: TrainingComparison, sides: dict[str, Side], unavailable:
     while turn <= request.iterations:
         for name in list(sides) if turn % 2 == 0 else list(sides)[::-1]:
             try:
-                seconds = sides[name].worker.step()
+                seconds, computing = sides[name].worker.step()
             except PeerError as error:
                 if name == OURS:
                     raise
@@ -165,6 +170,7 @@ def take_turns(request: TrainingComparison, sides: dict[str, Side], unavailable:
                 unavailable[name] = str(error)
             else:
                 sides[name].seconds += [seconds] if turn else []
+                sides[name].computing += [computing] if turn else []
         turn += 1
         precise = turn > 5 and all(half_width(one.seconds) <= INTERVAL for one in sides.values())
         if precise or (turn > 1 and time.perf_counter() - start > request.seconds):  # at least one is timed
@@ -186,13 +192,16 @@ def record(request: TrainingComparison, name: str, sides: Mapping[str, Side], co
         metrics |= one.worker.memory()
     if remark is None:
         metrics |= ratio(ours.seconds, one.seconds)
+    if torch.device(request.device).type == "cpu":
+        metrics |= {"cpu_s": float(np.median(one.computing))}
+        metrics |= {f"cpu_{key}": v for key, v in ratio(ours.computing, one.computing).items() if remark is None}
     return Record(
         model=request.name,
         kind="compare training",
         protocol=PROTOCOL,
         parameters={**described(request, name, one), "same_work": remark is None, "remark": remark},
         metrics=metrics,
-        samples={"iteration_s": one.seconds},
+        samples={"iteration_s": one.seconds, "cpu_s": one.computing},
         environment=environment.describe(request.device),
         conditions=conditions,
     )
@@ -218,12 +227,18 @@ def described(request: TrainingComparison, name: str, side: Side) -> dict[str, A
         "peer": None if name == OURS else name,
         "batch": request.batch,
         "weights": request.weights.name if request.weights else "random, the same",
-        "images": "generated, at the published size, without augmentation",
+        "images": f"generated, {size(request)}, without augmentation",
+        "shorter_side": request.shorter,
         "optimizer": "SGD, learning rate 0.0025, momentum 0.9, weight decay 0.0001",
         "command": side.worker.told,
         **{fact: side.worker.facts.get(fact) for fact in FACTS},
         "commit": environment.commit() if name == OURS else side.worker.facts.get("commit"),
     }
+
+
+def size(request: TrainingComparison) -> str:
+    """How large the images are."""
+    return f"with {request.shorter} pixels on the shorter side" if request.shorter else "at the published size"
 
 
 def ratio(ours: Sequence[float], theirs: Sequence[float]) -> dict[str, float]:

@@ -37,6 +37,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--tf32", action="store_true", help="let a GPU multiply float32 as TF32, in all implementations")
     add("--training", action="store_true", help="compare training iterations in place of inference")
     add("--batch-size", type=positive, default=2, metavar="N", help="images in a training step (2)")
+    help_text = "pixels of the training images' shorter side (that of the published size)"
+    add("--size", type=positive, metavar="N", help=help_text)
     add("--iterations", type=positive, default=400, metavar="N", help="at most so many timed training steps (400)")
     add("--seconds", type=positive, default=600, metavar="S", help="at most so long for the timed training steps (600)")
     add("--patience", type=positive, default=600, metavar="S", help="seconds that a peer may take for an answer (600)")
@@ -90,7 +92,12 @@ def trained(args: argparse.Namespace, settings: dict[str, Any]) -> list[Record]:
     from benchmarks.speed.compare_training import TrainingComparison
     from benchmarks.speed.compare_training import run as train
 
-    limits = {"batch": args.batch_size, "iterations": args.iterations, "seconds": float(args.seconds)}
+    limits = {
+        "batch": args.batch_size,
+        "shorter": args.size,
+        "iterations": args.iterations,
+        "seconds": float(args.seconds),
+    }
     return train(TrainingComparison(device=args.device, threads=args.threads, **limits, **settings))
 
 
@@ -162,11 +169,11 @@ def peak(metrics: Mapping[str, float]) -> str | None:
     return None if mib is None else f"{mib:.0f}"
 
 
-def against_ours(metrics: Mapping[str, float]) -> str:
+def against_ours(metrics: Mapping[str, float], name: str = "speedup") -> str:
     """The ratio with its interval, or that there is none."""
-    if "speedup" not in metrics:
+    if name not in metrics:
         return "not the same work"
-    return f"{metrics['speedup']:.2f} ({metrics['speedup_low']:.2f} to {metrics['speedup_high']:.2f})"
+    return f"{metrics[name]:.2f} ({metrics[f'{name}_low']:.2f} to {metrics[f'{name}_high']:.2f})"
 
 
 def training_row(record: Record) -> dict[str, object]:
@@ -179,6 +186,8 @@ def training_row(record: Record) -> dict[str, object]:
         "images/s": f"{m['images_per_second']:.2f}",
         "iterations": m["iterations"],
         "speed against ours": against_ours(m),
+        "CPU s": None if "cpu_s" not in m else f"{m['cpu_s']:.2f}",
+        "CPU time against ours": against_ours(m, "cpu_speedup") if "cpu_s" in m else None,
         "peak MiB": peak(m),
         "loss difference": "other losses" if gap is None else f"{gap:.1e}",
     }

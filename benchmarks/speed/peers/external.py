@@ -139,9 +139,10 @@ class ExternalWorkload:
             raise self.nonsense("losses that are no numbers")
         return losses
 
-    def step(self) -> float:
-        """Seconds of one training iteration."""
-        return self.seconds(self.ask(op="step"))
+    def step(self) -> tuple[float, float]:
+        """Seconds of one training iteration, and those that the process's threads computed."""
+        answer = self.ask(op="step")
+        return self.seconds(answer), self.numbers({"cpu": [answer.get("cpu_seconds")]}, "cpu", 1)[0]
 
     def seconds(self, answer: dict[str, Any]) -> float:
         """The time in an answer, which must be one."""

@@ -6,12 +6,14 @@ An npz file: `count`, and for each image `imageI` (3, H, W) float32, BGR from 0 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from benchmarks.speed.training import Generated
+from zoo.errors import UsageError
 from zoo.manifest import api
 from zoo.preprocessing.normalize import normalize
 from zoo.preprocessing.preprocess import pad
@@ -20,11 +22,11 @@ from zoo.training.augmentation.resize import resize
 from zoo.training.dataset import Batch, Prepared, collate
 
 
-def write(path: Path, name: str, count: int = 2) -> Path:
-    """Generated images at the size that a model is published for, without augmentation."""
+def write(path: Path, name: str, count: int = 2, shorter: int | None = None) -> Path:
+    """Generated images at the size that a model is published for, or with so many pixels on the shorter side."""
     classes = api.dataset(api.representative(name).dataset).classes
     folder, content = Generated(classes, masks=True), {"count": np.array(count)}
-    steps = [step for step in api.preprocessing(name).steps if isinstance(step, Resize)]
+    steps = [smaller(step, shorter) for step in api.preprocessing(name).steps if isinstance(step, Resize)]
     for i in range(count):
         annotated = folder[i]
         for step in steps:
@@ -36,6 +38,16 @@ def write(path: Path, name: str, count: int = 2) -> Path:
     with path.open("wb") as file:
         np.savez(file, **content)  # type: ignore[arg-type]
     return path
+
+
+def smaller(step: Resize, shorter: int | None) -> Resize:
+    """The step for another shorter side; UsageError for one that has no size of its own."""
+    if shorter is None:
+        return step
+    if step.scale is None:
+        raise UsageError("--size: this model is published for the images' own sizes.")
+    factor = shorter / min(step.scale)
+    return replace(step, scale=(round(step.scale[0] * factor), round(step.scale[1] * factor)))
 
 
 def read(path: Path, recipe: Preprocessing) -> Batch:

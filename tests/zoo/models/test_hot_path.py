@@ -144,6 +144,7 @@ def test_images_are_laid_out_for_the_cpu_in_inference_only():
     with torch.inference_mode():
         laid, small = pixel_by_pixel(images), images[:, :, :4, :5].contiguous()
         assert pixel_by_pixel(small) is small  # little to gain, and steady sums to lose
+        assert by_cells(pixel_by_pixel(small, "SSDVGG"))
         assert by_cells(zero_maps(2, 3, (4, 5), images))
     assert by_cells(laid) and torch.equal(laid, images)
     assert by_cells(zero_maps(2, 3, (4, 5), laid)) and not by_cells(zero_maps(2, 3, (4, 5), images))

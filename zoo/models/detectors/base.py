@@ -38,7 +38,7 @@ class Detector(nn.Module):
 
     def features(self, images: Tensor) -> tuple[Tensor, ...]:
         """(N, 3, H, W) to the heads' feature maps, finest first."""
-        maps: tuple[Tensor, ...] = self.backbone(pixel_by_pixel(images))
+        maps: tuple[Tensor, ...] = self.backbone(pixel_by_pixel(images, type(self.backbone).__name__))
         if self.neck is not None:
             maps = self.neck(maps)
         return maps

@@ -42,6 +42,7 @@ def linear(layer: nn.Module, x: Tensor) -> Tensor:
     """A linear layer on (..., D), or on maps (M, C, h, w) as (M, C * h * w).
 
     Always a matrix product. A convolution over the whole map would save copying maps whose channels lie together, but
-    takes ten times as long on a processor without AVX-512 (`python -m benchmarks.perf.cpu_paths`).
+    takes ten times as long on a processor without AVX-512 (`python -m benchmarks.perf.cpu_paths`), and to choose by the
+    number of threads would make results depend on it.
     """
     return layer(x) if x.dim() != 4 else layer(x.flatten(1))

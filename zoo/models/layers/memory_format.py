@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from zoo.models.layers.cpu_choices import SMALL_PIXELS
+from zoo.models.layers.cpu_choices import SMALL_PIXELS, SMALL_PIXELS_OF
 from zoo.models.layers.tracing import recording
 
 
@@ -29,19 +29,20 @@ def added(x: Tensor, y: Tensor) -> Tensor:
     return x.add_(y) if unrecorded() else x + y
 
 
-def pixel_by_pixel(images: Tensor) -> Tensor:
+def pixel_by_pixel(images: Tensor, backbone: str = "") -> Tensor:
     """(N, C, H, W) with the channels of a pixel together in memory, where that is faster: large images on a CPU.
 
-    Small ones stay as they are: little is to be gained there, and `SteadyConv` can keep their bits the same.
+    Small ones stay as they are for most backbones: little is to be gained there, and `SteadyConv` can keep their bits
+    the same. backbone: the type's name.
     """
-    if images.device.type != "cpu" or not unrecorded() or is_small(images):
+    if images.device.type != "cpu" or not unrecorded() or is_small(images, SMALL_PIXELS_OF.get(backbone, SMALL_PIXELS)):
         return images
     return images.contiguous(memory_format=torch.channels_last)
 
 
-def is_small(images: Tensor) -> bool:
+def is_small(images: Tensor, limit: int) -> bool:
     """Whether images (N, C, H, W) have so few pixels that their layout in memory hardly matters."""
-    return images.shape[0] * images.shape[2] * images.shape[3] <= SMALL_PIXELS
+    return images.shape[0] * images.shape[2] * images.shape[3] <= limit
 
 
 def by_cells(x: Tensor) -> bool:

@@ -7,7 +7,9 @@ for plain inference on a CPU the library that holds the operators is enough.
 from __future__ import annotations
 
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
+from importlib import import_module
 from importlib.machinery import EXTENSION_SUFFIXES
 from importlib.util import find_spec
 from pathlib import Path
@@ -25,24 +27,34 @@ def nms(boxes: Tensor, scores: Tensor, iou_threshold: float) -> Tensor:
     """`torchvision.ops.nms`: indices of the boxes that survive, best first. boxes: (K, 4) xyxy. scores: (K,)."""
     if plain(boxes) and operators_are_loaded():
         kept: Tensor = torch.ops.torchvision.nms(boxes, scores, iou_threshold)
-        return kept
-    from torchvision import ops
-
-    return ops.nms(boxes, scores, iou_threshold)
+    else:
+        kept = whole().nms(boxes, scores, iou_threshold)
+    return kept
 
 
 def roi_align(features: Tensor, rois: Tensor, *args: Any, **options: Any) -> Tensor:
     """`torchvision.ops.roi_align`, imported when it is called: inference on a CPU mostly does without it."""
-    from torchvision import ops
-
-    return ops.roi_align(features, rois, *args, **options)
+    aligned: Tensor = whole().roi_align(features, rois, *args, **options)
+    return aligned
 
 
 def deform_conv2d(*args: Any) -> Tensor:
     """`torchvision.ops.deform_conv2d`, imported when it is called."""
+    sampled: Tensor = whole().deform_conv2d(*args)
+    return sampled
+
+
+def whole() -> Any:
+    """`torchvision.ops`, while a graph is recorded imported by a thread of its own.
+
+    The import calls an operator, which has no place in the graph, and only what its own thread does is recorded.
+    """
+    if "torchvision" not in sys.modules and recording() and not torch.compiler.is_dynamo_compiling():
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(import_module, "torchvision").result()
     from torchvision import ops
 
-    return ops.deform_conv2d(*args)
+    return ops
 
 
 def plain(x: Tensor) -> bool:

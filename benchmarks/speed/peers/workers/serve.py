@@ -11,7 +11,7 @@ One JSON object per line. Requests have an `op`; answers are objects, `{"error":
              image's size as run lengths down the columns, zeros first: {"size": [H, W], "counts": [...]}
     memory   -> resident_peak_mib of this process, cuda_allocated_mib on a GPU
     train    batch (npz file of `benchmarks.speed.peers.training_batch`), take_all -> losses by name; prepares to train
-    step     -> seconds of one iteration on the batch of the last `train`, and its total loss
+    step     -> seconds of one iteration on the batch of the last `train`, cpu_seconds of its threads, its total loss
 """
 
 from __future__ import annotations
@@ -64,10 +64,10 @@ def handle(request, state, open_detector):
     if request["op"] == "train":
         return {"losses": detector.train(request["batch"], request["take_all"])}
     if request["op"] == "step":
-        start = time.perf_counter()
+        start, busy = time.perf_counter(), time.process_time()
         loss = detector.step()
         wait(state["device"])
-        return {"seconds": time.perf_counter() - start, "loss": loss}
+        return {"seconds": time.perf_counter() - start, "cpu_seconds": time.process_time() - busy, "loss": loss}
     raise ValueError("no operation " + request["op"])
 
 

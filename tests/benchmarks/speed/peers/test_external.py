@@ -8,12 +8,14 @@ import torch
 
 import zoo
 from benchmarks.reports.peers import table
+from benchmarks.results import selection
 from benchmarks.results.agreement import Agreement
+from benchmarks.results.record import Record
 from benchmarks.speed import compare, compare_records, contestants, images
 from benchmarks.speed.compare_config import CompareConfig
 from benchmarks.speed.config import BenchmarkConfig
 from benchmarks.speed.peers import counterparts as peers
-from benchmarks.speed.peers import external
+from benchmarks.speed.peers import external, training_batch
 from benchmarks.speed.peers.external import ExternalWorkload, PeerError
 from benchmarks.speed.peers.random_weights import randomize
 from tests.zoo.models.detectors import test_two_stage as two_stage
@@ -304,6 +306,15 @@ def test_trainings_with_equal_losses_have_a_ratio(trained):
     assert len(ours.samples["iteration_s"]) == len(peer.samples["iteration_s"]) == 3
     assert peer.metrics["images_per_second"] == pytest.approx(2 / peer.metrics["iteration_s"])
     assert ours.metrics["resident_peak_mib"] > 1
+    assert len(peer.samples["cpu_s"]) == 3 and peer.metrics["cpu_s"] > 0 and peer.metrics["cpu_speedup"] > 0
+
+
+def test_training_on_smaller_images_stands_for_no_published_size(tmp_path):
+    name = "torchvision/retinanet_resnet50_fpn"
+    batch = training_batch.read(training_batch.write(tmp_path / "batch.npz", name, 1, 96), api.preprocessing(name))
+    assert min(batch.sizes[0]) == 96
+    record = Record(name, "compare training", parameters={"peer": None, "shorter_side": 96})
+    assert not selection.is_plain(record)
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,24 @@ with torch.autocast("cpu"):
     assert torch.equal(kept, nms(boxes, scores, 0.5))
 """
 
+RECORD = """
+import sys, torch
+from zoo.models.layers.vision_operators import nms
+class Suppress(torch.nn.Module):
+    def forward(self, boxes, scores):
+        return nms(boxes, scores, 0.5)
+boxes, scores = torch.tensor([[0.0, 0, 9, 9], [0, 0, 9, 8], [20, 20, 29, 29]]), torch.tensor([0.9, 0.8, 0.7])
+assert "torchvision" not in sys.modules
+recorded = torch.jit.trace(Suppress(), (boxes, scores)) if sys.argv[1] == "trace" else None
+recorded = recorded or torch.export.export(Suppress(), (boxes, scores), strict=False).module()
+assert recorded(boxes, scores).tolist() == [0, 2]
+"""
+
+
+@pytest.mark.parametrize("way", ["trace", "export"])
+def test_a_recording_that_meets_suppression_first_records_it_alone(way: str) -> None:
+    subprocess.run([sys.executable, "-c", RECORD, way], check=True, timeout=300)
+
 
 def test_suppression_imports_no_compiler_and_leaves_torchvision_whole_for_who_imports_it_later() -> None:
     subprocess.run([sys.executable, "-c", CHECK], check=True, timeout=120)
