@@ -53,5 +53,5 @@ def as_detections(rows: list[dict[str, Any]], masks: bool) -> Detections:
     boxes[:, 2:] += boxes[:, :2]
     labels = torch.tensor([row["category_id"] - 1 for row in single], dtype=torch.long)
     decoded = [coco_mask.decode(row["segmentation"]).astype(bool) for row in single] if masks else []
-    planes = torch.from_numpy(np.stack(decoded)) if decoded else None
-    return Detections(boxes, torch.ones(len(single)), labels, planes)
+    stacked = torch.from_numpy(np.stack(decoded)) if decoded else None
+    return Detections(boxes, torch.ones(len(single)), labels, stacked)

@@ -170,10 +170,10 @@ def alignment() -> Ways:
     """RoI align of 500 regions as sums of rows; ordinary: torchvision's operator."""
     features = torch.randn(1, 256, 100, 152).contiguous(memory_format=torch.channels_last)
     rois = torch.cat([torch.zeros(500, 1), scene(500)[0] * 4], dim=1)
-    planes = features.contiguous()
+    nchw = features.contiguous()
     return (
         lambda: align_rows(features, rois, (7, 7), 1 / 8, True),
-        lambda: roi_align(planes, rois, (7, 7), 1 / 8, 0, True),
+        lambda: roi_align(nchw, rois, (7, 7), 1 / 8, 0, True),
     )
 
 

@@ -1,4 +1,4 @@
-"""Bytes -> a network input's planes, in one pass.
+"""Bytes (H, W, 3) -> a network's input (3, H, W), in one pass.
 
 A byte has 256 values, so what normalization makes of each is looked up, and written where it belongs in the padded
 input. That is equal to normalizing, padding and transposing one after the other, which goes through memory four times.
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from zoo.preprocessing.recipe import Normalization, Triple
 
 
-def planes(
+def to_chw(
     image: NDArray[np.uint8], normalization: Normalization | None, size: tuple[int, int], fill: Triple
 ) -> NDArray[np.float32]:
     """(3, *size) float32 in the network's channel order from (H, W, 3) BGR in its corner, and `fill` elsewhere."""
@@ -24,9 +24,9 @@ def planes(
     channels = cv2.split(image)
     if normalization is not None and normalization.to_rgb:
         channels = channels[::-1]
-    for plane, channel, table, value in zip(out, channels, tables(normalization), fill):
-        cv2.LUT(channel, table, plane[:height, :width])
-        plane[height:] = plane[:height, width:] = value
+    for target, channel, table, value in zip(out, channels, tables(normalization), fill):
+        cv2.LUT(channel, table, target[:height, :width])
+        target[height:] = target[:height, width:] = value
     return out
 
 

@@ -18,7 +18,7 @@ import torch
 
 from zoo.errors import UnreadableImage
 from zoo.preprocessing.image_file import require_regular, truncated
-from zoo.preprocessing.normalize import normalize, planes
+from zoo.preprocessing.normalize import normalize, to_chw
 from zoo.preprocessing.recipe import CenterPad, Normalization, Normalize, Pad, Preprocessing, Resize, Step
 from zoo.structures import Sample
 
@@ -129,7 +129,7 @@ def resized(recipe: Preprocessing, image: np.ndarray) -> Resized:
 def normalized(recipe: Preprocessing, image: Resized) -> Sample:
     """The second half of `apply`: normalization, and the padding behind it."""
     state, (_, normalization, last) = image.state, _split(recipe.steps)
-    finish = _bytes_to_planes if state.image.dtype == np.uint8 else _floats_to_planes
+    finish = _bytes_to_chw if state.image.dtype == np.uint8 else _floats_to_chw
     tensor = torch.from_numpy(finish(state.image, normalization, last))
     return Sample(tensor, state.size, state.scale, image.original_size, state.offset)
 
@@ -144,12 +144,12 @@ def _split(steps: Sequence[Step]) -> tuple[list[Step], Normalization | None, Pad
     return list(steps), None, None
 
 
-def _bytes_to_planes(image: np.ndarray, normalization: Normalization | None, padding: Pad | None) -> np.ndarray:
+def _bytes_to_chw(image: np.ndarray, normalization: Normalization | None, padding: Pad | None) -> np.ndarray:
     size = image.shape[:2] if padding is None else padded_size(padding, *image.shape[:2])
-    return planes(image, normalization, size, padding.value if padding else (0, 0, 0))
+    return to_chw(image, normalization, size, padding.value if padding else (0, 0, 0))
 
 
-def _floats_to_planes(image: np.ndarray, normalization: Normalization | None, padding: Pad | None) -> np.ndarray:
+def _floats_to_chw(image: np.ndarray, normalization: Normalization | None, padding: Pad | None) -> np.ndarray:
     image = image if normalization is None else normalize(image, normalization)
     image = image if padding is None else pad(padding, image)
     return np.ascontiguousarray(image.transpose(2, 0, 1), dtype=np.float32)
@@ -196,8 +196,8 @@ def _interpolate(image: np.ndarray, size: tuple[int, int], backend: str) -> np.n
 
         return np.array(Image.fromarray(image).resize(size, Image.Resampling.BILINEAR))
     if backend == "tensor":
-        planes = torch.from_numpy(image.astype(np.float32).transpose(2, 0, 1))[None]
-        resized = torch.nn.functional.interpolate(planes, size[::-1], mode="bilinear", align_corners=False)
+        channels = torch.from_numpy(image.astype(np.float32).transpose(2, 0, 1))[None]
+        resized = torch.nn.functional.interpolate(channels, size[::-1], mode="bilinear", align_corners=False)
         return np.ascontiguousarray(resized[0].numpy().transpose(1, 2, 0))
     return cv2.resize(image, size, interpolation=cv2.INTER_LINEAR)
 

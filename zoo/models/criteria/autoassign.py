@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Protocol
+from collections.abc import Mapping, Sequence
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
@@ -13,6 +13,7 @@ from zoo.models.box_ops import aligned_iou
 from zoo.models.build import component
 from zoo.models.criteria.anchor_head import flatten
 from zoo.models.criteria.protocols import BoxCoder, LossHead
+from zoo.models.dense_heads.autoassign import CenterPrior
 from zoo.models.losses.reduction import mean_over_processes
 from zoo.models.targets import GroundTruth
 from zoo.structures import ImageGeometry
@@ -26,9 +27,9 @@ class AutoassignHeadLike(LossHead, Protocol):
     """What these losses ask of a head."""
 
     bbox_coder: BoxCoder
-    center_prior: Any
+    center_prior: CenterPrior
     cls_out_channels: int
-    loss_weights: Any
+    loss_weights: Mapping[str, float]
 
     def priors(self, maps: Sequence[Tensor], /) -> list[Tensor]:
         """Priors (P, 4) of each level. maps: any maps (N, ..., H, W) of these levels."""
@@ -71,10 +72,10 @@ def autoassign_losses(
     }
 
 
-def center_prior(module: Any, points: Tensor, ground_truth: GroundTruth) -> tuple[Tensor, Tensor]:
+def center_prior(module: CenterPrior, points: Tensor, ground_truth: GroundTruth) -> tuple[Tensor, Tensor]:
     """How likely cells belong to objects by their position alone, and which are in the boxes, both (P, M).
 
-    module: a `CenterPrior`. points: (P, 4: x, y, strides).
+    points: (P, 4: x, y, strides).
     """
     xy = points[:, None, :2]
     inside = torch.cat([xy - ground_truth.boxes[:, :2], ground_truth.boxes[:, 2:] - xy], dim=-1).amin(dim=-1) > 0

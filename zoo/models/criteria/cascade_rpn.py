@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Protocol, cast
 
 import torch
 from torch import Tensor
@@ -16,6 +16,8 @@ from zoo.models.criteria.anchor_head import (
     losses_of_targets,
     unencoded,
 )
+from zoo.models.criteria.protocols import AnchorHead
+from zoo.models.dense_heads.cascade_rpn import StageCascadeRPNHead
 from zoo.models.targets import GroundTruth
 from zoo.structures import ImageGeometry
 
@@ -26,7 +28,7 @@ CELLS_PER_UNIT = 200
 class CascadeRpnHeadLike(Protocol):
     """What these losses ask of a head."""
 
-    stages: Sequence[Any]
+    stages: Sequence[StageCascadeRPNHead]
 
 
 def cascade_rpn_losses(
@@ -41,7 +43,11 @@ def cascade_rpn_losses(
         features, logits, deltas = stage(features, anchors)
         targets = stage_targets(stage, deltas, anchors, geometries, objects)
         own = losses_of_targets(
-            stage, (logits, deltas), targets, torch.cat(list(anchors), dim=1), [x.shape[1] for x in anchors]
+            cast(AnchorHead, stage),
+            (logits, deltas),
+            targets,
+            torch.cat(list(anchors), dim=1),
+            [x.shape[1] for x in anchors],
         )
         losses.update({f"s{number}.{NAMES[name]}": value for name, value in own.items()})
         anchors = stage.refine(anchors, deltas, geometries)
@@ -52,7 +58,7 @@ NAMES = {"loss_cls": "loss_rpn_cls", "loss_bbox": "loss_rpn_reg"}
 
 
 def stage_targets(
-    stage: Any,
+    stage: StageCascadeRPNHead,
     maps: Sequence[Tensor],
     anchors: Sequence[Tensor],
     geometries: Sequence[ImageGeometry],

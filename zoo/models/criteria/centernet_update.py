@@ -39,7 +39,7 @@ class CenternetUpdateHeadLike(ClassHead, Protocol):
 
     regress_ranges: Sequence[tuple[float, float]]
     soft_weight: bool
-    strides: Sequence[Any]
+    strides: Sequence[int]
 
 
 def centernet_update_losses(

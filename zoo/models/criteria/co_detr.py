@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -17,8 +17,10 @@ from zoo.models.criteria.protocols import StandardHead
 from zoo.models.criteria.roi_sampling import box_targets
 from zoo.models.criteria.standard_roi import sampled_box_losses
 from zoo.models.criteria.table import dense_losses
+from zoo.models.query_heads.co_dino_head import CoDinoTransformer
 from zoo.models.roi_heads.extractor import rois_of
 from zoo.models.targets import GroundTruth, Pairs
+from zoo.models.transformer.deformable_transformer import Memory
 from zoo.structures import ImageGeometry
 
 FEWEST = 9
@@ -48,8 +50,11 @@ class CoHeadLike(DetrHeadLike, Protocol):
     """The query head: what decodes queries made of another head's candidates."""
 
     max_pos_coords: int
-    transformer: Any
-    decode: Callable[..., Any]
+    transformer: CoDinoTransformer
+
+    def decode(self, states: Tensor, boxes: Tensor, memory: Memory, /) -> tuple[Tensor, Tensor]:
+        """Class logits (layers, N, Q, classes) and boxes (layers, N, Q, 4) of queries (N, Q, C) at boxes (N, Q, 4)."""
+        ...
 
 
 def region_losses(
@@ -85,7 +90,7 @@ def anchor_losses(
 def auxiliary_losses(
     head: CoHeadLike,
     number: int,
-    memory: Any,
+    memory: Memory,
     candidates: Sequence[Candidates],
     geometries: Sequence[ImageGeometry],
 ) -> dict[str, Tensor]:

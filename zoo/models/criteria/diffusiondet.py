@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from collections.abc import Sequence
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -11,7 +11,7 @@ from torch import Tensor
 from zoo.models.box_ops import box_convert
 from zoo.models.build import component
 from zoo.models.criteria.detr import Layer, by_image, matched
-from zoo.models.query_heads.diffusiondet_head import sides
+from zoo.models.query_heads.diffusiondet_head import DiffusionDetCriterion, sides
 from zoo.models.targets import GroundTruth, Pairs
 from zoo.structures import ImageGeometry
 
@@ -19,13 +19,19 @@ from zoo.structures import ImageGeometry
 class DiffusiondetHeadLike(Protocol):
     """What these losses ask of a head."""
 
-    criterion: Any
+    criterion: DiffusionDetCriterion
     deep_supervision: bool
-    get_buffer: Callable[..., Any]
     num_classes: int
     num_proposals: int
     snr_scale: float
-    to_pixels: Callable[..., Any]
+
+    def get_buffer(self, target: str, /) -> Tensor:
+        """A tensor of the head by its name."""
+        ...
+
+    def to_pixels(self, raw: Tensor, sizes: Tensor, /) -> Tensor:
+        """Boxes xyxy in pixels of boxes in the units of the diffusion."""
+        ...
 
 
 def noisy_boxes(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -32,7 +32,7 @@ class FoveaHeadLike(ClassHead, Protocol):
 
     scale_ranges: Sequence[tuple[float, float]]
     sigma: float
-    strides: Sequence[Any]
+    strides: Sequence[int]
 
 
 def fovea_losses(

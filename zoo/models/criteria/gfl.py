@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from collections.abc import Sequence
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -13,6 +13,7 @@ from zoo.models.build import component
 from zoo.models.coders.delta import center_and_size
 from zoo.models.criteria.anchor_head import anchor_targets, flatten
 from zoo.models.criteria.protocols import AnchorHead
+from zoo.models.dense_heads.gfl import Integral
 from zoo.models.losses.reduction import mean_over_processes
 from zoo.models.targets import GroundTruth
 from zoo.structures import ImageGeometry
@@ -24,7 +25,7 @@ EPSILON = 1e-6
 class GflHeadLike(AnchorHead, Protocol):
     """What these losses ask of a head."""
 
-    integral: Callable[..., Any]
+    integral: Integral
     reg_max: int
 
 
@@ -33,7 +34,7 @@ def gfl_losses(
     outputs: Sequence[Sequence[Tensor]],
     geometries: Sequence[ImageGeometry],
     ground_truths: Sequence[GroundTruth],
-    teacher: Any = None,
+    teacher: GflHeadLike | None = None,
     advice: Sequence[Sequence[Tensor]] | None = None,
 ) -> dict[str, Tensor]:
     """`loss_cls` against the boxes' overlaps, `loss_bbox` and `loss_dfl` weighted by the class scores.

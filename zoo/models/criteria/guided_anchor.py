@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from collections.abc import Sequence
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -32,7 +32,9 @@ class GuidedAnchorHeadLike(AnchorHead, Protocol):
         """Priors (P, 4) of each level. maps: any maps (N, ..., H, W) of these levels."""
         ...
 
-    shaped: Callable[..., Any]
+    def shaped(self, squares: Tensor, sides: Tensor, /) -> Tensor:
+        """Anchors (K, 4) that have predicted sides (K, 2) instead of those of their squares (K, 4)."""
+        ...
 
 
 def guided_losses(

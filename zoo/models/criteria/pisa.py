@@ -70,14 +70,14 @@ def weigh(
         return
     logits, deltas = (flatten(x, c)[image, prior] for x, c in zip(outputs, (head.cls_out_channels, 4)))
     labels, anchors = targets.labels[image, prior], torch.cat(list(levels))[prior]
-    decoded = (head.bbox_coder.decode(anchors, x) for x in (deltas, targets.boxes[image, prior]))
+    decoded, goal = (head.bbox_coder.decode(anchors, x) for x in (deltas, targets.boxes[image, prior]))
     owners, weights = (
         numbered_through(list(targets.owners), ground_truths)[image, prior],
         targets.label_weights[image, prior],
     )
     losses = loss_cls(logits, labels, None, None, reduction="none")
     targets.label_weights[image, prior] = importance(
-        aligned_iou(*decoded), labels, owners, losses, weights, **head.train_cfg["isr"]
+        aligned_iou(decoded, goal), labels, owners, losses, weights, **head.train_cfg["isr"]
     )
 
 

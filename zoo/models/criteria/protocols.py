@@ -28,7 +28,7 @@ class BoxCoder(Protocol):
 class PriorGenerator(Protocol):
     """Anchors or points of a feature pyramid. strides: (x, y) of each level. num_base_priors: in a cell of each."""
 
-    strides: Sequence[Any]
+    strides: Sequence[tuple[int, int]]
     num_base_priors: Sequence[int]
 
     def grid_priors(self, sizes: Sequence[tuple[int, int]], device: torch.device | str = "cpu") -> list[Tensor]:
@@ -51,14 +51,14 @@ class ClassHead(LossHead, Protocol):
 class TrainedHead(ClassHead, Protocol):
     """train_cfg: the description of its assigner, sampler and so on."""
 
-    train_cfg: Any
+    train_cfg: Mapping[str, Any]
 
 
 class DenseHead(ClassHead, Protocol):
     """cls_out_channels: class scores for each prior, with the background where the loss is a softmax."""
 
     cls_out_channels: int
-    bbox_coder: Any
+    bbox_coder: BoxCoder
 
 
 class AnchorHead(DenseHead, TrainedHead, Protocol):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import torch
@@ -18,14 +18,17 @@ from zoo.structures import ImageGeometry
 class ReppointsHeadLike(TrainedHead, Protocol):
     """What these losses ask of a head."""
 
-    boxes: Callable[..., Any]
     cls_out_channels: int
     point_base_scale: float
-    point_strides: Sequence[Any]
+    point_strides: Sequence[int]
     prior_generator: PriorGenerator
 
     def priors(self, maps: Sequence[Tensor], /) -> list[Tensor]:
         """Priors (P, 4) of each level. maps: any maps (N, ..., H, W) of these levels."""
+        ...
+
+    def boxes(self, points: Tensor, /) -> Tensor:
+        """Boxes (N, 4, H, W) xyxy of points (N, 2 * num_points, H, W), y first."""
         ...
 
 

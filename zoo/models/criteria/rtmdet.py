@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
 
 import torch
@@ -13,6 +13,7 @@ from zoo.errors import UsageError
 from zoo.models.build import component
 from zoo.models.criteria.anchor_head import flatten
 from zoo.models.criteria.protocols import DenseHead, TrainedHead
+from zoo.models.layers.dynamic_mask import DynamicMask
 from zoo.models.losses.reduction import mean_over_processes
 from zoo.models.targets import GroundTruth, numbered_through
 from zoo.structures import ImageGeometry
@@ -25,7 +26,7 @@ class RtmdetHeadLike(DenseHead, TrainedHead, Protocol):
         """Priors (P, 4) of each level. maps: any maps (N, ..., H, W) of these levels."""
         ...
 
-    strides: Sequence[Any]
+    strides: Sequence[int]
 
 
 class Matches(NamedTuple):
@@ -49,9 +50,12 @@ class Matches(NamedTuple):
 class RtmdetInsHeadLike(RtmdetHeadLike, Protocol):
     """What the losses of masks ask beside that."""
 
-    dynamic: Any
-    mask_logits: Callable[..., Any]
+    dynamic: DynamicMask
     mask_loss_stride: int
+
+    def mask_logits(self, features: Tensor, parameters: Tensor, priors: Tensor, /) -> Tensor:
+        """Mask logits (K, H, W). features: (C, h, w). parameters: (K, P). priors: (K, 4)."""
+        ...
 
 
 def rtmdet_losses(

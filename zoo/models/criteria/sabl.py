@@ -11,7 +11,7 @@ from torch import Tensor
 from zoo.models.build import component
 from zoo.models.criteria.anchor_head import WITHOUT_SAMPLING, flatten
 from zoo.models.criteria.approx import ApproxMatching
-from zoo.models.criteria.protocols import ClassHead, DenseHead, PriorGenerator, TrainedHead
+from zoo.models.criteria.protocols import ClassHead, PriorGenerator, TrainedHead
 from zoo.models.targets import GroundTruth, Samples
 from zoo.structures import ImageGeometry
 
@@ -35,10 +35,10 @@ class SidesHead(ClassHead, Protocol):
     bbox_coder: SideCoder
 
 
-class SablHeadLike(SidesHead, DenseHead, TrainedHead, Protocol):
+class SablHeadLike(SidesHead, TrainedHead, Protocol):
     """What these losses ask of a head."""
 
-    bbox_coder: SideCoder
+    cls_out_channels: int
     approx_generator: PriorGenerator
     prior_generator: PriorGenerator
 

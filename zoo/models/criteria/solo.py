@@ -27,7 +27,7 @@ class SoloHeadLike(ClassHead, Protocol):
     num_grids: Sequence[int]
     pos_scale: float
     scale_ranges: Sequence[tuple[float, float]]
-    strides: Sequence[Any]
+    strides: Sequence[int]
 
 
 @dataclass
@@ -44,11 +44,17 @@ class Canvas:
         return int(height * stride), int(width * stride)
 
 
+class MaskFeatures(Protocol):
+    """What makes the features that masks are cut from. mask_stride: of these, in pixels."""
+
+    mask_stride: int
+
+
 class SoloV2HeadLike(SoloHeadLike, Protocol):
     """What SOLOv2's losses ask beside that."""
 
     dynamic_conv_size: int
-    mask_feature_head: Any
+    mask_feature_head: MaskFeatures
 
 
 def solo_losses(

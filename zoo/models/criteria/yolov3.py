@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
@@ -27,7 +27,7 @@ class Yolov3HeadLike(TrainedHead, Protocol):
     bbox_coder: YOLOCoder
     one_hot_smoother: float
     prior_generator: PriorGenerator
-    strides: Sequence[Any]
+    strides: Sequence[int]
 
 
 def yolov3_losses(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import torch
@@ -26,7 +26,7 @@ class YoloxHeadLike(Protocol):
 
     num_classes: int
     prior_generator: PriorGenerator
-    train_cfg: Any
+    train_cfg: Mapping[str, Any]
     use_l1: bool
 
 

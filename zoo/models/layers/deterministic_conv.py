@@ -35,7 +35,7 @@ class SteadyConv(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, in_channels, H, W) to (N, out_channels, H', W')."""
-        if not (self.steady and self.is_product and eager_on_cpu(x) and by_planes(x) and torch.get_num_threads() > 1):
+        if not (self.steady and self.is_product and eager_on_cpu(x) and few_in_nchw(x) and torch.get_num_threads() > 1):
             return super().forward(x)
         return pointwise(x, self.weight.flatten(1), self.bias)
 
@@ -52,12 +52,12 @@ def hold_steady(network: T) -> T:
 
 def pointwise(x: Tensor, matrix: Tensor, bias: Tensor | None) -> Tensor:
     """(N, C, H, W) to (N, C', H, W), the channels of each pixel times a matrix (C', C), plus a bias (C',)."""
-    planes = x.flatten(2)
-    products = [torch.mm(matrix, p) if bias is None else torch.addmm(bias[:, None], matrix, p) for p in planes]
+    pixels = x.flatten(2)
+    products = [torch.mm(matrix, p) if bias is None else torch.addmm(bias[:, None], matrix, p) for p in pixels]
     together = products[0][None] if len(products) == 1 else torch.stack(products)  # one image needs no copy
     return together.unflatten(2, x.shape[2:])
 
 
-def by_planes(x: Tensor) -> bool:
-    """Whether (N, C, H, W) are few images, each channel of which is a plane of its own in memory."""
+def few_in_nchw(x: Tensor) -> bool:
+    """Whether (N, C, H, W) are few images that lie in memory as NCHW."""
     return 0 < len(x) < FEW_IMAGES and x.is_contiguous()
