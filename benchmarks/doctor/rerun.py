@@ -183,10 +183,10 @@ def left_out(file: Floats, own: Floats, points: float) -> Explanation | None:
     theirs = dict(zip(*np.unique(own[:, 0], return_counts=True)))
     most = max(counts.values())
     full = [counts.get(number) == most for number, count in theirs.items() if count > most]
-    capped = len(full) > 1 and all(full)
+    capped = bool(full) and all(full)
     if capped and most >= LIMIT:
         return None  # as usual: COCO counts no more of an image and class
-    if capped:
+    if capped and len(full) > 1:
         sentence = (
             f"At most {most} detections of an image are in the file; the model gives up to {max(theirs.values())}."
         )

@@ -100,6 +100,9 @@ def test_what_a_selection_left_out_is_named() -> None:
     assert first is not None
     assert first.key == "at-most-5"
     assert rerun.left_out(own, own, 3.0) is None
+    many = np.concatenate([own, np.tile(own[:1], (130, 1))])  # one image with more than 100 detections
+    kept = np.concatenate([np.flatnonzero(many[:, 0] == 0)[:100], np.flatnonzero(many[:, 0] > 0)])
+    assert rerun.left_out(many[kept], many, 0.4) is None
 
 
 def test_images_that_a_threshold_emptied_do_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
