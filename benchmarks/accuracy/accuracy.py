@@ -230,7 +230,9 @@ def known(entry: zoo.Entry) -> tuple[list[str], Sequence[str]]:
 
 
 def guess(model: Detector) -> tuple[list[str], Sequence[str] | None]:
-    """The same for a network without an entry: what an exported file says, else by the heads."""
+    """The same for a network without an entry: what a worker or an exported file says, else by the heads."""
+    if (measures := getattr(model, "measures", None)) is not None:
+        return measures, model.classes
     if (artifact := getattr(model, "artifact", None)) is not None and artifact.facts.tasks:
         tasks = artifact.facts.tasks
         return [TASK_MEASURES[task] for task in tasks if task in TASK_MEASURES], model.classes

@@ -53,10 +53,14 @@ LAYOUTS: dict[str, tuple[str, Callable[[Floats], Floats]]] = {
 }
 
 
-def mistakes(boxes: Floats, inputs: tuple[int, ...] = ()) -> Iterator[BoxMistake]:
-    """All ways in which boxes are known to be wrong; the first one is none. inputs: sides of the model's input."""
+def mistakes(boxes: Floats, inputs: tuple[int, ...] = (), longest_side: float = 0.0) -> Iterator[BoxMistake]:
+    """All ways in which boxes are known to be wrong; the first one is none.
+
+    inputs: sides of the model's input. longest_side: of any image; 0 where factors from the corner are not looked for.
+    """
     for layout, (meaning, to_xywh) in LAYOUTS.items():
-        for frame in frames(boxes, inputs):
+        factors = other_inputs(to_xywh(boxes), longest_side) if layout in ("xywh", "xyxy") else ()
+        for frame in (*frames(boxes, inputs), *factors):
             key = "-".join(part for part in (layout if meaning else "", frame.key) if part)
             yield BoxMistake(key, " ".join(filter(None, (meaning, frame.sentence))), undoing(to_xywh, frame))
 
@@ -130,6 +134,35 @@ def in_network(side: int) -> Iterator[Frame]:
             f"{text}; its shorter side had so many pixels.",
             lambda p, s: p / np.minimum(side / s.min(1, keepdims=True), longer / longest(s)),
         )
+
+
+def other_inputs(boxes: Floats, longest_side: float) -> Iterator[Frame]:
+    """Boxes (xywh) that were scaled back with another input size than the network's: one factor from the corner."""
+    if not len(boxes) or not longest_side:
+        return
+    extent = float(np.percentile(boxes[:, :2] + boxes[:, 2:], 99.5))
+    for factor, used, right in FACTORS:
+        if 0.6 * longest_side <= extent / factor <= 1.2 * longest_side:
+            text = (
+                f"Boxes are {factor:.2f} times as large as they should be, from the image's corner: they were scaled "
+                f"back with another size of the network's input, such as {used} in place of {right}."
+            )
+            yield Frame("resize-scale", text, lambda p, s, by=factor: p / by)  # type: ignore[misc]
+
+
+def input_factors() -> list[tuple[float, int, int]]:
+    """(factor, size that was used, size that is right) of different common inputs, each factor once."""
+    listed = sorted((right / used, used, right) for used in INPUTS for right in INPUTS if used != right)
+    result: list[tuple[float, int, int]] = []
+    for factor, used, right in listed:
+        if abs(np.log(factor)) > LEAST and (not result or factor > SAME * result[-1][0]):
+            result.append((factor, used, right))
+    return result
+
+
+LEAST = 0.04  # logarithm of a factor; a smaller one is the bias of a detector
+SAME = 1.005  # factors this close are one
+FACTORS = input_factors()
 
 
 def scaled_to(most: int) -> Callable[[Floats, Floats], Floats]:

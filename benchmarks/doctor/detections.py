@@ -70,8 +70,9 @@ def with_model(case: Case, diagnosis: Diagnosis, known: Known, result: dict[str,
     """The same after a comparison with the model's own detections, which know the price of what is missing."""
     from benchmarks.doctor.rerun import rerun
 
-    compared = rerun(case, diagnosis.state.table(case), known.model, known.recipe)
-    priced = [one for one in diagnosis.explanations if one.points is not None]
+    compared = rerun(case, diagnosis.state.table(case), known.model, known.recipe, diagnosis.unturned.table(case))
+    explained = {one.key for one in compared.explanations}
+    priced = [one for one in diagnosis.explanations if one.points is not None and one.key not in explained]
     if compared.explanations:
         priced = [one for one in priced if one.key not in SYMPTOMS]
     if compared.agreement < AGREES and not compared.explanations:

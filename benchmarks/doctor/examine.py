@@ -21,6 +21,7 @@ from benchmarks.doctor.suppression import suppressed
 POINTS = 1.0  # a mistake that costs less is not named
 PREFERENCE = 0.3  # by how much less an order that is known may agree than one that is learned
 UNCOVERED = 0.15  # share of the images without a detection, before they are suspected
+EXIF = "exif"
 BETTER_FIT = 0.02  # by how much boxes must lie better on objects before the AP is computed
 
 
@@ -73,7 +74,8 @@ Stage = Callable[[Case, State, tuple[int, ...]], Iterator[Proposal]]
 class Diagnosis:
     """ap: as the file is, 0 to 1. repaired: without the mistakes that could be taken back. images: that were examined.
 
-    explanations: the most expensive first. state: the detections without the mistakes.
+    explanations: the most expensive first. state: the detections without the mistakes. unturned: the same, but turned
+    images as they are in the file.
     """
 
     ap: float
@@ -81,11 +83,12 @@ class Diagnosis:
     images: int
     explanations: list[Explanation]
     state: State
+    unturned: State
 
 
 def examine(case: Case, rows: Rows, inputs: tuple[int, ...] = ()) -> Diagnosis:
     """The mistakes in a file of detections. inputs: sides of the model's input, where they are known."""
-    state = start(case, rows)
+    state, stored = start(case, rows), None
     first = current = state.score(case)
     explanations = []
     for stage in STAGES:
@@ -95,6 +98,7 @@ def examine(case: Case, rows: Rows, inputs: tuple[int, ...] = ()) -> Diagnosis:
             hidden = after.value < 0.02 and points > -0.5  # behind another mistake, which a later stage may find
             if (points >= POINTS and certain > 0) or (hidden and fits_better(case, state, proposal)):
                 explanations.append(Explanation(key, sentence, points))
+                stored = state.boxes if key == EXIF else stored
                 state, current = proposal, after
                 break
     explanations += uncovered(case, state)
@@ -102,7 +106,8 @@ def examine(case: Case, rows: Rows, inputs: tuple[int, ...] = ()) -> Diagnosis:
     if not explanations or current.value > first.value:
         signs = truncation.signs(case, state.table(case)[:, :7])
         explanations += [Explanation(*sign) for sign in signs]
-    return Diagnosis(first.value, current.value, len(case.numbers), explanations, state)
+    unturned = state if stored is None else replace(state, boxes=stored)
+    return Diagnosis(first.value, current.value, len(case.numbers), explanations, state, unturned)
 
 
 def uncovered(case: Case, state: State) -> Iterator[Explanation]:
@@ -140,14 +145,14 @@ def image_ids(case: Case, state: State, _: tuple[int, ...]) -> Iterator[Proposal
 
 
 def box_meaning(case: Case, state: State, inputs: tuple[int, ...]) -> Iterator[Proposal]:
-    """Other meanings of the four numbers of a box."""
+    """Other meanings of the four numbers of a box, or boxes that are all shifted or of the wrong size."""
     sizes = case.sizes[np.maximum(state.image, 0).astype(int)]
     proposals = [
         (one.key, one.sentence, replace(state, boxes=one.undo(state.rows.boxes, sizes)))
-        for one in boxes.mistakes(state.rows.boxes, inputs)
+        for one in boxes.mistakes(state.rows.boxes, inputs, float(case.sizes.max()))
         if one.key
     ]
-    yield from best_fit(case, state, proposals)
+    yield from best_fit(case, state, [*proposals, *drifted(case, state, inputs)])
 
 
 def best_fit(case: Case, state: State, proposals: list[Proposal], most: int = 3) -> Iterator[Proposal]:
@@ -193,7 +198,7 @@ def turned(case: Case, state: State, _: tuple[int, ...]) -> Iterator[Proposal]:
         f"In {len(turns)} of {len(case.numbers)} images boxes are turned by a quarter or half: the EXIF orientation of "
         "the image files was ignored, or applied twice."
     )
-    yield "exif", sentence, replace(state, boxes=changed)
+    yield EXIF, sentence, replace(state, boxes=changed)
 
 
 def drifted(case: Case, state: State, _: tuple[int, ...]) -> Iterator[Proposal]:

@@ -10,7 +10,9 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 import torch
+from PIL import Image
 
+from zoo.coco_format.image_files import ORIENTATION
 from zoo.preprocessing.preprocess import apply, read_image, resized_size
 from zoo.preprocessing.recipe import Normalization, Normalize, Pad, Preprocessing, Resize, Step
 from zoo.structures import Sample
@@ -46,6 +48,7 @@ KERNELS = {
     "cubic": ("bicubic interpolation", cv2.INTER_CUBIC),
     "area": ("area averaging", cv2.INTER_AREA),
 }
+
 FACTORS = (0.5, 0.77, 1.25, 1.54, 2.0)  # of the input's size
 
 
@@ -200,6 +203,15 @@ def as_stored(path: Path) -> np.ndarray:
     """The pixels of a file as they are stored, whatever its EXIF orientation says."""
     image = cv2.imread(str(path), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
     return read_image(path) if image is None else image
+
+
+def is_turned(path: Path) -> bool:
+    """Whether a file's EXIF orientation says that its pixels are to be turned or mirrored."""
+    try:
+        with Image.open(path) as image:
+            return image.getexif().get(ORIENTATION, 1) not in (0, 1)
+    except (OSError, ValueError, SyntaxError):  # no image that Pillow reads, or broken EXIF data
+        return False
 
 
 def extended(sample: Sample, by: int = 128) -> Sample:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.doctor.detections import opened
-from benchmarks.doctor.pipelines import IDENTITY, Pipeline, normalized, pipelines, preparing, shown
+from benchmarks.doctor.pipelines import IDENTITY, Pipeline, is_turned, normalized, pipelines, preparing, shown
 from zoo.errors import UsageError, ZooError
 from zoo.manifest import api
 from zoo.preprocessing.recipe import Normalize, Preprocessing
@@ -24,13 +24,14 @@ from zoo.preprocessing.recipe import Normalize, Preprocessing
 Floats = NDArray[np.float64]
 
 IMAGES = 4  # of different sizes, are enough to tell pipelines apart
+SEARCHED, TURNED = 200, 2  # images that are searched for EXIF orientations, and taken of those that have one
 EQUAL = 0.01  # mean difference, in standard deviations of the input, up to which two inputs are the same
 STRAIGHT = 0.999  # correlation of inputs that differ in mean and deviation only
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 
 
 def image_files(data: Path | None, images: Path | None, dataset: str, split: str | None) -> list[Path]:
-    """Images of different sizes. Raises UsageError without any."""
+    """Images of different sizes, some with an EXIF orientation if there are any. Raises UsageError without any."""
     if images is not None:
         files = sorted(path for path in images.iterdir() if path.suffix.lower() in SUFFIXES) if images.is_dir() else []
     else:
@@ -38,7 +39,15 @@ def image_files(data: Path | None, images: Path | None, dataset: str, split: str
         files = [image.path for image in opened(data, dataset, split).images if image.path.is_file()]
     if not files:
         raise UsageError(f"{images or data} has no images.")
-    return [files[i] for i in np.unique(np.linspace(0, len(files) - 1, IMAGES).astype(int)).tolist()]
+    chosen = evenly(files, IMAGES)
+    # Without an image that its EXIF orientation turns, nothing tells whether a function ignores that.
+    turned = [path for path in evenly(files, SEARCHED) if is_turned(path)][:TURNED]
+    return [*turned, *(path for path in chosen if path not in turned)][: max(len(chosen), len(turned))]
+
+
+def evenly(files: Sequence[Path], count: int) -> list[Path]:
+    """At most so many of them."""
+    return [files[i] for i in np.unique(np.linspace(0, len(files) - 1, count).astype(int)).tolist()]
 
 
 def imported(name: str) -> Callable[[str], Any]:

@@ -14,9 +14,9 @@ import numpy as np
 import torch
 from pycocotools import mask as coco_mask
 
-from benchmarks.doctor.case import Case, Floats, score
-from benchmarks.doctor.examine import Explanation
-from benchmarks.doctor.pipelines import Pipeline, pipelines
+from benchmarks.doctor.case import LIMIT, Case, Floats, score
+from benchmarks.doctor.examine import EXIF, Explanation
+from benchmarks.doctor.pipelines import Pipeline, is_turned, pipelines
 from zoo.errors import UsageError
 from zoo.models.detectors.base import Detector
 from zoo.preprocessing.recipe import Preprocessing
@@ -44,15 +44,19 @@ class Rerun:
     notices: list[str]
 
 
-def rerun(case: Case, table: Floats, model: Detector, recipe: Preprocessing) -> Rerun:
-    """Compare a file's detections with the model's. table: as `State.table` gives it, mistakes taken back."""
+def rerun(case: Case, table: Floats, model: Detector, recipe: Preprocessing, unturned: Floats | None = None) -> Rerun:
+    """Compare a file's detections with the model's. table: as `State.table` gives it, mistakes taken back.
+
+    unturned: the same with turned images as they are in the file, which is what a model gives that ignores EXIF.
+    """
     paths = paths_of(case)
     numbers = number_of_labels(case, model)
     tried = list(pipelines(recipe))
-    scores, images = compared(case, table, model, tried, numbers, paths)
+    files = [unturned if one.key == EXIF and unturned is not None else table for one in tried]
+    scores, images = compared(files, model, tried, numbers, paths)
     own, best = scores[0], int(np.argmax(scores))
     if own < EQUAL and best and scores[best] > own + LEAD and 1 - scores[best] < 0.6 * (1 - own):
-        ap, points = price(case, table, model, tried[0], numbers, paths)
+        ap, points = price(case, files[best], model, tried[0], numbers, paths)
         return Rerun([Explanation(tried[best].key, tried[best].sentence, points)], own, images, ap, [])
     if own < EQUAL:
         text = (
@@ -82,15 +86,21 @@ def number_of_labels(case: Case, model: Detector) -> Floats:
 
 
 def compared(
-    case: Case, table: Floats, model: Detector, tried: Sequence[Pipeline], numbers: Floats, paths: dict[int, Path]
+    files: Sequence[Floats], model: Detector, tried: Sequence[Pipeline], numbers: Floats, paths: dict[int, Path]
 ) -> tuple[list[float], int]:
-    """(agreement of each pipeline, number of images), on as few images as that takes."""
-    useful = sorted(paths, key=lambda number: -(table[:, 0] == number).sum())
+    """(agreement of each pipeline, number of images), on as few images as that takes.
+
+    files: the detections that each pipeline should give. Images with EXIF orientations come first: without one of
+    them, nothing tells whether these were ignored. Images without a detection do not count: a threshold empties them.
+    """
+    counts = {number: int((files[0][:, 0] == number).sum()) for number in paths}
+    known = [number for number, count in counts.items() if count] or list(paths)
+    useful = sorted(known, key=lambda number: (not is_turned(paths[number]), -counts[number]))
     sums, done = np.zeros(len(tried)), 0
     for count in ROUNDS:
         for number in useful[done:count]:
-            own = table[table[:, 0] == number]
             for i, pipeline in enumerate(tried):
+                own = files[i][files[i][:, 0] == number]
                 sums[i] += agreement(own, detect(model, pipeline, paths[number], numbers, number))
         done = min(count, len(useful))
         means = np.sort(sums / done)
@@ -169,11 +179,17 @@ def selected(
 def left_out(file: Floats, own: Floats, points: float) -> Explanation | None:
     """Which of the model's own detections a file lacks."""
     lowest = float(file[:, 5].min())
-    counts = np.unique(file[:, 0], return_counts=True)[1]
-    theirs = np.unique(own[:, 0], return_counts=True)[1]
-    most = int(counts.max())
-    if (counts == most).mean() >= 0.3 and theirs.max() > most:
-        sentence = f"At most {most} detections of an image are in the file; the model gives up to {theirs.max()}."
+    counts = dict(zip(*np.unique(file[:, 0], return_counts=True)))
+    theirs = dict(zip(*np.unique(own[:, 0], return_counts=True)))
+    most = max(counts.values())
+    full = [counts.get(number) == most for number, count in theirs.items() if count > most]
+    capped = len(full) > 1 and all(full)
+    if capped and most >= LIMIT:
+        return None  # as usual: COCO counts no more of an image and class
+    if capped:
+        sentence = (
+            f"At most {most} detections of an image are in the file; the model gives up to {max(theirs.values())}."
+        )
         return Explanation(f"at-most-{most}", sentence, points)
     below = (own[:, 5] < lowest - 1e-3).mean()
     if below > 0.1:

@@ -145,19 +145,17 @@ def torchvision_peer(
 def transformers_peer(
     request: CompareConfig, model: Any, folder: Path, weights: str, files: Sequence[Path]
 ) -> Contestant:
-    """transformers' DETR on our network's inputs."""
+    """transformers' network on our network's inputs."""
     from benchmarks.speed.peers import transformers as peer
 
-    counterparts.counterpart(request.name, "transformers")
+    name = counterparts.counterpart(request.name, "transformers")
     try:
-        theirs = peer.TransformersDetector(
-            peer.write(model.state_dict(), folder, model.classes or ()), model.preprocess
-        )
+        theirs = peer.TransformersDetector(peer.write(model.state_dict(), folder, model.classes or ()), model)
     except (MismatchedCheckpoint, UsageError) as error:
         raise PeerError(f"not measured: {error}") from error
     facts = {
         "version": metadata.version("transformers"),
-        "command": "transformers.DetrForObjectDetection.from_pretrained()",
+        "command": f"transformers.{name}.from_pretrained()",
         "weights": weights,
         "precision": "fp32",
         "threads": torch.get_num_threads(),

@@ -25,6 +25,7 @@ FACTS = ("version", "commit", "torch", "python", "threads", "tf32", "settings", 
 class ForeignDetector(nn.Module):
     """`preprocess` hands on an image's path, `detect_sample` has the worker read and detect. One image at a time.
 
+    measures: what its detections can be evaluated for.
     Raises PeerError where the worker does not start.
     """
 
@@ -39,6 +40,7 @@ class ForeignDetector(nn.Module):
         if names is not None and not (isinstance(names, list) and all(isinstance(name, str) for name in names)):
             raise PeerError(f"{peer}: the worker answered with classes that are no names.")
         self.classes: list[str] | None = names
+        self.measures = ["box", "mask"] if self.workload.facts.get("masks") else ["box"]
 
     def preprocess(self, image: str | Path) -> Path:
         """The worker does everything."""

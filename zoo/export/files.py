@@ -66,6 +66,7 @@ def write(
     else:
         with TemporaryDirectory(prefix="zoo-export-") as folder:
             facts = write_onnx(model, Path(folder) / "graph.onnx", sample, facts, calibration)
+            path.parent.mkdir(parents=True, exist_ok=True)
             openvino.convert(Path(folder) / "graph.onnx", path, half=precision == "fp16")
         artifacts.write_beside(path, facts)
     return artifacts.read(path)

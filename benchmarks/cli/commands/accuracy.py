@@ -91,10 +91,13 @@ def measured(args: argparse.Namespace, config: EvalConfig, store: Store) -> Reco
         return record
     record = of_model(args.name, config) if args.predictions is None else of_predictions(args.predictions, config)
     if record is not None:
+        from benchmarks.results import same_file
+
+        notices = [*record.parameters["notices"], *filter(None, [same_file.changed(record, store)])]
         store.append(record)
         if config.detail is not None:
             write_page(config.detail)
-        for notice in record.parameters["notices"]:
+        for notice in notices:
             print(f"bench: note: {notice}", file=sys.stderr)
     return record
 

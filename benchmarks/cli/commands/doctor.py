@@ -116,4 +116,6 @@ def points_text(points: float | None, result: dict[str, Any]) -> str:
     """What a mistake costs."""
     if "box_ap" not in result:
         return ""
-    return " (its price cannot be read from the file)" if points is None else f" (it costs {points:.1f} points)"
+    if points is None:
+        return " (its price cannot be read from the file)"
+    return f" (it costs {points:.1f} points)" if points >= 0 else f" (it gains {-points:.1f} points)"

@@ -18,6 +18,7 @@ from zoo.system.device import usable_device
 
 if TYPE_CHECKING:
     from benchmarks.results.record import Record
+    from benchmarks.results.store import Store
     from benchmarks.speed.targets import Target
     from benchmarks.speed.workload import ImageSource
 
@@ -65,9 +66,18 @@ def run(args: argparse.Namespace) -> int:
     folder = image_folder.in_folder(args.images, args.limit) if args.images else []
     usable_device(args.device)
     photos, source = images_for(args, folder)
-    records = [store.append(measure(target, photos, setting, source)) for target in progress(chosen)]
+    records = [stored(measure(target, photos, setting, source), store) for target in progress(chosen)]
     show(records, args.json)
     return int(any(not record.ok for record in records))
+
+
+def stored(record: Record, store: Store) -> Record:
+    """The record, after a note where its file is not the one that was measured before."""
+    from benchmarks.results import same_file
+
+    if note := same_file.changed(record, store):
+        print(f"bench: note: {note}", file=sys.stderr)
+    return store.append(record)
 
 
 def chosen_by(args: argparse.Namespace) -> list[Target]:

@@ -17,6 +17,15 @@ TORCHVISION = {
     "retinanet_r50_fpn_1x_coco": "retinanet_resnet50_fpn",
     "ssd300_coco": "ssd300_vgg16",
 }
+# The type of a network of ours -> transformers' class.
+TRANSFORMERS = {
+    "DETR": "DetrForObjectDetection",
+    "DeformableDETR": "DeformableDetrForObjectDetection",
+    "ConditionalDETR": "ConditionalDetrForObjectDetection",
+    "DABDETR": "DabDetrForObjectDetection",
+    "MaskFormer": "MaskFormerForInstanceSegmentation",
+    "Mask2Former": "Mask2FormerForUniversalSegmentation",
+}
 # An architecture of ours -> Detectron2's model of the same network; what it does differently is in its manifest.
 DETECTRON2 = {
     "cascade_mask_rcnn_r50_caffe_fpn_1x_coco": "cascade_mask_rcnn_R_50_FPN_1x",
@@ -60,9 +69,7 @@ def counterpart(name: str, peer: str) -> str:
     if peer in RUNTIMES:
         return api.architecture_name(name)
     if peer == "transformers":
-        if (api.architecture(name).get("type")) != "DETR":
-            raise NoCounterpart(f"transformers has no counterpart of {name} that is compared here.")
-        return "DetrForObjectDetection"
+        return in_transformers(name)
     if peer == "detectron2":
         return (in_detectron2(name).config or "").removeprefix("configs/").removesuffix(".yaml")
     architecture = api.architecture_name(name)
@@ -72,6 +79,17 @@ def counterpart(name: str, peer: str) -> str:
     if not same:
         raise NoCounterpart(f"torchvision has no counterpart of {name}.")
     return same[0]
+
+
+def in_transformers(name: str) -> str:
+    """The class of the same network there; panoptic maps have no measure of agreement here."""
+    architecture = api.architecture(name)
+    kind = TRANSFORMERS.get(str(architecture.get("type")))
+    if kind is None:
+        raise NoCounterpart(f"transformers has no counterpart of {name}.")
+    if kind.endswith("Segmentation") and not architecture.get("test_cfg", {}).get("instance_on"):
+        raise NoCounterpart(f"no counterpart of {name} is compared: it gives panoptic maps, no detections.")
+    return kind
 
 
 def in_detectron2(name: str) -> api.Entry:

@@ -18,7 +18,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from torch import Tensor
 
 from benchmarks.system.timing import Timed
 from zoo.errors import ZooError
@@ -30,6 +32,7 @@ OPENING_SECONDS, ANSWER_SECONDS = 600.0, 600.0
 """How long a worker may take to build its network, and for any other answer."""
 
 CHUNK = 1 << 16
+MOST_PIXELS = 1 << 26  # of a mask
 
 
 class PeerError(ZooError):
@@ -107,7 +110,19 @@ class ExternalWorkload:
             raise self.nonsense("detections that are no numbers") from error
         if not same or not bool(torch.isfinite(boxes).all() and torch.isfinite(scores).all()):
             raise self.nonsense(f"{len(boxes)} boxes, {scores.numel()} scores and {labels.numel()} labels")
-        return [Detections(boxes, scores, labels)]
+        return [Detections(boxes, scores, labels, self.masks(answer, len(boxes)))]
+
+    def masks(self, answer: dict[str, Any], count: int) -> Tensor | None:
+        """The masks (count, H, W) bool in an answer, which all have one size; None without any."""
+        listed = answer.get("masks")
+        if listed is None:
+            return None
+        if not isinstance(listed, list) or len(listed) != count or not all(map(is_mask, listed)):
+            raise self.nonsense("masks that are no run lengths, or not one for each box")
+        if len({tuple(one["size"]) for one in listed}) > 1:
+            raise self.nonsense("masks of several sizes")
+        masks = [filled(one["size"], one["counts"]) for one in listed]
+        return torch.stack(masks) if masks else torch.zeros((0, 1, 1), dtype=torch.bool)
 
     def evaluate(self, results: Any) -> None:
         """Nothing: no protocol that compares times it."""
@@ -209,6 +224,23 @@ class ExternalWorkload:
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
+
+
+def is_mask(value: Any) -> bool:
+    """Whether a value of JSON is a mask's size and its run lengths, which fill it."""
+    if not isinstance(value, dict):
+        return False
+    size, counts = value.get("size"), value.get("counts")
+    if not isinstance(size, list) or not isinstance(counts, list) or len(size) != 2:
+        return False
+    whole = all(type(number) is int and number >= 0 for number in [*size, *counts])
+    return whole and sum(counts) == size[0] * size[1] and sum(counts) <= MOST_PIXELS
+
+
+def filled(size: Sequence[int], counts: Sequence[int]) -> Tensor:
+    """The mask (H, W) bool of run lengths down its columns, the first of zeros."""
+    values = np.arange(len(counts)) % 2 == 1
+    return torch.from_numpy(np.ascontiguousarray(np.repeat(values, counts).reshape(size[1], size[0]).T))
 
 
 def finite(value: Any) -> bool:

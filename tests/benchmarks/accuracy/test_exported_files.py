@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -106,6 +107,35 @@ def test_a_file_for_other_classes_than_the_dataset_has_is_one_sentence(
     assert main.main(["accuracy", str(path), "--data", str(data), "--results", str(tmp_path / "r.db")]) != 0
     err = capsys.readouterr().err
     assert "somebody" in err and err.count("\n") == 1 and "Traceback" not in err
+
+
+def test_a_file_that_changed_since_its_record_is_said(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    onnx = pytest.importorskip("onnx")
+    path = exported(".onnx", tmp_path, data)
+    words = ["accuracy", str(path), "--data", str(data), "--results", str(tmp_path / "r.db"), "--limit", "1"]
+    assert main.main(words) == 0
+    capsys.readouterr()
+    graph = onnx.load(path)
+    graph.producer_name = "somebody else"
+    onnx.save(graph, path)
+    assert main.main(words) == 0
+    assert "its content changed, so reports keep the two apart" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("runtime, group", [("onnxruntime", "onnx"), ("openvino", "openvino")])
+def test_a_missing_runtime_is_one_sentence_with_its_extra(
+    runtime: str, group: str, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: Any
+) -> None:
+    path = exported(".onnx", tmp_path, data)
+    capsys.readouterr()
+    monkeypatch.setitem(sys.modules, runtime, None)
+    words = ["accuracy", str(path), "--data", str(data), "--results", str(tmp_path / "r.db"), "--runtime", runtime]
+    assert main.main(words) == 2
+    err = capsys.readouterr().err
+    assert f"{runtime} is not installed; it is of the extra '{group}'" in err and err.count("\n") == 1
+    assert not (tmp_path / "r.db").exists()
 
 
 def test_a_file_that_is_not_there_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

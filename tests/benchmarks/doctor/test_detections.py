@@ -13,8 +13,9 @@ from benchmarks.cli import main
 from benchmarks.datasets.coco import CocoDataset
 from benchmarks.datasets.request import MetricConfig
 from benchmarks.doctor import case as cases
-from benchmarks.perf import injected_faults
-from benchmarks.perf.injected_faults import FAULTS, HEALTHY, Facts
+from benchmarks.perf import drawn_faults, injected_faults, spoil
+from benchmarks.perf.injected_faults import FAULTS, HEALTHY
+from benchmarks.perf.spoil import Facts, Spoil
 
 NAMES = [f"class {letter}" for letter in "mbzqafk"]
 
@@ -85,6 +86,34 @@ def test_a_healthy_file_has_no_mistake(name: str, data: Path, opened: CocoDatase
 def test_the_script_has_thirty_faults_and_twenty_healthy_files() -> None:
     assert len(FAULTS) >= 30
     assert len(HEALTHY) >= 20
+
+
+BIASED: dict[str, Spoil] = {
+    "3% smaller": spoil.about_centers(0.97, 0.97),
+    "7% larger": spoil.about_centers(1.07, 1.07),
+    "a pixel to the left": spoil.boxes(lambda x, y, w, h, H, W: (x - 1, y, w, h)),
+}
+
+
+@pytest.mark.parametrize("name", BIASED)
+def test_a_biased_detector_has_no_mistake(name: str, data: Path, opened: CocoDataset) -> None:
+    rows = BIASED[name](json.loads((data / "predictions.json").read_text()), Facts(opened))
+    assert injected_faults.named(cases.open_case(opened), rows)["named"] == []
+
+
+def test_a_scale_from_the_corner_is_told_from_sizes_about_centers(data: Path, opened: CocoDataset) -> None:
+    rows, facts = json.loads((data / "predictions.json").read_text()), Facts(opened)
+    corner = spoil.boxes(lambda x, y, w, h, H, W: tuple(value * 800 / 608 for value in (x, y, w, h)))
+    case = cases.open_case(opened)
+    assert injected_faults.named(case, corner(rows, facts))["named"][0] == "resize-scale"
+    assert injected_faults.named(case, spoil.about_centers(0.5, 0.5)(rows, facts))["named"][0] == "scaled"
+
+
+def test_a_seed_always_draws_the_same_thirty_faults_and_twenty_healthy_files() -> None:
+    first, again, other = (drawn_faults.draw(seed) for seed in (3, 3, 4))
+    names = [one.name for one in first]
+    assert names == [one.name for one in again] != [one.name for one in other]
+    assert sum(bool(one.keys) for one in first) == 30 and len(first) == 50
 
 
 def test_a_mistake_is_printed_with_its_price(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

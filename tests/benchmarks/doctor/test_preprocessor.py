@@ -14,6 +14,7 @@ import zoo
 from benchmarks.cli import main
 from benchmarks.doctor import preprocessor
 from benchmarks.doctor.pipelines import pipelines
+from zoo.coco_format.image_files import ORIENTATION
 from zoo.manifest import api
 
 MODEL = "retinanet_r50_fpn_1x_coco"
@@ -26,12 +27,18 @@ BODIES = {
     "normalization": "return (published(path).image * STD + MEAN - 100) / 50",
     "input-size": "return np.zeros((3, 640, 672))",
     "unknown": "return published(path).image.flip(2)",
+    "resize-nearest": "return published(nearest(cv2.imread(path))).image",
+    "resize-area": "return published(nearest(cv2.imread(path), cv2.INTER_AREA)).image",
 }
 SOURCE = """
 import cv2, numpy as np, torch, zoo
 published = zoo.preprocessor("retinanet_r50_fpn_1x_coco")
 MEAN = torch.tensor([123.675, 116.28, 103.53])[:, None, None]
 STD = torch.tensor([58.395, 57.12, 57.375])[:, None, None]
+def nearest(image, how=cv2.INTER_NEAREST):
+    height, width = image.shape[:2]
+    scale = min(1333 / max(height, width), 800 / min(height, width))
+    return cv2.resize(image, (int(width * scale + 0.5), int(height * scale + 0.5)), interpolation=how)
 def prepare(path):
     {body}
 """
@@ -71,6 +78,23 @@ def test_a_mistake_in_a_function_is_named(
     assert [one["key"] for one in result["explanations"]] == expected
     if name == "normalization":
         assert "mean (100, 100, 100) and deviation (50, 50, 50)" in result["explanations"][0]["sentence"]
+
+
+def test_a_function_that_ignores_exif_is_named(
+    images: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from PIL import Image
+
+    for path in sorted(images.iterdir())[:1]:  # shown as the others are, stored a quarter to the left
+        exif = Image.Exif()
+        exif[ORIENTATION] = 6
+        Image.open(path).transpose(Image.Transpose.ROTATE_90).save(images / "turned.jpg", exif=exif, quality=98)
+    ignoring = "return published(cv2.imread(path, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)).image"
+    status, result = examined("exif", images, monkeypatch, capsys, ignoring)
+    assert status == 0
+    assert [one["key"] for one in result["explanations"]] == ["exif"]
+    status, result = examined("upright", images, monkeypatch, capsys, BODIES["right"])
+    assert result["explanations"] == []
 
 
 @pytest.mark.parametrize(

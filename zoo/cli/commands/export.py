@@ -141,7 +141,6 @@ def target(args: argparse.Namespace, name: str, precision: str) -> Path:
         return Path(args.onnx or args.torch_export)
     if args.openvino.exists() and not args.openvino.is_dir():
         raise UsageError(f"{args.openvino} is a file; --openvino takes a folder.")
-    args.openvino.mkdir(parents=True, exist_ok=True)
     suffix = "" if precision == "fp32" else f"-{precision}"
     return Path(args.openvino) / f"{name.replace('/', '_')}{suffix}.xml"
 

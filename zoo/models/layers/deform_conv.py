@@ -10,8 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-
-from zoo.models.layers import vision_operators
+from torchvision import ops
 
 Geometry = Any  # a number for both axes, or one for each
 
@@ -35,7 +34,7 @@ def deform_conv2d(
     formats = {t.dtype for t in given if t is not None}
     if len(formats) > 1 or torch.bfloat16 in formats:
         x, offset, weight, bias, mask = (None if t is None else t.float() for t in given)  # type: ignore[assignment]
-    out = vision_operators.deform_conv2d(x, offset, weight, bias, stride, padding, dilation, mask)
+    out = ops.deform_conv2d(x, offset, weight, bias, stride, padding, dilation, mask)  # type: ignore[arg-type]
     return out.to(given[0].dtype)  # type: ignore[union-attr]
 
 

@@ -38,12 +38,6 @@ def roi_align(features: Tensor, rois: Tensor, *args: Any, **options: Any) -> Ten
     return aligned
 
 
-def deform_conv2d(*args: Any) -> Tensor:
-    """`torchvision.ops.deform_conv2d`, imported when it is called."""
-    sampled: Tensor = whole().deform_conv2d(*args)
-    return sampled
-
-
 def whole() -> Any:
     """`torchvision.ops`, while a graph is recorded imported by a thread of its own.
 

@@ -4,10 +4,11 @@ One JSON object per line. Requests have an `op`; answers are objects, `{"error":
 
     open     config, weights (path or null), device, threads, tf32 -> implementation, version, commit, python, torch,
              parameters, threads, tf32, settings (thresholds and numbers that decide how much work there is), classes
-             (names of the labels, or null)
+             (names of the labels, or null), masks (whether it gives them)
     load     index, path -> shape: [H, W] of the network's input. Reads and preprocesses; the worker keeps the result.
     compute  index -> seconds: of one call on what `load` kept, device synchronized before and after
-    detect   index -> boxes, scores, labels (0-based), in the image's own coordinates
+    detect   index -> boxes, scores, labels (0-based), in the image's own coordinates; where it gives them, masks of the
+             image's size as run lengths down the columns, zeros first: {"size": [H, W], "counts": [...]}
     memory   -> resident_peak_mib of this process, cuda_allocated_mib on a GPU
     train    batch (npz file of `benchmarks.speed.peers.training_batch`), take_all -> losses by name; prepares to train
     step     -> seconds of one iteration on the batch of the last `train`, cpu_seconds of its threads, its total loss
@@ -54,8 +55,10 @@ def handle(request, state, open_detector):
     if request["op"] == "compute":
         return {"seconds": timed(detector.compute, inputs[request["index"]], state["device"])}
     if request["op"] == "detect":
-        boxes, scores, labels = detector.rows(computed(detector.compute, inputs[request["index"]]))
-        return {"boxes": boxes, "scores": scores, "labels": labels}
+        result = computed(detector.compute, inputs[request["index"]])
+        boxes, scores, labels = detector.rows(result)
+        masks = {"masks": detector.masks(result)} if gives_masks(detector) else {}
+        return {"boxes": boxes, "scores": scores, "labels": labels, **masks}
     if request["op"] == "memory":
         return memory(state["device"])
     if request["op"] == "train":
@@ -176,7 +179,24 @@ def describe(detector):
         "parameters": sum(p.numel() for p in detector.model.parameters()),
         "settings": detector.settings() if hasattr(detector, "settings") else {},
         "classes": detector.classes() if hasattr(detector, "classes") else None,
+        "masks": gives_masks(detector),
     }
+
+
+def gives_masks(detector):
+    """Whether its results have masks, of which `detector.masks(result)` gives run lengths."""
+    return bool(getattr(detector, "gives_masks", False))
+
+
+def run_lengths(mask):
+    """A mask (H, W) of torch, bool, as COCO's uncompressed run lengths."""
+    import torch
+
+    flat = mask.t().flatten().int()
+    changes = (flat[1:] != flat[:-1]).nonzero().flatten() + 1
+    ends = torch.cat([changes.new_zeros(1), changes, changes.new_tensor([len(flat)])])
+    counts = (ends[1:] - ends[:-1]).tolist()
+    return {"size": list(mask.shape), "counts": [0, *counts] if bool(flat[0]) else counts}
 
 
 def commit(folder):

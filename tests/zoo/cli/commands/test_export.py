@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import sys
 from hashlib import sha256
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 
 from zoo.cli.main import main
-from zoo.export import difference
+from zoo.export import difference, quantize
 
 pytest.importorskip("onnx", reason="onnx is not installed")
 pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
@@ -92,6 +93,39 @@ def test_a_missing_library_is_said_with_the_command_that_installs_it(library, fo
         f"{library} is not installed; it is of the extra 'onnx': pip install onnx onnxruntime"
         in capsys.readouterr().err
     )
+
+
+@pytest.mark.parametrize("kind, target", [("--onnx", "m.onnx"), ("--openvino", "made")])
+def test_what_cannot_be_quantized_is_one_sentence_and_leaves_nothing(kind, target, folder, capsys, monkeypatch):
+    def quantizer(plain, part, *_, **__):
+        Path(part).write_bytes(b"half")
+        raise RuntimeError("no range for a layer\nadvice for programmers")
+
+    monkeypatch.setattr(importlib.import_module("onnxruntime.quantization"), "quantize_static", quantizer)
+    before = sorted(folder.iterdir())
+    words = ["export", "demo_atss", kind, str(folder / target), "--int8", "--calibrate", str(folder), "--limit", "1"]
+    assert main(words) == 1
+    err = capsys.readouterr().err
+    assert err == "zoo: demo_atss cannot be quantized: no range for a layer\n"
+    assert sorted(folder.iterdir()) == before
+
+
+def test_a_network_without_layers_to_quantize_is_one_sentence_and_leaves_nothing(folder, capsys, monkeypatch):
+    monkeypatch.setattr(quantize, "BODY", ("/nothing/",))
+    before = sorted(folder.iterdir())
+    words = ["--int8", "--calibrate", str(folder), "--limit", "1"]
+    assert main(["export", "demo_atss", "--onnx", str(folder / "m.onnx"), *words]) == 1
+    assert "cannot be quantized: it has no convolution in its backbone or neck" in capsys.readouterr().err
+    assert sorted(folder.iterdir()) == before
+
+
+def test_calibration_images_that_cannot_be_read_are_one_sentence_and_leave_nothing(folder, capsys):
+    (folder / "bad").mkdir()
+    (folder / "bad" / "0.png").write_bytes(b"no image")
+    words = ["--int8", "--calibrate", str(folder / "bad")]
+    assert main(["export", "demo_atss", "--onnx", str(folder / "m.onnx"), *words]) == 1
+    err = capsys.readouterr().err
+    assert "0.png" in err and err.count("\n") == 1 and not (folder / "m.onnx").exists()
 
 
 @pytest.mark.parametrize("kind", ["--onnx", "--torch-export"])
