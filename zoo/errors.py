@@ -3,7 +3,7 @@
 from zoo.text import printable
 
 MAX_MESSAGE = 4000
-"""Letters of a message: what a file says of itself may be quoted in it."""
+"""Characters of a message, which may quote text from a file."""
 
 
 NO_NETWORK = "no network"
@@ -12,7 +12,7 @@ NO_NETWORK = "no network"
 class ZooError(Exception):
     """Base of all errors; the commands print it as one line and exit with `exit_code`.
 
-    The message is fit for a terminal: control characters are shown escaped, and a long one is cut.
+    The message is safe for a terminal: control characters are escaped, and long messages are truncated.
     """
 
     exit_code = 1
@@ -22,7 +22,7 @@ class ZooError(Exception):
 
 
 class UsageError(ZooError):
-    """The request itself makes no sense, such as two options that exclude each other."""
+    """The request is invalid, such as two options that exclude each other."""
 
     exit_code = 2
 
@@ -49,11 +49,11 @@ class BuildError(ZooError):
 
 
 class FetchError(ZooError):
-    """No mirror served the file; the message lists what each one said."""
+    """No mirror served the file; the message lists the response of each one."""
 
 
 class NoNetwork(FetchError):
-    """No host answered at all, or ZOO_OFFLINE is set: the machine's network, not a file or a host, is the problem.
+    """No host responded, or ZOO_OFFLINE is set: the problem is the network of this machine, not a file or a host.
 
     The message begins with `no network: `.
     """
@@ -63,7 +63,7 @@ class NoNetwork(FetchError):
 
 
 class UnsafeCheckpoint(ZooError):
-    """The file asks for something that is not on the allow-list; nothing of it was run."""
+    """The file requests something that is not on the allow-list; nothing in it was executed."""
 
 
 class CorruptCheckpoint(ZooError):
@@ -71,11 +71,11 @@ class CorruptCheckpoint(ZooError):
 
 
 class MismatchedCheckpoint(ZooError):
-    """The tensors do not belong to this architecture; the message names the first differences and guesses why."""
+    """The tensors do not belong to this architecture; the message names the first differences and a likely cause."""
 
 
 class UnreadableImage(ZooError):
-    """The image is missing or does not decode."""
+    """The image is missing or cannot be decoded."""
 
 
 class NotTrainable(ZooError):

@@ -28,8 +28,8 @@ def build(name_or_spec: str | Mapping[str, Any]) -> Detector:
             `{model: {...}, train_cfg: ...}`).
 
     Returns:
-        The network, freshly initialized, in eval mode, on the CPU. A description, and an architecture that no model
-        uses, do not say how images are prepared: `preprocess` is None then.
+        The network with random weights, in eval mode, on the CPU. A description, or an architecture that no model
+            uses, does not state how images are preprocessed; `preprocess` is then None.
 
     Raises:
         UnknownModel: No model or architecture has this name.
@@ -92,7 +92,7 @@ def preprocessor(name: str | Preprocessing) -> Callable[[ImageSource], Sample]:
 
     Returns:
         A function from a path, or a BGR uint8 array (H, W, 3), to a `Sample`. It raises UnreadableImage for a file that
-        is missing or does not decode.
+        is missing or cannot be decoded.
 
     Raises:
         UnknownModel: No model or architecture has this name.
@@ -139,7 +139,7 @@ def load(name: str, device: str = "cpu") -> Detector:
 
     Args:
         name: A model or an alias.
-        device: Where the network is put, such as `cpu` or `cuda:0`.
+        device: Device of the network, such as `cpu` or `cuda:0`.
 
     Returns:
         The network in eval mode. `detect` runs it on files and arrays.
@@ -147,8 +147,8 @@ def load(name: str, device: str = "cpu") -> Detector:
     Raises:
         UnknownModel: No model has this name.
         FetchError: No mirror served the file.
-        UnsafeCheckpoint: The file asks for something that is not on the allow-list.
-        CorruptCheckpoint: The file is damaged, or has weights that are NaN or infinite.
+        UnsafeCheckpoint: The file requests something that is not on the allow-list.
+        CorruptCheckpoint: The file is damaged, or contains weights that are NaN or infinite.
         MismatchedCheckpoint: The tensors do not belong to this network.
 
     Examples:
@@ -173,18 +173,18 @@ def load_file(path: str | Path, name: str | None = None, device: str = "cpu") ->
     Args:
         path: The file.
         name: A model or an architecture. Without it, the architecture comes from the configuration in the checkpoint,
-            or from the names of its tensors where they are those of the methods' authors or of transformers.
-        device: Where the network is put, such as `cpu` or `cuda:0`.
+            or from the names of its tensors if the methods' authors or transformers use these names.
+        device: Device of the network, such as `cpu` or `cuda:0`.
 
     Returns:
-        The network in eval mode. Its classes are those that the checkpoint's metadata list, where they list any.
+        The network in eval mode. Its classes are those listed in the checkpoint's metadata, if there are any.
 
     Raises:
-        UnsafeCheckpoint: The file asks for something that is not on the allow-list.
+        UnsafeCheckpoint: The file requests something that is not on the allow-list.
         CorruptCheckpoint: The file is damaged, or in no known format.
         MismatchedCheckpoint: The tensors do not belong to this network.
         UnknownModel: No model or architecture has this name.
-        BuildError: The configuration in the file names components that do not exist here, or there is none.
+        BuildError: The configuration in the file names components that do not exist here, or it has no configuration.
 
     Examples:
         >>> import zoo

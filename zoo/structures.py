@@ -1,4 +1,4 @@
-"""The value types that cross module borders.
+"""The value types that modules exchange.
 
 Boxes are xyxy in pixels, float32. Sizes are (height, width). Labels are 0-based.
 """
@@ -21,7 +21,7 @@ SHOWN = 20
 
 @dataclass
 class ImageGeometry:
-    """Where one image lies inside a network input, and where results should go.
+    """Position of one image inside a network input, and the image that results refer to.
 
     size: (h, w) of the image's content inside the padded input, in input pixels.
     output_size: (h, w) of the image that results refer to.
@@ -86,11 +86,11 @@ class Detections:
 
     Attributes:
         boxes: (K, 4) float32 xyxy, in pixels.
-        scores: (K,) float32, falling.
+        scores: (K,) float32, in descending order.
         labels: (K,) int64, 0-based.
         masks: (K, H, W) bool or None.
         panoptic: (H, W) int64 or None: label + 1000 * instance; void = number of classes.
-        mask_scores: (K,) float32 or None: the scores by which mask AP ranks, where they differ from `scores` (Mask
+        mask_scores: (K,) float32 or None: the scores that rank masks for mask AP, if they differ from `scores` (Mask
             Scoring R-CNN).
         keypoints: (K, P, 3) float32 or None: x, y in pixels, score.
     """
@@ -118,7 +118,7 @@ class Detections:
         return Detections(boxes, scores, labels, masks, self.panoptic, mask_scores, keypoints)  # type: ignore[arg-type]
 
     def to_output(self, geometry: ImageGeometry) -> Detections:
-        """Boxes and keypoints moved from input to output coordinates; masks are made in output coordinates already."""
+        """Boxes and keypoints converted from input to output coordinates; masks are in output coordinates already."""
         keypoints = None if self.keypoints is None else geometry.keypoints_to_output(self.keypoints)
         return replace(self, boxes=geometry.to_output(self.boxes), keypoints=keypoints)
 
@@ -147,7 +147,7 @@ class Detections:
             classes: Names by label, such as a model's `classes`.
 
         Raises:
-            UsageError: If supervision is not installed, or there is a panoptic map, which it cannot hold.
+            UsageError: supervision is not installed, or there is a panoptic map, which it does not support.
         """
         self._require_boxes("supervision")
         try:
@@ -163,14 +163,14 @@ class Detections:
         )
 
     def to_fiftyone(self, classes: Sequence[str] | None = None, size: tuple[int, int] | None = None) -> Any:
-        """The same as `fiftyone.Detections`, whose boxes are relative to the image, and whose masks fill their box.
+        """Convert to `fiftyone.Detections`, whose boxes are relative to the image and whose masks cover only their box.
 
         Args:
-            classes: Names by label; numbers without them.
-            size: (height, width) of the image; not needed with masks, which have it.
+            classes: Names by label; without them, labels are numbers.
+            size: (height, width) of the image; not needed with masks, which have this size.
 
         Raises:
-            UsageError: If FiftyOne is not installed, the size is not known, or there is a panoptic map.
+            UsageError: FiftyOne is not installed, the size is unknown, or there is a panoptic map.
         """
         self._require_boxes("FiftyOne")
         if self.masks is not None:

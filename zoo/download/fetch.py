@@ -15,19 +15,19 @@ if TYPE_CHECKING:
 
 
 def fetch(name: str, *, mirrors: Sequence[str] = (), progress: Progress | None = None) -> Path:
-    """Download the weights of a model into the cache, unless they are there, and verify them.
+    """Download the weights of a model into the cache, unless they are already there, and verify them.
 
     Args:
         name: A model, an alias, or the key of a backbone such as `torchvision://resnet50`.
         mirrors: URLs or folders that are tried before the published hosts.
-        progress: Called with (bytes so far, bytes in all if known); by default a bar on the terminal.
+        progress: Called with (bytes so far, total bytes if known); default: a progress bar on the terminal.
 
     Returns:
         The verified file.
 
     Raises:
         UnknownModel: No model has this name.
-        FetchError: No mirror served the file; the message lists what each one said.
+        FetchError: No mirror served the file; the message lists the response of each one.
 
     Examples:
         >>> import zoo

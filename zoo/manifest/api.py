@@ -93,11 +93,11 @@ def list_models(
 
     Args:
         pattern: A glob that names or aliases match.
-        family: Only models of this method family, whatever the case.
+        family: Only models of this method family, in upper or lower case.
         task: Only models with this task, such as `instance segmentation`.
         dataset: Only models trained for this dataset, such as `coco_2017`.
         origin: Only models whose weights this project published, such as `mmdetection`.
-        unpublished: Include the reference's configurations without published weights.
+        unpublished: Include configurations of the reference whose weights were not published.
 
     Returns:
         Names, sorted; empty if nothing matches.

@@ -22,10 +22,10 @@ class Paper:
 class Checkpoint:
     """A file of weights.
 
-    path: below each mirror's root, or a whole URL for a file that lives elsewhere. urls: the mirrors in order.
+    path: below each mirror's root, or a complete URL for a file elsewhere. urls: of the file on each mirror, in order.
     sha256: the whole digest or its published first 8 hex digits; None if nothing was published. md5: likewise for
     Detectron2, whose file names carry a part of the MD5. file: a local file instead of `path`; with a digest it is
-    verified and cached like a download, without one it is used where it is.
+    verified and cached like a download, without one it is used in place.
     """
 
     path: str = ""
@@ -48,7 +48,7 @@ class Checkpoint:
 
 @dataclass(frozen=True)
 class Training:
-    """How the weights were made. memory_gb: per GPU, as published. batch_size: over all GPUs.
+    """How the weights were trained. memory_gb: per GPU, as published. batch_size: over all GPUs.
 
     backbone: key of the backbone weights that training started from. start: the model that it started from.
     seconds_per_iteration, images_per_second: the published training speed.
@@ -115,19 +115,19 @@ class Entry:
         name: Its name, unique in the zoo.
         family: The method family.
         architecture: The name of its network's description; None if there is none.
-        checkpoint: The weights; None where the reference has a configuration but published no weights.
+        checkpoint: The file of weights; None if the reference has a configuration but published no weights.
         log_url: The training log, as published.
         log_urls: The training log on every mirror.
         normalization: Name of a normalization in the manifests.
         preprocessing: Name of a recipe in the manifests.
         dataset: Name of a dataset in the manifests.
-        tasks: Such as `object detection`.
+        tasks: Tasks, such as `object detection`.
         metrics: Dataset and split -> metric -> value in percent as published, such as
             `{"coco_2017_val": {"box_ap": 37.4}}`.
-        training: How the weights were made.
+        training: How the weights were trained.
         speed: Published speeds.
         paper: Where the method was published.
-        license: Of the weights.
+        license: License of the weights.
         notes: What users must know.
         aliases: Other names.
         origin: The project that published the weights.
@@ -137,7 +137,7 @@ class Entry:
         substitutes: Other weights of the same method.
         receptive_fields: Dilations that the weights need on top of the architecture.
         parameters: Number of parameters of the network.
-        source: The manifest that states all this.
+        source: The manifest file that describes the model.
     """
 
     name: str
@@ -170,7 +170,7 @@ class Entry:
         """Look up a published metric.
 
         Args:
-            key: Such as `box_ap`.
+            key: Name of the metric, such as `box_ap`.
 
         Returns:
             The value on the first dataset that has it, in percent; None if none has.

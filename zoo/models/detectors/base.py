@@ -1,4 +1,4 @@
-"""What every detector can do: run on a padded batch, and detect in files or arrays."""
+"""The base class of detectors: runs on a padded batch, detects objects in files or arrays, computes losses."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from zoo.structures import Detections, ImageGeometry, Sample
 class Detector(nn.Module):
     """Base of all detectors: a backbone and an optional neck; a subclass adds its heads and implements `predict`.
 
-    preprocess: from a path or a BGR uint8 array (H, W, 3) to a `Sample`; `zoo.build` and `zoo.load` set it to what the
-    checkpoint was trained for. classes: names of the labels, where known. label_count: how many labels there are, where
-    the description says so. description: what `zoo.build` made it of.
+    preprocess: from a path or a BGR uint8 array (H, W, 3) to a `Sample`; `zoo.build` and `zoo.load` set it to the
+    preprocessing that the checkpoint was trained with. classes: names of the labels, if known. label_count: number of
+    labels, if the description states it. description: the mapping that `zoo.build` built the network from.
     """
 
     preprocess: Callable[[Any], Sample] | None = None
@@ -37,7 +37,7 @@ class Detector(nn.Module):
         self.neck = component(neck) if neck else None
 
     def features(self, images: Tensor) -> tuple[Tensor, ...]:
-        """(N, 3, H, W) to the heads' feature maps, finest first."""
+        """Feature maps for the heads, finest first. images: (N, 3, H, W)."""
         maps: tuple[Tensor, ...] = self.backbone(pixel_by_pixel(images, type(self.backbone).__name__))
         if self.neck is not None:
             maps = self.neck(maps)
@@ -85,12 +85,12 @@ class Detector(nn.Module):
             sizes: (h, w) of each image before padding.
             targets: Per image `boxes` (M, 4) xyxy in input coordinates and `labels` (M,); where needed, `masks`
                 (M, H, W) of bool and `keypoints` (M, P, 3) as x, y, visibility; optionally `ignored` (I, 4), boxes of
-                crowds, and `semantic` (h, w), classes of the padded image's pixels, without which heads that segment
-                do not learn to.
+                crowds, and `semantic` (h, w), classes of the padded image's pixels, without which semantic heads are
+                not trained.
             proposals: Per image (M, 4) xyxy boxes, for Fast R-CNN only.
 
         Returns:
-            Losses by name; their sum is what a trainer minimizes.
+            Losses by name; training minimizes their sum.
 
         Raises:
             NotTrainable: The losses of this method are not implemented.
@@ -103,7 +103,7 @@ class Detector(nn.Module):
     def compute_losses(
         self, images: Tensor, geometries: Sequence[ImageGeometry], ground_truths: Sequence[GroundTruth]
     ) -> dict[str, Tensor]:
-        """What `losses` returns, from targets in their own type."""
+        """The losses of `losses`, from targets as `GroundTruth`."""
         raise NotTrainable(f"{type(self).__name__} does not support training (inference only)")
 
     def detect(self, images: Sequence[str | Path | Any], device: torch.device | str | None = None) -> list[Detections]:
@@ -111,14 +111,14 @@ class Detector(nn.Module):
 
         Args:
             images: Files, or BGR uint8 arrays (H, W, 3). Each image runs alone, as for published accuracies.
-            device: Where the network is moved first; by default it stays where it is.
+            device: Device to which the network is moved first; by default it is not moved.
 
         Returns:
             Per image, the detections in original image coordinates, on the CPU, best first.
 
         Raises:
             UsageError: The network was built from a description and has no preprocessing.
-            UnreadableImage: A file is missing or does not decode.
+            UnreadableImage: A file is missing or cannot be decoded.
 
         Examples:
             >>> import numpy as np, zoo
