@@ -38,31 +38,32 @@ def machine(environment: Mapping[str, Any]) -> str:
         f"{gpu.get('compute_capability')}, driver {gpu.get('driver')}, CUDA {environment.get('cuda')}, cuDNN "
         f"{environment.get('cudnn')}), {(environment.get('host') or {}).get('usable_cores')} cores; Python "
         f"{environment.get('python')}, PyTorch {libraries.get('torch')}, torchvision {libraries.get('torchvision')}; "
-        f"commit {environment.get('commit')}{uncommitted(environment.get('commit'))}. `bench gpu-check` wrote this; "
-        "docs/gpu.md says what each part shows."
+        f"commit {environment.get('commit')}{uncommitted(environment.get('commit'))}. Written by `bench "
+        "gpu-check`; docs/gpu.md explains each part."
     )
 
 
 def uncommitted(commit: str | None) -> str:
     """What the plus behind a commit means."""
-    return " (the plus: with changes that were not committed)" if (commit or "").endswith("+") else ""
+    return " (the plus marks uncommitted changes)" if (commit or "").endswith("+") else ""
 
 
 def stage_table(stages: Sequence[Ended]) -> Table:
     """How each command ended."""
     rows: list[Mapping[str, Cell]] = [
-        {"stage": one.name, "result": one.status, "seconds": round(one.seconds), "it should show": one.shows}
+        {"stage": one.name, "result": one.status, "seconds": round(one.seconds), "expected": one.shows}
         for one in stages
     ]
-    return Table("Stages", ("stage", "result", "seconds", "it should show"), rows)
+    return Table("Stages", ("stage", "result", "seconds", "expected"), rows)
 
 
 def precision_table(records: Sequence[Record]) -> Table:
     """How many networks equal their records in each precision."""
     note = (
-        "Each network has weights that are a formula of their names, and is compared with what the reference computed "
-        "on a CPU in float32. In float32 all should be equal. In the others the verdict is of rounding as much as of "
-        "the network: these weights amplify it, so that other boxes are among the best 100."
+        "The weights of each network are computed by a formula from their names, and its outputs are compared with "
+        "those that the reference computed on a CPU in float32. In float32, all should be equal. In the other "
+        "precisions, the result depends on rounding as much as on the network: these weights amplify rounding, so that "
+        "other boxes are among the best 100."
     )
     rows: list[Mapping[str, Cell]] = []
     for name in PRECISIONS:
@@ -76,7 +77,7 @@ def precision_table(records: Sequence[Record]) -> Table:
         )
         rows.append(row)
     columns = ("precision", "networks", "equal", "faults", "lowest share", "mean share")
-    return Table("Networks against recorded results", columns, rows if records else [], note)
+    return Table("Networks compared with recorded results", columns, rows if records else [], note)
 
 
 def share(metrics: Mapping[str, Any]) -> float:
@@ -93,7 +94,7 @@ def difference_table(records: Sequence[Record]) -> Table:
             cells: dict[str, Cell] = {name: shares_text(one) for name, one in differing.items()}
             remark = EXPECTED.get(record.model, "") if any(name.startswith("fp32") for name in differing) else ""
             rows.append({"network": record.model, **cells, "remark": remark})
-    note = "Shares of recorded boxes / masks or pixels that are found again where a network does not count as equal."
+    note = "For networks that do not count as equal: shares of the recorded boxes / masks or pixels that are matched."
     return Table("Networks that differ", ("network", *PRECISIONS, "remark"), rows, note)
 
 
@@ -105,8 +106,8 @@ def shares_text(metrics: Mapping[str, Any]) -> str:
 def training_table(records: Sequence[Record]) -> Table:
     """How many networks take a step, and whose losses are not those of the CPU."""
     note = (
-        "One step on two images. In float32 the losses are compared with those of the same weights and random numbers "
-        f"on the CPU: close is within {LOSS_TOLERANCE:g}, relative for losses above 1."
+        "One step on two images. In float32, the losses are compared with those on the CPU with the same weights and "
+        f"random numbers: `close` means within {LOSS_TOLERANCE:g}, relative for losses above 1."
     )
     rows: list[Mapping[str, Cell]] = []
     for precision in TRAINED:
@@ -136,7 +137,7 @@ def fault_tables(records: Sequence[Record]) -> list[Table]:
     ]
     return [
         Table("Faults", ("network", "check", "error"), faults),
-        Table("Losses that are not close", ("network", "difference", "loss"), far),
+        Table("Losses that differ from the CPU's", ("network", "difference", "loss"), far),
     ]
 
 
@@ -165,8 +166,8 @@ def waits_table(records: Sequence[Record]) -> Table:
             }
         )
     note = (
-        "How often the host waited for the GPU: in one image, its copy to the device and the copies of boxes, scores, "
-        "labels and masks back among them, and in the losses of two images. Memory: of tensors, on small images."
+        "How often the host waited for the GPU: for one image, including its copy to the device and the copies of "
+        "boxes, scores, labels and masks back, and in the losses of two images. Memory: of tensors, on small images."
     )
     rows.sort(key=lambda row: -float(row["one image"] or 0))  # type: ignore[arg-type]
     columns = ("network", "one image", "losses", "peak MiB", "peak MiB, step", "most often at")

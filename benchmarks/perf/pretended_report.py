@@ -12,9 +12,9 @@ from benchmarks.reports.table import Cell, Table
 
 Rows = Sequence[Mapping[str, Any]]
 INTRO = (
-    "`python -m benchmarks.perf.pretend_cuda --all` wrote this: a tensor that says `cuda:0` refuses what CUDA refuses, "
-    "computes on the CPU, and counts where the host waits for the device. Numbers of CUDA's kernels, their speed and "
-    "memory cannot be seen this way; [the report of a GPU](gpu.md) has those."
+    "Written by `python -m benchmarks.perf.pretend_cuda --all`: tensors that report the device `cuda:0` reject what "
+    "CUDA rejects, are computed on the CPU, and count where the host waits for the device. Results, speed and memory "
+    "of CUDA's kernels are not tested this way; [the report of a GPU](gpu.md) has those."
 )
 
 
@@ -22,7 +22,7 @@ def render(rows: Rows) -> str:
     """One document in Markdown."""
     networks = [row for row in rows if row["mode"] != "command"]
     tables = [summary(rows), commands(rows), architectures(networks), faults(rows)]
-    return markdown.render([table for table in tables if table.rows], "On a pretended GPU", INTRO)
+    return markdown.render([table for table in tables if table.rows], "On a simulated GPU", INTRO)
 
 
 def summary(rows: Rows) -> Table:
@@ -65,10 +65,10 @@ def architectures(rows: Rows) -> Table:
             }
         )
     note = (
-        "Waits of the host: in one image, against those that nothing can save (the copies of the results, and one "
-        "wherever the host must know how many there are to go on); in the losses of one image; in backward, clipping "
-        "and the optimizer's step. Copies to the device do not wait where they are pinned or the host goes on. Where "
-        "nothing is detected, fewer are needed."
+        "How often the host waits: for one image, beside the number that is unavoidable (`needed`: the copies of the "
+        "results, and one wherever the host must know how many there are to continue); in the losses of one image; and "
+        "in backward, clipping and the optimizer's step. Copies to the device do not make the host wait if they are "
+        "pinned or asynchronous. If nothing is detected, fewer waits are needed."
     )
     columns = ("architecture", "stands for", *MODES, "one image", "needed", "losses waits", "step")
     return Table("Architectures", columns, result, note)

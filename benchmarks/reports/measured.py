@@ -58,11 +58,11 @@ def tables(records: Sequence[Record], lookup: Lookup = find) -> list[Table]:
 def speed(records: Sequence[Record], lookup: Lookup) -> Table:
     """Inference speed and memory of each record, the published speed beside it."""
     note = (
-        "fps: images per second as the protocol defines it; `*` marks a run that departs from the protocol's own "
-        "parameters (the record says where). Timed: host-to-device copy, network, post-processing, mask pasting; not "
-        "timed: reading and resizing images, mask encoding. Memory: on a GPU what PyTorch allocated, on a CPU the "
-        "peak resident size of the process. GFLOPs: a multiply-add is two operations. With random weights "
-        "post-processing has other work to do than with trained ones."
+        "fps: images per second as the protocol defines it; `*` marks a run with other parameters than the protocol's "
+        "own (the record lists them). Timed: host-to-device copy, network, post-processing, mask pasting; not timed: "
+        "reading and resizing images, mask encoding. Memory: on a GPU, the peak allocated by PyTorch; on a CPU, the "
+        "peak resident size of the process. GFLOPs: a multiply-add counts as two operations. With random weights, "
+        "post-processing does different work than with trained ones."
     )
     shown = [record for record in records if record.ok and record.kind == "inference" and not in_options(record)]
     rows = [speed_row(record, lookup(record.model)) for record in shown]
@@ -122,10 +122,10 @@ def options(records: Sequence[Record]) -> Table:
         "samples",
     )
     note = (
-        "Both fps and the speed-up are from one run, plain and with the option in turns; speed-up: median over pairs "
-        "of neighboring calls. Fewer than 30 samples say little. Found again: share "
-        "of the plain network's detections that have a partner of the same label and IoU of at least 0.5; score "
-        "difference: the largest among them; added: detections without a partner."
+        "Both fps and the speed-up are from one run that alternates between the plain network and the option; "
+        "speed-up: median over pairs of neighboring calls. Fewer than 30 samples are not reliable. Found again: share "
+        "of the plain network's detections that are matched by one with the same label and an IoU of at least 0.5; "
+        "score difference: the largest among matched detections; added: unmatched detections."
     )
     rows: list[Mapping[str, Cell]] = [
         {
@@ -158,9 +158,9 @@ def accuracy(records: Sequence[Record], lookup: Lookup) -> Table:
         for row in accuracy_rows(record, lookup(record.model))
     ]
     note = (
-        "In percent points. A published number is for the whole of its dataset; `images` says how many were used. "
-        "Protocol: how ours was evaluated; definition: how the published number was, which is the same where both are "
-        "given. 95% interval: of the measured number, by a bootstrap over the images."
+        "In percent. A published number is for the whole dataset; `images` is the number of images used here. "
+        "Protocol: the metric definition of the measured number; definition: that of the published number (the same "
+        "where both are given). 95% interval: of the measured number, by a bootstrap over the images."
     )
     return Table("Accuracy", columns, number_machines(rows, records), note, {"difference": 2})
 

@@ -45,10 +45,10 @@ COLUMNS = (
 )
 DIGITS = {"measured fps": 2, "measured MiB": 0, "params M": 1}
 NOTE = (
-    "As published: memory GB (training, per GPU), fps (one image at a time) and accuracies in percent. Measured: "
-    "newest records of this store, in float32, image by image; accuracies on the whole dataset. "
-    "Published box and mask APs are COCO's at 100 detections, which MMDetection's maxDets=(100, 300, 1000) (protocol "
-    "`mmdet-v2`) and the usual (1, 10, 100) (`coco`) share; AR@1000 matches greedily."
+    "Published: memory in GB (training, per GPU), fps (one image at a time) and accuracies in percent. Measured: the "
+    "newest records of this store, in float32, image by image; accuracies on the whole dataset. Published box and mask "
+    "APs are COCO's at 100 detections, the same under MMDetection's maxDets=(100, 300, 1000) (protocol `mmdet-v2`) and "
+    "the usual (1, 10, 100) (`coco`); AR@1000 is matched greedily."
 )
 
 
