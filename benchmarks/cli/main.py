@@ -10,7 +10,7 @@ from zoo.cli.framework import Command
 
 COMMANDS: dict[str, Command] = {
     "accuracy": Command("benchmarks.cli.commands.accuracy", "measure the accuracy of a model on a dataset"),
-    "baseline": Command("benchmarks.cli.commands.baseline", "write what later measurements are compared with"),
+    "baseline": Command("benchmarks.cli.commands.baseline", "write a baseline for later measurements"),
     "browse": Command("benchmarks.cli.commands.browse", "draw the ground truth of a dataset on its images"),
     "check": Command("benchmarks.cli.commands.check", "fail when accuracy, size or speed is worse than a baseline"),
     "completion": Command("benchmarks.cli.commands.completion", "print a completion script for bash, zsh or fish"),
@@ -19,7 +19,7 @@ COMMANDS: dict[str, Command] = {
     ),
     "datasets": Command("benchmarks.cli.commands.datasets", "list datasets and their layouts, check a folder"),
     "demo": Command("benchmarks.cli.commands.demo", "fetch three small detectors, reproduce their AP, report"),
-    "doctor": Command("benchmarks.cli.commands.doctor", "explain why an accuracy is another one than expected"),
+    "doctor": Command("benchmarks.cli.commands.doctor", "explain an unexpected accuracy"),
     "gpu-check": Command("benchmarks.cli.commands.gpu_check", "run all checks that need a GPU, and report them"),
     "inference": Command("benchmarks.cli.commands.inference", "measure speed, latency, memory and size"),
     "logs": Command("benchmarks.cli.commands.logs", "summarize and plot training logs of this or other projects"),

@@ -1,4 +1,4 @@
-"""`bench baseline`: write what later measurements are compared with."""
+"""`bench baseline`: write a baseline for later measurements."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--box", type=float, default=default.box, help="tolerance of a detection's box, in pixels (%(default)s)")
     add("--time", type=float, default=default.time, help="factor of relative times that fails (%(default)s)")
     add("--without-times", action="store_true", help="leave times out: a baseline for every machine")
-    add("--other-machine", type=float, default=default.other_machine, help="that factor elsewhere (%(default)s)")
+    add("--other-machine", type=float, default=default.other_machine, help="factor on other machines (%(default)s)")
 
 
 def run(args: argparse.Namespace) -> None:

@@ -21,7 +21,7 @@ NOT_LATER = (
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     add = parser.add_argument
-    add("baseline", metavar="BASELINE", help="what `bench baseline` wrote")
+    add("baseline", metavar="BASELINE", help="a file written by `bench baseline`")
     add("--results", metavar="FILE", help="result store (default: $ZOO_RESULTS, else results.db)")
     add("--since", metavar="TIME", help="only records from this ISO time on, so that old ones cannot stand in")
     add("--junit", metavar="FILE", help="write JUnit XML")

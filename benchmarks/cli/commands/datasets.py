@@ -18,7 +18,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     add = parser.add_argument
     add("name", nargs="?", metavar="NAME", help="one dataset, with the layout of its folder")
-    add("--check", type=Path, metavar="DIR", help="look whether DIR holds the dataset NAME")
+    add("--check", type=Path, metavar="DIR", help="check whether DIR contains the dataset NAME")
     add("--split", metavar="NAME", help="part of the dataset; by default the one that results are published for")
     add("--json", action="store_true", help="print JSON")
 

@@ -16,10 +16,8 @@ if TYPE_CHECKING:
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument("--out", default="demo", metavar="DIR", help="where results and report go (%(default)s/)")
-    parser.add_argument(
-        "--fast", action="store_true", help="one model in a few seconds, to see whether all is installed"
-    )
+    parser.add_argument("--out", default="demo", metavar="DIR", help="folder for results and report (%(default)s/)")
+    parser.add_argument("--fast", action="store_true", help="one model, in seconds, to check the installation")
     parser.add_argument("--device", default="cpu", help="cpu, cuda ... (%(default)s)")
 
 

@@ -1,4 +1,4 @@
-"""`bench doctor`: why a number is another one than expected."""
+"""`bench doctor`: explain an unexpected accuracy."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--predictions", type=Path, metavar="FILE", help="detections in COCO's results format, of any detector")
     add("--preprocessor", metavar="MODULE:FUNCTION", help="a function from an image's path to the network's input")
-    add("--model", metavar="NAME", help="the model that gave the detections, or that the preprocessor is for")
-    add("--checkpoint", type=Path, metavar="FILE", help="weights of the model in place of the published ones")
+    add("--model", metavar="NAME", help="model that produced the detections, or whose preprocessing is compared")
+    add("--checkpoint", type=Path, metavar="FILE", help="weights of the model, instead of the published ones")
     add("--data", type=Path, metavar="DIR", help="the dataset's folder, in COCO's layout")
     add("--images", type=Path, metavar="DIR", help="images for --preprocessor, where there is no dataset")
     add("--dataset", default=DEFAULT_DATASET, metavar="NAME", help="layout of the folder (%(default)s)")

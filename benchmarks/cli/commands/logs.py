@@ -19,7 +19,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("logs", nargs="+", metavar="LOG", help="a log file, or a model whose published log is fetched")
     add("--plot", type=Path, metavar="FILE", help="draw curves of all logs into this PNG file")
     add("--csv", type=Path, metavar="FILE", help="write every number of all logs into this CSV file")
-    add("--keys", nargs="+", metavar="KEY", help="what to draw: loss, lr, time, memory, box_ap, any loss by name")
+    add("--keys", nargs="+", metavar="KEY", help="curves to draw: loss, lr, time, memory, box_ap, or any loss by name")
     add("--results", type=Path, metavar="FILE", help="also keep the numbers and curves in this result store")
     add("--json", action="store_true", help="print a JSON list")
 

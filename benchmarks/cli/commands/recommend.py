@@ -26,7 +26,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     add = parser.add_argument
     add("--task", default="object detection", help=f"one of {', '.join(METRICS_OF_TASK)} (%(default)s)")
-    add("--dataset", default="coco_2017", help="accuracies of different datasets do not compare (%(default)s)")
+    add("--dataset", default="coco_2017", help="dataset of the accuracies to compare (%(default)s)")
     add("--min-ap", type=float, metavar="X", help="lowest accuracy, in percent")
     add("--max-latency", metavar="T", help="of one image, such as 50ms")
     add("--max-memory", metavar="M", help="at inference, such as 2GiB; only measured models have it")

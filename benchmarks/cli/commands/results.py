@@ -28,7 +28,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         if name in ("list", "export"):
             add_selection(sub)
             count = LISTED if name == "list" else None
-            sub.add_argument("--limit", type=positive, default=count, help="at most so many, the newest (%(default)s)")
+            sub.add_argument(
+                "--limit", type=positive, default=count, help=f"maximum number, the newest ({count or 'all'})"
+            )
         if name in ("list", "show"):
             sub.add_argument("--json", action="store_true", help="print JSON")
         if name == "show":
@@ -116,5 +118,5 @@ ACTIONS: dict[str, tuple[str, Callable[[argparse.Namespace, Store], None]]] = {
     "list": ("one line per record", list_records),
     "show": ("everything about one record", show),
     "export": ("records as JSON lines", export),
-    "merge": ("take in the records of other stores", merge),
+    "merge": ("add the records of other stores", merge),
 }

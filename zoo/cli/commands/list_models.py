@@ -17,14 +17,14 @@ from zoo.manifest.entry import Entry
 from zoo.manifest.formatting import one_line, plain, table
 
 _HELP = {
-    "architectures": "networks that `zoo build` can make, with the models that have them",
+    "architectures": "networks that `zoo build` can build, with their models",
     "backbones": "weights that training started from",
     "datasets": "datasets with their classes",
     "families": "method families with their number of models",
     "logs": "published training logs",
-    "mirrors": "hosts of published files, in order",
-    "normalizations": "what is subtracted from and divided out of pixels",
-    "recipes": "how images become network inputs",
+    "mirrors": "hosts of published files, in the order in which they are tried",
+    "normalizations": "normalizations of pixels, with mean and standard deviation",
+    "recipes": "preprocessing recipes, from image to network input",
 }
 
 
@@ -49,7 +49,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print all fields as JSON")
     kinds = parser.add_mutually_exclusive_group()
     for kind, text in _HELP.items():
-        kinds.add_argument(f"--{kind}", dest="kind", action="store_const", const=kind, help=f"list {text} instead")
+        kinds.add_argument(f"--{kind}", dest="kind", action="store_const", const=kind, help=f"not models: list {text}")
 
 
 def run(args: argparse.Namespace) -> int:
