@@ -28,9 +28,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         if name in ("list", "export"):
             add_selection(sub)
             count = LISTED if name == "list" else None
-            sub.add_argument(
-                "--limit", type=positive, default=count, help=f"maximum number, the newest ({count or 'all'})"
-            )
+            sub.add_argument("--limit", type=positive, default=count, help=f"only the newest ones ({count or 'all'})")
         if name in ("list", "show"):
             sub.add_argument("--json", action="store_true", help="print JSON")
         if name == "show":

@@ -49,7 +49,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print all fields as JSON")
     kinds = parser.add_mutually_exclusive_group()
     for kind, text in _HELP.items():
-        kinds.add_argument(f"--{kind}", dest="kind", action="store_const", const=kind, help=f"not models: list {text}")
+        kinds.add_argument(f"--{kind}", dest="kind", action="store_const", const=kind, help=f"list {text}")
 
 
 def run(args: argparse.Namespace) -> int:
