@@ -2,8 +2,8 @@
 
     python examples/compare_models.py retinanet_r50 yolox_s_8x8_300e_coco --data data/coco --device cuda
 
-The latency is a plain median over a few images, to choose by. `bench inference` measures it under a protocol, with its
-interval, memory and everything that a report needs.
+The latency is a plain median over a few images, good enough for a choice. `bench inference` measures it under a
+protocol, with its interval, memory and everything that a report needs.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
     python examples/detect.py street.jpg --model faster_rcnn_r50 --out drawn
 
-Without --model, the small Mask R-CNN that comes with the package is used, which knows colored shapes only.
+Without --model, the small Mask R-CNN that comes with the package is used, which detects colored shapes only.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Detect objects in images.")
     parser.add_argument("images", nargs="+", type=Path)
     parser.add_argument("--model", default="demo_mask_rcnn", help="a name of the zoo, or a checkpoint file")
-    parser.add_argument("--score-thr", type=float, default=0.3, help="leave out detections below this score")
+    parser.add_argument("--score-thr", type=float, default=0.3, help="minimum score")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--out", type=Path, help="folder for drawings")
     args = parser.parse_args()

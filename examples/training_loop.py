@@ -2,8 +2,8 @@
 
     python examples/training_loop.py --data shapes --steps 20
 
-`zoo train` is the complete trainer, with the published recipes. This loop shows what it rests on: preprocessing,
-targets in the coordinates of the network's input, a dictionary of losses.
+`zoo train` is the complete trainer, with the published recipes. This loop shows its basis: preprocessing, targets
+in the coordinates of the network's input, and a dictionary of losses.
 """
 
 from __future__ import annotations

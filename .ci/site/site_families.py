@@ -21,8 +21,8 @@ METRICS = {
 }
 ORIGINS = {"detectron2": "Detectron2", "torchvision": "torchvision", "authors": "the authors of the methods"}
 APS = "APs are published ones on COCO, in percent."
-NOT_MEASURED = """Published numbers, in percent. They were not measured here: `bench accuracy NAME --data DIR` does
-that on your machine, and [the reports](../reports/zoo.md) show what has been measured.
+NOT_MEASURED = """Published numbers, in percent. They were not measured here: `bench accuracy NAME --data DIR`
+measures them on your machine, and [the reports](../reports/zoo.md) show what has been measured.
 """
 
 
@@ -174,7 +174,7 @@ def traps(family: Family) -> Iterator[str]:
             notes.setdefault(note, []).append(entry.name)
     if not notes:
         return
-    yield from ("## What to look out for", "")
+    yield from ("## Notes", "")
     for note, names in notes.items():
         whole = len(names) == len(family.entries) > 1
         yield f"- {'All models' if whole else ', '.join(f'`{name}`' for name in names)}: {text(note)}"
