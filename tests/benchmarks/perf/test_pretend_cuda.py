@@ -34,7 +34,8 @@ def test_a_detector_runs_on_the_pretended_device(name: str, mode: str) -> None:
     row = pretended_runs.run(name, mode, backward=False, small=True)
     assert row["ok"], row
     if mode == "fp32":
-        assert row["syncs"] <= pretended_kinds.needed(name) and "scores within 0" in row["result"]
+        assert row["syncs"] <= pretended_kinds.needed(name)
+        assert float(row["result"].rpartition("scores within ")[2]) < 1e-6, row  # another memory format on a CPU
 
 
 @pytest.mark.parametrize(

@@ -33,12 +33,13 @@ class CascadeRoIHead(nn.Module):
         stage_loss_weights: Sequence[float] = (),
         mask_roi_extractor: PerStage | None = None,
         mask_head: PerStage | None = None,
-        train_cfg: Sequence[Mapping[str, Any]] | None = None,
+        train_cfg: PerStage | None = None,
         test_cfg: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
         self.num_stages, self.stage_loss_weights = num_stages, tuple(stage_loss_weights)
-        self.train_cfg, self.test_cfg = train_cfg or [], test_cfg or {}
+        self.train_cfg: Any = train_cfg or []
+        self.test_cfg = test_cfg or {}
         self.bbox_roi_extractor: Sequence[Extractor] = per_stage(bbox_roi_extractor, num_stages)
         self.bbox_head: Sequence[CascadeBoxHead] = per_stage(bbox_head, num_stages)
         self.mask_head: Sequence[MaskHead] | None = per_stage(mask_head, num_stages) if mask_head else None
