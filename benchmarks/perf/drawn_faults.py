@@ -59,26 +59,13 @@ def one_of(random: Random, *values: Any) -> Any:
 
 def layout(random: Random) -> Drawn:
     """Other meanings of the four numbers, in pixels or as shares."""
-    key, change = one_of(random, *LAYOUTS.items())
+    key = one_of(random, *spoil.LAYOUTS)
     share = one_of(random, "", "normalized", "of-100", "of-1000") if key else one_of(random, *SHARES)
     factor = {"": 0, "normalized": 1, "of-100": 100, "of-1000": 1000}[share]
-
-    def apply(x: float, y: float, w: float, h: float, H: int, W: int) -> tuple[float, ...]:
-        if factor:
-            x, y, w, h = factor * x / W, factor * y / H, factor * w / W, factor * h / H
-        return tuple(change(x, y, w, h))
-
-    return Drawn(f"boxes {key or 'xywh'} {share}", ("-".join(filter(None, (key, share))),), boxes(apply))
+    return Drawn(f"boxes {key or 'xywh'} {share}", ("-".join(filter(None, (key, share))),), spoil.layout(key, factor))
 
 
 SHARES = ("normalized", "of-100", "of-1000")
-LAYOUTS: dict[str, Callable[..., tuple[float, ...]]] = {
-    "": lambda x, y, w, h: (x, y, w, h),
-    "xyxy": lambda x, y, w, h: (x, y, x + w, y + h),
-    "center": lambda x, y, w, h: (x + w / 2, y + h / 2, w, h),
-    "yxyx": lambda x, y, w, h: (y, x, y + h, x + w),
-    "yxhw": lambda x, y, w, h: (y, x, h, w),
-}
 
 
 LONGEST = 640
@@ -96,9 +83,8 @@ def of_network(random: Random) -> Drawn:
 def corners_of_network(random: Random) -> Drawn:
     """The same as corners."""
     side, how = one_of(random, 320, 416, 512, 800, 1024), one_of(random, "letterbox", "stretch")
-    corners = boxes(lambda x, y, w, h, H, W: (x, y, x + w, y + h))
     name, key = f"network coordinates as corners, {side} {how}", f"xyxy-input-{side}-{how}"
-    return Drawn(name, (key,), after(spoil.network(side, how), corners))
+    return Drawn(name, (key,), after(spoil.network(side, how), spoil.layout("xyxy")))
 
 
 def other_input(random: Random) -> Drawn:
@@ -115,21 +101,8 @@ def other_input(random: Random) -> Drawn:
 
 def mapped(random: Random) -> Drawn:
     """Brought back from the network's input in the wrong way."""
-    key, change = one_of(random, *MAPPED.items())
+    key, change = one_of(random, *spoil.MAPPED.items())
     return Drawn(f"mapped: {key}", (key,), boxes(change))
-
-
-MAPPED: dict[str, Callable[..., tuple[float, ...]]] = {
-    "letterbox-as-stretch": lambda x, y, w, h, H, W: tuple(
-        v * side / max(H, W) for v, side in zip((x, y, w, h), (W, H, W, H))
-    ),
-    "stretch-as-letterbox": lambda x, y, w, h, H, W: tuple(
-        v * max(H, W) / side for v, side in zip((x, y, w, h), (W, H, W, H))
-    ),
-    "center-padding": lambda x, y, w, h, H, W: (x + (max(H, W) - W) / 2, y + (max(H, W) - H) / 2, w, h),
-    "no-center-padding": lambda x, y, w, h, H, W: (x - (max(H, W) - W) / 2, y - (max(H, W) - H) / 2, w, h),
-    "width-height": lambda x, y, w, h, H, W: (x * H / W, y * W / H, w * H / W, h * W / H),
-}
 
 
 def mirrored(random: Random) -> Drawn:

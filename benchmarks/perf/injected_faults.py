@@ -34,29 +34,29 @@ from benchmarks.perf.spoil import Facts, Row, Spoil, alphabetical, at, boxes, ca
 
 # Name -> (the keys that name it, how the file is spoiled).
 FAULTS: dict[str, tuple[tuple[str, ...], Spoil]] = {
-    "corners in place of sizes": (("xyxy",), boxes(lambda x, y, w, h, H, W: (x, y, x + w, y + h))),
-    "centers in place of corners": (("center",), boxes(lambda x, y, w, h, H, W: (x + w / 2, y + h / 2, w, h))),
-    "y before x": (("yxyx",), boxes(lambda x, y, w, h, H, W: (y, x, y + h, x + w))),
-    "height before width": (("yxhw",), boxes(lambda x, y, w, h, H, W: (y, x, h, w))),
-    "fractions of the image": (("normalized",), boxes(lambda x, y, w, h, H, W: (x / W, y / H, w / W, h / H))),
+    "corners in place of sizes": (("xyxy",), spoil.layout("xyxy")),
+    "centers in place of corners": (("center",), spoil.layout("center")),
+    "y before x": (("yxyx",), spoil.layout("yxyx")),
+    "height before width": (("yxhw",), spoil.layout("yxhw")),
+    "fractions of the image": (("normalized",), spoil.layout("", 1)),
     "fractions, as corners": (
         ("xyxy-normalized",),
-        boxes(lambda x, y, w, h, H, W: (x / W, y / H, (x + w) / W, (y + h) / H)),
+        spoil.layout("xyxy", 1),
     ),
     "network coordinates, letterbox": (("input-416-letterbox",), spoil.network(416, "letterbox")),
     "network coordinates, stretched": (("input-640-stretch",), spoil.network(640, "stretch")),
     "network coordinates, centered": (("input-416-centered",), spoil.network(416, "centered")),
     "letterbox undone as a stretch": (
         ("letterbox-as-stretch",),
-        boxes(lambda x, y, w, h, H, W: (x * W / max(H, W), y * H / max(H, W), w * W / max(H, W), h * H / max(H, W))),
+        boxes(spoil.MAPPED["letterbox-as-stretch"]),
     ),
     "centered padding not subtracted": (
         ("center-padding",),
-        boxes(lambda x, y, w, h, H, W: (x + (max(H, W) - W) / 2, y + (max(H, W) - H) / 2, w, h)),
+        boxes(spoil.MAPPED["center-padding"]),
     ),
     "width and height of images exchanged": (
         ("width-height",),
-        boxes(lambda x, y, w, h, H, W: (x * H / W, y * W / H, w * H / W, h * W / H)),
+        boxes(spoil.MAPPED["width-height"]),
     ),
     "mirrored": (("mirrored",), boxes(lambda x, y, w, h, H, W: (W - x - w, y, w, h))),
     "shifted by 12 pixels": (("shifted",), boxes(lambda x, y, w, h, H, W: (x + 12, y + 12, w, h))),

@@ -46,6 +46,40 @@ def boxes(change: Callable[..., tuple[float, ...]]) -> Spoil:
     ]
 
 
+LAYOUTS: dict[str, Callable[..., tuple[float, ...]]] = {
+    "": lambda x, y, w, h: (x, y, w, h),
+    "xyxy": lambda x, y, w, h: (x, y, x + w, y + h),
+    "center": lambda x, y, w, h: (x + w / 2, y + h / 2, w, h),
+    "yxyx": lambda x, y, w, h: (y, x, y + h, x + w),
+    "yxhw": lambda x, y, w, h: (y, x, h, w),
+}
+"""Key of `bench doctor` -> what the four numbers are, from x, y, width and height."""
+
+MAPPED: dict[str, Callable[..., tuple[float, ...]]] = {
+    "letterbox-as-stretch": lambda x, y, w, h, H, W: tuple(
+        v * side / max(H, W) for v, side in zip((x, y, w, h), (W, H, W, H))
+    ),
+    "stretch-as-letterbox": lambda x, y, w, h, H, W: tuple(
+        v * max(H, W) / side for v, side in zip((x, y, w, h), (W, H, W, H))
+    ),
+    "center-padding": lambda x, y, w, h, H, W: (x + (max(H, W) - W) / 2, y + (max(H, W) - H) / 2, w, h),
+    "no-center-padding": lambda x, y, w, h, H, W: (x - (max(H, W) - W) / 2, y - (max(H, W) - H) / 2, w, h),
+    "width-height": lambda x, y, w, h, H, W: (x * H / W, y * W / H, w * H / W, h * W / H),
+}
+"""Key of `bench doctor` -> a wrong way back from the network's input; arguments as for `boxes`."""
+
+
+def layout(key: str, unit: float = 0) -> Spoil:
+    """The four numbers in another layout of `LAYOUTS`. unit: what a whole side is, for shares; 0 for pixels."""
+
+    def change(x: float, y: float, w: float, h: float, H: int, W: int) -> tuple[float, ...]:
+        if unit:
+            x, y, w, h = unit * x / W, unit * y / H, unit * w / W, unit * h / H
+        return tuple(LAYOUTS[key](x, y, w, h))
+
+    return boxes(change)
+
+
 def about_centers(wider: float, higher: float) -> Spoil:
     """Boxes of other sizes, in the same places."""
     return boxes(lambda x, y, w, h, H, W: (x + (1 - wider) * w / 2, y + (1 - higher) * h / 2, wider * w, higher * h))
