@@ -25,13 +25,10 @@ class RefiningHead(BoxHead, CascadeBoxHead, Protocol):
     """A stage's box head."""
 
 
-class CascadeRoiHeadLike(Protocol):
-    """What these losses ask of a head."""
+class BoxCascade(Protocol):
+    """What the losses of boxes ask of a head."""
 
     bbox_head: Sequence[RefiningHead]
-    bbox_roi_extractor: Sequence[Extractor]
-    mask_head: Sequence[MaskHead] | None
-    mask_roi_extractor: Sequence[Extractor] | None
     num_stages: int
     stage_loss_weights: Sequence[float]
     train_cfg: Sequence[Mapping[str, Any]]
@@ -39,6 +36,14 @@ class CascadeRoiHeadLike(Protocol):
     def box_outputs(self, stage: int, features: Features, rois: Tensor, /) -> BoxOutputs:
         """A stage's class logits and deltas of regions (M, 5)."""
         ...
+
+
+class CascadeRoiHeadLike(BoxCascade, Protocol):
+    """What the losses of masks ask beside that."""
+
+    bbox_roi_extractor: Sequence[Extractor]
+    mask_head: Sequence[MaskHead] | None
+    mask_roi_extractor: Sequence[Extractor] | None
 
 
 def cascade_losses(
@@ -89,7 +94,7 @@ class BoxStage:
 
 
 def box_stage(
-    head: CascadeRoiHeadLike,
+    head: BoxCascade,
     stage: int,
     features: Features,
     regions: Sequence[Tensor],
