@@ -30,6 +30,7 @@ from benchmarks.doctor.case import Case
 from benchmarks.doctor.examine import examine
 from benchmarks.doctor.pipelines import pipelines
 from benchmarks.perf import drawn_faults, spoil
+from benchmarks.perf.drawn import Drawn
 from benchmarks.perf.spoil import Facts, Row, Spoil, alphabetical, at, boxes, categories
 
 # Name -> (the keys that name it, how the file is spoiled).
@@ -143,10 +144,10 @@ def of_file(data: Path, rows: list[Row], seed: int | None = None) -> list[dict[s
     ]
 
 
-def fixed() -> list[drawn_faults.Drawn]:
+def fixed() -> list[Drawn]:
     """FAULTS and HEALTHY in one list."""
-    faults = [drawn_faults.Drawn(name, keys, change) for name, (keys, change) in FAULTS.items()]
-    return [*faults, *(drawn_faults.Drawn(name, (), change) for name, change in HEALTHY.items())]
+    faults = [Drawn(name, keys, change) for name, (keys, change) in FAULTS.items()]
+    return [*faults, *(Drawn(name, (), change) for name, change in HEALTHY.items())]
 
 
 # Of the model's own detections in each image: which stay.

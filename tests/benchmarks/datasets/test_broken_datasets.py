@@ -15,6 +15,10 @@ from benchmarks.datasets.request import MetricConfig
 from tests.benchmarks.datasets.tiny import DATA, FOLDERS, perfect, tiny
 from zoo.errors import ZooError
 
+XML = "VOC2007/Annotations/000001.xml"
+INSTANCES = "gtFine/val/aachen/aachen_000001_000019_gtFine_instanceIds.png"
+SEGMENTS = "annotations/panoptic_val2017/000001.png"
+
 
 @pytest.mark.parametrize("name", FOLDERS)
 def test_every_missing_file_is_named(name: str, tmp_path: Path) -> None:
@@ -38,9 +42,9 @@ def test_every_missing_file_is_named(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "file"),
     [
-        ("voc_0712", "VOC2007/Annotations/000001.xml"),
-        ("cityscapes", "gtFine/val/aachen/aachen_000001_000019_gtFine_instanceIds.png"),
-        ("coco_2017_panoptic", "annotations/panoptic_val2017/000001.png"),
+        ("voc_0712", XML),
+        ("cityscapes", INSTANCES),
+        ("coco_2017_panoptic", SEGMENTS),
     ],
 )
 def test_a_check_finds_the_one_annotation_file_that_is_missing(name: str, file: str, tmp_path: Path) -> None:
@@ -57,15 +61,15 @@ def test_the_tiny_folders_are_complete(name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "file", "content"),
     [
-        ("voc_0712", "VOC2007/Annotations/000001.xml", "<annotation>"),
+        ("voc_0712", XML, "<annotation>"),
         ("openimages_v6", "annotations/validation-annotations-bbox.csv", "ImageID,LabelName\n1,/m/car"),
         ("openimages_v6", "annotations/bbox_labels_600_hierarchy.json", "{"),
         ("openimages_challenge_2019", "challenge2019/challenge-2019-validation-detection-bbox.txt", "a.jpg\n0\n7\n"),
         ("openimages_challenge_2019", "challenge2019/class_label_tree.np", "no array"),
         ("wider_face", "eval_tools/ground_truth/wider_easy_val.mat", "no mat"),
         ("crowdhuman", "annotation_val.odgt", "no JSON"),
-        ("cityscapes", "gtFine/val/aachen/aachen_000001_000019_gtFine_instanceIds.png", "no image"),
-        ("coco_2017_panoptic", "annotations/panoptic_val2017/000001.png", "no image"),
+        ("cityscapes", INSTANCES, "no image"),
+        ("coco_2017_panoptic", SEGMENTS, "no image"),
         ("lvis_v1", "annotations/lvis_v1_val.json", '{"images": []}'),
     ],
 )
@@ -86,7 +90,6 @@ LABELS = "annotations/validation-annotations-human-imagelabels-boxable.csv"
 CHALLENGE_CLASSES = "challenge2019/cls-label-description.csv"
 CHALLENGE_BOXES = "challenge2019/challenge-2019-validation-detection-bbox.txt"
 ODGT = "annotation_val.odgt"
-XML = "VOC2007/Annotations/000001.xml"
 
 
 @pytest.mark.parametrize(
@@ -171,7 +174,7 @@ def test_voc_folders_of_other_classes_are_refused(tmp_path: Path) -> None:
 def test_a_map_of_instances_with_three_channels_is_refused(tmp_path: Path) -> None:
     root = tmp_path / "data"
     shutil.copytree(DATA / "cityscapes", root)
-    path = root / "gtFine" / "val" / "aachen" / "aachen_000001_000019_gtFine_instanceIds.png"
+    path = root / INSTANCES
     Image.new("RGB", Image.open(path).size).save(path)
     with pytest.raises(DatasetError, match="is of kind RGB; instance ids are a gray image of 16 bits"):
         open_dataset("cityscapes", root)
