@@ -14,7 +14,8 @@ it leaves under the first condition amplifies. It needs other gains, a compariso
 on what is measured here. Prints what moves by a tenth of its tolerance or more; exit status 1 if something amplifies.
 
 All of it takes hours. Records run from the smallest network to the largest; with `--resume FILE` each value is kept as
-a line of JSON as soon as it is known, and a run that was stopped goes on where it was.
+a line of JSON as soon as it is known, and a run that was stopped goes on where it was. `--tests recorded` are the files
+of RECORDED_TESTS, those with values that a reference implementation computed.
 
 `reports/sensitivity.jsonl` has all 282 records under the default, two threads, and AVX2 with noise. It was measured on
 two cores of an AMD EPYC (family 25, model 17, which has AVX-512) with PyTorch 2.14.1. Nothing in it amplifies.
@@ -31,6 +32,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager, nullcontext, redirect_stdout
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 from unittest.mock import patch
@@ -70,6 +72,19 @@ CONDITIONS = {
     "AVX2, noise": Condition(ONE_THREAD | AVX2, noise=True),
     **{f"{name}={value}": Condition({**ONE_THREAD, name: value}) for name, value in AVX2.items()},
 }
+# Tests whose expected values were recorded from a reference implementation, or by the demonstration's baseline.
+RECORDED_TESTS = (
+    "tests/benchmarks/accuracy/test_accuracy.py",
+    "tests/benchmarks/cli/test_demo_baseline.py",
+    "tests/benchmarks/datasets/test_lvis.py",
+    "tests/benchmarks/datasets/test_reference_metrics.py",
+    "tests/benchmarks/parity/test_parity.py",
+    "tests/benchmarks/speed/peers/test_detectron2.py",
+    "tests/zoo/models/criteria/test_reference_losses.py",
+    "tests/zoo/models/test_detectron2_records.py",
+    "tests/zoo/preprocessing/test_preprocess.py",
+    "tests/zoo/training/test_soft_teacher.py",
+)
 Values = dict[str, float]
 
 
@@ -90,12 +105,14 @@ def parse() -> argparse.Namespace:
     """The options; what to try is everything unless it is said."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--parity", nargs="*", metavar="NAME", help="records of `bench parity`, all if none is named")
-    parser.add_argument("--tests", nargs="*", metavar="PATH", help="arguments for pytest, tests/ if there are none")
+    parser.add_argument(
+        "--tests", nargs="*", metavar="PATH", help="arguments for pytest, or `recorded`; tests/ if none is given"
+    )
     parser.add_argument("-k", default="", help="only tests that match this expression of pytest")
     parser.add_argument("--conditions", nargs="+", choices=CONDITIONS, default=list(CONDITIONS), metavar="NAME")
     parser.add_argument("--all", action="store_true", help="also print what does not move")
     parser.add_argument("--json", action="store_true")
-    parser.add_argument("--resume", type=Path, metavar="FILE", help="keep values of records here, and go on there")
+    parser.add_argument("--resume", type=Path, metavar="FILE", help="keep values here, and continue from them")
     args = parser.parse_args()
     if args.parity is None and args.tests is None:
         args.parity, args.tests = [], []
@@ -112,7 +129,8 @@ def values(args: argparse.Namespace, name: str) -> Values:
         missing = [record for record in records if record not in known]
         result |= apart(of_parity, missing, name, args.resume) if missing else {}
     if args.tests is not None:
-        result |= apart(of_tests, [*(args.tests or ["tests"]), "-k", args.k], name, None)
+        paths = RECORDED_TESTS if args.tests == ["recorded"] else args.tests or ["tests"]
+        result |= apart(of_tests, [*paths, "-k", args.k], name, args.resume)
     return result
 
 
@@ -165,11 +183,11 @@ def of_record(name: str) -> float:
     return max([*used, metrics.get("count_difference", 0) / max(2, 0.03 * count)])
 
 
-def of_tests(arguments: list[str], condition: str, _: Path | None) -> Values:
+def of_tests(arguments: list[str], condition: str, file: Path | None) -> Values:
     """Tests by their id; those that are skipped are left out."""
     import pytest
 
-    watch = Watch()
+    watch = Watch(kept(file, condition), partial(keep, file, condition))
     with noisy() if CONDITIONS[condition].noise else nullcontext(), watch.comparisons(), redirect_stdout(sys.stderr):
         pytest.main(["-q", "--tb=no", "-p", "no:cacheprovider", *arguments], plugins=[watch])
     return watch.used

@@ -6,7 +6,7 @@ Whether a test passes says little about how near it was to failing, and the next
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any
 from unittest.mock import patch
@@ -24,11 +24,20 @@ COMPARISONS: dict[tuple[Any, str], tuple[float, float] | None] = {
 
 
 class Watch:
-    """used: test -> the largest part of a tolerance that a comparison that holds took; infinity if the test failed."""
+    """used: test -> the largest part of a tolerance that a comparison that holds took; infinity if the test failed.
 
-    def __init__(self) -> None:
+    known: values of an earlier run, whose tests are not run again. tell: called with each test that ends and its value.
+    """
+
+    def __init__(self, known: Mapping[str, float] | None = None, tell: Callable[[str, float], None] | None = None):
+        self.known, self.tell = known or {}, tell
         self.used: dict[str, float] = {}
         self.current = ""
+
+    def pytest_collection_modifyitems(self, items: list[Any]) -> None:
+        """Take known values over and run the other tests."""
+        self.used |= {item.nodeid: self.known[item.nodeid] for item in items if item.nodeid in self.known}
+        items[:] = [item for item in items if item.nodeid not in self.known]
 
     def pytest_runtest_call(self, item: Any) -> None:
         """A test begins."""
@@ -41,6 +50,8 @@ class Watch:
             self.used[report.nodeid] = math.inf
         elif report.skipped:
             self.used.pop(report.nodeid, None)
+        if report.when == "teardown" and self.tell and report.nodeid in self.used:
+            self.tell(report.nodeid, self.used[report.nodeid])
 
     def add(self, part: float) -> None:
         """A comparison took this part of its tolerance; one that did not hold was meant not to, or fails the test."""

@@ -49,6 +49,22 @@ def test_each_test_says_how_much_of_its_tolerance_it_used(tmp_path) -> None:
     }
 
 
+def test_a_trial_of_tests_that_was_stopped_runs_only_the_others(tmp_path) -> None:
+    (tmp_path / "test_stopped.py").write_text(PASSES_BARELY)
+    told: dict[str, float] = {}
+    arguments = ["-q", "-p", "no:cacheprovider", f"--rootdir={tmp_path}", str(tmp_path)]
+    for known in ({}, {"test_stopped.py::test_of_numbers": 0.25}):
+        told.clear()
+        watch = Watch(known, told.__setitem__)
+        with watch.comparisons():
+            pytest.main(arguments, plugins=[watch])
+        assert watch.used == told | known and len(told) == 3 - len(known)
+
+
+def test_the_files_with_recorded_values_exist() -> None:
+    assert [path for path in sensitivity.RECORDED_TESTS if not (ROOT / path).is_file()] == []
+
+
 def test_values_without_room_take_nothing() -> None:
     assert part_of_arrays(torch.ones(2), torch.ones(2), (0.0, 0.0)) == 0
     assert part_of_arrays(torch.ones(0), torch.ones(0), (0.0, 1.0)) == 0

@@ -14,7 +14,7 @@ from zoo.models.layers.conv import make_conv
 from zoo.models.layers.freezing import freeze, keep_statistics
 from zoo.models.layers.norm import make_norm
 
-BLOCKS: dict[int, tuple[type[nn.Module], tuple[int, ...]]] = {
+BLOCKS: dict[int, tuple[type[BasicBlock | Bottleneck], tuple[int, ...]]] = {
     18: (BasicBlock, (2, 2, 2, 2)),
     34: (BasicBlock, (3, 4, 6, 3)),
     50: (Bottleneck, (3, 4, 6, 3)),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import accumulate
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -12,7 +12,7 @@ from torch import Tensor
 from zoo.models.box_ops import aligned_iou, box_convert
 from zoo.models.build import component
 from zoo.models.criteria.detr import Layer, Matched, box_losses, match, matched
-from zoo.models.criteria.dino import denoising_losses
+from zoo.models.criteria.dino import DinoOutputs, denoising_losses
 from zoo.models.criteria.protocols import TrainedHead
 from zoo.models.losses.reduction import mean_over_processes
 from zoo.models.targets import GroundTruth, Pairs
@@ -32,7 +32,7 @@ class AlignDetrHeadLike(TrainedHead, Protocol):
 
 def align_detr_losses(
     head: AlignDetrHeadLike,
-    outputs: Sequence[Any],
+    outputs: DinoOutputs,
     geometries: Sequence[ImageGeometry],
     ground_truths: Sequence[GroundTruth],
 ) -> dict[str, Tensor]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,9 +11,10 @@ import torch
 from torch import Tensor
 
 from zoo.models.build import component
-from zoo.models.criteria.protocols import AnchorHead
+from zoo.models.criteria.protocols import AnchorHead, PriorGenerator
 from zoo.models.criteria.state import loss_of
 from zoo.models.layers.constants import constant
+from zoo.models.losses.base import Loss
 from zoo.models.samplers.random import PseudoSampler
 from zoo.models.targets import Assignment, GroundTruth
 from zoo.structures import ImageGeometry
@@ -58,10 +59,18 @@ class Match:
         return owners
 
 
+# One image's labels (P,), their weights, boxes (P, 4), their weights, and what they come from.
+ImageTargets = tuple[Tensor, Tensor, Tensor, Tensor, Match]
+# (anchors (K, 4), boxes (K, 4)) -> regression targets (K, 4).
+Encode = Callable[[Tensor, Tensor], Tensor]
+# (x, y) of each level.
+Strides = Sequence[tuple[int, int]]
+
+
 class AnchorMatching:
     """Assigns and samples anchors as a head's `train_cfg` says.
 
-    encode: (anchors (K, 4), boxes (K, 4)) -> regression targets (K, 4). sampling: whether to take a sample at all.
+    sampling: whether to take a sample at all.
     `in_padding: true` in `train_cfg`: anchors anywhere in the batch learn, as in Detectron2 and torchvision.
     """
 
@@ -84,10 +93,10 @@ class AnchorMatching:
         self,
         levels: Sequence[Tensor],
         sizes: Sequence[tuple[int, int]],
-        strides: Any,
+        strides: Strides,
         geometries: Sequence[ImageGeometry],
         ground_truths: Sequence[GroundTruth],
-        encode: Any,
+        encode: Encode,
         own: Sequence[Sequence[Tensor]] | None = None,
     ) -> AnchorTargets:
         """Targets of a batch.
@@ -101,7 +110,7 @@ class AnchorMatching:
             per_image.append(self.image(mine, inside, ground_truth, encode))
         return self.collect(per_image)
 
-    def collect(self, per_image: Sequence[Any]) -> AnchorTargets:
+    def collect(self, per_image: Sequence[ImageTargets]) -> AnchorTargets:
         """The targets of a batch, of what `image` returned for each."""
         labels, label_weights, boxes, box_weights, matches = zip(*per_image)
         positives = sum(max(len(m.positive), 1) for m in matches)
@@ -117,13 +126,13 @@ class AnchorMatching:
         )
 
     def inside(
-        self, levels: Sequence[Tensor], sizes: Sequence[tuple[int, int]], strides: Any, geometry: ImageGeometry
+        self, levels: Sequence[Tensor], sizes: Sequence[tuple[int, int]], strides: Strides, geometry: ImageGeometry
     ) -> Tensor:
         """Which anchors (P,) start inside the padded image and do not cross its border by too much."""
         return self.valid(levels, sizes, strides, geometry) & self.within(torch.cat(list(levels)), geometry)
 
     def valid(
-        self, levels: Sequence[Tensor], sizes: Sequence[tuple[int, int]], strides: Any, geometry: ImageGeometry
+        self, levels: Sequence[Tensor], sizes: Sequence[tuple[int, int]], strides: Strides, geometry: ImageGeometry
     ) -> Tensor:
         """Which anchors (P,) start inside the padded image."""
         if self.in_padding:
@@ -147,8 +156,8 @@ class AnchorMatching:
         return (anchors[:, :2] >= -self.border).all(dim=1) & (anchors[:, 2:] < limit).all(dim=1)
 
     def image(
-        self, levels: Sequence[Tensor], inside: Tensor, ground_truth: GroundTruth, encode: Any
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Match]:
+        self, levels: Sequence[Tensor], inside: Tensor, ground_truth: GroundTruth, encode: Encode
+    ) -> ImageTargets:
         """One image's labels (P,), their weights, boxes (P, 4), their weights, and what they come from."""
         anchors, where = torch.cat(list(levels)), inside.nonzero().flatten()
         mine = anchors[where]
@@ -157,9 +166,7 @@ class AnchorMatching:
             anchors, Match(where[samples.positive], where[samples.negative], samples.matched), ground_truth, encode
         )
 
-    def fill(
-        self, anchors: Tensor, match: Match, ground_truth: GroundTruth, encode: Any
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Match]:
+    def fill(self, anchors: Tensor, match: Match, ground_truth: GroundTruth, encode: Encode) -> ImageTargets:
         """What `image` returns, of anchors (P, 4) and which of them stand for what."""
         labels = torch.full((len(anchors),), self.num_classes, device=anchors.device)
         label_weights = anchors.new_zeros(len(anchors))
@@ -188,7 +195,7 @@ def anchor_targets(
     geometries: Sequence[ImageGeometry],
     ground_truths: Sequence[GroundTruth],
     absolute: bool,
-    generator: Any = None,
+    generator: PriorGenerator | None = None,
 ) -> tuple[AnchorTargets, list[Tensor]]:
     """Targets of a batch for an `AnchorHead`, and its anchors level by level.
 
@@ -237,10 +244,14 @@ def losses_of_targets(
     return {**losses, "loss_bbox": over_levels(loss_of(head, "bbox"), counts, of_box, targets.average)}
 
 
-def over_levels(loss: Any, counts: Sequence[int], tensors: Sequence[Tensor], average: float) -> Tensor:
-    """A loss of tensors (N, P, ...) with `counts` priors per level; level by level, if it averages by itself."""
+def over_levels(loss: Loss, counts: Sequence[int], tensors: tuple[Tensor, Tensor, Tensor], average: float) -> Tensor:
+    """A loss of predictions, targets and weights (N, P, ...) of `counts` priors per level.
+
+    Level by level, if the loss averages by itself.
+    """
     parts = zip(*(x.split(list(counts), dim=1) for x in tensors)) if hasattr(loss, "by_level") else [tensors]
-    losses = [loss(*(x.flatten(0, 1) for x in part), average) for part in parts]
+    flat = ([x.flatten(0, 1) for x in part] for part in parts)
+    losses = [loss(predictions, targets, weights, average) for predictions, targets, weights in flat]
     return torch.stack(losses).sum()
 
 

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -12,12 +12,31 @@ from torch import Tensor
 from zoo.models.layers.precision import full_precision
 from zoo.models.roi_heads.bbox_head import delta_index
 from zoo.models.roi_heads.extractor import rois_of
+from zoo.models.roi_heads.protocols import BoxOutputs, ByClass
 from zoo.structures import Detections, ImageGeometry
+
+
+class RegressingHead(ByClass, Protocol):
+    """A box head that moves regions."""
+
+    def boxes(self, regions: Tensor, deltas: Tensor | None, geometry: ImageGeometry, /) -> Tensor:
+        """Boxes (K, 4) from regions (K, 4) xyxy and deltas (K, 4)."""
+        ...
+
+
+class RegressingRoIHead(Protocol):
+    """What these functions ask of a head on regions."""
+
+    bbox_head: RegressingHead
+
+    def box_outputs(self, features: Sequence[Tensor], rois: Tensor, /) -> BoxOutputs:
+        """Class logits and deltas of regions (M, 5)."""
+        ...
 
 
 @torch.no_grad()
 def spreads(
-    roi_head: Any,
+    roi_head: RegressingRoIHead,
     features: Sequence[Tensor],
     detections: Sequence[Detections],
     geometries: Sequence[ImageGeometry],
@@ -29,11 +48,12 @@ def spreads(
     times: jittered copies of a box. scale: standard deviation of the jitter, relative to the box.
     """
     copies = [jittered(d.boxes, times, scale) for d in detections]
-    outputs = full_precision(roi_head.box_outputs(features, rois_of([boxes.flatten(0, 1) for boxes in copies])))
-    deltas = outputs[1].split([boxes[..., 0].numel() for boxes in copies])
+    _, deltas = full_precision(roi_head.box_outputs(features, rois_of([boxes.flatten(0, 1) for boxes in copies])))
+    assert isinstance(deltas, Tensor)
+    parts = deltas.split([boxes[..., 0].numel() for boxes in copies])
     return [
         spread(regressed(roi_head.bbox_head, boxes, own, d.labels, geometry))
-        for boxes, own, d, geometry in zip(copies, deltas, detections, geometries)
+        for boxes, own, d, geometry in zip(copies, parts, detections, geometries)
     ]
 
 
@@ -43,11 +63,13 @@ def jittered(boxes: Tensor, times: int, scale: float) -> Tensor:
     return boxes + torch.randn(times, *boxes.shape, device=boxes.device) * sides
 
 
-def regressed(bbox_head: Any, boxes: Tensor, deltas: Tensor, labels: Tensor, geometry: ImageGeometry) -> Tensor:
+def regressed(
+    bbox_head: RegressingHead, boxes: Tensor, deltas: Tensor, labels: Tensor, geometry: ImageGeometry
+) -> Tensor:
     """Where a box head moves copies (T, M, 4) of boxes with labels (M,). deltas: (T * M, 4 or 4 * num_classes)."""
     deltas = deltas.view(*boxes.shape[:2], deltas.shape[1] // 4, 4)
     chosen = deltas[:, torch.arange(len(labels), device=labels.device), delta_index(bbox_head, labels)]
-    moved: Tensor = bbox_head.boxes(boxes.flatten(0, 1), chosen.flatten(0, 1), geometry)
+    moved = bbox_head.boxes(boxes.flatten(0, 1), chosen.flatten(0, 1), geometry)
     return moved.view_as(boxes)
 
 

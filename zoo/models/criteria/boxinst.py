@@ -10,8 +10,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from zoo.models.build import component
-from zoo.models.criteria.condinst import CondinstHeadLike, Instances, box_losses, cells
+from zoo.models.criteria.condinst import CondinstHeadLike, DynamicMaskHead, Instances, box_losses, cells
 from zoo.models.criteria.state import memory_of
+from zoo.models.losses.base import Loss
 from zoo.models.targets import GroundTruth
 from zoo.structures import ImageGeometry
 
@@ -20,13 +21,19 @@ XYZ = ((0.412453, 0.357580, 0.180423), (0.212671, 0.715160, 0.072169), (0.019334
 WHITE = (0.95047, 1.0, 1.08883)
 
 
-class ProjectedMaskHead(Protocol):
+class ProjectedMaskHead(DynamicMaskHead, Protocol):
     """A mask head that learns from boxes and colors."""
 
-    out_stride: int
     pairwise_size: int
     pairwise_dilation: int
     warmup: int
+
+
+class BoxinstDetector(Protocol):
+    """What these losses ask of a detector. data_preprocessor: as `cfg` of `similar_neighbors`."""
+
+    mask_head: ProjectedMaskHead
+    data_preprocessor: Mapping[str, Any]
 
 
 def boxinst_losses(
@@ -36,7 +43,7 @@ def boxinst_losses(
     ground_truths: Sequence[GroundTruth],
     features: Tensor,
     images: Tensor,
-    detector: Any,
+    detector: BoxinstDetector,
 ) -> dict[str, Tensor]:
     """Those of FCOS, `loss_mask_project` and `loss_mask_pairwise`, which grows over the first iterations.
 
@@ -69,7 +76,7 @@ def box_masks(boxes: Tensor, size: tuple[int, int]) -> Tensor:
     return down[:, :, None] & across[:, None]
 
 
-def projection(dice: Any, logits: Tensor, wanted: Tensor) -> Tensor:
+def projection(dice: Loss, logits: Tensor, wanted: Tensor) -> Tensor:
     """Dice losses of the masks' (K, H, W) projections on both axes, summed up."""
     if len(logits) == 0:
         return logits.sum()
@@ -140,7 +147,7 @@ def lab(colors: Tensor) -> Tensor:
     return torch.stack([116 * f[:, 1] - 16, 500 * (f[:, 0] - f[:, 1]), 200 * (f[:, 1] - f[:, 2])], dim=1).float()
 
 
-def warmth(mask_head: Any) -> float:
+def warmth(mask_head: ProjectedMaskHead) -> float:
     """How much the pairwise loss counts; one iteration further with each call."""
     memory = memory_of(mask_head)
     iteration = memory.get("iteration", 0)

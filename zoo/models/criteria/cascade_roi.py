@@ -26,13 +26,10 @@ class RefiningHead(BoxHead, CascadeBoxHead, Protocol):
     """A stage's box head."""
 
 
-class CascadeRoiHeadLike(Protocol):
-    """What these losses ask of a head."""
+class BoxCascade(Protocol):
+    """What the losses of boxes ask of a head."""
 
     bbox_head: Sequence[RefiningHead]
-    bbox_roi_extractor: Sequence[Extractor]
-    mask_head: Sequence[MaskHead] | None
-    mask_roi_extractor: Sequence[Extractor] | None
     num_stages: int
     stage_loss_weights: Sequence[float]
     train_cfg: Sequence[Mapping[str, Any]]
@@ -40,6 +37,14 @@ class CascadeRoiHeadLike(Protocol):
     def box_outputs(self, stage: int, features: Features, rois: Tensor, /) -> BoxOutputs:
         """A stage's class logits and deltas of regions (M, 5)."""
         ...
+
+
+class CascadeRoiHeadLike(BoxCascade, Protocol):
+    """What the losses of masks ask beside that."""
+
+    bbox_roi_extractor: Sequence[Extractor]
+    mask_head: Sequence[MaskHead] | None
+    mask_roi_extractor: Sequence[Extractor] | None
 
 
 def cascade_losses(
@@ -78,9 +83,7 @@ def stage_losses(
     return run.losses, [] if stage + 1 == head.num_stages else next_regions(head, stage, run, geometries)
 
 
-def next_regions(
-    head: CascadeRoiHeadLike, stage: int, run: BoxStage, geometries: Sequence[ImageGeometry]
-) -> list[Tensor]:
+def next_regions(head: BoxCascade, stage: int, run: BoxStage, geometries: Sequence[ImageGeometry]) -> list[Tensor]:
     """The refined regions (R, 4) per image that the `train_cfg` of the next stage asks for.
 
     `refined_ground_truth`: also those that were objects' own boxes. `min_bbox_size`: only those of more pixels on both
@@ -102,7 +105,7 @@ class BoxStage:
 
 
 def box_stage(
-    head: CascadeRoiHeadLike,
+    head: BoxCascade,
     stage: int,
     features: Features,
     regions: Sequence[Tensor],

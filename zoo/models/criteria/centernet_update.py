@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -47,7 +47,7 @@ def centernet_update_losses(
     outputs: Sequence[Sequence[Tensor]],
     geometries: Sequence[ImageGeometry],
     ground_truths: Sequence[GroundTruth],
-    input_size: Any = None,
+    input_size: tuple[int, int] | None = None,
 ) -> dict[str, Tensor]:
     """`loss_cls` of the heatmap and `loss_bbox`."""
     scores = flatten(outputs[0], head.num_classes).flatten(0, 1).sigmoid().clamp(FAINT, 1 - FAINT)

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from zoo.models.assigners.hungarian import extent
 from zoo.models.box_ops import box_convert
 from zoo.models.criteria.anchor_head import anchor_targets
 from zoo.models.criteria.detr import DetrHeadLike, Layer, by_layer, matched_losses
-from zoo.models.criteria.protocols import StandardHead
+from zoo.models.criteria.protocols import AnchorHead, StandardHead
 from zoo.models.criteria.roi_sampling import box_targets
 from zoo.models.criteria.standard_roi import sampled_box_losses
 from zoo.models.criteria.table import dense_losses
@@ -57,6 +57,18 @@ class CoHeadLike(DetrHeadLike, Protocol):
         ...
 
 
+class AuxiliaryHead(AnchorHead, Protocol):
+    """A dense head beside the query head."""
+
+    def __call__(self, maps: Sequence[Tensor], /) -> Sequence[Sequence[Tensor]]:
+        """Class logits and box predictions, each per level, of a pyramid (N, C, H, W)."""
+        ...
+
+    def parameters(self) -> Iterator[nn.Parameter]:
+        """Its weights."""
+        ...
+
+
 def region_losses(
     head: StandardHead, maps: Sequence[Tensor], proposals: Sequence[Tensor], ground_truths: Sequence[GroundTruth]
 ) -> tuple[dict[str, Tensor], list[Candidates]]:
@@ -72,7 +84,7 @@ def region_losses(
 
 
 def anchor_losses(
-    head: Any,
+    head: AuxiliaryHead,
     maps: Sequence[Tensor],
     geometries: Sequence[ImageGeometry],
     ground_truths: Sequence[GroundTruth],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -12,16 +12,24 @@ from zoo.errors import UsageError
 from zoo.models.build import component
 from zoo.models.criteria.anchor_head import flatten
 from zoo.models.criteria.fcos import FcosHeadLike, losses_of_targets, targets
+from zoo.models.criteria.protocols import LossHead
 from zoo.models.targets import GroundTruth
 from zoo.structures import ImageGeometry
 
 
-class DynamicMaskHead(Protocol):
-    """A mask head with weights of its own for each object."""
+class DynamicMaskHead(LossHead, Protocol):
+    """A mask head with weights of its own for each object. out_stride: of its masks, in pixels."""
 
+    out_stride: int
     logits: Callable[..., Tensor]
     best_masks: int
     max_masks: int
+
+
+class CondinstDetector(Protocol):
+    """What these losses ask of a detector."""
+
+    mask_head: DynamicMaskHead
 
 
 class CondinstHeadLike(FcosHeadLike, Protocol):
@@ -44,7 +52,7 @@ def condinst_losses(
     ground_truths: Sequence[GroundTruth],
     features: Tensor,
     images: Tensor,
-    detector: Any,
+    detector: CondinstDetector,
 ) -> dict[str, Tensor]:
     """`loss_cls`, `loss_bbox`, `loss_centerness`, and `loss_mask`, the mean Dice loss of the positive points.
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Protocol
+from collections.abc import Mapping, Sequence
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -18,9 +18,14 @@ from zoo.models.layers.transfer import on_device, on_host
 from zoo.models.losses.focal import QualityFocalLoss
 from zoo.models.losses.iou import GIoULoss
 from zoo.models.losses.reduction import mean_over_processes
+from zoo.models.query_heads.denoising import Denoising
 from zoo.models.targets import GroundTruth, Pairs
 from zoo.structures import ImageGeometry
 
+Pair = tuple[Tensor, Tensor]
+PerImage = Tensor | list[Tensor]
+# As `ddq_losses` says.
+DdqOutputs = tuple[Tensor, Tensor, Mapping[str, Pair], Denoising, Sequence[Tensor], Pair]
 ALPHA, BETA = 1, 6
 """Powers of score and overlap in how well a dense query fits (Feng et al., TOOD, 2021)."""
 
@@ -34,7 +39,7 @@ class DdqHeadLike(TrainedHead, Protocol):
 
 
 def ddq_losses(
-    head: DdqHeadLike, outputs: Sequence[Any], geometries: Sequence[ImageGeometry], ground_truths: Sequence[GroundTruth]
+    head: DdqHeadLike, outputs: DdqOutputs, geometries: Sequence[ImageGeometry], ground_truths: Sequence[GroundTruth]
 ) -> dict[str, Tensor]:
     """The names of `dino_losses`; "0_aux_" and so on, and "aux_enc_": of the dense queries and proposals.
 
@@ -63,7 +68,7 @@ def indices(stayed: Sequence[Tensor]) -> list[list[Tensor]]:
     return [on_device([own.nonzero().flatten() for own in layer], device) for layer in on_host(stayed)]
 
 
-def remaining(logits: Tensor, boxes: Tensor, stayed: Sequence[Tensor] | None) -> tuple[Any, Any]:
+def remaining(logits: Tensor, boxes: Tensor, stayed: Sequence[Tensor] | None) -> tuple[PerImage, PerImage]:
     """A layer's queries that stayed, per image; all in the first layer. stayed: per image their indices."""
     if stayed is None:
         return logits, boxes

@@ -15,11 +15,15 @@ from zoo.models.assigners.hungarian import cheapest, extent
 from zoo.models.box_ops import aligned_iou, box_convert
 from zoo.models.build import component
 from zoo.models.criteria.protocols import TrainedHead
+from zoo.models.losses.base import Loss
 from zoo.models.losses.reduction import mean_over_processes
 from zoo.models.targets import GroundTruth, Pairs
 from zoo.structures import ImageGeometry
 
 Part = TypeVar("Part")
+Layers = Tensor | Sequence[Tensor]
+# Class logits (N, Q, C) and boxes (N, Q, 4) of each decoder layer, and those of the encoder's proposals.
+DetrOutputs = tuple[Layers, Layers] | tuple[Layers, Layers, tuple[Tensor, Tensor] | None]
 
 
 class DetrHeadLike(TrainedHead, Protocol):
@@ -31,7 +35,7 @@ class DetrHeadLike(TrainedHead, Protocol):
 
 def detr_losses(
     head: DetrHeadLike,
-    outputs: Sequence[Any],
+    outputs: DetrOutputs,
     geometries: Sequence[ImageGeometry],
     ground_truths: Sequence[GroundTruth],
 ) -> dict[str, Tensor]:
@@ -174,7 +178,7 @@ def matched(
     return Matched(*(torch.cat(x) for x in zip(*parts)))
 
 
-def classification(head: DetrHeadLike) -> tuple[Any, float]:
+def classification(head: DetrHeadLike) -> tuple[Loss, float]:
     """The classification loss, and how much a query without object counts in its average.
 
     DETR's softmax weighs "no object" by `bg_cls_weight`; sigmoid losses have no such class.

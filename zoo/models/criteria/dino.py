@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Protocol, TypeVar
 
 from torch import Tensor
 
@@ -13,10 +13,13 @@ from zoo.models.query_heads.denoising import Denoising
 from zoo.models.targets import GroundTruth, Pairs
 from zoo.structures import ImageGeometry
 
+Head = TypeVar("Head", bound="DinoHeadLike")
+# Class logits (layers, N, Q, C) and boxes (layers, N, Q, 4), those of the proposals, and the denoising queries.
+DinoOutputs = tuple[Tensor, Tensor, tuple[Tensor, Tensor], Denoising]
 # (head, layers, geometries) -> the losses of each layer's queries, which are matched; the last one is the encoder's.
-SetLosses = Callable[[Any, Sequence[Layer], Sequence[ImageGeometry]], list[dict[str, Tensor]]]
+SetLosses = Callable[[Head, Sequence[Layer], Sequence[ImageGeometry]], list[dict[str, Tensor]]]
 # (head, layer, pairs, geometries) -> the losses of queries whose objects are known.
-KnownLosses = Callable[[Any, Layer, Sequence[Pairs], Sequence[ImageGeometry]], dict[str, Tensor]]
+KnownLosses = Callable[[Head, Layer, Sequence[Pairs], Sequence[ImageGeometry]], dict[str, Tensor]]
 
 
 class DinoHeadLike(TrainedHead, Protocol):
@@ -28,7 +31,7 @@ class DinoHeadLike(TrainedHead, Protocol):
 
 def dino_losses(
     head: DinoHeadLike,
-    outputs: Sequence[Any],
+    outputs: DinoOutputs,
     geometries: Sequence[ImageGeometry],
     ground_truths: Sequence[GroundTruth],
 ) -> dict[str, Tensor]:
@@ -40,12 +43,12 @@ def dino_losses(
 
 
 def denoising_losses(
-    head: DinoHeadLike,
-    outputs: Sequence[Any],
+    head: Head,
+    outputs: DinoOutputs,
     geometries: Sequence[ImageGeometry],
     ground_truths: Sequence[GroundTruth],
-    matching: SetLosses,
-    known: KnownLosses,
+    matching: SetLosses[Head],
+    known: KnownLosses[Head],
 ) -> dict[str, Tensor]:
     """`dino_losses` with other functions for queries that are matched, and for those whose objects are known."""
     logits, boxes, proposals, noise = outputs
@@ -59,11 +62,11 @@ def denoising_losses(
 
 
 def restored_losses(
-    head: DinoHeadLike,
+    head: Head,
     logits: Tensor,
     boxes: Tensor,
     noise: Denoising,
-    known: KnownLosses,
+    known: KnownLosses[Head],
     geometries: Sequence[ImageGeometry],
     ground_truths: Sequence[GroundTruth],
 ) -> dict[str, Tensor]:

@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from zoo.models.criteria.cascade_roi import CascadeRoiHeadLike, box_stage, refined
-from zoo.models.criteria.protocols import MaskHead
+from zoo.models.criteria.cascade_roi import BoxCascade, box_stage, refined
+from zoo.models.criteria.protocols import MaskLearner
 from zoo.models.criteria.roi_sampling import sample_regions
 from zoo.models.criteria.segmentation import SegmentationHeadLike, segmentation_loss
 from zoo.models.criteria.standard_roi import hardness, positive_rois, region_mask_losses
@@ -39,7 +39,7 @@ class SemanticHead(SegmentationHeadLike, Protocol):
         ...
 
 
-class SemanticRoIHead(CascadeRoiHeadLike, Protocol):
+class SemanticRoIHead(BoxCascade, Protocol):
     """A cascade with a semantic branch, which is None where there is none."""
 
     semantic_head: SemanticHead | None
@@ -49,12 +49,20 @@ class SemanticRoIHead(CascadeRoiHeadLike, Protocol):
         ...
 
 
+class RelayMaskHead(MaskLearner, Protocol):
+    """A mask head that sees the one before it."""
+
+    def __call__(self, x: Tensor, previous: Tensor | None, /) -> tuple[Tensor, Tensor]:
+        """Mask logits (K, num_classes, h, w) from region features, and features for the next mask head."""
+        ...
+
+
 class HtcHeadLike(SemanticRoIHead, Protocol):
     """What the losses of HTC ask of a head."""
 
     interleaved: bool
     mask_info_flow: bool
-    mask_head: Sequence[MaskHead]
+    mask_head: Sequence[RelayMaskHead]
     mask_roi_extractor: Sequence[Extractor]
 
     def region_features(self, extractor: Extractor, features: Features, rois: Tensor, /) -> Tensor:
@@ -68,7 +76,7 @@ class ScnetHeadLike(SemanticRoIHead, Protocol):
     glbctx_head: ContextHead | None
 
     @property
-    def final_mask_head(self) -> MaskHead:
+    def final_mask_head(self) -> MaskLearner:
         """The only mask head."""
         ...
 
@@ -108,8 +116,7 @@ def mask_logits(head: HtcHeadLike, stage: int, scene: Scene, samples: Sequence[S
     previous = None
     for before in range(stage if head.mask_info_flow else 0):
         _, previous = head.mask_head[before](x, previous)
-    logits: Tensor = head.mask_head[stage](x, previous)[0]
-    return logits
+    return head.mask_head[stage](x, previous)[0]
 
 
 def scnet_losses(

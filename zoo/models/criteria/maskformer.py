@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -21,11 +20,13 @@ from zoo.models.targets import GroundTruth, Pairs
 from zoo.structures import ImageGeometry
 
 # (mask logits (Q, h, w), masks (M, H, W)) -> both as rows of comparable pixels or points, (Q, P) and (M, P).
+# Class logits (N, Q, C) and mask logits (N, Q, h, w) of each layer.
+MaskOutputs = tuple[Tensor | Sequence[Tensor], Tensor | Sequence[Tensor]]
 Compare = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
 
 def maskformer_losses(
-    head: TrainedHead, outputs: Sequence[Any], geometries: Sequence[ImageGeometry], ground_truths: Sequence[GroundTruth]
+    head: TrainedHead, outputs: MaskOutputs, geometries: Sequence[ImageGeometry], ground_truths: Sequence[GroundTruth]
 ) -> dict[str, Tensor]:
     """`loss_cls`, `loss_mask` and `loss_dice` of the last layer, and behind "d0." and so on those of the others.
 
@@ -35,7 +36,7 @@ def maskformer_losses(
 
 
 def mask2former_losses(
-    head: TrainedHead, outputs: Sequence[Any], geometries: Sequence[ImageGeometry], ground_truths: Sequence[GroundTruth]
+    head: TrainedHead, outputs: MaskOutputs, geometries: Sequence[ImageGeometry], ground_truths: Sequence[GroundTruth]
 ) -> dict[str, Tensor]:
     """The same as `maskformer_losses`, compared at random points instead of all pixels."""
     cfg = head.train_cfg
@@ -55,7 +56,7 @@ def mask2former_losses(
 
 def all_layers(
     head: TrainedHead,
-    outputs: Sequence[Any],
+    outputs: MaskOutputs,
     ground_truths: Sequence[GroundTruth],
     to_match: Compare,
     to_learn: Compare,
@@ -71,7 +72,7 @@ def all_layers(
 
 @torch.no_grad()
 def match(
-    head: TrainedHead, outputs: Sequence[Any], ground_truths: Sequence[GroundTruth], to_match: Compare
+    head: TrainedHead, outputs: MaskOutputs, ground_truths: Sequence[GroundTruth], to_match: Compare
 ) -> list[Pairs]:
     """The queries that get an object, of all images of the first layer, of the second one, and so on."""
     # 3.x describes the assigner of masks by the name of that of boxes.

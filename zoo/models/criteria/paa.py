@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -46,7 +46,7 @@ def lad_losses(
     outputs: Sequence[Sequence[Tensor]],
     geometries: Sequence[ImageGeometry],
     ground_truths: Sequence[GroundTruth],
-    teacher: Any,
+    teacher: PaaHeadLike,
     advice: Sequence[Sequence[Tensor]],
 ) -> dict[str, Tensor]:
     """The same losses where the teacher's decide which anchors are positive (Nguyen et al., 2021, section 3.3).

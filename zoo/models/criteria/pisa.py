@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,6 +16,7 @@ from zoo.models.criteria.roi_sampling import box_losses, box_targets
 from zoo.models.criteria.ssd import hard_losses
 from zoo.models.criteria.standard_roi import hardness, positive_rois, region_mask_losses
 from zoo.models.layers.transfer import on_host
+from zoo.models.losses.base import Loss
 from zoo.models.losses.cross_entropy import CrossEntropyLoss
 from zoo.models.losses.regression import SmoothL1Loss
 from zoo.models.roi_heads.bbox_head import delta_index
@@ -25,6 +25,9 @@ from zoo.models.roi_heads.protocols import BoxOutputs
 from zoo.models.samplers.score_hlr import Scored, ScoreHLRSampler
 from zoo.models.targets import GroundTruth, Samples, numbered_through
 from zoo.structures import ImageGeometry
+
+# From class logits to scores.
+Activate = Callable[[Tensor], Tensor]
 
 
 def pisa_retina_losses(
@@ -62,7 +65,7 @@ def weigh(
     targets: AnchorTargets,
     levels: Sequence[Tensor],
     ground_truths: Sequence[GroundTruth],
-    loss_cls: Any,
+    loss_cls: Loss,
 ) -> None:
     """Give the positives among the targets the weights of their importance, where `train_cfg` has `isr`."""
     image, prior = (targets.owners >= 0).nonzero(as_tuple=True)
@@ -82,7 +85,7 @@ def weigh(
 
 
 def dense_carl(
-    head: AnchorHead, outputs: Sequence[Sequence[Tensor]], targets: AnchorTargets, loss_bbox: Any, activate: Any
+    head: AnchorHead, outputs: Sequence[Sequence[Tensor]], targets: AnchorTargets, loss_bbox: Loss, activate: Activate
 ) -> dict[str, Tensor]:
     """`loss_carl` of the positives, where `train_cfg` has `carl`. activate: from class logits to scores."""
     if "carl" not in head.train_cfg:

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from zoo.models.roi_heads.protocols import BoxOutputs, Extractor
+from zoo.models.roi_heads.protocols import BoxOutputs, Extractor, MaskDecoder
 from zoo.models.roi_heads.protocols import KeypointHead as KeypointPredictor
 from zoo.models.roi_heads.protocols import MaskHead as MaskPredictor
 
@@ -76,10 +76,14 @@ class BoxHead(ClassHead, Protocol):
     reg_decoded_bbox: bool
 
 
-class MaskHead(LossHead, MaskPredictor, Protocol):
-    """A mask head of regions. class_agnostic: one mask for all classes."""
+class MaskLearner(LossHead, MaskDecoder, Protocol):
+    """What the loss of masks asks of a mask head of regions. class_agnostic: one mask for all classes."""
 
     class_agnostic: bool
+
+
+class MaskHead(MaskLearner, MaskPredictor, Protocol):
+    """A mask head of regions."""
 
 
 class KeypointHead(KeypointPredictor, Protocol):

@@ -11,7 +11,7 @@ from torch import Tensor
 from zoo.errors import NotTrainable
 from zoo.models.build import component
 from zoo.models.criteria import sabl
-from zoo.models.criteria.protocols import BoxHead, MaskHead
+from zoo.models.criteria.protocols import BoxHead, MaskLearner
 from zoo.models.criteria.state import loss_of
 from zoo.models.layers.vision_operators import roi_align
 from zoo.models.roi_heads.bbox_head import delta_index
@@ -133,7 +133,7 @@ def mask_targets(
     return torch.cat(result)
 
 
-def mask_losses(head: MaskHead, logits: Tensor, targets: Tensor, labels: Tensor) -> dict[str, Tensor]:
+def mask_losses(head: MaskLearner, logits: Tensor, targets: Tensor, labels: Tensor) -> dict[str, Tensor]:
     """`loss_mask` of mask logits (K, C, h, w) of positive regions with labels (K,)."""
     if len(logits) == 0:
         return {"loss_mask": logits.sum()}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -71,19 +71,22 @@ def rtmdet_losses(
 
 def rtmdet_ins_losses(
     head: RtmdetInsHeadLike,
-    outputs: Sequence[Any],
+    outputs: tuple[Sequence[Tensor], Sequence[Tensor], Sequence[Tensor], Tensor],
     geometries: Sequence[ImageGeometry],
     ground_truths: Sequence[GroundTruth],
 ) -> dict[str, Tensor]:
-    """Those of the boxes, and `loss_mask` of every positive prior."""
-    logits, boxes, matches = matched(head, outputs, geometries, ground_truths)
+    """Those of the boxes, and `loss_mask` of every positive prior.
+
+    outputs: per level class logits, distances and mask parameters, and the mask features (N, C, H, W).
+    """
+    logits, boxes, matches = matched(head, outputs[:2], geometries, ground_truths)
     losses = box_losses(head, logits, boxes, matches, ground_truths)
     return {**losses, "loss_mask": mask_loss(head, outputs[2], outputs[3], matches, ground_truths)}
 
 
 def matched(
     head: RtmdetHeadLike,
-    outputs: Sequence[Any],
+    outputs: Sequence[Sequence[Tensor]],
     geometries: Sequence[ImageGeometry],
     ground_truths: Sequence[GroundTruth],
 ) -> tuple[Tensor, Tensor, Matches]:

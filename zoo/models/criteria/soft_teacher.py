@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
-from zoo.models.criteria.box_jitter import spreads
+from zoo.models.criteria.box_jitter import RegressingHead, RegressingRoIHead, spreads
+from zoo.models.criteria.protocols import BoxHead, RoIHead, StandardHead
 from zoo.models.criteria.pseudo_boxes import PseudoBoxes, project
 from zoo.models.criteria.roi_sampling import box_targets, sample_regions
 from zoo.models.criteria.standard_roi import hardness, sampled_box_losses
@@ -18,6 +19,7 @@ from zoo.models.layers.precision import full_precision
 from zoo.models.roi_heads.extractor import rois_of
 from zoo.models.targets import GroundTruth, Samples
 from zoo.models.views import Unlabeled
+from zoo.structures import Detections, ImageGeometry
 
 DEFAULTS = {
     "pseudo_label_initial_score_thr": 0.5,
@@ -30,7 +32,53 @@ DEFAULTS = {
 }
 
 
-def unlabeled_losses(student: Any, teacher: Any, unlabeled: Unlabeled, cfg: Mapping[str, Any]) -> dict[str, Tensor]:
+class ScoringHead(BoxHead, RegressingHead, Protocol):
+    """What these losses ask of a box head."""
+
+    def scores(self, logits: Tensor, /) -> Tensor:
+        """Scores (M, num_classes + 1) from class logits, the background last."""
+        ...
+
+
+class DetectingRoIHead(StandardHead, RegressingRoIHead, Protocol):
+    """What these losses ask of a head on regions."""
+
+    bbox_head: ScoringHead
+
+    def predict_boxes(
+        self, features: Sequence[Tensor], proposals: Sequence[Tensor], geometries: Sequence[ImageGeometry], /
+    ) -> list[Detections]:
+        """Detections without masks, in input coordinates. proposals: per image (M, 4) xyxy."""
+        ...
+
+
+class TwoStage(Protocol):
+    """What these losses ask of student and teacher."""
+
+    roi_head: DetectingRoIHead
+
+    def features(self, images: Tensor, /) -> tuple[Tensor, ...]:
+        """A pyramid of features (N, C, H, W)."""
+        ...
+
+    def propose(self, features: tuple[Tensor, ...], geometries: Sequence[ImageGeometry], /) -> list[Tensor]:
+        """Proposals per image, (M, 4) xyxy in input coordinates."""
+        ...
+
+    def first_stage_losses(
+        self,
+        features: tuple[Tensor, ...],
+        geometries: Sequence[ImageGeometry],
+        ground_truths: Sequence[GroundTruth],
+        /,
+    ) -> tuple[dict[str, Tensor], list[Tensor]]:
+        """The losses of the proposals, and the proposals (M, 4) per image."""
+        ...
+
+
+def unlabeled_losses(
+    student: TwoStage, teacher: TwoStage, unlabeled: Unlabeled, cfg: Mapping[str, Any]
+) -> dict[str, Tensor]:
     """Losses of a `TwoStageDetector` on images without annotations, of another that annotates them.
 
     The teacher detects in the weak view; its boxes become targets in the strong one: the surest by score for the
@@ -56,7 +104,7 @@ def unlabeled_losses(student: Any, teacher: Any, unlabeled: Unlabeled, cfg: Mapp
 
 @torch.no_grad()
 def annotate(
-    teacher: Any, features: tuple[Tensor, ...], unlabeled: Unlabeled, cfg: Mapping[str, Any]
+    teacher: TwoStage, features: tuple[Tensor, ...], unlabeled: Unlabeled, cfg: Mapping[str, Any]
 ) -> list[PseudoBoxes]:
     """The teacher's detections above the first threshold, in the strong view. features: of the weak one."""
     weak, strong = unlabeled.weak, unlabeled.strong
@@ -71,11 +119,11 @@ def annotate(
 
 
 def class_loss(
-    head: Any,
+    head: RoIHead,
     features: tuple[Tensor, ...],
     proposals: Sequence[Tensor],
     ground_truths: Sequence[GroundTruth],
-    background: Any,
+    background: Callable[[Sequence[Samples]], Tensor],
 ) -> Tensor:
     """Classification of sampled regions, in which background counts as far as the teacher takes it for background.
 
@@ -86,12 +134,13 @@ def class_loss(
     logits, _ = outputs(rois_of([s.regions for s in samples]))
     labels, weights, _ = box_targets(head.bbox_head, samples, ground_truths, head.train_cfg)
     weights = torch.where(labels == head.bbox_head.num_classes, background(samples), weights)
-    loss: Tensor = loss_of(head.bbox_head, "cls")(logits, labels, weights, weights.sum().clamp(min=1))
-    return loss
+    return loss_of(head.bbox_head, "cls")(logits, labels, weights, weights.sum().clamp(min=1))
 
 
 @torch.no_grad()
-def backgrounds(teacher: Any, features: tuple[Tensor, ...], unlabeled: Unlabeled, samples: Sequence[Samples]) -> Tensor:
+def backgrounds(
+    teacher: TwoStage, features: tuple[Tensor, ...], unlabeled: Unlabeled, samples: Sequence[Samples]
+) -> Tensor:
     """The teacher's scores (K,) of background in the regions that were sampled in the strong view."""
     weak, strong = unlabeled.weak, unlabeled.strong
     regions = [
@@ -99,5 +148,4 @@ def backgrounds(teacher: Any, features: tuple[Tensor, ...], unlabeled: Unlabeled
         for s, there, here, size in zip(samples, weak.matrices, strong.matrices, weak.sizes)
     ]
     logits, _ = full_precision(teacher.roi_head.box_outputs(features, rois_of(regions)))
-    scores: Tensor = teacher.roi_head.bbox_head.scores(logits)[:, -1]
-    return scores
+    return teacher.roi_head.bbox_head.scores(logits)[:, -1]

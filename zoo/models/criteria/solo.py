@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
@@ -59,7 +59,7 @@ class SoloV2HeadLike(SoloHeadLike, Protocol):
 
 def solo_losses(
     head: SoloHeadLike,
-    outputs: Sequence[Any],
+    outputs: tuple[Sequence[Tensor], Sequence[Tensor]],
     geometries: Sequence[ImageGeometry],
     ground_truths: Sequence[GroundTruth],
 ) -> dict[str, Tensor]:
@@ -71,7 +71,7 @@ def solo_losses(
 
 def decoupled_losses(
     head: SoloHeadLike,
-    outputs: Sequence[Any],
+    outputs: tuple[Sequence[tuple[Tensor, Tensor]], Sequence[Tensor]],
     geometries: Sequence[ImageGeometry],
     ground_truths: Sequence[GroundTruth],
 ) -> dict[str, Tensor]:
@@ -89,7 +89,7 @@ def decoupled_losses(
 
 def solov2_losses(
     head: SoloV2HeadLike,
-    outputs: Sequence[Any],
+    outputs: tuple[tuple[Sequence[Tensor], Tensor], Sequence[Tensor]],
     geometries: Sequence[ImageGeometry],
     ground_truths: Sequence[GroundTruth],
 ) -> dict[str, Tensor]:

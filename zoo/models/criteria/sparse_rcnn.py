@@ -12,7 +12,7 @@ from zoo.models.assigners.hungarian import extent
 from zoo.models.box_ops import box_convert
 from zoo.models.build import component
 from zoo.models.criteria.detr import Layer, match, matched
-from zoo.models.criteria.protocols import ClassHead, MaskHead
+from zoo.models.criteria.protocols import ClassHead, MaskLearner
 from zoo.models.criteria.roi_sampling import mask_targets
 from zoo.models.criteria.standard_roi import positive_labels, positive_rois
 from zoo.models.losses.reduction import mean_over_processes
@@ -22,12 +22,20 @@ from zoo.models.targets import GroundTruth, Pairs, Samples
 from zoo.structures import ImageGeometry
 
 
+class QueryMaskHead(MaskLearner, Protocol):
+    """A mask head of regions and their queries."""
+
+    def __call__(self, x: Tensor, queries: Tensor, /) -> Tensor:
+        """Mask logits (K, num_classes, h, w) from region features and queries (K, C)."""
+        ...
+
+
 class SparseRcnnHeadLike(Protocol):
     """What these losses ask of a head."""
 
     bbox_head: Sequence[ClassHead]
     bbox_roi_extractor: Sequence[Extractor]
-    mask_head: Sequence[MaskHead] | None
+    mask_head: Sequence[QueryMaskHead] | None
     mask_roi_extractor: Sequence[Extractor] | None
     stage_loss_weights: Sequence[float]
     train_cfg: Sequence[Mapping[str, Any]]

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from zoo.models.build import component
 from zoo.models.criteria.keypoints import keypoint_losses
-from zoo.models.criteria.protocols import BoxHead, MaskHead, StandardHead
+from zoo.models.criteria.protocols import BoxHead, MaskLearner, StandardHead
 from zoo.models.criteria.roi_sampling import mask_losses, mask_targets, region_losses, sample_regions
 from zoo.models.roi_heads.extractor import rois_of
 from zoo.models.roi_heads.protocols import BoxOutputs
@@ -78,7 +78,7 @@ def positive_labels(samples: Sequence[Samples], ground_truths: Sequence[GroundTr
 
 
 def region_mask_losses(
-    mask_head: MaskHead,
+    mask_head: MaskLearner,
     logits: Tensor,
     samples: Sequence[Samples],
     ground_truths: Sequence[GroundTruth],

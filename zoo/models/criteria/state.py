@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from zoo.models.build import component
 from zoo.models.criteria.protocols import LossHead
+from zoo.models.losses.base import Loss
 
 ATTRIBUTE = "training_memory"
 
@@ -20,9 +21,10 @@ def memory_of(module: object) -> dict[str, Any]:
     return memory
 
 
-def loss_of(head: LossHead, key: str) -> Any:
+def loss_of(head: LossHead, key: str) -> Loss:
     """The loss that a head's `loss_cfg` describes under `key`; one with a memory finds its own again."""
-    return component(head.loss_cfg[key], memory=memory_of(head).setdefault(key, {}))
+    loss: Loss = component(head.loss_cfg[key], memory=memory_of(head).setdefault(key, {}))
+    return loss
 
 
 def loss_states(model: nn.Module) -> dict[str, dict[str, Any]]:

@@ -5,9 +5,9 @@ The table is by exact class: a head that inherits another's layers does not inhe
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pkgutil import resolve_name
-from typing import Any
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -92,16 +92,24 @@ LOSSES = {
 }
 
 
-def losses_of(head: nn.Module) -> Callable[..., dict[str, Tensor]]:
+class Parametrized(Protocol):
+    """A module, for the device of its weights."""
+
+    def parameters(self) -> Iterator[nn.Parameter]:
+        """Its weights."""
+        ...
+
+
+def losses_of(head: object) -> Callable[..., dict[str, Tensor]]:
     """The function that computes a head's losses. Raises NotTrainable for a head without one."""
     kind = type(head).__name__
     if kind not in LOSSES:
         raise NotTrainable(f"{kind} does not support training (inference only)")
-    function: Any = resolve_name("zoo.models.criteria." + LOSSES[kind])
+    function: Callable[..., dict[str, Tensor]] = resolve_name("zoo.models.criteria." + LOSSES[kind])
     return function
 
 
-def dense_losses(head: nn.Module, outputs: Any, *rest: Any) -> dict[str, Tensor]:
+def dense_losses(head: Parametrized, outputs: object, *rest: object) -> dict[str, Tensor]:
     """A dense head's losses in full precision, also of outputs in half: so many small terms do not add up in that.
 
     rest: what the head's function takes beside its outputs.

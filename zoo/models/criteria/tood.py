@@ -54,7 +54,7 @@ def tood_losses(
     weights, wanted = alignment.flatten()[positive], targets.boxes.flatten(0, 1)[positive]
     if initial:
         weights = centerness(head_distances(centers, wanted))
-    goals: Any = labels if initial else (labels, alignment.flatten())
+    goals: Tensor | tuple[Tensor, Tensor] = labels if initial else (labels, alignment.flatten())
     loss_cls, loss_bbox = (component(head.loss_cfg[key]) for key in ("initial_cls" if initial else "cls", "bbox"))
     units = units.repeat(len(geometries), 1)[positive]
     count, total = (mean_over_processes(x.sum()).clamp(min=1) for x in (alignment, weights))

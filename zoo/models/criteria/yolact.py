@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
@@ -12,9 +12,10 @@ from torch import Tensor
 from zoo.errors import UsageError
 from zoo.models.build import component
 from zoo.models.criteria.anchor_head import AnchorTargets, anchor_targets, flatten, losses_of_targets
-from zoo.models.criteria.protocols import AnchorHead
+from zoo.models.criteria.protocols import AnchorHead, LossHead
 from zoo.models.criteria.ssd import mined
 from zoo.models.dense_heads.yolact_masks import crop
+from zoo.models.losses.base import Loss
 from zoo.models.targets import GroundTruth
 from zoo.structures import ImageGeometry
 
@@ -24,6 +25,13 @@ class PrototypeHead(Protocol):
 
     loss_mask_weight: float
     max_masks_to_train: int
+
+
+class YolactDetector(Protocol):
+    """What these losses ask of a detector. segm_head: segments all pixels, in training only."""
+
+    mask_head: PrototypeHead
+    segm_head: LossHead
 
 
 class YolactHeadLike(AnchorHead, Protocol):
@@ -40,7 +48,7 @@ def yolact_losses(
     ground_truths: Sequence[GroundTruth],
     prototypes: Tensor,
     segments: Tensor,
-    detector: Any,
+    detector: YolactDetector,
 ) -> dict[str, Tensor]:
     """`loss_cls` with the hardest negatives, `loss_bbox`, `loss_segm` and `loss_mask`.
 
@@ -77,7 +85,7 @@ def ohem_losses(
     }
 
 
-def segment_loss(loss: Any, segments: Tensor, ground_truths: Sequence[GroundTruth]) -> Tensor:
+def segment_loss(loss: Loss, segments: Tensor, ground_truths: Sequence[GroundTruth]) -> Tensor:
     """The loss of the segmentation, class by class and pixel by pixel."""
     size = segments.shape[-2:]
     parts = []

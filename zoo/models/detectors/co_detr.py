@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from zoo.errors import BuildError
 from zoo.models.build import component
-from zoo.models.criteria.co_detr import Candidates, anchor_losses, auxiliary_losses, region_losses
+from zoo.models.criteria.co_detr import AuxiliaryHead, Candidates, anchor_losses, auxiliary_losses, region_losses
+from zoo.models.criteria.protocols import StandardHead
 from zoo.models.criteria.table import dense_losses
 from zoo.models.detectors.base import Detector
 from zoo.models.layers.precision import full_precision
@@ -106,11 +107,11 @@ class CoDETR(Detector):
                 detections = self.rpn_head.predict(full_precision(outputs), geometries, self.proposal_cfg)
             regions = [d.boxes for d in detections]
         for head in self.roi_head:
-            own, parts = region_losses(cast(Any, head), maps, regions, ground_truths)
+            own, parts = region_losses(cast(StandardHead, head), maps, regions, ground_truths)
             losses |= numbered(own, len(candidates))
             candidates.append(parts)
         for head in self.bbox_head:
-            own, parts = anchor_losses(head, maps, geometries, ground_truths)
+            own, parts = anchor_losses(cast(AuxiliaryHead, head), maps, geometries, ground_truths)
             losses |= numbered(own, len(candidates))
             candidates.append(parts)
         return losses, candidates

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from zoo.models.query_heads.dii_head import DIIHead
+from zoo.models.query_heads.dynamic_mask_head import DynamicMaskHead
 from zoo.models.roi_heads.cascade import CascadeRoIHead
 from zoo.models.roi_heads.extractor import rois_of
 from zoo.models.roi_heads.standard import counts, split
@@ -84,7 +85,7 @@ class SparseRoIHead(CascadeRoIHead):
         geometries: Sequence[ImageGeometry],
     ) -> None:
         """Give the detections their masks, from the last stage. queries: per image (K,), whose detection it is."""
-        head = self.final_mask_head
+        head = cast(DynamicMaskHead, self.final_mask_head)
         attended = torch.cat([x[query] for x, query in zip(last.attended, queries)])
         regions = (self.mask_roi_extractor or self.bbox_roi_extractor)[-1](
             features, rois_of([d.boxes for d in detections])

@@ -12,12 +12,13 @@ from zoo.models.build import component
 from zoo.models.coders.delta import clip
 from zoo.models.layers.linear import make_linear
 from zoo.models.layers.nms import suppress
+from zoo.models.roi_heads.protocols import ByClass
 from zoo.structures import Detections, ImageGeometry
 
 CODER = {"type": "DeltaXYWHBBoxCoder", "target_stds": [0.1, 0.1, 0.2, 0.2]}
 
 
-def delta_index(head: Any, labels: Tensor) -> Tensor:
+def delta_index(head: ByClass, labels: Tensor) -> Tensor:
     """Which of a head's boxes belongs to each label (M,): that of its class, or the only one for all classes."""
     return torch.zeros_like(labels) if head.reg_class_agnostic else labels
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from zoo.models.build import component
 from zoo.models.layers.precision import full_precision
 from zoo.models.roi_heads.extractor import rois_of
-from zoo.models.roi_heads.protocols import BoxOutputs, CascadeBoxHead, Extractor, MaskHead, present
+from zoo.models.roi_heads.protocols import BoxOutputs, CascadeBoxHead, Extractor, MaskDecoder, MaskHead, present
 from zoo.models.roi_heads.scene import Features, Scene
 from zoo.models.roi_heads.standard import counts, split
 from zoo.structures import Detections, ImageGeometry
@@ -42,7 +42,7 @@ class CascadeRoIHead(nn.Module):
         super().__init__()
         self.num_stages, self.stage_loss_weights = num_stages, tuple(stage_loss_weights)
         self.divide_gradients = divide_gradients
-        self.train_cfg: Any = train_cfg or []
+        self.train_cfg: PerStage = train_cfg or []
         self.test_cfg = test_cfg or {}
         self.bbox_roi_extractor: Sequence[Extractor] = per_stage(bbox_roi_extractor, num_stages)
         self.bbox_head: Sequence[CascadeBoxHead] = per_stage(bbox_head, num_stages)
@@ -105,7 +105,7 @@ class CascadeRoIHead(nn.Module):
         return [head(self.region_features(e, features, rois)) for e, head in zip(extractors, present(self.mask_head))]
 
     @property
-    def final_mask_head(self) -> MaskHead:
+    def final_mask_head(self) -> MaskDecoder:
         """The mask head that pastes the results."""
         return present(self.mask_head)[-1]
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch.nn.functional as F
 from torch import Tensor
 
 from zoo.models.build import component
 from zoo.models.roi_heads.cascade import CascadeRoIHead
+from zoo.models.roi_heads.fcn_mask_head import HTCMaskHead
 from zoo.models.roi_heads.protocols import Extractor, present
 from zoo.models.roi_heads.scene import Features, Scene
 from zoo.structures import Detections, ImageGeometry
@@ -49,8 +50,10 @@ class HybridTaskCascadeRoIHead(CascadeRoIHead):
 
     def mask_logits(self, features: Features, rois: Tensor) -> list[Tensor]:
         """Mask logits (K, num_classes, h, w) of regions (K, 5), stage by stage."""
-        x, previous, all_logits = self.region_features(present(self.mask_roi_extractor)[-1], features, rois), None, []
-        for head in present(self.mask_head):
+        x = self.region_features(present(self.mask_roi_extractor)[-1], features, rois)
+        previous: Tensor | None = None
+        all_logits = []
+        for head in cast(Sequence[HTCMaskHead], present(self.mask_head)):
             logits, hidden = head(x, previous)
             previous = hidden if self.mask_info_flow else None
             all_logits.append(logits)

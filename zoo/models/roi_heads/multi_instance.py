@@ -46,8 +46,8 @@ class MultiInstanceBBoxHead(RegionHead):
         if num_instance != INSTANCES or num_classes != 1:
             raise BuildError("MultiInstanceBBoxHead: only two boxes per region, of one class, are known")
         self.shared_fcs, channels = fc_stack(num_shared_fcs, in_channels * roi_feat_size**2, fc_out_channels)
-        self.fc_cls: Any = predictors(channels, 2, 0.01)
-        self.fc_reg: Any = predictors(channels, 4, 0.001)
+        self.fc_cls: nn.ModuleList = predictors(channels, 2, 0.01)
+        self.fc_reg: nn.ModuleList = predictors(channels, 4, 0.001)
         self.shared_fcs_ref = None
         if with_refine:
             self.shared_fcs_ref = nn.Linear(channels + 5 * REPEATS, channels)

@@ -22,8 +22,11 @@ class Extractor(Protocol):
 
     featmap_strides: Sequence[int]
 
-    def __call__(self, features: Sequence[Tensor], rois: Tensor, /, **options: Any) -> Tensor:
-        """(M, C, h, w) from features per level (N, C, H, W) and regions (M, 5): image index and xyxy."""
+    def __call__(self, features: Sequence[Tensor], rois: Tensor, /, *, roi_scale_factor: float | None = None) -> Tensor:
+        """(M, C, h, w) from features per level (N, C, H, W) and regions (M, 5): image index and xyxy.
+
+        roi_scale_factor: enlarges the regions around their centers.
+        """
         ...
 
 
@@ -33,6 +36,12 @@ class Shared(Protocol):
     def __call__(self, x: Tensor, /) -> Tensor:
         """Region features (M, C, h, w) to (M, C', h', w')."""
         ...
+
+
+class ByClass(Protocol):
+    """Regresses boxes. reg_class_agnostic: one box for all classes."""
+
+    reg_class_agnostic: bool
 
 
 class BoxHead(Protocol):
@@ -71,12 +80,8 @@ class CascadeBoxHead(BoxHead, Protocol):
         ...
 
 
-class MaskHead(Protocol):
-    """Predicts masks of regions."""
-
-    def __call__(self, x: Tensor, *others: Any) -> Any:
-        """Mask logits (K, num_classes or 1, h, w) from region features; HTC's also features for the next head."""
-        ...
+class MaskDecoder(Protocol):
+    """Makes masks of the logits of regions."""
 
     def of_class(self, logits: Tensor, labels: Tensor, /) -> Tensor:
         """The logits (K, ...) of the given classes (K,), out of those of all classes."""
@@ -88,6 +93,14 @@ class MaskHead(Protocol):
 
     def paste(self, masks: Tensor, boxes: Tensor, geometry: ImageGeometry, cfg: Mapping[str, Any], /) -> Tensor:
         """Image masks (K, H, W) bool in output coordinates. boxes: (K, 4) xyxy in input coordinates."""
+        ...
+
+
+class MaskHead(MaskDecoder, Protocol):
+    """Predicts masks of regions."""
+
+    def __call__(self, x: Tensor, /) -> Tensor:
+        """Mask logits (K, num_classes or 1, h, w) from region features."""
         ...
 
 

@@ -28,7 +28,6 @@ class SharedResLayer(nn.Module):
     ) -> None:
         super().__init__()
         self.norm_eval = norm_eval
-        block: Any
         block, counts = BLOCKS[depth]
         inplanes, planes = 64 * 2 ** (stage - 1) * block.expansion, 64 * 2**stage
         layer = make_stage(

@@ -12,6 +12,7 @@ from torch import nn
 
 import zoo
 from zoo.manifest import api
+from zoo.models.criteria.soft_teacher import DetectingRoIHead, ScoringHead, TwoStage
 from zoo.models.criteria.table import LOSSES, losses_of
 
 WITHOUT_AN_ARCHITECTURE = {"DETRBranches", "DeformableDETRBranches"}  # parts of other heads
@@ -60,4 +61,26 @@ def test_a_head_has_what_its_losses_ask_of_it(kind):
     assert head is not None
     asked = get_type_hints(losses_of(head)).get("head")
     assert asked is not None and asked is not Any
-    assert [member for member in sorted(members(asked)) if not hasattr(head, member)] == []
+    assert lacking(head, asked) == []
+
+
+@pytest.mark.parametrize("kind", ["BoxInstBboxHead", "CondInstBboxHead", "YOLACTHead"])
+def test_a_detector_and_its_heads_have_what_the_losses_ask_of_them(kind):
+    with torch.device("meta"):
+        network = zoo.build(by_kind()[kind][0])
+    asked = get_type_hints(losses_of(network.bbox_head))["detector"]
+    assert lacking(network, asked) == []
+    parts = {name: part for name, part in get_type_hints(asked).items() if getattr(part, "_is_protocol", False)}
+    assert parts and [name for name, part in parts.items() if lacking(getattr(network, name), part)] == []
+
+
+def test_student_and_teacher_have_what_the_losses_of_soft_teacher_ask_of_them():
+    with torch.device("meta"):
+        network = zoo.build("faster_rcnn_r50_fpn_1x_coco")
+    assert lacking(network, TwoStage) == []
+    assert lacking(network.roi_head, DetectingRoIHead) == []
+    assert lacking(network.roi_head.bbox_head, ScoringHead) == []
+
+
+def lacking(part: object, protocol: type) -> list[str]:
+    return [member for member in sorted(members(protocol)) if not hasattr(part, member)]
