@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from zoo.errors import BuildError
 from zoo.models.layers.memory_format import eager_on_cpu
+from zoo.models.layers.tracing import recording
 
 
 class LayerNorm2d(nn.LayerNorm):
@@ -23,20 +24,25 @@ class LayerNorm2d(nn.LayerNorm):
 
 
 class BatchNorm2d(nn.BatchNorm2d):
-    """Batch normalization that may write its result over its input, as activations do: the same numbers, bit for bit.
+    """Batch normalization that keeps no feature map that nothing needs.
 
-    inplace: nothing else needs the input. It is overwritten only in inference on a CPU, where another feature map
-    costs ten times as much as what is computed.
+    In inference on a CPU it may write its result over its input, as activations do: the same numbers, bit for bit.
+    In training with fixed statistics and a fixed scale it is a multiplication and an addition, whose gradient needs no
+    feature map; PyTorch's function would keep its input.
+
+    inplace: nothing else needs the input. It is overwritten on a CPU only, where another feature map costs ten times
+    as much as what is computed.
     """
 
     inplace = False
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) to the same."""
-        fixed = not self.training and self.running_mean is not None
-        if self.inplace and fixed and eager_on_cpu(x):
+        if self.training or self.running_mean is None:
+            return super().forward(x)
+        if self.inplace and eager_on_cpu(x):
             return overwritten(x, self)
-        return super().forward(x)
+        return scaled(x, self) if learns_around(self, x) else super().forward(x)
 
 
 class FrozenBatchNorm2d(nn.Module):
@@ -60,6 +66,26 @@ def overwritten(x: Tensor, norm: nn.BatchNorm2d) -> Tensor:
     unused = {name: x.new_empty(0) for name in ("save_mean", "save_invstd")}
     result: Tensor = torch.ops.aten.native_batch_norm.out(x, *state, False, 0.0, norm.eps, out=x, **unused)[0]
     return result
+
+
+def learns_around(norm: BatchNorm2d, x: Tensor) -> bool:
+    """Whether gradients are recorded, in float32, and none of them is for `norm` itself."""
+    if not torch.is_grad_enabled() or recording() or torch.compiler.is_compiling():
+        return False
+    plain = x.dtype == norm.weight.dtype and not torch.is_autocast_enabled(x.device.type)
+    return plain and not (norm.weight.requires_grad or norm.bias.requires_grad)
+
+
+def scaled(x: Tensor, norm: BatchNorm2d) -> Tensor:
+    """`x` (N, C, H, W), normalized with fixed statistics by one factor and one summand for each channel."""
+    if norm.running_mean is None or norm.running_var is None:
+        raise ValueError("batch norm without statistics")
+    factor = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
+    summand = norm.bias - norm.running_mean * factor
+    factor, summand = factor[:, None, None], summand[:, None, None]
+    if norm.inplace and x.device.type == "cpu":
+        return x.mul_(factor).add_(summand)
+    return torch.addcmul(summand, x, factor)
 
 
 # PyTorch's batch norm refuses an epsilon of 0, up to 2.11 in inference as well. This one changes no variance by a bit.

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
+import torch.nn.functional as F
 
-from zoo.models.layers.norm import make_norm, positive
+from zoo.models.layers.norm import BatchNorm2d, make_norm, positive
 
 
 @pytest.mark.parametrize("kind", ["BN", "FrozenBN", "SyncBN"])
@@ -22,3 +23,37 @@ def test_an_epsilon_of_zero_divides_by_the_deviation_alone(kind: str) -> None:
 def test_no_variance_changes_by_the_epsilon_that_stands_for_zero() -> None:
     variances = torch.logspace(-30, 30, 601)
     assert torch.equal(variances + positive(0.0), variances) and positive(1e-5) == 1e-5
+
+
+@pytest.mark.parametrize("inplace", [False, True])
+def test_a_norm_that_learns_nothing_keeps_no_feature_map_for_the_gradient(inplace: bool) -> None:
+    """With fixed statistics and a fixed scale, output and gradient are batch norm's."""
+    norm = norm_of_random_values(inplace)
+    x, upstream = torch.randn(2, 3, 8, 8, requires_grad=True), torch.randn(2, 3, 8, 8)
+    want = F.batch_norm(x, norm.running_mean, norm.running_var, norm.weight, norm.bias, eps=norm.eps)
+    (want_gradient,) = torch.autograd.grad(want, x, upstream)
+    kept: list[int] = []
+    feature_map = x + 0
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t.numel()), lambda _: norm.weight):
+        result = norm(feature_map)
+    assert torch.allclose(result, want, atol=1e-6) and max(kept, default=0) <= 3
+    assert (result.data_ptr() == feature_map.data_ptr()) == inplace
+    (gradient,) = torch.autograd.grad(norm(x + 0), x, upstream)
+    assert torch.allclose(gradient, want_gradient, atol=1e-6)
+
+
+def test_a_norm_whose_scale_learns_gets_its_gradient() -> None:
+    norm = norm_of_random_values(inplace=True)
+    norm.requires_grad_()
+    gradients = torch.autograd.grad(norm(torch.randn(2, 3, 8, 8)).square().sum(), [norm.weight, norm.bias])
+    assert all(gradient.abs().min() > 0 for gradient in gradients)
+
+
+def norm_of_random_values(inplace: bool) -> BatchNorm2d:
+    """A batch norm of three channels with fixed statistics and a fixed scale."""
+    _, norm = make_norm({"type": "BN", "requires_grad": False}, 3, inplace=inplace)
+    assert isinstance(norm, BatchNorm2d)
+    for values in norm.state_dict().values():
+        if values.is_floating_point():
+            torch.nn.init.uniform_(values, 0.5, 2)
+    return norm.eval()
