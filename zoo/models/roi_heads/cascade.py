@@ -24,7 +24,7 @@ class CascadeRoIHead(nn.Module):
 
     Heads and extractors are lists with one description per stage, or one description for all stages. A shorter list of
     mask heads is of the first stages: Detectron2 has one mask head, which learns from the regions of the first stage.
-    divide_gradients: box heads pass their gradients on to the pyramid divided by the number of stages, as in Detectron2.
+    divide_gradients: box heads pass gradients on to the pyramid divided by the number of stages, as in Detectron2.
     """
 
     def __init__(

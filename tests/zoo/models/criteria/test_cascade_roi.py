@@ -1,4 +1,4 @@
-"""Cascades that train as Detectron2's do, against a slow, obvious definition; real ones are compared by `bench compare`."""
+"""Cascades that train as Detectron2's do, against a slow, obvious definition."""
 
 from __future__ import annotations
 
