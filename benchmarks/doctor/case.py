@@ -89,8 +89,8 @@ def open_case(dataset: CocoDataset, limit: int | None = None) -> Case:
             raise DataError(f"{dataset.file.path} does not say how large image number {number} is.")
         sizes[number] = size or (1, 1)
     images = {image.id: number for image, number in zip(dataset.file.images, dataset.numbers)}
-    places = {category.id: i for i, category in enumerate(dataset.file.categories)}
-    categories = {i: dataset.category_numbers[place] for i, place in places.items()}
+    positions = {category.id: i for i, category in enumerate(dataset.file.categories)}
+    categories = {key: dataset.category_numbers[position] for key, position in positions.items()}
     drawn = coco_bootstrap.draw(len(numbers), REPLICATES, 0)
     weights = np.concatenate([np.ones((len(numbers), 1)), drawn], 1)
     return Case(dataset, numbers, images, categories, sizes, weights)

@@ -77,7 +77,7 @@ COCO_IDS = [i for i in range(1, 91) if i not in UNUSED]
 def learned(case: Case, rows: Rows, table: Floats) -> ClassMistake | None:
     """Whatever order explains where the detections lie; None unless several categories clearly are another class.
 
-    table: the rows with their boxes in the image, their places in the last column.
+    table: the rows with their boxes in the image, their positions in the file in the last column.
     """
     votes = votes_of(case, rows, table)
     numbers = dict(case.category_ids)
@@ -99,12 +99,12 @@ def votes_of(case: Case, rows: Rows, table: Floats) -> dict[Any, dict[int, int]]
     """Category in the file -> class of the object on which a detection lies -> how often, the best scores only."""
     objects, votes = case.objects, dict[Any, dict[int, int]]()
     own_of = grouped(objects)
-    for number, places in grouped(table).items():
+    for number, indices in grouped(table).items():
         if number not in own_of:
             continue
-        best = places[np.argsort(-table[places, 5], kind="stable")][: 2 * len(own_of[number])]
-        for place, target in pairs(table[best, 1:5], objects[own_of[number], 1:5]):
-            category = rows.category[int(table[best[place], 7])]
+        best = indices[np.argsort(-table[indices, 5], kind="stable")][: 2 * len(own_of[number])]
+        for index, target in pairs(table[best, 1:5], objects[own_of[number], 1:5]):
+            category = rows.category[int(table[best[index], 7])]
             counts = votes.setdefault(category, {})
             label = int(objects[own_of[number][target], 5])
             counts[label] = counts.get(label, 0) + 1
@@ -116,9 +116,9 @@ def pairs(boxes: Floats, objects: Floats) -> Iterator[tuple[int, int]]:
     if not len(boxes) or not len(objects):
         return
     shared = coco_mask.iou(np.ascontiguousarray(boxes), np.ascontiguousarray(objects), [0] * len(objects))
-    for place, row in enumerate(np.asarray(shared)):
+    for index, row in enumerate(np.asarray(shared)):
         if row.max() >= OVERLAP:
-            yield place, int(row.argmax())
+            yield index, int(row.argmax())
 
 
 def renumbered(mistake: ClassMistake, category: NDArray[Any]) -> Floats:

@@ -28,7 +28,7 @@ class Drift(NamedTuple):
     factor: tuple[float, float]
 
     def undo(self, boxes: Floats) -> Floats:
-        """The boxes without it: sizes about their centers, then places."""
+        """The boxes without it: sizes about their centers, then positions."""
         size = boxes[:, 2:] * self.factor
         return np.column_stack([boxes[:, :2] + boxes[:, 2:] / 2 + self.shift - size / 2, size])
 
@@ -84,10 +84,10 @@ def pairs(case: Case, table: Floats) -> tuple[Floats, Floats]:
     """Detections and the objects of their class that they overlap most: (P, 4) twice, xywh."""
     objects, own_of = case.objects, grouped(case.objects)
     boxes, targets = [np.zeros((0, 4))], [np.zeros((0, 4))]
-    for number, places in grouped(table).items():
+    for number, indices in grouped(table).items():
         if number in own_of:
             theirs = objects[own_of[number]]
-            own = places[np.argsort(-table[places, 5], kind="stable")][: 2 * len(theirs)]
+            own = indices[np.argsort(-table[indices, 5], kind="stable")][: 2 * len(theirs)]
             first, second = best_pairs(table[own], theirs)
             boxes.append(first)
             targets.append(second)

@@ -52,12 +52,12 @@ class State:
     scores: Floats
 
     def table(self, case: Case, labeled: bool = True) -> Floats:
-        """(N, 8) number of the image, xywh, score, number of the class, place in the file.
+        """(N, 8) number of the image, xywh, score, number of the class, position in the file.
 
         labeled: without those of unknown classes.
         """
-        place = np.arange(len(self.scores), dtype=np.float64)
-        table = np.column_stack([self.image, self.boxes, self.scores, self.category, place])
+        position = np.arange(len(self.scores), dtype=np.float64)
+        table = np.column_stack([self.image, self.boxes, self.scores, self.category, position])
         kept = np.isin(self.image, case.numbers)
         return table[kept & (self.category > 0)] if labeled else table[kept]
 

@@ -36,7 +36,7 @@ def fit(case: Case, table: Floats) -> float:
 
 
 def grouped(table: Floats) -> dict[int, NDArray[np.int64]]:
-    """Number of an image -> places of its rows."""
+    """Number of an image -> indices of its rows."""
     order = np.argsort(table[:, 0], kind="stable")
     numbers, starts = np.unique(table[order, 0], return_index=True)
     return {int(number): part for number, part in zip(numbers, np.split(order, starts[1:]))}

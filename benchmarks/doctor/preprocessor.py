@@ -72,7 +72,7 @@ def imported(name: str) -> Callable[[str], Any]:
 def diagnose(name: str, model: str, paths: Sequence[Path]) -> dict[str, Any]:
     """What distinguishes the function's inputs from the model's. Raises ZooError."""
     recipe, function = api.preprocessing(model), imported(name)
-    results = [planes(called(function, name, path), name) for path in paths]
+    results = [channels_first(called(function, name, path), name) for path in paths]
     theirs, layouts = [array for array, _ in results], {note for _, note in results if note}
     listed = list(pipelines(recipe))
     differences = [difference(pipeline, paths, theirs) for pipeline in listed]
@@ -95,8 +95,8 @@ def called(function: Callable[[str], Any], name: str, path: Path) -> Any:
         raise ZooError(f"{name} failed for {path}: {type(error).__name__}: {error}") from None
 
 
-def planes(value: Any, name: str) -> tuple[Floats, str]:
-    """(3, H, W), and a sentence where that is not what was returned. Raises ZooError."""
+def channels_first(value: Any, name: str) -> tuple[Floats, str]:
+    """The input as (3, H, W), and a sentence if the function returned another layout. Raises ZooError."""
     value = getattr(value, "image", value)  # a Sample
     array = np.asarray(value.detach().cpu().numpy() if hasattr(value, "detach") else value, np.float64)
     if array.ndim == 4 and array.shape[0] == 1:

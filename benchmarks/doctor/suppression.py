@@ -14,7 +14,7 @@ IOU = 0.7  # above what detectors suppress
 
 
 def suppressed(table: Floats) -> Iterator[tuple[str, str, NDArray[np.int64]]]:
-    """(key, sentence, places in the file that remain). table: as `State.table` gives it."""
+    """(key, sentence, positions in the file that remain). table: as `State.table` gives it."""
     first = np.unique(table[:, :7], axis=0, return_index=True)[1]
     if len(first) < (1 - COPIES) * len(table):
         share = 1 - len(first) / len(table)
@@ -28,7 +28,7 @@ def suppressed(table: Floats) -> Iterator[tuple[str, str, NDArray[np.int64]]]:
 
 
 def after_nms(table: Floats) -> NDArray[np.int64]:
-    """Places of the rows that remain, image by image and class by class."""
+    """Indices of the rows that remain, image by image and class by class."""
     import torch
     from torchvision.ops import batched_nms
 

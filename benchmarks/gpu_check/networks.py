@@ -110,7 +110,7 @@ def detections(model: nn.Module, recorded: Reference, device: str, precision: st
         metrics["equal"] = parity.equal(metrics, recorded, tolerance.share, False)
         if precision == "fp32" and torch.device(device).type == "cuda":
             locations = host_waits(lambda: parity.run(fast, recorded, device, options))
-            metrics |= {"waits": sum(locations.values()), "places": dict(locations.most_common())}
+            metrics |= {"waits": sum(locations.values()), "locations": dict(locations.most_common())}
     return metrics
 
 
@@ -172,7 +172,7 @@ def waits_in_training(model: nn.Module, recorded: Reference, device: str) -> dic
     if torch.device(device).type != "cuda":
         return {}
     locations = host_waits(lambda: training_step.losses(model, recorded, device, alike=False))
-    return {"waits": sum(locations.values()), "places": dict(locations.most_common())}
+    return {"waits": sum(locations.values()), "locations": dict(locations.most_common())}
 
 
 def reset_peak(device: str) -> None:

@@ -148,13 +148,18 @@ def farthest(metrics: Mapping[str, Any]) -> str:
     return f"{name}: {ours[name]:.4g} instead of {want[name]:.4g}"
 
 
+def waiting(metrics: Mapping[str, Any]) -> Mapping[str, int]:
+    """Source locations where the host waited, and how often; older records name them `places`."""
+    return metrics.get("locations", metrics.get("places", {}))
+
+
 def waits_table(records: Sequence[Record]) -> Table:
     """How often the host waits for each network."""
     rows: list[Mapping[str, Cell]] = []
     for record in (record for record in records if record.ok):
         one, step = record.metrics.get("fp32") or {}, record.metrics.get("training fp32")
         step = step if isinstance(step, Mapping) else {}
-        locations = [location for location in one.get("places", {}) if location.startswith("zoo/models")]
+        locations = [location for location in waiting(one) if location.startswith("zoo/models")]
         rows.append(
             {
                 "network": record.model,

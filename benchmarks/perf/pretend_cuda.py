@@ -139,7 +139,7 @@ def show(row: dict[str, Any], locations: bool) -> None:
     numbers = f"{row['syncs'] if row['syncs'] is not None else '':>5} {row.get('first', ''):>5}"
     print(f"{row['name'][:60]:60} {row['mode']:12} {row['result']:30} {numbers}  {kinds}", flush=True)
     if locations:
-        print("".join(f"      {count:4} {where}\n" for where, count in row.get("places", {}).items()), end="")
+        print("".join(f"      {count:4} {where}\n" for where, count in row.get("locations", {}).items()), end="")
 
 
 def read(path: Path | None) -> list[dict[str, Any]]:

@@ -131,11 +131,11 @@ def waited(gpu: PretendCuda) -> int:
 def waits(gpu: PretendCuda) -> dict[str, Any]:
     """What the host waited for, and where."""
     locations = {f"{kind} | {location}": count for (kind, location), count in gpu.waits.most_common()}
-    return {"kinds": dict(gpu.kinds), "places": locations}
+    return {"kinds": dict(gpu.kinds), "locations": locations}
 
 
 def run(name: str, mode: str, backward: bool = True, compare: bool = True, small: bool = False) -> dict[str, Any]:
-    """A row: `ok`, `result` in words, `syncs` (of a second call), `first` (of the first one), `kinds` and `places`.
+    """A row: `ok`, `result` in words, `syncs` (of a second call), `first` (of the first one), `kinds` and `locations`.
 
     compare: run on the CPU as well. backward: losses with gradients and a step.
     """

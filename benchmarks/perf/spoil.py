@@ -81,7 +81,7 @@ def layout(key: str, unit: float = 0) -> Spoil:
 
 
 def about_centers(wider: float, higher: float) -> Spoil:
-    """Boxes of other sizes, in the same places."""
+    """Boxes of other sizes, at the same positions."""
     return boxes(lambda x, y, w, h, H, W: (x + (1 - wider) * w / 2, y + (1 - higher) * h / 2, wider * w, higher * h))
 
 
@@ -183,7 +183,7 @@ def shuffled_within_images(rows: list[Row], facts: Facts) -> list[Row]:
 
 
 def repeated(count: int, noise: float) -> Spoil:
-    """So many more boxes around each. noise: of their places, relative to their sizes; 0 makes exact copies."""
+    """So many more boxes around each. noise: of their positions, relative to their sizes; 0 makes exact copies."""
 
     def near(row: Row, facts: Facts) -> Row:
         if not noise:

@@ -24,7 +24,7 @@ EXPECTED = "mask_rcnn_x101_32x4d_fpn_sample1e-3_mstrain_1x_lvis_v1"
 def found(model: str, *, equal: bool = True, faults: dict[str, str] | None = None, difference: float = 0.0) -> Record:
     """A network's record."""
     training = {"finite": True, "difference": difference, "losses": {"loss": 2.0}, "cpu": {"loss": 2.5}, "waits": 20}
-    fp32 = {"equal": equal, "boxes": 1.0 if equal else 0.5, "waits": 5, "places": {"zoo/models/a.py:3": 2}}
+    fp32 = {"equal": equal, "boxes": 1.0 if equal else 0.5, "waits": 5, "locations": {"zoo/models/a.py:3": 2}}
     metrics = {"fp32": fp32, "training fp32": training, "training fp16": "not trainable", "faults": faults or {}}
     return Record(model, networks.KIND, networks.PROTOCOL, metrics=metrics)
 

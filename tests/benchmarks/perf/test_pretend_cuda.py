@@ -44,7 +44,7 @@ def test_a_detector_runs_on_the_pretended_device(name: str, mode: str) -> None:
 def test_losses_wait_only_where_they_must(name: str) -> None:
     row = pretended_runs.run(name, "losses", backward=not CUDA_BUILD, small=True)
     assert row["ok"], row
-    assert row["syncs"] <= LOSSES[name], row["places"]
+    assert row["syncs"] <= LOSSES[name], row["locations"]
 
 
 @pytest.mark.parametrize("name", ["bench inference, options", "bench accuracy", "bench parity", "zoo detect"])

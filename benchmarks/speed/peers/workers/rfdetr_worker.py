@@ -30,7 +30,7 @@ class Detector:
         self.model = self.detector.model.model
         names = self.detector.class_names
         self.names = dict(names) if isinstance(names, dict) else dict(enumerate(names))
-        self.places = {key: place for place, key in enumerate(sorted(self.names))}
+        self.positions = {key: position for position, key in enumerate(sorted(self.names))}
 
     def load(self, path):
         """The decoded image."""
@@ -44,7 +44,7 @@ class Detector:
     def rows(self, result):
         """Boxes, scores and labels as lists; what has no name is left out."""
         rows = zip(result.xyxy.tolist(), result.confidence.tolist(), result.class_id.tolist())
-        known = [(box, score, self.places[label]) for box, score, label in rows if label in self.places]
+        known = [(box, score, self.positions[label]) for box, score, label in rows if label in self.positions]
         return tuple([row[part] for row in known] for part in range(3))
 
     def classes(self):

@@ -58,7 +58,9 @@ class Detector:
         self.device = request["device"]
         self.gives_masks = self.model.config.model_type in OF_MASKS
         names = self.model.config.id2label
-        self.places = {key: place for place, key in enumerate(key for key in sorted(names) if names[key] != "N/A")}
+        self.positions = {
+            key: position for position, key in enumerate(key for key in sorted(names) if names[key] != "N/A")
+        }
         self.processor = processor_of(self.model, config)
 
     def load(self, path):
@@ -77,7 +79,7 @@ class Detector:
             found = self.processor.post_process_object_detection(outputs, threshold=0.0, target_sizes=[size])[0]
             result = {name: value.cpu() for name, value in found.items()}
         order = result["scores"].argsort(descending=True)
-        order = order[[label in self.places for label in result["labels"][order].tolist()]]
+        order = order[[label in self.positions for label in result["labels"][order].tolist()]]
         return {name: value[order] for name, value in result.items()}
 
     def instances(self, outputs, size):
@@ -96,7 +98,7 @@ class Detector:
 
     def rows(self, result):
         """Boxes, scores and labels as lists, best first."""
-        labels = [self.places[label] for label in result["labels"].tolist()]
+        labels = [self.positions[label] for label in result["labels"].tolist()]
         return result["boxes"].tolist(), result["scores"].tolist(), labels
 
     def masks(self, result):
@@ -105,7 +107,7 @@ class Detector:
 
     def classes(self):
         """Names of the labels."""
-        return [self.model.config.id2label[key] for key in self.places]
+        return [self.model.config.id2label[key] for key in self.positions]
 
 
 def boxes_around(masks):
