@@ -47,6 +47,8 @@ LOSSES = {
     "classification": "loss_cls",
     "bbox_regression": "loss_bbox",
     "bbox_ctrness": "loss_centerness",
+    **{f"loss_cls_stage{i}": f"s{i}.loss_cls" for i in range(3)},  # Detectron2's cascades
+    **{f"loss_box_reg_stage{i}": f"s{i}.loss_bbox" for i in range(3)},
 }
 
 
@@ -151,9 +153,17 @@ def side(
     arguments = (request.device, str(weights), threads)
     worker = ExternalWorkload(peer, python, config, [], *arguments, patience=request.patience, **options)
     try:
-        yield Side(worker, {LOSSES.get(n, n): v for n, v in worker.train(batch, take_all=True).items()})
+        yield Side(worker, in_our_names(worker.train(batch, take_all=True)))
     finally:
         worker.close()
+
+
+def in_our_names(losses: Mapping[str, float]) -> dict[str, float]:
+    """A peer's losses by our names; the mask loss of Detectron2's cascades is one of their first stage."""
+    result = {LOSSES.get(name, name): value for name, value in losses.items()}
+    if "s0.loss_cls" in result and "loss_mask" in result:
+        result["s0.loss_mask"] = result.pop("loss_mask")
+    return result
 
 
 def take_turns(request: TrainingComparison, sides: dict[str, Side], unavailable: dict[str, str]) -> None:

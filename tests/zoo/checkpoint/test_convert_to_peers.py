@@ -78,7 +78,7 @@ def test_detectron2s_anchors_and_things_are_in_its_order() -> None:
 def test_what_detectron2_has_no_place_for_is_named() -> None:
     with pytest.raises(MismatchedCheckpoint, match=r"no parameter for bbox_head\.\S+, .* and \d+ more"):
         to_detectron2(random_state("atss_r50_fpn_1x_coco"))
-    state = random_state("detectron2/cascade_mask_rcnn_R_50_FPN")
+    state = random_state("cascade_mask_rcnn_r50_caffe_fpn_1x_coco")
     state["roi_head.mask_head.1.conv_logits.bias"] = state["roi_head.mask_head.1.conv_logits.bias"] + 1
     with pytest.raises(MismatchedCheckpoint, match="differ, but Detectron2 has one"):
         to_detectron2(state)

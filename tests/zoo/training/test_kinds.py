@@ -46,6 +46,7 @@ SLOW = (
     "decoupled_solo_light_r50_fpn_3x_coco",
     "decoupled_solo_r50_fpn_1x_coco",
     "deformable_detr_twostage_refine_r50_16x2_50e_coco",
+    "detectron2/cascade_mask_rcnn_R_50_FPN",
     "detr_r50_8x2_150e_coco",
     "dh_faster_rcnn_r50_fpn_1x_coco",
     "dynamic_rcnn_r50_fpn_1x_coco",

@@ -13,6 +13,7 @@ from torch import Tensor
 from zoo.models.criteria.protocols import BoxHead, MaskHead
 from zoo.models.criteria.roi_sampling import region_losses, sample_regions
 from zoo.models.criteria.standard_roi import hardness, positive_rois, region_mask_losses
+from zoo.models.dense_heads.rpn import larger_than
 from zoo.models.roi_heads.extractor import rois_of
 from zoo.models.roi_heads.protocols import BoxOutputs, CascadeBoxHead, Extractor
 from zoo.models.roi_heads.scene import Features
@@ -74,13 +75,23 @@ def stage_losses(
 ) -> tuple[dict[str, Tensor], list[Tensor]]:
     """One stage's losses, and the regions of the next one."""
     run = box_stage(head, stage, features, regions, ground_truths)
-    if head.mask_head is not None:
+    if head.mask_head is not None and stage < len(head.mask_head):
         extractor = (head.mask_roi_extractor or head.bbox_roi_extractor)[stage]
         masks = head.mask_head[stage](extractor(features, positive_rois(run.samples)))
         size = head.train_cfg[stage]["mask_size"]
         run.losses.update(region_mask_losses(head.mask_head[stage], masks, run.samples, ground_truths, size))
-    last = stage + 1 == head.num_stages
-    return run.losses, [] if last else refined(head.bbox_head[stage], run, geometries)
+    return run.losses, [] if stage + 1 == head.num_stages else next_regions(head, stage, run, geometries)
+
+
+def next_regions(head: BoxCascade, stage: int, run: BoxStage, geometries: Sequence[ImageGeometry]) -> list[Tensor]:
+    """The refined regions (R, 4) per image that the `train_cfg` of the next stage asks for.
+
+    `refined_ground_truth`: also those that were objects' own boxes. `min_bbox_size`: only those of more pixels on both
+    sides. Detectron2 takes all that are not empty.
+    """
+    cfg = head.train_cfg[stage + 1]
+    moved = refined(head.bbox_head[stage], run, geometries, cfg.get("refined_ground_truth", False))
+    return [boxes[larger_than(boxes, cfg.get("min_bbox_size", -1))] for boxes in moved]
 
 
 @dataclass
@@ -110,12 +121,18 @@ def box_stage(
 
 
 @torch.no_grad()
-def refined(bbox_head: RefiningHead, run: BoxStage, geometries: Sequence[ImageGeometry]) -> list[Tensor]:
-    """The sampled regions moved by their deltas; the objects' own boxes are left out, the next stage adds them anew."""
+def refined(
+    bbox_head: RefiningHead, run: BoxStage, geometries: Sequence[ImageGeometry], ground_truth: bool = False
+) -> list[Tensor]:
+    """The sampled regions moved by their deltas.
+
+    ground_truth: also those that were objects' own boxes; otherwise the next stage adds these anew.
+    """
     samples = run.samples
     counts = [len(s.positive) + len(s.negative) for s in samples]
     moved = []
     for s, c, d, own, geometry in zip(samples, *(split(x, counts) for x in (*run.outputs, run.labels)), geometries):
+        boxes = bbox_head.refine(s.regions, c, d, geometry, own)
         keep = torch.cat([~s.is_ground_truth[s.positive], s.is_ground_truth.new_ones(len(s.negative))])
-        moved.append(bbox_head.refine(s.regions, c, d, geometry, own)[keep])
+        moved.append(boxes if ground_truth else boxes[keep])
     return moved

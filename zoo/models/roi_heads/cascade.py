@@ -22,7 +22,9 @@ PerStage = Mapping[str, Any] | Sequence[Mapping[str, Any]]
 class CascadeRoIHead(nn.Module):
     """`num_stages` box heads, and optionally as many mask heads, whose results are averaged.
 
-    Heads and extractors are lists with one description per stage, or one description for all stages.
+    Heads and extractors are lists with one description per stage, or one description for all stages. A shorter list of
+    mask heads is of the first stages: Detectron2 has one mask head, which learns from the regions of the first stage.
+    divide_gradients: box heads pass gradients on to the pyramid divided by the number of stages, as in Detectron2.
     """
 
     def __init__(
@@ -35,9 +37,11 @@ class CascadeRoIHead(nn.Module):
         mask_head: PerStage | None = None,
         train_cfg: PerStage | None = None,
         test_cfg: Mapping[str, Any] | None = None,
+        divide_gradients: bool = False,
     ) -> None:
         super().__init__()
         self.num_stages, self.stage_loss_weights = num_stages, tuple(stage_loss_weights)
+        self.divide_gradients = divide_gradients
         self.train_cfg: PerStage = train_cfg or []
         self.test_cfg = test_cfg or {}
         self.bbox_roi_extractor: Sequence[Extractor] = per_stage(bbox_roi_extractor, num_stages)
@@ -86,7 +90,10 @@ class CascadeRoIHead(nn.Module):
 
     def box_outputs(self, stage: int, features: Features, rois: Tensor) -> BoxOutputs:
         """A stage's class logits and deltas of regions (M, 5)."""
-        return self.bbox_head[stage](self.region_features(self.bbox_roi_extractor[stage], features, rois))
+        x = self.region_features(self.bbox_roi_extractor[stage], features, rois)
+        if self.divide_gradients and self.training and x.requires_grad:
+            x.register_hook(lambda gradient: gradient / self.num_stages)
+        return self.bbox_head[stage](x)
 
     def region_features(self, extractor: Extractor, features: Features, rois: Tensor) -> Tensor:
         """What a head sees of regions (M, 5): (M, C, h, w)."""

@@ -104,7 +104,8 @@ def unlimited(settings):
     """Training settings whose samplers take everything; those of a cascade are a list."""
     if isinstance(settings, (list, tuple)):
         return [unlimited(one) for one in settings]
-    return {**settings, "sampler": {**settings["sampler"], "num": ALL}}
+    sampler = settings["sampler"]
+    return {**settings, "sampler": {**sampler, "num": ALL}} if "num" in sampler else settings
 
 
 def theirs(name, weights):

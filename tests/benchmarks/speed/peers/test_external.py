@@ -13,6 +13,7 @@ from benchmarks.results.agreement import Agreement
 from benchmarks.results.record import Record
 from benchmarks.speed import compare, compare_records, contestants, images
 from benchmarks.speed.compare_config import CompareConfig
+from benchmarks.speed.compare_training import in_our_names
 from benchmarks.speed.config import BenchmarkConfig
 from benchmarks.speed.peers import counterparts as peers
 from benchmarks.speed.peers import external, training_batch
@@ -307,6 +308,14 @@ def test_trainings_with_equal_losses_have_a_ratio(trained):
     assert peer.metrics["images_per_second"] == pytest.approx(2 / peer.metrics["iteration_s"])
     assert ours.metrics["resident_peak_mib"] > 1
     assert len(peer.samples["cpu_s"]) == 3 and peer.metrics["cpu_s"] > 0 and peer.metrics["cpu_speedup"] > 0
+
+
+def test_losses_of_detectron2s_cascades_have_our_names():
+    stages = {f"loss_{part}_stage{i}": float(i) for part in ("cls", "box_reg") for i in range(3)}
+    renamed = in_our_names({**stages, "loss_mask": 3.0, "loss_rpn_cls": 4.0})
+    wanted = {f"s{i}.loss_{part}": float(i) for part in ("cls", "bbox") for i in range(3)}
+    assert renamed == {**wanted, "s0.loss_mask": 3.0, "loss_rpn_cls": 4.0}
+    assert in_our_names({"loss_cls": 1.0, "loss_mask": 3.0}) == {"loss_cls": 1.0, "loss_mask": 3.0}
 
 
 def test_training_on_smaller_images_stands_for_no_published_size(tmp_path):
