@@ -239,7 +239,7 @@ def described(request: TrainingComparison, name: str, side: Side) -> dict[str, A
         "weights": request.weights.name if request.weights else "random, the same",
         "images": f"generated, {size(request)}, without augmentation",
         "shorter_side": request.shorter,
-        "optimizer": "SGD, learning rate 0.0025, momentum 0.9, weight decay 0.0001",
+        "optimizer": "SGD, learning rate 2.5e-6, momentum 0.9, weight decay 0.0001",
         "command": side.worker.told,
         **{fact: side.worker.facts.get(fact) for fact in FACTS},
         "commit": environment.commit() if name == OURS else side.worker.facts.get("commit"),

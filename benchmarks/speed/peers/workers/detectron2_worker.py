@@ -83,7 +83,7 @@ class Detector:
         self.inputs = training_inputs(path, self.cfg.MODEL.MASK_ON)
         self.model.train()
         parameters = [p for p in self.model.parameters() if p.requires_grad]
-        self.optimizer = torch.optim.SGD(parameters, lr=0.0025, momentum=0.9, weight_decay=0.0001)
+        self.optimizer = torch.optim.SGD(parameters, lr=2.5e-6, momentum=0.9, weight_decay=0.0001)
         with EventStorage():
             losses = self.all_losses() if take_all else self.model(self.inputs)
         return {name: float(value) for name, value in losses.items()}

@@ -75,7 +75,7 @@ class Detector:
             self.arguments["gt_masks"] = [BitmapMasks(one.astype(np.uint8), height, width) for one in masks]
         self.model.train()
         parameters = [p for p in self.model.parameters() if p.requires_grad]
-        self.optimizer = torch.optim.SGD(parameters, lr=0.0025, momentum=0.9, weight_decay=0.0001)
+        self.optimizer = torch.optim.SGD(parameters, lr=2.5e-6, momentum=0.9, weight_decay=0.0001)
         before = everything_sampled(self.model) if take_all else []
         losses = self.model._parse_losses(self.model(return_loss=True, **self.arguments))[1]
         for sampler, number in before:

@@ -56,7 +56,7 @@ class Detector:
         undo = self.as_trained(take_all)
         self.model.train()
         parameters = [p for p in self.model.parameters() if p.requires_grad]
-        self.optimizer = torch.optim.SGD(parameters, lr=0.0025, momentum=0.9, weight_decay=0.0001)
+        self.optimizer = torch.optim.SGD(parameters, lr=2.5e-6, momentum=0.9, weight_decay=0.0001)
         losses = {name: float(total(value)) for name, value in self.model.losses(*self.batch).items()}
         undo()
         return losses
