@@ -27,11 +27,11 @@ def with_padded_anchors(description: Mapping[str, Any], recipe: Preprocessing) -
     return dict(description)
 
 
-def has_anchors(head: Any) -> bool:
+def has_anchors(head: object) -> bool:
     """Whether a head's description says which anchors it has."""
     return isinstance(head, Mapping) and "anchor_generator" in head
 
 
-def pads_further(step: Any) -> bool:
+def pads_further(step: object) -> bool:
     """Whether a step pads to more than multiples of 32."""
     return isinstance(step, Pad) and (step.size is not None or step.square or (step.divisor or 0) > PAD_DIVISOR)

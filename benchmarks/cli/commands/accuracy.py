@@ -203,6 +203,7 @@ def text(record: Record) -> str:
 
     from benchmarks.accuracy import accuracy
     from benchmarks.accuracy.published_metrics import images_text
+    from benchmarks.reports.text_table import format_table
 
     p = record.parameters
     weights = f"{p['weights']} weights" if p["weights"] == "published" else p["weights"]
@@ -211,13 +212,13 @@ def text(record: Record) -> str:
     rows = [(name, points(value), interval_text(record, name)) for name, value in record.metrics.items()]
     parts = [title, tabulate(rows, tablefmt="plain", disable_numparse=True)]
     if compared := [points_text(row) for row in accuracy.comparison(record)]:
-        parts.append(tabulate(compared, headers="keys", disable_numparse=True))
+        parts.append(format_table(compared))
     return "\n\n".join(parts)
 
 
 def text_of(compared: Paired | None) -> str:
     """The paired comparison for people."""
-    from tabulate import tabulate
+    from benchmarks.reports.text_table import format_table
 
     if compared is None:
         return ""
@@ -233,7 +234,7 @@ def text_of(compared: Paired | None) -> str:
         }
         for one in compared.differences
     ]
-    return tabulate(rows, headers="keys", disable_numparse=True) + "\n\n" + compared.verdict
+    return format_table(rows) + "\n\n" + compared.verdict
 
 
 def points(value: float) -> str:

@@ -37,8 +37,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Measure, store, print; under torchrun only the first process does the latter two."""
-    from tabulate import tabulate
-
+    from benchmarks.reports.text_table import format_table
     from benchmarks.results.store import Store
     from benchmarks.speed.targets import known
     from zoo.training.layout import find
@@ -56,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json and records:
         print(json.dumps([record.to_dict() for record in records], indent=1))
     elif records:
-        print(tabulate([row(record) for record in records], headers="keys", disable_numparse=True))
+        print(format_table([row(record) for record in records]))
     return int(any(not record.ok for record in records))
 
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from threading import get_ident
 from typing import Any
 
 import torch
@@ -15,6 +13,7 @@ from zoo.checkpoint.convert.inverse import to_detectron2
 from zoo.checkpoint.convert.to_torchvision import to_torchvision
 from zoo.checkpoint.formats.written_pickle import write_detectron2
 from zoo.errors import UsageError
+from zoo.system.atomic_write import atomic_path
 
 PEERS = {"detectron2": ".pkl", "mmdet": ".pth", "torchvision": ".pth"}
 """Who reads such files, and the suffix of the file."""
@@ -33,13 +32,8 @@ def write(
     if target.suffix != PEERS[peer]:
         raise UsageError(f"{target} must end in {PEERS[peer]}, which {peer} reads.")
     content = converted(state, peer, backbone, classes)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.{get_ident()}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            write_detectron2(content, file) if peer == "detectron2" else torch.save(content, file)
-        os.replace(temporary, target)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with atomic_path(target) as temporary, temporary.open("wb") as file:
+        write_detectron2(content, file) if peer == "detectron2" else torch.save(content, file)
     return target
 
 

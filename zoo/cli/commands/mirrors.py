@@ -127,5 +127,5 @@ def print_table(hosts: dict[str, dict[str, int]], lost: list[str]) -> None:
             f"{count} {status}" for status, count in counts.items() if status not in ("served", "missing")
         )
         rows.append([name, counts.get("served", 0), counts.get("missing", 0), others])
-    print(tabulate(rows, ["mirror", "served", "missing", "other answers"], tablefmt="simple"))
+    print(tabulate(rows, ["mirror", "served", "missing", "other responses"], tablefmt="simple"))
     print(*lost, sep="\n", end="\n" if lost else "")

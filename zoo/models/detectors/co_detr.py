@@ -15,6 +15,7 @@ from zoo.models.criteria.co_detr import AuxiliaryHead, Candidates, anchor_losses
 from zoo.models.criteria.protocols import StandardHead
 from zoo.models.criteria.table import dense_losses
 from zoo.models.detectors.base import Detector
+from zoo.models.detectors.proposals import ProposalHead
 from zoo.models.layers.precision import full_precision
 from zoo.models.targets import GroundTruth
 from zoo.models.transformer.padding import padding_mask
@@ -51,7 +52,7 @@ class CoDETR(Detector):
         count = 1 + len(region_heads) + len(dense_heads)
         train, test = (settings_of(cfg, max(count, 2)) for cfg in (train_cfg, test_cfg))
         self.query_head = component(query_head, train_cfg=train[0], test_cfg=test[0])
-        self.rpn_head: Any = None
+        self.rpn_head: ProposalHead | None = None
         if rpn_head is not None:
             self.rpn_head = component(rpn_head, train_cfg=train[1].get("rpn"), test_cfg=test[1].get("rpn"))
         self.proposal_cfg = train[1].get("rpn_proposal", test[1].get("rpn"))

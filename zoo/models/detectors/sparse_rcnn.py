@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 from torch import Tensor
 
 from zoo.models.criteria.table import losses_of
 from zoo.models.detectors.two_stage import TwoStageDetector
+from zoo.models.query_heads.embedding_rpn import EmbeddingRPNHead
 from zoo.models.targets import GroundTruth
 from zoo.structures import Detections, ImageGeometry
 
@@ -18,7 +19,7 @@ class SparseRCNN(TwoStageDetector):
 
     def predict(self, images: Tensor, geometries: Sequence[ImageGeometry], *args: Any) -> list[Detections]:
         """Detections in output coordinates."""
-        boxes, queries = self.rpn_head(geometries)
+        boxes, queries = cast(EmbeddingRPNHead, self.rpn_head)(geometries)
         detections = self.roi_head.predict(self.features(images), boxes, queries, geometries)
         return [d.to_output(geometry) for d, geometry in zip(detections, geometries)]
 
@@ -26,5 +27,5 @@ class SparseRCNN(TwoStageDetector):
         self, images: Tensor, geometries: Sequence[ImageGeometry], ground_truths: Sequence[GroundTruth]
     ) -> dict[str, Tensor]:
         """Losses of all stages."""
-        boxes, queries = self.rpn_head(geometries)
+        boxes, queries = cast(EmbeddingRPNHead, self.rpn_head)(geometries)
         return losses_of(self.roi_head)(self.roi_head, self.features(images), boxes, queries, geometries, ground_truths)

@@ -12,7 +12,9 @@ from zoo.errors import UsageError
 from zoo.models.build import component
 from zoo.models.criteria.table import dense_losses, losses_of
 from zoo.models.detectors.base import Detector
+from zoo.models.detectors.proposals import ProposalHead
 from zoo.models.layers.precision import full_precision
+from zoo.models.roi_heads.protocols import present
 from zoo.models.targets import GroundTruth
 from zoo.structures import Detections, ImageGeometry
 
@@ -29,7 +31,9 @@ class RPN(Detector):
         test_cfg: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(backbone, neck)
-        self.rpn_head = component(rpn_head, train_cfg=part(train_cfg, "rpn"), test_cfg=part(test_cfg, "rpn"))
+        self.rpn_head: ProposalHead = component(
+            rpn_head, train_cfg=part(train_cfg, "rpn"), test_cfg=part(test_cfg, "rpn")
+        )
 
     def predict(self, images: Tensor, geometries: Sequence[ImageGeometry], *args: Any) -> list[Detections]:
         """Proposals in output coordinates."""
@@ -60,7 +64,7 @@ class TwoStageDetector(Detector):
         test_cfg: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(backbone, neck)
-        self.rpn_head: Any = None
+        self.rpn_head: ProposalHead | None = None
         if rpn_head is not None:
             self.rpn_head = component(rpn_head, train_cfg=part(train_cfg, "rpn"), test_cfg=part(test_cfg, "rpn"))
         self.roi_head = component(roi_head, train_cfg=part(train_cfg, "rcnn"), test_cfg=part(test_cfg, "rcnn"))
@@ -77,7 +81,8 @@ class TwoStageDetector(Detector):
 
     def propose(self, features: tuple[Tensor, ...], geometries: Sequence[ImageGeometry], *args: Any) -> list[Tensor]:
         """Proposals per image, (M, 4) xyxy in input coordinates."""
-        return [d.boxes for d in self.rpn_head.predict(full_precision(self.rpn_head(features)), geometries)]
+        head = present(self.rpn_head)
+        return [d.boxes for d in head.predict(full_precision(head(features)), geometries)]
 
     def compute_losses(
         self, images: Tensor, geometries: Sequence[ImageGeometry], ground_truths: Sequence[GroundTruth]
@@ -92,11 +97,12 @@ class TwoStageDetector(Detector):
         self, features: tuple[Tensor, ...], geometries: Sequence[ImageGeometry], ground_truths: Sequence[GroundTruth]
     ) -> tuple[dict[str, Tensor], list[Tensor]]:
         """The region proposal network's losses, and its proposals per image, (M, 4) xyxy without gradients."""
-        outputs = self.rpn_head(features)
-        losses = dense_losses(self.rpn_head, outputs, geometries, ground_truths)
+        head = present(self.rpn_head)
+        outputs = head(features)
+        losses = dense_losses(head, outputs, geometries, ground_truths)
         with torch.no_grad():
-            cfg = self.train_cfg.get("rpn_proposal", self.rpn_head.test_cfg)
-            detections = self.rpn_head.predict(full_precision(outputs), geometries, cfg)
+            cfg = self.train_cfg.get("rpn_proposal", head.test_cfg)
+            detections = head.predict(full_precision(outputs), geometries, cfg)
         return losses, [d.boxes for d in detections]
 
 
