@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -64,7 +64,8 @@ def throughput(facts: Mapping[str, Any], records: Sequence[Record]) -> Table:
     rows = []
     for row in facts["rows"]:
         ours = row["implementation"] == facts["ours"]
-        result = newest(records, "training", facts["models"]) if ours else None
+        groups = selection.by_device(records) if ours else []
+        result = next(filter(None, (newest(group, "training", facts["models"]) for group in groups)), None)
         value = result.metrics.get("images_per_second") if result else None
         cells: dict[str, Cell] = {
             "implementation": Link(row["implementation"], row["url"]),
@@ -100,31 +101,52 @@ def accuracy(pairs: Sequence[Mapping[str, Any]], records: Sequence[Record]) -> T
 
 def training_speed(pairs: Sequence[Mapping[str, Any]], records: Sequence[Record]) -> Table:
     """Seconds per iteration; a peer that was measured in the same run stands beside ours."""
-    rows = []
-    for pair in pairs:
+
+    def row(pair: Mapping[str, Any], group: Sequence[Record]) -> dict[str, Cell]:
         published, names = pair["training_speed"], [*detectron2_names(pair["models"]), *pair["models"]]
-        result = newest(records, "training", pair["models"]) or newest(records, "compare training", names)
+        result = newest(group, "training", pair["models"]) or newest(group, "compare training", names)
         cells = both(pair, published) | measured(value_of(result, "iteration_s"), published["mmdetection"], result)
-        rows.append(cells | beside(records, "compare training", pair["models"], "iteration_s"))
+        return cells | beside(group, "compare training", pair["models"], "iteration_s")
+
     note = f"Seconds per iteration, lower is better; published with 16 images on 8 GPUs. {HERE} {PAIR}"
     digits = {"Detectron2": 3, "MMDetection": 3, "measured": 3, "ratio": 2, **dict.fromkeys(BESIDE[::2], 3)}
     columns = ("type", "Detectron2", "MMDetection", *MEASURED, *BESIDE)
+    rows = on_each_device(row, pairs, records, (*MEASURED, *BESIDE))
     return Table("Training speed", columns, rows, note, digits, (*MEASURED, *BESIDE))
 
 
 def inference_speed(pairs: Sequence[Mapping[str, Any]], records: Sequence[Record]) -> Table:
     """Images per second; a peer that was measured in the same run stands beside ours."""
-    rows = []
-    for pair in pairs:
+
+    def row(pair: Mapping[str, Any], group: Sequence[Record]) -> dict[str, Cell]:
         published, names = pair["inference_speed"], [*detectron2_names(pair["models"]), *pair["models"]]
-        result = newest(records, "inference", pair["models"]) or newest(records, "compare", names)
+        result = newest(group, "inference", pair["models"]) or newest(group, "compare", names)
         cells = both(pair, published) | {"Detectron2's zoo": published["detectron2_official"]}
         cells |= measured(value_of(result, "fps"), published["mmdetection"], result)
-        rows.append(cells | beside(records, "compare", pair["models"], "fps"))
+        return cells | beside(group, "compare", pair["models"], "fps")
+
     note = f"Images per second on one GPU, without data loading; Mask R-CNN without mask encoding. {HERE} {PAIR}"
     columns = ("type", "Detectron2", "Detectron2's zoo", "MMDetection", *MEASURED, *BESIDE)
     digits = {"measured": 2, "ratio": 2, **dict.fromkeys(BESIDE[::2], 2)}
+    rows = on_each_device(row, pairs, records, (*MEASURED, *BESIDE))
     return Table("Inference speed", columns, rows, note, digits, (*MEASURED, *BESIDE))
+
+
+def on_each_device(
+    row: Callable[[Mapping[str, Any], Sequence[Record]], dict[str, Cell]],
+    pairs: Sequence[Mapping[str, Any]],
+    records: Sequence[Record],
+    measured: Sequence[str],
+) -> list[Mapping[str, Cell]]:
+    """A row per detector and device on which something of it was measured; at least one per detector.
+
+    row: makes it of the records of one device. measured: the columns that a measurement fills.
+    """
+    rows: list[Mapping[str, Cell]] = []
+    for pair in pairs:
+        cells = [row(pair, group) for group in selection.by_device(records)]
+        rows += [one for one in cells if any(one[name] is not None for name in measured)] or [row(pair, [])]
+    return rows
 
 
 def value_of(record: Record | None, metric: str) -> float | None:
@@ -169,14 +191,16 @@ def detectron2_names(models: Sequence[str]) -> list[str]:
 
 def training_memory(pairs: Sequence[Mapping[str, Any]], records: Sequence[Record]) -> Table:
     """What tensors took on the GPU, in GB."""
-    rows = []
-    for pair in pairs:
-        published, result = pair["training_memory"], newest(records, "training", pair["models"])
-        mib = result.metrics.get("cuda_allocated_mib") if result else None
+
+    def row(pair: Mapping[str, Any], group: Sequence[Record]) -> dict[str, Cell]:
+        published, result = pair["training_memory"], newest(group, "training", pair["models"])
+        mib = value_of(result, "cuda_allocated_mib")
         gigabytes = None if mib is None else mib * 2**20 / 1e9
-        rows.append(both(pair, published) | measured(gigabytes, published["mmdetection"], result))
+        return both(pair, published) | measured(gigabytes, published["mmdetection"], result)
+
     note = f"GB allocated by PyTorch (the page names no unit), two images per GPU. {HERE}"
     columns = ("type", "Detectron2", "MMDetection", *MEASURED)
+    rows = on_each_device(row, pairs, records, MEASURED)
     return Table("Training memory", columns, rows, note, {"ratio": 2}, MEASURED)
 
 

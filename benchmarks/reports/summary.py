@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from benchmarks.reports.caveats import caveats
 from benchmarks.reports.table import Cell, Table
 from benchmarks.results.record import Record
+from benchmarks.results.selection import by_device
 
 COLUMNS = ("detector", "what", "ours", "Detectron2", "ours / Detectron2", "95% interval", "device", "remark")
 NOTE = (
@@ -17,15 +18,15 @@ KINDS = {"compare": ("inference, images/s", "fps"), "compare training": ("traini
 
 
 def table(records: Sequence[Record]) -> Table:
-    """One row per detector and kind of work that was measured against Detectron2."""
+    """One row per detector, kind of work and device that was measured against Detectron2."""
     rows = []
     for kind in KINDS:
-        plain = [r for r in records if r.kind == kind and is_plain(r)]
-        newest = {(r.model, r.parameters.get("peer")): r for r in sorted(plain, key=lambda r: r.time)}
-        for (model, peer), record in newest.items():
-            ours = newest.get((model, None))
-            if peer == "detectron2" and ours is not None:
-                rows.append(row(ours, record))
+        for group in by_device(r for r in records if r.kind == kind and is_plain(r)):
+            newest = {(r.model, r.parameters.get("peer")): r for r in sorted(group, key=lambda r: r.time)}
+            for (model, peer), record in newest.items():
+                ours = newest.get((model, None))
+                if peer == "detectron2" and ours is not None:
+                    rows.append(row(ours, record))
     return Table("Summary", COLUMNS, rows, NOTE, {"ours": 2, "Detectron2": 2, "ours / Detectron2": 2})
 
 

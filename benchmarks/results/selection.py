@@ -32,6 +32,17 @@ def newest(records: Iterable[Record], kind: str, peer: str | None = None) -> dic
     return {r.model: r for r in sorted(result, key=lambda r: (r.parameters.get("weights") != "random", r.time))}
 
 
+def by_device(records: Iterable[Record]) -> list[list[Record]]:
+    """The records of each device on its own, GPUs first, with those that name no device; at least one list."""
+    groups: dict[tuple[bool, str], list[Record]] = {}
+    nameless: list[Record] = []
+    for record in records:
+        device = record.environment.get("device")
+        key = (record.environment.get("device_type") == "cpu", str(device))
+        (groups.setdefault(key, []) if device else nameless).append(record)
+    return [groups[key] + nameless for key in sorted(groups)] or [nameless]
+
+
 def accuracies(records: Iterable[Record], entries: Iterable[Entry]) -> dict[str, Record]:
     """Model -> its newest accuracy on the whole of the dataset and split that the model was published for."""
     home = {entry.name: entry for entry in entries}

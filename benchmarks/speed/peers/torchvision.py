@@ -124,8 +124,8 @@ def as_trained(network: Any) -> None:
 
 
 def frozen(norm: nn.BatchNorm2d) -> FrozenBatchNorm2d:
-    """A batch norm with the same numbers that no longer change."""
-    result = FrozenBatchNorm2d(norm.num_features, eps=norm.eps)
+    """A batch norm with the same numbers, which no longer change, on the same device."""
+    result = FrozenBatchNorm2d(norm.num_features, eps=norm.eps).to(norm.weight.device)
     result.load_state_dict(norm.state_dict())
     return result
 

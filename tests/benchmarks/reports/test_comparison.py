@@ -93,13 +93,26 @@ def test_what_detectron2_took_in_the_same_run_stands_beside_ours(facts):
     name = "detectron2/faster_rcnn_R_50_FPN_1x"
     ours = replace(record("compare", {"fps": 0.5}), model=name, environment={"device": "EPYC", "device_type": "cpu"})
     ratio = {"speedup": 0.8, "speedup_low": 0.5, "speedup_high": 1.0}
-    theirs = replace(record("compare", {"fps": 0.4, **ratio}, peer="detectron2"), model=name)
+    theirs = replace(
+        record("compare", {"fps": 0.4, **ratio}, peer="detectron2"), model=name, environment=ours.environment
+    )
     columns = {column: cells(facts, [ours, theirs], "Inference speed", column)["Faster R-CNN"] for column in
                ("measured", "ratio", "Detectron2 measured", "ours against Detectron2")}  # fmt: skip
     assert list(columns.values()) == ["0.50", "", "0.40", "1.25 (1.00 to 2.00)"]  # no ratio of a CPU and a V100
     seconds = {"iteration_s": 9.0, "iteration_s_low": 8.0, "iteration_s_high": 9.5, "images_per_second": 0.2}
     training = replace(theirs, kind="compare training", metrics={**seconds, **ratio})
     assert cells(facts, [training], "Training speed", "Detectron2 measured")["Faster R-CNN"] == "9.000"
+
+
+def test_a_cpu_and_a_gpu_have_rows_of_their_own(facts):
+    name, speeds = "detectron2/faster_rcnn_R_50_FPN_1x", {"EPYC": ("cpu", 0.5), "H200": ("cuda", 47.0)}
+    records = [
+        replace(record("compare", {"fps": fps}), model=name, environment={"device": device, "device_type": kind})
+        for device, (kind, fps) in speeds.items()
+    ]
+    table = comparison.inference_speed(facts["comparison_with_detectron2"], records)
+    measured = [row["measured"] for row in table.rows if row["type"] == "Faster R-CNN"]
+    assert measured == [47.0, 0.5] and len(table.rows) == 4  # others have one row each, empty
 
 
 def test_mmdetection_and_torchvision_have_columns_too(facts):

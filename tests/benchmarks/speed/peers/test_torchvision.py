@@ -101,3 +101,9 @@ def test_without_sampling_both_learn_the_same_from_a_batch(name, monkeypatch):
     undo()
     assert verdict(have, want) is None and before is not None
     assert not any(p.requires_grad for p in theirs.network.backbone.body.layer1.parameters())
+
+
+def test_batch_norm_is_frozen_where_it_is() -> None:
+    """A comparison on a GPU freezes it after the network went there."""
+    frozen = torchvision.frozen(torch.nn.BatchNorm2d(3, device="meta"))
+    assert {value.device.type for value in frozen.state_dict().values()} == {"meta"}
