@@ -12,7 +12,6 @@ import torch
 
 import zoo
 from tests.zoo.models.detectors.test_two_stage import narrow
-from zoo.coco_format.keypoints import PERSON, SKELETON, mirrored_order
 from zoo.errors import DataError, UsageError
 from zoo.manifest import api
 from zoo.models.criteria.keypoints import cells_of, keypoint_losses
@@ -34,12 +33,6 @@ NAME = "detectron2/keypoint_rcnn_R_50_FPN_1x"
 
 def folder(pixel_center: float = 0.5, annotations: Path = ANNOTATIONS) -> CocoFolder:
     return CocoFolder(annotations, COCO / "val2017", pixel_center=pixel_center)
-
-
-def test_left_and_right_change_places_in_a_mirror_image() -> None:
-    order = mirrored_order(PERSON)
-    assert order == [0, 2, 1, 4, 3, 6, 5, 8, 7, 10, 9, 12, 11, 14, 13, 16, 15]
-    assert {frozenset(order[i] for i in pair) for pair in SKELETON} == {frozenset(pair) for pair in SKELETON}
 
 
 @pytest.mark.parametrize("pixel_center", [0.5, 0.0])
