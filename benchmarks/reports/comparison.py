@@ -104,7 +104,7 @@ def training_speed(pairs: Sequence[Mapping[str, Any]], records: Sequence[Record]
 
     def row(pair: Mapping[str, Any], group: Sequence[Record]) -> dict[str, Cell]:
         published, names = pair["training_speed"], [*detectron2_names(pair["models"]), *pair["models"]]
-        result = newest(group, "training", pair["models"]) or newest(group, "compare training", names)
+        result = newest(group, "compare training", names) or newest(group, "training", pair["models"])
         cells = both(pair, published) | measured(value_of(result, "iteration_s"), published["mmdetection"], result)
         return cells | beside(group, "compare training", pair["models"], "iteration_s")
 
@@ -120,7 +120,7 @@ def inference_speed(pairs: Sequence[Mapping[str, Any]], records: Sequence[Record
 
     def row(pair: Mapping[str, Any], group: Sequence[Record]) -> dict[str, Cell]:
         published, names = pair["inference_speed"], [*detectron2_names(pair["models"]), *pair["models"]]
-        result = newest(group, "inference", pair["models"]) or newest(group, "compare", names)
+        result = newest(group, "compare", names) or newest(group, "inference", pair["models"])
         cells = both(pair, published) | {"Detectron2's zoo": published["detectron2_official"]}
         cells |= measured(value_of(result, "fps"), published["mmdetection"], result)
         return cells | beside(group, "compare", pair["models"], "fps")
