@@ -23,10 +23,10 @@ from zoo.structures import ImageGeometry
 # Where the host learns from the device how many of something there are, and the copies of boxes, scores, labels and
 # masks to the host; nothing else may make it wait, no copy to the device either. RetinaNet and YOLOX: candidates,
 # survivors. Two stages: small proposals, survivors, regions per level, pairs above the threshold, survivors again;
-# masks: regions per level, where to paste.
+# masks: regions per level.
 WAITS = {
     "faster_rcnn_r50_fpn_1x_coco": {"nonzero": 2, "nms": 2, "tolist": 1, "device to host": 3},
-    "mask_rcnn_r50_fpn_1x_coco": {"nonzero": 2, "nms": 2, "tolist": 3, "device to host": 4},
+    "mask_rcnn_r50_fpn_1x_coco": {"nonzero": 2, "nms": 2, "tolist": 2, "device to host": 4},
     "retinanet_r50_fpn_1x_coco": {"tolist": 1, "nms": 1, "device to host": 3},
     "yolox_s_8x8_300e_coco": {"nonzero": 1, "nms": 1, "device to host": 3},
     "detr_r50_8x2_150e_coco": {"device to host": 3},

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from zoo.errors import NotTrainable, UsageError
 from zoo.models.build import component
-from zoo.models.layers.memory_format import pixel_by_pixel
+from zoo.models.layers.memory_format import lay_filters, pixel_by_pixel, wants_filters_by_pixel
+from zoo.models.layers.tracing import recording
 from zoo.models.targets import GroundTruth, ground_truths
 from zoo.structures import Detections, ImageGeometry, Sample
 
@@ -31,6 +32,9 @@ class Detector(nn.Module):
     pixel_center = 0.5
     """Where the network's keypoints have the center of pixel 0: 0.5, as boxes do, or 0, as COCO's annotations do."""
 
+    filters_by_pixel = False
+    """Whether `laid_out` has put the channels of all filters together in memory."""
+
     def __init__(self, backbone: Mapping[str, Any], neck: Mapping[str, Any] | None = None) -> None:
         super().__init__()
         self.backbone = component(backbone)
@@ -38,10 +42,21 @@ class Detector(nn.Module):
 
     def features(self, images: Tensor) -> tuple[Tensor, ...]:
         """Feature maps for the heads, finest first. images: (N, 3, H, W)."""
-        maps: tuple[Tensor, ...] = self.backbone(pixel_by_pixel(images, type(self.backbone).__name__))
+        images = self.laid_out(images)
+        maps: tuple[Tensor, ...] = self.backbone(images)
         if self.neck is not None:
             maps = self.neck(maps)
         return maps
+
+    def laid_out(self, images: Tensor) -> Tensor:
+        """The images in the layout that is fastest here; filters follow it, and go back for training."""
+        name = type(self.backbone).__name__
+        images = pixel_by_pixel(images, name)
+        by_pixel = wants_filters_by_pixel(images, name)
+        if by_pixel != self.filters_by_pixel and not (recording() or torch.compiler.is_compiling()):
+            lay_filters(self, by_pixel)
+            self.filters_by_pixel = by_pixel
+        return images
 
     def forward(
         self,
