@@ -17,8 +17,9 @@ All of it takes hours. Records run from the smallest network to the largest; wit
 a line of JSON as soon as it is known, and a run that was stopped goes on where it was. `--tests recorded` are the files
 of RECORDED_TESTS, those with values that a reference implementation computed.
 
-`reports/sensitivity.jsonl` has all 282 records under the default, two threads, and AVX2 with noise. It was measured on
-two cores of an AMD EPYC (family 25, model 17, which has AVX-512) with PyTorch 2.14.1. Nothing in it amplifies.
+`reports/sensitivity.jsonl` has all 282 records under the default, two threads, and AVX2 with noise,
+`reports/sensitivity_tests.jsonl` the 234 tests of `--tests recorded`. They were measured on two cores of an AMD EPYC
+(family 25, model 17, which has AVX-512) with PyTorch 2.14.1. Nothing in them amplifies.
 """
 
 from __future__ import annotations

@@ -72,7 +72,10 @@ class TransformersDetector(nn.Module):
     def detected(self, result: dict[str, Tensor], geometry: ImageGeometry) -> Detections:
         """One image's detections, best first. result: scores, labels and boxes in the image's content."""
         order = result["scores"].argsort(descending=True)
-        boxes, scores = geometry.to_output(result["boxes"][order]), result["scores"][order]
+        height, width = geometry.size
+        corners = result["boxes"].new_tensor([width, height, width, height])
+        inside = result["boxes"][order].clamp(min=0).minimum(corners)  # as ours are; transformers leaves them outside
+        boxes, scores = geometry.to_output(inside), result["scores"][order]
         # Numbers that no category has keep out of the way, behind the labels.
         labels = [self.labels.get(number, len(self.labels)) for number in result["labels"][order].tolist()]
         return Detections(boxes, scores, torch.tensor(labels, device=scores.device))
