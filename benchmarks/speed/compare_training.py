@@ -32,6 +32,9 @@ from benchmarks.speed.peers.names import RUNTIMES
 from benchmarks.system import environment
 from benchmarks.system.conditions import Conditions
 from benchmarks.system.timing import median_interval
+from zoo.errors import UsageError
+from zoo.manifest import api
+from zoo.models.supervision import supervision
 
 PROTOCOL = "training-interleaved"
 INTERVAL, TOLERANCE = 0.03, 1e-3
@@ -83,7 +86,11 @@ class Side:
 
 
 def run(request: TrainingComparison) -> list[Record]:
-    """A record for ours and for each peer; one that cannot be had or fails has a record that says so."""
+    """A record for ours and for each peer; one that cannot be had or fails has a record that says so.
+
+    Raises UsageError for a network that learns from more than the batch has.
+    """
+    check_supervision(request.name)
     for peer in request.against:
         with suppress(NoCounterpart):
             counterparts.counterpart(request.name, peer)
@@ -96,6 +103,20 @@ def run(request: TrainingComparison) -> list[Record]:
             *(record(request, name, sides, conditions.read) for name in sides),
             *(unavailable_record(request, peer, reason) for peer, reason in unavailable.items()),
         ]
+
+
+def check_supervision(name: str) -> None:
+    """Raise UsageError unless boxes, labels and masks are all that a network learns from."""
+    wanted = supervision(api.architecture(name))
+    lacking = {
+        "semantic maps": wanted.semantic,
+        "keypoints": wanted.keypoints is not None,
+        "proposals": wanted.proposals,
+        "images without annotations": wanted.unlabeled,
+    }
+    if any(lacking.values()):
+        words = " and ".join(word for word, needed in lacking.items() if needed)
+        raise UsageError(f"--training: {name} also learns from {words}, which the batch of a comparison does not have.")
 
 
 def gather(request: TrainingComparison, stack: ExitStack) -> tuple[dict[str, Side], dict[str, str]]:

@@ -13,7 +13,7 @@ from benchmarks.results.agreement import Agreement
 from benchmarks.results.record import Record
 from benchmarks.speed import compare, compare_records, contestants, images
 from benchmarks.speed.compare_config import CompareConfig
-from benchmarks.speed.compare_training import in_our_names
+from benchmarks.speed.compare_training import check_supervision, in_our_names
 from benchmarks.speed.config import BenchmarkConfig
 from benchmarks.speed.peers import counterparts as peers
 from benchmarks.speed.peers import external, training_batch
@@ -344,3 +344,17 @@ def test_a_peer_that_fails_in_training_leaves_ours(trained):
     ours, peer = trained("{'loss_rpn_loc': 0.5, 'loss_cls': 8.0}", "sys.exit('out of memory')")
     assert ours.ok and len(ours.samples["iteration_s"]) == 3
     assert peer.status == "failed" and "ended: out of memory" in peer.reason
+
+
+@pytest.mark.parametrize(
+    ("name", "word"),
+    [
+        ("detectron2/panoptic_fpn_R_50_3x", "semantic maps"),
+        ("torchvision/keypointrcnn_resnet50_fpn", "keypoints"),
+        ("fast_rcnn_r50_fpn_1x_coco", "proposals"),
+    ],
+)
+def test_a_network_that_learns_from_more_than_the_batch_has_is_not_trained(name, word):
+    with pytest.raises(UsageError, match=word):
+        check_supervision(name)
+    check_supervision("detectron2/mask_rcnn_R_50_FPN_1x")
