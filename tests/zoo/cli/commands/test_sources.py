@@ -83,6 +83,6 @@ def test_what_could_not_be_checked_is_said(capsys):
 
     assert main(["sources", "detectron2/mask_rcnn_R_50_FPN_3x", "megvii/yolox_nano"]) == 0
     out = capsys.readouterr().out
-    assert "hub-detectron2: Two of Detectron2's files" in out and "Where in the repository they lie is assumed" in out
-    assert "note: The address is that of the release 0.1.1rc0 of its authors; it was not tried" in out
+    assert "hub-detectron2: Two of Detectron2's files" in out and "Their paths in the repository are assumed" in out
+    assert "note: The URL is from the authors' release 0.1.1rc0; it was not tried" in out
     assert "license of the backbone: unknown" in out
