@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sqlite3
+import time
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -44,18 +45,33 @@ UPGRADES = [
             '"compute_s_per_picture":', '"compute_s_per_image":');
     """,
 ]
+WAIT_SECONDS = 60  # for another process that writes
 TEXTS = ("id", "time", "model", "kind", "protocol", "status", "reason", "checkpoint", "manifest")
 MAPPINGS = ("parameters", "metrics", "conditions")
 
 
 def connect(path: Path) -> sqlite3.Connection:
     """Open `path`, create or upgrade its tables. A writer waits for another one for up to a minute."""
-    connection = sqlite3.connect(path, timeout=60, isolation_level=None)
-    connection.execute("PRAGMA busy_timeout = 60000")
+    deadline = time.monotonic() + WAIT_SECONDS
+    while True:
+        connection = sqlite3.connect(path, timeout=WAIT_SECONDS, isolation_level=None)
+        try:
+            prepare(connection, path)
+            return connection
+        except sqlite3.OperationalError as error:
+            connection.close()
+            # SQLite itself does not wait where several processes create a file at the same moment.
+            if "locked" not in str(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(0.02)
+
+
+def prepare(connection: sqlite3.Connection, path: Path) -> None:
+    """Settings of a new connection, and tables in the current version."""
+    connection.execute(f"PRAGMA busy_timeout = {1000 * WAIT_SECONDS}")
     if version(connection) != len(UPGRADES):
         upgrade(connection, path)
     connection.execute("PRAGMA synchronous = NORMAL")
-    return connection
 
 
 def version(connection: sqlite3.Connection) -> int:

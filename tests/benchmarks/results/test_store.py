@@ -3,7 +3,9 @@ from __future__ import annotations
 import json
 import multiprocessing
 import sqlite3
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -149,6 +151,18 @@ def test_no_record_is_lost_when_four_processes_append_to_a_new_store(store):
         worker.join(60)
     assert [worker.exitcode for worker in workers] == [0] * 4
     assert len({r.model for r in store.select()}) == 160
+
+
+def test_a_new_store_that_all_create_at_once_is_locked_for_none(tmp_path):
+    for turn in range(30):
+        together = threading.Barrier(8)
+
+        def append(worker, path=tmp_path / f"{turn}.db", together=together):
+            together.wait()
+            return Store(path).append(record(f"worker{worker}"))
+
+        with ThreadPoolExecutor(8) as pool:
+            assert len(list(pool.map(append, range(8)))) == 8
 
 
 def test_extend_writes_all_or_nothing(store):
