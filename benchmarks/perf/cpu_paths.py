@@ -30,7 +30,7 @@ from benchmarks.reports.text_table import format_table
 from zoo.models.backbones.csp_darknet import CSPDarknet
 from zoo.models.backbones.resnet import ResNet
 from zoo.models.backbones.ssd_vgg import SSDVGG
-from zoo.models.layers.deterministic_conv import hold_steady
+from zoo.models.layers.deterministic_conv import SteadyConv, hold_steady
 from zoo.models.layers.nms import separate
 from zoo.models.layers.ranking import best, ranked
 from zoo.models.layers.survivors import survivors
@@ -148,6 +148,19 @@ def products() -> Ways:
     return lambda: steady(x), lambda: plain(x)
 
 
+def pointwise() -> Ways:
+    """ResNet-50, channels-last, 1x1 convolutions by oneDNN on one thread too; ordinary: by PyTorch's choice.
+
+    On several threads PyTorch chooses oneDNN itself.
+    """
+    special, ordinary = (ResNet(50).eval() for _ in range(2))
+    for module in ordinary.modules():
+        if isinstance(module, SteadyConv):
+            module.is_product = False
+    x = torch.randn(1, 3, 800, 1088).contiguous(memory_format=torch.channels_last)
+    return lambda: special(x), lambda: ordinary(x)
+
+
 def grouped() -> Ways:
     """NMS of 4000 boxes in 80 classes, class by class; ordinary: all boxes at once, moved apart."""
     boxes, scores = scene(4000)
@@ -166,14 +179,14 @@ def selection() -> Ways:
     return lambda: scores[best(scores, 1000)], lambda: ranked(scores)[0][:1000]
 
 
-def alignment() -> Ways:
+def alignment(sampling_ratio: int = 0) -> Ways:
     """RoI align of 500 regions as sums of rows; ordinary: torchvision's operator."""
     features = torch.randn(1, 256, 100, 152).contiguous(memory_format=torch.channels_last)
     rois = torch.cat([torch.zeros(500, 1), scene(500)[0] * 4], dim=1)
     nchw = features.contiguous()
     return (
-        lambda: align_rows(features, rois, (7, 7), 1 / 8, True),
-        lambda: roi_align(nchw, rois, (7, 7), 1 / 8, 0, True),
+        lambda: align_rows(features, rois, (7, 7), 1 / 8, sampling_ratio, True),
+        lambda: roi_align(nchw, rois, (7, 7), 1 / 8, sampling_ratio, True),
     )
 
 
@@ -194,6 +207,8 @@ PATHS: dict[str, Callable[[], Ways]] = {
     "NMS by groups": grouped,
     "selection without a sort": selection,
     "RoI align as sums of rows": alignment,
+    "RoI align as sums of rows, 2 x 2 samples per bin": lambda: alignment(2),
+    "1x1 convolutions by oneDNN": pointwise,
 }
 
 

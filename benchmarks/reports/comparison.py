@@ -136,16 +136,16 @@ def on_each_device(
     row: Callable[[Mapping[str, Any], Sequence[Record]], dict[str, Cell]],
     pairs: Sequence[Mapping[str, Any]],
     records: Sequence[Record],
-    measured: Sequence[str],
+    filled: Sequence[str],
 ) -> list[Mapping[str, Cell]]:
     """A row per detector and device on which something of it was measured; at least one per detector.
 
-    row: makes it of the records of one device. measured: the columns that a measurement fills.
+    row: makes it of the records of one device. filled: the columns that a measurement fills.
     """
     rows: list[Mapping[str, Cell]] = []
     for pair in pairs:
         cells = [row(pair, group) for group in selection.by_device(records)]
-        rows += [one for one in cells if any(one[name] is not None for name in measured)] or [row(pair, [])]
+        rows += [one for one in cells if any(one[name] is not None for name in filled)] or [row(pair, [])]
     return rows
 
 

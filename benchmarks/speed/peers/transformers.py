@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from zoo.checkpoint.convert.to_transformers import write_transformers
 from zoo.errors import UsageError
+from zoo.models.coders.delta import clip
 from zoo.structures import Detections, ImageGeometry
 
 PROCESSORS = {"DabDetrForObjectDetection": "ConditionalDetrImageProcessor"}
@@ -72,9 +73,7 @@ class TransformersDetector(nn.Module):
     def detected(self, result: dict[str, Tensor], geometry: ImageGeometry) -> Detections:
         """One image's detections, best first. result: scores, labels and boxes in the image's content."""
         order = result["scores"].argsort(descending=True)
-        height, width = geometry.size
-        corners = result["boxes"].new_tensor([width, height, width, height])
-        inside = result["boxes"][order].clamp(min=0).minimum(corners)  # as ours are; transformers leaves them outside
+        inside = clip(result["boxes"][order], geometry.size)  # as ours are; transformers leaves them outside
         boxes, scores = geometry.to_output(inside), result["scores"][order]
         # Numbers that no category has keep out of the way, behind the labels.
         labels = [self.labels.get(number, len(self.labels)) for number in result["labels"][order].tolist()]

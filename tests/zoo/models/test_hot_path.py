@@ -17,6 +17,7 @@ from zoo.models.backbones.resnet import ResNet
 from zoo.models.layers.linear import linear
 from zoo.models.layers.memory_format import added, by_cells, eager_on_cpu, pixel_by_pixel, zero_maps
 from zoo.models.layers.norm import make_norm
+from zoo.models.necks.fpn import FPN
 from zoo.models.roi_heads import roi_align_cpu
 from zoo.structures import ImageGeometry
 
@@ -84,8 +85,9 @@ def flat(outputs) -> list[torch.Tensor]:
 
 
 @pytest.mark.parametrize("aligned", [True, False])
+@pytest.mark.parametrize("ratio", [0, 1, 2, 3])
 @pytest.mark.parametrize(("size", "scale"), [((7, 7), 1 / 16), ((14, 5), 1 / 4)])
-def test_regions_as_sums_of_rows_are_what_torchvision_pools(aligned, size, scale):
+def test_regions_as_sums_of_rows_are_what_torchvision_pools(aligned, ratio, size, scale):
     generator = torch.Generator().manual_seed(0)
     features = torch.randn(2, 8, 25, 38, generator=generator)
     center = torch.rand(200, 2, generator=generator) * torch.tensor([700.0, 500.0]) - 50  # some reach beyond the map
@@ -93,11 +95,12 @@ def test_regions_as_sums_of_rows_are_what_torchvision_pools(aligned, size, scale
     half[:3], half[3, 0] = 0, 0  # without area
     image = torch.randint(0, 2, (200, 1), generator=generator).float()
     rois = torch.cat([image, center - half, center + half], dim=1)
-    want = roi_align(features, rois, size, scale, 0, aligned)
+    rois[4, 1:] = rois[4, [3, 4, 1, 2]]  # inside out
+    want = roi_align(features, rois, size, scale, ratio, aligned)
     with torch.inference_mode():
-        have = roi_align_cpu.align_rows(features, rois, size, scale, aligned)
+        have = roi_align_cpu.align_rows(features, rois, size, scale, ratio, aligned)
         assert torch.allclose(have, want, atol=1e-5)
-        assert roi_align_cpu.align_rows(features, rois[:0], size, scale, aligned).shape == (0, 8, *size)
+        assert roi_align_cpu.align_rows(features, rois[:0], size, scale, ratio, aligned).shape == (0, 8, *size)
 
 
 def test_regions_are_pooled_in_parts_where_weights_would_fill_the_memory(monkeypatch):
@@ -105,7 +108,7 @@ def test_regions_are_pooled_in_parts_where_weights_would_fill_the_memory(monkeyp
     want = roi_align(features, rois, (2, 2), 1.0, 0, True)
     monkeypatch.setattr(roi_align_cpu, "WEIGHTS", 1)
     with torch.inference_mode():
-        assert torch.allclose(roi_align_cpu.align_rows(features, rois, (2, 2), 1.0, True), want, atol=1e-5)
+        assert torch.allclose(roi_align_cpu.align_rows(features, rois, (2, 2), 1.0, 0, True), want, atol=1e-5)
 
 
 def test_training_pools_with_the_operator_that_has_gradients():
@@ -164,3 +167,17 @@ def test_anchors_and_grids_are_made_once_for_each_size(networks, name):
     first, again = generator.grid_priors(sizes), generator.grid_priors(sizes)
     assert all(a is b for a, b in zip(first, again))
     assert generator.grid_priors([(9, 10)] * len(sizes))[0].shape != first[0].shape
+
+
+@pytest.mark.parametrize("size", [(12, 16), (11, 15)])
+def test_a_pyramid_adds_the_coarser_map_without_a_map_between_them(size, monkeypatch):
+    """The same bits; of maps that are not twice as large, and for gradients, the way of any other map."""
+    torch.manual_seed(0)
+    neck = FPN([4, 4], 8, 2).eval()
+    fine, coarse = torch.randn(1, 4, *size), torch.randn(1, 4, 6, 8)
+    inputs = [x.contiguous(memory_format=torch.channels_last) for x in (fine, coarse)]
+    want, calls = neck(inputs), []
+    monkeypatch.setattr(neck, "upsample", lambda x, like: calls.append(x) or FPN.upsample(neck, x, like))
+    with torch.inference_mode():
+        assert all(torch.equal(a, b) for a, b in zip(neck(inputs), want, strict=True))
+    assert len(calls) == (size != (12, 16))

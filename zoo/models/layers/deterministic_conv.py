@@ -11,19 +11,21 @@ from __future__ import annotations
 from typing import Any, TypeVar
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from zoo.models.layers.cpu_choices import FEW_IMAGES
-from zoo.models.layers.memory_format import eager_on_cpu
+from zoo.models.layers.cpu_choices import FEW_IMAGES, LARGE_PRODUCT
+from zoo.models.layers.memory_format import by_cells, eager_on_cpu
 
 T = TypeVar("T", bound=nn.Module)
 
 
 class SteadyConv(nn.Conv2d):
-    """`torch.nn.Conv2d`; once `steady`, a 1x1 convolution is a product of matrices, as it is on one thread.
+    """`torch.nn.Conv2d` whose 1x1 convolutions are computed as is best on a CPU in inference.
 
-    Only on a CPU in inference, and where each channel is a plane of its own in memory, which large images' are not (see
-    `pixel_by_pixel`).
+    Once `steady`, they are products of matrices on any number of threads, as they are on one, where each channel is a
+    plane of its own in memory. Where the channels of a pixel lie together, as large images' do (see `pixel_by_pixel`),
+    oneDNN computes them on one thread too.
     """
 
     steady = False
@@ -35,9 +37,14 @@ class SteadyConv(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, in_channels, H, W) to (N, out_channels, H', W')."""
-        if not (self.steady and self.is_product and eager_on_cpu(x) and few_in_nchw(x) and torch.get_num_threads() > 1):
+        if not (self.is_product and eager_on_cpu(x)):
             return super().forward(x)
-        return pointwise(x, self.weight.flatten(1), self.bias)
+        alone = torch.get_num_threads() == 1
+        if self.steady and not alone and few_in_nchw(x):
+            return pointwise(x, self.weight.flatten(1), self.bias)
+        if alone and by_cells(x) and x.numel() * self.out_channels >= LARGE_PRODUCT and has_onednn():
+            return by_onednn(x, self.weight, self.bias)
+        return super().forward(x)
 
 
 def hold_steady(network: T) -> T:
@@ -56,6 +63,19 @@ def pointwise(x: Tensor, matrix: Tensor, bias: Tensor | None) -> Tensor:
     products = [torch.mm(matrix, p) if bias is None else torch.addmm(bias[:, None], matrix, p) for p in pixels]
     together = products[0][None] if len(products) == 1 else torch.stack(products)  # one image needs no copy
     return together.unflatten(2, x.shape[2:])
+
+
+def by_onednn(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """The 1x1 convolution by oneDNN's kernels, which PyTorch chooses for a dilated one on any number of threads.
+
+    A kernel of one cell is the same at any dilation.
+    """
+    return F.conv2d(x, weight, bias, dilation=2)
+
+
+def has_onednn() -> bool:
+    """Whether oneDNN computes convolutions, on a processor where it was measured: x86 with AVX2 or more."""
+    return torch.backends.mkldnn.is_available() and torch.backends.cpu.get_cpu_capability().startswith("AVX")
 
 
 def few_in_nchw(x: Tensor) -> bool:

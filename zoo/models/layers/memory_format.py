@@ -29,6 +29,20 @@ def added(x: Tensor, y: Tensor) -> Tensor:
     return x.add_(y) if unrecorded() else x + y
 
 
+def added_doubled(x: Tensor, y: Tensor) -> Tensor | None:
+    """`x` plus `y` at twice its size by nearest neighbors, in the memory of `x` and without a map between them.
+
+    x: (N, C, H, W), needed nowhere else. y: (N, C, h, w). None where that is not possible: the sizes are others, or the
+    maps do not lie in memory by cells, or more than the sum is needed.
+    """
+    n, channels, h, w = y.shape
+    if x.shape != (n, channels, 2 * h, 2 * w) or not (eager_on_cpu(x) and by_cells(x) and by_cells(y)):
+        return None
+    cells = x.permute(0, 2, 3, 1).view(n, h, 2, w, 2, channels)
+    cells.add_(y.permute(0, 2, 3, 1)[:, :, None, :, None])
+    return x
+
+
 def pixel_by_pixel(images: Tensor, backbone: str = "") -> Tensor:
     """(N, C, H, W) with the channels of a pixel together in memory, where that is faster: large images on a CPU.
 
@@ -46,7 +60,7 @@ def wants_filters_by_pixel(images: Tensor, backbone: str) -> bool:
     Otherwise PyTorch copies every filter in every call: SSD300 takes 7% longer. Networks that leave small images as
     they are keep their filters too, since a convolution follows the layout of either.
     """
-    return SMALL_PIXELS_OF.get(backbone, SMALL_PIXELS) == 0 and eager_on_cpu(images) and by_cells(images)
+    return SMALL_PIXELS_OF.get(backbone) == 0 and eager_on_cpu(images) and by_cells(images)
 
 
 def lay_filters(network: nn.Module, by_pixel: bool) -> None:

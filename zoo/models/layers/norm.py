@@ -46,7 +46,16 @@ class BatchNorm2d(nn.BatchNorm2d):
 
 
 class FrozenBatchNorm2d(nn.Module):
-    """Batch normalization whose scale and shift are no parameters: nothing of it is ever trained."""
+    """Batch normalization whose scale and shift are no parameters: nothing of it is ever trained.
+
+    As in `BatchNorm2d`, a gradient that passes through it needs no feature map.
+    """
+
+    inplace = False
+    weight: Tensor
+    bias: Tensor
+    running_mean: Tensor
+    running_var: Tensor
 
     def __init__(self, num_features: int, eps: float = 1e-5) -> None:
         super().__init__()
@@ -56,8 +65,12 @@ class FrozenBatchNorm2d(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) to the same."""
-        statistics = (self.get_buffer("running_mean"), self.get_buffer("running_var"))
-        return F.batch_norm(x, *statistics, self.get_buffer("weight"), self.get_buffer("bias"), eps=self.eps)
+        if learns_around(self, x):
+            return scaled(x, self)
+        return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
+
+
+FixedNorm = BatchNorm2d | FrozenBatchNorm2d
 
 
 def overwritten(x: Tensor, norm: nn.BatchNorm2d) -> Tensor:
@@ -68,7 +81,7 @@ def overwritten(x: Tensor, norm: nn.BatchNorm2d) -> Tensor:
     return result
 
 
-def learns_around(norm: BatchNorm2d, x: Tensor) -> bool:
+def learns_around(norm: FixedNorm, x: Tensor) -> bool:
     """Whether gradients are recorded, in float32, and none of them is for `norm` itself."""
     if not torch.is_grad_enabled() or recording() or torch.compiler.is_compiling():
         return False
@@ -76,12 +89,10 @@ def learns_around(norm: BatchNorm2d, x: Tensor) -> bool:
     return plain and not (norm.weight.requires_grad or norm.bias.requires_grad)
 
 
-def scaled(x: Tensor, norm: BatchNorm2d) -> Tensor:
+def scaled(x: Tensor, norm: FixedNorm) -> Tensor:
     """`x` (N, C, H, W), normalized with fixed statistics by one factor and one summand for each channel."""
-    if norm.running_mean is None or norm.running_var is None:
-        raise ValueError("batch norm without statistics")
-    factor = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
-    summand = norm.bias - norm.running_mean * factor
+    factor = norm.weight * torch.rsqrt(norm.get_buffer("running_var") + norm.eps)
+    summand = norm.bias - norm.get_buffer("running_mean") * factor
     factor, summand = factor[:, None, None], summand[:, None, None]
     if norm.inplace and x.device.type == "cpu":
         return x.mul_(factor).add_(summand)

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zoo.models.layers.conv_module import ConvModule
-from zoo.models.layers.memory_format import added
+from zoo.models.layers.memory_format import added, added_doubled
 
 
 class FPN(nn.Module):
@@ -71,13 +71,18 @@ class FPN(nn.Module):
         """Backbone maps (N, C_i, H_i, W_i), finest first, to `num_outs` maps (N, out_channels, H_i, W_i)."""
         laterals = [conv(x) for conv, x in zip(self.lateral_convs, inputs[self.start : self.end])]
         for i in range(len(laterals) - 1, 0, -1):
-            laterals[i - 1] = added(laterals[i - 1], self.upsample(laterals[i], laterals[i - 1]))
+            laterals[i - 1] = self.merged(laterals[i - 1], laterals[i])
         outputs = self.outputs(laterals)
         return tuple(outputs + self.extra_levels(inputs, laterals, outputs))
 
     def outputs(self, laterals: list[Tensor]) -> list[Tensor]:
         """Maps of the levels that have inputs, finest first."""
         return [conv(x) for conv, x in zip(self.fpn_convs, laterals)]
+
+    def merged(self, fine: Tensor, coarse: Tensor) -> Tensor:
+        """A lateral map plus the next coarser one at its resolution."""
+        at_once = added_doubled(fine, coarse) if self.upsample_cfg["mode"] == "nearest" else None
+        return added(fine, self.upsample(coarse, fine)) if at_once is None else at_once
 
     def upsample(self, x: Tensor, like: Tensor) -> Tensor:
         """`x` at the resolution of `like`."""

@@ -55,10 +55,10 @@ class RoIAlign(nn.Module):
 
     def forward(self, features: Tensor, rois: Tensor) -> Tensor:
         """(N, C, H, W) and regions (M, 5) to (M, C, h, w)."""
-        precise, args = at_least_float32(features), (self.output_size, self.spatial_scale)
-        if self.sampling_ratio == 0 and eager_on_cpu(precise):
-            return align_rows(precise, rois.to(precise), *args, self.aligned).to(features)
-        return roi_align(precise, rois.to(precise), *args, self.sampling_ratio, self.aligned).to(features)
+        precise = at_least_float32(features)
+        pool = align_rows if eager_on_cpu(precise) else roi_align
+        args = (self.output_size, self.spatial_scale, self.sampling_ratio, self.aligned)
+        return pool(precise, rois.to(precise), *args).to(features)
 
 
 class SimpleRoIAlign(nn.Module):

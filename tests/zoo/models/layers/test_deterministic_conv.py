@@ -6,9 +6,12 @@ from contextlib import contextmanager
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from zoo.models.backbones.resnet import ResNet
+from zoo.models.layers import deterministic_conv
+from zoo.models.layers.cpu_choices import LARGE_PRODUCT
 from zoo.models.layers.deterministic_conv import SteadyConv, hold_steady
 
 
@@ -78,6 +81,31 @@ def test_a_deformable_network_gives_the_same_bits_on_any_number_of_threads():
     assert all(torch.equal(a, b) for a, b in zip(on_threads(1, net, x), on_threads(2, net, x)))
 
 
+@pytest.mark.parametrize("bias", [False, True])
+def test_the_channels_of_a_pixel_together_give_the_same_numbers_on_any_number_of_threads(bias):
+    torch.manual_seed(0)
+    layer = SteadyConv(96, 64, 1, bias=bias)
+    x = torch.randn(1, 96, 60, 70).contiguous(memory_format=torch.channels_last)
+    assert x.numel() * 64 >= LARGE_PRODUCT
+    exact = F.conv2d(x.double(), layer.weight.double(), None if layer.bias is None else layer.bias.double())
+    for count in (1, 2):
+        have = on_threads(count, layer, x)
+        assert torch.allclose(have.double(), exact, atol=1e-5) and have.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_one_thread_chooses_the_kernels_of_several_only_where_it_pays(monkeypatch):
+    """A dilated convolution is what makes PyTorch choose them; a kernel of one cell is the same at any dilation."""
+    seen = []
+    monkeypatch.setattr(deterministic_conv, "by_onednn", lambda x, *rest: seen.append(x.shape) or F.conv2d(x, *rest))
+    monkeypatch.setattr(deterministic_conv, "has_onednn", lambda: True)
+    layer, large = SteadyConv(96, 64, 1), torch.randn(1, 96, 60, 70).contiguous(memory_format=torch.channels_last)
+    for count, x in [(2, large), (1, large.contiguous()), (1, large[:, :, :20, :20]), (1, large)]:
+        on_threads(count, layer, x)
+    with threads(1):
+        layer(large)  # for gradients
+    assert seen == [large.shape]
+
+
 @pytest.mark.parametrize("geometry", [{"stride": 2}, {"groups": 2}, {"padding": 1}, {"padding": "same"}])
 def test_other_convolutions_are_what_they_always_were(geometry):
     torch.manual_seed(0)
@@ -94,10 +122,13 @@ def test_it_trains():
     assert torch.allclose(layer.weight.grad[:, :, 0, 0], x.sum(dim=(0, 2, 3)).expand(4, 6), atol=1e-4)
 
 
-def test_its_operations_are_counted_on_any_number_of_threads():
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_its_operations_are_counted_on_any_number_of_threads(layout):
     def operations(count: int) -> int:
         with FlopCounterMode(display=False) as counter:
-            on_threads(count, steady(SteadyConv(6, 4, 1)), torch.randn(1, 6, 8, 9))
+            on_threads(
+                count, steady(SteadyConv(96, 64, 1)), torch.randn(1, 96, 60, 70).contiguous(memory_format=layout)
+            )
         return counter.get_total_flops()
 
-    assert operations(1) == operations(2) == 2 * 6 * 4 * 8 * 9
+    assert operations(1) == operations(2) == 2 * 96 * 64 * 60 * 70

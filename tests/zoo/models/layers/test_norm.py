@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from zoo.models.layers.norm import BatchNorm2d, make_norm, positive
+from zoo.models.layers.norm import FixedNorm, make_norm, positive
 
 
 @pytest.mark.parametrize("kind", ["BN", "FrozenBN", "SyncBN"])
@@ -25,10 +25,10 @@ def test_no_variance_changes_by_the_epsilon_that_stands_for_zero() -> None:
     assert torch.equal(variances + positive(0.0), variances) and positive(1e-5) == 1e-5
 
 
-@pytest.mark.parametrize("inplace", [False, True])
-def test_a_norm_that_learns_nothing_keeps_no_feature_map_for_the_gradient(inplace: bool) -> None:
+@pytest.mark.parametrize(("kind", "inplace"), [("BN", False), ("BN", True), ("FrozenBN", False)])
+def test_a_norm_that_learns_nothing_keeps_no_feature_map_for_the_gradient(kind: str, inplace: bool) -> None:
     """With fixed statistics and a fixed scale, output and gradient are batch norm's."""
-    norm = norm_of_random_values(inplace)
+    norm = norm_of_random_values(kind, inplace)
     x, upstream = torch.randn(2, 3, 8, 8, requires_grad=True), torch.randn(2, 3, 8, 8)
     want = F.batch_norm(x, norm.running_mean, norm.running_var, norm.weight, norm.bias, eps=norm.eps)
     (want_gradient,) = torch.autograd.grad(want, x, upstream)
@@ -43,16 +43,16 @@ def test_a_norm_that_learns_nothing_keeps_no_feature_map_for_the_gradient(inplac
 
 
 def test_a_norm_whose_scale_learns_gets_its_gradient() -> None:
-    norm = norm_of_random_values(inplace=True)
+    norm = norm_of_random_values("BN", inplace=True)
     norm.requires_grad_()
     gradients = torch.autograd.grad(norm(torch.randn(2, 3, 8, 8)).square().sum(), [norm.weight, norm.bias])
     assert all(gradient.abs().min() > 0 for gradient in gradients)
 
 
-def norm_of_random_values(inplace: bool) -> BatchNorm2d:
+def norm_of_random_values(kind: str, inplace: bool) -> FixedNorm:
     """A batch norm of three channels with fixed statistics and a fixed scale."""
-    _, norm = make_norm({"type": "BN", "requires_grad": False}, 3, inplace=inplace)
-    assert isinstance(norm, BatchNorm2d)
+    _, norm = make_norm({"type": kind, "requires_grad": False}, 3, inplace=inplace)
+    assert isinstance(norm, FixedNorm)
     for values in norm.state_dict().values():
         if values.is_floating_point():
             torch.nn.init.uniform_(values, 0.5, 2)
