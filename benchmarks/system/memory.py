@@ -44,7 +44,7 @@ class MemoryMeter:
         if self.device.type == "cuda":
             return cuda_peaks(self.device)
         return {
-            "resident_peak_mib": resident_peak_mib(self.since_start),
+            "resident_peak_mib": resident_peak_mib(),
             "resident_peak_scope": "measurement" if self.since_start else "process",
         }
 
@@ -80,9 +80,12 @@ def reset_resident_peak() -> bool:
     return True
 
 
-def resident_peak_mib(since_reset: bool) -> float:
-    """Peak resident size; getrusage's never falls, /proc's follows a reset."""
-    if since_reset and (peak := field_of("/proc/self/status", "VmHWM")):
+def resident_peak_mib() -> float:
+    """Peak resident size, on Linux since the last reset.
+
+    getrusage's never falls, and on Linux begins with that of the process that started this one.
+    """
+    if peak := field_of("/proc/self/status", "VmHWM"):
         return int(peak.split()[0]) / 1024
     unit = 1 if sys.platform == "darwin" else 1024  # getrusage counts bytes on macOS, KiB on Linux
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / MIB

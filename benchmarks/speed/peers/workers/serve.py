@@ -95,15 +95,24 @@ def tf32():
 
 def memory(device):
     """Peaks since the process began."""
-    import resource
-
     import torch
 
-    unit = 1 if sys.platform == "darwin" else 1024  # bytes on macOS, KiB on Linux
-    result = {"resident_peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20}
+    result = {"resident_peak_mib": resident_peak_mib()}
     if torch.device(device).type == "cuda":
         result["cuda_allocated_mib"] = torch.cuda.max_memory_allocated(device) / 2**20
     return result
+
+
+def resident_peak_mib():
+    """Peak resident size. On Linux getrusage's is at least that of the process that started this one."""
+    import resource
+
+    try:
+        with open("/proc/self/status", encoding="ascii", errors="replace") as file:
+            return next(int(line.split()[1]) for line in file if line.startswith("VmHWM:")) / 1024
+    except (OSError, StopIteration):
+        unit = 1 if sys.platform == "darwin" else 1024  # bytes on macOS, KiB elsewhere
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
 
 
 def require(package, module, supported):
