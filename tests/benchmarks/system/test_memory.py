@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -70,3 +72,13 @@ def test_the_three_numbers_of_a_gpu_are_in_order():
 def test_a_gpu_says_its_clocks_and_its_driver():
     assert environment.describe("cuda")["gpu"]["driver"]
     assert "throttle_reasons" in environment.conditions("cuda")
+
+
+@needs_linux
+@pytest.mark.parametrize("whose", ["benchmarks.system.memory", "benchmarks.speed.peers.workers.serve"])
+def test_the_peak_of_a_process_is_not_that_of_the_larger_one_that_started_it(whose):
+    """Linux hands what getrusage calls the maximum resident size on to whatever a process starts."""
+    large = bytearray(b"1") * (1500 * 2**20)
+    code = f"from {whose} import resident_peak_mib; print(resident_peak_mib())"
+    child = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert 5 < float(child.stdout) < 1000 < resident_mib() and len(large)

@@ -1,8 +1,8 @@
-"""Which of two equal ways inference takes on a CPU: every choice in one place, with the number that decided it.
+"""Which of two equal ways is taken on a CPU: every choice in one place, with the number that decided it.
 
 docs/cpu.md has the measurements, on AVX2 and on AVX-512, with one thread and with two; `python -m
-benchmarks.perf.cpu_paths` makes them again on any machine. A way is here because it loses nothing that matters on any
-of these, so none of the choices asks what the processor is.
+benchmarks.perf.cpu_paths` makes them again on any machine. Most ways are here because they lose nothing that matters on
+any of these; where that is not so, the choice asks what the processor has.
 """
 
 from __future__ import annotations
@@ -15,6 +15,10 @@ SMALL_PIXELS_OF = {"SSDVGG": 0, "CSPDarknet": 0}
 """The same for backbones that gain at any size: VGG's maps are wide and shallow, a CSPDarknet slices and concatenates
 channels. At 300 x 300 SSD is 1.07 to 1.10 times as fast, YOLOX-tiny 1.12 to 1.14 at 416 x 416 (one thread, AVX-512 and
 AVX2); YOLOv3's Darknet has 0.79 of its speed at 320 x 256, so this is no rule for all."""
+
+TRAINED_BY_PIXEL = ("AVX512",)
+"""ATen's instruction sets with which training, too, puts the channels of a pixel together: with AVX-512 a step is 1.02
+to 1.29 times as fast on two threads and 1.00 to 1.26 times on one; with AVX2 RetinaNet has 0.83 of its speed."""
 
 LONG_LIST = 16_384
 """Scores from which on the best ones are found sooner than all are sorted."""

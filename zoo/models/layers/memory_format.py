@@ -1,4 +1,4 @@
-"""Fast paths of CPU inference: channels-last layout and in-place operators.
+"""Fast paths of a CPU: channels-last layout and in-place operators.
 
 On a CPU a feature map of 60 MB costs as much to allocate (the system hands out and clears every page of it) as the
 convolution that fills it, and the compiled operators are fastest where a pixel's channels lie together.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from zoo.models.layers.cpu_choices import SMALL_PIXELS, SMALL_PIXELS_OF
+from zoo.models.layers.cpu_choices import SMALL_PIXELS, SMALL_PIXELS_OF, TRAINED_BY_PIXEL
 from zoo.models.layers.tracing import recording
 
 
@@ -18,10 +18,15 @@ def unrecorded() -> bool:
     return not (torch.is_grad_enabled() or recording())
 
 
-def eager_on_cpu(x: Tensor) -> bool:
-    """Whether `x` is a float32 tensor on a CPU in inference, and no compiler plans how it is computed."""
+def plain_on_cpu(x: Tensor) -> bool:
+    """Whether `x` is a float32 tensor on a CPU, and neither a graph nor a compiler decides how it is computed."""
     simple = x.device.type == "cpu" and x.dtype == torch.float32
-    return simple and unrecorded() and not torch.compiler.is_compiling()
+    return simple and not (recording() or torch.compiler.is_compiling())
+
+
+def eager_on_cpu(x: Tensor) -> bool:
+    """The same in inference, where nothing needs gradients."""
+    return plain_on_cpu(x) and not torch.is_grad_enabled()
 
 
 def added(x: Tensor, y: Tensor) -> Tensor:
@@ -47,9 +52,11 @@ def pixel_by_pixel(images: Tensor, backbone: str = "") -> Tensor:
     """(N, C, H, W) with the channels of a pixel together in memory, where that is faster: large images on a CPU.
 
     Small ones stay as they are for most backbones: little is to be gained there, and `SteadyConv` can keep their bits
-    the same. backbone: the type's name.
+    the same. So do all in training, unless the processor gains there too. backbone: the type's name.
     """
-    if images.device.type != "cpu" or not unrecorded() or is_small(images, SMALL_PIXELS_OF.get(backbone, SMALL_PIXELS)):
+    if images.device.type != "cpu" or recording() or is_small(images, SMALL_PIXELS_OF.get(backbone, SMALL_PIXELS)):
+        return images
+    if torch.is_grad_enabled() and torch.backends.cpu.get_cpu_capability() not in TRAINED_BY_PIXEL:
         return images
     return images.contiguous(memory_format=torch.channels_last)
 
