@@ -6,7 +6,8 @@ Each path runs in turns with the ordinary way on tensors of a detector's usual s
 ordinary way over seconds of the special one, above 1 where the special one is faster, with the range of the rounds'
 middle half. Every instruction set that this processor has is tried, in a process of its own, since the libraries read
 their variables once: `native`, and `avx2` (ATen, oneDNN and MKL held to AVX2). A path belongs into the networks only
-where it loses no more than 3% anywhere. Times are CPU time on one thread and wall time on several.
+where it loses no more than 3% anywhere; one that does is used where it wins, or not at all, which its name says. Times
+are CPU time on one thread and wall time on several.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from statistics import quantiles
 from typing import Any
 
@@ -104,12 +106,12 @@ def seconds(way: Callable[[], Any], clock: Callable[[], float]) -> float:
 
 
 def box_head() -> Ways:
-    """The first linear layer on 1000 regions: a product of copied maps; ordinary: a convolution over the whole map."""
+    """The first linear layer on 1000 regions as a convolution over whole maps; ordinary: a product of copied maps."""
     x = torch.randn(1000, 7, 7, 256).permute(0, 3, 1, 2)
     weight, bias = torch.randn(1024, 256 * 49) / 100, torch.randn(1024)
     return (
-        lambda: F.linear(x.flatten(1), weight, bias),
         lambda: F.conv2d(x, weight.view(1024, 256, 7, 7), bias).flatten(1),
+        lambda: F.linear(x.flatten(1), weight, bias),
     )
 
 
@@ -136,6 +138,22 @@ def both_layouts(network: torch.nn.Module, side: int) -> Ways:
     x = torch.randn(1, 3, side, side)
     together = x.contiguous(memory_format=torch.channels_last)
     return lambda: network(together), lambda: network(x)
+
+
+@torch.inference_mode(False)
+def training() -> Ways:
+    """A step of ResNet-50 on 544 x 544, the channels of a pixel together; ordinary: channel by channel."""
+    network = ResNet(50, frozen_stages=1, norm_eval=True).train()
+    x = torch.randn(1, 3, 544, 544)
+    together = x.contiguous(memory_format=torch.channels_last)
+    return lambda: backward(lambda: network(together)), lambda: backward(lambda: network(x))
+
+
+@torch.inference_mode(False)
+@torch.enable_grad()
+def backward(compute: Callable[[], Sequence[Tensor]]) -> None:
+    """Compute maps and their gradients."""
+    torch.stack([x.square().mean() for x in compute()]).sum().backward()
 
 
 def products() -> Ways:
@@ -190,6 +208,16 @@ def alignment(sampling_ratio: int = 0) -> Ways:
     )
 
 
+@torch.inference_mode(False)
+def training_alignment() -> Ways:
+    """RoI align of 500 regions and its gradient, as sums of rows; ordinary: torchvision's operator."""
+    features = torch.randn(1, 256, 100, 152, requires_grad=True)
+    rois = torch.cat([torch.zeros(500, 1), scene(500)[0] * 4], dim=1)
+    ways = align_rows, roi_align
+    special, ordinary = (partial(way, features, rois, (7, 7), 1 / 8, 0, True) for way in ways)
+    return lambda: backward(lambda: [special()]), lambda: backward(lambda: [ordinary()])
+
+
 def scene(count: int) -> tuple[Tensor, Tensor]:
     """Boxes (K, 4) xyxy in an image of some 300 pixels, and scores (K,)."""
     generator = torch.Generator().manual_seed(0)
@@ -199,7 +227,7 @@ def scene(count: int) -> tuple[Tensor, Tensor]:
 
 
 PATHS: dict[str, Callable[[], Ways]] = {
-    "box head as a product": box_head,
+    "box head as a convolution (not used)": box_head,
     "channels-last": channels_last,
     "channels-last, VGG at 300 x 300": small_vgg,
     "channels-last, CSPDarknet at 416 x 416": small_darknet,
@@ -208,6 +236,8 @@ PATHS: dict[str, Callable[[], Ways]] = {
     "selection without a sort": selection,
     "RoI align as sums of rows": alignment,
     "RoI align as sums of rows, 2 x 2 samples per bin": lambda: alignment(2),
+    "RoI align as sums of rows, training": training_alignment,
+    "channels-last, training (AVX-512 only)": training,
     "1x1 convolutions by oneDNN": pointwise,
 }
 

@@ -15,10 +15,11 @@ from benchmarks.perf.pretended_device import PretendCuda
 from benchmarks.speed.optimizations import compiled_parts
 from zoo.models.backbones.resnet import ResNet
 from zoo.models.layers.linear import linear
-from zoo.models.layers.memory_format import added, by_cells, eager_on_cpu, pixel_by_pixel, zero_maps
+from zoo.models.layers.memory_format import added, by_cells, eager_on_cpu, pixel_by_pixel, plain_on_cpu, zero_maps
 from zoo.models.layers.norm import make_norm
 from zoo.models.necks.fpn import FPN
 from zoo.models.roi_heads import roi_align_cpu
+from zoo.models.roi_heads.roi_layers import RoIAlign
 from zoo.structures import ImageGeometry
 
 # Where the host learns from the device how many of something there are, and the copies of boxes, scores, labels and
@@ -111,11 +112,38 @@ def test_regions_are_pooled_in_parts_where_weights_would_fill_the_memory(monkeyp
         assert torch.allclose(roi_align_cpu.align_rows(features, rois, (2, 2), 1.0, 0, True), want, atol=1e-5)
 
 
-def test_training_pools_with_the_operator_that_has_gradients():
+def test_inference_is_where_nothing_needs_gradients():
     features = torch.randn(1, 4, 8, 8)
-    assert not eager_on_cpu(features)
+    assert plain_on_cpu(features) and not eager_on_cpu(features)
     with torch.inference_mode():
         assert eager_on_cpu(features) and not eager_on_cpu(features.half())
+
+
+@pytest.mark.parametrize("ratio", [0, 2])
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_regions_as_sums_of_rows_have_the_gradient_of_torchvision(layout, ratio):
+    """The features', that is: regions get none, whether they want one or not."""
+    torch.manual_seed(0)
+    features = torch.randn(2, 8, 20, 24).contiguous(memory_format=layout).requires_grad_()
+    corner = torch.rand(30, 2) * 60
+    rois = torch.cat([torch.randint(0, 2, (30, 1)), corner, corner + torch.rand(30, 2) * 90], dim=1).requires_grad_()
+    layer = RoIAlign(7, 1 / 4, ratio)
+    upstream = torch.randn(30, 8, 7, 7)
+    (want,) = torch.autograd.grad(roi_align(features, rois.detach(), 7, 1 / 4, ratio, True), features, upstream)
+    result = layer(features, rois)
+    assert "EmbeddingBag" in graph_of(result)
+    have, none = torch.autograd.grad(result, [features, rois], upstream, allow_unused=True)
+    assert torch.allclose(have, want, atol=1e-4) and none is None
+
+
+def graph_of(result):
+    """The names of what a result was computed by."""
+    names, waiting = "", [result.grad_fn]
+    while waiting:
+        node = waiting.pop()
+        names += f" {type(node).__name__}"
+        waiting += [parent for parent, _ in node.next_functions if parent is not None]
+    return names
 
 
 def test_batch_norm_overwrites_its_input_with_the_same_numbers_in_inference_only():
@@ -141,9 +169,15 @@ def test_a_sum_overwrites_only_what_nothing_remembers():
         assert added(x, y) is x and x.tolist() == [2, 2]
 
 
-def test_images_are_laid_out_for_the_cpu_in_inference_only():
+@pytest.mark.parametrize(("instructions", "together"), [("AVX512", True), ("AVX2", False), ("DEFAULT", False)])
+def test_images_are_laid_out_for_training_where_that_is_faster(instructions, together, monkeypatch):
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: instructions)
     images = torch.rand(1, 3, 640, 480)
-    assert pixel_by_pixel(images) is images
+    assert by_cells(pixel_by_pixel(images)) == together and torch.equal(pixel_by_pixel(images), images)
+
+
+def test_images_are_laid_out_for_the_cpu_in_inference():
+    images = torch.rand(1, 3, 640, 480)
     with torch.inference_mode():
         laid, small = pixel_by_pixel(images), images[:, :, :4, :5].contiguous()
         assert pixel_by_pixel(small) is small  # little to gain, and steady sums to lose

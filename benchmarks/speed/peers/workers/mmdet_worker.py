@@ -11,10 +11,12 @@ from serve import load_all, require, serve
 
 require("mmdet", mmdet, "2.")
 
+from mmcv import Config  # noqa: E402
 from mmcv.parallel import DataContainer, collate, scatter  # noqa: E402
 from mmcv.runner import load_checkpoint  # noqa: E402
 from mmdet.apis import init_detector  # noqa: E402
 from mmdet.datasets.pipelines import Compose  # noqa: E402
+from mmdet.models import build_detector  # noqa: E402
 
 
 class Detector:
@@ -25,7 +27,8 @@ class Detector:
     def __init__(self, request):
         torch.manual_seed(0)
         self.device = request["device"]
-        self.model = init_detector(find(request["config"]), None, device=self.device)
+        self.config = find(request["config"])
+        self.model = init_detector(self.config, None, device=self.device)
         if request.get("weights"):
             load_all(self.model, lambda: load_checkpoint(self.model, request["weights"], map_location="cpu"))
         self.pipeline = Compose(self.model.cfg.data.test.pipeline)
@@ -55,13 +58,14 @@ class Detector:
         norm = next(step for step in flat(self.model.cfg.data.test.pipeline) if step["type"] == "Normalize")
         count = int(content["count"])
         images = [normalized(content[f"image{i}"], norm) for i in range(count)]
-        height, width = (-(-max(image.shape[side] for image in images) // 32) * 32 for side in (1, 2))
+        height, width = (multiple_of_32(max(image.shape[side] for image in images)) for side in (1, 2))
         batch = torch.zeros(count, 3, height, width)
         metas: list = []
         for i, image in enumerate(images):
             batch[i, :, : image.shape[1], : image.shape[2]] = image
             shape = (image.shape[1], image.shape[2], 3)
-            metas.append({"img_shape": shape, "pad_shape": (height, width, 3), "scale_factor": 1.0, "flip": False})
+            padded = (*map(multiple_of_32, shape[:2]), 3)  # of the image alone, as its pipeline pads it
+            metas.append({"img_shape": shape, "pad_shape": padded, "scale_factor": 1.0, "flip": False})
         self.arguments = {
             "img": batch.to(self.device),
             "img_metas": metas,
@@ -73,7 +77,7 @@ class Detector:
 
             masks = [grown(content[f"masks{i}"], height, width) for i in range(count)]
             self.arguments["gt_masks"] = [BitmapMasks(one.astype(np.uint8), height, width) for one in masks]
-        self.model.train()
+        self.model = self.trainable().train()
         parameters = [p for p in self.model.parameters() if p.requires_grad]
         self.optimizer = torch.optim.SGD(parameters, lr=2.5e-6, momentum=0.9, weight_decay=0.0001)
         before = everything_sampled(self.model) if take_all else []
@@ -81,6 +85,12 @@ class Detector:
         for sampler, number in before:
             sampler.num = number
         return {name: float(value) for name, value in losses.items() if name.startswith("loss_")}
+
+    def trainable(self):
+        """The network with its training settings, which `init_detector` takes out of the configuration."""
+        model = build_detector(Config.fromfile(self.config).model).to(self.device)
+        model.load_state_dict(self.model.state_dict())
+        return model
 
     def step(self):
         """One iteration on the batch of `train`; returns the total loss."""
@@ -113,6 +123,11 @@ class Detector:
         order = np.argsort(-rows[:, 4], kind="stable")
         rows, labels = rows[order], labels[order]
         return rows[:, :4].tolist(), rows[:, 4].tolist(), labels.astype(int).tolist()
+
+
+def multiple_of_32(length):
+    """The next multiple, to which the pipeline pads."""
+    return -(-length // 32) * 32
 
 
 def flat(pipeline):
