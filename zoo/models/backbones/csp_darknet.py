@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zoo.models.layers.conv_module import ConvModule, DepthwiseSeparableConv
@@ -50,12 +52,36 @@ class SPPBottleneck(nn.Module):
         super().__init__()
         self.conv1 = ConvModule(channels, channels // 2, 1, **kwargs)
         self.poolings = nn.ModuleList(nn.MaxPool2d(k, stride=1, padding=k // 2) for k in kernel_sizes)
+        self.widenings = widenings(kernel_sizes)
         self.conv2 = ConvModule(channels // 2 * (len(kernel_sizes) + 1), channels, 1, **kwargs)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, channels, H, W) to the same."""
         x = self.conv1(x)
-        return self.conv2(torch.cat([x] + [pool(x) for pool in self.poolings], dim=1))
+        return self.conv2(torch.cat([x, *self.pooled(x)], dim=1))
+
+    def pooled(self, x: Tensor) -> list[Tensor]:
+        """The maxima of each window.
+
+        In inference each window takes them from the maxima of the last one, which has fewer cells to compare. In
+        training it does not: of equal cells another one would get the gradient.
+        """
+        if torch.is_grad_enabled() or not self.widenings:
+            return [pool(x) for pool in self.poolings]
+        maps = [x]
+        for size in self.widenings:
+            maps.append(F.max_pool2d(maps[-1], size, stride=1, padding=size // 2))
+        return maps[1:]
+
+
+def widenings(kernel_sizes: Sequence[int]) -> list[int]:
+    """The windows that make each window out of the one before it; none unless all are odd and each is larger.
+
+    The largest of 5 x 5 maxima over 5 x 5 cells is the largest of 9 x 9 cells.
+    """
+    sizes = [1, *kernel_sizes]
+    rising = all(size % 2 and size > last for last, size in pairwise(sizes))
+    return [size - last + 1 for last, size in pairwise(sizes)] if rising else []
 
 
 class CSPStages(nn.Module):
