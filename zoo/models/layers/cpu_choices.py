@@ -13,12 +13,12 @@ as fast on one thread (RetinaNet; 1.12 times at 800 x 1000), and `SteadyConv` ca
 
 SMALL_PIXELS_OF = {"SSDVGG": 0, "CSPDarknet": 0}
 """The same for backbones that gain at any size: VGG's maps are wide and shallow, a CSPDarknet slices and concatenates
-channels. At 300 x 300 SSD is 1.07 to 1.10 times as fast, YOLOX-tiny 1.12 to 1.14 at 416 x 416 (one thread, AVX-512 and
-AVX2); YOLOv3's Darknet has 0.79 of its speed at 320 x 256, so this is no rule for all."""
+channels. VGG is 1.11 to 1.16 times as fast at 300 x 300, YOLOX-tiny's backbone 1.26 to 1.33 at 416 x 416 (one thread and
+two, AVX-512 and AVX2); YOLOv3's Darknet has 0.79 of its speed at 320 x 256, so this is no rule for all."""
 
 TRAINED_BY_PIXEL = ("AVX512",)
-"""ATen's instruction sets with which training, too, puts the channels of a pixel together: with AVX-512 a step is 1.02
-to 1.29 times as fast on two threads and 1.00 to 1.26 times on one; with AVX2 RetinaNet has 0.83 of its speed."""
+"""ATen's instruction sets with which training, too, puts the channels of a pixel together: with AVX-512 a step of a
+ResNet-50 is 1.05 times as fast on two threads and as fast on one; with AVX2 it has 0.93 of its speed on either."""
 
 LONG_LIST = 16_384
 """Scores from which on the best ones are found sooner than all are sorted."""
@@ -31,8 +31,8 @@ FEWEST = 512
 
 LARGE_PRODUCT = 1 << 24
 """Multiplications of a 1x1 convolution from which on oneDNN is faster than PyTorch's choice on one thread, a product of
-matrices, where a pixel's channels lie together: 1.0 to 1.9 times, 1.2 for all of a ResNet-50 at 800 x 1088 (AVX-512 and
-AVX2). Below, preparing the kernel costs more."""
+matrices, where a pixel's channels lie together: a ResNet-50 at 800 x 1088 is 1.08 times as fast (AVX-512 and AVX2).
+Below, preparing the kernel costs more."""
 
 FEW_IMAGES = 16
 """Images of a batch from which on PyTorch computes a 1x1 convolution with the same kernels on one thread as on more."""
