@@ -13,8 +13,8 @@ as fast on one thread (RetinaNet; 1.12 times at 800 x 1000), and `SteadyConv` ca
 
 SMALL_PIXELS_OF = {"SSDVGG": 0, "CSPDarknet": 0}
 """The same for backbones that gain at any size: VGG's maps are wide and shallow, a CSPDarknet slices and concatenates
-channels. VGG is 1.11 to 1.16 times as fast at 300 x 300, YOLOX-tiny's backbone 1.26 to 1.33 at 416 x 416 (one thread and
-two, AVX-512 and AVX2); YOLOv3's Darknet has 0.79 of its speed at 320 x 256, so this is no rule for all."""
+channels. VGG is 1.11 to 1.16 times as fast at 300 x 300, YOLOX-tiny's backbone 1.26 to 1.33 times at 416 x 416 (one
+thread and two, AVX-512 and AVX2); YOLOv3's Darknet has 0.79 of its speed at 320 x 256, so this is no rule for all."""
 
 TRAINED_BY_PIXEL = ("AVX512",)
 """ATen's instruction sets with which training, too, puts the channels of a pixel together: with AVX-512 a step of a
