@@ -104,6 +104,15 @@ def test_regions_as_sums_of_rows_are_what_torchvision_pools(aligned, ratio, size
         assert roi_align_cpu.align_rows(features, rois[:0], size, scale, ratio, aligned).shape == (0, 8, *size)
 
 
+@pytest.mark.parametrize("ratio", [0, 2])
+def test_regions_whose_corners_are_no_numbers_are_empty(ratio):
+    features, rois = torch.randn(1, 4, 16, 16), torch.tensor([[0, 1, 1, 9.0, 9]] * 4)
+    rois[1, 3], rois[2, 1], rois[3, 1:] = torch.nan, -torch.inf, torch.nan
+    want = roi_align(features, rois[:1], (2, 2), 1.0, ratio, True)
+    have = roi_align_cpu.align_rows(features, rois, (2, 2), 1.0, ratio, True)
+    assert torch.allclose(have[:1], want, atol=1e-5) and not have[1:].any()
+
+
 def test_regions_are_pooled_in_parts_where_weights_would_fill_the_memory(monkeypatch):
     features, rois = torch.randn(1, 4, 64, 64), torch.tensor([[0, 0, 0, 63.0, 63], [0, 1, 1, 63, 63]])
     want = roi_align(features, rois, (2, 2), 1.0, 0, True)
