@@ -18,7 +18,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from statistics import quantiles
 from typing import Any
@@ -140,22 +140,6 @@ def both_layouts(network: torch.nn.Module, side: int) -> Ways:
     return lambda: network(together), lambda: network(x)
 
 
-@torch.inference_mode(False)
-def training() -> Ways:
-    """A step of ResNet-50 on 544 x 544, the channels of a pixel together; ordinary: channel by channel."""
-    network = ResNet(50, frozen_stages=1, norm_eval=True).train()
-    x = torch.randn(1, 3, 544, 544)
-    together = x.contiguous(memory_format=torch.channels_last)
-    return lambda: backward(lambda: network(together)), lambda: backward(lambda: network(x))
-
-
-@torch.inference_mode(False)
-@torch.enable_grad()
-def backward(compute: Callable[[], Sequence[Tensor]]) -> None:
-    """Compute maps and their gradients."""
-    torch.stack([x.square().mean() for x in compute()]).sum().backward()
-
-
 def products() -> Ways:
     """A network with deformable convolutions, its 1x1 convolutions as products; ordinary: PyTorch's convolutions."""
     deformable = {"dcn": {"type": "DCN"}, "stage_with_dcn": (False, True, True, True)}
@@ -172,6 +156,7 @@ def pointwise() -> Ways:
     On several threads PyTorch chooses oneDNN itself.
     """
     special, ordinary = (ResNet(50).eval() for _ in range(2))
+    ordinary.load_state_dict(special.state_dict())
     for module in ordinary.modules():
         if isinstance(module, SteadyConv):
             module.is_product = False
@@ -213,9 +198,14 @@ def training_alignment() -> Ways:
     """RoI align of 500 regions and its gradient, as sums of rows; ordinary: torchvision's operator."""
     features = torch.randn(1, 256, 100, 152, requires_grad=True)
     rois = torch.cat([torch.zeros(500, 1), scene(500)[0] * 4], dim=1)
-    ways = align_rows, roi_align
-    special, ordinary = (partial(way, features, rois, (7, 7), 1 / 8, 0, True) for way in ways)
-    return lambda: backward(lambda: [special()]), lambda: backward(lambda: [ordinary()])
+
+    @torch.inference_mode(False)
+    @torch.enable_grad()
+    def gradient(pool: Callable[..., Tensor]) -> Tensor:
+        (result,) = torch.autograd.grad(pool(features, rois, (7, 7), 1 / 8, 0, True).square().sum(), features)
+        return result
+
+    return partial(gradient, align_rows), partial(gradient, roi_align)
 
 
 def scene(count: int) -> tuple[Tensor, Tensor]:
@@ -237,7 +227,6 @@ PATHS: dict[str, Callable[[], Ways]] = {
     "RoI align as sums of rows": alignment,
     "RoI align as sums of rows, 2 x 2 samples per bin": lambda: alignment(2),
     "RoI align as sums of rows, training": training_alignment,
-    "channels-last, training (AVX-512 only)": training,
     "1x1 convolutions by oneDNN": pointwise,
 }
 

@@ -77,7 +77,7 @@ def test_backbone_neck_and_heads_are_one_graph_each(networks, name):
         for part, args in keep.items():
             whole = torch.compile(part, backend="eager", fullgraph=True)
             for have, want in zip(flat(whole(*args)), flat(part(*args)), strict=True):
-                assert torch.equal(have, want)
+                assert torch.allclose(have, want, atol=1e-5)  # 1x1 convolutions may have other kernels
 
 
 def flat(outputs) -> list[torch.Tensor]:
@@ -178,15 +178,9 @@ def test_a_sum_overwrites_only_what_nothing_remembers():
         assert added(x, y) is x and x.tolist() == [2, 2]
 
 
-@pytest.mark.parametrize(("instructions", "together"), [("AVX512", True), ("AVX2", False), ("DEFAULT", False)])
-def test_images_are_laid_out_for_training_where_that_is_faster(instructions, together, monkeypatch):
-    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: instructions)
+def test_images_are_laid_out_for_the_cpu_in_inference_only():
     images = torch.rand(1, 3, 640, 480)
-    assert by_cells(pixel_by_pixel(images)) == together and torch.equal(pixel_by_pixel(images), images)
-
-
-def test_images_are_laid_out_for_the_cpu_in_inference():
-    images = torch.rand(1, 3, 640, 480)
+    assert pixel_by_pixel(images) is images
     with torch.inference_mode():
         laid, small = pixel_by_pixel(images), images[:, :, :4, :5].contiguous()
         assert pixel_by_pixel(small) is small  # little to gain, and steady sums to lose

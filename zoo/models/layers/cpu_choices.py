@@ -1,8 +1,8 @@
 """Which of two equal ways is taken on a CPU: every choice in one place, with the number that decided it.
 
 docs/cpu.md has the measurements, on AVX2 and on AVX-512, with one thread and with two; `python -m
-benchmarks.perf.cpu_paths` makes them again on any machine. Most ways are here because they lose nothing that matters on
-any of these; where that is not so, the choice asks what the processor has.
+benchmarks.perf.cpu_paths` makes them again on any machine. A way is here because it loses nothing that matters on any
+of these, so none of the choices asks what the processor is.
 """
 
 from __future__ import annotations
@@ -15,10 +15,6 @@ SMALL_PIXELS_OF = {"SSDVGG": 0, "CSPDarknet": 0}
 """The same for backbones that gain at any size: VGG's maps are wide and shallow, a CSPDarknet slices and concatenates
 channels. VGG is 1.11 to 1.16 times as fast at 300 x 300, YOLOX-tiny's backbone 1.26 to 1.33 times at 416 x 416 (one
 thread and two, AVX-512 and AVX2); YOLOv3's Darknet has 0.79 of its speed at 320 x 256, so this is no rule for all."""
-
-TRAINED_BY_PIXEL = ("AVX512",)
-"""ATen's instruction sets with which training, too, puts the channels of a pixel together: with AVX-512 a step of a
-ResNet-50 is 1.05 times as fast on two threads and as fast on one; with AVX2 it has 0.93 of its speed on either."""
 
 LONG_LIST = 16_384
 """Scores from which on the best ones are found sooner than all are sorted."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from zoo.models.layers.cpu_choices import SMALL_PIXELS, SMALL_PIXELS_OF, TRAINED_BY_PIXEL
+from zoo.models.layers.cpu_choices import SMALL_PIXELS, SMALL_PIXELS_OF
 from zoo.models.layers.tracing import recording
 
 
@@ -52,11 +52,10 @@ def pixel_by_pixel(images: Tensor, backbone: str = "") -> Tensor:
     """(N, C, H, W) with the channels of a pixel together in memory, where that is faster: large images on a CPU.
 
     Small ones stay as they are for most backbones: little is to be gained there, and `SteadyConv` can keep their bits
-    the same. So do all in training, unless the processor gains there too. backbone: the type's name.
+    the same. So do all in training, where AVX2 loses by it and PyTorch's backward pass crashed with a small keypoint
+    network. backbone: the type's name.
     """
-    if images.device.type != "cpu" or recording() or is_small(images, SMALL_PIXELS_OF.get(backbone, SMALL_PIXELS)):
-        return images
-    if torch.is_grad_enabled() and torch.backends.cpu.get_cpu_capability() not in TRAINED_BY_PIXEL:
+    if images.device.type != "cpu" or not unrecorded() or is_small(images, SMALL_PIXELS_OF.get(backbone, SMALL_PIXELS)):
         return images
     return images.contiguous(memory_format=torch.channels_last)
 
