@@ -19,7 +19,6 @@ import argparse
 import csv
 import json
 import multiprocessing
-import resource
 import sys
 import tempfile
 import time
@@ -39,6 +38,7 @@ from torch import Tensor
 import zoo
 from benchmarks.datasets import demo
 from benchmarks.reports.text_table import format_table
+from benchmarks.system.memory import resident_peak_mib
 from zoo.manifest import api
 from zoo.models.component_table import COMPONENTS
 from zoo.models.detectors.distilled import Distilled
@@ -194,7 +194,7 @@ def measure(name: str, data: Path, steps: int) -> Row:
         row["status"] = "ok" if isfinite(row["loss"]) else "failed: the loss is not finite"
     except Exception as error:  # a table of all architectures goes on
         row["status"] = f"failed: {type(error).__name__}: {str(error).splitlines()[0]:.150}"
-    row["memory_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    row["memory_mb"] = int(resident_peak_mib())
     return row
 
 
