@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from benchmarks.results.record import Record
+from benchmarks.system.other_work import too_much
 
 FEW = 30
 BUSY = 0.5
-"""Load per core before a measurement, above which its machine was busy with something else."""
+"""Load per core before a measurement, above which its machine may have been busy with something else."""
 
 SAMPLES = ("latency_s", "iteration_s")
 
@@ -33,7 +34,9 @@ def one_run(record: Record) -> str | None:
 
 
 def busy(record: Record) -> str | None:
-    """The load of the machine before the measurement began."""
+    """What other work took while it ran; in records that do not have this, the load before it began."""
+    if (others := record.conditions.get("others")) is not None:
+        return too_much(others)
     before: Mapping[str, Any] = record.conditions.get("before") or {}
     load, cores = before.get("load_1min"), (record.environment.get("host") or {}).get("usable_cores")
     if load is None or not cores or load <= BUSY * cores:

@@ -19,7 +19,7 @@ from pathlib import Path
 from benchmarks.results.record import Record, failed, skipped, unmeasured
 from benchmarks.results.store import Store
 from benchmarks.sweep import disturbance
-from benchmarks.sweep.disturbance import observed
+from benchmarks.system.other_work import observed
 from zoo.errors import NO_NETWORK, ZooError
 from zoo.manifest.api import manifest_options
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from statistics import median
 from threading import Event, Thread
 from types import TracebackType
@@ -11,6 +12,7 @@ from typing import Any
 import torch
 
 from benchmarks.system import environment, nvml
+from benchmarks.system.other_work import observed
 
 
 class Conditions:
@@ -21,12 +23,16 @@ class Conditions:
 
         with Conditions("cuda") as conditions:
             measure()
-        conditions.read  # {"before": ..., "during": ..., "after": ...}, for a record
+        conditions.read  # {"before": ..., "during": ..., "after": ..., "others": ...}, for a record
+
+    others: the share of all cores that other work took; None where it is unknown. processes: how many measure
+    together; with several, each would count the rest as others, and it stays unknown.
     """
 
-    def __init__(self, device: torch.device | str = "cpu", seconds: float = 0.5) -> None:
-        self.device, self.seconds = torch.device(device), seconds
+    def __init__(self, device: torch.device | str = "cpu", seconds: float = 0.5, processes: int = 1) -> None:
+        self.device, self.seconds, self.processes = torch.device(device), seconds, processes
         self.read: dict[str, Any] = {}
+        self.observing = ExitStack()
         self.readings: list[dict[str, Any]] = []
         self.done = Event()
         self.thread = Thread(target=self.watch, daemon=True) if self.device.type == "cuda" else None
@@ -35,9 +41,12 @@ class Conditions:
         self.read["before"] = environment.conditions(self.device)
         if self.thread is not None:
             self.thread.start()
+        self.load = self.observing.enter_context(observed())
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.observing.close()
+        self.read["others"] = self.load.others if self.processes == 1 else None
         self.done.set()
         if self.thread is not None:
             self.thread.join()

@@ -63,6 +63,14 @@ def test_few_samples_one_run_and_a_busy_machine_are_said(samples: int, repeat: i
     assert caveats(record) == said
 
 
+@pytest.mark.parametrize(
+    ("others", "said"), [(0.01, "one run"), (0.12, "one run, other processes took 12% of the cores")]
+)
+def test_a_measured_share_of_others_decides_rather_than_the_load_that_it_began_with(others: float, said: str) -> None:
+    conditions = {"before": {"load_1min": 17.7}, "others": others}
+    assert caveats(Record(MODEL, "inference", environment=HOST, conditions=conditions)) == said
+
+
 def test_an_options_fps_and_its_speedup_are_from_the_same_run() -> None:
     effect = {"fps": 6.0, "plain_fps": 5.0, "speedup": 1.2, "speedup_low": 1.1, "speedup_high": 1.3, "samples": 40}
     effect |= {"detections": 10, "matched": 1.0, "score_difference": 0.0, "added": 0}

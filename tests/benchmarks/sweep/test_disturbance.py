@@ -8,9 +8,10 @@ from benchmarks.cli import main
 from benchmarks.cli.commands import sweep as command
 from benchmarks.results.record import Record
 from benchmarks.results.store import Store
-from benchmarks.sweep import cost, disturbance, job, sweep
-from benchmarks.sweep.disturbance import Load, reason
+from benchmarks.sweep import cost, job, sweep
+from benchmarks.sweep.disturbance import reason
 from benchmarks.sweep.job import Job, Limits
+from benchmarks.system.other_work import Load
 from zoo.errors import UsageError
 
 QUIET, TIMED = Load(0.0), Job("s", "inference", "yolox_s_8x8_300e_coco")
@@ -31,15 +32,6 @@ def test_work_of_others_and_falling_clocks_make_it_void() -> None:
     assert reason(record(cpu_mhz=2000.0), QUIET) == "the clock fell from 3000 to 2000 MHz"
     slowed = record(sm_mhz=1500, throttle_reasons=["sw_power_cap", "hw_thermal_slowdown"])
     assert reason(slowed, QUIET) == "the GPU was slowed down: hw_thermal_slowdown"
-
-
-def test_own_work_does_not_count_as_others(monkeypatch) -> None:
-    used = {"busy": iter([10.0, 14.0]), "own": iter([1.0, 5.0])}
-    monkeypatch.setattr(disturbance, "busy_seconds", lambda: next(used["busy"]))
-    monkeypatch.setattr(disturbance, "own_seconds", lambda: next(used["own"]))
-    with disturbance.observed() as load:
-        pass
-    assert load.others == 0.0
 
 
 def test_a_void_job_runs_again_and_is_failed_only_when_no_attempt_was_quiet(monkeypatch) -> None:

@@ -16,7 +16,13 @@ def test_a_cpu_is_read_before_and_after_and_no_thread_is_started() -> None:
     before = threading.active_count()
     with Conditions("cpu") as read:
         assert threading.active_count() == before
-    assert set(read.read) == {"before", "after"}
+    assert set(read.read) == {"before", "after", "others"}
+
+
+def test_what_other_work_took_is_unknown_where_several_processes_measure_together() -> None:
+    with Conditions("cpu", processes=2) as read:
+        pass
+    assert read.read["others"] is None
 
 
 def test_the_clocks_of_a_gpu_are_those_in_between(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -30,7 +30,7 @@ def align_rows(
     start, extent = corners[:, :2], corners[:, 2:] - corners[:, :2]
     bins = (extent if aligned else extent.clamp(min=1)) / extent.new_tensor(output_size)
     pooled = features.new_zeros(len(rois), output_size[0] * output_size[1], channels)
-    ways = sampling(bins, sampling_ratio) * corners.isfinite().all(dim=1, keepdim=True)
+    ways = sampling(bins, sampling_ratio) * extent.isfinite().all(dim=1, keepdim=True)
     for down, across in ways.unique(dim=0).tolist():
         if not down or not across:
             continue  # a region without area, or whose corners are no numbers, has no samples
@@ -46,7 +46,7 @@ def align_rows(
 def sampling(bins: Tensor, sampling_ratio: int) -> Tensor:
     """Samples per bin and direction, like `bins`: negative where they lie more than a cell apart. bins: in cells."""
     if not sampling_ratio:
-        return bins.nan_to_num(0, 0, 0).ceil().clamp(min=0).long()
+        return bins.ceil().clamp(min=0).long()
     near = (bins >= 0) & (bins <= sampling_ratio)
     return torch.where(near, sampling_ratio, -sampling_ratio)
 
