@@ -109,7 +109,7 @@ def measure(name: str, setting: TrainingConfig | None = None) -> Record | None:
         release(rank.device)
         run = make_run(name, setting, protocol, rank)
         memory = MemoryMeter(rank.device).start()
-        with Conditions(rank.device, processes=rank.size) as conditions:
+        with Conditions(rank.device, processes=rank.world) as conditions:
             steps = list(tqdm(islice(endless(run), protocol.iterations), total=protocol.iterations, disable=None))
         peaks = distributed.gathered(memory.read(), rank)
         if not rank.first:
