@@ -30,6 +30,7 @@ _HOME = {
     "get": "zoo.manifest.api",
     "build": "zoo.loading",
     "fetch": "zoo.download.fetch",
+    "keep_memory": "zoo.system.allocator",
     "load": "zoo.loading",
     "load_file": "zoo.loading",
     "preprocessor": "zoo.loading",
@@ -54,6 +55,7 @@ __all__ = [
     "build",
     "fetch",
     "get",
+    "keep_memory",
     "list_models",
     "load",
     "load_file",
@@ -65,6 +67,7 @@ if TYPE_CHECKING:
     from zoo.loading import build, load, load_file, preprocessor
     from zoo.manifest.api import Entry, get, list_models
     from zoo.structures import Detections, Sample
+    from zoo.system.allocator import keep_memory
 
 
 def __getattr__(name: str) -> Any:

@@ -65,6 +65,11 @@ def download_policy(offline: bool = False, require_full_hash: bool = False) -> D
     return DownloadPolicy(offline or is_set("ZOO_OFFLINE"), require_full_hash or is_set("ZOO_REQUIRE_FULL_HASH"))
 
 
+def returns_memory() -> bool:
+    """`ZOO_RETURN_MEMORY`: commands return freed memory to the system at once, as glibc does by default."""
+    return is_set("ZOO_RETURN_MEMORY")
+
+
 def is_set(name: str) -> bool:
     """Whether a variable is neither empty nor 0."""
     return os.environ.get(name, "") not in ("", "0")

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 
 from benchmarks.system import nvml
+from zoo.system import allocator
 
 LIBRARIES = ("torch", "torchvision", "numpy", "opencv-python-headless", "Pillow", "pycocotools", "detection-zoo")
 MIB = 2**20
@@ -34,6 +35,7 @@ def describe(device: torch.device | str = "cpu") -> dict[str, Any]:
         "cuda": torch.version.cuda if device.type == "cuda" else None,
         "cudnn": torch.backends.cudnn.version() if device.type == "cuda" else None,
         "numerics": numerics(),
+        "keeps_memory": allocator.keeps_memory(),
         "threads": {"intra_op": torch.get_num_threads(), "inter_op": torch.get_num_interop_threads()},
         "commit": commit(),
     }

@@ -16,8 +16,10 @@ from importlib import import_module
 from typing import NamedTuple
 
 import zoo
+from zoo import settings
 from zoo.cli.parser import Parser
 from zoo.errors import ZooError
+from zoo.system.allocator import keep_memory
 from zoo.text import printable
 
 MANIFEST = "manifest file with additional models (may be repeated)"
@@ -40,7 +42,12 @@ class _UseManifest(argparse.Action):
 
 
 def main(program: str, description: str, commands: Mapping[str, Command], argv: Sequence[str] | None = None) -> int:
-    """Run one subcommand. Returns the exit status: 0, 1 for a failed operation, 2 for misuse."""
+    """Run one subcommand. Returns the exit status: 0, 1 for a failed operation, 2 for misuse.
+
+    argv: None takes those of the process, which then is the command's own, so that it may keep memory.
+    """
+    if argv is None and not settings.returns_memory():
+        keep_memory()
     argv = list(sys.argv[1:] if argv is None else argv)
     if reopen_streams():
         print(f"{program}: stdout is closed, there is nowhere to write to.", file=sys.stderr)

@@ -25,6 +25,7 @@ from torch import Tensor
 from benchmarks.system.timing import Timed
 from zoo.errors import ZooError
 from zoo.structures import Detections
+from zoo.system import allocator
 from zoo.text import printable
 
 WORKERS = Path(__file__).parent / "workers"
@@ -66,7 +67,8 @@ class ExternalWorkload:
         self.shapes: dict[int, tuple[int, int]] = {}  # of the inputs that the worker made, (H, W)
         self.command = [python, str(script or WORKERS / f"{peer}_worker.py")]
         # A thread pool that spins while it waits for the other's turn would slow the other down.
-        environment = {**os.environ, "OMP_WAIT_POLICY": "passive", "PYTHONPATH": os.pathsep.join(paths)}
+        waiting = {"OMP_WAIT_POLICY": "passive"}
+        environment = {**os.environ, **allocator.variables(), **waiting, "PYTHONPATH": os.pathsep.join(paths)}
         self.errors, self.unread = tempfile.TemporaryFile("w+"), b""  # noqa: SIM115 (a full pipe would block the worker)
         try:
             self.process = subprocess.Popen(
