@@ -30,7 +30,6 @@ _HOME = {
     "get": "zoo.manifest.api",
     "build": "zoo.loading",
     "fetch": "zoo.download.fetch",
-    "keep_memory": "zoo.system.allocator",
     "load": "zoo.loading",
     "load_file": "zoo.loading",
     "preprocessor": "zoo.loading",
@@ -55,7 +54,6 @@ __all__ = [
     "build",
     "fetch",
     "get",
-    "keep_memory",
     "list_models",
     "load",
     "load_file",
@@ -67,7 +65,6 @@ if TYPE_CHECKING:
     from zoo.loading import build, load, load_file, preprocessor
     from zoo.manifest.api import Entry, get, list_models
     from zoo.structures import Detections, Sample
-    from zoo.system.allocator import keep_memory
 
 
 def __getattr__(name: str) -> Any:

@@ -1,17 +1,20 @@
 """Whether a process keeps the memory that it frees, for the tensors that come next, or returns it to the system.
 
-By default glibc returns large tensors as soon as they are freed (mallopt(3)). The next layer's tensor then costs a page
-fault for every 4 KiB, in which the system clears the page: up to a tenth of the time of CPU inference and training.
+By default glibc returns the free end of its heap (mallopt(3)). The next tensors then cost a page fault for every 4 KiB,
+in which the system clears the page (docs/cpu.md has the times).
 """
 
 from __future__ import annotations
 
 import ctypes
 
-SETTINGS = {"TRIM_THRESHOLD": -1, "MMAP_MAX": 0, "TOP_PAD": 1 << 26}
-"""Never return the end of the heap, take no memory beside it, grow it by 64 MiB at least."""
+SETTINGS = {"TRIM_THRESHOLD": -1, "MMAP_THRESHOLD": 1 << 25, "TOP_PAD": 1 << 26}
+"""Never return the end of the heap, grow it by 64 MiB at least, and keep tensors of more than 32 MiB out of it.
 
-NUMBERS = {"TRIM_THRESHOLD": -1, "MMAP_MAX": -4, "TOP_PAD": -2}  # of malloc.h
+On the heap, those would leave gaps that no other tensor fills: Detectron2's RetinaNet took twice the memory in training.
+"""
+
+NUMBERS = {"TRIM_THRESHOLD": -1, "MMAP_THRESHOLD": -3, "TOP_PAD": -2}  # of malloc.h
 
 _kept = False
 
@@ -19,7 +22,7 @@ _kept = False
 def keep_memory() -> bool:
     """Let this process keep the memory that it frees; False where the C library has no such setting (not glibc).
 
-    It stays as large as at its largest moment, which is about a fifth larger than otherwise, until it ends.
+    Its heap stays as large as at its largest moment until the process ends. Tensors above 32 MiB lie beside it.
     """
     global _kept  # of the process, as the setting is
     try:
