@@ -11,7 +11,7 @@ import ctypes
 SETTINGS = {"TRIM_THRESHOLD": -1, "MMAP_THRESHOLD": 1 << 25, "TOP_PAD": 1 << 26}
 """Never return the end of the heap, grow it by 64 MiB at least, and keep tensors of more than 32 MiB out of it.
 
-On the heap, those would leave gaps that no other tensor fills: Detectron2's RetinaNet took twice the memory in training.
+There, those would leave gaps that no other tensor fills: Detectron2's RetinaNet took twice the memory in training.
 """
 
 NUMBERS = {"TRIM_THRESHOLD": -1, "MMAP_THRESHOLD": -3, "TOP_PAD": -2}  # of malloc.h
