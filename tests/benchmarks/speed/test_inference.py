@@ -39,7 +39,7 @@ def test_a_record_says_what_was_measured_and_on_what(photos):
     assert len(fingerprint.images(record.samples["detections"])[0]) == 10
     assert record.environment["threads"]["intra_op"] == torch.get_num_threads()
     assert "tf32_matmul" in record.environment["numerics"]
-    assert set(record.conditions) == {"before", "after"}
+    assert set(record.conditions) == {"before", "after", "others"}
 
 
 def test_parameters_and_operations_are_counted_exactly(photos):
