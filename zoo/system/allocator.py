@@ -8,13 +8,10 @@ from __future__ import annotations
 
 import ctypes
 
-SETTINGS = {"TRIM_THRESHOLD": -1, "MMAP_THRESHOLD": 1 << 25, "TOP_PAD": 1 << 26}
-"""Never return the end of the heap, grow it by 64 MiB at least, and keep tensors of more than 32 MiB out of it.
-
-There, those would leave gaps that no other tensor fills: Detectron2's RetinaNet took twice the memory in training.
-"""
-
-NUMBERS = {"TRIM_THRESHOLD": -1, "MMAP_THRESHOLD": -3, "TOP_PAD": -2}  # of malloc.h
+# Name -> its number in malloc.h, and its value. The end of the heap is never returned, it grows by 64 MiB at least,
+# and tensors of more than 32 MiB lie beside it: on it, they would leave gaps that no other tensor fills, with which
+# Detectron2's RetinaNet took twice the memory in training.
+SETTINGS = {"TRIM_THRESHOLD": (-1, -1), "MMAP_THRESHOLD": (-3, 1 << 25), "TOP_PAD": (-2, 1 << 26)}
 
 _kept = False
 
@@ -29,7 +26,7 @@ def keep_memory() -> bool:
         mallopt = ctypes.CDLL(None).mallopt
     except (OSError, TypeError, AttributeError):
         return False
-    _kept = all([mallopt(NUMBERS[name], value) for name, value in SETTINGS.items()])
+    _kept = all([mallopt(number, value) for number, value in SETTINGS.values()])
     return _kept
 
 
@@ -40,4 +37,4 @@ def keeps_memory() -> bool:
 
 def variables() -> dict[str, str]:
     """Environment variables with which a process that is started from here keeps memory if this one does."""
-    return {f"MALLOC_{name}_": str(value) for name, value in SETTINGS.items()} if _kept else {}
+    return {f"MALLOC_{name}_": str(value) for name, (_, value) in SETTINGS.items()} if _kept else {}
