@@ -36,6 +36,7 @@ from zoo.models.layers.deterministic_conv import SteadyConv, hold_steady
 from zoo.models.layers.nms import separate
 from zoo.models.layers.ranking import best, ranked
 from zoo.models.layers.survivors import survivors
+from zoo.models.layers.winograd import convolve
 from zoo.models.roi_heads.roi_align_cpu import align_rows
 
 AVX2 = {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2", "MKL_ENABLE_INSTRUCTIONS": "AVX2"}
@@ -120,6 +121,13 @@ def channels_last() -> Ways:
     x, weight = torch.randn(1, 128, 100, 152), torch.randn(128, 128, 3, 3) / 100
     together = x.contiguous(memory_format=torch.channels_last)
     return lambda: F.conv2d(together, weight, padding=1), lambda: F.conv2d(x, weight, padding=1)
+
+
+def winograd(channels: int, filters: int, height: int, width: int) -> Ways:
+    """A 3x3 convolution by Winograd's method; ordinary: PyTorch's. Both have the channels of a pixel together."""
+    x, weight = torch.randn(1, channels, height, width), torch.randn(filters, channels, 3, 3) / 100
+    x, weight = (t.contiguous(memory_format=torch.channels_last) for t in (x, weight))
+    return lambda: convolve(x, weight), lambda: F.conv2d(x, weight, padding=1)
 
 
 def small_vgg() -> Ways:
@@ -228,6 +236,9 @@ PATHS: dict[str, Callable[[], Ways]] = {
     "RoI align as sums of rows, 2 x 2 samples per bin": lambda: alignment(2),
     "RoI align as sums of rows, training": training_alignment,
     "1x1 convolutions by oneDNN": pointwise,
+    "3x3 convolutions by Winograd's method, 128 to 256 channels, 75 x 75": lambda: winograd(128, 256, 75, 75),
+    "3x3 convolutions by Winograd's method, 256 to 256 channels, 50 x 76": lambda: winograd(256, 256, 50, 76),
+    "3x3 convolutions by Winograd's method, 256 to 256 channels, 100 x 152": lambda: winograd(256, 256, 100, 152),
 }
 
 

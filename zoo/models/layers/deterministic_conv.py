@@ -8,16 +8,21 @@ not show, and the product is slower on several threads (docs/cpu.md), so only su
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, TypeVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from zoo.models.layers.cpu_choices import FEW_IMAGES, LARGE_PRODUCT
+from zoo.models.layers.cpu_choices import FEW_IMAGES, FEWEST_TILES, LARGE_PRODUCT, MOST_BEYOND, WIDE_CONV
 from zoo.models.layers.memory_format import by_cells, eager_on_cpu
+from zoo.models.layers.winograd import SIDE, convolve
 
 T = TypeVar("T", bound=nn.Module)
+_AS_DEFINED: ContextVar[bool] = ContextVar("as_defined", default=False)
 
 
 class SteadyConv(nn.Conv2d):
@@ -25,7 +30,8 @@ class SteadyConv(nn.Conv2d):
 
     Once `steady`, they are products of matrices on any number of threads, as they are on one, where each channel is a
     plane of its own in memory. Where the channels of a pixel lie together, as large images' do (see `pixel_by_pixel`),
-    oneDNN computes them on one thread too.
+    oneDNN computes them on one thread too, and 3x3 convolutions of wide maps take fewer multiplications (see
+    `winograd`) unless `steady`.
     """
 
     steady = False
@@ -37,6 +43,8 @@ class SteadyConv(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, in_channels, H, W) to (N, out_channels, H', W')."""
+        if eager_on_cpu(x) and not self.steady and is_square(self) and saves_by_tiles(x, self.out_channels):
+            return convolve(x, self.weight, self.bias)
         if not (self.is_product and eager_on_cpu(x)):
             return super().forward(x)
         alone = torch.get_num_threads() == 1
@@ -71,6 +79,35 @@ def by_onednn(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     A kernel of one cell is the same at any dilation.
     """
     return F.conv2d(x, weight, bias, dilation=2)
+
+
+@contextmanager
+def as_defined() -> Iterator[None]:
+    """Convolutions take the multiplications that define them for a while, so that they can be counted."""
+    token = _AS_DEFINED.set(True)
+    try:
+        yield
+    finally:
+        _AS_DEFINED.reset(token)
+
+
+def is_square(conv: nn.Conv2d) -> bool:
+    """Whether each output comes from the 3 x 3 cells around it, beyond the border from zeros. RFNext dilates later."""
+    geometry = (conv.kernel_size, conv.stride, conv.padding, conv.dilation, conv.groups, conv.padding_mode)
+    return geometry == ((3, 3), (1, 1), (1, 1), (1, 1), 1, "zeros")
+
+
+def saves_by_tiles(x: Tensor, filters: int) -> bool:
+    """Whether a 3x3 convolution of (N, C, H, W) is faster by `winograd.convolve`, with so many filters.
+
+    That is where there are many channels on both sides and many tiles of 4 x 4 outputs, which hardly reach beyond the
+    map. Autocast would compute in another type.
+    """
+    tiles = x.shape[0] * -(-x.shape[2] // SIDE) * -(-x.shape[3] // SIDE)
+    wide = min(x.shape[1], filters) >= WIDE_CONV[0] and x.shape[1] * filters >= WIDE_CONV[1]
+    free = not (_AS_DEFINED.get() or torch.is_autocast_enabled("cpu"))
+    fitting = tiles >= FEWEST_TILES and SIDE**2 * tiles <= MOST_BEYOND * x.shape[0] * x.shape[2] * x.shape[3]
+    return wide and fitting and free and by_cells(x) and has_onednn()
 
 
 def has_onednn() -> bool:

@@ -12,7 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from zoo.models.backbones.resnet import ResNet
 from zoo.models.layers import deterministic_conv
 from zoo.models.layers.cpu_choices import LARGE_PRODUCT
-from zoo.models.layers.deterministic_conv import SteadyConv, hold_steady
+from zoo.models.layers.deterministic_conv import SteadyConv, as_defined, hold_steady
 
 
 @contextmanager
@@ -132,3 +132,71 @@ def test_its_operations_are_counted_on_any_number_of_threads(layout):
         return counter.get_total_flops()
 
     assert operations(1) == operations(2) == 2 * 96 * 64 * 60 * 70
+
+
+def wide(channels: int = 256, filters: int = 256, size: tuple[int, int] = (56, 60), count: int = 1):
+    """A 3x3 convolution and a map by cells for which Winograd's method pays."""
+    torch.manual_seed(0)
+    x = torch.randn(count, channels, *size).contiguous(memory_format=torch.channels_last)
+    return SteadyConv(channels, filters, 3, padding=1), x
+
+
+@pytest.fixture
+def by_tiles(monkeypatch):
+    """The shapes that were convolved by Winograd's method."""
+    seen: list[torch.Size] = []
+    way = deterministic_conv.convolve
+    monkeypatch.setattr(deterministic_conv, "convolve", lambda x, *rest: seen.append(x.shape) or way(x, *rest))
+    monkeypatch.setattr(deterministic_conv, "has_onednn", lambda: True)
+    return seen
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_wide_convolution_takes_fewer_multiplications_for_the_same_numbers(by_tiles, count):
+    layer, x = wide()
+    exact = F.conv2d(x.double(), layer.weight.double(), layer.bias.double(), padding=1)
+    have = on_threads(count, layer, x)
+    assert by_tiles == [x.shape]
+    assert torch.allclose(have.double(), exact, atol=1e-5) and have.is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize("shape", [(64, 256), (128, 128), (256, 256, (20, 40)), (256, 256, (13, 13), 20)])
+def test_other_maps_are_convolved_as_always(by_tiles, shape):
+    layer, x = wide(*shape)
+    assert torch.equal(on_threads(1, layer, x), on_threads(1, torch.nn.Conv2d.forward.__get__(layer), x))
+    assert not by_tiles
+
+
+def test_what_a_kernel_does_later_is_asked_in_every_call(by_tiles):
+    """RFNext dilates kernels that exist; gradients, other types and steady networks have the plain way."""
+    layer, x = wide()
+    layer(x)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        on_threads(1, layer, x)
+    layer.double()(x.double())
+    layer.float()
+    on_threads(1, layer, x.contiguous())
+    layer.dilation = layer.padding = (2, 2)
+    on_threads(1, layer, x)
+    layer.dilation = layer.padding = (1, 1)
+    on_threads(1, steady(layer), x)
+    assert not by_tiles
+    layer.steady = False
+    on_threads(1, layer, x)
+    assert by_tiles
+
+
+def test_changed_weights_count_at_once(by_tiles):
+    layer, x = wide()
+    first = on_threads(1, layer, x)
+    layer.weight.data.mul_(2)
+    layer.bias.data.mul_(2)
+    assert torch.allclose(on_threads(1, layer, x), 2 * first, atol=1e-5) and len(by_tiles) == 2
+
+
+def test_multiplications_are_counted_as_the_convolution_defines_them(by_tiles):
+    layer, x = wide()
+    with FlopCounterMode(display=False) as counter, as_defined():
+        on_threads(1, layer, x)
+    on_threads(1, layer, x)
+    assert counter.get_total_flops() == 2 * 9 * 256 * 256 * 56 * 60 and len(by_tiles) == 1
