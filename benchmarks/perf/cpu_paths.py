@@ -123,9 +123,9 @@ def channels_last() -> Ways:
     return lambda: F.conv2d(together, weight, padding=1), lambda: F.conv2d(x, weight, padding=1)
 
 
-def winograd(channels: int, filters: int, height: int, width: int) -> Ways:
-    """A 3x3 convolution by Winograd's method; ordinary: PyTorch's. Both have the channels of a pixel together."""
-    x, weight = torch.randn(1, channels, height, width), torch.randn(filters, channels, 3, 3) / 100
+def winograd(height: int, width: int) -> Ways:
+    """A 3x3 convolution of 256 channels by Winograd's method; ordinary: PyTorch's. Both channels-last."""
+    x, weight = torch.randn(1, 256, height, width), torch.randn(256, 256, 3, 3) / 100
     x, weight = (t.contiguous(memory_format=torch.channels_last) for t in (x, weight))
     return lambda: convolve(x, weight), lambda: F.conv2d(x, weight, padding=1)
 
@@ -236,9 +236,8 @@ PATHS: dict[str, Callable[[], Ways]] = {
     "RoI align as sums of rows, 2 x 2 samples per bin": lambda: alignment(2),
     "RoI align as sums of rows, training": training_alignment,
     "1x1 convolutions by oneDNN": pointwise,
-    "3x3 convolutions by Winograd's method, 128 to 256 channels, 75 x 75": lambda: winograd(128, 256, 75, 75),
-    "3x3 convolutions by Winograd's method, 256 to 256 channels, 50 x 76": lambda: winograd(256, 256, 50, 76),
-    "3x3 convolutions by Winograd's method, 256 to 256 channels, 100 x 152": lambda: winograd(256, 256, 100, 152),
+    "3x3 convolution by Winograd's method, 50 x 76": lambda: winograd(50, 76),
+    "3x3 convolution by Winograd's method, 100 x 152": lambda: winograd(100, 152),
 }
 
 

@@ -39,7 +39,7 @@ NUMBERS_AT_ONCE = 1 << 22
 FEWEST_TILES = 200
 """Tiles of 4 x 4 outputs from which on Winograd's convolution is used: its filters are transformed in every call."""
 
-WIDE_CONV = (128, 1 << 15)
+WIDE_CONV = (128, 1 << 16)
 """Channels of the inputs and of the outputs at least, and their product, from which on it is used: its other work grows
 with their sum, what it saves with their product. From 128 to 128 channels it is between 0.98 and 1.2 times as fast."""
 

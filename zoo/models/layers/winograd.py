@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
+from math import prod
 from typing import NamedTuple
 
 import torch
@@ -38,15 +39,13 @@ class Part(NamedTuple):
 class Buffers(NamedTuple):
     """Memory for one part, used again for the next.
 
-    cells (n, h, w, C): the inputs with a border. gathered, factors (36, T, C): those of each tile, before and after
-    their transform. products (36, T, K): of the factors with the filters. outputs (16, T, K): of each tile.
+    cells (n, h, w, C): the inputs with a border. first: the inputs of each tile (36, T, C), later the products with the
+    filters (36, T, K). second: the factors (36, T, C) made of the inputs, later the outputs (16, T, K).
     """
 
     cells: Tensor
-    gathered: Tensor
-    factors: Tensor
-    products: Tensor
-    outputs: Tensor
+    first: Tensor
+    second: Tensor
 
 
 def convolve(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -63,9 +62,8 @@ def convolve(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         if buffers is None or buffers.cells.shape[:2] != padded(part):
             buffers = allocate(part, x, k)
         fill(buffers.cells, cells[part.images], part.first * SIDE - 1)
-        compute(buffers, filters)
         target = result[part.images, part.first : part.first + part.rows]
-        computed = buffers.outputs.view(SIDE, SIDE, len(target), part.rows, wide, k).permute(2, 3, 0, 4, 1, 5)
+        computed = compute(buffers, filters).view(SIDE, SIDE, len(target), part.rows, wide, k).permute(2, 3, 0, 4, 1, 5)
         target.copy_(computed) if bias is None else torch.add(computed, bias, out=target)
     return result.view(n, high * SIDE, wide * SIDE, k)[:, :h, :w].contiguous().permute(0, 3, 1, 2)
 
@@ -95,10 +93,8 @@ def allocate(part: Part, x: Tensor, filters: int) -> Buffers:
     tiles = n * part.rows * columns
     return Buffers(
         x.new_zeros(n, height, SIDE * columns + READ - SIDE, channels),
-        x.new_empty(READ**2, tiles, channels),
-        x.new_empty(READ**2, tiles, channels),
-        x.new_empty(READ**2, tiles, filters),
-        x.new_empty(SIDE**2, tiles, filters),
+        x.new_empty(READ**2 * tiles * max(channels, filters)),
+        x.new_empty(tiles * max(READ**2 * channels, SIDE**2 * filters)),
     )
 
 
@@ -113,15 +109,22 @@ def fill(cells: Tensor, source: Tensor, top: int) -> None:
     cells[:, end:] = 0
 
 
-def compute(buffers: Buffers, filters: Tensor) -> None:
-    """The outputs of all tiles of the cells in `buffers`. filters: (36, C, K)."""
-    cells, gathered, factors, products, outputs = buffers
+def compute(buffers: Buffers, filters: Tensor) -> Tensor:
+    """The outputs (16, T, K) of all tiles of the cells in `buffers`. filters: (36, C, K)."""
     inputs, back = transforms()
-    tiles = cells.unfold(1, READ, SIDE).unfold(2, READ, SIDE).permute(4, 5, 0, 1, 2, 3)
-    gathered.view(tiles.shape).copy_(tiles)
-    torch.mm(inputs, gathered.flatten(1), out=factors.flatten(1))
-    torch.bmm(factors, filters, out=products)
-    torch.mm(back, products.flatten(1), out=outputs.flatten(1))
+    tiles = buffers.cells.unfold(1, READ, SIDE).unfold(2, READ, SIDE).permute(4, 5, 0, 1, 2, 3)
+    gathered = start_of(buffers.first, tiles.shape).copy_(tiles).view(READ**2, -1)
+    factors = torch.mm(inputs, gathered, out=start_of(buffers.second, gathered.shape)).view(
+        READ**2, -1, filters.shape[1]
+    )
+    shape = (READ**2, factors.shape[1], filters.shape[2])
+    products = torch.bmm(factors, filters, out=start_of(buffers.first, shape)).flatten(1)
+    return torch.mm(back, products, out=start_of(buffers.second, (SIDE**2, products.shape[1])))
+
+
+def start_of(memory: Tensor, shape: Sequence[int]) -> Tensor:
+    """A tensor at the start of a line of memory."""
+    return memory[: prod(shape)].view(shape)
 
 
 def transform_filters(weight: Tensor) -> Tensor:
