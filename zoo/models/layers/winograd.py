@@ -5,7 +5,7 @@ for Convolutional Neural Networks, 2016). Before and after, a small matrix combi
 for some tiles at a time, so that they stay in a cache. The result differs from the exact one as much as that of
 oneDNN's convolution does, which adds up nine times as many numbers per output.
 
-A cell that is no number shows in all outputs of the tiles that read it, up to five cells away instead of one.
+A cell that is no number shows in all outputs of the tiles that read it, up to four cells away instead of one.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ SIDE, READ = 4, 6
 """Outputs along a side of a tile, and the inputs that they need."""
 
 POINTS = (0, 3 / 4, -3 / 4, 3 / 2, -3 / 2)
-"""Where the polynomials of the method are evaluated, besides infinity. Their powers are exact in float32, and rounding
-grows least among such points; the usual 0, 1, -1, 2, -2 lose three to four times as much."""
+"""Where the polynomials of the method are evaluated, besides infinity. Their powers are exact in float32, and of the
+points that were tried rounding grows least with these; with the usual 0, 1, -1, 2, -2 three to four times as much."""
 
 
 class Part(NamedTuple):
