@@ -32,11 +32,10 @@ from benchmarks.reports.text_table import format_table
 from zoo.models.backbones.csp_darknet import CSPDarknet
 from zoo.models.backbones.resnet import ResNet
 from zoo.models.backbones.ssd_vgg import SSDVGG
-from zoo.models.layers.deterministic_conv import SteadyConv, hold_steady
+from zoo.models.layers.fast_conv import FastConv2d, hold_steady
 from zoo.models.layers.nms import separate
 from zoo.models.layers.ranking import best, ranked
 from zoo.models.layers.survivors import survivors
-from zoo.models.layers.winograd import convolve
 from zoo.models.roi_heads.roi_align_cpu import align_rows
 
 AVX2 = {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2", "MKL_ENABLE_INSTRUCTIONS": "AVX2"}
@@ -123,11 +122,11 @@ def channels_last() -> Ways:
     return lambda: F.conv2d(together, weight, padding=1), lambda: F.conv2d(x, weight, padding=1)
 
 
-def winograd(height: int, width: int) -> Ways:
-    """A 3x3 convolution of 256 channels by Winograd's method; ordinary: PyTorch's. Both channels-last."""
-    x, weight = torch.randn(1, 256, height, width), torch.randn(256, 256, 3, 3) / 100
-    x, weight = (t.contiguous(memory_format=torch.channels_last) for t in (x, weight))
-    return lambda: convolve(x, weight), lambda: F.conv2d(x, weight, padding=1)
+def winograd(channels: int, height: int, width: int, count: int = 1) -> Ways:
+    """A 3x3 convolution by Winograd's method, its filters kept; ordinary: PyTorch's. Both channels-last."""
+    x = torch.randn(count, channels, height, width).contiguous(memory_format=torch.channels_last)
+    layer = FastConv2d(channels, channels, 3, padding=1).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return lambda: layer(x), lambda: F.conv2d(x, layer.weight, layer.bias, padding=1)
 
 
 def small_vgg() -> Ways:
@@ -166,7 +165,7 @@ def pointwise() -> Ways:
     special, ordinary = (ResNet(50).eval() for _ in range(2))
     ordinary.load_state_dict(special.state_dict())
     for module in ordinary.modules():
-        if isinstance(module, SteadyConv):
+        if isinstance(module, FastConv2d):
             module.is_product = False
     x = torch.randn(1, 3, 800, 1088).contiguous(memory_format=torch.channels_last)
     return lambda: special(x), lambda: ordinary(x)
@@ -236,8 +235,12 @@ PATHS: dict[str, Callable[[], Ways]] = {
     "RoI align as sums of rows, 2 x 2 samples per bin": lambda: alignment(2),
     "RoI align as sums of rows, training": training_alignment,
     "1x1 convolutions by oneDNN": pointwise,
-    "3x3 convolution by Winograd's method, 50 x 76": lambda: winograd(50, 76),
-    "3x3 convolution by Winograd's method, 100 x 152": lambda: winograd(100, 152),
+    "3x3 convolution by Winograd's method, 128 channels, 100 x 152": lambda: winograd(128, 100, 152),
+    "3x3 convolution by Winograd's method, 128 channels, 80 x 80": lambda: winograd(128, 80, 80),
+    "3x3 convolution by Winograd's method, 256 channels, 50 x 76": lambda: winograd(256, 50, 76),
+    "3x3 convolution by Winograd's method, 256 channels, 100 x 152": lambda: winograd(256, 100, 152),
+    "3x3 convolution by Winograd's method, 256 channels, 100 regions of 14 x 14": lambda: winograd(256, 14, 14, 100),
+    "3x3 convolution by Winograd's method, 512 channels, 38 x 38": lambda: winograd(512, 38, 38),
 }
 
 

@@ -6,12 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import torch
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.speed.workload import Workload
-from zoo.models.layers.deterministic_conv import as_defined
+from zoo.models.operations import counted_operations
 
 
 def parameters(model: nn.Module) -> int:
@@ -25,7 +23,7 @@ def flops(workload: Workload, batch: Any) -> int:
     Counted by PyTorch while it runs: convolutions, matrix products and attention. Deformable convolution, NMS and
     element-wise work are not in it. (The zoo's published GFLOPs count a multiply-add as one.)
     """
-    with FlopCounterMode(display=False) as counter, torch.no_grad(), fixed(workload), as_defined():
+    with counted_operations() as counter, fixed(workload):
         workload.compute(batch)
     return int(counter.get_total_flops())
 

@@ -10,9 +10,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import torch
-from torch.utils.flop_counter import FlopCounterMode
-
 import zoo.manifest.api as api
 from zoo.errors import UnknownModel, UsageError
 from zoo.export import artifact as artifacts
@@ -22,7 +19,7 @@ from zoo.export.batch_graph import output_names
 from zoo.export.graph_outputs import kind_of
 from zoo.export.quantize import quantize
 from zoo.models.detectors.base import Detector
-from zoo.models.layers.deterministic_conv import as_defined
+from zoo.models.operations import counted_operations
 from zoo.preprocessing.plain import to_plain
 from zoo.preprocessing.preprocess import Preprocessor
 from zoo.structures import Sample
@@ -137,6 +134,6 @@ def published_for(name: str) -> tuple[str | None, list[str] | None]:
 
 def flops(model: Detector, sample: Sample) -> int:
     """Operations for one preprocessed image, a multiply-add as two."""
-    with FlopCounterMode(display=False) as counter, torch.no_grad(), as_defined():
+    with counted_operations() as counter:
         model.eval().predict(sample.image[None], [sample.geometry])
     return int(counter.get_total_flops())

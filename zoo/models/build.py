@@ -16,7 +16,7 @@ from zoo.errors import BuildError
 from zoo.models.argument_types import check_arguments
 from zoo.models.build_budget import current
 from zoo.models.component_table import find, kind_of
-from zoo.models.layers.deterministic_conv import hold_steady
+from zoo.models.layers.fast_conv import hold_steady
 
 # Settings that only training, initialization or MMEngine needs: dropped for a component that does not take them.
 TRAINING_ONLY = (

@@ -14,7 +14,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
-from zoo.models.layers.deterministic_conv import SteadyConv
+from zoo.models.layers.fast_conv import FastConv2d
 
 
 def fuse_conv_bn(model: nn.Module) -> int:
@@ -55,7 +55,7 @@ def follows(parent: nn.Module) -> bool:
 
 def foldable(conv: nn.Module, norm: nn.Module) -> bool:
     """A plain convolution and a batch norm with fixed statistics over its output channels."""
-    plain = type(conv) in (nn.Conv2d, SteadyConv)  # another subclass may compute its weight on the fly
+    plain = type(conv) in (nn.Conv2d, FastConv2d)  # another subclass may compute its weight on the fly
     fixed = isinstance(norm, _BatchNorm) and norm.running_mean is not None
     return plain and fixed and conv.out_channels == norm.num_features
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
-from torch.utils.flop_counter import flop_registry
+from torch.utils.flop_counter import conv_flop_count, flop_registry
 
 aten = torch.ops.aten
 PRODUCTS = ("mm", "addmm", "bmm", "baddbmm")
@@ -77,7 +77,9 @@ class Trace(TorchDispatchMode):
             torch.cuda.synchronize(self.device)
 
     def keep(self, tensor: Tensor) -> None:
-        """Count a tensor's memory until it is freed."""
+        """Count a tensor's memory until it is freed, unless only oneDNN knows it: filters that stay."""
+        if tensor.is_mkldnn:
+            return
         storage = tensor.untyped_storage()
         key, size = storage._cdata, storage.nbytes()
         if key in self.known or tensor.device.type != self.device.type:
@@ -95,6 +97,8 @@ class Trace(TorchDispatchMode):
 
 def counted(func: Any, name: str, args: Any, kwargs: Mapping[str, Any], result: Any) -> tuple[str | None, float]:
     """The kind of an operation and its floating-point operations; (None, 0) for what only moves bytes."""
+    if name == "_convolution_pointwise":  # oneDNN's, with filters that it laid out before
+        return "convolution", float(conv_flop_count(args[0].shape, args[1].shape, result.shape))
     if func.overloadpacket not in flop_registry:
         return None, 0.0
     flops = float(flop_registry[func.overloadpacket](*args, **kwargs, out_val=result))
@@ -116,6 +120,8 @@ def moved(name: str, args: Any, kwargs: Mapping[str, Any], result: Any) -> float
 
 def size(tensor: Tensor) -> float:
     """Bytes of a tensor's elements; those that it repeats count once."""
+    if tensor.is_mkldnn:
+        return float(tensor.numel() * tensor.element_size())
     count = 1
     for length, step in zip(tensor.shape, tensor.stride()):
         count *= length if step else 1

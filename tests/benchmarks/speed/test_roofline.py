@@ -13,6 +13,8 @@ from benchmarks.speed.roofline.peaks import Peaks
 from benchmarks.speed.roofline.trace import Operation, watched
 from benchmarks.speed.workload import DetectorWorkload
 from tests.benchmarks.stub import StubDetector
+from zoo.models.layers.fast_conv import FastConv2d
+from zoo.models.layers.winograd import available
 
 PEAKS = Peaks(convolution=1e9, depthwise=1e8, product=2e9, memory=1e9, cache=1e10)
 
@@ -32,6 +34,14 @@ def test_a_convolution_has_its_operations_and_bytes_under_its_layers_name() -> N
     assert (first.layer, first.kind, first.flops) == ("0", "convolution", 2 * 3 * 8 * 9 * 16 * 20)
     assert first.size == 4 * (3 * 320 + 3 * 8 * 9 + 8 * 320)
     assert (second.layer, second.kind, second.flops, second.size) == ("1", None, 0.0, 4 * 2 * 8 * 320)
+
+
+@pytest.mark.skipif(not available(), reason="this PyTorch or processor has no packed convolutions")
+def test_a_convolution_by_tiles_has_the_operations_that_it_takes() -> None:
+    x = torch.rand(1, 128, 40, 48).contiguous(memory_format=torch.channels_last)
+    operations = trace_of(FastConv2d(128, 256, 3, padding=1), x)
+    products = [one.flops for one in operations if one.kind == "convolution"]
+    assert products == 2 * [2 * 36 * 64 * 128 * 256]  # 120 tiles are two times 64
 
 
 def test_kinds_have_peaks_of_their_own() -> None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from zoo.errors import BuildError
-from zoo.models.layers.deterministic_conv import SteadyConv
+from zoo.models.layers.fast_conv import FastConv2d
 
 # Depth -> 3x3 convolutions per stage.
 STAGES = {11: (1, 1, 2, 2, 2), 13: (2, 2, 2, 2, 2), 16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}
@@ -37,7 +37,7 @@ class SSDVGG(nn.Module):
         before = 3
         for count, channels in zip(STAGES[depth], CHANNELS):
             for _ in range(count):
-                layers += [SteadyConv(before, channels, 3, padding=1), nn.ReLU(inplace=True)]
+                layers += [FastConv2d(before, channels, 3, padding=1), nn.ReLU(inplace=True)]
                 before = channels
             layers.append(nn.MaxPool2d(2, stride=2, ceil_mode=ceil_mode))
         if not with_last_pool:

@@ -17,7 +17,7 @@ from zoo.models.dense_heads.rpn import larger_than
 from zoo.models.dense_heads.selection import Level, flatten_map
 from zoo.models.dense_heads.towers import init_dense, over_levels, run, tower
 from zoo.models.layers.deform_conv import DeformConv
-from zoo.models.layers.deterministic_conv import SteadyConv
+from zoo.models.layers.fast_conv import FastConv2d
 from zoo.models.layers.masked_conv import MaskedConv2d
 from zoo.models.layers.nms import multiclass_nms
 from zoo.models.layers.vision_operators import nms
@@ -131,7 +131,7 @@ class GARPNHead(GuidedAnchorHead):
     def __init__(self, in_channels: int, **kwargs: Any) -> None:
         super().__init__(1, in_channels, **kwargs)
         channels = self.feat_channels
-        self.rpn_conv = SteadyConv(in_channels, channels, 3, padding=1)
+        self.rpn_conv = FastConv2d(in_channels, channels, 3, padding=1)
         self.feature_adaption = FeatureAdaption(channels, channels, deform_groups=self.deform_groups)
         self.conv_cls = MaskedConv2d(channels, self.num_base_priors * self.cls_out_channels, 1)
         self.conv_reg = MaskedConv2d(channels, self.num_base_priors * 4, 1)

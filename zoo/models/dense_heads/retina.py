@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from zoo.models.dense_heads.anchor_head import AnchorHead
 from zoo.models.dense_heads.towers import init_dense, run, tower
-from zoo.models.layers.deterministic_conv import SteadyConv
+from zoo.models.layers.fast_conv import FastConv2d
 
 
 class RetinaHead(AnchorHead):
@@ -31,7 +31,7 @@ class RetinaHead(AnchorHead):
         options: dict[str, Any] = {"conv_cfg": conv_cfg, "norm_cfg": norm_cfg}
         self.cls_convs = tower(in_channels, self.feat_channels, stacked_convs, **options)
         self.reg_convs = tower(in_channels, self.feat_channels, stacked_convs, **options)
-        self.retina_cls = SteadyConv(self.feat_channels, self.num_base_priors * self.cls_out_channels, 3, padding=1)
+        self.retina_cls = FastConv2d(self.feat_channels, self.num_base_priors * self.cls_out_channels, 3, padding=1)
         self.retina_reg = nn.Conv2d(self.feat_channels, self.num_base_priors * 4, 3, padding=1)
         init_dense(self, self.retina_cls)
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from zoo.models.dense_heads.anchor_head import AnchorHead
 from zoo.models.dense_heads.towers import init_dense, over_levels, run, tower
-from zoo.models.layers.deterministic_conv import SteadyConv
+from zoo.models.layers.fast_conv import FastConv2d
 
 
 class RetinaSepBNHead(AnchorHead):
@@ -35,7 +35,7 @@ class RetinaSepBNHead(AnchorHead):
             return nn.ModuleList(levels)
 
         self.cls_convs, self.reg_convs = towers(), towers()
-        self.retina_cls = SteadyConv(self.feat_channels, self.num_base_priors * self.cls_out_channels, 3, padding=1)
+        self.retina_cls = FastConv2d(self.feat_channels, self.num_base_priors * self.cls_out_channels, 3, padding=1)
         self.retina_reg = nn.Conv2d(self.feat_channels, self.num_base_priors * 4, 3, padding=1)
         init_dense(self, self.retina_cls)
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from zoo.models.dense_heads.anchor_head import AnchorHead
 from zoo.models.dense_heads.selection import Level
 from zoo.models.layers.conv_module import ConvModule
-from zoo.models.layers.deterministic_conv import SteadyConv
+from zoo.models.layers.fast_conv import FastConv2d
 from zoo.models.layers.nms import suppress
 from zoo.models.layers.ranking import best
 from zoo.models.layers.tracing import recording
@@ -36,7 +36,7 @@ class RPNHead(AnchorHead):
                 )
             )
         else:
-            self.rpn_conv = SteadyConv(in_channels, channels, 3, padding=1)
+            self.rpn_conv = FastConv2d(in_channels, channels, 3, padding=1)
         self.rpn_cls = nn.Conv2d(channels, self.num_base_priors * self.cls_out_channels, 1)
         self.rpn_reg = nn.Conv2d(channels, self.num_base_priors * 4, 1)
         for module in self.modules():

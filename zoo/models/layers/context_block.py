@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from zoo.models.layers.deterministic_conv import SteadyConv
+from zoo.models.layers.fast_conv import FastConv2d
 
 
 class ContextBlock(nn.Module):
@@ -25,7 +25,7 @@ class ContextBlock(nn.Module):
         fusion_types: Sequence[str] = ("channel_add",),
     ) -> None:
         super().__init__()
-        self.conv_mask = SteadyConv(in_channels, 1, 1) if pooling_type == "att" else None
+        self.conv_mask = FastConv2d(in_channels, 1, 1) if pooling_type == "att" else None
         hidden = int(in_channels * ratio)
         self.channel_add_conv = transform(in_channels, hidden) if "channel_add" in fusion_types else None
         self.channel_mul_conv = transform(in_channels, hidden) if "channel_mul" in fusion_types else None
@@ -57,8 +57,8 @@ class ContextBlock(nn.Module):
 def transform(channels: int, hidden: int) -> nn.Sequential:
     """Bottleneck on (N, channels, 1, 1)."""
     return nn.Sequential(
-        SteadyConv(channels, hidden, 1),
+        FastConv2d(channels, hidden, 1),
         nn.LayerNorm([hidden, 1, 1]),
         nn.ReLU(inplace=True),
-        SteadyConv(hidden, channels, 1),
+        FastConv2d(hidden, channels, 1),
     )

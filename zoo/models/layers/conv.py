@@ -11,8 +11,8 @@ from torch import nn
 from zoo.errors import BuildError
 
 CONVS = {
-    "Conv": "zoo.models.layers.deterministic_conv:SteadyConv",
-    "Conv2d": "zoo.models.layers.deterministic_conv:SteadyConv",
+    "Conv": "zoo.models.layers.fast_conv:FastConv2d",
+    "Conv2d": "zoo.models.layers.fast_conv:FastConv2d",
     "Conv1d": "torch.nn:Conv1d",
     "NormedConv2d": "zoo.models.layers.normed:NormedConv2d",
     "Conv2dSamePadding": "zoo.models.layers.same_padding:SamePaddingConv",

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 SMALL_PIXELS = 512 * 512
 """Pixels of a batch up to which a pixel's channels are not put together: below, that made detectors at most 1.08 times
-as fast on one thread (RetinaNet; 1.12 times at 800 x 1000), and `SteadyConv` can keep their bits the same."""
+as fast on one thread (RetinaNet; 1.12 times at 800 x 1000), and `FastConv2d` can keep their bits the same."""
 
 SMALL_PIXELS_OF = {"SSDVGG": 0, "CSPDarknet": 0}
 """The same for backbones that gain at any size: VGG's maps are wide and shallow, a CSPDarknet slices and concatenates
@@ -33,15 +33,10 @@ Below, preparing the kernel costs more."""
 FEW_IMAGES = 16
 """Images of a batch from which on PyTorch computes a 1x1 convolution with the same kernels on one thread as on more."""
 
-NUMBERS_AT_ONCE = 1 << 22
-"""Factors of tiles and products that Winograd's convolution makes at once: 16 MiB, as a shared cache holds them."""
+WIDE_CONV = 128
+"""Channels of the inputs and of the outputs from which on a 3x3 convolution is computed by Winograd's method: its other
+work grows with their sum, what it saves with their product. With 64 it was 0.87 to 1.2 times as fast."""
 
-FEWEST_TILES = 200
-"""Tiles of 4 x 4 outputs from which on Winograd's convolution is used: its filters are transformed in every call."""
-
-WIDE_CONV = (128, 1 << 16)
-"""Channels of the inputs and of the outputs at least, and their product, from which on it is used: its other work grows
-with their sum, what it saves with their product. From 128 to 128 channels it was 0.64 to 1.4 times as fast."""
-
-MOST_BEYOND = 1.2
-"""Cells of all tiles over cells of the map, up to which it is used: the rest is computed for nothing."""
+MOST_BEYOND = 1.45
+"""Cells of all tiles that Winograd's method computes over cells of the map, up to which it is used: the rest is for
+nothing. A map of 38 x 38 has 1.42, regions of 14 x 14 have 1.31; at 1.7 and more it gains nothing."""

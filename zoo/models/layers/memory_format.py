@@ -51,7 +51,7 @@ def added_doubled(x: Tensor, y: Tensor) -> Tensor | None:
 def pixel_by_pixel(images: Tensor, backbone: str = "") -> Tensor:
     """(N, C, H, W) with the channels of a pixel together in memory, where that is faster: large images on a CPU.
 
-    Small ones stay as they are for most backbones: little is to be gained there, and `SteadyConv` can keep their bits
+    Small ones stay as they are for most backbones: little is to be gained there, and `FastConv2d` can keep their bits
     the same. So do all in training, where AVX2 loses by it and PyTorch's backward pass crashed with a small keypoint
     network. backbone: the type's name.
     """

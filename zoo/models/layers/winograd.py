@@ -1,8 +1,9 @@
 """3x3 convolutions on a CPU by fewer multiplications: Winograd's minimal filtering, F(4x4, 3x3).
 
 A tile of 4 x 4 outputs takes 36 multiplications per pair of channels instead of 144 (Lavin and Gray, Fast Algorithms
-for Convolutional Neural Networks, 2016). Before and after, a small matrix combines the cells of each tile; that is done
-for some tiles at a time, so that they stay in a cache. The result differs from the exact one as much as that of
+for Convolutional Neural Networks, 2016). Before and after, a small matrix combines the cells of each tile. All of this
+is done for 64 tiles at a time, so that they stay in a cache. The 36 products of matrices are one convolution in 36
+groups, for which oneDNN lays out the filters once (`pack`). The result differs from the exact one as much as that of
 oneDNN's convolution does, which adds up nine times as many numbers per output.
 
 A cell that is no number shows in all outputs of the tiles that read it, up to four cells away instead of one.
@@ -10,128 +11,151 @@ A cell that is no number shows in all outputs of the tiles that read it, up to f
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
-from math import prod
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from zoo.models.layers.cpu_choices import NUMBERS_AT_ONCE
-
 SIDE, READ = 4, 6
 """Outputs along a side of a tile, and the inputs that they need."""
+
+AT_ONCE = 64
+"""Tiles that are computed at once. The packed filters are for just so many; for others oneDNN may lay them out anew in
+every call, which takes longer than the convolution."""
 
 POINTS = (0, 3 / 4, -3 / 4, 3 / 2, -3 / 2)
 """Where the polynomials of the method are evaluated, besides infinity. Their powers are exact in float32, and of the
 points that were tried rounding grows least with these; with the usual 0, 1, -1, 2, -2 three to four times as much."""
 
-
-class Part(NamedTuple):
-    """Images and rows of tiles that are computed at once."""
-
-    images: slice
-    first: int
-    rows: int
+SAME = ([0, 0], [1, 1], [1, 1], READ**2)
+"""Padding, stride, dilation and groups of the convolution that computes the products."""
 
 
-class Buffers(NamedTuple):
-    """Memory for one part, used again for the next.
+class Filters(NamedTuple):
+    """Filters that are ready for use.
 
-    cells (n, h, w, C): the inputs with a border. first: the inputs of each tile (36, T, C), later the products with the
-    filters (36, T, K). second: the factors (36, T, C) made of the inputs, later the outputs (16, T, K).
+    weight: a copy of the (K, C, 3, 3) that they were made of. packed: the factors (36 * K, C, 1, 1) as oneDNN lays them
+    out for so many threads.
     """
 
-    cells: Tensor
-    first: Tensor
-    second: Tensor
+    weight: Tensor
+    packed: Tensor
+    threads: int
+
+    def are_for(self, weight: Tensor) -> bool:
+        """Whether they were made of these numbers, for as many threads as there are now."""
+        alike = self.threads == torch.get_num_threads() and self.weight.stride() == weight.stride()
+        return alike and torch.equal(self.weight, weight)
 
 
-def convolve(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+class Chunk(NamedTuple):
+    """Up to 64 tiles: where their inputs are among all cells, which of these are beyond a border, and their outputs."""
+
+    inputs: Tensor
+    beyond: Tensor | None
+    outputs: Tensor
+
+
+def convolve(x: Tensor, filters: Filters, bias: Tensor | None = None) -> Tensor:
     """`conv2d(x, weight, bias, padding=1)` of float32 tensors, without gradients.
 
-    x: (N, C, H, W). weight: (K, C, 3, 3). bias: (K,). Returns (N, K, H, W), the channels of a cell together in memory.
+    x: (N, C, H, W). bias: (K,). Returns (N, K, H, W), the channels of a cell together in memory.
     """
     n, c, h, w = x.shape
-    k, high, wide = len(weight), -(-h // SIDE), -(-w // SIDE)
-    filters, cells = transform_filters(weight), x.permute(0, 2, 3, 1)
-    result = x.new_empty(n, high, SIDE, wide, SIDE, k)
-    buffers: Buffers | None = None
-    for part in parts(n, high, wide, c + k):
-        if buffers is None or buffers.cells.shape[:2] != padded(part):
-            buffers = allocate(part, x, k)
-        fill(buffers.cells, cells[part.images], part.first * SIDE - 1)
-        target = result[part.images, part.first : part.first + part.rows]
-        computed = compute(buffers, filters).view(SIDE, SIDE, len(target), part.rows, wide, k).permute(2, 3, 0, 4, 1, 5)
-        target.copy_(computed) if bias is None else torch.add(computed, bias, out=target)
+    k, high, wide = len(filters.weight), tiles_along(h), tiles_along(w)
+    cells, result = x.permute(0, 2, 3, 1).reshape(-1, c), x.new_empty(n * high * wide * SIDE**2, k)
+    into, back = (matrix.expand(AT_ONCE, -1, -1) for matrix in transforms())
+    gathered, factors = x.new_zeros(AT_ONCE * READ**2, c), x.new_empty(AT_ONCE, READ**2, c)
+    outputs = x.new_empty(AT_ONCE, SIDE**2, k)
+    for chunk in chunks(n, h, w):
+        gather(cells, chunk, gathered)
+        torch.bmm(into, gathered.view(factors.shape), out=factors)
+        torch.bmm(back, multiply(factors, filters.packed), out=outputs)
+        if bias is not None:
+            outputs += bias
+        result.index_copy_(0, chunk.outputs, outputs.view(-1, k)[: len(chunk.outputs)])
     return result.view(n, high * SIDE, wide * SIDE, k)[:, :h, :w].contiguous().permute(0, 3, 1, 2)
 
 
-def parts(count: int, rows: int, columns: int, channels: int) -> Iterator[Part]:
-    """Split `count` images of `rows` x `columns` tiles: several images, or some rows of one, of about equal size.
-
-    channels: of a tile's inputs and outputs together.
-    """
-    tiles = max(1, NUMBERS_AT_ONCE // (READ**2 * channels))
-    images = max(1, tiles // (rows * columns))
-    pieces = -(-rows // max(1, tiles // columns))
-    height = -(-rows // pieces)
-    for start in range(0, count, images):
-        for first in range(0, rows, height):
-            yield Part(slice(start, min(start + images, count)), first, min(height, rows - first))
+def tiles_along(length: int) -> int:
+    """Tiles that cover a line of so many outputs."""
+    return -(-length // SIDE)
 
 
-def padded(part: Part) -> tuple[int, int]:
-    """The images of a part and the rows of cells that its tiles read."""
-    return part.images.stop - part.images.start, SIDE * part.rows + READ - SIDE
+def gather(cells: Tensor, chunk: Chunk, out: Tensor) -> None:
+    """The cells (all, C) that the tiles of a chunk read, zeros beyond the border, to the start of (64 * 36, C)."""
+    torch.index_select(cells, 0, chunk.inputs, out=out[: len(chunk.inputs)])
+    if chunk.beyond is not None:
+        out.index_fill_(0, chunk.beyond, 0)
 
 
-def allocate(part: Part, x: Tensor, filters: int) -> Buffers:
-    """Memory for parts like this one. The cells are zero, and stay so at the left and right border."""
-    (n, height), channels, columns = padded(part), x.shape[1], -(-x.shape[3] // SIDE)
-    tiles = n * part.rows * columns
-    return Buffers(
-        x.new_zeros(n, height, SIDE * columns + READ - SIDE, channels),
-        x.new_empty(READ**2 * tiles * max(channels, filters)),
-        x.new_empty(tiles * max(READ**2 * channels, SIDE**2 * filters)),
-    )
+def multiply(factors: Tensor, packed: Tensor) -> Tensor:
+    """The factors (64, 36, C) of tiles times those of the filters: (64, 36, K)."""
+    line = factors.view(1, AT_ONCE, 1, -1).permute(0, 3, 1, 2)
+    products = torch.ops.mkldnn._convolution_pointwise(line, packed, None, *SAME, "none", [], "")
+    return products.permute(0, 2, 3, 1).view(AT_ONCE, READ**2, -1)
 
 
-def fill(cells: Tensor, source: Tensor, top: int) -> None:
-    """Copy rows of `source` (n, H, W, C) from row `top` on into `cells` (n, h, w, C), from column 1 on.
-
-    Rows outside the source become zero.
-    """
-    above, end = max(0, -top), min(cells.shape[1], source.shape[1] - top)
-    cells[:, :above] = 0
-    cells[:, above:end, 1 : source.shape[2] + 1] = source[:, top + above : top + end]
-    cells[:, end:] = 0
-
-
-def compute(buffers: Buffers, filters: Tensor) -> Tensor:
-    """The outputs (16, T, K) of all tiles of the cells in `buffers`. filters: (36, C, K)."""
-    inputs, back = transforms()
-    tiles = buffers.cells.unfold(1, READ, SIDE).unfold(2, READ, SIDE).permute(4, 5, 0, 1, 2, 3)
-    gathered = start_of(buffers.first, tiles.shape).copy_(tiles).view(READ**2, -1)
-    factors = torch.mm(inputs, gathered, out=start_of(buffers.second, gathered.shape)).view(
-        READ**2, -1, filters.shape[1]
-    )
-    shape = (READ**2, factors.shape[1], filters.shape[2])
-    products = torch.bmm(factors, filters, out=start_of(buffers.first, shape)).flatten(1)
-    return torch.mm(back, products, out=start_of(buffers.second, (SIDE**2, products.shape[1])))
-
-
-def start_of(memory: Tensor, shape: Sequence[int]) -> Tensor:
-    """A tensor at the start of a line of memory."""
-    return memory[: prod(shape)].view(shape)
-
-
-def transform_filters(weight: Tensor) -> Tensor:
-    """(K, C, 3, 3) to the factors (36, C, K) of its tiles."""
+def pack(weight: Tensor) -> Filters:
+    """The factors of filters (K, C, 3, 3), as oneDNN wants them on so many threads as there are now."""
     k, c = weight.shape[:2]
-    factors = torch.mm(filter_transform(), weight.reshape(k * c, 9).T)
-    return factors.view(READ**2, k, c).transpose(1, 2)
+    factors = torch.mm(filter_transform(), weight.reshape(k * c, 9).T).view(-1, c, 1, 1)
+    packed = torch.ops.mkldnn._reorder_convolution_weight(factors, *SAME, [1, READ**2 * c, AT_ONCE, 1])
+    return Filters(weight.detach().clone(), packed, torch.get_num_threads())
+
+
+@lru_cache(maxsize=1)
+def available() -> bool:
+    """Whether this PyTorch has the operators that this needs, which are not public, and they do what they should.
+
+    A small convolution is computed to see it.
+    """
+    if not has_onednn():
+        return False
+    x, weight = torch.linspace(-1, 1, 16 * 36).view(1, 16, 6, 6), torch.linspace(-1, 1, 16 * 16 * 9).view(16, 16, 3, 3)
+    try:
+        result = convolve(x, pack(weight))
+    except (AttributeError, RuntimeError, TypeError):
+        return False
+    return torch.allclose(result, torch.conv2d(x, weight, padding=1), atol=1e-4)
+
+
+def has_onednn() -> bool:
+    """Whether oneDNN computes convolutions, on a processor where it was measured: x86 with AVX2 or more."""
+    return torch.backends.mkldnn.is_available() and torch.backends.cpu.get_cpu_capability().startswith("AVX")
+
+
+@lru_cache(maxsize=8)
+def chunks(count: int, height: int, width: int) -> tuple[Chunk, ...]:
+    """All tiles of `count` maps of this size, in order."""
+    (rows, row_beyond), (columns, column_beyond) = windows(height), windows(width)
+    inputs = grid(count, rows, columns, (height, width)).int()
+    beyond = (row_beyond[:, None, :, None] | column_beyond[:, None]).flatten(2).flatten(0, 1).repeat(count, 1)
+    corners = torch.arange(SIDE)
+    rows, columns = (SIDE * torch.arange(tiles_along(length))[:, None] + corners for length in (height, width))
+    outputs = grid(count, rows, columns, (rows.numel(), columns.numel()))
+    parts = zip(inputs.split(AT_ONCE), beyond.split(AT_ONCE), outputs.split(AT_ONCE))
+    return tuple(Chunk(reads.flatten(), places(outside), writes.flatten()) for reads, outside, writes in parts)
+
+
+def windows(length: int) -> tuple[Tensor, Tensor]:
+    """(tiles, 6) positions along a line that each tile reads, the nearest one for those beyond an end, and whether."""
+    positions = SIDE * torch.arange(tiles_along(length))[:, None] + torch.arange(READ) - 1
+    return positions.clamp(0, length - 1), (positions < 0) | (positions >= length)
+
+
+def grid(count: int, rows: Tensor, columns: Tensor, size: tuple[int, int]) -> Tensor:
+    """(tiles, cells) places in `count` maps of `size` (h, w), from the rows and columns (tiles, cells) of tiles."""
+    images = torch.arange(count)[:, None, None, None, None]
+    places = (images * size[0] + rows[:, None, :, None]) * size[1] + columns[:, None]
+    return places.flatten(3).flatten(0, 2)
+
+
+def places(mask: Tensor) -> Tensor | None:
+    """Where a mask is true, counted in order; None if it is nowhere."""
+    return mask.flatten().nonzero().flatten() if mask.any() else None
 
 
 @lru_cache(maxsize=1)

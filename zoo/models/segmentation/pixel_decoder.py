@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from zoo.models.build import component
 from zoo.models.layers.conv_module import RELU, ConvModule
-from zoo.models.layers.deterministic_conv import SteadyConv
+from zoo.models.layers.fast_conv import FastConv2d
 from zoo.models.query_heads.detr_head import SINE
 from zoo.models.segmentation.solo_head import GN
 from zoo.models.transformer.detr_layers import make_encoder
@@ -37,7 +37,7 @@ class TopDown(nn.Module):
         self.output_convs = nn.ModuleList(
             ConvModule(feat_channels, feat_channels, 3, padding=1, norm_cfg=norm_cfg, act_cfg=act_cfg) for _ in finer
         )
-        self.mask_feature = SteadyConv(feat_channels, out_channels, 3, padding=1)
+        self.mask_feature = FastConv2d(feat_channels, out_channels, 3, padding=1)
 
     def decode(self, x: Tensor, features: Sequence[Tensor]) -> Tensor:
         """Pixel embeddings (N, out_channels, H, W) at the finest level, from the coarsest map `x` upwards."""

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from zoo.models.dense_heads.towers import prior_bias
 from zoo.models.layers.activation import make_activation
-from zoo.models.layers.deterministic_conv import SteadyConv
+from zoo.models.layers.fast_conv import FastConv2d
 
 RELU = {"type": "ReLU"}
 
@@ -48,7 +48,7 @@ class InstanceContextEncoder(nn.Module):
     ) -> None:
         super().__init__()
         self.fpn_laterals = nn.ModuleList(nn.Conv2d(c, out_channels, 1) for c in reversed(in_channels))
-        self.fpn_outputs = nn.ModuleList(SteadyConv(out_channels, out_channels, 3, padding=1) for _ in in_channels)
+        self.fpn_outputs = nn.ModuleList(FastConv2d(out_channels, out_channels, 3, padding=1) for _ in in_channels)
         self.ppm = PyramidPooling(out_channels, out_channels // 4, act_cfg, (1, 2, 3, 6)) if with_ppm else nn.Identity()
         self.fusion = nn.Conv2d(out_channels * len(in_channels), out_channels, 1)
         for conv in (*self.fpn_laterals, *self.fpn_outputs):
@@ -156,7 +156,7 @@ def convolutions(in_channels: int, channels: int, depth: int, act_cfg: Mapping[s
     """3x3 convolutions with activations."""
     layers: list[nn.Module] = []
     for i in range(depth):
-        conv = SteadyConv(in_channels if i == 0 else channels, channels, 3, padding=1)
+        conv = FastConv2d(in_channels if i == 0 else channels, channels, 3, padding=1)
         init_kaiming(conv)
         layers += [conv, make_activation(act_cfg, inplace=True)]
     return nn.Sequential(*layers)

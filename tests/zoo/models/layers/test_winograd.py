@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from zoo.models.layers import winograd
-from zoo.models.layers.winograd import convolve
+from zoo.models.layers.winograd import AT_ONCE, convolve, pack
 
 
 @pytest.mark.parametrize("size", [(4, 4), (1, 1), (13, 19), (16, 30), (25, 38)])
@@ -17,8 +17,8 @@ def test_it_is_as_exact_as_the_plain_one_at_any_size(size: tuple[int, int], coun
     torch.manual_seed(0)
     x, weight, bias = torch.randn(count, 24, *size), torch.randn(40, 24, 3, 3) / 15, torch.randn(40)
     exact = F.conv2d(x.double(), weight.double(), bias.double(), padding=1)
-    assert (convolve(x, weight, bias) - exact).abs().max() < 2e-5
-    assert (convolve(x, weight) - (exact - bias[:, None, None])).abs().max() < 2e-5
+    assert (convolve(x, pack(weight), bias) - exact).abs().max() < 2e-5
+    assert (convolve(x, pack(weight)) - (exact - bias[:, None, None])).abs().max() < 2e-5
 
 
 @torch.no_grad()
@@ -29,8 +29,13 @@ def test_rounding_does_not_grow_with_the_channels() -> None:
         torch.randn(8, 256, 3, 3) / 48,
     )
     exact = F.conv2d(x.double(), weight.double(), padding=1)
-    errors = [float((way(x, weight) - exact).square().mean().sqrt()) for way in (convolve, plain)]
+    errors = [float((way(x, weight) - exact).square().mean().sqrt()) for way in (by_tiles, plain)]
     assert errors[0] < 3 * errors[1] + 1e-6
+
+
+def by_tiles(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    """Winograd's convolution."""
+    return convolve(x, pack(weight))
 
 
 def plain(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
@@ -38,19 +43,28 @@ def plain(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
     return F.conv2d(x, weight, padding=1)
 
 
-@pytest.mark.parametrize("numbers", [1, 36 * 64 * 7, 36 * 64 * 50, 1 << 22])
 @torch.no_grad()
-def test_the_parts_make_no_difference(numbers: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_maps_of_a_batch_are_computed_like_single_ones() -> None:
     torch.manual_seed(0)
-    x, weight = torch.randn(3, 32, 22, 18), torch.randn(32, 32, 3, 3) / 17
-    whole = convolve(x, weight)
-    monkeypatch.setattr(winograd, "NUMBERS_AT_ONCE", numbers)
-    torch.testing.assert_close(convolve(x, weight), whole, rtol=0, atol=1e-5)
+    x, filters = torch.randn(20, 32, 14, 14), pack(torch.randn(32, 32, 3, 3) / 17)
+    alone = torch.cat([convolve(one[None], filters) for one in x])
+    torch.testing.assert_close(convolve(x, filters), alone, rtol=0, atol=1e-5)
+
+
+@torch.no_grad()
+def test_a_cell_that_is_no_number_spoils_only_the_tiles_that_read_it() -> None:
+    """The memory of a chunk is used again for the next: nothing stays in it. Here the last chunk is a short one."""
+    x, filters = torch.randn(1, 16, 40, 40), pack(torch.randn(16, 16, 3, 3))
+    clean = convolve(x, filters)
+    x[..., 0, 0] = float("nan")
+    spoiled = convolve(x, filters)
+    assert 2 * AT_ONCE > 10 * 10 > AT_ONCE
+    assert spoiled[..., 0, 0].isnan().all() and torch.equal(spoiled[..., 4:, :], clean[..., 4:, :])
 
 
 @torch.no_grad()
 def test_the_channels_of_a_cell_lie_together() -> None:
-    result = convolve(torch.randn(2, 8, 9, 11), torch.randn(8, 8, 3, 3))
+    result = convolve(torch.randn(2, 8, 9, 11), pack(torch.randn(8, 8, 3, 3)))
     assert result.is_contiguous(memory_format=torch.channels_last)
 
 
@@ -63,3 +77,26 @@ def test_the_three_transforms_are_exact_together() -> None:
     result = back @ ((inputs @ tile.flatten()) * (filters @ weight.flatten()))
     expected = F.conv2d(tile[None, None], weight[None, None]).flatten()
     torch.testing.assert_close(result, expected, rtol=1e-5, atol=1e-4)
+
+
+@pytest.fixture
+def ask_again():
+    """Whether the operators are there is asked anew, before and after."""
+    winograd.available.cache_clear()
+    yield
+    winograd.available.cache_clear()
+
+
+def test_operators_that_changed_are_not_used(monkeypatch: pytest.MonkeyPatch, ask_again: None) -> None:
+    """They are not public: a later PyTorch may have others, or the same with other results."""
+    monkeypatch.setattr(winograd, "has_onednn", lambda: True)
+    assert winograd.available()
+    for broken in (no_such_operator, lambda factors, packed: 1.01 * factors):
+        winograd.available.cache_clear()
+        monkeypatch.setattr(winograd, "multiply", broken)
+        assert not winograd.available()
+
+
+def no_such_operator(factors: torch.Tensor, packed: torch.Tensor) -> torch.Tensor:
+    """As PyTorch says it."""
+    raise AttributeError("'_OpNamespace' 'mkldnn' object has no attribute '_convolution_pointwise'")
