@@ -49,12 +49,12 @@ def joint(level: Level) -> Tensor:
 
 
 def above_threshold(
-    scores: Tensor, score_thr: float, nms_pre: int, count: int | None = None
+    scores: Tensor, score_thr: float, nms_pre: int, count: int | None = None, ranks: bool = True
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The best `nms_pre` of all (prior, class) pairs above a threshold.
 
     scores: (P, C). count: how many pairs are above, if that is known. Returns scores, prior indices and labels, each
-    (K,), best first.
+    (K,), best first; in any order if not `ranks`.
     """
     if recording():
         return recorded_above_threshold(scores, score_thr, nms_pre)
@@ -63,10 +63,11 @@ def above_threshold(
     above = flat > score_thr
     pairs = (above.nonzero() if count is None else above.nonzero_static(size=count)).squeeze(1)
     values = flat[pairs]
-    order = best(values, nms_pre) if 0 < nms_pre < len(values) else ranked(values)[1]
-    pairs = pairs[order]
+    if ranks or 0 < nms_pre < len(values):
+        order = best(values, nms_pre) if 0 < nms_pre < len(values) else ranked(values)[1]
+        values, pairs = values[order], pairs[order]
     index = pairs // scores.shape[1]
-    return values[order], index if rows is None else rows[index], pairs % scores.shape[1]
+    return values, index if rows is None else rows[index], pairs % scores.shape[1]
 
 
 def recorded_above_threshold(scores: Tensor, score_thr: float, nms_pre: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -118,8 +119,9 @@ def select(levels: Sequence[Level], cfg: Mapping[str, Any]) -> tuple[Tensor, Ten
     Returns priors (K, 2 or 4), regression (K, D), scores (K,) times quality, labels (K,), level after level.
     """
     priors, regressions, scores, labels = [], [], [], []
+    ranks = "class_pre" not in cfg  # the best of each class are ranked below
     for level, count in zip(levels, counts(levels, cfg["score_thr"])):
-        kept, index, label = above_threshold(level.scores, cfg["score_thr"], cfg.get("nms_pre", -1), count)
+        kept, index, label = above_threshold(level.scores, cfg["score_thr"], cfg.get("nms_pre", -1), count, ranks)
         priors.append(level.priors[index])
         regressions.append(level.regression[index])
         scores.append(kept if level.quality is None else kept * level.quality[index])

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from zoo.models.dense_heads.anchor_head import AnchorHead
 from zoo.models.layers.conv_module import ConvModule, DepthwiseSeparableConv
+from zoo.models.layers.fast_conv import FastConv2d
 
 SOFTMAX = {"type": "CrossEntropyLoss", "use_sigmoid": False}
 IN_CHANNELS = (512, 1024, 512, 256, 256, 256)
@@ -57,7 +58,7 @@ class SSDHead(AnchorHead):
             layers.append(ConvModule(channels, channels, 3, padding=1, groups=channels, **self.options))
             layers.append(nn.Conv2d(channels, outputs, 1))
         else:
-            layers.append(nn.Conv2d(channels, outputs, 3, padding=1))
+            layers.append(FastConv2d(channels, outputs, 3, padding=1))
         return nn.Sequential(*layers)
 
     def forward(self, features: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:

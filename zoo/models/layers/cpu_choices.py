@@ -39,5 +39,5 @@ work grows with their sum, what it saves with their product. With 64 it was 0.87
 
 MOST_BEYOND = 1.45
 """Cells of all tiles that Winograd's method computes over cells of the map, up to which it is used: the rest is for
-nothing. A map of 38 x 38 has 1.42, many regions of 14 x 14 have 1.31; one of 25 x 38 has 2.15, and gains nothing with 256
-channels."""
+nothing. A map of 38 x 38 has 1.42, many regions of 14 x 14 have 1.31. One of 25 x 38 has 2.15: with 256 channels it
+gains nothing."""
