@@ -20,6 +20,8 @@ aten = torch.ops.aten
 PRODUCTS = ("mm", "addmm", "bmm", "baddbmm")
 # Operations that read only some of their first tensor: as much as they write.
 CHOOSING = ("index", "index_select", "gather", "embedding_bag", "_embedding_bag", "_embedding_bag_forward_only")
+# Operations that write only some of their first tensor: as many places as their index has.
+FILLING = ("index_copy_", "index_fill_")
 FREE = ("empty", "new_empty", "empty_like", "empty_strided", "_local_scalar_dense", "lift_fresh", "detach", "alias")
 
 
@@ -113,6 +115,9 @@ def moved(name: str, args: Any, kwargs: Mapping[str, Any], result: Any) -> float
     """Bytes that an operation must read and write, each tensor once."""
     written = sum(size(tensor) for tensor in tensors(result))
     given = tensors((args, dict(kwargs)))
+    if name in FILLING:
+        target, dim, index = args[:3]
+        return size(index) + 2.0 * size(target) * len(index) / target.shape[dim]
     if name in CHOOSING:
         return written + sum(size(tensor) for tensor in given[1:]) + written
     return written + sum({id(tensor): size(tensor) for tensor in given}.values())

@@ -44,6 +44,15 @@ def test_a_convolution_by_tiles_has_the_operations_that_it_takes() -> None:
     assert products == 2 * [2 * 36 * 64 * 128 * 256]  # 120 tiles are two times 64
 
 
+def test_filling_some_rows_moves_only_these() -> None:
+    class Fill(nn.Module):
+        def forward(self, target: torch.Tensor, rows: torch.Tensor, source: torch.Tensor) -> torch.Tensor:
+            return target.index_copy_(0, rows, source)
+
+    (filled,) = trace_of(Fill(), torch.zeros(1000, 8), torch.arange(10), torch.ones(10, 8))
+    assert filled.size == 10 * 8 + 2 * 10 * 8 * 4
+
+
 def test_kinds_have_peaks_of_their_own() -> None:
     depthwise = nn.Conv2d(8, 8, 3, padding=1, groups=8)
     assert [one.kind for one in trace_of(depthwise, torch.rand(1, 8, 16, 16))] == ["depthwise"]

@@ -8,6 +8,7 @@ not show, and the product is slower on several threads (docs/cpu.md), so only su
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Self, TypeVar
 
 import torch
@@ -29,7 +30,7 @@ class FastConv2d(nn.Conv2d):
     channel is a plane of its own in memory. Where the channels of a pixel lie together, as large images' do (see
     `pixel_by_pixel`), oneDNN computes them on one thread too, and 3x3 convolutions of wide maps take fewer
     multiplications (see `winograd`) unless `steady`. For these, filters are kept that take four times the memory of the
-    weight, and a copy of the weight, with which it is compared in every call. `train()` frees them.
+    weight, and a copy of the weight, with which it is compared in every call. `train()` and `to()` free them.
     """
 
     steady = False
@@ -66,6 +67,11 @@ class FastConv2d(nn.Conv2d):
         if mode:
             self._filters = None
         return super().train(mode)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        """Move or convert the layer; nothing is kept for the weight that it had."""
+        self._filters = None
+        return super()._apply(fn, recurse)
 
     def __getstate__(self) -> dict[str, Any]:
         """Without what is made anew: a copy or a file has the weight alone."""
