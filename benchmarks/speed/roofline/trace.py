@@ -117,7 +117,8 @@ def moved(name: str, args: Any, kwargs: Mapping[str, Any], result: Any) -> float
     given = tensors((args, dict(kwargs)))
     if name in FILLING:
         target, dim, index = args[:3]
-        return size(index) + 2.0 * size(target) * len(index) / target.shape[dim]
+        filled = size(target) * len(index) / target.shape[dim]
+        return filled + size(index) + sum(size(tensor) for tensor in tensors(args[3:]))
     if name in CHOOSING:
         return written + sum(size(tensor) for tensor in given[1:]) + written
     return written + sum({id(tensor): size(tensor) for tensor in given}.values())

@@ -53,6 +53,15 @@ def test_filling_some_rows_moves_only_these() -> None:
     assert filled.size == 10 * 8 + 2 * 10 * 8 * 4
 
 
+def test_a_number_that_fills_rows_is_read_from_nowhere() -> None:
+    class Fill(nn.Module):
+        def forward(self, target: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+            return target.index_fill_(0, rows, 0)
+
+    (filled,) = trace_of(Fill(), torch.ones(1000, 8), torch.arange(10))
+    assert filled.size == 10 * 8 + 10 * 8 * 4
+
+
 def test_kinds_have_peaks_of_their_own() -> None:
     depthwise = nn.Conv2d(8, 8, 3, padding=1, groups=8)
     assert [one.kind for one in trace_of(depthwise, torch.rand(1, 8, 16, 16))] == ["depthwise"]

@@ -63,8 +63,9 @@ def above_threshold(
     above = flat > score_thr
     pairs = (above.nonzero() if count is None else above.nonzero_static(size=count)).squeeze(1)
     values = flat[pairs]
-    if ranks or 0 < nms_pre < len(values):
-        order = best(values, nms_pre) if 0 < nms_pre < len(values) else ranked(values)[1]
+    few = 0 < nms_pre < len(values)
+    if few or ranks:
+        order = best(values, nms_pre) if few else ranked(values)[1]
         values, pairs = values[order], pairs[order]
     index = pairs // scores.shape[1]
     return values, index if rows is None else rows[index], pairs % scores.shape[1]

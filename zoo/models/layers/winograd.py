@@ -29,7 +29,7 @@ POINTS = (0, 3 / 4, -3 / 4, 3 / 2, -3 / 2)
 """Where the polynomials of the method are evaluated, besides infinity. Their powers are exact in float32, and of the
 points that were tried rounding grows least with these; with the usual 0, 1, -1, 2, -2 three to four times as much."""
 
-SAME = ([0, 0], [1, 1], [1, 1], READ**2)
+GEOMETRY = ([0, 0], [1, 1], [1, 1], READ**2)
 """Padding, stride, dilation and groups of the convolution that computes the products."""
 
 
@@ -94,7 +94,7 @@ def gather(cells: Tensor, chunk: Chunk, out: Tensor) -> None:
 def multiply(factors: Tensor, packed: Tensor) -> Tensor:
     """The factors (64, 36, C) of tiles times those of the filters: (64, 36, K)."""
     line = factors.view(1, AT_ONCE, 1, -1).permute(0, 3, 1, 2)
-    products = torch.ops.mkldnn._convolution_pointwise(line, packed, None, *SAME, "none", [], "")
+    products = torch.ops.mkldnn._convolution_pointwise(line, packed, None, *GEOMETRY, "none", [], "")
     return products.permute(0, 2, 3, 1).view(AT_ONCE, READ**2, -1)
 
 
@@ -102,7 +102,7 @@ def pack(weight: Tensor) -> Filters:
     """The factors of filters (K, C, 3, 3), as oneDNN wants them on so many threads as there are now."""
     k, c = weight.shape[:2]
     factors = torch.mm(filter_transform(), weight.reshape(k * c, 9).T).view(-1, c, 1, 1)
-    packed = torch.ops.mkldnn._reorder_convolution_weight(factors, *SAME, [1, READ**2 * c, AT_ONCE, 1])
+    packed = torch.ops.mkldnn._reorder_convolution_weight(factors, *GEOMETRY, [1, READ**2 * c, AT_ONCE, 1])
     return Filters(weight.detach().clone(), packed, torch.get_num_threads())
 
 
@@ -149,8 +149,8 @@ def windows(length: int) -> tuple[Tensor, Tensor]:
 def grid(count: int, rows: Tensor, columns: Tensor, size: tuple[int, int]) -> Tensor:
     """(tiles, cells) places in `count` maps of `size` (h, w), from the rows and columns (tiles, cells) of tiles."""
     images = torch.arange(count)[:, None, None, None, None]
-    places = (images * size[0] + rows[:, None, :, None]) * size[1] + columns[:, None]
-    return places.flatten(3).flatten(0, 2)
+    cells = (images * size[0] + rows[:, None, :, None]) * size[1] + columns[:, None]
+    return cells.flatten(3).flatten(0, 2)
 
 
 def places(mask: Tensor) -> Tensor | None:
