@@ -22,7 +22,8 @@ def fuse_conv_bn(model: nn.Module) -> int:
 
     A folded batch norm becomes an identity, so the state dict no longer has the published names. A convolution or batch
     norm that several places share keeps its parts apart, and so do convolutions that compute their weight (weight
-    standardization) or sample elsewhere (deformable). Raises ValueError in training mode, where statistics still move.
+    standardization) or sample elsewhere (deformable). On a CPU, residual blocks of a folded network may write over
+    their input: copy what a hook shall keep. Raises ValueError in training mode, where statistics still move.
     """
     if model.training:
         raise ValueError("fuse_conv_bn: call model.eval() first; in training batch norm is not a fixed map")

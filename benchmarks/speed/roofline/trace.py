@@ -17,6 +17,8 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import conv_flop_count, flop_registry
 
 aten = torch.ops.aten
+# oneDNN's convolution with what follows it; the second writes over a map, its first argument.
+ONEDNN = ("_convolution_pointwise", "_convolution_pointwise_")
 PRODUCTS = ("mm", "addmm", "bmm", "baddbmm")
 # Operations that read only some of their first tensor: as much as they write.
 CHOOSING = ("index", "index_select", "gather", "embedding_bag", "_embedding_bag", "_embedding_bag_forward_only")
@@ -99,8 +101,10 @@ class Trace(TorchDispatchMode):
 
 def counted(func: Any, name: str, args: Any, kwargs: Mapping[str, Any], result: Any) -> tuple[str | None, float]:
     """The kind of an operation and its floating-point operations; (None, 0) for what only moves bytes."""
-    if name == "_convolution_pointwise":  # oneDNN's, with filters that it laid out before
-        return "convolution", float(conv_flop_count(args[0].shape, args[1].shape, result.shape))
+    if name in ONEDNN:
+        x, weight, groups = (*args[:2], args[6]) if name == ONEDNN[0] else (*args[1:3], args[7])
+        depthwise = groups > 1 and weight.shape[1] == 1
+        return "depthwise" if depthwise else "convolution", float(conv_flop_count(x.shape, weight.shape, result.shape))
     if func.overloadpacket not in flop_registry:
         return None, 0.0
     flops = float(flop_registry[func.overloadpacket](*args, **kwargs, out_val=result))

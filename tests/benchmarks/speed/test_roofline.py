@@ -13,6 +13,7 @@ from benchmarks.speed.roofline.peaks import Peaks
 from benchmarks.speed.roofline.trace import Operation, watched
 from benchmarks.speed.workload import DetectorWorkload
 from tests.benchmarks.stub import StubDetector
+from zoo.models.layers import onednn
 from zoo.models.layers.fast_conv import FastConv2d
 from zoo.models.layers.winograd import available
 
@@ -42,6 +43,24 @@ def test_a_convolution_by_tiles_has_the_operations_that_it_takes() -> None:
     operations = trace_of(FastConv2d(128, 256, 3, padding=1), x)
     products = [one.flops for one in operations if one.kind == "convolution"]
     assert products == 2 * [2 * 36 * 64 * 128 * 256]  # 120 tiles are two times 64
+
+
+@pytest.mark.skipif(not onednn.available(), reason="this PyTorch or processor has no convolution with what follows it")
+def test_a_convolution_that_adds_and_activates_is_one_operation() -> None:
+    class Block(nn.Module):
+        def __init__(self, groups: int) -> None:
+            super().__init__()
+            self.conv, self.relu = FastConv2d(16, 16, 3, padding=1, bias=False, groups=groups), nn.ReLU()
+
+        def forward(self, x: torch.Tensor, shortcut: torch.Tensor) -> torch.Tensor:
+            return self.conv(self.conv(x, self.relu), self.relu, shortcut)
+
+    x, shortcut = (torch.rand(1, 16, 8, 9).contiguous(memory_format=torch.channels_last) for _ in range(2))
+    for groups, kind in [(1, "convolution"), (16, "depthwise")]:
+        first, second = trace_of(Block(groups), x, shortcut)
+        assert first.kind == second.kind == kind
+        assert first.flops == second.flops == 2 * 9 * 16 * 16 // groups * 8 * 9
+        assert (first.size, second.size) == tuple(4 * (maps * 16 * 8 * 9 + 9 * 16 * 16 // groups) for maps in (2, 3))
 
 
 def test_filling_some_rows_moves_only_these() -> None:

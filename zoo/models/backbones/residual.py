@@ -12,6 +12,7 @@ from zoo.models.layers.conv import make_conv
 from zoo.models.layers.memory_format import added
 from zoo.models.layers.norm import make_norm
 from zoo.models.layers.plugin import make_plugin
+from zoo.models.layers.steps import activated, activated_sum
 
 BN = {"type": "BN"}
 
@@ -20,6 +21,8 @@ class BasicBlock(nn.Module):
     """Two 3x3 convolutions and a shortcut."""
 
     expansion = 1
+    owns_input = False
+    """Whether the input is needed nowhere else, so that the result may take its memory where nothing is remembered."""
 
     def __init__(
         self,
@@ -50,9 +53,9 @@ class BasicBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(N, inplanes, H, W) to (N, planes, H / stride, W / stride)."""
         identity = x if self.downsample is None else self.downsample(x)
-        out = self.relu(getattr(self, self.norm1_name)(self.conv1(x)))
-        out = getattr(self, self.norm2_name)(self.conv2(out))
-        return self.relu(added(out, identity))
+        norm1, norm2 = getattr(self, self.norm1_name), getattr(self, self.norm2_name)
+        out = activated(self.conv1, norm1, self.relu, x)
+        return activated_sum(self.conv2, norm2, self.relu, out, identity, self.owns_input or identity is not x)
 
 
 class Bottleneck(nn.Module):
@@ -64,6 +67,8 @@ class Bottleneck(nn.Module):
     """
 
     expansion = 4
+    owns_input = False
+    """As in `BasicBlock`."""
 
     def __init__(
         self,
@@ -131,7 +136,7 @@ class Bottleneck(nn.Module):
 
     def middle(self, x: Tensor) -> Tensor:
         """The 3x3 convolution, normalized and rectified: (N, width, H, W) to (N, width, H / stride, W / stride)."""
-        return self.relu(getattr(self, self.norm_names[1])(self.conv2(x)))
+        return activated(self.conv2, getattr(self, self.norm_names[1]), self.relu, x)
 
     def zero_last_norm(self) -> None:
         """Start as the identity."""
@@ -143,17 +148,24 @@ class Bottleneck(nn.Module):
             x = getattr(self, name)(x)
         return x
 
+    def branch(self, x: Tensor) -> Tensor:
+        """What the last convolution reads: (N, width, H / stride, W / stride)."""
+        out = activated(self.conv1, getattr(self, self.norm_names[0]), self.relu, x)
+        return self.run_plugins(self.middle(self.run_plugins(out, "after_conv1")), "after_conv2")
+
     def combined(self, x: Tensor) -> Tensor:
         """The sum of both branches, before the last activation."""
-        norm1, norm3 = getattr(self, self.norm_names[0]), getattr(self, self.norm_names[-1])
         identity = x if self.downsample is None else self.downsample(x)
-        out = self.run_plugins(self.relu(norm1(self.conv1(x))), "after_conv1")
-        out = self.run_plugins(self.middle(out), "after_conv2")
-        return added(self.run_plugins(norm3(self.conv3(out)), "after_conv3"), identity)
+        out = getattr(self, self.norm_names[-1])(self.conv3(self.branch(x)))
+        return added(self.run_plugins(out, "after_conv3"), identity)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, inplanes, H, W) to (N, planes * expansion, H / stride, W / stride)."""
-        return self.relu(self.combined(x))
+        if self.plugin_names["after_conv3"]:
+            return self.relu(self.combined(x))
+        identity = x if self.downsample is None else self.downsample(x)
+        norm3, free = getattr(self, self.norm_names[-1]), self.owns_input or identity is not x
+        return activated_sum(self.conv3, norm3, self.relu, self.branch(x), identity, free)
 
 
 def deformable(dcn: Mapping[str, Any] | None) -> dict[str, Any] | None:
@@ -186,6 +198,8 @@ def make_stage(
         downsample = make_shortcut(inplanes, outplanes, stride, avg_down, conv_cfg, norm_cfg)
     blocks = [make_block(inplanes, stride=stride, downsample=downsample, **(first or {}))]
     blocks += [make_block(outplanes) for _ in range(1, num_blocks)]
+    for block in blocks[1:]:
+        block.owns_input = True
     return nn.Sequential(*blocks)
 
 

@@ -10,9 +10,11 @@ from torch import Tensor, nn
 
 from zoo.errors import BuildError
 from zoo.models.backbones.residual import BN, BasicBlock, Bottleneck, make_stage
+from zoo.models.layers.bands import pooled_by_bands, wants_bands
 from zoo.models.layers.conv import make_conv
 from zoo.models.layers.freezing import freeze, keep_statistics
 from zoo.models.layers.norm import make_norm
+from zoo.models.layers.steps import activated
 
 BLOCKS: dict[int, tuple[type[BasicBlock | Bottleneck], tuple[int, ...]]] = {
     18: (BasicBlock, (2, 2, 2, 2)),
@@ -148,7 +150,13 @@ class ResNet(nn.Module):
         """(N, 3, H, W) to (N, C, H / 4, W / 4)."""
         if self.deep_stem:
             return self.maxpool(self.stem(x))
-        return self.maxpool(self.relu(getattr(self, self.norm1_name)(self.conv1(x))))
+        if wants_bands(self.conv1, getattr(self, self.norm1_name), x):
+            return pooled_by_bands(self.run_first, self.maxpool, x)
+        return self.maxpool(self.run_first(x))
+
+    def run_first(self, x: Tensor) -> Tensor:
+        """(N, 3, H, W) to the rectified map (N, C, H / 2, W / 2) that is pooled."""
+        return activated(self.conv1, getattr(self, self.norm1_name), self.relu, x)
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """(N, 3, H, W) to feature maps (N, C_i, H / s_i, W / s_i), finest first."""

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from zoo.errors import BuildError
 from zoo.models.layers.fast_conv import FastConv2d
+from zoo.models.layers.steps import activated
 
 # Depth -> 3x3 convolutions per stage.
 STAGES = {11: (1, 1, 2, 2, 2), 13: (2, 2, 2, 2, 2), 16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}
@@ -42,8 +43,8 @@ class SSDVGG(nn.Module):
             layers.append(nn.MaxPool2d(2, stride=2, ceil_mode=ceil_mode))
         if not with_last_pool:
             layers.pop()
-        layers += [nn.MaxPool2d(3, stride=1, padding=1), nn.Conv2d(before, 1024, 3, padding=6, dilation=6)]
-        layers += [nn.ReLU(inplace=True), nn.Conv2d(1024, 1024, 1), nn.ReLU(inplace=True)]
+        layers += [nn.MaxPool2d(3, stride=1, padding=1), FastConv2d(before, 1024, 3, padding=6, dilation=6)]
+        layers += [nn.ReLU(inplace=True), FastConv2d(1024, 1024, 1), nn.ReLU(inplace=True)]
         self.features = nn.Sequential(*layers)
         for layer in layers:
             if isinstance(layer, nn.Conv2d):
@@ -53,8 +54,12 @@ class SSDVGG(nn.Module):
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """(N, 3, H, W) to feature maps, finest first."""
         outputs = []
-        for i, layer in enumerate(self.features):
-            x = layer(x)
+        following = [*self.features[1:], nn.Identity()]
+        for i, (layer, after) in enumerate(zip(self.features, following)):
+            if isinstance(after, nn.ReLU):
+                x = activated(layer, None, after, x)
+            elif not isinstance(layer, nn.ReLU):
+                x = layer(x)
             if i in self.out_feature_indices:
                 outputs.append(x)
         return tuple(outputs)

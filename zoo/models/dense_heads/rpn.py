@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zoo.models.dense_heads.anchor_head import AnchorHead
@@ -15,6 +14,7 @@ from zoo.models.layers.conv_module import ConvModule
 from zoo.models.layers.fast_conv import FastConv2d
 from zoo.models.layers.nms import suppress
 from zoo.models.layers.ranking import best
+from zoo.models.layers.steps import activated
 from zoo.models.layers.tracing import recording
 from zoo.structures import Detections, ImageGeometry
 
@@ -37,6 +37,7 @@ class RPNHead(AnchorHead):
             )
         else:
             self.rpn_conv = FastConv2d(in_channels, channels, 3, padding=1)
+        self.relu = nn.ReLU(inplace=True)
         self.rpn_cls = nn.Conv2d(channels, self.num_base_priors * self.cls_out_channels, 1)
         self.rpn_reg = nn.Conv2d(channels, self.num_base_priors * 4, 1)
         for module in self.modules():
@@ -51,9 +52,12 @@ class RPNHead(AnchorHead):
 
     def hidden(self, x: Tensor) -> Tensor:
         """(N, C, H, W) to the activated map that both predictions read."""
-        x = self.rpn_conv(x)
         # Several convolutions end in an activation, whose backward needs the map that it returned.
-        return x if isinstance(self.rpn_conv, nn.Sequential) else F.relu(x, inplace=True)
+        return (
+            self.rpn_conv(x)
+            if isinstance(self.rpn_conv, nn.Sequential)
+            else activated(self.rpn_conv, None, self.relu, x)
+        )
 
     def predict(
         self,

@@ -10,8 +10,10 @@ from torch import Tensor, nn
 from zoo.models.layers.activation import make_activation
 from zoo.models.layers.conv import make_conv
 from zoo.models.layers.norm import make_norm
+from zoo.models.layers.steps import activated
 
 RELU = {"type": "ReLU"}
+USUAL_ORDER = ("conv", "norm", "act")
 
 
 class ConvModule(nn.Module):
@@ -36,7 +38,7 @@ class ConvModule(nn.Module):
         norm_cfg: Mapping[str, Any] | None = None,
         act_cfg: Mapping[str, Any] | None = RELU,
         inplace: bool = True,
-        order: Sequence[str] = ("conv", "norm", "act"),
+        order: Sequence[str] = USUAL_ORDER,
     ) -> None:
         super().__init__()
         self.order = tuple(order)
@@ -62,14 +64,21 @@ class ConvModule(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, in_channels, H, W) to (N, out_channels, H', W')."""
+        if self.order == USUAL_ORDER and self.activate is not None:
+            return activated(self.conv, self.norm, self.activate, x)
         for step in self.order:
             if step == "conv":
                 x = self.conv(x)
-            elif step == "norm" and self.norm_name is not None:
-                x = getattr(self, self.norm_name)(x)
+            elif step == "norm" and self.norm is not None:
+                x = self.norm(x)
             elif step == "act" and self.activate is not None:
                 x = self.activate(x)
         return x
+
+    @property
+    def norm(self) -> nn.Module | None:
+        """The normalization, whatever its name is."""
+        return None if self.norm_name is None else getattr(self, self.norm_name)
 
 
 class DepthwiseSeparableConv(nn.Module):

@@ -9,16 +9,17 @@ not show, and the product is slower on several threads (docs/cpu.md), so only su
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeVar, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from zoo.models.layers import onednn
 from zoo.models.layers.cpu_choices import FEW_IMAGES, LARGE_PRODUCT
-from zoo.models.layers.memory_format import by_cells, eager_on_cpu
-from zoo.models.layers.winograd import Filters, convolve, has_onednn, pack
-from zoo.models.layers.winograd_choice import saves_by_tiles
+from zoo.models.layers.memory_format import added, by_cells, eager_on_cpu
+from zoo.models.layers.winograd import Filters, convolve, pack
+from zoo.models.layers.winograd_choice import is_usual, saves_by_tiles
 
 T = TypeVar("T", bound=nn.Module)
 
@@ -42,16 +43,28 @@ class FastConv2d(nn.Conv2d):
         self.is_product = geometry == ((1, 1), (1, 1), (0, 0), 1)
         self._filters = None
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, in_channels, H, W) to (N, out_channels, H', W')."""
-        if eager_on_cpu(x) and not self.steady and saves_by_tiles(self, x):
-            return convolve(x, self.filters(), self.bias)
+    def forward(self, x: Tensor, activation: nn.Module | None = None, shortcut: Tensor | None = None) -> Tensor:
+        """(N, in_channels, H, W) to (N, out_channels, H', W'): the convolution, plus a shortcut, activated.
+
+        shortcut: a map like the result, needed nowhere else: without gradients the result may take its memory.
+        """
+        fast = eager_on_cpu(x) and not self.steady
+        if fast and saves_by_tiles(self, x):
+            if shortcut is None:
+                return convolve(x, self.filters(), self.bias, activation)
+            return finished(convolve(x, self.filters(), self.bias), activation, shortcut)
+        if fast and takes_one_pass(self, x, activation, shortcut):
+            return onednn.convolve(self, x, activation, shortcut)
+        return finished(self.convolved(x), activation, shortcut)
+
+    def convolved(self, x: Tensor) -> Tensor:
+        """The convolution alone, by PyTorch's kernels."""
         if not (self.is_product and eager_on_cpu(x)):
             return super().forward(x)
         alone = torch.get_num_threads() == 1
         if self.steady and not alone and few_in_nchw(x):
             return pointwise(x, self.weight.flatten(1), self.bias)
-        if alone and by_cells(x) and x.numel() * self.out_channels >= LARGE_PRODUCT and has_onednn():
+        if alone and by_cells(x) and x.numel() * self.out_channels >= LARGE_PRODUCT and onednn.has_onednn():
             return by_onednn(x, self.weight, self.bias)
         return super().forward(x)
 
@@ -76,6 +89,43 @@ class FastConv2d(nn.Conv2d):
     def __getstate__(self) -> dict[str, Any]:
         """Without what is made anew: a copy or a file has the weight alone."""
         return {**self.__dict__, "_filters": None}
+
+
+def finished(x: Tensor, activation: nn.Module | None, shortcut: Tensor | None) -> Tensor:
+    """`activation(x + shortcut)`, both where given. `x` must be needed nowhere else."""
+    x = x if shortcut is None else added(x, shortcut)
+    return x if activation is None else activation(x)
+
+
+def takes_one_pass(conv: FastConv2d, x: Tensor, activation: nn.Module | None, shortcut: Tensor | None) -> bool:
+    """Whether there is more to do than a convolution, and oneDNN can do it with it."""
+    if shortcut is None and activation is None:
+        return False
+    simple = conv.padding_mode == "zeros" and not isinstance(conv.padding, str)
+    fits = shortcut is None or may_become_result(conv, x, shortcut)
+    return (
+        onednn.knows(activation, shortcut)
+        and simple
+        and fits
+        and by_cells(x)
+        and is_usual(conv, x)
+        and onednn.available()
+    )
+
+
+def may_become_result(conv: FastConv2d, x: Tensor, shortcut: Tensor) -> bool:
+    """Whether a map is in memory as the convolution's result would be, and not where that of `x` is."""
+    alike = shortcut.dtype == x.dtype and shortcut.shape == (len(x), conv.out_channels, *result_size(conv, x))
+    return alike and by_cells(shortcut) and shortcut.data_ptr() != x.data_ptr()
+
+
+def result_size(conv: FastConv2d, x: Tensor) -> tuple[int, ...]:
+    """The (height, width) of what a convolution makes of (N, C, H, W)."""
+    geometry = zip(x.shape[2:], conv.kernel_size, conv.stride, cast("tuple[int, int]", conv.padding), conv.dilation)
+    return tuple(
+        (side + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1
+        for side, kernel, stride, padding, dilation in geometry
+    )
 
 
 def hold_steady(network: T) -> T:

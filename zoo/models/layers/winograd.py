@@ -11,12 +11,16 @@ A cell that is no number shows in all outputs of the tiles that read it, up to f
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
+
+from zoo.models.layers.onednn import has_onednn
 
 SIDE, READ = 4, 6
 """Outputs along a side of a tile, and the inputs that they need."""
@@ -28,6 +32,12 @@ every call, which takes longer than the convolution."""
 POINTS = (0, 3 / 4, -3 / 4, 3 / 2, -3 / 2)
 """Where the polynomials of the method are evaluated, besides infinity. Their powers are exact in float32, and of the
 points that were tried rounding grows least with these; with the usual 0, 1, -1, 2, -2 three to four times as much."""
+
+CPU = torch.device("cpu")
+"""Where all of this is computed, whatever PyTorch's default device is."""
+
+DIRECTLY = 2
+"""How many times as long a cell takes without this method."""
 
 GEOMETRY = ([0, 0], [1, 1], [1, 1], READ**2)
 """Padding, stride, dilation and groups of the convolution that computes the products."""
@@ -58,25 +68,51 @@ class Chunk(NamedTuple):
     outputs: Tensor
 
 
-def convolve(x: Tensor, filters: Filters, bias: Tensor | None = None) -> Tensor:
-    """`conv2d(x, weight, bias, padding=1)` of float32 tensors, without gradients.
+def convolve(
+    x: Tensor, filters: Filters, bias: Tensor | None = None, activate: Callable[[Tensor], Tensor] | None = None
+) -> Tensor:
+    """`activate(conv2d(x, weight, bias, padding=1))` of float32 tensors, without gradients.
 
-    x: (N, C, H, W). bias: (K,). Returns (N, K, H, W), the channels of a cell together in memory.
+    x: (N, C, H, W). bias: (K,). activate: a function of each number. Returns (N, K, H, W), the channels of
+    a cell together in memory.
     """
+    n, _, h, w = x.shape
+    high = tile_rows(n, h, w)
+    result = by_tiles(x, filters, bias, activate, high).narrow(2, 0, min(h, high * SIDE))[..., :w]
+    if result.shape[2] < h:
+        rest = F.conv2d(x[:, :, high * SIDE - 1 :], filters.weight, bias, padding=1)[:, :, 1:]
+        result = torch.cat([result, activate(rest) if activate else rest], dim=2)
+    return result.contiguous(memory_format=torch.channels_last)
+
+
+def by_tiles(
+    x: Tensor, filters: Filters, bias: Tensor | None, activate: Callable[[Tensor], Tensor] | None, high: int
+) -> Tensor:
+    """What `convolve` returns for the first `high` rows of tiles, and for all cells of these tiles."""
     n, c, h, w = x.shape
-    k, high, wide = len(filters.weight), tiles_along(h), tiles_along(w)
+    k, wide = len(filters.weight), tiles_along(w)
     cells, result = x.permute(0, 2, 3, 1).reshape(-1, c), x.new_empty(n * high * wide * SIDE**2, k)
     into, back = (matrix.expand(AT_ONCE, -1, -1) for matrix in transforms())
     gathered, factors = x.new_zeros(AT_ONCE * READ**2, c), x.new_empty(AT_ONCE, READ**2, c)
-    outputs = x.new_empty(AT_ONCE, SIDE**2, k)
-    for chunk in chunks(n, h, w):
+    outputs, shift = x.new_empty(AT_ONCE, SIDE**2, k), None if bias is None else torch.outer(shifts(), bias).flatten()
+    for chunk in chunks(n, h, w, high):
         gather(cells, chunk, gathered)
         torch.bmm(into, gathered.view(factors.shape), out=factors)
-        torch.bmm(back, multiply(factors, filters.packed), out=outputs)
-        if bias is not None:
-            outputs += bias
-        result.index_copy_(0, chunk.outputs, outputs.view(-1, k)[: len(chunk.outputs)])
-    return result.view(n, high * SIDE, wide * SIDE, k)[:, :h, :w].contiguous().permute(0, 3, 1, 2)
+        torch.bmm(back, multiply(factors, filters.packed, shift), out=outputs)
+        final = outputs if activate is None else activate(outputs)
+        result.index_copy_(0, chunk.outputs, final.view(-1, k)[: len(chunk.outputs)])
+    return result.view(n, high * SIDE, wide * SIDE, k).permute(0, 3, 1, 2)
+
+
+def tile_rows(count: int, height: int, width: int) -> int:
+    """Rows of tiles that are computed of `count` maps of this size: all, or all but the last one.
+
+    Its outputs that are within the map are computed directly where that takes less than the chunks that it would add.
+    """
+    rows, wide = tiles_along(height), tiles_along(width)
+    saved = -(-count * rows * wide // AT_ONCE) - -(-count * (rows - 1) * wide // AT_ONCE)
+    directly = count * width * (height - SIDE * (rows - 1) + 1)
+    return rows - 1 if rows > 1 and saved * AT_ONCE * SIDE**2 > DIRECTLY * directly else rows
 
 
 def tiles_along(length: int) -> int:
@@ -91,10 +127,10 @@ def gather(cells: Tensor, chunk: Chunk, out: Tensor) -> None:
         out.index_fill_(0, chunk.beyond, 0)
 
 
-def multiply(factors: Tensor, packed: Tensor) -> Tensor:
-    """The factors (64, 36, C) of tiles times those of the filters: (64, 36, K)."""
+def multiply(factors: Tensor, packed: Tensor, shift: Tensor | None) -> Tensor:
+    """The factors (64, 36, C) of tiles times those of the filters, plus a shift (36 * K,): (64, 36, K)."""
     line = factors.view(1, AT_ONCE, 1, -1).permute(0, 3, 1, 2)
-    products = torch.ops.mkldnn._convolution_pointwise(line, packed, None, *GEOMETRY, "none", [], "")
+    products = torch.ops.mkldnn._convolution_pointwise(line, packed, shift, *GEOMETRY, "none", [], "")
     return products.permute(0, 2, 3, 1).view(AT_ONCE, READ**2, -1)
 
 
@@ -114,35 +150,36 @@ def available() -> bool:
     """
     if not has_onednn():
         return False
-    x, weight = torch.linspace(-1, 1, 16 * 36).view(1, 16, 6, 6), torch.linspace(-1, 1, 16 * 16 * 9).view(16, 16, 3, 3)
+    with CPU:
+        x, weight = (
+            torch.linspace(-1, 1, 16 * 36).view(1, 16, 6, 6),
+            torch.linspace(-1, 1, 16**2 * 9).view(16, 16, 3, 3),
+        )
+        bias = torch.linspace(-1, 1, 16)
     try:
-        result = convolve(x, pack(weight))
+        result = convolve(x, pack(weight), bias)
     except (AttributeError, RuntimeError, TypeError):
         return False
-    return torch.allclose(result, torch.conv2d(x, weight, padding=1), atol=1e-4)
-
-
-def has_onednn() -> bool:
-    """Whether oneDNN computes convolutions, on a processor where it was measured: x86 with AVX2 or more."""
-    return torch.backends.mkldnn.is_available() and torch.backends.cpu.get_cpu_capability().startswith("AVX")
+    return torch.allclose(result, torch.conv2d(x, weight, bias, padding=1), atol=1e-4)
 
 
 @lru_cache(maxsize=8)
-def chunks(count: int, height: int, width: int) -> tuple[Chunk, ...]:
-    """All tiles of `count` maps of this size, in order."""
-    (rows, row_beyond), (columns, column_beyond) = windows(height), windows(width)
-    inputs = grid(count, rows, columns, (height, width)).int()
+def chunks(count: int, height: int, width: int, high: int) -> tuple[Chunk, ...]:
+    """The tiles of `count` maps of this size, the first `high` rows of them, in order."""
+    wide = tiles_along(width)
+    with CPU:
+        (rows, row_beyond), (columns, column_beyond) = windows(height, high), windows(width, wide)
+        inputs = grid(count, rows, columns, (height, width)).int()
+        rows, columns = (SIDE * torch.arange(tiles)[:, None] + torch.arange(SIDE) for tiles in (high, wide))
+        outputs = grid(count, rows, columns, (high * SIDE, wide * SIDE))
     beyond = (row_beyond[:, None, :, None] | column_beyond[:, None]).flatten(2).flatten(0, 1).repeat(count, 1)
-    corners = torch.arange(SIDE)
-    rows, columns = (SIDE * torch.arange(tiles_along(length))[:, None] + corners for length in (height, width))
-    outputs = grid(count, rows, columns, (rows.numel(), columns.numel()))
     parts = zip(inputs.split(AT_ONCE), beyond.split(AT_ONCE), outputs.split(AT_ONCE))
     return tuple(Chunk(reads.flatten(), places(outside), writes.flatten()) for reads, outside, writes in parts)
 
 
-def windows(length: int) -> tuple[Tensor, Tensor]:
+def windows(length: int, tiles: int) -> tuple[Tensor, Tensor]:
     """(tiles, 6) positions along a line that each tile reads, the nearest one for those beyond an end, and whether."""
-    positions = SIDE * torch.arange(tiles_along(length))[:, None] + torch.arange(READ) - 1
+    positions = SIDE * torch.arange(tiles)[:, None] + torch.arange(READ) - 1
     return positions.clamp(0, length - 1), (positions < 0) | (positions >= length)
 
 
@@ -161,31 +198,36 @@ def places(mask: Tensor) -> Tensor | None:
 @lru_cache(maxsize=1)
 def transforms() -> tuple[Tensor, Tensor]:
     """(36, 36) from the inputs of a tile, row by row, to their factors, and (16, 36) from products to the outputs."""
-    back = torch.cat([powers(SIDE).T, torch.eye(SIDE, dtype=torch.float64)[:, -1:]], dim=1)
     inputs = torch.stack([polynomial([q for q in POINTS if q != p]) for p in (*POINTS, None)])
-    return twice(inputs), twice(back)
+    return twice(inputs), twice(with_infinity(SIDE).T)
+
+
+@lru_cache(maxsize=1)
+def shifts() -> Tensor:
+    """(36,): products of a tile that give 1 for each of its outputs, the smallest such numbers."""
+    along = torch.linalg.pinv(with_infinity(SIDE).T).sum(dim=1)
+    return twice(along[:, None]).flatten()
 
 
 @lru_cache(maxsize=1)
 def filter_transform() -> Tensor:
     """(36, 9): from a filter, row by row, to the factors of a tile."""
-    points = powers(2)[:, 1]
-    lengths = (points[:, None] - points).fill_diagonal_(1).prod(dim=1)
-    return twice(torch.cat([powers(3) / lengths[:, None], torch.eye(3, dtype=torch.float64)[-1:]]))
+    lengths = [math.prod(p - q for q in POINTS if q != p) for p in POINTS]
+    return twice(with_infinity(3) / torch.tensor([*lengths, 1], dtype=torch.float64, device=CPU)[:, None])
 
 
-def powers(count: int) -> Tensor:
-    """(5, count): the points to the power of 0, 1, and so on."""
-    return torch.tensor([[point**i for i in range(count)] for point in POINTS], dtype=torch.float64)
+def with_infinity(count: int) -> Tensor:
+    """(6, count): the points to the power of 0, 1, and so on; of the point at infinity, only the last power counts."""
+    powers = [[point**i for i in range(count)] for point in POINTS]
+    return torch.tensor([*powers, [0] * (count - 1) + [1]], dtype=torch.float64, device=CPU)
 
 
 def polynomial(roots: Sequence[float]) -> Tensor:
     """The six coefficients of the product of all x - root, the constant one first."""
-    result = torch.zeros(READ, dtype=torch.float64)
-    result[0] = 1
+    result = [1.0] + [0.0] * (READ - 1)
     for root in roots:
-        result = result.roll(1) - root * result
-    return result
+        result = [higher - root * own for higher, own in zip([0.0, *result], result)]
+    return torch.tensor(result, dtype=torch.float64, device=CPU)
 
 
 def twice(along: Tensor) -> Tensor:

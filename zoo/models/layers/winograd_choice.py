@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from zoo.models.layers.cpu_choices import MOST_BEYOND, WIDE_CONV
 from zoo.models.layers.memory_format import by_cells
-from zoo.models.layers.winograd import AT_ONCE, SIDE, available, tiles_along
+from zoo.models.layers.winograd import AT_ONCE, SIDE, available, tile_rows, tiles_along
 
 _AS_DEFINED: ContextVar[bool] = ContextVar("as_defined", default=False)
 
@@ -35,8 +35,13 @@ def saves_by_tiles(conv: nn.Conv2d, x: Tensor) -> bool:
     wide = min(conv.in_channels, conv.out_channels) >= WIDE_CONV and is_square(conv)
     if not (wide and by_cells(x) and fits_tiles(x)):
         return False
+    return is_usual(conv, x) and available()
+
+
+def is_usual(conv: nn.Conv2d, x: Tensor) -> bool:
+    """Whether a convolution of (N, C, H, W) is one of float32 numbers, in any way that gives the right result."""
     free = not (_AS_DEFINED.get() or torch.is_autocast_enabled("cpu"))
-    return free and conv.weight.dtype == torch.float32 and x.shape[1] == conv.in_channels and available()
+    return free and conv.weight.dtype == torch.float32 and x.shape[1] == conv.in_channels
 
 
 def is_square(conv: nn.Conv2d) -> bool:
@@ -47,6 +52,7 @@ def is_square(conv: nn.Conv2d) -> bool:
 
 def fits_tiles(x: Tensor) -> bool:
     """Whether the tiles that are computed have hardly more cells than the maps (N, C, H, W)."""
-    tiles = x.shape[0] * tiles_along(x.shape[2]) * tiles_along(x.shape[3])
-    computed = SIDE**2 * AT_ONCE * -(-tiles // AT_ONCE)
-    return 0 < computed <= MOST_BEYOND * x.shape[0] * x.shape[2] * x.shape[3]
+    count, _, height, width = x.shape
+    rows = tile_rows(count, height, width)
+    computed = SIDE**2 * AT_ONCE * -(-count * rows * tiles_along(width) // AT_ONCE)
+    return 0 < computed <= MOST_BEYOND * count * min(height, rows * SIDE) * width

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from zoo.models.backbones.resnet import ResNet
-from zoo.models.layers import fast_conv, winograd_choice
+from zoo.models.layers import fast_conv, onednn, winograd_choice
 from zoo.models.layers.cpu_choices import LARGE_PRODUCT
 from zoo.models.layers.fast_conv import FastConv2d, hold_steady
 from zoo.models.operations import counted_operations
@@ -100,7 +100,7 @@ def test_one_thread_chooses_the_kernels_of_several_only_where_it_pays(monkeypatc
     """A dilated convolution is what makes PyTorch choose them; a kernel of one cell is the same at any dilation."""
     seen = []
     monkeypatch.setattr(fast_conv, "by_onednn", lambda x, *rest: seen.append(x.shape) or F.conv2d(x, *rest))
-    monkeypatch.setattr(fast_conv, "has_onednn", lambda: True)
+    monkeypatch.setattr(onednn, "has_onednn", lambda: True)
     layer, large = FastConv2d(96, 64, 1), torch.randn(1, 96, 60, 70).contiguous(memory_format=torch.channels_last)
     for count, x in [(2, large), (1, large.contiguous()), (1, large[:, :, :20, :20]), (1, large)]:
         on_threads(count, layer, x)
@@ -150,7 +150,8 @@ def by_tiles(monkeypatch):
     seen: list[torch.Size] = []
     way = fast_conv.convolve
     monkeypatch.setattr(fast_conv, "convolve", lambda x, *rest: seen.append(x.shape) or way(x, *rest))
-    monkeypatch.setattr(winograd_choice, "available", lambda: True)
+    if not winograd_choice.available():
+        pytest.skip("this PyTorch or processor has no packed convolutions")
     return seen
 
 
@@ -163,7 +164,7 @@ def test_a_wide_convolution_takes_fewer_multiplications_for_the_same_numbers(by_
     assert torch.allclose(have.double(), exact, atol=1e-5) and have.is_contiguous(memory_format=torch.channels_last)
 
 
-@pytest.mark.parametrize("shape", [(64, 256), (256, 96), (256, 256, (25, 38)), (256, 256, (13, 13), 20)])
+@pytest.mark.parametrize("shape", [(64, 256), (256, 96), (256, 256, (25, 42)), (256, 256, (13, 13), 20)])
 def test_other_maps_are_convolved_as_always(by_tiles, shape):
     layer, x = wide(*shape)
     assert torch.equal(on_threads(1, layer, x), on_threads(1, torch.nn.Conv2d.forward.__get__(layer), x))

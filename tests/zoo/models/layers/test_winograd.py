@@ -7,7 +7,9 @@ import torch
 import torch.nn.functional as F
 
 from zoo.models.layers import winograd
-from zoo.models.layers.winograd import AT_ONCE, convolve, pack
+from zoo.models.layers.winograd import AT_ONCE, available, convolve, pack, tile_rows
+
+pytestmark = pytest.mark.skipif(not available(), reason="this PyTorch or processor has no packed convolutions")
 
 
 @pytest.mark.parametrize("size", [(4, 4), (1, 1), (13, 19), (16, 30), (25, 38)])
@@ -19,6 +21,19 @@ def test_it_is_as_exact_as_the_plain_one_at_any_size(size: tuple[int, int], coun
     exact = F.conv2d(x.double(), weight.double(), bias.double(), padding=1)
     assert (convolve(x, pack(weight), bias) - exact).abs().max() < 2e-5
     assert (convolve(x, pack(weight)) - (exact - bias[:, None, None])).abs().max() < 2e-5
+
+
+@torch.no_grad()
+def test_an_activation_is_computed_with_the_tiles_and_beside_them() -> None:
+    torch.manual_seed(0)
+    x, filters, bias = torch.randn(1, 24, 25, 38), pack(torch.randn(40, 24, 3, 3) / 15), torch.randn(40)
+    assert torch.equal(convolve(x, filters, bias, torch.nn.ReLU()), convolve(x, filters, bias).relu())
+
+
+def test_few_rows_that_would_take_more_tiles_are_computed_directly() -> None:
+    """25 x 38 has 70 tiles, of which 60 are no more than 64. The last row of 38 x 38 spares no chunk of 64."""
+    assert tile_rows(1, 25, 38) == 6 and tile_rows(1, 38, 38) == 10
+    assert tile_rows(1, 24, 38) == 6 and tile_rows(1, 1, 38) == 1
 
 
 @torch.no_grad()
@@ -68,6 +83,18 @@ def test_the_channels_of_a_cell_lie_together() -> None:
     assert result.is_contiguous(memory_format=torch.channels_last)
 
 
+@torch.no_grad()
+def test_the_default_device_does_not_matter(ask_again: None) -> None:
+    """What is computed beforehand is for the CPU, and `meta` stands for any other device."""
+    x, filters = torch.randn(1, 16, 9, 44), pack(torch.randn(16, 16, 3, 3))
+    expected = convolve(x, filters, torch.ones(16, device="cpu"))
+    for cached in (winograd.chunks, winograd.transforms, winograd.shifts, winograd.filter_transform):
+        cached.cache_clear()
+    with torch.device("meta"):
+        assert winograd.available()
+        assert torch.equal(convolve(x, pack(filters.weight), torch.ones(16, device="cpu")), expected)
+
+
 def test_the_three_transforms_are_exact_together() -> None:
     """In exact arithmetic, a tile of products is a correlation: here with integers, in double precision."""
     inputs, back = (matrix.double() for matrix in winograd.transforms())
@@ -91,12 +118,12 @@ def test_operators_that_changed_are_not_used(monkeypatch: pytest.MonkeyPatch, as
     """They are not public: a later PyTorch may have others, or the same with other results."""
     monkeypatch.setattr(winograd, "has_onednn", lambda: True)
     assert winograd.available()
-    for broken in (no_such_operator, lambda factors, packed: 1.01 * factors):
+    for broken in (no_such_operator, lambda factors, packed, shift: 1.01 * factors):
         winograd.available.cache_clear()
         monkeypatch.setattr(winograd, "multiply", broken)
         assert not winograd.available()
 
 
-def no_such_operator(factors: torch.Tensor, packed: torch.Tensor) -> torch.Tensor:
+def no_such_operator(factors: torch.Tensor, packed: torch.Tensor, shift: torch.Tensor) -> torch.Tensor:
     """As PyTorch says it."""
     raise AttributeError("'_OpNamespace' 'mkldnn' object has no attribute '_convolution_pointwise'")
