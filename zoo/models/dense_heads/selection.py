@@ -104,13 +104,25 @@ def best_rows(scores: Tensor, count: int) -> Tensor:
 
 def best_of_classes(scores: Tensor, labels: Tensor, count: int, classes: int) -> Tensor:
     """Indices of the `count` highest scores of each of the `classes`. scores, labels: (K,)."""
-    order = ranked(scores)[1]
-    ranks = torch.arange(order.shape[0], device=order.device)
-    ordered = (labels[order] * order.shape[0] + ranks).sort().indices  # class by class, each best first
-    order = order[ordered]
+    order = by_classes(scores, labels)
     sizes = labels.new_zeros(classes).scatter_add(0, labels, torch.ones_like(labels))
     before = (sizes.cumsum(0) - sizes)[labels[order]]
-    return order[ranks - before < count]
+    return order[torch.arange(order.shape[0], device=order.device) - before < count]
+
+
+def by_classes(scores: Tensor, labels: Tensor) -> Tensor:
+    """Indices that put scores (K,) class by class, each from high to low.
+
+    One sort does both: the bits of floating-point numbers, read as integers, are in the order of the numbers, but for
+    the direction of negative ones. A graph cannot say that.
+    """
+    if recording():
+        order = ranked(scores)[1]
+        ranks = torch.arange(order.shape[0], device=order.device)
+        return order[(labels[order] * order.shape[0] + ranks).sort().indices]
+    bits = (scores.float() + 0.0).view(torch.int32)  # -0.0 becomes 0.0
+    heights = bits ^ ((bits >> 31) & 0x7FFFFFFF)
+    return ((labels << 32) - heights).sort(stable=True).indices
 
 
 def select(levels: Sequence[Level], cfg: Mapping[str, Any]) -> tuple[Tensor, Tensor, Tensor, Tensor]:

@@ -7,7 +7,7 @@ import torch
 from torchvision.ops import box_iou
 
 from zoo.models.dense_heads.paa import vote
-from zoo.models.dense_heads.selection import Level, best_of_classes, detect
+from zoo.models.dense_heads.selection import Level, best_of_classes, by_classes, detect
 from zoo.models.dense_heads.yolact import fast_nms
 from zoo.structures import Detections
 
@@ -24,6 +24,16 @@ def test_every_class_keeps_its_best_candidates():
     assert sorted(best_of_classes(scores, labels, 2, 3).tolist()) == [0, 1, 2, 3]
     assert sorted(best_of_classes(scores, labels, 1, 3).tolist()) == [1, 3]
     assert best_of_classes(scores[:0], labels[:0], 2, 3).tolist() == []
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+def test_classes_come_in_order_each_from_its_best_score_down(dtype: torch.dtype) -> None:
+    """Also where scores are equal, negative, infinite or zero: of equal ones, the first come first."""
+    torch.manual_seed(0)
+    scores, labels = torch.randn(5000).round(decimals=1).to(dtype), torch.randint(7, (5000,))
+    scores[:4] = torch.tensor([float("inf"), -float("inf"), 0.0, 65504.0])
+    expected = sorted(range(5000), key=lambda i: (labels[i], -scores[i], i))
+    assert by_classes(scores, labels).tolist() == expected
 
 
 def test_fast_nms_drops_what_any_better_box_of_the_class_overlaps():
