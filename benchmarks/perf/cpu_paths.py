@@ -25,7 +25,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 from torchvision.ops import nms, roi_align
 
 from benchmarks.reports.text_table import format_table
@@ -127,6 +127,19 @@ def winograd(channels: int, height: int, width: int, count: int = 1) -> Ways:
     x = torch.randn(count, channels, height, width).contiguous(memory_format=torch.channels_last)
     layer = FastConv2d(channels, channels, 3, padding=1).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return lambda: layer(x), lambda: F.conv2d(x, layer.weight, layer.bias, padding=1)
+
+
+def one_pass() -> Ways:
+    """A block's last 1x1 convolution, its sum and its activation at once; ordinary: one after the other."""
+    x, shortcut = (torch.randn(1, c, 200, 304).contiguous(memory_format=torch.channels_last) for c in (64, 256))
+    layer, relu = FastConv2d(64, 256, 1), nn.ReLU(inplace=True)
+    return lambda: layer(x, relu, shortcut), lambda: relu(layer(x).add_(shortcut))
+
+
+def stem() -> Ways:
+    """ResNet-50's first convolution and pooling band by band; ordinary: at once."""
+    network, x = ResNet(50).eval(), torch.randn(1, 3, 800, 1216).contiguous(memory_format=torch.channels_last)
+    return lambda: network.run_stem(x), lambda: network.maxpool(network.run_first(x))
 
 
 def small_vgg() -> Ways:
@@ -240,7 +253,11 @@ PATHS: dict[str, Callable[[], Ways]] = {
     "3x3 convolution by Winograd's method, 256 channels, 50 x 76": lambda: winograd(256, 50, 76),
     "3x3 convolution by Winograd's method, 256 channels, 100 x 152": lambda: winograd(256, 100, 152),
     "3x3 convolution by Winograd's method, 256 channels, 100 regions of 14 x 14": lambda: winograd(256, 14, 14, 100),
+    "3x3 convolution by Winograd's method, 256 channels, 25 x 38": lambda: winograd(256, 25, 38),
     "3x3 convolution by Winograd's method, 512 channels, 38 x 38": lambda: winograd(512, 38, 38),
+    "3x3 convolution by Winograd's method, 512 channels, 25 x 38": lambda: winograd(512, 25, 38),
+    "convolution, sum and activation at once": one_pass,
+    "stem by bands": stem,
 }
 
 
