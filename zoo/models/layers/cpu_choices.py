@@ -37,6 +37,9 @@ WIDE_CONV = 128
 """Channels of the inputs and of the outputs from which on a 3x3 convolution is computed by Winograd's method: its other
 work grows with their sum, what it saves with their product. With 64 it was 0.87 to 1.2 times as fast."""
 
+WIDE_CONV_TRAINING = 256
+"""The same in training, where maps are copied to another layout and back."""
+
 MOST_BEYOND = 1.45
 """Cells of all tiles that Winograd's method computes over cells of the map, up to which it is used: the rest is for
 nothing. A map of 38 x 38 has 1.42, many regions of 14 x 14 have 1.31. One of 25 x 38 has 2.15: with 256 channels it

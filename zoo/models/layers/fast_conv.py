@@ -18,7 +18,8 @@ from torch import Tensor, nn
 from zoo.models.layers.cpu_choices import FEW_IMAGES, LARGE_PRODUCT
 from zoo.models.layers.memory_format import by_cells, eager_on_cpu
 from zoo.models.layers.winograd import Filters, convolve, has_onednn, pack
-from zoo.models.layers.winograd_choice import saves_by_tiles
+from zoo.models.layers.winograd_choice import saves_by_tiles, saves_by_tiles_in_training
+from zoo.models.layers.winograd_training import convolve_for_gradients
 
 T = TypeVar("T", bound=nn.Module)
 
@@ -46,6 +47,8 @@ class FastConv2d(nn.Conv2d):
         """(N, in_channels, H, W) to (N, out_channels, H', W')."""
         if eager_on_cpu(x) and not self.steady and saves_by_tiles(self, x):
             return convolve(x, self.filters(), self.bias)
+        if not self.steady and saves_by_tiles_in_training(self, x):
+            return convolve_for_gradients(x, self.weight, self.bias)
         if not (self.is_product and eager_on_cpu(x)):
             return super().forward(x)
         alone = torch.get_num_threads() == 1

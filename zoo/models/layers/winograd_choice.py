@@ -9,8 +9,8 @@ from contextvars import ContextVar
 import torch
 from torch import Tensor, nn
 
-from zoo.models.layers.cpu_choices import MOST_BEYOND, WIDE_CONV
-from zoo.models.layers.memory_format import by_cells
+from zoo.models.layers.cpu_choices import MOST_BEYOND, WIDE_CONV, WIDE_CONV_TRAINING
+from zoo.models.layers.memory_format import by_cells, plain_on_cpu
 from zoo.models.layers.winograd import AT_ONCE, SIDE, available, tiles_along
 
 _AS_DEFINED: ContextVar[bool] = ContextVar("as_defined", default=False)
@@ -33,8 +33,23 @@ def saves_by_tiles(conv: nn.Conv2d, x: Tensor) -> bool:
     compute in another type.
     """
     wide = min(conv.in_channels, conv.out_channels) >= WIDE_CONV and is_square(conv)
-    if not (wide and by_cells(x) and fits_tiles(x)):
+    return wide and by_cells(x) and fits_tiles(x) and is_allowed(conv, x)
+
+
+def saves_by_tiles_in_training(conv: nn.Conv2d, x: Tensor) -> bool:
+    """Whether a convolution is faster by `winograd_training`, where gradients are recorded and maps lie as NCHW.
+
+    Whichever gradients are wanted: the outputs and the gradient of the inputs each take less time so, and the gradient
+    of the weight the same.
+    """
+    if not (torch.is_grad_enabled() and plain_on_cpu(x) and is_square(conv)):
         return False
+    wide = min(conv.in_channels, conv.out_channels) >= WIDE_CONV_TRAINING
+    return wide and x.dim() == 4 and x.is_contiguous() and fits_tiles(x) and is_allowed(conv, x)
+
+
+def is_allowed(conv: nn.Conv2d, x: Tensor) -> bool:
+    """Whether nothing asks for another way, and Winograd's method is there for these types."""
     free = not (_AS_DEFINED.get() or torch.is_autocast_enabled("cpu"))
     return free and conv.weight.dtype == torch.float32 and x.shape[1] == conv.in_channels and available()
 
