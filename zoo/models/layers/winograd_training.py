@@ -13,10 +13,15 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from zoo.models.layers.winograd import convolve, pack
+from zoo.models.layers.winograd import SIDE, convolve, pack, tiles_along
 
 GEOMETRY = ([1, 1], [1, 1], [1, 1], False, [0, 0], 1)
 """Stride, padding, dilation, not transposed, no padding of outputs, and groups of the convolution."""
+
+
+PIECE = 1 << 22
+"""Numbers of a map, or of several, that are copied to another layout at once, 16 MiB: with all of a map of 200 x 304 at
+once it takes 1.2 times as long, as 512 regions of 14 x 14 do."""
 
 
 def convolve_for_gradients(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -54,9 +59,25 @@ class ByTiles(torch.autograd.Function):
 
 
 def in_planes(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """The convolution without gradients, to a result that lies in memory as NCHW."""
-    by_cells = x.contiguous(memory_format=torch.channels_last)
-    return convolve(by_cells, pack(weight), bias).contiguous()
+    """The convolution without gradients, to a result that lies in memory as NCHW, a piece after the other."""
+    filters, result = pack(weight), x.new_empty(len(x), len(weight), *x.shape[2:])
+    together, rows = piece(max(x.shape[1], len(weight)), x.shape[2], x.shape[3])
+    for maps, out in zip(x.split(together), result.split(together)):
+        for start in range(0, x.shape[2], rows):
+            above = min(start, 1)  # rows of a neighbor
+            cells = maps[:, :, start - above : start + rows + 1].contiguous(memory_format=torch.channels_last)
+            wanted = out[:, :, start : start + rows]
+            wanted.copy_(convolve(cells, filters, bias)[:, :, above : above + wanted.shape[2]])
+    return result
+
+
+def piece(channels: int, height: int, width: int) -> tuple[int, int]:
+    """Maps and rows that are computed at once. With the rows of their neighbors, a part of a map's rows fill tiles."""
+    most = PIECE // (channels * width)
+    if height <= most:
+        return most // height, height
+    parts = -(-height // max(most - 2, 2))
+    return 1, SIDE * tiles_along(-(-height // parts) + 2) - 2
 
 
 def turned(weight: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from zoo.models.layers import fast_conv, winograd_choice
+from zoo.models.layers import fast_conv, winograd_choice, winograd_training
 from zoo.models.layers.fast_conv import FastConv2d
 from zoo.models.layers.winograd import available
 from zoo.models.layers.winograd_choice import as_defined
@@ -229,3 +229,19 @@ def test_the_function_is_the_convolution_at_any_size(size: tuple[int, int]) -> N
     layer, x = layer_and_maps(size)
     have = gradients(lambda x: convolve_for_gradients(x, layer.weight, layer.bias), layer, x)
     assert agree(have, exact(layer, x)[1])
+
+
+@pytest.mark.parametrize("numbers", [1, 40 * 19 * 5, 40 * 19 * 7, 40 * 19 * 13, 40 * 19 * 25])
+def test_pieces_of_any_size_give_the_same(monkeypatch: pytest.MonkeyPatch, numbers: int) -> None:
+    """A few rows at once, one map, or both."""
+    monkeypatch.setattr(winograd_training, "PIECE", numbers)
+    layer, x = layer_and_maps()
+    assert (convolve_for_gradients(x, layer.weight, layer.bias) - exact(layer, x)[0]).abs().max() < 2e-5
+    have = gradients(lambda x: convolve_for_gradients(x, layer.weight, layer.bias), layer, x)
+    assert agree(have, exact(layer, x)[1])
+
+
+def test_large_maps_are_computed_in_equal_bands_that_fill_tiles() -> None:
+    assert winograd_training.piece(256, 200, 304) == (1, 50)
+    assert winograd_training.piece(256, 100, 152) == (1, 100)
+    assert winograd_training.piece(256, 14, 14) == (83, 14)
