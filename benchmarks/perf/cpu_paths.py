@@ -1,4 +1,4 @@
-"""The special paths that inference takes on a CPU, against the ordinary ones, by instruction set and threads.
+"""The special paths that are taken on a CPU, against the ordinary ones, by instruction set and threads.
 
     python -m benchmarks.perf.cpu_paths [-k align] [--rounds 9] [--threads 1,2] [--json]
 

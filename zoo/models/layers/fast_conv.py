@@ -25,7 +25,7 @@ T = TypeVar("T", bound=nn.Module)
 
 
 class FastConv2d(nn.Conv2d):
-    """`torch.nn.Conv2d` whose 1x1 and 3x3 convolutions are computed as is best on a CPU in inference.
+    """`torch.nn.Conv2d` whose 1x1 and 3x3 convolutions are computed as is best on a CPU; in training, 3x3 ones only.
 
     Once `steady`, 1x1 convolutions are products of matrices on any number of threads, as they are on one, where each
     channel is a plane of its own in memory. Where the channels of a pixel lie together, as large images' do (see

@@ -9,7 +9,7 @@ from contextvars import ContextVar
 import torch
 from torch import Tensor, nn
 
-from zoo.models.layers.cpu_choices import MOST_BEYOND, WIDE_CONV, WIDE_CONV_TRAINING
+from zoo.models.layers.cpu_choices import FEWEST_TILES_TRAINING, MOST_BEYOND, WIDE_CONV, WIDE_CONV_TRAINING
 from zoo.models.layers.memory_format import by_cells, plain_on_cpu
 from zoo.models.layers.winograd import AT_ONCE, SIDE, available, tiles_along
 
@@ -40,12 +40,14 @@ def saves_by_tiles_in_training(conv: nn.Conv2d, x: Tensor) -> bool:
     """Whether a convolution is faster by `winograd_training`, where gradients are recorded and maps lie as NCHW.
 
     Whichever gradients are wanted: the outputs and the gradient of the inputs each take less time so, and the gradient
-    of the weight the same.
+    of the weight takes the same.
     """
     if not (torch.is_grad_enabled() and plain_on_cpu(x) and is_square(conv)):
         return False
     wide = min(conv.in_channels, conv.out_channels) >= WIDE_CONV_TRAINING
-    return wide and x.dim() == 4 and x.is_contiguous() and fits_tiles(x) and is_allowed(conv, x)
+    if not (wide and x.dim() == 4 and x.is_contiguous() and tiles_of(x) >= FEWEST_TILES_TRAINING):
+        return False
+    return fits_tiles(x) and is_allowed(conv, x)
 
 
 def is_allowed(conv: nn.Conv2d, x: Tensor) -> bool:
@@ -62,6 +64,10 @@ def is_square(conv: nn.Conv2d) -> bool:
 
 def fits_tiles(x: Tensor) -> bool:
     """Whether the tiles that are computed have hardly more cells than the maps (N, C, H, W)."""
-    tiles = x.shape[0] * tiles_along(x.shape[2]) * tiles_along(x.shape[3])
-    computed = SIDE**2 * AT_ONCE * -(-tiles // AT_ONCE)
+    computed = SIDE**2 * AT_ONCE * -(-tiles_of(x) // AT_ONCE)
     return 0 < computed <= MOST_BEYOND * x.shape[0] * x.shape[2] * x.shape[3]
+
+
+def tiles_of(x: Tensor) -> int:
+    """Tiles that cover the maps (N, C, H, W)."""
+    return x.shape[0] * tiles_along(x.shape[2]) * tiles_along(x.shape[3])

@@ -31,6 +31,7 @@ def by_tiles(monkeypatch: pytest.MonkeyPatch) -> list[torch.Size]:
     monkeypatch.setattr(fast_conv, "convolve_for_gradients", lambda x, *rest: seen.append(x.shape) or way(x, *rest))
     monkeypatch.setattr(winograd_choice, "WIDE_CONV_TRAINING", 16)
     monkeypatch.setattr(winograd_choice, "MOST_BEYOND", 100)
+    monkeypatch.setattr(winograd_choice, "FEWEST_TILES_TRAINING", 1)
     return seen
 
 
@@ -204,7 +205,7 @@ def test_other_convolutions_train_as_always(by_tiles: list[torch.Size], geometry
     assert torch.equal(layer(x), torch.nn.Conv2d.forward(layer, x)) and not by_tiles
 
 
-@pytest.mark.parametrize(("channels", "size"), [(128, (52, 60)), (256, (25, 38))])
+@pytest.mark.parametrize(("channels", "size"), [(128, (56, 60)), (256, (52, 52)), (256, (1, 800))])
 def test_layers_that_gain_nothing_train_as_always(
     monkeypatch: pytest.MonkeyPatch, channels: int, size: tuple[int, int]
 ) -> None:
