@@ -1,4 +1,4 @@
-"""The special paths that inference takes on a CPU, against the ordinary ones, by instruction set and threads.
+"""The special paths that are taken on a CPU, against the ordinary ones, by instruction set and threads.
 
     python -m benchmarks.perf.cpu_paths [-k align] [--rounds 9] [--threads 1,2] [--json]
 
@@ -18,7 +18,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from statistics import quantiles
 from typing import Any
@@ -36,6 +36,7 @@ from zoo.models.layers.fast_conv import FastConv2d, hold_steady
 from zoo.models.layers.nms import separate
 from zoo.models.layers.ranking import best, ranked
 from zoo.models.layers.survivors import survivors
+from zoo.models.layers.winograd_training import convolve_for_gradients
 from zoo.models.roi_heads.roi_align_cpu import align_rows
 
 AVX2 = {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2", "MKL_ENABLE_INSTRUCTIONS": "AVX2"}
@@ -140,6 +141,21 @@ def stem() -> Ways:
     """ResNet-50's first convolution and pooling band by band; ordinary: at once."""
     network, x = ResNet(50).eval(), torch.randn(1, 3, 800, 1216).contiguous(memory_format=torch.channels_last)
     return lambda: network.run_stem(x), lambda: network.maxpool(network.run_first(x))
+
+
+@torch.inference_mode(False)
+def training_winograd(channels: int, height: int, width: int, count: int = 2) -> Ways:
+    """A 3x3 convolution and all its gradients by Winograd's method, filters packed anew; ordinary: PyTorch's. NCHW."""
+    x = torch.randn(count, channels, height, width, requires_grad=True)
+    of = [x, *FastConv2d(channels, channels, 3, padding=1).parameters()]
+    outer = torch.randn(count, channels, height, width)
+
+    @torch.inference_mode(False)
+    @torch.enable_grad()
+    def gradients(way: Callable[..., Tensor]) -> Sequence[Tensor]:
+        return torch.autograd.grad(way(*of), of, outer)
+
+    return partial(gradients, convolve_for_gradients), partial(gradients, partial(F.conv2d, padding=1))
 
 
 def small_vgg() -> Ways:
@@ -258,6 +274,18 @@ PATHS: dict[str, Callable[[], Ways]] = {
     "3x3 convolution by Winograd's method, 512 channels, 25 x 38": lambda: winograd(512, 25, 38),
     "convolution, sum and activation at once": one_pass,
     "stem by bands": stem,
+    "3x3 convolution by Winograd's method in training, 256 channels, 2 x 50 x 76": lambda: training_winograd(
+        256, 50, 76
+    ),
+    "3x3 convolution by Winograd's method in training, 256 channels, 2 x 100 x 152": lambda: training_winograd(
+        256, 100, 152
+    ),
+    "3x3 convolution by Winograd's method in training, 256 channels, 256 regions of 14 x 14": lambda: training_winograd(
+        256, 14, 14, 256
+    ),
+    "3x3 convolution by Winograd's method in training, 512 channels, 2 x 50 x 76": lambda: training_winograd(
+        512, 50, 76
+    ),
 }
 
 

@@ -37,6 +37,14 @@ WIDE_CONV = 128
 """Channels of the inputs and of the outputs from which on a 3x3 convolution is computed by Winograd's method: its other
 work grows with their sum, what it saves with their product. With 64 it was 0.87 to 1.2 times as fast."""
 
+WIDE_CONV_TRAINING = 256
+"""The same in training, where maps are copied to another layout and back: with 128 channels, two maps of 100 x 152 and
+all gradients take 1 / 1.01 of the time on two threads (1 / 1.2 on one), with 256 channels 1 / 1.34."""
+
+FEWEST_TILES_TRAINING = 200
+"""Tiles from which on it is used in training, where every call packs the filters, however few tiles there are: two maps
+of 38 x 38 with 512 channels, 200 tiles, gain 8% on two threads, two of 34 x 34 with 1024 channels, 162, lose 9%."""
+
 MOST_BEYOND = 1.45
 """Cells of all tiles that Winograd's method computes over cells of the map, up to which it is used: the rest is for
 nothing. A map of 38 x 38 has 1.42, many regions of 14 x 14 have 1.31. One of 25 x 38 has 2.15: with 256 channels it

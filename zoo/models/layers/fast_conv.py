@@ -19,13 +19,14 @@ from zoo.models.layers import onednn
 from zoo.models.layers.cpu_choices import FEW_IMAGES, LARGE_PRODUCT
 from zoo.models.layers.memory_format import added, by_cells, eager_on_cpu
 from zoo.models.layers.winograd import Filters, convolve, pack
-from zoo.models.layers.winograd_choice import is_usual, saves_by_tiles
+from zoo.models.layers.winograd_choice import is_usual, saves_by_tiles, saves_by_tiles_in_training
+from zoo.models.layers.winograd_training import convolve_for_gradients
 
 T = TypeVar("T", bound=nn.Module)
 
 
 class FastConv2d(nn.Conv2d):
-    """`torch.nn.Conv2d` whose 1x1 and 3x3 convolutions are computed as is best on a CPU in inference.
+    """`torch.nn.Conv2d` whose 1x1 and 3x3 convolutions are computed as is best on a CPU; in training, 3x3 ones only.
 
     Once `steady`, 1x1 convolutions are products of matrices on any number of threads, as they are on one, where each
     channel is a plane of its own in memory. Where the channels of a pixel lie together, as large images' do (see
@@ -58,7 +59,9 @@ class FastConv2d(nn.Conv2d):
         return finished(self.convolved(x), activation, shortcut)
 
     def convolved(self, x: Tensor) -> Tensor:
-        """The convolution alone, by PyTorch's kernels."""
+        """The convolution alone, without packed filters."""
+        if not self.steady and saves_by_tiles_in_training(self, x):
+            return convolve_for_gradients(x, self.weight, self.bias)
         if not (self.is_product and eager_on_cpu(x)):
             return super().forward(x)
         alone = torch.get_num_threads() == 1

@@ -9,8 +9,8 @@ from contextvars import ContextVar
 import torch
 from torch import Tensor, nn
 
-from zoo.models.layers.cpu_choices import MOST_BEYOND, WIDE_CONV
-from zoo.models.layers.memory_format import by_cells
+from zoo.models.layers.cpu_choices import FEWEST_TILES_TRAINING, MOST_BEYOND, WIDE_CONV, WIDE_CONV_TRAINING
+from zoo.models.layers.memory_format import by_cells, plain_on_cpu
 from zoo.models.layers.winograd import AT_ONCE, SIDE, available, tile_rows, tiles_along
 
 _AS_DEFINED: ContextVar[bool] = ContextVar("as_defined", default=False)
@@ -33,9 +33,21 @@ def saves_by_tiles(conv: nn.Conv2d, x: Tensor) -> bool:
     compute in another type.
     """
     wide = min(conv.in_channels, conv.out_channels) >= WIDE_CONV and is_square(conv)
-    if not (wide and by_cells(x) and fits_tiles(x)):
+    return wide and by_cells(x) and fits_tiles(x) and is_usual(conv, x) and available()
+
+
+def saves_by_tiles_in_training(conv: nn.Conv2d, x: Tensor) -> bool:
+    """Whether a convolution is faster by `winograd_training`, where gradients are recorded and maps lie as NCHW.
+
+    Whichever gradients are wanted: the outputs and the gradient of the inputs each take less time so, and the gradient
+    of the weight takes the same.
+    """
+    if not (torch.is_grad_enabled() and plain_on_cpu(x) and is_square(conv)):
         return False
-    return is_usual(conv, x) and available()
+    wide = min(conv.in_channels, conv.out_channels) >= WIDE_CONV_TRAINING
+    if not (wide and x.dim() == 4 and x.is_contiguous() and tiles_of(x) >= FEWEST_TILES_TRAINING):
+        return False
+    return fits_tiles(x) and is_usual(conv, x) and available()
 
 
 def is_usual(conv: nn.Conv2d, x: Tensor) -> bool:
@@ -56,3 +68,8 @@ def fits_tiles(x: Tensor) -> bool:
     rows = tile_rows(count, height, width)
     computed = SIDE**2 * AT_ONCE * -(-count * rows * tiles_along(width) // AT_ONCE)
     return 0 < computed <= MOST_BEYOND * count * min(height, rows * SIDE) * width
+
+
+def tiles_of(x: Tensor) -> int:
+    """Tiles that cover the maps (N, C, H, W)."""
+    return x.shape[0] * tiles_along(x.shape[2]) * tiles_along(x.shape[3])
