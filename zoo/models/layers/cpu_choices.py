@@ -47,5 +47,5 @@ of 38 x 38 with 512 channels, 200 tiles, gain 8% on two threads, two of 34 x 34 
 
 MOST_BEYOND = 1.45
 """Cells of all tiles that Winograd's method computes over cells of the map, up to which it is used: the rest is for
-nothing. A map of 38 x 38 has 1.42, many regions of 14 x 14 have 1.31. One of 25 x 38 has 2.15: with 256 channels it
+nothing. A map of 38 x 38 has 1.42, many regions of 14 x 14 have 1.31. One of 25 x 42 has 1.95: with 256 channels it
 gains nothing."""
