@@ -133,8 +133,8 @@ def winograd(channels: int, height: int, width: int, count: int = 1) -> Ways:
 def one_pass() -> Ways:
     """A block's last 1x1 convolution, its sum and its activation at once; ordinary: one after the other."""
     x, shortcut = (torch.randn(1, c, 200, 304).contiguous(memory_format=torch.channels_last) for c in (64, 256))
-    layer, relu = FastConv2d(64, 256, 1), nn.ReLU(inplace=True)
-    return lambda: layer(x, relu, shortcut), lambda: relu(layer(x).add_(shortcut))
+    layer, relu, overwritten = FastConv2d(64, 256, 1), nn.ReLU(inplace=True), shortcut.clone()
+    return lambda: layer(x, relu, overwritten), lambda: relu(layer(x).add_(shortcut))
 
 
 def stem() -> Ways:
