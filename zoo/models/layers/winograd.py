@@ -109,10 +109,15 @@ def tile_rows(count: int, height: int, width: int) -> int:
 
     Its outputs that are within the map are computed directly where that takes less than the chunks that it would add.
     """
-    rows, wide = tiles_along(height), tiles_along(width)
-    saved = -(-count * rows * wide // AT_ONCE) - -(-count * (rows - 1) * wide // AT_ONCE)
+    rows = tiles_along(height)
+    saved = chunks_of(count, rows, width) - chunks_of(count, rows - 1, width)
     directly = count * width * (height - SIDE * (rows - 1) + 1)
     return rows - 1 if rows > 1 and saved * AT_ONCE * SIDE**2 > DIRECTLY * directly else rows
+
+
+def chunks_of(count: int, rows: int, width: int) -> int:
+    """How many chunks the first `rows` rows of tiles of `count` maps of this width take."""
+    return -(-count * rows * tiles_along(width) // AT_ONCE)
 
 
 def tiles_along(length: int) -> int:
@@ -151,11 +156,8 @@ def available() -> bool:
     if not has_onednn():
         return False
     with CPU:
-        x, weight = (
-            torch.linspace(-1, 1, 16 * 36).view(1, 16, 6, 6),
-            torch.linspace(-1, 1, 16**2 * 9).view(16, 16, 3, 3),
-        )
-        bias = torch.linspace(-1, 1, 16)
+        x, bias = torch.linspace(-1, 1, 16 * 36).view(1, 16, 6, 6), torch.linspace(-1, 1, 16)
+        weight = torch.linspace(-1, 1, 16 * 16 * 9).view(16, 16, 3, 3)
     try:
         result = convolve(x, pack(weight), bias)
     except (AttributeError, RuntimeError, TypeError):
