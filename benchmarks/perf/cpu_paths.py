@@ -231,14 +231,14 @@ def alignment(sampling_ratio: int = 0) -> Ways:
 
 @torch.inference_mode(False)
 def training_alignment() -> Ways:
-    """RoI align of 500 regions and its gradient, as sums of rows; ordinary: torchvision's operator."""
-    features = torch.randn(1, 256, 100, 152, requires_grad=True)
-    rois = torch.cat([torch.zeros(500, 1), scene(500)[0] * 4], dim=1)
+    """RoI align of 500 regions of two images and its gradient, as sums of rows; ordinary: torchvision's operator."""
+    features = torch.randn(2, 256, 200, 304, requires_grad=True)
+    rois = torch.cat([torch.arange(500.0)[:, None] % 2, scene(500)[0] * 4], dim=1)
 
     @torch.inference_mode(False)
     @torch.enable_grad()
     def gradient(pool: Callable[..., Tensor]) -> Tensor:
-        (result,) = torch.autograd.grad(pool(features, rois, (7, 7), 1 / 8, 0, True).square().sum(), features)
+        (result,) = torch.autograd.grad(pool(features, rois, (7, 7), 1 / 4, 0, True).square().sum(), features)
         return result
 
     return partial(gradient, align_rows), partial(gradient, roi_align)

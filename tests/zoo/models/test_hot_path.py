@@ -146,7 +146,7 @@ def test_regions_as_sums_of_rows_have_the_gradient_of_torchvision(layout, ratio)
     upstream = torch.randn(30, 8, 7, 7)
     (want,) = torch.autograd.grad(roi_align(features, rois.detach(), 7, 1 / 4, ratio, True), features, upstream)
     result = layer(features, rois)
-    assert "EmbeddingBag" in graph_of(result)
+    assert graph_of(result).count("EmbeddingBag") == 1, "each has a gradient of the whole map"
     have, none = torch.autograd.grad(result, [features, rois], upstream, allow_unused=True)
     assert torch.allclose(have, want, atol=1e-4) and none is None
 
@@ -178,10 +178,30 @@ def test_batch_norm_overwrites_its_input_with_the_same_numbers_in_inference_only
 
 
 def test_a_sum_overwrites_only_what_nothing_remembers():
-    x, y = torch.ones(2), torch.ones(2)
+    x, y = torch.ones(2, requires_grad=True), torch.ones(2)
+    remembered = x.exp()
     assert added(x, y) is not x and x.tolist() == [1, 1]
+    assert added(remembered, y) is not remembered and torch.equal(remembered, x.exp())
     with torch.no_grad():
         assert added(x, y) is x and x.tolist() == [2, 2]
+    assert added(y, x) is y and y.tolist() == [3, 3] and y.requires_grad
+
+
+def test_a_sum_does_not_change_the_type_of_what_it_overwrites():
+    half = torch.ones(2, dtype=torch.bfloat16)
+    assert added(half, torch.ones(2)).dtype == torch.float32 and half.tolist() == [1, 1]
+
+
+@pytest.mark.parametrize("step", [nn.BatchNorm2d(3), nn.BatchNorm2d(3).eval(), nn.GroupNorm(1, 3), nn.Conv2d(3, 3, 1)])
+def test_a_sum_overwrites_what_normalized_it_in_training_with_the_same_gradients(step):
+    x, y = torch.randn(2, 3, 4, 5, requires_grad=True), torch.randn(2, 3, 4, 5, requires_grad=True)
+    inputs = [x, y, *step.parameters()]
+    want = torch.autograd.grad((step(x) + y).relu().square().sum(), inputs)
+    normalized = step(x)
+    have = added(normalized, y)
+    assert have is normalized
+    for gradient, wanted in zip(torch.autograd.grad(have.relu().square().sum(), inputs), want, strict=True):
+        assert torch.allclose(gradient, wanted, atol=1e-5)
 
 
 def test_images_are_laid_out_for_the_cpu_in_inference_only():

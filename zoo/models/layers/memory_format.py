@@ -29,9 +29,20 @@ def eager_on_cpu(x: Tensor) -> bool:
     return plain_on_cpu(x) and not torch.is_grad_enabled()
 
 
+# Steps whose gradients need their inputs, not their results.
+FORGETFUL = {f"{name}Backward0" for name in ("NativeBatchNorm", "CudnnBatchNorm", "NativeGroupNorm", "Convolution")}
+
+
 def added(x: Tensor, y: Tensor) -> Tensor:
     """`x + y`, in the memory of `x` where nothing remembers it. `x` must be needed nowhere else."""
-    return x.add_(y) if unrecorded() else x + y
+    return x.add_(y) if unrecorded() or (forgotten(x) and x.dtype == y.dtype) else x + y
+
+
+def forgotten(x: Tensor) -> bool:
+    """Whether no gradient needs the values of a result `x`, and no graph is made of it."""
+    if recording() or torch.compiler.is_compiling():
+        return False
+    return not x.requires_grad or (x.grad_fn is not None and x.grad_fn.name() in FORGETFUL)
 
 
 def added_doubled(x: Tensor, y: Tensor) -> Tensor | None:

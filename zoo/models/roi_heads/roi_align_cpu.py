@@ -7,12 +7,28 @@ they touch n + 1 cells per direction, whose weights add up beforehand; farther a
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 # So many weights at a time, which bounds the memory that they take.
 WEIGHTS = 1 << 21
+
+
+class Bins(NamedTuple):
+    """What the bins of some regions are sums of: rows of a table with weights.
+
+    regions: (R,) indices. rows, weights: (E,), those of one bin after the other. begins: (R * bins,), where those of
+    each bin begin.
+    """
+
+    regions: Tensor
+    rows: Tensor
+    weights: Tensor
+    begins: Tensor
 
 
 def align_rows(
@@ -29,18 +45,59 @@ def align_rows(
     corners = rois[:, [2, 1, 4, 3]] * scale - (0.5 if aligned else 0.0)
     start, extent = corners[:, :2], corners[:, 2:] - corners[:, :2]
     bins = (extent if aligned else extent.clamp(min=1)) / extent.new_tensor(output_size)
-    pooled = features.new_zeros(len(rois), output_size[0] * output_size[1], channels)
     ways = sampling(bins, sampling_ratio) * extent.isfinite().all(dim=1, keepdim=True)
+    parts: Iterable[Bins] = by_way(ways, start, bins, rois[:, 0].long(), output_size, size)
+    if torch.is_grad_enabled() and features.requires_grad:
+        parts = at_once(parts)
+    pooled = features.new_zeros(len(rois), output_size[0] * output_size[1], channels)
+    for part in parts:
+        pooled.index_copy_(0, part.regions, sums(table, part).view(len(part.regions), *pooled.shape[1:]))
+    return pooled.view(len(rois), *output_size, channels).permute(0, 3, 1, 2)
+
+
+def by_way(
+    ways: Tensor, start: Tensor, bins: Tensor, images: Tensor, output_size: tuple[int, int], size: torch.Size
+) -> Iterator[Bins]:
+    """The bins of all regions with samples, by how many those have.
+
+    ways: (M, 2), what `sampling` gave. start, bins: (M, 2), yx in cells. images: (M,). size: (H, W) of the map.
+    """
     for down, across in ways.unique(dim=0).tolist():
         if not down or not across:
             continue  # a region without area, or whose corners are no numbers, has no samples
         chosen = (ways == ways.new_tensor([down, across])).all(dim=1).nonzero().squeeze(1)
-        for index in chosen.split(max(1, WEIGHTS // (pooled.shape[1] * cells_of(down) * cells_of(across)))):
+        per_region = output_size[0] * output_size[1] * cells_of(down) * cells_of(across)
+        for index in chosen.split(max(1, WEIGHTS // per_region)):
             rows, row_weights = along(start[index, 0], bins[index, 0], output_size[0], down, size[0])
             columns, column_weights = along(start[index, 1], bins[index, 1], output_size[1], across, size[1])
-            first = rois[index, 0].long()[:, None, None] * size[0]
-            pooled[index] = sums(table, (first + rows) * size[1], row_weights, columns, column_weights)
-    return pooled.view(len(rois), *output_size, channels).permute(0, 3, 1, 2)
+            rows = (images[index, None, None] * size[0] + rows) * size[1]
+            yield combined(index, rows, row_weights, columns, column_weights)
+
+
+def combined(regions: Tensor, rows: Tensor, row_weights: Tensor, columns: Tensor, column_weights: Tensor) -> Bins:
+    """Bins that sum over each pair of a map's row and column.
+
+    rows: (R, h, K), where the map's rows begin in the table. columns: (R, w, L). The weights have the same shapes.
+    """
+    index = rows[:, :, None, :, None] + columns[:, None, :, None, :]
+    weights = row_weights[:, :, None, :, None] * column_weights[:, None, :, None, :]
+    begins = torch.arange(0, index.numel(), rows.shape[2] * columns.shape[2], device=rows.device)
+    return Bins(regions, index.flatten(), weights.flatten(), begins)
+
+
+def at_once(parts: Iterable[Bins]) -> list[Bins]:
+    """The same in one part, if any: each costs a gradient of the whole map."""
+    parts = list(parts)
+    if len(parts) < 2:
+        return parts
+    counts = torch.tensor([0, *(len(part.rows) for part in parts[:-1])]).cumsum(0).tolist()
+    begins = torch.cat([part.begins + before for part, before in zip(parts, counts)])
+    return [Bins(*(torch.cat(column) for column in list(zip(*parts))[:3]), begins)]
+
+
+def sums(table: Tensor, bins: Bins) -> Tensor:
+    """Weighted sums (B, C) of rows of a table (R, C), one for each bin."""
+    return F.embedding_bag(bins.rows, table, bins.begins, per_sample_weights=bins.weights, mode="sum")
 
 
 def sampling(bins: Tensor, sampling_ratio: int) -> Tensor:
@@ -80,14 +137,3 @@ def along(start: Tensor, width: Tensor, bins: int, samples: int, size: int) -> t
 def closeness(position: Tensor, cells: Tensor) -> Tensor:
     """The weight (..., samples, K) of cells (..., samples or 1, K) in a sample at `position` (..., samples)."""
     return (1 - (position[..., None] - cells).abs()).clamp(min=0)
-
-
-def sums(table: Tensor, rows: Tensor, row_weights: Tensor, columns: Tensor, column_weights: Tensor) -> Tensor:
-    """Weighted sums (M, h * w, C) of rows of a table (R, C), a row for each pair of a map's row and column.
-
-    rows: (M, h, K), where the map's rows begin in the table. columns: (M, w, L). The weights have the same shapes.
-    """
-    index = rows[:, :, None, :, None] + columns[:, None, :, None, :]
-    weights = row_weights[:, :, None, :, None] * column_weights[:, None, :, None, :]
-    index, weights = index.flatten(3).flatten(0, 2), weights.flatten(3).flatten(0, 2)
-    return F.embedding_bag(index, table, per_sample_weights=weights, mode="sum").view(len(rows), -1, table.shape[1])
