@@ -92,7 +92,8 @@ def at_once(parts: Iterable[Bins]) -> list[Bins]:
         return parts
     counts = torch.tensor([0, *(len(part.rows) for part in parts[:-1])]).cumsum(0).tolist()
     begins = torch.cat([part.begins + before for part, before in zip(parts, counts)])
-    return [Bins(*(torch.cat(column) for column in list(zip(*parts))[:3]), begins)]
+    regions, rows, weights = (torch.cat(column) for column in zip(*(part[:3] for part in parts)))
+    return [Bins(regions, rows, weights, begins)]
 
 
 def sums(table: Tensor, bins: Bins) -> Tensor:
