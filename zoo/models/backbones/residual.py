@@ -17,12 +17,24 @@ from zoo.models.layers.steps import activated, activated_sum
 BN = {"type": "BN"}
 
 
-class BasicBlock(nn.Module):
+class ResidualBlock(nn.Module):
+    """A block whose result is the sum of a branch and a shortcut, activated."""
+
+    downsample: nn.Module | None
+    """The projection on the shortcut, if the block changes its input's shape."""
+    owns_input = False
+    """Whether the input is needed nowhere else, so that the result may take its memory where nothing is remembered."""
+
+    def shortcut(self, x: Tensor) -> tuple[Tensor, bool]:
+        """The input (N, inplanes, H, W) in the shape of the result, and whether the result may take its memory."""
+        identity = x if self.downsample is None else self.downsample(x)
+        return identity, self.owns_input or identity is not x
+
+
+class BasicBlock(ResidualBlock):
     """Two 3x3 convolutions and a shortcut."""
 
     expansion = 1
-    owns_input = False
-    """Whether the input is needed nowhere else, so that the result may take its memory where nothing is remembered."""
 
     def __init__(
         self,
@@ -52,13 +64,13 @@ class BasicBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, inplanes, H, W) to (N, planes, H / stride, W / stride)."""
-        identity = x if self.downsample is None else self.downsample(x)
+        identity, free = self.shortcut(x)
         norm1, norm2 = getattr(self, self.norm1_name), getattr(self, self.norm2_name)
         out = activated(self.conv1, norm1, self.relu, x)
-        return activated_sum(self.conv2, norm2, self.relu, out, identity, self.owns_input or identity is not x)
+        return activated_sum(self.conv2, norm2, self.relu, out, identity, free)
 
 
-class Bottleneck(nn.Module):
+class Bottleneck(ResidualBlock):
     """1x1, 3x3 and 1x1 convolutions and a shortcut.
 
     style: "pytorch" strides in the 3x3 convolution, "caffe" in the first 1x1. groups, base_width: ResNeXt's cardinality
@@ -67,8 +79,6 @@ class Bottleneck(nn.Module):
     """
 
     expansion = 4
-    owns_input = False
-    """As in `BasicBlock`."""
 
     def __init__(
         self,
@@ -155,7 +165,7 @@ class Bottleneck(nn.Module):
 
     def combined(self, x: Tensor) -> Tensor:
         """The sum of both branches, before the last activation."""
-        identity = x if self.downsample is None else self.downsample(x)
+        identity, _ = self.shortcut(x)
         out = getattr(self, self.norm_names[-1])(self.conv3(self.branch(x)))
         return added(self.run_plugins(out, "after_conv3"), identity)
 
@@ -163,8 +173,7 @@ class Bottleneck(nn.Module):
         """(N, inplanes, H, W) to (N, planes * expansion, H / stride, W / stride)."""
         if self.plugin_names["after_conv3"]:
             return self.relu(self.combined(x))
-        identity = x if self.downsample is None else self.downsample(x)
-        norm3, free = getattr(self, self.norm_names[-1]), self.owns_input or identity is not x
+        norm3, (identity, free) = getattr(self, self.norm_names[-1]), self.shortcut(x)
         return activated_sum(self.conv3, norm3, self.relu, self.branch(x), identity, free)
 
 
