@@ -8,13 +8,14 @@ they touch n + 1 cells per direction, whose weights add up beforehand; farther a
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import accumulate
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-# So many weights at a time, which bounds the memory that they take.
+# So many weights at a time, which bounds the memory that they take; training keeps all of them anyway.
 WEIGHTS = 1 << 21
 
 
@@ -90,8 +91,8 @@ def at_once(parts: Iterable[Bins]) -> list[Bins]:
     parts = list(parts)
     if len(parts) < 2:
         return parts
-    counts = torch.tensor([0, *(len(part.rows) for part in parts[:-1])]).cumsum(0).tolist()
-    begins = torch.cat([part.begins + before for part, before in zip(parts, counts)])
+    before = accumulate((len(part.rows) for part in parts), initial=0)
+    begins = torch.cat([part.begins + count for part, count in zip(parts, before)])
     regions, rows, weights = (torch.cat(column) for column in zip(*(part[:3] for part in parts)))
     return [Bins(regions, rows, weights, begins)]
 
