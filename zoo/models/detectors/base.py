@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from zoo.errors import NotTrainable, UsageError
 from zoo.models.build import component
 from zoo.models.layers.memory_format import lay_filters, pixel_by_pixel, wants_filters_by_pixel
-from zoo.models.layers.tracing import recording
+from zoo.models.layers.tracing import in_graph
 from zoo.models.targets import GroundTruth, ground_truths
 from zoo.structures import Detections, ImageGeometry, Sample
 
@@ -53,7 +53,7 @@ class Detector(nn.Module):
         name = type(self.backbone).__name__
         images = pixel_by_pixel(images, name)
         by_pixel = wants_filters_by_pixel(images, name)
-        if by_pixel != self.filters_by_pixel and not (recording() or torch.compiler.is_compiling()):
+        if by_pixel != self.filters_by_pixel and not in_graph():
             lay_filters(self, by_pixel)
             self.filters_by_pixel = by_pixel
         return images

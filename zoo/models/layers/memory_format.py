@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from zoo.models.layers.cpu_choices import SMALL_PIXELS, SMALL_PIXELS_OF
-from zoo.models.layers.tracing import recording
+from zoo.models.layers.tracing import in_graph, recording
 
 
 def unrecorded() -> bool:
@@ -21,7 +21,7 @@ def unrecorded() -> bool:
 def plain_on_cpu(x: Tensor) -> bool:
     """Whether `x` is a float32 tensor on a CPU, and neither a graph nor a compiler decides how it is computed."""
     simple = x.device.type == "cpu" and x.dtype == torch.float32
-    return simple and not (recording() or torch.compiler.is_compiling())
+    return simple and not in_graph()
 
 
 def eager_on_cpu(x: Tensor) -> bool:
@@ -40,7 +40,7 @@ def added(x: Tensor, y: Tensor) -> Tensor:
 
 def forgotten(x: Tensor) -> bool:
     """Whether no gradient needs the values of a result `x`, and no graph is made of it."""
-    if recording() or torch.compiler.is_compiling():
+    if in_graph():
         return False
     return not x.requires_grad or (x.grad_fn is not None and x.grad_fn.name() in FORGETFUL)
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from zoo.errors import BuildError
 from zoo.models.layers.memory_format import eager_on_cpu
-from zoo.models.layers.tracing import recording
+from zoo.models.layers.tracing import in_graph
 
 
 class LayerNorm2d(nn.LayerNorm):
@@ -83,7 +83,7 @@ def overwritten(x: Tensor, norm: nn.BatchNorm2d) -> Tensor:
 
 def learns_around(norm: FixedNorm, x: Tensor) -> bool:
     """Whether gradients are recorded, in float32, and none of them is for `norm` itself."""
-    if not torch.is_grad_enabled() or recording() or torch.compiler.is_compiling():
+    if not torch.is_grad_enabled() or in_graph():
         return False
     plain = x.dtype == norm.weight.dtype and not torch.is_autocast_enabled(x.device.type)
     return plain and not (norm.weight.requires_grad or norm.bias.requires_grad)

@@ -1,4 +1,4 @@
-"""Whether a graph is being recorded."""
+"""Whether a graph is being recorded or compiled."""
 
 from __future__ import annotations
 
@@ -9,6 +9,11 @@ from torch import Tensor
 def recording() -> bool:
     """Whether an exporter records a graph: then no step may depend on what the example image happens to contain."""
     return torch.jit.is_tracing() or torch.compiler.is_exporting()
+
+
+def in_graph() -> bool:
+    """Whether an exporter or a compiler makes a graph of what is computed, and decides how it is computed."""
+    return recording() or torch.compiler.is_compiling()
 
 
 def at_most(count: int, size: int) -> int:

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from zoo.models.layers.tracing import recording
+from zoo.models.layers.tracing import in_graph, recording
 
 LIBRARIES = ("_C_stable", "_C")  # since torchvision 0.29, and before
 
@@ -53,7 +53,7 @@ def whole() -> Any:
 
 def plain(x: Tensor) -> bool:
     """Whether an operator on `x` needs its compiled code and nothing of what torchvision registers from Python."""
-    traced = recording() or torch.compiler.is_compiling() or torch.is_autocast_enabled("cpu")
+    traced = in_graph() or torch.is_autocast_enabled("cpu")
     return x.device.type == "cpu" and not x.requires_grad and not traced
 
 
