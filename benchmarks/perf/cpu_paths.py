@@ -37,6 +37,7 @@ from zoo.models.layers.nms import separate
 from zoo.models.layers.ranking import best, ranked
 from zoo.models.layers.survivors import survivors
 from zoo.models.layers.winograd_training import convolve_for_gradients
+from zoo.models.losses.focal import FocalLoss
 from zoo.models.roi_heads.roi_align_cpu import align_rows
 
 AVX2 = {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2", "MKL_ENABLE_INSTRUCTIONS": "AVX2"}
@@ -244,6 +245,23 @@ def training_alignment() -> Ways:
     return partial(gradient, align_rows), partial(gradient, roi_align)
 
 
+@torch.inference_mode(False)
+def training_loss() -> Ways:
+    """RetinaNet's focal loss of two images and its gradient, piece by piece; ordinary: of all anchors at once."""
+    x = (torch.randn(443_628, 80) - 4).requires_grad_()
+    labels = torch.full((len(x),), 80)
+    labels[::4000] = torch.arange(len(labels[::4000])) % 80
+
+    @torch.inference_mode(False)
+    @torch.enable_grad()
+    def gradient(pieces: bool) -> Tensor:
+        loss = FocalLoss(reduction="sum")
+        value = loss(x, labels) if pieces else loss.total(x, labels, None)
+        return torch.autograd.grad(value, x)[0]
+
+    return partial(gradient, True), partial(gradient, False)
+
+
 def scene(count: int) -> tuple[Tensor, Tensor]:
     """Boxes (K, 4) xyxy in an image of some 300 pixels, and scores (K,)."""
     generator = torch.Generator().manual_seed(0)
@@ -263,6 +281,7 @@ PATHS: dict[str, Callable[[], Ways]] = {
     "RoI align as sums of rows": alignment,
     "RoI align as sums of rows, 2 x 2 samples per bin": lambda: alignment(2),
     "RoI align as sums of rows, training": training_alignment,
+    "focal loss in pieces, training": training_loss,
     "1x1 convolutions by oneDNN": pointwise,
     "3x3 convolution by Winograd's method, 128 channels, 100 x 152": lambda: winograd(128, 100, 152),
     "3x3 convolution by Winograd's method, 128 channels, 80 x 80": lambda: winograd(128, 80, 80),

@@ -11,8 +11,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
+from zoo.models.layers.first_derivative import only_first
 from zoo.models.layers.winograd import SIDE, convolve, pack, tiles_along
 
 GEOMETRY = ([1, 1], [1, 1], [1, 1], False, [0, 0], 1)
@@ -44,9 +44,9 @@ class ByTiles(torch.autograd.Function):
         return in_planes(x, weight, bias)
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
         """The gradients that are wanted of those of x, weight and bias."""
+        only_first("a convolution by Winograd's method")
         x, weight = ctx.saved_tensors
         of_x, of_weight, of_bias = ctx.needs_input_grad
         with torch.autocast("cpu", enabled=False):  # as PyTorch's convolution, which was not under it either

@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
+from zoo.models.losses.pieces import in_pieces, summed
 from zoo.models.losses.reduction import reduce_loss
 
 
@@ -32,7 +33,15 @@ class Loss:
         weight: of the elements, or of the predictions (K,). avg_factor: a mean divides by it instead of the number of
         elements. reduction: instead of the loss's own.
         """
-        return self.reduced(self.elements(x, target), self.fit(weight), avg_factor, reduction)
+        weight, reduction = self.fit(weight), reduction or self.reduction
+        is_sum = reduction == "sum" or (reduction == "mean" and avg_factor is not None)
+        if not (is_sum and in_pieces(x, target, weight)):
+            return self.reduced(self.elements(x, target), weight, avg_factor, reduction)
+        return self.reduced(summed(self.total, x, target, weight), None, avg_factor, reduction)
+
+    def total(self, x: Tensor, target: Any, weight: Tensor | None) -> Tensor:
+        """The sum of the weighted element-wise losses."""
+        return reduce_loss(self.elements(x, target), weight, "sum")
 
     def elements(self, x: Tensor, target: Any) -> Tensor:
         """Element-wise losses."""

@@ -78,6 +78,5 @@ class CrossEntropyLoss(Loss):
 
 
 def one_hot(labels: Tensor, valid: Tensor, classes: int) -> Tensor:
-    """Labels (K,) as (K, classes) of zeros and ones; labels outside the classes are all zeros."""
-    hot = labels[:, None] == torch.arange(classes, device=labels.device)
-    return (hot & valid[:, None]).to(labels.dtype)
+    """Labels (K,) as (K, classes), true at each label; rows of labels outside the classes are false."""
+    return (labels[:, None] == torch.arange(classes, device=labels.device)) & valid[:, None]
