@@ -34,11 +34,14 @@ from zoo.models.backbones.resnet import ResNet
 from zoo.models.backbones.ssd_vgg import SSDVGG
 from zoo.models.layers.fast_conv import FastConv2d, hold_steady
 from zoo.models.layers.nms import separate
+from zoo.models.layers.points import cell_centers
 from zoo.models.layers.ranking import best, ranked
 from zoo.models.layers.survivors import survivors
 from zoo.models.layers.winograd_training import convolve_for_gradients
 from zoo.models.losses.focal import FocalLoss
 from zoo.models.roi_heads.roi_align_cpu import align_rows
+from zoo.models.transformer.deformable_attention import sample_maps
+from zoo.models.transformer.sampled_rows import sum_rows
 
 AVX2 = {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2", "MKL_ENABLE_INSTRUCTIONS": "AVX2"}
 INSTRUCTIONS: dict[str, dict[str, str]] = {"native": {}, "avx2": AVX2}
@@ -245,6 +248,17 @@ def training_alignment() -> Ways:
     return partial(gradient, align_rows), partial(gradient, roi_align)
 
 
+def deformable_attention() -> Ways:
+    """Deformable DETR's samples of 20,197 queries, as sums of rows; ordinary: by PyTorch's `grid_sample`."""
+    shapes = [(100, 152), (50, 76), (25, 38), (13, 19)]
+    centers = torch.cat([cell_centers(shape, "cpu") for shape in shapes])
+    sides = torch.tensor([(w, h) for h, w in shapes])[:, None]
+    locations = centers[None, :, None, None, None] + torch.randn(1, len(centers), 8, 4, 4, 2) * 3 / sides
+    value, weights = torch.randn(1, len(centers), 8, 32), torch.rand(1, len(centers), 8, 4, 4)
+    of = value, shapes, locations, weights
+    return lambda: sum_rows(*of), lambda: sample_maps(*of)
+
+
 @torch.inference_mode(False)
 def training_loss() -> Ways:
     """RetinaNet's focal loss of two images and its gradient, piece by piece; ordinary: of all anchors at once."""
@@ -281,6 +295,7 @@ PATHS: dict[str, Callable[[], Ways]] = {
     "RoI align as sums of rows": alignment,
     "RoI align as sums of rows, 2 x 2 samples per bin": lambda: alignment(2),
     "RoI align as sums of rows, training": training_alignment,
+    "multi-scale deformable attention as sums of rows": deformable_attention,
     "focal loss in pieces, training": training_loss,
     "1x1 convolutions by oneDNN": pointwise,
     "3x3 convolution by Winograd's method, 128 channels, 100 x 152": lambda: winograd(128, 100, 152),

@@ -13,18 +13,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from zoo.models.layers.cpu_choices import LARGE_LOSS
 from zoo.models.layers.first_derivative import only_first
 from zoo.models.layers.tracing import in_graph
 
-# Elements of a piece, and the number of pieces from which they pay.
-PIECE, FEWEST = 1 << 18, 4
+# Numbers of a piece.
+PIECE = 1 << 18
 # (rows of the predictions, their targets, their weights) -> their summed loss.
 SumOf = Callable[[Tensor, Any, Tensor | None], Tensor]
 
 
 def in_pieces(x: Tensor, target: Any, weight: Tensor | None) -> bool:
     """Whether the sum over predictions `x` (K, ...) is computed in pieces; only `x` may need a gradient then."""
-    if x.device.type != "cpu" or x.numel() < FEWEST * PIECE or not (x.requires_grad and torch.is_grad_enabled()):
+    if x.device.type != "cpu" or x.numel() < LARGE_LOSS or not (x.requires_grad and torch.is_grad_enabled()):
         return False
     constants = (*(target if isinstance(target, tuple) else (target,)), weight)
     return not any(isinstance(y, Tensor) and y.requires_grad for y in constants) and not in_graph()

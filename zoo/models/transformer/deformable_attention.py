@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zoo.models.layers.constants import extents
+from zoo.models.transformer.sampled_rows import is_table, sum_rows
 
 
 class MultiScaleDeformableAttention(nn.Module):
@@ -83,7 +84,8 @@ class MultiScaleDeformableAttention(nn.Module):
         weights = self.attention_weights(query).unflatten(-1, (self.num_heads, -1)).softmax(-1)
         points = reference_points[:, :, None, :, None]
         if points.shape[-1] == 2:
-            offsets = offsets / extents(shapes, query)[:, None]
+            # Repeated for each point, since a division by a tensor of few numbers is slow on a CPU.
+            offsets = offsets / extents(shapes, query)[:, None].repeat(1, self.num_points, 1)
         else:
             offsets = offsets / self.num_points * points[..., 2:] * 0.5
         return points[..., :2] + offsets, weights.unflatten(-1, layout[1:])
@@ -96,6 +98,12 @@ def sample_levels(value: Tensor, shapes: Sequence[tuple[int, int]], locations: T
     points, 2) as x, y in [0, 1] from a map's corner to its opposite corner. weights: the same without the last axis.
     Returns (N, Q, heads * D).
     """
+    sample = sum_rows if is_table(value, locations, weights) else sample_maps
+    return sample(value, shapes, locations, weights)
+
+
+def sample_maps(value: Tensor, shapes: Sequence[tuple[int, int]], locations: Tensor, weights: Tensor) -> Tensor:
+    """The same, map by map."""
     batch, queries, heads = locations.shape[:3]
     total = value.new_zeros(batch * heads, value.shape[-1], queries)
     grids = (2 * locations - 1).transpose(1, 2).flatten(0, 1)

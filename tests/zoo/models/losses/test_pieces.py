@@ -37,6 +37,12 @@ CASES: dict[str, tuple[Loss, Any]] = {
 WEIGHTS = {"none": None, "of rows": quality(4)[:, 0]}
 
 
+def in_pieces_of(rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a loss be summed in pieces however few predictions there are."""
+    monkeypatch.setattr(pieces, "LARGE_LOSS", 1)
+    monkeypatch.setattr(pieces, "PIECE", rows * CLASSES)
+
+
 def of(loss: Loss, target: Any, weight: Tensor | None, **how: Any) -> tuple[Tensor, Tensor]:
     """The loss and the gradient of its predictions."""
     x = quality(5).clamp(0.01, 0.99).requires_grad_()
@@ -55,7 +61,7 @@ def test_pieces_add_up_to_the_loss_and_its_gradient(
     if isinstance(loss, GaussianFocalLoss | VarifocalLoss) and weight is not None:
         weight = weight[:, None]
     whole, gradient = of(loss, target, weight, **how)
-    monkeypatch.setattr(pieces, "PIECE", 50 * CLASSES)
+    in_pieces_of(50, monkeypatch)
     calls = counted(loss, monkeypatch)
     in_pieces, of_pieces = of(loss, target, weight, **how)
     assert calls == [50, 50, 50, 50, 3]
@@ -76,7 +82,7 @@ def counted(loss: Loss, monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 def test_a_target_that_learns_keeps_its_gradient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pieces, "PIECE", 10)
+    in_pieces_of(2, monkeypatch)
     target = quality().requires_grad_()
     of(VarifocalLoss(), target, None, avg_factor=AVERAGE)
     assert target.grad is not None
@@ -86,13 +92,13 @@ def test_a_target_that_learns_keeps_its_gradient(monkeypatch: pytest.MonkeyPatch
 def test_a_mean_over_all_elements_is_computed_as_a_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     loss = FocalLoss()
     whole = of(loss, labels(), None)
-    monkeypatch.setattr(pieces, "PIECE", 10)
+    in_pieces_of(2, monkeypatch)
     torch.testing.assert_close(of(loss, labels(), None), whole, rtol=0, atol=0)
     assert loss(quality(), labels(), reduction="none").shape == (ROWS, CLASSES)
 
 
 def test_a_second_derivative_through_pieces_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pieces, "PIECE", 10)
+    in_pieces_of(2, monkeypatch)
     x = quality(5).requires_grad_()
     with pytest.raises(RuntimeError, match="in pieces has no second derivative"):
         torch.autograd.grad(FocalLoss()(x, labels(), avg_factor=AVERAGE), x, create_graph=True)

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch import Tensor
 
 from zoo.errors import BuildError
 from zoo.models.build import build_detector, component
-from zoo.models.transformer.deformable_attention import sample_levels
 from zoo.models.transformer.padding import padding_at, padding_mask
 from zoo.structures import ImageGeometry
 
@@ -102,33 +100,6 @@ def test_attention_ignores_what_is_masked() -> None:
     torch.testing.assert_close(
         layer(x, query_padding=padding)[:, :4], layer(changed, query_padding=padding)[:, :4], rtol=0, atol=1e-6
     )
-
-
-def slow_samples(value: Tensor, shapes: list[tuple[int, int]], locations: Tensor, weights: Tensor) -> Tensor:
-    """The definition, sample by sample."""
-    batch, queries, heads, levels, points, _ = locations.shape
-    out = value.new_zeros(batch, queries, heads, value.shape[-1])
-    starts = [0]
-    for h, w in shapes:
-        starts.append(starts[-1] + h * w)
-    for index in torch.cartesian_prod(*(torch.arange(n) for n in (batch, queries, heads, levels, points))).tolist():
-        n, q, head, level, _ = index
-        h, w = shapes[level]
-        x, y = (locations[tuple(index)] * torch.tensor([w, h]) - 0.5).tolist()
-        for i in range(h):
-            for j in range(w):
-                share = max(0, 1 - abs(x - j)) * max(0, 1 - abs(y - i))
-                out[n, q, head] += weights[tuple(index)] * share * value[n, starts[level] + i * w + j, head]
-    return out.flatten(2)
-
-
-def test_deformable_attention_is_its_definition() -> None:
-    torch.manual_seed(0)
-    shapes = [(3, 4), (2, 2)]
-    value, weights = torch.rand(2, 16, 2, 3), torch.rand(2, 3, 2, 2, 2)
-    locations = torch.rand(2, 3, 2, 2, 2, 2) * 1.4 - 0.2
-    got = sample_levels(value, shapes, locations, weights)
-    torch.testing.assert_close(got, slow_samples(value, shapes, locations, weights))
 
 
 def test_the_padding_mask_follows_the_frames() -> None:
