@@ -46,8 +46,14 @@ class MaskFormer(Detector):
 
         logits: (Q, num_classes + 1). masks: (Q, h, w) logits. size: of the padded input, (h, w).
         """
-        masks = F.interpolate(masks[None], size=size, mode="bilinear", align_corners=False)[0]
-        detections: Detections = self.panoptic_fusion_head(logits, in_output(masks, geometry))
+
+        def resize(masks: Tensor) -> Tensor:
+            if not len(masks):
+                return masks.new_zeros(0, *geometry.output_size)
+            padded = F.interpolate(masks[None], size=size, mode="bilinear", align_corners=False)[0]
+            return in_output(padded, geometry)
+
+        detections: Detections = self.panoptic_fusion_head(logits, masks, resize)
         return detections
 
     def outputs(self, images: Tensor, geometries: Sequence[ImageGeometry]) -> Any:

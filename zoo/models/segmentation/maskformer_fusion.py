@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -11,6 +11,16 @@ from torch import Tensor, nn
 from zoo.models.layers.ranking import ranked
 from zoo.models.segmentation.heuristic_fusion import INSTANCE_OFFSET
 from zoo.structures import Detections
+
+# Masks (K, h, w) to the size of the output (K, H, W).
+Resize = Callable[[Tensor], Tensor]
+# Masks that are enlarged together: a hundred of 800 x 1216 pixels would take 389 MB, and as much for every step.
+AT_ONCE = 8
+
+
+def as_is(masks: Tensor) -> Tensor:
+    """Masks that have the size of the output already."""
+    return masks
 
 
 class MaskFormerFusionHead(nn.Module):
@@ -30,21 +40,25 @@ class MaskFormerFusionHead(nn.Module):
         self.num_things_classes, self.num_classes = num_things_classes, num_things_classes + num_stuff_classes
         self.test_cfg = test_cfg or {}
 
-    def forward(self, logits: Tensor, masks: Tensor) -> Detections:
-        """One image's result. logits: (Q, num_classes + 1). masks: (Q, H, W) logits in output coordinates."""
+    def forward(self, logits: Tensor, masks: Tensor, resize: Resize = as_is) -> Detections:
+        """One image's result.
+
+        logits: (Q, num_classes + 1). masks: (Q, h, w) logits. resize: masks (K, h, w) to output coordinates (K, H, W);
+        only those of chosen queries are resized.
+        """
         detections = Detections.empty(masks)
         if self.test_cfg.get("instance_on", False):
-            detections = self.instances(logits, masks)
+            detections = self.instances(logits, masks, resize)
         if self.test_cfg.get("panoptic_on", True):
-            detections.panoptic = self.panoptic(logits, masks)
+            detections.panoptic = self.panoptic(logits, masks, resize)
         return detections
 
-    def panoptic(self, logits: Tensor, masks: Tensor) -> Tensor:
+    def panoptic(self, logits: Tensor, masks: Tensor, resize: Resize = as_is) -> Tensor:
         """Panoptic map (H, W) int64: label + 1000 * instance, void = number of classes."""
         scores, labels = logits.softmax(-1).max(-1)
         kept = (labels != self.num_classes) & (scores > self.test_cfg.get("object_mask_thr", 0.8))
         kept = kept.nonzero().squeeze(1)  # once: as a mask it would be counted for each of the three
-        scores, labels, masks = scores[kept], labels[kept], masks[kept].sigmoid()
+        scores, labels, masks = scores[kept], labels[kept], resize(masks[kept]).sigmoid()
         if len(labels) == 0:
             return torch.full(masks.shape[1:], self.num_classes, dtype=torch.long, device=masks.device)
         owner = (scores[:, None, None] * masks).argmax(dim=0)
@@ -58,17 +72,22 @@ class MaskFormerFusionHead(nn.Module):
             return ids[owner]
         return torch.where(inside.gather(0, owner[None])[0], ids[owner], self.num_classes)
 
-    def instances(self, logits: Tensor, masks: Tensor) -> Detections:
+    def instances(self, logits: Tensor, masks: Tensor, resize: Resize = as_is) -> Detections:
         """The best pairs of query and thing class; scores are class times mean mask probability."""
         scores = logits.softmax(-1)[:, :-1].flatten()
         scores, order = scores.topk(min(self.test_cfg.get("max_per_image", 100), len(scores)))
         labels, query = order % self.num_classes, order // self.num_classes
         things = (labels < self.num_things_classes).nonzero().squeeze(1)
         scores, labels, chosen = scores[things], labels[things], masks[query[things]]
-        inside = chosen > 0
-        scores = scores * ((chosen.sigmoid() * inside).sum((1, 2)) / (inside.sum((1, 2)) + 1e-6))
-        scores, order = ranked(scores)
+        inside, certainty = map(torch.cat, zip(*(certain(resize(some)) for some in chosen.split(AT_ONCE))))
+        scores, order = ranked(scores * certainty)
         return Detections(mask_boxes(inside[order]), scores, labels[order], inside[order])
+
+
+def certain(masks: Tensor) -> tuple[Tensor, Tensor]:
+    """Which pixels (K, H, W) are inside of masks (K, H, W) of logits, and their mean probability (K,)."""
+    inside = masks > 0
+    return inside, (masks.sigmoid() * inside).sum((1, 2)) / (inside.sum((1, 2)) + 1e-6)
 
 
 def mask_boxes(masks: Tensor) -> Tensor:

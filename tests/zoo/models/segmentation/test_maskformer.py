@@ -6,9 +6,11 @@ from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from zoo.models.build import build_detector
+from zoo.models.segmentation import maskformer_fusion
 from zoo.models.segmentation.mask2former_head import attention_mask
 from zoo.models.segmentation.maskformer_fusion import MaskFormerFusionHead, mask_boxes
 
@@ -116,6 +118,25 @@ def test_the_panoptic_map_is_made_segment_by_segment(filter_low_score: bool) -> 
 def test_no_query_above_the_threshold_is_all_void() -> None:
     head = MaskFormerFusionHead(3, 2, {"object_mask_thr": 0.99})
     assert head.panoptic(torch.zeros(4, 6), torch.randn(4, 5, 5)).unique().tolist() == [5]
+
+
+@pytest.mark.parametrize("things", [3, 0])
+def test_chosen_masks_are_resized_to_the_same_result(things: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(maskformer_fusion, "AT_ONCE", 4)
+    torch.manual_seed(2)
+    cfg = {"object_mask_thr": 0.3, "iou_thr": 0.6, "instance_on": True, "max_per_image": 10}
+    head = MaskFormerFusionHead(things, 5 - things, cfg)
+    logits, masks = torch.randn(8, 6) * 3, torch.randn(8, 6, 7) * 4
+
+    def resize(masks: torch.Tensor) -> torch.Tensor:
+        return (
+            F.interpolate(masks[None], scale_factor=3, mode="bilinear")[0] if len(masks) else masks.new_zeros(0, 18, 21)
+        )
+
+    whole, chosen = head(logits, resize(masks)), head(logits, masks, resize)
+    assert len(chosen) == len(whole) and (len(chosen) > 4) == (things > 0)
+    for name in ("boxes", "scores", "labels", "masks", "panoptic"):
+        torch.testing.assert_close(getattr(chosen, name), getattr(whole, name))
 
 
 def test_boxes_are_tight_around_masks() -> None:
