@@ -26,12 +26,14 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torchvision import ops
 from torchvision.ops import nms, roi_align
 
 from benchmarks.reports.text_table import format_table
 from zoo.models.backbones.csp_darknet import CSPDarknet
 from zoo.models.backbones.resnet import ResNet
 from zoo.models.backbones.ssd_vgg import SSDVGG
+from zoo.models.layers.deform_rows import Kernel, convolve_rows
 from zoo.models.layers.fast_conv import FastConv2d, hold_steady
 from zoo.models.layers.nms import separate
 from zoo.models.layers.points import cell_centers
@@ -40,8 +42,8 @@ from zoo.models.layers.survivors import survivors
 from zoo.models.layers.winograd_training import convolve_for_gradients
 from zoo.models.losses.focal import FocalLoss
 from zoo.models.roi_heads.roi_align_cpu import align_rows
+from zoo.models.transformer.attention_rows import sum_rows
 from zoo.models.transformer.deformable_attention import sample_maps
-from zoo.models.transformer.sampled_rows import sum_rows
 
 AVX2 = {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2", "MKL_ENABLE_INSTRUCTIONS": "AVX2"}
 INSTRUCTIONS: dict[str, dict[str, str]] = {"native": {}, "avx2": AVX2}
@@ -259,6 +261,17 @@ def deformable_attention() -> Ways:
     return lambda: sum_rows(*of), lambda: sample_maps(*of)
 
 
+def deformable_convolution(channels: int, height: int, width: int) -> Ways:
+    """A modulated deformable 3x3 convolution, its samples as sums of rows; ordinary: torchvision's operator."""
+    x = torch.randn(1, channels, height, width).contiguous(memory_format=torch.channels_last)
+    offset, mask = 2 * torch.randn(1, 18, height, width), torch.rand(1, 9, height, width)
+    weight, kernel = torch.randn(channels, channels, 3, 3), Kernel((3, 3), (1, 1), (1, 1), (1, 1))
+    return (
+        lambda: convolve_rows(x, offset, weight, None, kernel, mask),
+        lambda: ops.deform_conv2d(x, offset, weight, None, 1, 1, 1, mask),
+    )
+
+
 @torch.inference_mode(False)
 def training_loss() -> Ways:
     """RetinaNet's focal loss of two images and its gradient, piece by piece; ordinary: of all anchors at once."""
@@ -296,6 +309,8 @@ PATHS: dict[str, Callable[[], Ways]] = {
     "RoI align as sums of rows, 2 x 2 samples per bin": lambda: alignment(2),
     "RoI align as sums of rows, training": training_alignment,
     "multi-scale deformable attention as sums of rows": deformable_attention,
+    "deformable convolution as sums of rows, 256 channels, 100 x 152": lambda: deformable_convolution(256, 100, 152),
+    "deformable convolution as sums of rows, 512 channels, 25 x 38": lambda: deformable_convolution(512, 25, 38),
     "focal loss in pieces, training": training_loss,
     "1x1 convolutions by oneDNN": pointwise,
     "3x3 convolution by Winograd's method, 128 channels, 100 x 152": lambda: winograd(128, 100, 152),

@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 from torchvision import ops
 
+from zoo.models.layers.deform_rows import Kernel, convolve_rows, samples_rows
+
 Geometry = Any  # a number for both axes, or one for each
 
 
@@ -28,14 +30,23 @@ def deform_conv2d(
     """`torchvision.ops.deform_conv2d` for every number format.
 
     Its kernels know neither bfloat16 nor mixed formats, such as autocast's: those are computed in float32, since
-    offsets need more digits than they have. The result has the format of `x`.
+    offsets need more digits than they have. The result has the format of `x`. In inference on a CPU, samples are sums
+    of rows (`deform_rows`).
     """
+    if samples_rows(x, offset, weight, mask):
+        kernel = Kernel(weight.shape[2:], *(pair(value) for value in (stride, padding, dilation)))
+        return convolve_rows(x, offset, weight, bias, kernel, mask)
     given = [x, offset, weight, bias, mask]
     formats = {t.dtype for t in given if t is not None}
     if len(formats) > 1 or torch.bfloat16 in formats:
         x, offset, weight, bias, mask = (None if t is None else t.float() for t in given)  # type: ignore[assignment]
     out = ops.deform_conv2d(x, offset, weight, bias, stride, padding, dilation, mask)  # type: ignore[arg-type]
     return out.to(given[0].dtype)  # type: ignore[union-attr]
+
+
+def pair(value: Geometry) -> tuple[int, int]:
+    """A number for each axis."""
+    return (value, value) if isinstance(value, int) else tuple(value)
 
 
 class DeformConv(nn.Conv2d):

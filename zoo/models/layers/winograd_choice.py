@@ -52,8 +52,12 @@ def saves_by_tiles_in_training(conv: nn.Conv2d, x: Tensor) -> bool:
 
 def is_usual(conv: nn.Conv2d, x: Tensor) -> bool:
     """Whether a convolution of (N, C, H, W) is one of float32 numbers, in any way that gives the right result."""
-    free = not (_AS_DEFINED.get() or torch.is_autocast_enabled("cpu"))
-    return free and conv.weight.dtype == torch.float32 and x.shape[1] == conv.in_channels
+    return as_is_best() and conv.weight.dtype == torch.float32 and x.shape[1] == conv.in_channels
+
+
+def as_is_best() -> bool:
+    """Whether an operation may be computed in any way: nobody counts its multiplications, or chooses other numbers."""
+    return not (_AS_DEFINED.get() or torch.is_autocast_enabled("cpu"))
 
 
 def is_square(conv: nn.Conv2d) -> bool:

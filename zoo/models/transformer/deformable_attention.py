@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zoo.models.layers.constants import extents
-from zoo.models.transformer.sampled_rows import is_table, sum_rows
+from zoo.models.transformer.attention_rows import is_table, sum_rows
 
 
 class MultiScaleDeformableAttention(nn.Module):

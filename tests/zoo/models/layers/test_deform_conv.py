@@ -6,7 +6,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torchvision import ops
 
+from zoo.models.layers import deform_rows, memory_format
 from zoo.models.layers.conv import make_conv
 from zoo.models.layers.deform_conv import DCN, DCNv2, DeformConv
 
@@ -49,6 +51,65 @@ def test_a_deformable_convolution_is_its_definition(modulated, stride, dilation,
     offset = 2 * torch.randn(1, 18 * deform_groups, *size)
     mask = torch.rand(1, 9 * deform_groups, *size) if modulated else None
     assert torch.allclose(conv(x, offset, mask), obvious(conv, x, offset, mask), atol=1e-5)
+
+
+@pytest.mark.parametrize("by_cells", [True, False])
+@pytest.mark.parametrize("modulated", [False, True])
+@pytest.mark.parametrize(("groups", "deform_groups", "stride"), [(1, 1, 1), (4, 1, 2), (1, 2, 1), (2, 2, 1)])
+@torch.no_grad()
+def test_inference_samples_rows_to_the_same_result_and_layout(
+    groups, deform_groups, stride, modulated, by_cells, monkeypatch
+):
+    monkeypatch.setattr(deform_rows, "OUTPUTS", 7)
+    torch.manual_seed(0)
+    conv = DeformConv(32, 8, (3, 2), stride, (1, 2), groups=groups, deform_groups=deform_groups, bias=True)
+    x = torch.randn(2, 32, 6, 7)
+    x = x.contiguous(memory_format=torch.channels_last) if by_cells else x
+    size = conv._conv_forward(x, conv.weight, None).shape[2:]
+    offset = 3 * torch.randn(2, 12 * deform_groups, *size)
+    offset[0, 0, 0, 0], offset[0, 1, 1, 1] = 1e30, -1e30
+    mask = torch.rand(2, 6 * deform_groups, *size) if modulated else None
+    assert deform_rows.samples_rows(x, offset, conv.weight, mask)
+    have = conv(x, offset, mask)
+    want = ops.deform_conv2d(x, offset, conv.weight, conv.bias, stride, (1, 2), 1, mask)
+    torch.testing.assert_close(have, want, rtol=1e-5, atol=1e-5)
+    assert memory_format.by_cells(have) == by_cells and (by_cells or have.is_contiguous())
+
+
+@torch.no_grad()
+def test_an_offset_that_is_no_number_spoils_its_own_outputs_only():
+    conv, x = DeformConv(16, 4, 3, padding=1), torch.randn(1, 16, 5, 5)
+    offset = torch.randn(1, 18, 5, 5)
+    want = conv(x, offset)
+    offset[0, 3, 2, 4] = float("nan")
+    have = conv(x, offset)
+    assert have[0, :, 2, 4].isnan().all()
+    have[0, :, 2, 4] = want[0, :, 2, 4]
+    torch.testing.assert_close(have, want, rtol=0, atol=0)
+
+
+@torch.no_grad()
+def test_rows_give_the_same_bits_on_any_number_of_threads():
+    """Networks with deformable convolutions amplify rounding."""
+    conv, x = DeformConv(64, 64, 3, padding=1), torch.randn(1, 64, 40, 48)
+    offset, before = torch.randn(1, 18, 40, 48), torch.get_num_threads()
+    try:
+        results = [torch.set_num_threads(n) or conv(x, offset) for n in (1, 2, 3)]
+    finally:
+        torch.set_num_threads(before)
+    assert torch.equal(results[0], results[1]) and torch.equal(results[0], results[2])
+
+
+def test_rows_are_for_inference_and_for_more_than_a_few_channels():
+    few, many = (DeformConv(c, 4, 1) for c in (4, 16))
+    x, offset = torch.randn(1, 16, 3, 3), torch.randn(1, 2, 3, 3)
+    assert not deform_rows.samples_rows(x, offset, many.weight, None)
+    with torch.no_grad():
+        assert deform_rows.samples_rows(x, offset, many.weight, None)
+        assert not deform_rows.samples_rows(x[:, :4], offset, few.weight, None)
+        assert not deform_rows.samples_rows(x.double(), offset.double(), many.weight.double(), None)
+        with torch.autocast("cpu", torch.bfloat16):
+            assert not deform_rows.samples_rows(x, offset, many.weight, None)
 
 
 @pytest.mark.parametrize(("cls", "factor"), [(DCN, 1.0), (DCNv2, 0.5)])

@@ -81,6 +81,20 @@ def counted(loss: Loss, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return calls
 
 
+def test_pieces_add_up_under_autocast_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    def in_bfloat16() -> tuple[Tensor, Tensor]:
+        x = quality(5).bfloat16().requires_grad_()
+        with torch.autocast("cpu", torch.bfloat16):
+            value = FocalLoss()(x, labels(), avg_factor=AVERAGE)
+        value.backward()
+        assert x.grad is not None
+        return value.detach(), x.grad
+
+    whole = in_bfloat16()
+    in_pieces_of(50, monkeypatch)
+    torch.testing.assert_close(in_bfloat16(), whole)
+
+
 def test_a_target_that_learns_keeps_its_gradient(monkeypatch: pytest.MonkeyPatch) -> None:
     in_pieces_of(2, monkeypatch)
     target = quality().requires_grad_()

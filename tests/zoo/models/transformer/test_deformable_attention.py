@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from zoo.models.transformer import deformable_attention, sampled_rows
+from zoo.models.transformer import attention_rows, deformable_attention
 from zoo.models.transformer.deformable_attention import sample_levels
 
 SHAPES = [(3, 4), (2, 2)]
@@ -43,7 +43,7 @@ def example() -> tuple[Tensor, Tensor, Tensor]:
 @pytest.mark.parametrize("learning", [True, False])
 @pytest.mark.parametrize("at_once", [512, 2])
 def test_it_is_its_definition(learning: bool, at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sampled_rows, "QUERIES", at_once)
+    monkeypatch.setattr(attention_rows, "QUERIES", at_once)
     value, locations, weights = example()
     with torch.set_grad_enabled(learning):
         got = sample_levels(value, SHAPES, locations, weights)
