@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from zoo.models.layers.constants import constant
 from zoo.models.layers.precision import at_least_float32
-from zoo.models.layers.vision_operators import roi_align
 from zoo.models.priors.grid import pair
+from zoo.models.roi_heads.roi_align_cpu import align
 
 
 def deform_roi_pool(
@@ -34,7 +34,7 @@ def deform_roi_pool(
     bins = moved_bins(rois.to(precise), offsets.to(precise) * gamma, output_size, spatial_scale)
     bins = bins.flatten(1, 2).flatten(0, 1)
     images = rois[:, :1].repeat_interleave(output_size[0] * output_size[1], dim=0).to(bins)
-    pooled = roi_align(precise, torch.cat([images, bins], dim=1), 1, 1.0, sampling_ratio, aligned=True).to(features)
+    pooled = align(precise, torch.cat([images, bins], dim=1), (1, 1), 1.0, sampling_ratio).to(features)
     return pooled.view(len(rois), *output_size, features.shape[1]).permute(0, 3, 1, 2)
 
 
@@ -156,7 +156,7 @@ class DeformRoIPoolPack(nn.Module):
     def rigid(self, features: Tensor, rois: Tensor) -> Tensor:
         """Features (M, C * h * w) of the unmoved bins."""
         precise, args = at_least_float32(features), (self.output_size, self.spatial_scale, self.sampling_ratio)
-        return roi_align(precise, rois.to(precise), *args, aligned=True).flatten(1).to(features)
+        return align(precise, rois.to(precise), *args).flatten(1).to(features)
 
     def pool(self, features: Tensor, rois: Tensor, rigid: Tensor) -> Tensor:
         """Features (M, C, h, w) of the moved bins."""

@@ -15,8 +15,25 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from zoo.models.layers.memory_format import plain_on_cpu
+from zoo.models.layers.vision_operators import roi_align
+
 # So many weights at a time, which bounds the memory that they take; training keeps all of them anyway.
 WEIGHTS = 1 << 21
+
+
+def align(
+    features: Tensor,
+    rois: Tensor,
+    output_size: tuple[int, int],
+    scale: float,
+    sampling_ratio: int,
+    aligned: bool = True,
+) -> Tensor:
+    """What `torchvision.ops.roi_align` gives, (M, C, h, w): by `align_rows` where that can be."""
+    pool = align_rows if plain_on_cpu(features) else roi_align
+    pooled: Tensor = pool(features, rois, output_size, scale, sampling_ratio, aligned)
+    return pooled
 
 
 class Bins(NamedTuple):

@@ -9,12 +9,10 @@ from typing import Any
 from torch import Tensor, nn
 
 from zoo.errors import BuildError
-from zoo.models.layers.memory_format import plain_on_cpu
 from zoo.models.layers.points import cell_centers, sample_regions
 from zoo.models.layers.precision import at_least_float32
-from zoo.models.layers.vision_operators import roi_align
 from zoo.models.priors.grid import pair
-from zoo.models.roi_heads.roi_align_cpu import align_rows
+from zoo.models.roi_heads.roi_align_cpu import align
 
 ROI_LAYERS = {
     "DeformRoIPoolPack": "zoo.models.roi_heads.deform_roi_pool:DeformRoIPoolPack",
@@ -56,9 +54,8 @@ class RoIAlign(nn.Module):
     def forward(self, features: Tensor, rois: Tensor) -> Tensor:
         """(N, C, H, W) and regions (M, 5) to (M, C, h, w)."""
         precise = at_least_float32(features)
-        pool = align_rows if plain_on_cpu(precise) else roi_align
         args = (self.output_size, self.spatial_scale, self.sampling_ratio, self.aligned)
-        return pool(precise, rois.detach().to(precise), *args).to(features)
+        return align(precise, rois.detach().to(precise), *args).to(features)
 
 
 class SimpleRoIAlign(nn.Module):
