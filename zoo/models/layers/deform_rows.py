@@ -5,7 +5,7 @@ torchvision's operator samples number by number, on one thread.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import torch
@@ -31,7 +31,7 @@ class Kernel(NamedTuple):
 
     def starts(self, axis: int, count: int, like: Tensor) -> Tensor:
         """Where the samples of `count` outputs are along an axis without offsets: (count, size)."""
-        outputs, elements = (torch.arange(n, dtype=like.dtype) for n in (count, self.size[axis]))
+        outputs, elements = (torch.arange(n, dtype=like.dtype, device=like.device) for n in (count, self.size[axis]))
         return outputs[:, None] * self.stride[axis] - self.padding[axis] + elements * self.dilation[axis]
 
 
@@ -66,18 +66,23 @@ def samples(x: Tensor, offset: Tensor, mask: Tensor | None, kernel: Kernel) -> t
 
     x: (C, H, W). offset: (G * elements * 2, H', W'). mask: (G * elements, H', W').
     """
-    height, width = offset.shape[1:]
-    elements = kernel.size[0] * kernel.size[1]
-    down = kernel.starts(0, height, x)[:, None, :, None].expand(-1, width, -1, kernel.size[1])
-    across = kernel.starts(1, width, x)[None, :, None, :].expand(height, -1, kernel.size[0], -1)
-    moved = offset.view(-1, elements, 2, height * width).permute(2, 3, 1, 0)
-    y, x_ = (start.reshape(-1, elements, 1) + by for start, by in zip((down, across), moved))
-    shares = None if mask is None else mask.view(-1, elements, height * width).permute(2, 1, 0).flatten(1)
-    sides = (x.new_tensor(side) for side in (x.shape[2], x.shape[1]))
-    cells, weights = corners(x_.flatten(1), y.flatten(1), shares, *sides)
-    groups = moved.shape[-1]
-    group = torch.arange(groups, dtype=torch.int32).repeat(elements)[:, None]
+    elements, outputs = kernel.size[0] * kernel.size[1], offset[0].numel()
+    groups = len(offset) // (2 * elements)
+    down, across = positions(offset, kernel, groups)
+    shares = None if mask is None else mask.reshape(groups, elements, outputs).permute(2, 1, 0).flatten(1)
+    height, width = (x.new_tensor(side) for side in x.shape[1:])
+    cells, weights = corners(across, down, shares, width, height)
+    group = torch.arange(groups, dtype=torch.int32, device=x.device).repeat(elements)[:, None]
     return cells.int().mul_(groups).add_(group), weights
+
+
+def positions(offset: Tensor, kernel: Kernel, groups: int) -> Iterator[Tensor]:
+    """Where the samples of all outputs are, down and across, in cells: (outputs, elements * groups) each."""
+    height, width = offset.shape[1:]
+    moved = offset.reshape(groups, -1, 2, height * width).permute(2, 3, 1, 0)
+    down = kernel.starts(0, height, offset)[:, None, :, None].expand(-1, width, -1, kernel.size[1])
+    across = kernel.starts(1, width, offset)[None, :, None, :].expand(height, -1, kernel.size[0], -1)
+    return ((start.reshape(*by.shape[:2], 1) + by).flatten(1) for start, by in zip((down, across), moved))
 
 
 def products(columns: Tensor, filters: Tensor) -> Tensor:

@@ -56,7 +56,7 @@ def places_of(shapes: Sequence[tuple[int, int]], heads: int, points: int, like: 
     begins = accumulate((h * w for h, w in shapes[:-1]), initial=0)
     levels = [like.new_tensor(line).repeat_interleave(points).repeat(heads) for line in (*zip(*shapes), tuple(begins))]
     height, width, begin = levels
-    head = torch.arange(heads, dtype=torch.int32).repeat_interleave(len(shapes) * points)
+    head = torch.arange(heads, dtype=torch.int32, device=like.device).repeat_interleave(len(shapes) * points)
     return Places(width, height, begin, head[:, None])
 
 

@@ -77,6 +77,15 @@ def test_inference_samples_rows_to_the_same_result_and_layout(
 
 
 @torch.no_grad()
+def test_rows_are_found_by_offsets_that_lie_anyhow_and_under_another_default_device():
+    conv, x, wide = DeformConv(16, 4, 3, padding=1), torch.randn(1, 16, 5, 5), torch.randn(1, 18, 9, 9)
+    offset = wide[..., 2:7, 1:6]
+    with torch.device("meta"):
+        have = conv(x, offset)
+    torch.testing.assert_close(have, ops.deform_conv2d(x, offset.contiguous(), conv.weight, padding=1))
+
+
+@torch.no_grad()
 def test_an_offset_that_is_no_number_spoils_its_own_outputs_only():
     conv, x = DeformConv(16, 4, 3, padding=1), torch.randn(1, 16, 5, 5)
     offset = torch.randn(1, 18, 5, 5)

@@ -64,6 +64,14 @@ def test_inference_on_a_cpu_sums_rows_and_training_does_not(monkeypatch: pytest.
 
 
 @torch.no_grad()
+def test_rows_are_found_under_another_default_device() -> None:
+    value, locations, weights = example()
+    with torch.device("meta"):
+        have = sample_levels(value, SHAPES, locations, weights)
+    torch.testing.assert_close(have, sample_levels(value, SHAPES, locations, weights))
+
+
+@torch.no_grad()
 def test_a_location_that_is_no_number_spoils_its_own_query_and_head_only() -> None:
     value, locations, weights = example()
     expected = sample_levels(value, SHAPES, locations, weights)
