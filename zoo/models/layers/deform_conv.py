@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torchvision import ops
 
 from zoo.models.layers.deform_rows import Kernel, convolve_rows, samples_rows
+from zoo.models.layers.pair import pair
 
 Geometry = Any  # a number for both axes, or one for each
 
@@ -42,11 +43,6 @@ def deform_conv2d(
         x, offset, weight, bias, mask = (None if t is None else t.float() for t in given)  # type: ignore[assignment]
     out = ops.deform_conv2d(x, offset, weight, bias, stride, padding, dilation, mask)  # type: ignore[arg-type]
     return out.to(given[0].dtype)  # type: ignore[union-attr]
-
-
-def pair(value: Geometry) -> tuple[int, int]:
-    """A number for each axis."""
-    return (value, value) if isinstance(value, int) else tuple(value)
 
 
 class DeformConv(nn.Conv2d):

@@ -11,14 +11,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from zoo.models.layers.cpu_choices import WIDE_SAMPLE
 from zoo.models.layers.memory_format import by_cells, eager_on_cpu
 from zoo.models.layers.sampled_rows import MOST_CELLS, corners, sums
 from zoo.models.layers.winograd_choice import as_is_best
 
 # Outputs at a time: their samples stay in the processor's cache.
 OUTPUTS = 512
-# Channels that move together, from which on rows are worth it.
-NARROWEST = 16
 
 
 class Kernel(NamedTuple):
@@ -39,7 +38,7 @@ def samples_rows(x: Tensor, offset: Tensor, weight: Tensor, mask: Tensor | None)
     """Whether a deformable convolution is computed so: in inference, of float32 numbers, on a CPU."""
     given = [x, offset, weight] if mask is None else [x, offset, weight, mask]
     together = x.shape[1] * 2 * weight.shape[2] * weight.shape[3] // max(offset.shape[1], 1)
-    fits = together >= NARROWEST and 0 < x.shape[2] * x.shape[3] <= MOST_CELLS
+    fits = together >= WIDE_SAMPLE and 0 < x.shape[2] * x.shape[3] <= MOST_CELLS
     return fits and as_is_best() and all(map(eager_on_cpu, given))
 
 

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from zoo.errors import BuildError
-from zoo.models.priors.grid import cell_corners, grid_priors, pair
+from zoo.models.layers.pair import pair
+from zoo.models.priors.grid import cell_corners, grid_priors
 
 
 class AnchorGenerator:

@@ -56,8 +56,3 @@ def cell_corners(size: tuple[int, int], stride: tuple[float, float], device: tor
         indexing="ij",
     )
     return torch.stack([x.flatten(), y.flatten()], dim=-1)
-
-
-def pair(value: T | Sequence[T]) -> tuple[T, T]:
-    """A stride as (x, y)."""
-    return (value[0], value[1]) if isinstance(value, Sequence) else (value, value)

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from zoo.models.priors.grid import cell_corners, grid_priors, pair
+from zoo.models.layers.pair import pair
+from zoo.models.priors.grid import cell_corners, grid_priors
 
 
 class PointGenerator:

@@ -7,8 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zoo.models.layers.constants import constant
+from zoo.models.layers.pair import pair
 from zoo.models.layers.precision import at_least_float32
-from zoo.models.priors.grid import pair
 from zoo.models.roi_heads.roi_align_cpu import align
 
 

@@ -30,9 +30,12 @@ def align(
     sampling_ratio: int,
     aligned: bool = True,
 ) -> Tensor:
-    """What `torchvision.ops.roi_align` gives, (M, C, h, w): by `align_rows` where that can be."""
+    """What `torchvision.ops.roi_align` gives, (M, C, h, w), by `align_rows` where that can be.
+
+    As there, nothing is learned about the regions: `align_rows` alone would have a gradient for them.
+    """
     pool = align_rows if plain_on_cpu(features) else roi_align
-    pooled: Tensor = pool(features, rois, output_size, scale, sampling_ratio, aligned)
+    pooled: Tensor = pool(features, rois.detach(), output_size, scale, sampling_ratio, aligned)
     return pooled
 
 

@@ -9,9 +9,9 @@ from typing import Any
 from torch import Tensor, nn
 
 from zoo.errors import BuildError
+from zoo.models.layers.pair import pair
 from zoo.models.layers.points import cell_centers, sample_regions
 from zoo.models.layers.precision import at_least_float32
-from zoo.models.priors.grid import pair
 from zoo.models.roi_heads.roi_align_cpu import align
 
 ROI_LAYERS = {
@@ -55,7 +55,7 @@ class RoIAlign(nn.Module):
         """(N, C, H, W) and regions (M, 5) to (M, C, h, w)."""
         precise = at_least_float32(features)
         args = (self.output_size, self.spatial_scale, self.sampling_ratio, self.aligned)
-        return align(precise, rois.detach().to(precise), *args).to(features)
+        return align(precise, rois.to(precise), *args).to(features)
 
 
 class SimpleRoIAlign(nn.Module):
