@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TypeVar
 
-T = TypeVar("T")
+T = TypeVar("T", int, float)
 
 
 def pair(value: T | Sequence[T]) -> tuple[T, T]:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 from functools import lru_cache
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from zoo.models.layers.tracing import recording
-
-T = TypeVar("T", int, float)
 
 
 class Generator(Hashable, Protocol):
