@@ -33,6 +33,7 @@ from benchmarks.reports.text_table import format_table
 from zoo.models.backbones.csp_darknet import CSPDarknet
 from zoo.models.backbones.resnet import ResNet
 from zoo.models.backbones.ssd_vgg import SSDVGG
+from zoo.models.layers import onednn
 from zoo.models.layers.deform_rows import Kernel, convolve_rows
 from zoo.models.layers.fast_conv import FastConv2d, hold_steady
 from zoo.models.layers.nms import separate
@@ -141,6 +142,13 @@ def one_pass() -> Ways:
     x, shortcut = (torch.randn(1, c, 200, 304).contiguous(memory_format=torch.channels_last) for c in (64, 256))
     layer, relu, overwritten = FastConv2d(64, 256, 1), nn.ReLU(inplace=True), shortcut.clone()
     return lambda: layer(x, relu, overwritten), lambda: relu(layer(x).add_(shortcut))
+
+
+def one_pass_activation(kernel: int, channels: int, side: int, activation: nn.Module) -> Ways:
+    """A convolution and its activation at once, by oneDNN; ordinary: one after the other."""
+    x = torch.randn(1, channels, side, side).contiguous(memory_format=torch.channels_last)
+    layer = nn.Conv2d(channels, channels, kernel, padding=kernel // 2).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return lambda: onednn.convolve(layer, x, activation), lambda: activation(layer(x))
 
 
 def stem() -> Ways:
@@ -322,6 +330,14 @@ PATHS: dict[str, Callable[[], Ways]] = {
     "3x3 convolution by Winograd's method, 512 channels, 38 x 38": lambda: winograd(512, 38, 38),
     "3x3 convolution by Winograd's method, 512 channels, 25 x 38": lambda: winograd(512, 25, 38),
     "convolution, sum and activation at once": one_pass,
+    "3x3 convolution and ReLU at once, 64 channels, 80 x 80": partial(one_pass_activation, 3, 64, 80, nn.ReLU(True)),
+    "1x1 convolution and SiLU at once, 64 channels, 80 x 80": partial(one_pass_activation, 1, 64, 80, nn.SiLU(True)),
+    "3x3 convolution and SiLU at once, 128 channels, 20 x 20 (not used)": partial(
+        one_pass_activation, 3, 128, 20, nn.SiLU(True)
+    ),
+    "1x1 convolution and ReLU at once, 32 channels, 16 x 16 (not used)": partial(
+        one_pass_activation, 1, 32, 16, nn.ReLU(True)
+    ),
     "stem by bands": stem,
     "3x3 convolution by Winograd's method in training, 256 channels, 2 x 50 x 76": lambda: training_winograd(
         256, 50, 76

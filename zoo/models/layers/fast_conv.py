@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zoo.models.layers import onednn
-from zoo.models.layers.cpu_choices import FEW_IMAGES, LARGE_PRODUCT
+from zoo.models.layers.cpu_choices import FEW_IMAGES, LARGE_PRODUCT, SMALL_MAP
 from zoo.models.layers.memory_format import added, by_cells, eager_on_cpu
 from zoo.models.layers.winograd import Filters, convolve, pack
 from zoo.models.layers.winograd_choice import is_usual, saves_by_tiles, saves_by_tiles_in_training
@@ -67,7 +67,7 @@ class FastConv2d(nn.Conv2d):
         alone = torch.get_num_threads() == 1
         if self.steady and not alone and few_in_nchw(x):
             return pointwise(x, self.weight.flatten(1), self.bias)
-        if alone and by_cells(x) and x.numel() * self.out_channels >= LARGE_PRODUCT and onednn.has_onednn():
+        if alone and by_cells(x) and is_large_product(self, x) and onednn.has_onednn():
             return by_onednn(x, self.weight, self.bias)
         return super().forward(x)
 
@@ -101,7 +101,7 @@ def finished(x: Tensor, activation: nn.Module | None, shortcut: Tensor | None) -
 
 
 def takes_one_pass(conv: FastConv2d, x: Tensor, activation: nn.Module | None, shortcut: Tensor | None) -> bool:
-    """Whether there is more to do than a convolution, and oneDNN can do it with it."""
+    """Whether there is more to do than a convolution, and oneDNN gains by doing it at once."""
     if shortcut is None and activation is None:
         return False
     simple = conv.padding_mode == "zeros" and not isinstance(conv.padding, str)
@@ -113,7 +113,26 @@ def takes_one_pass(conv: FastConv2d, x: Tensor, activation: nn.Module | None, sh
         and by_cells(x)
         and is_usual(conv, x)
         and onednn.available()
+        and suits_onednn(conv, x)
+        and not loses_activation(conv, activation)
     )
+
+
+def suits_onednn(conv: FastConv2d, x: Tensor) -> bool:
+    """Whether oneDNN is the fastest for the convolution alone; elsewhere, preparing it costs more than a pass."""
+    if conv.is_product and torch.get_num_threads() == 1 and len(x) < FEW_IMAGES:
+        return is_large_product(conv, x)
+    return len(x) > 1 or conv.groups > 1 or x.numel() > SMALL_MAP
+
+
+def is_large_product(conv: FastConv2d, x: Tensor) -> bool:
+    """Whether a 1x1 convolution has so many multiplications that oneDNN is faster on one thread, too."""
+    return x.numel() * conv.out_channels >= LARGE_PRODUCT
+
+
+def loses_activation(conv: FastConv2d, activation: nn.Module | None) -> bool:
+    """Whether oneDNN's convolution is slower with the activation than followed by it: SiLU, unless 1x1 or grouped."""
+    return type(activation) is nn.SiLU and conv.groups == 1 and conv.kernel_size != (1, 1)
 
 
 def may_become_result(conv: FastConv2d, x: Tensor, shortcut: Tensor) -> bool:

@@ -10,7 +10,7 @@ from zoo.models.backbones.hourglass import HourglassNet
 from zoo.models.backbones.hrnet import HRNet
 from zoo.models.backbones.resnet import ResNet
 from zoo.models.fuse import fuse_conv_bn
-from zoo.models.layers import onednn
+from zoo.models.layers import fast_conv, onednn
 
 HRNET = {
     "stage1": {"num_modules": 1, "num_branches": 1, "block": "BOTTLENECK", "num_blocks": (2,), "num_channels": (16,)},
@@ -56,7 +56,14 @@ def by_pixel(size: int = 64) -> Tensor:
     return torch.rand(1, 3, size, size).contiguous(memory_format=torch.channels_last)
 
 
+@pytest.fixture
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever can follow a convolution is computed with it, on small maps too."""
+    monkeypatch.setattr(fast_conv, "suits_onednn", lambda *_: True)
+
+
 @pytest.mark.parametrize("name", networks())
+@pytest.mark.usefixtures("at_once")
 def test_all_outputs_are_those_of_separate_steps(name: str) -> None:
     network, x = folded(networks()[name]), by_pixel()
     expected = network(x)  # with gradients each step has a map of its own
@@ -67,6 +74,7 @@ def test_all_outputs_are_those_of_separate_steps(name: str) -> None:
 
 
 @pytest.mark.skipif(not onednn.available(), reason="this PyTorch or processor has no convolution with what follows it")
+@pytest.mark.usefixtures("at_once")
 def test_a_folded_stage_takes_one_map_for_all_its_blocks_but_not_that_of_the_stage_before() -> None:
     network = folded(ResNet(50, base_channels=16, zero_init_residual=False))
     memory: dict[str, int] = {}

@@ -9,13 +9,14 @@ import torch
 from torch import Tensor, nn
 
 from zoo.models.layers import onednn
-from zoo.models.layers.fast_conv import FastConv2d
+from zoo.models.layers.fast_conv import FastConv2d, suits_onednn
 from zoo.models.layers.steps import activated, activated_sum
 from zoo.models.operations import counted_operations
 
 needs_onednn = pytest.mark.skipif(
     not onednn.available(), reason="this PyTorch or processor has no convolution with what follows it"
 )
+LARGE = (160, 160)
 GEOMETRIES = [{"kernel_size": 1}, {"kernel_size": 3, "padding": 1}, {"kernel_size": 3, "padding": 2, "dilation": 2}]
 
 
@@ -38,15 +39,49 @@ def in_one_pass(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return seen
 
 
+def check_activated(geometry: dict, activation: nn.Module, x: Tensor) -> None:
+    """A convolution and its activation give the numbers of separate steps."""
+    conv = FastConv2d(16, 24, **geometry)
+    expected = activation(nn.Conv2d.forward(conv, x))
+    torch.testing.assert_close(activated(conv, None, activation, x), expected, rtol=1e-5, atol=1e-6)
+
+
 @needs_onednn
-@pytest.mark.parametrize("activation", [nn.ReLU(), nn.ReLU(inplace=True), nn.SiLU()])
+@pytest.mark.parametrize("activation", [nn.ReLU(), nn.ReLU(inplace=True)])
 @pytest.mark.parametrize("geometry", [*GEOMETRIES, {"kernel_size": 3, "stride": 2}, {"kernel_size": 3, "groups": 4}])
 @torch.inference_mode()
 def test_an_activation_is_computed_with_the_convolution(geometry: dict, activation: nn.Module, in_one_pass) -> None:
-    conv, x = FastConv2d(16, 24, **geometry), a_map()
-    expected = activation(nn.Conv2d.forward(conv, x))
-    torch.testing.assert_close(activated(conv, None, activation, x), expected, rtol=1e-6, atol=1e-6)
+    check_activated(geometry, activation, a_map(size=LARGE))
     assert in_one_pass == ["activation"]
+
+
+@needs_onednn
+@pytest.mark.parametrize(
+    ("geometry", "together"),
+    [({"kernel_size": 1}, True), ({"kernel_size": 3, "groups": 4}, True), ({"kernel_size": 3}, False)],
+)
+@torch.inference_mode()
+def test_silu_is_computed_with_a_convolution_that_does_not_slow_it_down(
+    geometry: dict, together: bool, in_one_pass
+) -> None:
+    check_activated(geometry, nn.SiLU(), a_map(size=LARGE))
+    assert bool(in_one_pass) == together
+
+
+@pytest.mark.parametrize("geometry", GEOMETRIES)
+@torch.inference_mode()
+def test_a_small_map_does_not_wait_for_kernels_to_be_prepared(geometry: dict, in_one_pass) -> None:
+    check_activated(geometry, nn.ReLU(), a_map(count=1))
+    assert not in_one_pass
+
+
+@pytest.mark.parametrize(("threads", "together"), [(1, False), (2, True)])
+@torch.inference_mode()
+def test_a_small_product_takes_one_pass_on_several_threads(threads: int, together: bool, monkeypatch) -> None:
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    conv = FastConv2d(16, 24, 1)
+    assert suits_onednn(conv, a_map()) == together
+    assert suits_onednn(conv, a_map(size=LARGE))
 
 
 @needs_onednn
@@ -54,7 +89,7 @@ def test_an_activation_is_computed_with_the_convolution(geometry: dict, activati
 @pytest.mark.parametrize("bias", [True, False])
 @torch.inference_mode()
 def test_a_sum_is_made_in_the_memory_of_the_shortcut(geometry: dict, bias: bool, in_one_pass) -> None:
-    conv, x, shortcut = FastConv2d(16, 24, bias=bias, **geometry), a_map(), a_map(24)
+    conv, x, shortcut = FastConv2d(16, 24, bias=bias, **geometry), a_map(size=LARGE), a_map(24, LARGE)
     expected = (nn.Conv2d.forward(conv, x) + shortcut).relu()
     have = activated_sum(conv, nn.Identity(), nn.ReLU(), x, shortcut, free=True)
     torch.testing.assert_close(have, expected, rtol=1e-6, atol=1e-6)
