@@ -12,11 +12,14 @@ from torch import Tensor, nn
 from zoo.errors import BuildError
 from zoo.models.layers.activation import make_activation
 from zoo.models.layers.freezing import freeze
+from zoo.models.layers.memory_format import eager_on_cpu
 from zoo.models.layers.norm import LayerNorm2d, make_norm
+from zoo.models.layers.rows import by_rows
 from zoo.models.layers.stochastic_depth import StochasticDepth
 
 LN = {"type": "LN2d", "eps": 1e-6}
 GELU = {"type": "GELU"}
+SQUARES = 1 << 18  # numbers of an image that are squared at a time
 # Name -> blocks and channels per stage.
 ARCHITECTURES: dict[str, dict[str, Sequence[int]]] = {
     "tiny": {"depths": (3, 3, 9, 3), "channels": (96, 192, 384, 768)},
@@ -37,8 +40,21 @@ class GRN(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, H, W, channels) to the same."""
-        norm = torch.linalg.vector_norm(x, dim=(1, 2), keepdim=True)
-        return self.gamma * (x * (norm / (norm.mean(dim=-1, keepdim=True) + self.eps))) + self.beta + x
+        norm = channel_norms(x)
+        share = norm / (norm.mean(dim=-1, keepdim=True) + self.eps)
+        return torch.addcmul(self.beta, x, 1 + self.gamma * share)
+
+
+def channel_norms(x: Tensor) -> Tensor:
+    """The Euclidean norm of each channel over an image's map: (N, H, W, C) to (N, 1, 1, C).
+
+    On a CPU in inference squares are summed some rows at a time, since PyTorch walks through memory channel by channel.
+    """
+    if not eager_on_cpu(x):
+        return torch.linalg.vector_norm(x, dim=(1, 2), keepdim=True)
+    pieces = x.flatten(1, 2).split(max(SQUARES // x.shape[3], 1), 1)
+    squares = torch.stack([piece.square().sum(1) for piece in pieces]).sum(0)
+    return squares.sqrt()[:, None, None]
 
 
 class ConvNeXtBlock(nn.Module):
@@ -61,6 +77,7 @@ class ConvNeXtBlock(nn.Module):
         self.norm = make_norm(norm_cfg, channels)[1]
         self.pointwise_conv1 = nn.Linear(channels, 4 * channels)
         self.act = make_activation(act_cfg)
+        self.normalizes = use_grn
         self.grn = GRN(4 * channels) if use_grn else nn.Identity()
         self.pointwise_conv2 = nn.Linear(4 * channels, channels)
         self.gamma = None
@@ -71,10 +88,14 @@ class ConvNeXtBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(N, channels, H, W) to the same."""
         out = self.norm(self.depthwise_conv(x)).permute(0, 2, 3, 1)
-        out = self.pointwise_conv2(self.grn(self.act(self.pointwise_conv1(out))))
+        out = self.pointwise(out) if self.normalizes else by_rows(self.pointwise, self, out, 4 * out.shape[-1])
         if self.gamma is not None:
             out = out * self.gamma
         return x + self.drop_path(out.permute(0, 3, 1, 2))
+
+    def pointwise(self, x: Tensor) -> Tensor:
+        """Both pointwise layers of (..., channels) and what is between them."""
+        return self.pointwise_conv2(self.grn(self.act(self.pointwise_conv1(x))))  # type: ignore[no-any-return]
 
 
 class ConvNeXt(nn.Module):

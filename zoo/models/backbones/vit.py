@@ -10,11 +10,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zoo.models.layers.activation import make_activation
+from zoo.models.layers.memory_format import added, eager_on_cpu
 from zoo.models.layers.norm import make_norm
+from zoo.models.layers.rows import by_rows
 from zoo.models.layers.stochastic_depth import StochasticDepth
 
 LN = {"type": "LN"}
 GELU = {"type": "GELU"}
+SCORES = 3 << 21  # between cells at a time on a CPU: 24 MiB, which the process keeps
 
 
 class PatchProjection(nn.Module):
@@ -49,15 +52,37 @@ class RelativeAttention(nn.Module):
         """(N, h, w, dim) to the same."""
         batch, height, width, _ = x.shape
         q, k, v = self.qkv(x).flatten(1, 2).unflatten(-1, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
-        scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)
-        if self.use_rel_pos:
-            scores = scores + self.relative(q.unflatten(2, (height, width)))
-        out = (scores.softmax(dim=-1) @ v).transpose(1, 2).flatten(2)
-        return self.proj(out).view(batch, height, width, -1)
+        q = q.unflatten(2, (height, width))
+        out = self.by_bands(q, k, v) if eager_on_cpu(x) else self.attend(q, k, v, 0)
+        return self.proj(out.transpose(1, 2).flatten(2)).view(batch, height, width, -1)
 
-    def relative(self, q: Tensor) -> Tensor:
-        """How much each cell looks at each other, by where it is: (N, heads, h * w, h * w). q: (N, heads, h, w, D)."""
-        rows = torch.einsum("nahwd,hkd->nahwk", q, between(self.rel_pos_h, q.shape[2]))
+    def by_bands(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """What `attend` returns, some maps or rows of a map at a time; the scores of 4096 cells would fill 0.8 GB."""
+        batch, heads, height, width, _ = q.shape
+        rows = max(SCORES // (heads * width * height * width), 1)
+        maps = max(rows // height, 1)
+        out = torch.empty_like(v)
+        for n in range(0, batch, maps):
+            some = slice(n, n + maps)
+            for first in range(0, height, rows):
+                band = self.attend(q[some, :, first : first + rows], k[some], v[some], first)
+                out[some, :, first * width : (first + rows) * width] = band
+        return out
+
+    def attend(self, q: Tensor, k: Tensor, v: Tensor, first: int) -> Tensor:
+        """(N, heads, rows * w, D): values as cells look at them. q: (N, heads, rows, w, D), of rows from `first` on.
+
+        k, v: (N, heads, h * w, D).
+        """
+        scores = (q.flatten(2, 3) * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)
+        if self.use_rel_pos:
+            scores = added(scores, self.relative(q, first, k.shape[2] // q.shape[3]))
+        return scores.softmax(dim=-1) @ v
+
+    def relative(self, q: Tensor, first: int, height: int) -> Tensor:
+        """How much each cell looks at each other, by where it is: (N, heads, rows * w, h * w). q, first: as above."""
+        down = between(self.rel_pos_h, height)[first : first + q.shape[2]]
+        rows = torch.einsum("nahwd,hkd->nahwk", q, down)
         columns = torch.einsum("nahwd,wkd->nahwk", q, between(self.rel_pos_w, q.shape[3]))
         return (rows[..., :, None] + columns[..., None, :]).flatten(4, 5).flatten(2, 3)
 
@@ -80,6 +105,10 @@ class ViTMlp(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., dim) to the same."""
+        return by_rows(self.both, self, x, self.fc1.out_features)
+
+    def both(self, x: Tensor) -> Tensor:
+        """The same of all rows at once."""
         out: Tensor = self.fc2(self.act(self.fc1(x)))
         return out
 

@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from zoo.models.layers.activation import make_activation
+from zoo.models.layers.rows import by_rows
 from zoo.models.transformer.attention import make_dropout
 
 RELU = {"type": "ReLU", "inplace": True}
@@ -37,11 +38,11 @@ class FFN(nn.Module):
             channels = feedforward_channels
         self.layers = nn.Sequential(*hidden, nn.Linear(channels, embed_dims), nn.Dropout(ffn_drop))
         self.dropout_layer = make_dropout(dropout_layer)
-        self.add_identity = add_identity
+        self.add_identity, self.width = add_identity, feedforward_channels
 
     def forward(self, x: Tensor, identity: Tensor | None = None) -> Tensor:
         """(..., embed_dims) to the same. identity: what the shortcut carries, `x` if not given."""
-        out = self.dropout_layer(self.layers(x))
+        out = self.dropout_layer(by_rows(self.layers, self.layers, x, self.width))
         if not self.add_identity:
             return out
         return (x if identity is None else identity) + out
