@@ -30,15 +30,18 @@ from torchvision import ops
 from torchvision.ops import nms, roi_align
 
 from benchmarks.reports.text_table import format_table
+from zoo.models.backbones.convnext import channel_norms
 from zoo.models.backbones.csp_darknet import CSPDarknet
 from zoo.models.backbones.resnet import ResNet
 from zoo.models.backbones.ssd_vgg import SSDVGG
+from zoo.models.backbones.vit import RelativeAttention
 from zoo.models.layers import onednn
 from zoo.models.layers.deform_rows import Kernel, convolve_rows
 from zoo.models.layers.fast_conv import FastConv2d, hold_steady
 from zoo.models.layers.nms import separate
 from zoo.models.layers.points import cell_centers
 from zoo.models.layers.ranking import best, ranked
+from zoo.models.layers.rows import by_rows
 from zoo.models.layers.survivors import survivors
 from zoo.models.layers.winograd_training import convolve_for_gradients
 from zoo.models.losses.focal import FocalLoss
@@ -297,6 +300,26 @@ def training_loss() -> Ways:
     return partial(gradient, True), partial(gradient, False)
 
 
+def feedforward(rows: int, channels: int, hidden: int, activation: nn.Module) -> Ways:
+    """Two linear layers, some rows at a time; ordinary: all rows at once."""
+    x = torch.randn(rows, channels)
+    layers = nn.Sequential(nn.Linear(channels, hidden), activation, nn.Linear(hidden, channels))
+    return partial(by_rows, layers, layers, x, hidden), partial(layers, x)
+
+
+def vit_attention() -> Ways:
+    """ViTDet's attention over a map of 64 x 64 cells, band by band; ordinary: all scores at once."""
+    layer, (q, k, v) = RelativeAttention(768, 12, True, True, (64, 64)), torch.randn(3, 1, 12, 4096, 64)
+    cells = q.unflatten(2, (64, 64))
+    return partial(layer.by_bands, cells, k, v), partial(layer.attend, cells, k, v, 0)
+
+
+def response_norms() -> Ways:
+    """ConvNeXt V2's norm of each of 512 channels, some rows at a time; ordinary: PyTorch's."""
+    x = torch.randn(1, 200, 304, 512)
+    return partial(channel_norms, x), lambda: torch.linalg.vector_norm(x, dim=(1, 2), keepdim=True)
+
+
 def scene(count: int) -> tuple[Tensor, Tensor]:
     """Boxes (K, 4) xyxy in an image of some 300 pixels, and scores (K,)."""
     generator = torch.Generator().manual_seed(0)
@@ -339,6 +362,11 @@ PATHS: dict[str, Callable[[], Ways]] = {
         one_pass_activation, 1, 32, 16, nn.ReLU(True)
     ),
     "stem by bands": stem,
+    "feed-forward network by rows, 60,800 x 96, 384 between": partial(feedforward, 60_800, 96, 384, nn.GELU()),
+    "feed-forward network by rows, 20,197 x 256, 2048 between": partial(feedforward, 20_197, 256, 2048, nn.ReLU(True)),
+    "feed-forward network by rows, 4096 x 768, 3072 between": partial(feedforward, 4096, 768, 3072, nn.GELU()),
+    "attention of ViTDet by bands, 64 x 64 cells": vit_attention,
+    "response norms by rows, 200 x 304, 512 channels": response_norms,
     "3x3 convolution by Winograd's method in training, 256 channels, 2 x 50 x 76": lambda: training_winograd(
         256, 50, 76
     ),
