@@ -55,12 +55,13 @@ def test_a_convolution_that_adds_and_activates_is_one_operation() -> None:
         def forward(self, x: torch.Tensor, shortcut: torch.Tensor) -> torch.Tensor:
             return self.conv(self.conv(x, self.relu), self.relu, shortcut)
 
-    x, shortcut = (torch.rand(1, 16, 8, 9).contiguous(memory_format=torch.channels_last) for _ in range(2))
+    x, shortcut = (torch.rand(2, 16, 8, 9).contiguous(memory_format=torch.channels_last) for _ in range(2))
     for groups, kind in [(1, "convolution"), (16, "depthwise")]:
         first, second = trace_of(Block(groups), x, shortcut)
         assert first.kind == second.kind == kind
-        assert first.flops == second.flops == 2 * 9 * 16 * 16 // groups * 8 * 9
-        assert (first.size, second.size) == tuple(4 * (maps * 16 * 8 * 9 + 9 * 16 * 16 // groups) for maps in (2, 3))
+        assert first.flops == second.flops == 2 * 9 * 16 * 16 // groups * 2 * 8 * 9
+        sizes = tuple(4 * (maps * 2 * 16 * 8 * 9 + 9 * 16 * 16 // groups) for maps in (2, 3))
+        assert (first.size, second.size) == sizes
 
 
 def test_filling_some_rows_moves_only_these() -> None:
