@@ -310,8 +310,8 @@ def feedforward(rows: int, channels: int, hidden: int, activation: nn.Module) ->
 def vit_attention() -> Ways:
     """ViTDet's attention over a map of 64 x 64 cells, band by band; ordinary: all scores at once."""
     layer, (q, k, v) = RelativeAttention(768, 12, True, True, (64, 64)), torch.randn(3, 1, 12, 4096, 64)
-    cells = q.unflatten(2, (64, 64))
-    return partial(layer.by_bands, cells, k, v), partial(layer.attend, cells, k, v, 0)
+    given = q.unflatten(2, (64, 64)), k, v, layer.positions(64, 64)
+    return partial(layer.by_bands, *given), partial(layer.attend, *given)
 
 
 def response_norms() -> Ways:

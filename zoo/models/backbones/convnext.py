@@ -77,7 +77,6 @@ class ConvNeXtBlock(nn.Module):
         self.norm = make_norm(norm_cfg, channels)[1]
         self.pointwise_conv1 = nn.Linear(channels, 4 * channels)
         self.act = make_activation(act_cfg)
-        self.normalizes = use_grn
         self.grn = GRN(4 * channels) if use_grn else nn.Identity()
         self.pointwise_conv2 = nn.Linear(4 * channels, channels)
         self.gamma = None
@@ -88,7 +87,9 @@ class ConvNeXtBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(N, channels, H, W) to the same."""
         out = self.norm(self.depthwise_conv(x)).permute(0, 2, 3, 1)
-        out = self.pointwise(out) if self.normalizes else by_rows(self.pointwise, self, out, 4 * out.shape[-1])
+        out = (
+            self.pointwise(out) if isinstance(self.grn, GRN) else by_rows(self.pointwise, self, out, 4 * out.shape[-1])
+        )
         if self.gamma is not None:
             out = out * self.gamma
         return x + self.drop_path(out.permute(0, 3, 1, 2))

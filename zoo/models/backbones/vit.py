@@ -17,6 +17,7 @@ from zoo.models.layers.stochastic_depth import StochasticDepth
 
 LN = {"type": "LN"}
 GELU = {"type": "GELU"}
+Positions = tuple[Tensor, Tensor]
 SCORES = 3 << 21  # between cells at a time on a CPU: 24 MiB, which the process keeps
 
 
@@ -52,11 +53,17 @@ class RelativeAttention(nn.Module):
         """(N, h, w, dim) to the same."""
         batch, height, width, _ = x.shape
         q, k, v = self.qkv(x).flatten(1, 2).unflatten(-1, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
-        q = q.unflatten(2, (height, width))
-        out = self.by_bands(q, k, v) if eager_on_cpu(x) else self.attend(q, k, v, 0)
+        q, positions = q.unflatten(2, (height, width)), self.positions(height, width)
+        out = self.by_bands(q, k, v, positions) if eager_on_cpu(x) else self.attend(q, k, v, positions)
         return self.proj(out.transpose(1, 2).flatten(2)).view(batch, height, width, -1)
 
-    def by_bands(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    def positions(self, height: int, width: int) -> Positions | None:
+        """What is learned of where rows (h, h, D) and columns (w, w, D) are relative to each other."""
+        if not self.use_rel_pos:
+            return None
+        return between(self.rel_pos_h, height), between(self.rel_pos_w, width)
+
+    def by_bands(self, q: Tensor, k: Tensor, v: Tensor, positions: Positions | None) -> Tensor:
         """What `attend` returns, some maps or rows of a map at a time; the scores of 4096 cells would fill 0.8 GB."""
         batch, heads, height, width, _ = q.shape
         rows = max(SCORES // (heads * width * height * width), 1)
@@ -65,26 +72,28 @@ class RelativeAttention(nn.Module):
         for n in range(0, batch, maps):
             some = slice(n, n + maps)
             for first in range(0, height, rows):
-                band = self.attend(q[some, :, first : first + rows], k[some], v[some], first)
-                out[some, :, first * width : (first + rows) * width] = band
+                band = slice(first, first + rows)
+                there = positions and (positions[0][band], positions[1])
+                values = self.attend(q[some, :, band], k[some], v[some], there)
+                out[some, :, first * width : (first + rows) * width] = values
         return out
 
-    def attend(self, q: Tensor, k: Tensor, v: Tensor, first: int) -> Tensor:
-        """(N, heads, rows * w, D): values as cells look at them. q: (N, heads, rows, w, D), of rows from `first` on.
+    def attend(self, q: Tensor, k: Tensor, v: Tensor, positions: Positions | None) -> Tensor:
+        """(N, heads, rows * w, D): values as cells look at them. q: (N, heads, rows, w, D), some rows of the maps.
 
-        k, v: (N, heads, h * w, D).
+        k, v: (N, heads, h * w, D). positions: of these rows (rows, h, D) and of all columns (w, w, D).
         """
         scores = (q.flatten(2, 3) * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)
-        if self.use_rel_pos:
-            scores = added(scores, self.relative(q, first, k.shape[2] // q.shape[3]))
+        if positions is not None:
+            scores = added(scores, relative(q, *positions))
         return scores.softmax(dim=-1) @ v
 
-    def relative(self, q: Tensor, first: int, height: int) -> Tensor:
-        """How much each cell looks at each other, by where it is: (N, heads, rows * w, h * w). q, first: as above."""
-        down = between(self.rel_pos_h, height)[first : first + q.shape[2]]
-        rows = torch.einsum("nahwd,hkd->nahwk", q, down)
-        columns = torch.einsum("nahwd,wkd->nahwk", q, between(self.rel_pos_w, q.shape[3]))
-        return (rows[..., :, None] + columns[..., None, :]).flatten(4, 5).flatten(2, 3)
+
+def relative(q: Tensor, down: Tensor, across: Tensor) -> Tensor:
+    """How much each cell looks at each other, by where it is: (N, heads, rows * w, h * w). Shapes: as in `attend`."""
+    rows = torch.einsum("nahwd,hkd->nahwk", q, down)
+    columns = torch.einsum("nahwd,wkd->nahwk", q, across)
+    return (rows[..., :, None] + columns[..., None, :]).flatten(4, 5).flatten(2, 3)
 
 
 def between(positions: Tensor, size: int) -> Tensor:

@@ -11,7 +11,8 @@ from zoo.models.backbones.convnext import GRN
 def test_response_normalization_is_as_defined(monkeypatch) -> None:
     monkeypatch.setattr(convnext, "SQUARES", 8 * 7)
     layer, x = GRN(8), torch.randn(2, 5, 6, 8)
-    torch.nn.init.normal_(layer.gamma), torch.nn.init.normal_(layer.beta)
+    for parameter in layer.parameters():
+        torch.nn.init.normal_(parameter)
     norm = x.double().square().sum((1, 2), keepdim=True).sqrt()
     expected = layer.gamma * (x * (norm / (norm.mean(-1, keepdim=True) + layer.eps))) + layer.beta + x
     torch.testing.assert_close(layer(x), expected.float(), rtol=1e-5, atol=1e-5)
