@@ -87,9 +87,8 @@ class ConvNeXtBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(N, channels, H, W) to the same."""
         out = self.norm(self.depthwise_conv(x)).permute(0, 2, 3, 1)
-        out = (
-            self.pointwise(out) if isinstance(self.grn, GRN) else by_rows(self.pointwise, self, out, 4 * out.shape[-1])
-        )
+        alike = isinstance(self.grn, nn.Identity)  # response normalization looks at all cells of an image
+        out = by_rows(self.pointwise, self, out, 4 * out.shape[-1]) if alike else self.pointwise(out)
         if self.gamma is not None:
             out = out * self.gamma
         return x + self.drop_path(out.permute(0, 3, 1, 2))
