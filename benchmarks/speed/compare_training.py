@@ -106,17 +106,12 @@ def run(request: TrainingComparison) -> list[Record]:
 
 
 def check_supervision(name: str) -> None:
-    """Raise UsageError unless boxes, labels and masks are all that a network learns from."""
-    wanted = supervision(api.architecture(name))
-    lacking = {
-        "semantic maps": wanted.semantic,
-        "keypoints": wanted.keypoints is not None,
-        "proposals": wanted.proposals,
-        "images without annotations": wanted.unlabeled,
-    }
-    if any(lacking.values()):
-        words = " and ".join(word for word, needed in lacking.items() if needed)
-        raise UsageError(f"--training: {name} also learns from {words}, which the batch of a comparison does not have.")
+    """Raise UsageError for a network that learns from images without annotations."""
+    if supervision(api.architecture(name)).unlabeled:
+        raise UsageError(
+            f"--training: {name} also learns from images without annotations, which the batch of a comparison does "
+            "not have."
+        )
 
 
 def gather(request: TrainingComparison, stack: ExitStack) -> tuple[dict[str, Side], dict[str, str]]:

@@ -7,29 +7,26 @@ prepared beforehand, the first 3 left out. Memory is the largest peak of all pro
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import cycle, islice
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-import numpy as np
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from benchmarks.results.record import Record
-from benchmarks.speed import images
+from benchmarks.speed.generated import Generated
 from benchmarks.speed.training_config import PROTOCOLS, Protocol, TrainingConfig, chosen
 from benchmarks.system import environment
 from benchmarks.system.conditions import Conditions
 from benchmarks.system.memory import MemoryMeter, release
 from benchmarks.system.timing import summary
-from zoo.coco_format.keypoints import PERSON, mirrored_order
 from zoo.manifest import api
 from zoo.models.supervision import supervision
 from zoo.training import distributed, initial_weights, recipe
-from zoo.training.augmentation.annotated_image import AnnotatedImage
-from zoo.training.augmentation.keypoints import Keypoints
 from zoo.training.coco_folder import CocoFolder
 from zoo.training.config import TrainConfig
 from zoo.training.dataset import TrainingSet
@@ -38,51 +35,6 @@ from zoo.training.layout import find
 from zoo.training.log import Step
 from zoo.training.setup import initialize
 from zoo.training.trainer import Trainer
-
-
-class Generated:
-    """Images of COCO's most frequent sizes with seven objects each, in place of a folder.
-
-    classes: names; masks: whether objects have them. pixel_center: give them a person's keypoints, too, with the center
-    of pixel 0 there.
-    """
-
-    def __init__(self, classes: Sequence[str], masks: bool, count: int = 64, pixel_center: float | None = None) -> None:
-        self.classes, self.masks, self.pixel_center = tuple(classes), masks, pixel_center
-        self.sizes = [(480, 640) if number % 4 else (640, 480) for number in range(count)]
-
-    def __len__(self) -> int:
-        return len(self.sizes)
-
-    def __getitem__(self, index: int) -> AnnotatedImage:
-        """Always the same for an index."""
-        random, (height, width) = np.random.RandomState(index), self.sizes[index]
-        corner = random.uniform(0, 0.6, (7, 2)) * (width, height)
-        extent = random.uniform(0.05, 0.4, (7, 2)) * (width, height)
-        boxes = np.concatenate([corner, corner + extent], axis=1).astype(np.float32)
-        labels = random.randint(0, len(self.classes), 7).astype(np.int64)
-        masks = np.stack([filled(box, height, width) for box in boxes]) if self.masks else None
-        image = images.draw(random, height, width)
-        crowds, keypoints = np.zeros((0, 4), np.float32), None
-        if self.pixel_center is not None:
-            keypoints = Keypoints(spread(random, boxes), tuple(mirrored_order(PERSON)), self.pixel_center)
-        return AnnotatedImage(image, boxes, labels, masks, crowds, keypoints=keypoints).clipped()
-
-
-def spread(random: np.random.RandomState, boxes: np.ndarray) -> np.ndarray:
-    """Visible keypoints (M, 17, 3) at random positions in boxes (M, 4)."""
-    positions = (
-        boxes[:, None, :2] + random.uniform(0, 1, (len(boxes), len(PERSON), 2)) * (boxes[:, 2:] - boxes[:, :2])[:, None]
-    )
-    return np.concatenate([positions, np.full((*positions.shape[:2], 1), 2.0)], axis=-1).astype(np.float32)
-
-
-def filled(box: np.ndarray, height: int, width: int) -> np.ndarray:
-    """The mask (H, W) of a box."""
-    mask = np.zeros((height, width), np.uint8)
-    x1, y1, x2, y2 = (int(value) for value in box)
-    mask[y1:y2, x1:x2] = 1
-    return mask
 
 
 class Prepared(Trainer):
@@ -118,7 +70,7 @@ def measure(name: str, setting: TrainingConfig | None = None) -> Record | None:
             model=name,
             kind="training",
             protocol=protocol.name,
-            parameters=describe(protocol, setting, run),
+            parameters=describe(name, protocol, setting, run),
             metrics={**numbers(steps[protocol.skipped :], run), **largest(peaks)},
             samples=samples(steps),
             environment=environment.describe(rank.device),
@@ -133,10 +85,12 @@ def make_run(name: str, setting: TrainingConfig, protocol: Protocol, rank: Rank)
     known, needed = api.dataset(entry.dataset).classes, supervision(description)
     folder: Any
     if setting.data is None:
-        folder = Generated(known, needed.masks, pixel_center=needed.keypoints)
+        folder = Generated(known, needed)
     else:
         kind = "instances" if needed.keypoints is None else "person_keypoints"
         files = find(setting.data, kind=kind)
+        if needed.semantic and rank.first:
+            print(f"bench: {name} also learns semantic maps; with --data it is trained without.", file=sys.stderr)
         folder = CocoFolder(*files, masks=needed.masks, pixel_center=needed.keypoints)
     settings = recipe.default(description, entry.training)
     data = TrainingSet(folder, api.preprocessing(name), settings.augmentation, 0, settings.epochs)
@@ -199,7 +153,7 @@ def samples(steps: Sequence[Step]) -> dict[str, list[float]]:
     return times | curves
 
 
-def describe(protocol: Protocol, setting: TrainingConfig, run: Trainer) -> dict[str, Any]:
+def describe(name: str, protocol: Protocol, setting: TrainingConfig, run: Trainer) -> dict[str, Any]:
     """Everything that was chosen."""
     defined = PROTOCOLS[protocol.name]
     values = {key: getattr(protocol, key) for key in ("iterations", "skipped", "prepared")}
@@ -216,4 +170,5 @@ def describe(protocol: Protocol, setting: TrainingConfig, run: Trainer) -> dict[
         "images": f"{len(run.data)} generated" if setting.data is None else f"{len(run.data)} from {setting.data}",
         "optimizer": run.recipe.optimizer,
         "learning_rate": run.recipe.learning_rate,
+        **({"semantic_maps": setting.data is None} if supervision(api.architecture(name)).semantic else {}),
     }

@@ -11,9 +11,11 @@ from __future__ import annotations
 import re
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from benchmarks.speed.generated import proposals
 from benchmarks.speed.images import generated
 
 # Standard deviation of a layer's outputs, by its name; 1 for all others.
@@ -37,10 +39,18 @@ def randomize(model: Any, seed: int = 0) -> None:
         hooks = [module.register_forward_hook(scaling(deviation(name))) for name, module in layers.items()]
         try:
             image = model.preprocess(generated(1)[0]).image[:, :SIDE, :SIDE]
-            model(image[None])
+            model(image[None], proposals=regions(model, image))
         finally:
             for hook in hooks:
                 hook.remove()
+
+
+def regions(model: Any, image: Tensor) -> list[Tensor] | None:
+    """Boxes (M, 4) anywhere in an image (3, H, W), for a network that needs another's."""
+    if not getattr(model, "needs_proposals", False):
+        return None
+    nothing = np.zeros((0, 4), np.float32)
+    return [torch.from_numpy(proposals(nothing, (image.shape[1], image.shape[2]), 0))]
 
 
 def scalable(module: nn.Module) -> bool:

@@ -107,7 +107,7 @@ def randomize(network: nn.Module) -> None:
         elif name.startswith(RENEWED) and value.ndim > 1:
             gain = next((gain for part, gain in GAINS.items() if part in name), math.sqrt(2))
             nn.init.normal_(value, std=gain / math.sqrt(value[0].numel()))
-        elif name.endswith(PREDICTORS):
+        elif name.endswith(PREDICTORS) and value.numel() % len(LABELS) == 0:  # of COCO's categories
             alone = name.endswith("cls_logits.bias")  # each number is scored alone, the background's too
             unused = [number for number in range(91) if number not in COCO_ROWS and (number or alone)]
             value.data.view(-1, 91)[:, unused] = SILENT

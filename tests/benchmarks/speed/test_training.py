@@ -90,17 +90,6 @@ def test_two_processes_make_one_record(shapes: Path, tmp_path: Path) -> None:
     assert record.metrics["images_per_second"] == pytest.approx(4 / record.metrics["iteration_s"])
 
 
-def test_generated_persons_have_visible_keypoints_in_their_boxes() -> None:
-    from benchmarks.speed.training import Generated
-
-    image = Generated(("person",), masks=False, pixel_center=0.5)[0]
-    assert image.keypoints is not None and image.keypoints.points.shape == (len(image.boxes), 17, 3)
-    places = image.keypoints.points[..., :2]
-    visible = image.keypoints.points[..., 2] > 0  # those beyond the border are unknown
-    inside = (places >= image.boxes[:, None, :2] - 0.01) & (places <= image.boxes[:, None, 2:] + 0.01)
-    assert visible.any() and inside[visible].all()
-
-
 def test_the_largest_peak_counts_only_processes_that_could_read_it() -> None:
     from benchmarks.speed.training import largest
 

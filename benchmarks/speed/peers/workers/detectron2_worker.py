@@ -10,11 +10,12 @@ from detectron2.checkpoint import DetectionCheckpointer
 from detectron2.data import transforms
 from detectron2.data.detection_utils import read_image
 from detectron2.modeling import build_model
-from detectron2.structures import BitMasks, Boxes, Instances
+from detectron2.structures import BitMasks, Boxes, Instances, Keypoints
 from detectron2.utils.events import EventStorage
-from serve import load_all, require, serve
+from serve import load_all, nothing_dropped, require, serve
 
 ALL = 10**7  # samples that no sampler leaves out
+UNKNOWN = 255  # class of pixels that nothing is learned from
 
 
 class Detector:
@@ -80,11 +81,11 @@ class Detector:
 
     def train(self, path, take_all):
         """Losses of a batch by name. take_all: let the samplers leave nothing out, and average over what they took."""
-        self.inputs = training_inputs(path, self.cfg.MODEL.MASK_ON)
+        self.inputs = training_inputs(path, self.cfg.MODEL)
         self.model.train()
         parameters = [p for p in self.model.parameters() if p.requires_grad]
         self.optimizer = torch.optim.SGD(parameters, lr=2.5e-6, momentum=0.9, weight_decay=0.0001)
-        with EventStorage():
+        with EventStorage(), nothing_dropped(self.model, take_all):
             losses = self.all_losses() if take_all else self.model(self.inputs)
         return {name: float(value) for name, value in losses.items()}
 
@@ -98,6 +99,8 @@ class Detector:
             del model._ema_update
             return losses
         rpn, heads = model.proposal_generator, model.roi_heads
+        if rpn is None:  # Fast R-CNN
+            return self.with_all_regions(heads)
         label, sizes = rpn.label_and_sample_anchors, (rpn.batch_size_per_image, heads.batch_size_per_image)
 
         def counted(*arguments):
@@ -111,6 +114,13 @@ class Detector:
         scale = ALL * len(self.inputs) / sum(taken)
         return {name: value * scale if name.startswith("loss_rpn") else value for name, value in losses.items()}
 
+    def with_all_regions(self, heads):
+        """Losses of regions without sampling."""
+        size, heads.batch_size_per_image = heads.batch_size_per_image, ALL
+        losses = self.model(self.inputs)
+        heads.batch_size_per_image = size
+        return losses
+
     def step(self):
         """One iteration on the batch of `train`; returns the total loss."""
         with EventStorage():
@@ -121,18 +131,41 @@ class Detector:
         return float(loss)
 
 
-def training_inputs(path, masks):
-    """The dicts of one training batch."""
-    content, inputs = np.load(path), []
-    for i in range(int(content["count"])):
-        image = torch.from_numpy(content[f"image{i}"])
-        instances = Instances(tuple(image.shape[1:]))
-        instances.gt_boxes = Boxes(torch.from_numpy(content[f"boxes{i}"]))
-        instances.gt_classes = torch.from_numpy(content[f"labels{i}"])
-        if masks:
-            instances.gt_masks = BitMasks(torch.from_numpy(content[f"masks{i}"]))
-        inputs.append({"image": image, "instances": instances})
-    return inputs
+def training_inputs(path, model):
+    """The dicts of one training batch. model: the part of the configuration that says what is learned from."""
+    content = np.load(path)
+    return [training_input(content, i, model) for i in range(int(content["count"]))]
+
+
+def training_input(content, i, model):
+    """The dict of one image."""
+    image = torch.from_numpy(content[f"image{i}"])
+    instances = Instances(tuple(image.shape[1:]))
+    instances.gt_boxes = Boxes(torch.from_numpy(content[f"boxes{i}"]))
+    instances.gt_classes = torch.from_numpy(content[f"labels{i}"])
+    if model.MASK_ON:
+        instances.gt_masks = BitMasks(torch.from_numpy(content[f"masks{i}"]))
+    if model.KEYPOINT_ON:
+        instances.gt_keypoints = Keypoints(content[f"keypoints{i}"])
+    result = {"image": image, "instances": instances}
+    if f"semantic{i}" in content:
+        result["sem_seg"] = things_first(torch.from_numpy(content[f"semantic{i}"]).long(), model.ROI_HEADS.NUM_CLASSES)
+    if f"proposals{i}" in content:
+        result["proposals"] = proposed(torch.from_numpy(content[f"proposals{i}"]), image)
+    return result
+
+
+def things_first(classes, things):
+    """Classes of pixels, things before stuff, as Detectron2 numbers them: 0 for all things, stuff from 1 on."""
+    stuff = torch.where(classes == UNKNOWN, UNKNOWN, classes - things + 1)
+    return torch.where(classes < things, 0, stuff)
+
+
+def proposed(boxes, image):
+    """Proposals that are all equally good."""
+    result = Instances(tuple(image.shape[1:]))
+    result.proposal_boxes, result.objectness_logits = Boxes(boxes), torch.zeros(len(boxes))
+    return result
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import os
 import mmdet
 import numpy as np
 import torch
-from serve import load_all, require, serve
+from serve import load_all, nothing_dropped, require, serve
 
 require("mmdet", mmdet, "2.")
 
@@ -15,8 +15,11 @@ from mmcv import Config  # noqa: E402
 from mmcv.parallel import DataContainer, collate, scatter  # noqa: E402
 from mmcv.runner import load_checkpoint  # noqa: E402
 from mmdet.apis import init_detector  # noqa: E402
-from mmdet.datasets.pipelines import Compose  # noqa: E402
+from mmdet.core import BitmapMasks  # noqa: E402
+from mmdet.datasets.pipelines import Compose, Normalize, Pad  # noqa: E402
 from mmdet.models import build_detector  # noqa: E402
+
+UNKNOWN = 255  # class of pixels that nothing is learned from
 
 
 class Detector:
@@ -55,36 +58,53 @@ class Detector:
     def train(self, path, take_all):
         """Losses of a batch by name. take_all: let the samplers leave nothing out."""
         content = np.load(path)
-        norm = next(step for step in flat(self.model.cfg.data.test.pipeline) if step["type"] == "Normalize")
-        count = int(content["count"])
-        images = [normalized(content[f"image{i}"], norm) for i in range(count)]
-        height, width = (multiple_of_32(max(image.shape[side] for image in images)) for side in (1, 2))
-        batch = torch.zeros(count, 3, height, width)
-        metas: list = []
-        for i, image in enumerate(images):
-            batch[i, :, : image.shape[1], : image.shape[2]] = image
-            shape = (image.shape[1], image.shape[2], 3)
-            padded = (*map(multiple_of_32, shape[:2]), 3)  # of the image alone, as its pipeline pads it
-            metas.append({"img_shape": shape, "pad_shape": padded, "scale_factor": 1.0, "flip": False})
-        self.arguments = {
-            "img": batch.to(self.device),
-            "img_metas": metas,
-            "gt_bboxes": [torch.from_numpy(content[f"boxes{i}"]).to(self.device) for i in range(count)],
-            "gt_labels": [torch.from_numpy(content[f"labels{i}"]).to(self.device) for i in range(count)],
-        }
-        if getattr(self.model, "with_mask", False):
-            from mmdet.core import BitmapMasks
-
-            masks = [grown(content[f"masks{i}"], height, width) for i in range(count)]
-            self.arguments["gt_masks"] = [BitmapMasks(one.astype(np.uint8), height, width) for one in masks]
+        images, metas = self.images(content)
+        size = images.shape[2:]
+        self.arguments = {"img": images.to(self.device), "img_metas": metas, **self.truth(content, *size)}
         self.model = self.trainable().train()
         parameters = [p for p in self.model.parameters() if p.requires_grad]
         self.optimizer = torch.optim.SGD(parameters, lr=2.5e-6, momentum=0.9, weight_decay=0.0001)
         before = everything_sampled(self.model) if take_all else []
-        losses = self.model._parse_losses(self.model(return_loss=True, **self.arguments))[1]
+        with nothing_dropped(self.model, take_all):
+            losses = self.model._parse_losses(self.model(return_loss=True, **self.arguments))[1]
         for sampler, number in before:
             sampler.num = number
-        return {name: float(value) for name, value in losses.items() if name.startswith("loss_")}
+        return {name: float(value) for name, value in losses.items() if "loss" in name and name != "loss"}
+
+    def images(self, content):
+        """The batch (N, 3, H, W), its images normalized and padded by the pipeline's own steps, and their sizes."""
+        steps = [step for step in built(self.pipeline) if isinstance(step, (Normalize, Pad))]
+        results = [prepared(content[f"image{i}"], steps) for i in range(int(content["count"]))]
+        height, width = (max(result["img"].shape[side] for result in results) for side in (0, 1))
+        batch, metas = torch.zeros(len(results), 3, height, width), []
+        for i, result in enumerate(results):
+            image = torch.from_numpy(np.ascontiguousarray(result["img"].transpose(2, 0, 1)))
+            batch[i, :, : image.shape[1], : image.shape[2]] = image
+            # A MaskFormer learns from masks of the padded size, which must be one.
+            padded = (height, width, 3) if hasattr(self.model, "panoptic_head") else result["img"].shape
+            shape = result["img_shape"]
+            metas.append({"img_shape": shape, "pad_shape": padded, "scale_factor": 1.0, "flip": False})
+            metas[-1]["batch_input_shape"] = (height, width)
+        return batch, metas
+
+    def truth(self, content, height, width):
+        """What is known about the images of a batch of height x width, as the network's `forward_train` takes it."""
+        count = range(int(content["count"]))
+
+        def tensors(key):
+            return [torch.from_numpy(content[f"{key}{i}"]).to(self.device) for i in count]
+
+        result = {"gt_bboxes": tensors("boxes"), "gt_labels": tensors("labels")}
+        if getattr(self.model, "with_mask", False) or hasattr(self.model, "panoptic_head"):
+            masks = [grown(content[f"masks{i}"], height, width) for i in count]
+            result["gt_masks"] = [BitmapMasks(one.astype(np.uint8), height, width) for one in masks]
+        if "semantic0" in content:
+            stride = stride_of_maps(self.model.cfg.data.train)
+            maps = np.stack([grown(content[f"semantic{i}"][None], height, width, UNKNOWN) for i in count])
+            result["gt_semantic_seg"] = torch.from_numpy(maps[..., ::stride, ::stride]).long().to(self.device)
+        if "proposals0" in content:
+            result["proposals"] = tensors("proposals")
+        return result
 
     def trainable(self):
         """The network with its training settings, which `init_detector` takes out of the configuration."""
@@ -125,11 +145,6 @@ class Detector:
         return rows[:, :4].tolist(), rows[:, 4].tolist(), labels.astype(int).tolist()
 
 
-def multiple_of_32(length):
-    """The next multiple, to which the pipeline pads."""
-    return -(-length // 32) * 32
-
-
 def flat(pipeline):
     """The steps of a pipeline and of the pipelines inside them."""
     for step in pipeline:
@@ -137,16 +152,33 @@ def flat(pipeline):
         yield from step.get("transforms", ())
 
 
-def grown(masks, height, width):
-    """Masks (M, h, w) with zeros below and to the right."""
-    return np.pad(masks, ((0, 0), (0, height - masks.shape[1]), (0, width - masks.shape[2])))
+def grown(maps, height, width, value=0):
+    """Masks or classes of pixels (M, h, w) with a value below and to the right."""
+    below = ((0, 0), (0, height - maps.shape[1]), (0, width - maps.shape[2]))
+    return np.pad(maps, below, constant_values=value)
 
 
-def normalized(image, norm):
-    """An image (3, H, W), BGR from 0 to 255, as the configuration normalizes it."""
-    pixels = image[::-1] if norm["to_rgb"] else image
-    mean, std = (np.array(norm[key], np.float32)[:, None, None] for key in ("mean", "std"))
-    return torch.from_numpy(np.ascontiguousarray((pixels - mean) / std))
+def stride_of_maps(train):
+    """How many pixels apart those are whose classes the network learns, by the pipeline of its training set."""
+    pipeline = train.get("pipeline") or train["dataset"]["pipeline"]
+    scales = [step["scale_factor"] for step in flat(pipeline) if step["type"] == "SegRescale"]
+    return round(1 / scales[0]) if scales else 1
+
+
+def built(pipeline):
+    """The transforms of a pipeline and of the pipelines inside them."""
+    for step in pipeline.transforms:
+        yield step
+        yield from built(step.transforms) if hasattr(step, "transforms") else ()
+
+
+def prepared(image, steps):
+    """The results of transforms for an image (3, H, W), BGR from 0 to 255."""
+    pixels = np.ascontiguousarray(image.transpose(1, 2, 0))
+    result = {"img": pixels, "img_fields": ["img"], "img_shape": pixels.shape}
+    for step in steps:
+        result = step(result)
+    return result
 
 
 def everything_sampled(model):

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from serve import serve
+from serve import nothing_dropped, serve
 
 import zoo
 from zoo.checkpoint import read
@@ -50,14 +50,14 @@ class Detector:
     def train(self, path, take_all):
         """Losses of a batch by name. take_all: let the samplers leave nothing out."""
         from benchmarks.speed.peers import training_batch
-        from zoo.manifest import api
 
-        self.batch = training_batch.read(Path(path), api.preprocessing(self.name)).to(self.device)
+        self.batch = training_batch.read(Path(path), self.name).to(self.device)
         undo = self.as_trained(take_all)
         self.model.train()
         parameters = [p for p in self.model.parameters() if p.requires_grad]
         self.optimizer = torch.optim.SGD(parameters, lr=2.5e-6, momentum=0.9, weight_decay=0.0001)
-        losses = {name: float(total(value)) for name, value in self.model.losses(*self.batch).items()}
+        with nothing_dropped(self.model, take_all):
+            losses = {name: float(total(value)) for name, value in self.model.losses(*self.batch).items()}
         undo()
         return losses
 

@@ -22,6 +22,7 @@ import platform
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 
 
 def serve(open_detector):
@@ -130,6 +131,26 @@ def version_of(module):
         return str(getattr(module, "__version__", None) or metadata.version(module.__name__))
     except metadata.PackageNotFoundError:
         return "unknown"
+
+
+@contextmanager
+def nothing_dropped(model, wanted=True):
+    """Dropout and stochastic depth leave nothing out for a while, if wanted. Their probabilities are attributes."""
+    names = ("p", "dropout", "drop_prob", "attn_drop", "attn_drop_rate")
+    found = [(module, name) for module in model.modules() for name in names if wanted and name in vars(module)]
+    before = [(module, name, getattr(module, name)) for module, name in found if is_probability(getattr(module, name))]
+    for module, name, _ in before:
+        setattr(module, name, 0.0)
+    try:
+        yield
+    finally:
+        for module, name, value in before:
+            setattr(module, name, value)
+
+
+def is_probability(value):
+    """Whether an attribute is a number above 0 and up to 1."""
+    return isinstance(value, float) and 0 < value <= 1
 
 
 def timed(function, argument, device):

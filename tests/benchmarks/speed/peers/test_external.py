@@ -320,7 +320,7 @@ def test_losses_of_detectron2s_cascades_have_our_names():
 
 def test_training_on_smaller_images_stands_for_no_published_size(tmp_path):
     name = "torchvision/retinanet_resnet50_fpn"
-    batch = training_batch.read(training_batch.write(tmp_path / "batch.npz", name, 1, 96), api.preprocessing(name))
+    batch = training_batch.read(training_batch.write(tmp_path / "batch.npz", name, 1, 96), name)
     assert min(batch.sizes[0]) == 96
     record = Record(name, "compare training", parameters={"peer": None, "shorter_side": 96})
     assert not selection.is_plain(record)
@@ -346,15 +346,23 @@ def test_a_peer_that_fails_in_training_leaves_ours(trained):
     assert peer.status == "failed" and "ended: out of memory" in peer.reason
 
 
+def test_a_network_that_learns_from_images_without_annotations_is_not_trained():
+    with pytest.raises(UsageError, match="images without annotations"):
+        check_supervision("soft-teacher_faster-rcnn_r50-caffe_fpn_180k_semi-0.1-coco")
+    check_supervision("detectron2/mask_rcnn_R_50_FPN_1x")
+
+
 @pytest.mark.parametrize(
-    ("name", "word"),
+    ("name", "key", "shape"),
     [
-        ("detectron2/panoptic_fpn_R_50_3x", "semantic maps"),
-        ("torchvision/keypointrcnn_resnet50_fpn", "keypoints"),
-        ("fast_rcnn_r50_fpn_1x_coco", "proposals"),
+        ("detectron2/panoptic_fpn_R_50_3x", "semantic", (128, 128)),
+        ("panoptic_fpn_r50_fpn_1x_coco", "semantic", (32, 32)),  # MMDetection rescales maps by 1/4
+        ("htc_r50_fpn_1x_coco", "semantic", (128, 128)),
+        ("detectron2/keypoint_rcnn_R_50_FPN_1x", "keypoints", (7, 17, 3)),
+        ("fast_rcnn_r50_fpn_1x_coco", "proposals", (2000, 4)),
     ],
 )
-def test_a_network_that_learns_from_more_than_the_batch_has_is_not_trained(name, word):
-    with pytest.raises(UsageError, match=word):
-        check_supervision(name)
-    check_supervision("detectron2/mask_rcnn_R_50_FPN_1x")
+def test_a_batch_has_all_that_a_network_learns_from(tmp_path, name, key, shape):
+    batch = training_batch.read(training_batch.write(tmp_path / "batch.npz", name, 2, 96), name)
+    assert batch.images.shape == (2, 3, 128, 128)  # one is higher, the other wider
+    assert [tuple(target[key].shape) for target in batch.targets] == [shape, shape]

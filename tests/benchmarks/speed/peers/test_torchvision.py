@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from importlib import import_module
 
+import numpy as np
 import pytest
 import torch
 from torchvision.models import detection, get_model_weights
@@ -10,11 +11,13 @@ import zoo
 from benchmarks.parity import formula
 from benchmarks.results import agreement
 from benchmarks.speed.compare_training import LOSSES, verdict
+from benchmarks.speed.generated import spread
 from benchmarks.speed.peers import random_weights, torchvision
 from benchmarks.speed.peers.external import WORKERS
 from benchmarks.speed.peers.torchvision import TorchvisionDetector
 from zoo.checkpoint import Checkpoint, load_into
 from zoo.checkpoint.convert.to_torchvision import to_torchvision
+from zoo.manifest import api
 from zoo.structures import ImageGeometry
 
 
@@ -78,8 +81,11 @@ def test_what_the_manifest_says_of_a_file_is_what_torchvision_says(name):
     assert {metric: round(value, 1) for metric, value in entry.metrics["coco_2017_val"].items()} == measured
 
 
+LEARNERS = [f"{kind}_resnet50_fpn" for kind in ("fasterrcnn", "maskrcnn", "keypointrcnn", "retinanet")]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["fasterrcnn_resnet50_fpn", "maskrcnn_resnet50_fpn", "retinanet_resnet50_fpn"])
+@pytest.mark.parametrize("name", LEARNERS)
 def test_without_sampling_both_learn_the_same_from_a_batch(name, monkeypatch):
     monkeypatch.syspath_prepend(WORKERS)
     own_worker = import_module("own_worker")
@@ -87,13 +93,16 @@ def test_without_sampling_both_learn_the_same_from_a_batch(name, monkeypatch):
     ours = zoo.build(f"torchvision/{name}")
     random_weights.randomize(ours)
     theirs = TorchvisionDetector(name, ours.preprocess)
-    theirs.network.load_state_dict(to_torchvision(ours.state_dict(), 80)[1])
+    classes = len(api.dataset(api.get(f"torchvision/{name}").dataset).classes)
+    theirs.network.load_state_dict(to_torchvision(ours.state_dict(), classes)[1])
     images, sizes = torch.rand(2, 3, 224, 288) * 4 - 2, [(224, 288), (200, 260)]
     boxes = torch.tensor([[10.0, 20, 150, 180], [60, 40, 120, 190], [5, 5, 30, 40]])
     masks = torch.zeros(3, 224, 288, dtype=torch.bool)
     for mask, (x1, y1, x2, y2) in zip(masks, boxes.int().tolist()):
         mask[y1:y2, x1:x2] = True
-    targets = [{"boxes": boxes, "labels": torch.tensor([0, 17, 79]), "masks": masks} for _ in sizes]
+    keypoints = torch.from_numpy(spread(np.random.RandomState(0), boxes.numpy()))
+    labels = torch.tensor([0, 17, 79]) % classes
+    targets = [{"boxes": boxes, "labels": labels, "masks": masks, "keypoints": keypoints} for _ in sizes]
     torchvision.as_trained(theirs.network)
     undo, before = torchvision.sample_all(theirs.network), own_worker.everything_sampled(ours)
     want = {LOSSES.get(key, key): float(value) for key, value in theirs.train().losses(images, sizes, targets).items()}
