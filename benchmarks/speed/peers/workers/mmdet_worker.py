@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from inspect import signature
 
 import mmdet
 import numpy as np
@@ -94,7 +95,9 @@ class Detector:
         def tensors(key):
             return [torch.from_numpy(content[f"{key}{i}"]).to(self.device) for i in count]
 
-        result = {"gt_bboxes": tensors("boxes"), "gt_labels": tensors("labels")}
+        result = {"gt_bboxes": tensors("boxes")}
+        if "gt_labels" in signature(self.model.forward_train).parameters:  # an RPN learns boxes alone
+            result["gt_labels"] = tensors("labels")
         if getattr(self.model, "with_mask", False) or hasattr(self.model, "panoptic_head"):
             masks = [grown(content[f"masks{i}"], height, width) for i in count]
             result["gt_masks"] = [BitmapMasks(one.astype(np.uint8), height, width) for one in masks]

@@ -94,7 +94,7 @@ def everything_sampled(model):
     """Let all samplers take everything; returns (part, its settings before)."""
     before = []
     for part in (getattr(model, "rpn_head", None), getattr(model, "roi_head", None)):
-        if part is not None and part.train_cfg:
+        if part is not None and getattr(part, "train_cfg", None):
             before.append((part, part.train_cfg))
             part.train_cfg = unlimited(part.train_cfg)
     return before
@@ -104,7 +104,7 @@ def unlimited(settings):
     """Training settings whose samplers take everything; those of a cascade are a list."""
     if isinstance(settings, (list, tuple)):
         return [unlimited(one) for one in settings]
-    sampler = settings["sampler"]
+    sampler = settings.get("sampler", {})
     return {**settings, "sampler": {**sampler, "num": ALL}} if "num" in sampler else settings
 
 

@@ -136,9 +136,9 @@ def version_of(module):
 @contextmanager
 def nothing_dropped(model, wanted=True):
     """Dropout and stochastic depth leave nothing out for a while, if wanted. Their probabilities are attributes."""
-    names = ("p", "dropout", "drop_prob", "attn_drop", "attn_drop_rate")
-    found = [(module, name) for module in model.modules() for name in names if wanted and name in vars(module)]
-    before = [(module, name, getattr(module, name)) for module, name in found if is_probability(getattr(module, name))]
+    modules = list(model.modules()) if wanted else []
+    found = [(module, name) for module in modules for name in drop_attributes(module)]
+    before = [(module, name, getattr(module, name)) for module, name in found]
     for module, name, _ in before:
         setattr(module, name, 0.0)
     try:
@@ -148,9 +148,12 @@ def nothing_dropped(model, wanted=True):
             setattr(module, name, value)
 
 
-def is_probability(value):
-    """Whether an attribute is a number above 0 and up to 1."""
-    return isinstance(value, float) and 0 < value <= 1
+def drop_attributes(module):
+    """Names of a module's numbers that say how much it leaves out. Other modules, such as losses, have a `p`, too."""
+    kind = type(module).__name__.lower()
+    drops = "drop" in kind or kind == "stochasticdepth"
+    names = ("p", "drop_prob") if drops else ("dropout", "attn_drop_rate")
+    return [name for name in names if isinstance(vars(module).get(name), float)]
 
 
 def timed(function, argument, device):
