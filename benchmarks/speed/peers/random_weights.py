@@ -60,7 +60,9 @@ def scalable(module: nn.Module) -> bool:
 
 def fill(name: str, parameter: Tensor) -> None:
     """Normal weights, normalization that changes nothing, and no biases."""
-    if parameter.ndim > 1:
+    if name.endswith("init_proposal_bboxes.weight"):  # center and size as parts of the image
+        nn.init.uniform_(parameter, 0.2, 0.8)
+    elif parameter.ndim > 1:
         nn.init.normal_(parameter, std=parameter[0].numel() ** -0.5)
     else:
         parameter.fill_(1.0 if name.endswith(("weight", "scale")) else 0.0)

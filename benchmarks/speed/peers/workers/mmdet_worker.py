@@ -48,8 +48,8 @@ class Detector:
             last.get("score_thr"),
             (last.get("nms") or {}).get("iou_threshold"),
         )
-        if "rpn" in test:
-            rpn = test["rpn"]
+        rpn = test.get("rpn")  # None where proposals are learned
+        if rpn:
             result["candidates_per_level"], result["proposals"] = rpn.get("nms_pre"), rpn.get("max_per_img")
             result["proposal_nms_iou"] = rpn["nms"]["iou_threshold"]
         else:
@@ -186,7 +186,8 @@ def prepared(image, steps):
 
 def everything_sampled(model):
     """Let all samplers take everything; returns (sampler, what it took before)."""
-    parts = [getattr(model, "rpn_head", None), getattr(model, "roi_head", None)]
+    rpn = getattr(model, "rpn_head", None)
+    parts = [rpn, *getattr(rpn, "stages", ()), getattr(model, "roi_head", None)]  # a Cascade RPN's are in its stages
     samplers = [
         s for part in parts for s in as_list(getattr(part, "bbox_sampler", None) or getattr(part, "sampler", None))
     ]

@@ -93,7 +93,12 @@ def total(loss):
 def everything_sampled(model):
     """Let all samplers take everything; returns (part, its settings before)."""
     before = []
-    for part in (getattr(model, "rpn_head", None), getattr(model, "roi_head", None)):
+    rpn = getattr(model, "rpn_head", None)
+    for part in (
+        rpn,
+        *getattr(rpn, "stages", ()),
+        getattr(model, "roi_head", None),
+    ):  # a Cascade RPN's are in its stages
         if part is not None and getattr(part, "train_cfg", None):
             before.append((part, part.train_cfg))
             part.train_cfg = unlimited(part.train_cfg)

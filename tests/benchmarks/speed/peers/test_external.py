@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,7 @@ from benchmarks.speed.peers.random_weights import randomize
 from tests.zoo.models.detectors import test_two_stage as two_stage
 from zoo.errors import UsageError
 from zoo.manifest import api
+from zoo.models.layers.stochastic_depth import StochasticDepth
 
 WORKER = """
 import sys
@@ -366,3 +368,34 @@ def test_a_batch_has_all_that_a_network_learns_from(tmp_path, name, key, shape):
     batch = training_batch.read(training_batch.write(tmp_path / "batch.npz", name, 2, 96), name)
     assert batch.images.shape == (2, 3, 128, 128)  # one is higher, the other wider
     assert [tuple(target[key].shape) for target in batch.targets] == [shape, shape]
+
+
+class Seesaw(torch.nn.Module):
+    """A loss with a `p` that is no probability of leaving something out."""
+
+    def __init__(self):
+        super().__init__()
+        self.p = 0.8
+
+
+def test_first_losses_are_computed_without_dropout(monkeypatch):
+    monkeypatch.syspath_prepend(external.WORKERS)
+    serve = import_module("serve")
+    dropout, attention, loss = torch.nn.Dropout(0.5), torch.nn.MultiheadAttention(4, 1, 0.3), Seesaw()
+    depth = StochasticDepth(0.2)
+    model = torch.nn.ModuleList([dropout, attention, loss, depth])
+    with serve.nothing_dropped(model):
+        assert (dropout.p, attention.dropout, loss.p, depth.p) == (0, 0, 0.8, 0)
+        assert torch.equal(dropout(torch.ones(64)), torch.ones(64))
+    assert (dropout.p, attention.dropout, loss.p, depth.p) == (0.5, 0.3, 0.8, 0.2)
+    with serve.nothing_dropped(model, wanted=False):
+        assert dropout.p == 0.5
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "word"),
+    [("ssd300_coco", 200, "one size"), ("yolox_s_8x8_300e_coco", 200, "multiple of 32")],
+)
+def test_a_size_that_a_network_cannot_take_is_rejected(tmp_path, name, size, word):
+    with pytest.raises(UsageError, match=word):
+        training_batch.write(tmp_path / "batch.npz", name, 1, size)
