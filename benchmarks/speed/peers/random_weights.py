@@ -55,7 +55,7 @@ def regions(model: Any, image: Tensor) -> list[Tensor] | None:
 
 def scalable(module: nn.Module) -> bool:
     """Whether a module is a layer with weights of its own."""
-    return isinstance(module, LAYERS) or hasattr(module, "conv_offset")
+    return isinstance(module, LAYERS) or (hasattr(module, "conv_offset") and hasattr(module, "weight"))
 
 
 def fill(name: str, parameter: Tensor) -> None:
