@@ -35,6 +35,7 @@ from zoo.models.backbones.csp_darknet import CSPDarknet
 from zoo.models.backbones.resnet import ResNet
 from zoo.models.backbones.ssd_vgg import SSDVGG
 from zoo.models.backbones.vit import RelativeAttention
+from zoo.models.dense_heads.rpn import RPNHead
 from zoo.models.layers import onednn
 from zoo.models.layers.deform_rows import Kernel, convolve_rows
 from zoo.models.layers.fast_conv import FastConv2d, hold_steady
@@ -320,6 +321,14 @@ def response_norms() -> Ways:
     return partial(channel_norms, x), lambda: torch.linalg.vector_norm(x, dim=(1, 2), keepdim=True)
 
 
+def proposals(height: int, width: int) -> Ways:
+    """What a region proposal network predicts of one level, tile by tile; ordinary: of its whole activated map."""
+    anchors = {"type": "AnchorGenerator", "scales": [8], "ratios": [0.5, 1.0, 2.0], "strides": [4]}
+    head = RPNHead(256, feat_channels=256, anchor_generator=anchors).eval()
+    x = torch.randn(1, 256, height, width).contiguous(memory_format=torch.channels_last)
+    return partial(head.level, x), lambda: head.predictions(head.hidden(x))
+
+
 def scene(count: int) -> tuple[Tensor, Tensor]:
     """Boxes (K, 4) xyxy in an image of some 300 pixels, and scores (K,)."""
     generator = torch.Generator().manual_seed(0)
@@ -367,6 +376,7 @@ PATHS: dict[str, Callable[[], Ways]] = {
     "feed-forward network by rows, 4096 x 768, 3072 between": partial(feedforward, 4096, 768, 3072, nn.GELU()),
     "attention of ViTDet by bands, 64 x 64 cells": vit_attention,
     "response norms by rows, 200 x 304, 512 channels": response_norms,
+    "predictions of an RPN in passing, 200 x 304": partial(proposals, 200, 304),
     "3x3 convolution by Winograd's method in training, 256 channels, 2 x 50 x 76": lambda: training_winograd(
         256, 50, 76
     ),

@@ -12,6 +12,7 @@ from zoo.models.dense_heads.anchor_head import AnchorHead
 from zoo.models.dense_heads.selection import Level
 from zoo.models.layers.conv_module import ConvModule
 from zoo.models.layers.fast_conv import FastConv2d
+from zoo.models.layers.in_passing import predicted_in_passing
 from zoo.models.layers.nms import suppress
 from zoo.models.layers.ranking import best
 from zoo.models.layers.steps import activated
@@ -47,8 +48,17 @@ class RPNHead(AnchorHead):
 
     def forward(self, features: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
         """Per level (N, C, H, W): objectness logits (N, A, H, W) and deltas (N, A * 4, H, W)."""
-        hidden = [self.hidden(x) for x in features]
-        return [self.rpn_cls(x) for x in hidden], [self.rpn_reg(x) for x in hidden]
+        logits, deltas = zip(*map(self.level, features))
+        return list(logits), list(deltas)
+
+    def level(self, x: Tensor) -> Sequence[Tensor]:
+        """(N, C, H, W) of one level to its logits and deltas."""
+        outputs = predicted_in_passing(self.rpn_conv, self.relu, (self.rpn_cls, self.rpn_reg), x)
+        return self.predictions(self.hidden(x)) if outputs is None else outputs
+
+    def predictions(self, hidden: Tensor) -> Sequence[Tensor]:
+        """Logits and deltas of an activated map."""
+        return self.rpn_cls(hidden), self.rpn_reg(hidden)
 
     def hidden(self, x: Tensor) -> Tensor:
         """(N, C, H, W) to the activated map that both predictions read."""

@@ -69,29 +69,40 @@ class Chunk(NamedTuple):
 
 
 def convolve(
-    x: Tensor, filters: Filters, bias: Tensor | None = None, activate: Callable[[Tensor], Tensor] | None = None
+    x: Tensor,
+    filters: Filters,
+    bias: Tensor | None = None,
+    finish: Callable[[Tensor], Tensor] | None = None,
+    channels: int | None = None,
 ) -> Tensor:
-    """`activate(conv2d(x, weight, bias, padding=1))` of float32 tensors, without gradients.
+    """`finish(conv2d(x, weight, bias, padding=1))` of float32 tensors, without gradients.
 
-    x: (N, C, H, W). bias: (K,). activate: a function of each number. Returns (N, K, H, W), the channels of
-    a cell together in memory.
+    x: (N, C, H, W). bias: (K,). finish: a function of cells (..., K), such as an activation. channels: of what it
+    returns (..., channels), if not K. Returns (N, channels, H, W), the channels of a cell together in memory.
     """
     n, _, h, w = x.shape
     high = tile_rows(n, h, w)
-    result = by_tiles(x, filters, bias, activate, high).narrow(2, 0, min(h, high * SIDE))[..., :w]
+    result = by_tiles(x, filters, bias, finish, channels or len(filters.weight), high)
+    result = result.narrow(2, 0, min(h, high * SIDE))[..., :w]
     if result.shape[2] < h:
         rest = F.conv2d(x[:, :, high * SIDE - 1 :], filters.weight, bias, padding=1)[:, :, 1:]
-        result = torch.cat([result, activate(rest) if activate else rest], dim=2)
+        rest = finish(rest.permute(0, 2, 3, 1)).permute(0, 3, 1, 2) if finish else rest
+        result = torch.cat([result, rest], dim=2)
     return result.contiguous(memory_format=torch.channels_last)
 
 
 def by_tiles(
-    x: Tensor, filters: Filters, bias: Tensor | None, activate: Callable[[Tensor], Tensor] | None, high: int
+    x: Tensor,
+    filters: Filters,
+    bias: Tensor | None,
+    finish: Callable[[Tensor], Tensor] | None,
+    channels: int,
+    high: int,
 ) -> Tensor:
     """What `convolve` returns for the first `high` rows of tiles, and for all cells of these tiles."""
     n, c, h, w = x.shape
     k, wide = len(filters.weight), tiles_along(w)
-    cells, result = x.permute(0, 2, 3, 1).reshape(-1, c), x.new_empty(n * high * wide * SIDE**2, k)
+    cells, result = x.permute(0, 2, 3, 1).reshape(-1, c), x.new_empty(n * high * wide * SIDE**2, channels)
     into, back = (matrix.expand(AT_ONCE, -1, -1) for matrix in transforms())
     gathered, factors = x.new_zeros(AT_ONCE * READ**2, c), x.new_empty(AT_ONCE, READ**2, c)
     outputs, shift = x.new_empty(AT_ONCE, SIDE**2, k), None if bias is None else torch.outer(shifts(), bias).flatten()
@@ -99,9 +110,9 @@ def by_tiles(
         gather(cells, chunk, gathered)
         torch.bmm(into, gathered.view(factors.shape), out=factors)
         torch.bmm(back, multiply(factors, filters.packed, shift), out=outputs)
-        final = outputs if activate is None else activate(outputs)
-        result.index_copy_(0, chunk.outputs, final.view(-1, k)[: len(chunk.outputs)])
-    return result.view(n, high * SIDE, wide * SIDE, k).permute(0, 3, 1, 2)
+        final = outputs if finish is None else finish(outputs)
+        result.index_copy_(0, chunk.outputs, final.view(-1, channels)[: len(chunk.outputs)])
+    return result.view(n, high * SIDE, wide * SIDE, channels).permute(0, 3, 1, 2)
 
 
 def tile_rows(count: int, height: int, width: int) -> int:
