@@ -25,6 +25,7 @@ from benchmarks.reports.text_table import format_table
 from benchmarks.speed import inference
 from benchmarks.speed.compare_training import OURS, TrainingComparison, check_supervision, difference, gather, verdict
 from benchmarks.speed.peers import training_batch
+from zoo.cli.argument_types import key_value
 from zoo.errors import UsageError, ZooError
 from zoo.manifest import api
 from zoo.system.atomic_write import atomic_write
@@ -100,7 +101,10 @@ def main() -> int:
     parser.add_argument("--out", type=Path, help="CSV file")
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
-    pythons = dict(word.split("=", 1) for word in args.python if "=" in word)
+    try:
+        pythons = dict(key_value(word, "--python") for word in args.python)
+    except UsageError as error:
+        parser.error(str(error))
     table: list[Row] = []
     names = args.names or one_of_each_kind(ORIGINS[args.against])
     for row in rows(names, args.against, pythons, args.size, args.threads):

@@ -38,7 +38,7 @@ class Generated:
         extent = random.uniform(0.05, 0.4, (7, 2)) * (width, height)
         boxes = np.concatenate([corner, corner + extent], axis=1).astype(np.float32)
         labels = random.randint(0, len(self.classes), 7).astype(np.int64)
-        masks = np.stack([filled(box, height, width) for box in boxes])
+        masks = np.stack([filled(box, height, width) for box in boxes]) if self.needs_areas else None
         image = images.draw(random, height, width)
         return AnnotatedImage(
             image,
@@ -46,9 +46,14 @@ class Generated:
             labels,
             masks if self.needed.masks else None,
             ignored=np.zeros((0, 4), np.float32),
-            semantic=self.pixel_classes(random, masks, labels),
+            semantic=None if masks is None else self.pixel_classes(random, masks, labels),
             keypoints=self.keypoints(random, boxes),
         ).clipped()
+
+    @property
+    def needs_areas(self) -> bool:
+        """Whether it matters which pixels an object covers."""
+        return self.needed.masks or self.needed.semantic is not None
 
     def pixel_classes(self, random: np.random.RandomState, masks: np.ndarray, labels: np.ndarray) -> np.ndarray | None:
         """Classes (H, W) uint8 of pixels: objects with their labels before bands of stuff; None where not needed."""

@@ -18,12 +18,10 @@ from benchmarks.speed.generated import Generated, proposals
 from zoo.errors import UsageError
 from zoo.manifest import api
 from zoo.models.supervision import supervision
-from zoo.preprocessing.normalize import normalize
-from zoo.preprocessing.preprocess import pad
-from zoo.preprocessing.recipe import Normalize, Pad, Preprocessing, Resize
+from zoo.preprocessing.recipe import Pad, Preprocessing, Resize
 from zoo.training.augmentation.annotated_image import AnnotatedImage
 from zoo.training.augmentation.resize import resize
-from zoo.training.dataset import Batch, Prepared, collate, grown
+from zoo.training.dataset import Batch, Prepared, as_tensor, collate, grown, normalized_or_padded
 
 TARGETS = ("boxes", "labels", "masks", "semantic", "keypoints", "proposals")
 
@@ -98,13 +96,10 @@ def map_stride(name: str) -> int:
 
 def prepared(content: np.lib.npyio.NpzFile, i: int, recipe: Preprocessing) -> Prepared:
     """One image and its target."""
-    image = content[f"image{i}"].transpose(1, 2, 0)
+    image = np.ascontiguousarray(content[f"image{i}"].transpose(1, 2, 0))
     size = (image.shape[0], image.shape[1])
     for step in recipe.steps:
-        if isinstance(step, Normalize):
-            image = normalize(np.ascontiguousarray(image), step.normalization)
-        elif isinstance(step, Pad):
-            image = pad(step, image)
+        image = normalized_or_padded(step, image)  # it has its size already
     target = {key: torch.from_numpy(content[f"{key}{i}"]) for key in TARGETS if f"{key}{i}" in content}
-    tensor = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1), dtype=np.float32))
+    tensor = as_tensor(image)
     return Prepared(tensor, size, grown(target, tensor.shape[1], tensor.shape[2]))

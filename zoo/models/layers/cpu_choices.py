@@ -64,7 +64,7 @@ groups of 64 channels at 25 x 38, they take 1 / 4.3 of the time on two threads, 
 
 LARGE_MAP = 32 << 20
 """Bytes of a map from which on a region proposal network predicts tile by tile, without that map: what is smaller is
-memory that the process has kept. With 62 MB it takes 1 / 1.11 to 1 / 1.14 of the time, with 4 MB as long or 4% more."""
+memory that the process has kept. With 62 MB it takes 1 / 1.11 to 1 / 1.15 of the time, with 4 MB as long or 4% more."""
 
 LARGE_HIDDEN = 32 << 20
 """Bytes between the two layers of a feed-forward network from which on it is computed some rows at a time. What is
