@@ -17,8 +17,10 @@ from torch import Tensor, nn
 
 from zoo.models.layers import onednn
 from zoo.models.layers.cpu_choices import FEW_IMAGES, LARGE_PRODUCT, SMALL_MAP
+from zoo.models.layers.graph_conv import conv_by_cells, gains_in_graph
 from zoo.models.layers.memory_format import added, by_cells, eager_on_cpu
-from zoo.models.layers.winograd import Filters, convolve, pack
+from zoo.models.layers.packed_filters import forget, packed
+from zoo.models.layers.winograd import convolve
 from zoo.models.layers.winograd_choice import is_usual, saves_by_tiles, saves_by_tiles_in_training
 from zoo.models.layers.winograd_training import convolve_for_gradients
 
@@ -36,13 +38,11 @@ class FastConv2d(nn.Conv2d):
     """
 
     steady = False
-    _filters: Filters | None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         geometry = (self.kernel_size, self.stride, self.padding, self.groups)
         self.is_product = geometry == ((1, 1), (1, 1), (0, 0), 1)
-        self._filters = None
 
     def forward(self, x: Tensor, activation: nn.Module | None = None, shortcut: Tensor | None = None) -> Tensor:
         """(N, in_channels, H, W) to (N, out_channels, H', W'): the convolution, plus a shortcut, activated.
@@ -52,14 +52,16 @@ class FastConv2d(nn.Conv2d):
         fast = eager_on_cpu(x) and not self.steady
         if fast and saves_by_tiles(self, x):
             if shortcut is None:
-                return convolve(x, self.filters(), self.bias, activation)
-            return finished(convolve(x, self.filters(), self.bias), activation, shortcut)
+                return convolve(x, packed(self.weight), self.bias, activation)
+            return finished(convolve(x, packed(self.weight), self.bias), activation, shortcut)
         if fast and takes_one_pass(self, x, activation, shortcut):
             return onednn.convolve(self, x, activation, shortcut)
         return finished(self.convolved(x), activation, shortcut)
 
     def convolved(self, x: Tensor) -> Tensor:
-        """The convolution alone, without packed filters."""
+        """The convolution alone, in a compiled graph one operator of it."""
+        if not self.steady and gains_in_graph(self, x):
+            return conv_by_cells(x, self.weight, self.bias)
         if not self.steady and saves_by_tiles_in_training(self, x):
             return convolve_for_gradients(x, self.weight, self.bias)
         if not (self.is_product and eager_on_cpu(x)):
@@ -71,27 +73,16 @@ class FastConv2d(nn.Conv2d):
             return by_onednn(x, self.weight, self.bias)
         return super().forward(x)
 
-    def filters(self) -> Filters:
-        """What `winograd.convolve` needs of the weight as it is now."""
-        filters = self._filters
-        if filters is None or not filters.are_for(self.weight):
-            self._filters = filters = pack(self.weight)
-        return filters
-
     def train(self, mode: bool = True) -> Self:
         """Set the mode; nothing is kept for training."""
         if mode:
-            self._filters = None
+            forget(self.weight)
         return super().train(mode)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         """Move or convert the layer; nothing is kept for the weight that it had."""
-        self._filters = None
+        forget(self.weight)
         return super()._apply(fn, recurse)
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Without what is made anew: a copy or a file has the weight alone."""
-        return {**self.__dict__, "_filters": None}
 
 
 def finished(x: Tensor, activation: nn.Module | None, shortcut: Tensor | None) -> Tensor:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from zoo.models.layers.cpu_choices import LARGE_MAP
 from zoo.models.layers.fast_conv import FastConv2d
 from zoo.models.layers.memory_format import eager_on_cpu
+from zoo.models.layers.packed_filters import packed
 from zoo.models.layers.winograd import convolve
 from zoo.models.layers.winograd_choice import saves_by_tiles
 
@@ -35,7 +36,7 @@ def predicted_in_passing(
     weight = torch.cat([prediction.weight.flatten(1) for prediction in predictions])
     bias = torch.cat([prediction.bias for prediction in predictions if prediction.bias is not None])
     result = convolve(
-        x, conv.filters(), conv.bias, lambda cells: F.linear(activation(cells), weight, bias), len(weight)
+        x, packed(conv.weight), conv.bias, lambda cells: F.linear(activation(cells), weight, bias), len(weight)
     )
     parts = result.split([prediction.out_channels for prediction in predictions], dim=1)
     return [part.contiguous(memory_format=torch.channels_last) for part in parts]

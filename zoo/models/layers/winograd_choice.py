@@ -32,8 +32,7 @@ def saves_by_tiles(conv: nn.Conv2d, x: Tensor) -> bool:
     That is where there are many channels on both sides and the tiles hardly reach beyond the maps. Autocast would
     compute in another type.
     """
-    wide = min(conv.in_channels, conv.out_channels) >= WIDE_CONV and is_square(conv)
-    return wide and by_cells(x) and fits_tiles(x) and is_usual(conv, x) and available()
+    return is_wide(conv) and by_cells(x) and fits_tiles(x) and is_usual(conv, x) and available()
 
 
 def saves_by_tiles_in_training(conv: nn.Conv2d, x: Tensor) -> bool:
@@ -58,6 +57,11 @@ def is_usual(conv: nn.Conv2d, x: Tensor) -> bool:
 def as_is_best() -> bool:
     """Whether an operation may be computed in any way: nobody counts its multiplications, or chooses other numbers."""
     return not (_AS_DEFINED.get() or torch.is_autocast_enabled("cpu"))
+
+
+def is_wide(conv: nn.Conv2d) -> bool:
+    """Whether a convolution has so many channels that tiles of 3 x 3 filters pay in inference."""
+    return min(conv.in_channels, conv.out_channels) >= WIDE_CONV and is_square(conv)
 
 
 def is_square(conv: nn.Conv2d) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import gc
 import pickle
 from contextlib import contextmanager
 
@@ -12,7 +13,7 @@ import torch.nn.functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from zoo.models.backbones.resnet import ResNet
-from zoo.models.layers import fast_conv, onednn, winograd_choice
+from zoo.models.layers import fast_conv, onednn, packed_filters, winograd_choice
 from zoo.models.layers.cpu_choices import LARGE_PRODUCT
 from zoo.models.layers.fast_conv import FastConv2d, hold_steady
 from zoo.models.operations import counted_operations
@@ -194,8 +195,8 @@ def test_what_a_kernel_does_later_is_asked_in_every_call(by_tiles):
 def packed(monkeypatch):
     """The weights that were packed."""
     seen: list[torch.Tensor] = []
-    way = fast_conv.pack
-    monkeypatch.setattr(fast_conv, "pack", lambda weight: seen.append(weight) or way(weight))
+    way = packed_filters.pack
+    monkeypatch.setattr(packed_filters, "pack", lambda weight: seen.append(weight) or way(weight))
     return seen
 
 
@@ -226,20 +227,32 @@ def test_another_number_of_threads_packs_anew(by_tiles, packed):
     assert len(packed) == 2
 
 
-def test_packed_filters_are_in_no_copy_and_in_no_file(by_tiles):
+def test_packed_filters_are_in_no_copy_and_in_no_file(by_tiles, packed):
     layer, x = wide(128, 128)
-    names = list(layer.state_dict())
+    before = pickle.dumps(layer)
     first = on_threads(1, layer, x)
-    assert layer._filters is not None and list(layer.state_dict()) == names
-    for other in (copy.deepcopy(layer), pickle.loads(pickle.dumps(layer))):
-        assert other._filters is None and torch.equal(on_threads(1, other, x), first)
+    assert pickle.dumps(layer) == before
+    for other in (copy.deepcopy(layer), pickle.loads(before)):
+        assert other.weight not in packed_filters.KEPT and torch.equal(on_threads(1, other, x), first)
+    assert len(packed) == 3
 
 
 @pytest.mark.parametrize("change", ["train", "double"])
 def test_training_and_moving_free_packed_filters(by_tiles, change):
     layer, x = wide(128, 128)
     on_threads(1, layer.eval(), x)
-    assert layer._filters is not None and getattr(layer, change)()._filters is None
+    assert layer.weight in packed_filters.KEPT
+    assert getattr(layer, change)().weight not in packed_filters.KEPT
+
+
+def test_packed_filters_go_with_their_layer(by_tiles):
+    layer, x = wide(128, 128)
+    before = len(packed_filters.KEPT)
+    on_threads(1, layer, x)
+    assert len(packed_filters.KEPT) == before + 1
+    del layer
+    gc.collect()
+    assert len(packed_filters.KEPT) == before
 
 
 def test_multiplications_are_counted_as_the_convolution_defines_them(by_tiles):
