@@ -2,9 +2,9 @@
 
 A tile of 4 x 4 outputs takes 36 multiplications per pair of channels instead of 144 (Lavin and Gray, Fast Algorithms
 for Convolutional Neural Networks, 2016). Before and after, a small matrix combines the cells of each tile. All of this
-is done for 64 tiles at a time, so that they stay in a cache. The 36 products of matrices are one convolution in 36
-groups, for which oneDNN lays out the filters once (`pack`). The result differs from the exact one as much as that of
-oneDNN's convolution does, which adds up nine times as many numbers per output.
+is done for 64 or 192 tiles at a time, so that they stay in a cache. The 36 products of matrices are one convolution in
+36 groups, for which oneDNN lays out the filters once (`Filters`). The result differs from the exact one as much as that
+of oneDNN's convolution does, which adds up nine times as many numbers per output.
 
 A cell that is no number shows in all outputs of the tiles that read it, up to four cells away instead of one.
 """
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -25,9 +26,16 @@ from zoo.models.layers.onednn import has_onednn
 SIDE, READ = 4, 6
 """Outputs along a side of a tile, and the inputs that they need."""
 
-AT_ONCE = 64
-"""Tiles that are computed at once. The packed filters are for just so many; for others oneDNN may lay them out anew in
-every call, which takes longer than the convolution."""
+FEW, MANY = 64, 192
+"""Tiles that are computed at once. Packed filters are for just so many, because for others oneDNN may lay them out anew
+in every call, which takes longer than the convolution. So not every map has a number of its own."""
+
+LARGE_FILTERS = 256 * 256
+"""Pairs of channels from which on many at once are faster: their factors, 9 MB, do not stay in a core's cache, and are
+read once for all tiles that are computed at once."""
+
+GAIN_OF_MANY = 1.08
+"""How many times as long few at once take then, at least."""
 
 POINTS = (0, 3 / 4, -3 / 4, 3 / 2, -3 / 2)
 """Where the polynomials of the method are evaluated, besides infinity. Their powers are exact in float32, and of the
@@ -43,25 +51,34 @@ GEOMETRY = ([0, 0], [1, 1], [1, 1], READ**2)
 """Padding, stride, dilation and groups of the convolution that computes the products."""
 
 
-class Filters(NamedTuple):
+@dataclass
+class Filters:
     """Filters that are ready for use.
 
-    weight: a copy of the (K, C, 3, 3) that they were made of. packed: the factors (36 * K, C, 1, 1) as oneDNN lays them
-    out for so many threads.
+    weight: a copy of the (K, C, 3, 3) that they were made of. threads: how many there were. packed: by the number of
+    tiles at once, the factors (36 * K, C, 1, 1) as oneDNN lays them out.
     """
 
     weight: Tensor
-    packed: Tensor
     threads: int
+    packed: dict[int, Tensor] = field(default_factory=dict)
 
     def are_for(self, weight: Tensor) -> bool:
         """Whether they were made of these numbers, for as many threads as there are now."""
         alike = self.threads == torch.get_num_threads() and self.weight.stride() == weight.stride()
         return alike and torch.equal(self.weight, weight)
 
+    def for_tiles(self, at_once: int) -> Tensor:
+        """The factors for so many tiles at once, made when they are first asked for."""
+        if at_once not in self.packed:
+            self.packed[at_once] = factors_of(self.weight, at_once)
+        return self.packed[at_once]
+
 
 class Chunk(NamedTuple):
-    """Up to 64 tiles: where their inputs are among all cells, which of these are beyond a border, and their outputs."""
+    """Tiles that are computed at once: where their inputs are among all cells, which of these are beyond a border, and
+    their outputs.
+    """
 
     inputs: Tensor
     beyond: Tensor | None
@@ -103,16 +120,24 @@ def by_tiles(
     n, c, h, w = x.shape
     k, wide = len(filters.weight), tiles_along(w)
     cells, result = x.permute(0, 2, 3, 1).reshape(-1, c), x.new_empty(n * high * wide * SIDE**2, channels)
-    into, back = (matrix.expand(AT_ONCE, -1, -1) for matrix in transforms())
-    gathered, factors = x.new_zeros(AT_ONCE * READ**2, c), x.new_empty(AT_ONCE, READ**2, c)
-    outputs, shift = x.new_empty(AT_ONCE, SIDE**2, k), None if bias is None else torch.outer(shifts(), bias).flatten()
-    for chunk in chunks(n, h, w, high):
+    count = at_once(c * k, n * high * wide)
+    into, back = (matrix.expand(count, -1, -1) for matrix in transforms())
+    gathered, factors = x.new_zeros(count * READ**2, c), x.new_empty(count, READ**2, c)
+    outputs, shift = x.new_empty(count, SIDE**2, k), None if bias is None else torch.outer(shifts(), bias).flatten()
+    packed = filters.for_tiles(count)
+    for chunk in chunks(n, h, w, high, count):
         gather(cells, chunk, gathered)
         torch.bmm(into, gathered.view(factors.shape), out=factors)
-        torch.bmm(back, multiply(factors, filters.packed, shift), out=outputs)
+        torch.bmm(back, multiply(factors, packed, shift), out=outputs)
         final = outputs if finish is None else finish(outputs)
         result.index_copy_(0, chunk.outputs, final.view(-1, channels)[: len(chunk.outputs)])
     return result.view(n, high * SIDE, wide * SIDE, channels).permute(0, 3, 1, 2)
+
+
+def at_once(pairs: int, tiles: int) -> int:
+    """How many of so many tiles are computed at once, for so many pairs of channels."""
+    few, many = (-(-tiles // count) * count for count in (FEW, MANY))
+    return MANY if pairs >= LARGE_FILTERS and many <= GAIN_OF_MANY * few else FEW
 
 
 def tile_rows(count: int, height: int, width: int) -> int:
@@ -123,12 +148,12 @@ def tile_rows(count: int, height: int, width: int) -> int:
     rows = tiles_along(height)
     saved = chunks_of(count, rows, width) - chunks_of(count, rows - 1, width)
     directly = count * width * (height - SIDE * (rows - 1) + 1)
-    return rows - 1 if rows > 1 and saved * AT_ONCE * SIDE**2 > DIRECTLY * directly else rows
+    return rows - 1 if rows > 1 and saved * FEW * SIDE**2 > DIRECTLY * directly else rows
 
 
 def chunks_of(count: int, rows: int, width: int) -> int:
-    """How many chunks the first `rows` rows of tiles of `count` maps of this width take."""
-    return -(-count * rows * tiles_along(width) // AT_ONCE)
+    """How many chunks of few tiles the first `rows` rows of tiles of `count` maps of this width take."""
+    return -(-count * rows * tiles_along(width) // FEW)
 
 
 def tiles_along(length: int) -> int:
@@ -137,25 +162,31 @@ def tiles_along(length: int) -> int:
 
 
 def gather(cells: Tensor, chunk: Chunk, out: Tensor) -> None:
-    """The cells (all, C) that the tiles of a chunk read, zeros beyond the border, to the start of (64 * 36, C)."""
+    """The cells (all, C) that the tiles of a chunk read, zeros beyond the border, to the start of (T * 36, C)."""
     torch.index_select(cells, 0, chunk.inputs, out=out[: len(chunk.inputs)])
     if chunk.beyond is not None:
         out.index_fill_(0, chunk.beyond, 0)
 
 
 def multiply(factors: Tensor, packed: Tensor, shift: Tensor | None) -> Tensor:
-    """The factors (64, 36, C) of tiles times those of the filters, plus a shift (36 * K,): (64, 36, K)."""
-    line = factors.view(1, AT_ONCE, 1, -1).permute(0, 3, 1, 2)
+    """The factors (T, 36, C) of tiles times those of the filters, plus a shift (36 * K,): (T, 36, K)."""
+    count = len(factors)
+    line = factors.view(1, count, 1, -1).permute(0, 3, 1, 2)
     products = torch.ops.mkldnn._convolution_pointwise(line, packed, shift, *GEOMETRY, "none", [], "")
-    return products.permute(0, 2, 3, 1).view(AT_ONCE, READ**2, -1)
+    return products.permute(0, 2, 3, 1).view(count, READ**2, -1)
 
 
 def pack(weight: Tensor) -> Filters:
-    """The factors of filters (K, C, 3, 3), as oneDNN wants them on so many threads as there are now."""
+    """Filters (K, C, 3, 3) for as many threads as there are now, whatever becomes of the weight."""
+    return Filters(weight.detach().clone(), torch.get_num_threads())
+
+
+def factors_of(weight: Tensor, tiles: int) -> Tensor:
+    """The factors (36 * K, C, 1, 1) of filters (K, C, 3, 3), as oneDNN wants them for so many tiles at once."""
     k, c = weight.shape[:2]
     factors = torch.mm(filter_transform(), weight.reshape(k * c, 9).T).view(-1, c, 1, 1)
-    packed = torch.ops.mkldnn._reorder_convolution_weight(factors, *GEOMETRY, [1, READ**2 * c, AT_ONCE, 1])
-    return Filters(weight.detach().clone(), packed, torch.get_num_threads())
+    packed: Tensor = torch.ops.mkldnn._reorder_convolution_weight(factors, *GEOMETRY, [1, READ**2 * c, tiles, 1])
+    return packed
 
 
 @lru_cache(maxsize=1)
@@ -177,16 +208,16 @@ def available() -> bool:
 
 
 @lru_cache(maxsize=8)
-def chunks(count: int, height: int, width: int, high: int) -> tuple[Chunk, ...]:
-    """The tiles of `count` maps of this size, the first `high` rows of them, in order."""
+def chunks(count: int, height: int, width: int, high: int, tiles: int) -> tuple[Chunk, ...]:
+    """The tiles of `count` maps of this size, the first `high` rows of them, in order, so many at once."""
     wide = tiles_along(width)
     with CPU:
         (rows, row_beyond), (columns, column_beyond) = windows(height, high), windows(width, wide)
         inputs = grid(count, rows, columns, (height, width)).int()
-        rows, columns = (SIDE * torch.arange(tiles)[:, None] + torch.arange(SIDE) for tiles in (high, wide))
+        rows, columns = (SIDE * torch.arange(along)[:, None] + torch.arange(SIDE) for along in (high, wide))
         outputs = grid(count, rows, columns, (high * SIDE, wide * SIDE))
     beyond = (row_beyond[:, None, :, None] | column_beyond[:, None]).flatten(2).flatten(0, 1).repeat(count, 1)
-    parts = zip(inputs.split(AT_ONCE), beyond.split(AT_ONCE), outputs.split(AT_ONCE))
+    parts = zip(inputs.split(tiles), beyond.split(tiles), outputs.split(tiles))
     return tuple(Chunk(reads.flatten(), places(outside), writes.flatten()) for reads, outside, writes in parts)
 
 

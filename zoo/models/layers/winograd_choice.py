@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from zoo.models.layers.cpu_choices import FEWEST_TILES_TRAINING, MOST_BEYOND, WIDE_CONV, WIDE_CONV_TRAINING
 from zoo.models.layers.memory_format import by_cells, plain_on_cpu
-from zoo.models.layers.winograd import AT_ONCE, SIDE, available, chunks_of, tile_rows, tiles_along
+from zoo.models.layers.winograd import FEW, SIDE, available, chunks_of, tile_rows, tiles_along
 
 _AS_DEFINED: ContextVar[bool] = ContextVar("as_defined", default=False)
 
@@ -74,7 +74,7 @@ def fits_tiles(x: Tensor) -> bool:
     """Whether the tiles that are computed have hardly more cells than the maps (N, C, H, W)."""
     count, _, height, width = x.shape
     rows = tile_rows(count, height, width)
-    computed = SIDE**2 * AT_ONCE * chunks_of(count, rows, width)
+    computed = SIDE**2 * FEW * chunks_of(count, rows, width)
     return 0 < computed <= MOST_BEYOND * count * min(height, rows * SIDE) * width
 
 

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from zoo.models.layers import winograd
-from zoo.models.layers.winograd import AT_ONCE, available, convolve, pack, tile_rows
+from zoo.models.layers.winograd import FEW, MANY, at_once, available, convolve, pack, tile_rows
 
 pytestmark = pytest.mark.skipif(not available(), reason="this PyTorch or processor has no packed convolutions")
 
@@ -34,6 +34,28 @@ def test_few_rows_that_would_take_more_tiles_are_computed_directly() -> None:
     """25 x 38 has 70 tiles, of which 60 are no more than 64. The last row of 38 x 38 spares no chunk of 64."""
     assert tile_rows(1, 25, 38) == 6 and tile_rows(1, 38, 38) == 10
     assert tile_rows(1, 24, 38) == 6 and tile_rows(1, 1, 38) == 1
+
+
+def test_many_tiles_are_computed_at_once_where_filters_are_large_and_few_are_for_nothing() -> None:
+    large = 256 * 256
+    assert at_once(large, 25 * 38) == at_once(large, 50 * 76) == MANY
+    assert at_once(large, 13 * 19) == at_once(large, 7 * 10) == at_once(128 * 128, 50 * 76) == FEW
+
+
+@pytest.mark.parametrize("size", [(100, 152), (61, 90)])
+@torch.no_grad()
+def test_many_at_once_give_what_few_give(size: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Filters are laid out once for each of both, whichever comes first."""
+    torch.manual_seed(0)
+    x, filters, bias = torch.randn(1, 32, *size), pack(torch.randn(24, 32, 3, 3) / 17), torch.randn(24)
+    few = convolve(x, filters, bias)
+    assert set(filters.packed) == {FEW}
+    monkeypatch.setattr(winograd, "LARGE_FILTERS", 1)
+    many = convolve(x, filters, bias)
+    assert set(filters.packed) == {FEW, MANY}
+    torch.testing.assert_close(many, few, rtol=0, atol=1e-5)
+    monkeypatch.undo()
+    assert torch.equal(convolve(x, filters, bias), few)
 
 
 @torch.no_grad()
@@ -73,7 +95,7 @@ def test_a_cell_that_is_no_number_spoils_only_the_tiles_that_read_it() -> None:
     clean = convolve(x, filters)
     x[..., 0, 0] = float("nan")
     spoiled = convolve(x, filters)
-    assert 2 * AT_ONCE > 10 * 10 > AT_ONCE
+    assert 2 * FEW > 10 * 10 > FEW
     assert spoiled[..., 0, 0].isnan().all() and torch.equal(spoiled[..., 4:, :], clean[..., 4:, :])
 
 
