@@ -15,7 +15,6 @@ from benchmarks.speed.peers.names import PEERS
 from benchmarks.speed.protocols.table import INTERLEAVED
 from zoo.cli.argument_types import key_value, positive
 from zoo.errors import UsageError
-from zoo.system.allocator import prepare_for_training
 from zoo.system.device import usable_device
 
 if TYPE_CHECKING:
@@ -90,7 +89,6 @@ def trained(args: argparse.Namespace, settings: dict[str, Any]) -> list[Record]:
     if args.images or args.limit or args.set:
         raise UsageError("--images, --limit and --set are for inference; --training has generated images.")
     usable_device(args.device)
-    prepare_for_training()
     from benchmarks.speed.compare_training import TrainingComparison
     from benchmarks.speed.compare_training import run as train
 

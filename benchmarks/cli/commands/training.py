@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from benchmarks.speed.training_config import PROTOCOLS, TrainingConfig, chosen
 from zoo.cli.argument_types import key_value, natural, positive
 from zoo.errors import UsageError, ZooError
-from zoo.system.allocator import prepare_for_training
 from zoo.system.device import usable_device
 
 if TYPE_CHECKING:
@@ -51,7 +50,6 @@ def run(args: argparse.Namespace) -> int:
     from benchmarks.accuracy.sharding import own_device
 
     usable_device(own_device(args.device))
-    prepare_for_training()
     records = [record for name in args.names if (record := measured(name, setting)) is not None]
     store.extend(records) if records else None
     if args.json and records:

@@ -6,7 +6,6 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping
-from types import SimpleNamespace
 
 import pytest
 
@@ -49,43 +48,10 @@ def test_tensors_take_the_memory_of_freed_ones_without_page_faults() -> None:
 
 @glibc
 def test_the_variables_do_the_same_for_a_process_that_is_started(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(allocator, "_growth", allocator.GROWTH)
+    monkeypatch.setattr(allocator, "_kept", True)
     assert faults(variables=RETURNING | allocator.variables()) < 100
-    monkeypatch.setattr(allocator, "_growth", None)
+    monkeypatch.setattr(allocator, "_kept", False)
     assert allocator.variables() == {}
-
-
-@glibc
-def test_training_lets_the_heap_grow_less_at_once_if_memory_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    told: list[tuple[int, int]] = []
-    library = SimpleNamespace(mallopt=lambda *setting: told.append(setting) or 1)
-    monkeypatch.setattr(allocator.ctypes, "CDLL", lambda name: library)
-    monkeypatch.setattr(allocator, "_growth", None)
-    allocator.prepare_for_training()
-    assert told == [] and not allocator.keeps_memory()
-    assert allocator.keep_memory() and told[-1] == (allocator.TOP_PAD, allocator.GROWTH)
-    allocator.prepare_for_training()
-    assert told[-1] == (allocator.TOP_PAD, allocator.GROWTH_IN_TRAINING)
-    assert allocator.variables()["MALLOC_TOP_PAD_"] == str(allocator.GROWTH_IN_TRAINING)
-
-
-@glibc
-def test_a_map_above_32_mib_has_room_on_the_heap() -> None:
-    script = """
-import resource
-import torch
-from zoo.system import allocator
-assert allocator.keep_memory()
-def faults():
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-    torch.ones(62 << 18)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
-torch.ones(30 << 18)  # the heap grows
-print([faults() for _ in range(5)][-1])
-"""
-    environment = {**os.environ, "THP_MEM_ALLOC_ENABLE": "0", **RETURNING}
-    told = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)
-    assert int(told.stdout) < 100
 
 
 def test_a_c_library_without_the_setting_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,6 @@ from zoo.cli.parser import nearest
 from zoo.errors import DataError, UsageError
 from zoo.manifest import api
 from zoo.settings import process
-from zoo.system.allocator import prepare_for_training
 from zoo.training.layout import find, learns_keypoints
 
 if TYPE_CHECKING:
@@ -98,7 +97,6 @@ def scale(text: str) -> tuple[int, int]:
 def run(args: argparse.Namespace) -> None:
     """Train, and print where the checkpoint is."""
     check(args)
-    prepare_for_training()
     from zoo.training.fit import train  # imports torch
 
     path = train(config_of(args))
