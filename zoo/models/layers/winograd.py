@@ -21,6 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from zoo.models.layers.cpu_choices import LARGE_FILTERS, MORE_TILES
 from zoo.models.layers.onednn import has_onednn
 
 SIDE, READ = 4, 6
@@ -29,14 +30,6 @@ SIDE, READ = 4, 6
 FEW, MANY = 64, 192
 """Tiles that are computed at once. Packed filters are for just so many, because for others oneDNN may lay them out anew
 in every call, which takes longer than the convolution. So not every map has a number of its own."""
-
-LARGE_FILTERS = 256 * 256
-"""Pairs of channels from which on many at once are faster: their factors, 9 MB, do not stay in a core's cache, and are
-read once for all tiles that are computed at once."""
-
-MORE_TILES = 1.03
-"""How many times as many tiles may be computed then because the last group is not full. With 1.08 times as many, 100
-regions of 14 x 14 took 1.15 times as long with AVX-512 on two threads."""
 
 POINTS = (0, 3 / 4, -3 / 4, 3 / 2, -3 / 2)
 """Where the polynomials of the method are evaluated, besides infinity. Their powers are exact in float32, and of the
