@@ -12,17 +12,14 @@ from torch import Tensor, nn
 
 from zoo.models.layers.memory_format import by_cells
 from zoo.models.layers.packed_filters import packed
-from zoo.models.layers.tracing import recording
+from zoo.models.layers.tracing import compiled_on_cpu
 from zoo.models.layers.winograd import available, convolve
 from zoo.models.layers.winograd_choice import as_is_best, fits_tiles, is_wide
 
 
 def gains_in_graph(conv: nn.Conv2d, x: Tensor) -> bool:
     """Whether a compiler makes a graph for inference on a CPU, where `conv_by_cells` may be the faster convolution."""
-    compiled = torch.compiler.is_compiling() and not recording() and not torch.is_grad_enabled()
-    if not compiled or x.device.type != "cpu" or torch.is_autocast_enabled("cpu"):
-        return False
-    return x.dtype == conv.weight.dtype == torch.float32 and is_wide(conv) and by_cells(x)
+    return compiled_on_cpu(x) and conv.weight.dtype == torch.float32 and is_wide(conv) and by_cells(x)
 
 
 @torch.library.custom_op("zoo::conv_by_cells", mutates_args=(), device_types="cpu")

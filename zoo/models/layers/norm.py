@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zoo.errors import BuildError
+from zoo.models.layers.graph_norm import GroupNorm
 from zoo.models.layers.memory_format import eager_on_cpu
 from zoo.models.layers.tracing import in_graph
 
@@ -117,7 +118,7 @@ NORMS: dict[str, tuple[str, Callable[..., nn.Module]]] = {
     "MMSyncBN": ("bn", BatchNorm2d),
     "NaiveSyncBN": ("bn", BatchNorm2d),
     "FrozenBN": ("bn", FrozenBatchNorm2d),
-    "GN": ("gn", nn.GroupNorm),
+    "GN": ("gn", GroupNorm),
     "LN": ("ln", nn.LayerNorm),
     "LN2d": ("norm_layer", LayerNorm2d),
     "IN": ("in", nn.InstanceNorm2d),
@@ -140,7 +141,7 @@ def make_norm(
     prefix, cls = NORMS[kind]
     if prefix == "bn" and "eps" in arguments:
         arguments["eps"] = positive(arguments["eps"])
-    layer = cls(num_channels=channels, **arguments) if cls is nn.GroupNorm else cls(channels, **arguments)
+    layer = cls(num_channels=channels, **arguments) if cls is GroupNorm else cls(channels, **arguments)
     layer.requires_grad_(trainable)
     if isinstance(layer, BatchNorm2d):
         layer.inplace = inplace

@@ -16,6 +16,12 @@ def in_graph() -> bool:
     return recording() or torch.compiler.is_compiling()
 
 
+def compiled_on_cpu(x: Tensor) -> bool:
+    """Whether a compiler makes a graph of what is computed of `x`, for inference on a CPU in float32."""
+    compiled = torch.compiler.is_compiling() and not recording() and not torch.is_grad_enabled()
+    return compiled and x.device.type == "cpu" and x.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")
+
+
 def at_most(count: int, size: int) -> int:
     """The smaller number of the two; a program of torch.export asks for every image anew which one that is."""
     if torch.compiler.is_exporting():

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from zoo.models.layers.conv_module import ConvModule
 from zoo.models.layers.deform_conv import DeformConv
+from zoo.models.layers.graph_norm import GroupNorm
 
 # 3x3 samples: dy and dx, and a factor, for each.
 OFFSETS, FACTORS = 18, 9
@@ -25,7 +26,7 @@ class NormedDeformConv(nn.Module):
     def __init__(self, in_channels: int, out_channels: int, stride: int = 1) -> None:
         super().__init__()
         self.conv = DeformConv(in_channels, out_channels, 3, stride=stride, padding=1)
-        self.norm = nn.GroupNorm(16, out_channels)
+        self.norm = GroupNorm(16, out_channels)
 
     def forward(self, x: Tensor, offset: Tensor, mask: Tensor) -> Tensor:
         """(N, in_channels, H, W) to (N, out_channels, ceil(H / stride), ceil(W / stride)).

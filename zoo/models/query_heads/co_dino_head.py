@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from zoo.models.build import component
 from zoo.models.dense_heads.towers import prior_bias
+from zoo.models.layers.graph_norm import GroupNorm
 from zoo.models.layers.nms import batched_nms
 from zoo.models.query_heads.branches import still
 from zoo.models.query_heads.denoising import Denoising, DenoisingQueries, best_proposals, with_noise
@@ -110,7 +111,7 @@ class CoDINOHead(QueryPredictor):
         self.cls_branches = nn.ModuleList(copy.deepcopy(classify) for _ in branches)
         self.reg_branches = nn.ModuleList(copy.deepcopy(regress) for _ in branches)
         down = nn.Conv2d(channels, channels, 3, stride=2, padding=1)
-        self.downsample = nn.Sequential(down, nn.GroupNorm(32, channels))
+        self.downsample = nn.Sequential(down, GroupNorm(32, channels))
         self.dn_generator = DenoisingQueries(self.num_classes, channels, num_query, **(dn_cfg or {}))
 
     def forward(

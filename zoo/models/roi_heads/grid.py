@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from zoo.models.build import component
 from zoo.models.layers.conv_module import ConvModule
+from zoo.models.layers.graph_norm import GroupNorm
 from zoo.models.roi_heads.extractor import rois_of
 from zoo.models.roi_heads.standard import StandardRoIHead, counts, split
 from zoo.structures import Detections, ImageGeometry
@@ -84,7 +85,7 @@ class GridHead(nn.Module):
         )
         deconv: dict[str, Any] = {"stride": 2, "padding": (deconv_kernel_size - 2) // 2, "groups": grid_points}
         self.deconv1 = nn.ConvTranspose2d(channels, channels, deconv_kernel_size, **deconv)
-        self.norm1 = nn.GroupNorm(grid_points, channels)
+        self.norm1 = GroupNorm(grid_points, channels)
         self.deconv2 = nn.ConvTranspose2d(channels, grid_points, deconv_kernel_size, **deconv)
         self.neighbors = grid_neighbors(self.grid_size)
         self.forder_trans = transitions(self.neighbors, point_feat_channels)
