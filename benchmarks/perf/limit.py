@@ -1,10 +1,10 @@
 """The share of the machine's limit that detectors reach on a CPU, by instruction set and threads.
 
-    python -m benchmarks.perf.limit [-k retinanet] [--threads 1,2] [--json]
+    python -m benchmarks.perf.limit [-k retinanet] [--threads 1,2] [--runs 3] [--json]
 
-Each line is one run of `bench inference --roofline` in a process of its own, with random weights that detect something
-and a generated image of 480 x 640 at the size that the model is published for. Wanted: at least 70% for detectors with
-ResNet-50 in float32.
+Each line is the run with the median share of several, with the shares of all. A run is one of `bench inference
+--roofline` in a process of its own, with random weights that detect something and a generated image of 480 x 640 at the
+size that the model is published for. Wanted: at least 70% for detectors with ResNet-50 in float32.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import product
 from typing import Any
 
 from benchmarks.perf.cpu_paths import INSTRUCTIONS, conditions
@@ -39,9 +40,12 @@ def main() -> None:
     parser.add_argument("-k", default="", help="only models whose name contains this")
     parser.add_argument("--threads", default="1,2", help="numbers of threads, separated by commas")
     parser.add_argument("--instructions", default=",".join(conditions()), help="of native, avx2 (%(default)s)")
+    parser.add_argument("--runs", type=int, default=3, help="of each model, an odd number (%(default)s)")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args()
+    if args.runs < 1:
+        parser.error("--runs: at least one")
     if args.child:
         if not settings.returns_memory():  # as the command does
             keep_memory()
@@ -52,13 +56,26 @@ def main() -> None:
 
 
 def collected(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
-    """The rows of all conditions, each measured in a process of its own."""
-    for instructions in args.instructions.split(","):
-        for threads in args.threads.split(","):
-            words = [sys.executable, "-P", "-m", "benchmarks.perf.limit", "--child", "--threads", threads, "-k", args.k]
-            environment = {**os.environ, **INSTRUCTIONS[instructions]}
-            done = subprocess.run(words, env=environment, stdout=subprocess.PIPE, text=True, check=True)
-            yield from json.loads(done.stdout)
+    """The rows of all conditions. Their runs take turns, so that a disturbance is not in all runs of one model."""
+    keys = list(product(args.instructions.split(","), args.threads.split(",")))
+    runs = [[row for key in keys for row in run(*key, args.k)] for _ in range(args.runs)]
+    for rows in zip(*runs, strict=True):
+        yield median_run(rows)
+
+
+def run(instructions: str, threads: str, pattern: str) -> list[dict[str, Any]]:
+    """One run of the models whose name contains `pattern`, in a process of its own."""
+    words = [sys.executable, "-P", "-m", "benchmarks.perf.limit", "--child", "--threads", threads, "-k", pattern]
+    environment = {**os.environ, **INSTRUCTIONS[instructions]}
+    done = subprocess.run(words, env=environment, stdout=subprocess.PIPE, text=True, check=True)
+    rows: list[dict[str, Any]] = json.loads(done.stdout)
+    return rows
+
+
+def median_run(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Of the same measurement, the one with the median share (of an even number, the lower one), and all shares."""
+    ordered = sorted(rows, key=lambda row: row["share"])
+    return {**ordered[(len(ordered) - 1) // 2], "shares": [row["share"] for row in rows]}
 
 
 def measured(name: str, threads: int) -> dict[str, Any]:
@@ -88,6 +105,7 @@ def line(row: dict[str, Any]) -> dict[str, Any]:
         "ms": round(1000 * row["seconds"], 1),
         "limit, ms": round(1000 * row["limit"], 1),
         "share": f"{row['share']:.0%}",
+        "of all runs": ", ".join(f"{share:.0%}" for share in row["shares"]),
         "lost most by": worst,
     }
 
