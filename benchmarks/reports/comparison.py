@@ -13,6 +13,7 @@ from benchmarks.reports.table import Cell, Link, Table
 from benchmarks.results import selection
 from benchmarks.results.record import Record
 from benchmarks.speed.peers import counterparts
+from zoo.download.fetch import cached_path
 from zoo.manifest import api
 
 FILE = "reference_comparison.yaml"
@@ -94,9 +95,15 @@ def accuracy(pairs: Sequence[Mapping[str, Any]], records: Sequence[Record]) -> T
                 "MMDetection": published,
                 "model": pair["models"][0],
             }
-            rows.append(cells | measured(value, published, result))
+            here = without_accuracy(pair["models"][0]) if value is None else measured(value, published, result)
+            rows.append(cells | here)
     columns = ("type", "schedule", "metric", "Detectron2", "MMDetection", *MEASURED, "model")
     return Table("Accuracy", columns, rows, f"COCO 2017 val, percent points. {HERE}", {"ratio": 3}, MEASURED)
+
+
+def without_accuracy(model: str) -> dict[str, Cell]:
+    """This machine's columns where nothing was measured; they say so if it has no file of the model's weights."""
+    return dict.fromkeys(MEASURED) | {"measured with": None if cached_path(api.get(model)) else "no weights here"}
 
 
 def training_speed(pairs: Sequence[Mapping[str, Any]], records: Sequence[Record]) -> Table:

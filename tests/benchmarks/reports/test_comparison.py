@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -56,6 +57,12 @@ def test_without_records_the_measured_columns_are_there_and_empty(facts):
     for table in comparison.tables(facts, [])[1:-1]:
         assert set(comparison.MEASURED) <= set(table.shown())
         assert all(row.get("measured") is None and row.get("ratio") is None for row in table.rows)
+
+
+def test_accuracy_that_was_not_measured_says_if_there_are_no_weights(facts, monkeypatch):
+    monkeypatch.setattr(comparison, "cached_path", lambda entry: Path("file") if "mask" in entry.name else None)
+    have = cells(facts, [], "Accuracy", "measured with")
+    assert have == {"Faster R-CNN": "no weights here", "Mask R-CNN": "", "Retinanet": "no weights here"}
 
 
 def test_a_measurement_stands_beside_with_its_ratio(facts):
