@@ -29,7 +29,7 @@ from torch import Tensor, nn
 from torchvision import ops
 from torchvision.ops import nms, roi_align
 
-from benchmarks.reports.text_table import format_table
+from benchmarks.perf.printed import rows_here
 from zoo.models.backbones.convnext import channel_norms
 from zoo.models.backbones.csp_darknet import CSPDarknet
 from zoo.models.backbones.resnet import ResNet
@@ -68,7 +68,7 @@ def main() -> None:
         print(json.dumps(measure_all(args.k, args.rounds, int(args.threads))))
         return
     rows = [row for name in conditions() for count in args.threads.split(",") for row in child(name, count, args)]
-    print(json.dumps(rows, indent=1) if args.json else format_table(rows, style="github"))
+    print(rows_here(rows, args.json, style="github"))
 
 
 def conditions() -> list[str]:

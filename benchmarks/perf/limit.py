@@ -19,7 +19,7 @@ from itertools import product
 from typing import Any
 
 from benchmarks.perf.cpu_paths import INSTRUCTIONS, conditions
-from benchmarks.reports.text_table import format_table
+from benchmarks.perf.printed import rows_here
 from zoo import settings
 from zoo.system.allocator import keep_memory
 
@@ -52,7 +52,7 @@ def main() -> None:
         print(json.dumps([measured(name, int(args.threads)) for name in MODELS if args.k in name]))
         return
     rows = list(collected(args))
-    print(json.dumps(rows, indent=1) if args.json else format_table([line(row) for row in rows], style="github"))
+    print(rows_here(rows if args.json else [line(row) for row in rows], args.json, style="github"))
 
 
 def collected(args: argparse.Namespace) -> Iterator[dict[str, Any]]:

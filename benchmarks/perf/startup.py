@@ -22,7 +22,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.cli.main import COMMANDS as BENCH
-from benchmarks.reports.text_table import format_table
+from benchmarks.perf.printed import rows_here
 from benchmarks.results.record import Record
 from benchmarks.results.store import Store
 from zoo.cli.main import COMMANDS as ZOO
@@ -131,10 +131,10 @@ def main() -> int:
     args = parser.parse_args()
     if args.once:
         rows = once(args.once, args.repeat)
-        print(json.dumps(rows, indent=1) if args.json else format_table(rows))
+        print(rows_here(rows, args.json))
         return 0
     rows = measure(args.repeat)
-    print(json.dumps(rows, indent=1) if args.json else format_table(rows))
+    print(rows_here(rows, args.json))
     return int(any(float(str(row["ratio"])) > WANTED for row in rows))
 
 
