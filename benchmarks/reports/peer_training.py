@@ -36,7 +36,8 @@ NOTE = (
     "Loss difference: the largest between the losses of the first step, with samplers that take everything; above 1e-3 "
     "it is not the same work, and there is no ratio. Peak MiB: on a CPU of the whole process, which computes these "
     "losses, too. Against ours: above 1 is faster than ours. CPU s: processor time of all threads, which other "
-    "processes disturb less; empty in older records. Shorter side: of images that are not of the published size."
+    "processes disturb less; empty in older records. Shorter side: of images that are not of the published size. A run "
+    "is `bench compare MODEL --against IMPLEMENTATION --training --threads THREADS`; command: that of the process."
 )
 
 

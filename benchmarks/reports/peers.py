@@ -40,7 +40,8 @@ NOTE = (
     "same weights; peak MiB: of a process with that network alone. Remark: everything known to differ, ours first. "
     "Found again: share of our detections that it finds too (same label, IoU of at least 0.5); score "
     "difference: the largest among them. Instructions: PyTorch's; a runtime beside a PyTorch that was held to some "
-    "makes its own choice. A published number was measured elsewhere, on the hardware beside it."
+    "makes its own choice. A published number was measured elsewhere, on the hardware beside it. A run is `bench "
+    "compare MODEL --against IMPLEMENTATION --threads THREADS`, with its options; command: that of the peer's process."
 )
 
 
