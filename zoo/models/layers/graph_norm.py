@@ -1,7 +1,7 @@
 """Group normalization as one operator of a compiled graph.
 
-A compiler's own code for it adds up what lies far apart in memory where the channels of a cell lie together, and takes
-more than twice as long as PyTorch's kernel (docs/cpu.md).
+Where the channels of a cell lie together in memory, the code that PyTorch's compiler generates for it takes about twice
+as long as PyTorch's kernel (docs/cpu.md).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class GroupNorm(nn.GroupNorm):
 
 @torch.library.custom_op("zoo::group_norm_by_cells", mutates_args=(), device_types="cpu")
 def group_norm_by_cells(x: Tensor, groups: int, weight: Tensor | None, bias: Tensor | None, eps: float) -> Tensor:
-    """`group_norm` without gradients, float32. weight, bias: (C,).
+    """`group_norm` without gradients, float32. groups: of channels, a divisor of C. weight, bias: (C,).
 
     x, result: (N, C, H, W), the channels of a cell together in memory.
     """
